@@ -1,0 +1,1 @@
+"""Train GANs in balance: the EnhanceNet family, with diagnosis and control of D against G."""

@@ -1,0 +1,381 @@
+"""The configuration of a run: every default of the project has its one home here.
+
+A configuration is a preset (or a YAML file) with `--set key.path=value` overrides. All errors of
+one configuration are reported together, each with its key path.
+"""
+
+import copy
+import importlib.resources
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from counterpoise.errors import UserError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+# Mean colour of the official ENet-PAT network's inputs, RGB in [0, 1] (official inference code).
+ENHANCENET_INPUT_MEAN = (0.47614917, 0.45001204, 0.40904046)
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, with unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GeneratorConfig(Section):
+    """A generator's architecture, and the properties that its weights are only valid with."""
+
+    name: Literal["enhancenet"] = "enhancenet"
+    scale: Literal[2, 4, 8] = 4
+    width: PositiveInt = 64
+    blocks: NonNegativeInt = 10
+    # The bicubic image that the residual is added to (the official weights need tf1-legacy).
+    bicubic: Literal["half-pixel", "tf1-legacy"] = "half-pixel"
+    # How the low-resolution images that it was trained on were made.
+    degradation: Literal["bicubic", "lanczos"] = "bicubic"
+    input_mean: tuple[float, float, float] = ENHANCENET_INPUT_MEAN
+
+
+class DiscriminatorConfig(Section):
+    """A discriminator's architecture. All of them return logits."""
+
+    name: Literal["enhancenet", "patchgan", "unet"] = "enhancenet"
+    width: PositiveInt = 32
+    # The U-Net is spectrally normalised by definition; `norm` must then stay "spectral".
+    norm: Literal["none", "batch", "instance", "spectral"] = "none"
+    leaky_slope: NonNegativeFloat = 0.2
+    input_mean: tuple[float, float, float] = ENHANCENET_INPUT_MEAN
+
+    @model_validator(mode="after")
+    def _unet_is_spectral(self) -> Self:
+        if self.name == "unet" and self.norm != "spectral":
+            raise ValueError(
+                "the unet discriminator is spectrally normalised: set norm to spectral"
+            )
+        return self
+
+
+class DataConfig(Section):
+    """Training images, and how pairs of crops are cut from them."""
+
+    # Empty: the photographs inside scikit-image's package.
+    folders: tuple[Path, ...] = ()
+    # Paired low-resolution images (same file stems, sizes exactly 1/scale); empty: made from HR.
+    lr_folders: tuple[Path, ...] = ()
+    # HR images for the held-out metrics and samples; empty: `held_out_images` are set aside.
+    held_out_folders: tuple[Path, ...] = ()
+    held_out_images: PositiveInt = 4
+    # Held-out images are measured on at most this large a central part.
+    held_out_px: PositiveInt = 512
+    # Side of the high-resolution training crop.
+    crop_px: PositiveInt = 128
+    # The paper's preparation: centre square crop, then resize to this side (256). Off: null.
+    square_px: PositiveInt | None = None
+    flips: bool = True
+    rotations: bool = True
+    worker_processes: NonNegativeInt = 0
+    # Decoded images are kept in memory when all of them fit in this much.
+    cache_mib: NonNegativeInt = 2048
+
+    @model_validator(mode="after")
+    def _pairs_are_not_resized(self) -> Self:
+        if self.lr_folders and not self.folders:
+            raise ValueError("lr_folders needs folders with the high-resolution images")
+        if self.lr_folders and self.square_px is not None:
+            raise ValueError("square_px resizes HR images, so it cannot go with lr_folders")
+        return self
+
+
+class FeaturesConfig(Section):
+    """The frozen network whose activations the perceptual and texture losses compare."""
+
+    # auto: VGG-19 where its weights are found, else the embedded bank, which is then announced.
+    extractor: Literal["auto", "vgg19", "embedded"] = "auto"
+    # A VGG-19 file; null: torch.hub's cache, then a download of torchvision's published file.
+    weights: Path | None = None
+    # How the VGG file wants its input; null: as recorded in the file, or known by its checksum.
+    input_scaling: Literal["caffe", "torchvision"] | None = None
+    # "Mean one" (paper, section 5.3) names no axes. dataset: every channel by its mean over
+    # training images (Gatys et al. rescale VGG so); sample: each image's features by their mean;
+    # pixel: each position by its mean over channels; none: raw activations.
+    normalisation: Literal["dataset", "sample", "pixel", "none"] = "dataset"
+
+
+class PixelLossConfig(Section):
+    """E: squared error in image space (values in [0, 1])."""
+
+    weight: NonNegativeFloat = 1.0
+    # mean over values, or sum over an image (the literal squared norm) and mean over the batch.
+    reduction: Literal["mean", "sum"] = "mean"
+
+
+class PerceptualLossConfig(Section):
+    """P: mean squared error of features; weight by layer, empty is off."""
+
+    layers: dict[str, PositiveFloat] = {}
+
+
+class TextureLossConfig(Section):
+    """T: squared error of Gram matrices of co-located patches; weight by layer, empty is off.
+
+    Layer names choose before (conv1_1) or after (relu1_1) the ReLU.
+    """
+
+    layers: dict[str, PositiveFloat] = {}
+    patch_px: PositiveInt = 16
+    # Cut patches out of the feature maps, or cut the image and run the extractor on each patch.
+    patches_of: Literal["features", "image"] = "features"
+
+
+class AdversarialLossConfig(Section):
+    """A: the adversarial game, always on logits."""
+
+    form: Literal[
+        "non-saturating", "lsgan", "hinge", "wgan", "relativistic-average", "relativistic-paired"
+    ] = "non-saturating"
+    # Weight of the generator's adversarial term; 0 trains no discriminator.
+    weight: NonNegativeFloat = 0.0
+    # Weights gamma of gamma/2 * E|grad D|^2 on real (R1) and on fake images (R2).
+    r1: NonNegativeFloat = 0.0
+    r2: NonNegativeFloat = 0.0
+    # Weight lambda of (|grad D| - 1)^2 between real and fake images (WGAN-GP).
+    gradient_penalty: NonNegativeFloat = 0.0
+    # Penalties are computed every so many steps, scaled up by as much ("lazy regularisation").
+    penalties_every: PositiveInt = 1
+
+
+class LossConfig(Section):
+    """What the generator is trained on, term by term."""
+
+    pixel: PixelLossConfig = PixelLossConfig()
+    perceptual: PerceptualLossConfig = PerceptualLossConfig()
+    texture: TextureLossConfig = TextureLossConfig()
+    adversarial: AdversarialLossConfig = AdversarialLossConfig()
+
+    @property
+    def letters(self) -> str:
+        """The terms that are on, by the paper's letters: `PAT` has P, A and T."""
+        terms = {
+            "E": self.pixel.weight,
+            "P": self.perceptual.layers,
+            "A": self.adversarial.weight,
+            "T": self.texture.layers,
+        }
+        return "".join(letter for letter, on in terms.items() if on)
+
+    @property
+    def needs_features(self) -> bool:
+        return bool(self.perceptual.layers or self.texture.layers)
+
+    @model_validator(mode="after")
+    def _some_term(self) -> Self:
+        terms = (self.pixel.weight, self.perceptual.layers, self.texture.layers)
+        if not any(terms) and not self.adversarial.weight:
+            raise ValueError("every term is off: give at least one a weight above 0")
+        return self
+
+
+class AdamConfig(Section):
+    """Adam for one network."""
+
+    learning_rate: PositiveFloat = 1e-4
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.0
+
+
+class OptimizerConfig(Section):
+    """Adam for either network."""
+
+    g: AdamConfig = AdamConfig()
+    d: AdamConfig = AdamConfig()
+
+
+class BalanceConfig(Section):
+    """Which policy keeps G and D in balance. Its options are documented at the policy."""
+
+    policy: str = "none"
+    options: dict[str, Any] = {}
+
+
+class TrainConfig(Section):
+    """Length, cadence and machinery of a training."""
+
+    # Steps on E alone before the losses above (a fresh Adam follows); 0: none.
+    pretrain_steps: NonNegativeInt = 0
+    pretrain_learning_rate: PositiveFloat = 1e-4
+    steps: PositiveInt = 100_000
+    # Steps that the log calls an epoch (crops are random, so a pass over the images says little).
+    epoch_steps: PositiveInt = 1000
+    # Images per step over all devices together.
+    batch_size: PositiveInt = 16
+    seed: NonNegativeInt = 0
+    ema_decay: Fraction = 0.999
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    devices: PositiveInt = 1
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    log_every: PositiveInt = 100
+    sample_every: PositiveInt = 1000
+    checkpoint_every: PositiveInt = 1000
+    keep_checkpoints: PositiveInt = 3
+
+
+class RunConfig(Section):
+    """Everything that a run is made from; written to its folder as `config.yaml`, first."""
+
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    data: DataConfig = DataConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    balance: BalanceConfig = BalanceConfig()
+    train: TrainConfig = TrainConfig()
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One error of a configuration: where (`train.batch_size`) and what."""
+
+    path: str
+    message: str
+
+
+# A check of a part that only a higher layer knows (a policy's options): config -> problems.
+ConfigCheck = Callable[[RunConfig], list[Problem]]
+
+
+def preset_names() -> list[str]:
+    """The names of the shipped presets, sorted."""
+    folder = importlib.resources.files("counterpoise.presets")
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
+
+
+def load_config(
+    source: str | Path, overrides: Sequence[str] = (), checks: Sequence[ConfigCheck] = ()
+) -> RunConfig:
+    """The configuration of preset `source`, or of the YAML file at that path, with overrides.
+
+    `overrides` are `key.path=value` strings whose values are YAML.
+    Raises `UserError` naming every unknown key, wrong value and impossible combination at once.
+    """
+    tree, where = _read_tree(source)
+    problems = [problem for item in overrides if (problem := _apply_override(tree, item))]
+    config, invalid = _validate(tree)
+    problems += invalid
+    if config is not None:
+        problems += [problem for check in checks for problem in check(config)]
+    if config is None or problems:
+        count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+        lines = "; ".join(f"{p.path}: {p.message}" for p in problems)
+        raise UserError(f"{where}: {count}: {lines}")
+    return config
+
+
+def _validate(tree: dict[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
+    """The configuration and what is wrong with it.
+
+    Wrong values are put back to their defaults, so that what depends on the others is checked too;
+    None where that cannot be.
+    """
+    try:
+        return RunConfig.model_validate(tree), []
+    except ValidationError as error:
+        errors = error.errors()
+    problems = [Problem(".".join(map(str, e["loc"])), _plain_message(e)) for e in errors]
+    repaired = copy.deepcopy(tree)
+    for item in errors:
+        node: Any = repaired
+        # The last key of a location that is there: pydantic also names elements and alternatives.
+        for depth, key in enumerate(item["loc"], start=1):
+            last = depth == len(item["loc"]) or not isinstance(node.get(key), dict)
+            if last:
+                node.pop(key, None)
+                break
+            node = node[key]
+    try:
+        return RunConfig.model_validate(repaired), problems
+    except ValidationError:
+        return None, problems
+
+
+def _read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
+    """The raw mapping of a preset or file, and what to call it in messages."""
+    if str(source) in preset_names():
+        file = importlib.resources.files("counterpoise.presets") / f"{source}.yaml"
+        text, where = file.read_text(encoding="utf-8"), f"preset {source}"
+    else:
+        path, where = Path(source), f"config {source}"
+        if path.suffix not in (".yaml", ".yml"):
+            known = ", ".join(preset_names())
+            raise UserError(f"no preset '{source}' (known: {known}) and not a .yaml file")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{where}: cannot be read ({error}); give a preset or a YAML file"
+            ) from None
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise UserError(f"{where}: not valid YAML: {detail}") from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{where}: expected a mapping of sections at the top level")
+    return tree, where
+
+
+def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:
+    """Set `key.path=value` in `tree`; a problem when the override itself is malformed."""
+    path, equals, text = item.partition("=")
+    if not equals or not path:
+        return Problem(item, "an override is written key.path=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return Problem(path, f"'{text}' is not a YAML value")
+    if isinstance(value, str):
+        value = _yaml_1_2_number(value)
+    *parents, leaf = path.split(".")
+    node = tree
+    for key in parents:
+        child = node.setdefault(key, {})
+        if not isinstance(child, dict):
+            return Problem(path, f"'{key}' is a value, not a section")
+        node = child
+    node[leaf] = value
+    return None
+
+
+def _yaml_1_2_number(text: str) -> str | float:
+    """`1e-4` as the number it is meant as (PyYAML follows YAML 1.1 and reads it as a string)."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _plain_message(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = error.get("input")
+    return message if isinstance(given, dict | Section) else f"{message} (given: {given!r})"

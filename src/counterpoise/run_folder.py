@@ -1,0 +1,170 @@
+"""A run is a folder of plain files; everything that reads a run reads only these.
+
+config.yaml        the resolved configuration, written first
+signals.jsonl      one line per step
+metrics.jsonl      held-out metrics
+events.jsonl       what happened: starts, fallbacks, skipped images, checkpoints, interruptions
+train.log          the lines that were printed
+checkpoints/       step-00001000.safetensors: everything that a resumed training needs
+samples/           step-00001000.png: LR, bicubic, output, HR
+tensorboard/       event files
+generator.safetensors, generator-pretrained.safetensors   weights to use
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from counterpoise.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which replaces `path` only when the block succeeds.
+
+    The content is synced to disk before the rename, so a crash leaves the old file or the new
+    one, never a part. An `OSError` inside (disk full, read-only) becomes a `UserError`.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        # Some writers make private files; ours are as readable as the folder that they are in.
+        temporary.chmod(path.parent.stat().st_mode & 0o666)
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The one line for a file that cannot be written."""
+    return UserError(
+        f"{path}: cannot be written ({error.strerror or error}); "
+        "free some space or choose another folder"
+    )
+
+
+class RunFolder:
+    """The paths of one run, and the few ways in which they are written and read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.signals = path / "signals.jsonl"
+        self.metrics = path / "metrics.jsonl"
+        self.events = path / "events.jsonl"
+        self.log = path / "train.log"
+        self.checkpoints = path / "checkpoints"
+        self.samples = path / "samples"
+        self.tensorboard = path / "tensorboard"
+        self.generator = path / "generator.safetensors"
+        self.pretrained_generator = path / "generator-pretrained.safetensors"
+
+    def refuse_if_used(self) -> None:
+        """Raise `UserError` where the folder has something in it, or cannot be looked into."""
+        try:
+            used = self.path.exists() and any(self.path.iterdir())
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        if used:
+            raise UserError(
+                f"{self.path}: exists already; continue it with `counterpoise resume {self.path}`, "
+                "or choose another --run-dir"
+            )
+
+    def create(self, config_yaml: str) -> None:
+        """Make the folder, with its configuration; refuses a folder that has something in it."""
+        self.refuse_if_used()
+        self.save_config(config_yaml)
+
+    def save_config(self, config_yaml: str) -> None:
+        """Write the configuration that the run goes on with."""
+        with atomic_write(self.config) as temporary:
+            temporary.write_text(config_yaml, encoding="utf-8")
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run folder; `UserError` where there is none."""
+        run = cls(path)
+        if not run.config.is_file():
+            raise UserError(
+                f"{path}: not a run folder (it has no config.yaml); give the folder of a run"
+            )
+        return run
+
+    def remove_leftovers(self) -> None:
+        """Delete temporary files of writes that a crash interrupted."""
+        for folder in (self.path, self.checkpoints, self.samples):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:08d}.safetensors"
+
+    def sample(self, step: int) -> Path:
+        return self.samples / f"step-{step:08d}.png"
+
+    def checkpoint_files(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted(self.checkpoints.glob("step-*.safetensors"))
+
+
+class JsonLines:
+    """Appends one JSON object per line, so that a crash can tear at most the last line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: IO[str] = path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def append(self, row: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def close(self) -> None:
+        # A full disk has been reported by `append` already; closing flushes the same bytes again.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of a JSONL file, and a note for each line that is not a JSON object."""
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    if not path.exists():
+        return rows, notes
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                row = None
+            if isinstance(row, dict):
+                rows.append(row)
+            elif line.strip():
+                notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
+    return rows, notes
+
+
+def drop_rows_after(path: Path, step: int) -> list[str]:
+    """Remove the rows past `step`, which a resumed training writes again; notes on torn lines."""
+    if not path.exists():
+        return []
+    rows, notes = read_json_lines(path)
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            if row.get("step", 0) <= step:
+                file.write(json.dumps(row) + "\n")
+    return notes
