@@ -1,0 +1,82 @@
+"""Batches of positions for each process, from any batch on."""
+
+import signal
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from counterpoise.data.dataset import CropPairs
+from counterpoise.errors import UserError
+
+
+class PositionSampler(Sampler[list[int]]):
+    """This process's share of each batch of positions, forever.
+
+    Batch b of all processes covers positions b * batch_size to (b + 1) * batch_size - 1; process r
+    of w takes the r-th of w equal runs.
+    """
+
+    def __init__(self, batch_size: int, rank: int, world_size: int, start_batch: int) -> None:
+        if batch_size % world_size:
+            raise UserError(
+                f"train.batch_size {batch_size} cannot be shared by {world_size} processes; "
+                "make it a multiple"
+            )
+        self._batch_size, self._start_batch = batch_size, start_batch
+        self._share = batch_size // world_size
+        self._offset = rank * self._share
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self._start_batch * self._batch_size + self._offset
+        while True:
+            yield list(range(first, first + self._share))
+            first += self._batch_size
+
+
+def batches(
+    dataset: CropPairs,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    start_batch: int,
+    worker_processes: int,
+    *,
+    pin_memory: bool,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches (LR, HR) of uint8 crops for one process, from `start_batch` on, forever.
+
+    The order is the same for any number of worker processes, and no global random generator is
+    touched. Raises `UserError` naming an image that can no longer be read, and where a worker died.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_sampler=PositionSampler(batch_size, rank, world_size, start_batch),
+        num_workers=worker_processes,
+        persistent_workers=worker_processes > 0,
+        worker_init_fn=_leave_interrupts_to_the_parent,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # else the loader draws a seed from the global one
+    )
+    try:
+        yield from loader
+    except UserError as error:
+        # From a worker process it comes back with that process's traceback before it.
+        last_line = str(error).strip().splitlines()[-1]
+        raise UserError(last_line.split("UserError: ", 1)[-1]) from error
+    except (RuntimeError, OSError, EOFError) as error:
+        # PyTorch's own notice, or what is left of a pair that a dying worker was handing over.
+        notice = not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker")
+        if not worker_processes or not notice:
+            raise
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"data.worker_processes {worker_processes}: a worker process died ({detail}), perhaps "
+            "for want of memory; lower data.worker_processes (0 works without any), then resume"
+        ) from error
+
+
+def _leave_interrupts_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the training decides when its workers end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
