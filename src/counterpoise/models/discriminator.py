@@ -1,0 +1,195 @@
+"""Discriminators: images in, logits out. No network here ends in a sigmoid."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from counterpoise.config import DiscriminatorConfig
+from counterpoise.errors import UserError
+from counterpoise.registry import Registry
+
+
+class _ImageInput(nn.Module):
+    """Subtracts the mean colour from images in [0, 1]."""
+
+    def __init__(self, mean: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
+
+    mean: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images - self.mean
+
+
+class _Builder:
+    """Layers with the configured normalisation and slope."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        self._norm, self._slope = config.norm, config.leaky_slope
+
+    def activation(self) -> nn.Module:
+        return nn.LeakyReLU(self._slope)
+
+    def spectral(self, layer: nn.Module) -> nn.Module:
+        return spectral_norm(layer) if self._norm == "spectral" else layer
+
+    def convolution(
+        self, inputs: int, outputs: int, kernel: int, stride: int, *, first: bool = False
+    ) -> list[nn.Module]:
+        """Convolution, normalisation and activation; batch and instance norm spare the first."""
+        normalised = self._norm in ("batch", "instance") and not first
+        # A bias before a normalisation would be subtracted again at once.
+        layers = [
+            self.spectral(
+                nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=not normalised)
+            )
+        ]
+        if normalised and self._norm == "batch":
+            layers.append(nn.BatchNorm2d(outputs))
+        elif normalised:
+            layers.append(nn.InstanceNorm2d(outputs, affine=True))
+        return [*layers, self.activation()]
+
+
+class EnhanceNetDiscriminator(nn.Module):
+    """The paper's discriminator: ten 3x3 convolutions, every other one halving, two linear layers.
+
+    The image must have the side it was built for, a multiple of 32.
+    Source: EnhanceNet, section 4.2.4 and table 1 of its supplement (LeakyReLU slope 0.2).
+    """
+
+    def __init__(self, config: DiscriminatorConfig, crop_px: int) -> None:
+        super().__init__()
+        build, width = _Builder(config), config.width
+        layers: list[nn.Module] = [_ImageInput(config.input_mean)]
+        channels = 3
+        for block in range(5):
+            outputs = width * 2**block
+            layers += build.convolution(channels, outputs, 3, 1, first=block == 0)
+            layers += build.convolution(outputs, outputs, 3, 2)
+            channels = outputs
+        self.features = nn.Sequential(*layers)
+        hidden = 32 * width
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            build.spectral(nn.Linear(channels * (crop_px // 32) ** 2, hidden)),
+            build.activation(),
+            build.spectral(nn.Linear(hidden, 1)),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 1) of RGB images (N, 3, H, W) in [0, 1]."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
+
+
+class PatchDiscriminator(nn.Module):
+    """pix2pix's PatchGAN: a map of logits, each for a patch of 70x70 pixels.
+
+    Source: Isola et al. 2017, section 6.1.2 (C64-C128-C256-C512 at width 64).
+    """
+
+    def __init__(self, config: DiscriminatorConfig, crop_px: int) -> None:
+        super().__init__()
+        build, width = _Builder(config), config.width
+        self.layers = nn.Sequential(
+            _ImageInput(config.input_mean),
+            *build.convolution(3, width, 4, 2, first=True),
+            *build.convolution(width, 2 * width, 4, 2),
+            *build.convolution(2 * width, 4 * width, 4, 2),
+            *build.convolution(4 * width, 8 * width, 4, 1),
+            build.spectral(nn.Conv2d(8 * width, 1, 4, 1, padding=1)),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 1, H/8 - 2, W/8 - 2) of RGB images (N, 3, H, W) in [0, 1]."""
+        logits: Tensor = self.layers(images)
+        return logits
+
+
+class UNetDiscriminator(nn.Module):
+    """A spectrally normalised U-Net: one logit per pixel.
+
+    Source: Schoenfeld et al. 2020; the layers are those of Wang et al. 2021 (Real-ESRGAN).
+    """
+
+    def __init__(self, config: DiscriminatorConfig, crop_px: int) -> None:
+        super().__init__()
+        width, self._slope = config.width, config.leaky_slope
+        self.input = _ImageInput(config.input_mean)
+        self.head = nn.Conv2d(3, width, 3, padding=1)
+        self.down = nn.ModuleList(
+            spectral_norm(
+                nn.Conv2d(width * 2**n, width * 2 ** (n + 1), 4, 2, padding=1, bias=False)
+            )
+            for n in range(3)
+        )
+        self.up = nn.ModuleList(
+            spectral_norm(nn.Conv2d(width * 2 ** (n + 1), width * 2**n, 3, padding=1, bias=False))
+            for n in reversed(range(3))
+        )
+        self.refine = nn.ModuleList(
+            spectral_norm(nn.Conv2d(width, width, 3, padding=1, bias=False)) for _ in range(2)
+        )
+        self.tail = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 1, H, W) of RGB images (N, 3, H, W) in [0, 1]; sides are multiples of 8."""
+        x = self._activate(self.head(self.input(images)))
+        skips = []
+        for convolution in self.down:
+            skips.append(x)
+            x = self._activate(convolution(x))
+        for convolution in self.up:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = self._activate(convolution(x)) + skips.pop()
+        for convolution in self.refine:
+            x = self._activate(convolution(x))
+        logits: Tensor = self.tail(x)
+        return logits
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self._slope)
+
+
+@dataclass(frozen=True)
+class DiscriminatorEntry:
+    """How one is built, and the crops that it can take."""
+
+    build: Callable[[DiscriminatorConfig, int], nn.Module]
+    crop_multiple_px: int
+    least_crop_px: int
+
+
+DISCRIMINATORS: Registry[DiscriminatorEntry] = Registry(
+    "discriminator",
+    ("enhancenet", DiscriminatorEntry(EnhanceNetDiscriminator, 32, 32)),
+    ("patchgan", DiscriminatorEntry(PatchDiscriminator, 8, 32)),
+    ("unet", DiscriminatorEntry(UNetDiscriminator, 8, 8)),
+)
+
+
+def check_crop(config: DiscriminatorConfig, crop_px: int) -> None:
+    """Raise `UserError` where the discriminator cannot take crops of that side."""
+    entry = DISCRIMINATORS[config.name]
+    if crop_px < entry.least_crop_px or crop_px % entry.crop_multiple_px:
+        raise UserError(
+            f"the {config.name} discriminator needs crops of {entry.least_crop_px} pixels or more, "
+            f"in multiples of {entry.crop_multiple_px} (given: {crop_px})"
+        )
+    if config.name == "enhancenet" and config.norm == "instance" and crop_px < 64:
+        raise UserError(
+            "the enhancenet discriminator with instance norm needs crops of 64 pixels or more: its "
+            f"last map has a single position to normalise over otherwise (given: {crop_px})"
+        )
+
+
+def build_discriminator(config: DiscriminatorConfig, crop_px: int) -> nn.Module:
+    """The discriminator that the configuration names, for square crops of that side."""
+    check_crop(config, crop_px)
+    return DISCRIMINATORS[config.name].build(config, crop_px)

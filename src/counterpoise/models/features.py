@@ -1,0 +1,286 @@
+"""Frozen networks whose activations the perceptual and texture losses compare."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from counterpoise.errors import UserError
+
+InputScaling = Literal["caffe", "torchvision"]
+
+# Convolutions per block; a 2x2 max pooling ends each block (Simonyan and Zisserman 2015, table 1).
+VGG19_BLOCKS = (2, 2, 4, 4, 4)
+VGG19_WIDTHS = (64, 128, 256, 512, 512)
+
+# Guards the division by a mean activation; a channel that is never active stays zero.
+MEAN_EPSILON = 1e-6
+
+
+class FeatureExtractor(nn.Module):
+    """A frozen network with named layers. Gradients flow to the images, never to its weights."""
+
+    description: str
+
+    @property
+    def available_layers(self) -> tuple[str, ...]:
+        """The layers it has, in the order of computation."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
+        raise NotImplementedError
+
+    def check_layers(self, layers: Sequence[str]) -> None:
+        """Raise `UserError` for a layer that is not there."""
+        missing = [layer for layer in layers if layer not in self.available_layers]
+        if missing:
+            raise UserError(
+                f"features: {self.description} has no layer {', '.join(missing)}; it has "
+                f"{', '.join(self.available_layers)}"
+            )
+
+
+def check_poolable(features: Tensor, layer: str) -> None:
+    """Raise `UserError` where features (N, C, h, w) are too small for a 2x2 pooling."""
+    if min(features.shape[-2:]) < 2:
+        least_px = 2 ** int(layer.removeprefix("pool"))
+        raise UserError(
+            f"features: {layer} needs images of {least_px} pixels or more; use larger crops "
+            "(data.crop_px), larger patches (loss.texture.patch_px), or an earlier layer"
+        )
+
+
+def vgg19_layers() -> list[tuple[str, int]]:
+    """VGG-19's layer names with torchvision's index in `features`."""
+    layers, index = [], 0
+    for block, convolutions in enumerate(VGG19_BLOCKS, start=1):
+        for number in range(1, convolutions + 1):
+            layers += [(f"conv{block}_{number}", index), (f"relu{block}_{number}", index + 1)]
+            index += 2
+        layers.append((f"pool{block}", index))
+        index += 1
+    return layers
+
+
+class VGG19(FeatureExtractor):
+    """VGG-19's convolutional part with torchvision's key names, as deep as its weights go.
+
+    `weights` maps `features.N.weight` and `features.N.bias` to tensors; other keys are ignored.
+    `input_scaling` is what the weights were trained on: `caffe` (255 x minus the means of ImageNet)
+    or `torchvision` (x minus mean, divided by the standard deviation).
+    Source: Simonyan and Zisserman 2015.
+    """
+
+    def __init__(
+        self, weights: dict[str, Tensor], input_scaling: InputScaling, description: str
+    ) -> None:
+        super().__init__()
+        self.description = description
+        self.features = nn.Sequential()
+        self._layers: list[str] = []
+        channels = 3
+        for name, index in vgg19_layers():
+            if name.startswith("conv"):
+                weight = weights.get(f"features.{index}.weight")
+                bias = weights.get(f"features.{index}.bias")
+                if weight is None or bias is None:
+                    break
+                outputs = VGG19_WIDTHS[int(name[4]) - 1]
+                if weight.shape != (outputs, channels, 3, 3) or bias.shape != (outputs,):
+                    raise UserError(
+                        f"{description}: features.{index} has shape {tuple(weight.shape)}, "
+                        "which is not VGG-19's"
+                    )
+                with torch.device("meta"):  # draws no random numbers
+                    convolution = nn.Conv2d(channels, outputs, 3, padding=1)
+                tensors = {"weight": weight.float(), "bias": bias.float()}
+                convolution.load_state_dict(tensors, assign=True)
+                self.features.append(convolution)
+                channels = outputs
+            else:
+                self.features.append(nn.ReLU() if name.startswith("relu") else nn.MaxPool2d(2))
+            self._layers.append(name)
+        if not self._layers:
+            raise UserError(f"{description}: has no features.0.weight, so it is no VGG-19")
+        caffe = input_scaling == "caffe"
+        mean = (123.68, 116.779, 103.939) if caffe else (0.485, 0.456, 0.406)
+        self._scale = 255.0 if caffe else 1.0
+        deviation = (1.0, 1.0, 1.0) if caffe else (0.229, 0.224, 0.225)
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 3, 1, 1))
+        self.eval().requires_grad_(False)
+
+    mean: Tensor
+    deviation: Tensor
+
+    @property
+    def available_layers(self) -> tuple[str, ...]:
+        """As deep as the weights go."""
+        return tuple(self._layers)
+
+    def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
+        x = (images * self._scale - self.mean) / self.deviation
+        wanted, found = set(layers), {}
+        for name, layer in zip(self._layers, self.features, strict=True):
+            if name.startswith("pool"):
+                check_poolable(x, name)
+            x = layer(x)
+            if name in wanted:
+                found[name] = x
+                if len(found) == len(wanted):
+                    break
+        return found
+
+
+class EmbeddedExtractor(FeatureExtractor):
+    """A fixed filter bank that needs no download: it stands in for VGG, and is not VGG.
+
+    The first layer is designed: local means, derivatives of Gaussians in four orientations and two
+    sizes, and centre-surround filters, on luma and on two colour-difference channels. The deeper
+    layers are fixed-seed orthogonal convolutions, in which the local means live on. Layers carry
+    VGG's names and strides (up to pool5) with fewer channels, so every preset runs with it. The
+    weights are the same on every machine.
+    """
+
+    WIDTHS = (33, 48, 64, 64, 64)
+    SEED = 20_170_1612
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.description = "embedded filter bank (not VGG, no download)"
+        random = np.random.Generator(np.random.PCG64(self.SEED))
+        self.convolutions = nn.ModuleList()
+        first = torch.from_numpy(_designed_filters()).float()
+        inputs = 3
+        for width in self.WIDTHS:
+            with torch.device("meta"):  # draws no random numbers
+                convolution = nn.Conv2d(inputs, width, 7 if inputs == 3 else 3, bias=False)
+            if inputs == 3:
+                weight = first
+            else:
+                weight = torch.from_numpy(_orthogonal_filters(random, width, inputs)).float()
+            convolution.weight = nn.Parameter(weight)
+            self.convolutions.append(convolution)
+            inputs = 2 * width  # both signs of every response go on
+        self.eval().requires_grad_(False)
+
+    @property
+    def available_layers(self) -> tuple[str, ...]:
+        """One convolution, ReLU and pooling per block, with VGG's names."""
+        kinds = ("conv{}_1", "relu{}_1", "pool{}")
+        return tuple(kind.format(block + 1) for block in range(len(self.WIDTHS)) for kind in kinds)
+
+    def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
+        # Around mid-grey, so that a local mean is as often below zero as above.
+        x, wanted = images - 0.5, set(layers)
+        found: dict[str, Tensor] = {}
+        for block, convolution in enumerate(self.convolutions, start=1):
+            reach_px = 3 if block == 1 else 1
+            x = F.pad(x, (reach_px,) * 4, mode="replicate")
+            response = convolution(x)
+            response = torch.cat([response, -response], dim=1)
+            rectified = F.relu(response)
+            found |= {f"conv{block}_1": response, f"relu{block}_1": rectified}
+            if wanted <= found.keys():
+                break
+            check_poolable(rectified, f"pool{block}")
+            x = found[f"pool{block}"] = F.avg_pool2d(rectified, 2)
+            if wanted <= found.keys():
+                break
+        return {name: found[name] for name in layers}
+
+
+def _designed_filters() -> np.ndarray:
+    """The embedded bank's first layer, (33, 3, 7, 7): eleven planes on each of three colour axes.
+
+    Each filter has unit norm. All but the local means (the first of each eleven) have zero mean.
+    """
+    y, x = np.mgrid[-3:4, -3:4].astype(np.float64)
+    planes = [np.exp(-(x**2 + y**2) / (2 * 1.6**2))]
+    for sigma in (0.8, 1.6):
+        gaussian = np.exp(-(x**2 + y**2) / (2 * sigma**2))
+        for angle in np.pi / 4 * np.arange(4):
+            along = x * np.cos(angle) + y * np.sin(angle)
+            planes.append(along * gaussian)
+        wide = np.exp(-(x**2 + y**2) / (2 * (1.6 * sigma) ** 2))
+        planes.append(gaussian / gaussian.sum() - wide / wide.sum())
+    # Luma, blue-yellow and red-green.
+    colours = np.array([[0.299, 0.587, 0.114], [-0.5, -0.5, 1.0], [1.0, -1.0, 0.0]])
+    filters = np.stack([c[:, None, None] * p for c in colours for p in planes])
+    detail = np.arange(len(filters)) % len(planes) > 0
+    filters[detail] -= filters[detail].mean(axis=(2, 3), keepdims=True)
+    norm: np.ndarray = np.linalg.norm(filters.reshape(len(filters), -1), axis=1)
+    normalised: np.ndarray = filters / norm[:, None, None, None]
+    return normalised
+
+
+def _orthogonal_filters(random: np.random.Generator, outputs: int, inputs: int) -> np.ndarray:
+    """Random filters (outputs, inputs, 3, 3): orthonormal, each of zero mean on every input pair.
+
+    The second half of the inputs are the first half's negative parts. Both are rectified, so
+    without the zero means a filter's sign would hardly ever change; a difference between the two,
+    which is a local mean of the image, still passes.
+    """
+    matrix = random.standard_normal((2, inputs // 2, 9, outputs))
+    matrix -= matrix.mean(axis=(0, 2), keepdims=True)
+    orthogonal, triangular = np.linalg.qr(matrix.reshape(inputs * 9, outputs))
+    orthogonal *= np.sign(np.diag(triangular))  # QR is unique only up to signs
+    return orthogonal.T.reshape(outputs, inputs, 3, 3)
+
+
+class NormalisedFeatures(nn.Module):
+    """An extractor whose activations have mean one, in one of the readings of the paper.
+
+    `dataset` divides every channel by its mean activation over given images (`calibrate`); the
+    layer before a ReLU is divided by the mean after it, as if the filters had been rescaled (Gatys
+    et al. 2015). `sample` divides an image's features of a layer by their mean, `pixel` those at a
+    position by their mean over channels, `none` leaves them.
+    Source: EnhanceNet, section 5.3.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        normalisation: Literal["dataset", "sample", "pixel", "none"],
+        layers: Sequence[str],
+    ) -> None:
+        super().__init__()
+        extractor.check_layers(layers)
+        self.extractor, self.normalisation, self.layers = extractor, normalisation, tuple(layers)
+        self._means: dict[str, Tensor] = {}
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Measure the channels' mean activations on batches of images (N, 3, H, W) in [0, 1]."""
+        sums: dict[str, Tensor] = {}
+        count = 0
+        with torch.no_grad():
+            for images in batches:
+                for layer, features in self.extractor(images, self.layers).items():
+                    mean = F.relu(features).mean((0, 2, 3)) * len(images)
+                    sums[layer] = sums[layer] + mean if layer in sums else mean
+                count += len(images)
+        self._means = {layer: total.reshape(1, -1, 1, 1) / count for layer, total in sums.items()}
+
+    def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Normalised activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
+        features: dict[str, Tensor] = self.extractor(images, layers)
+        return {layer: self._normalise(layer, value) for layer, value in features.items()}
+
+    def _normalise(self, layer: str, features: Tensor) -> Tensor:
+        if self.normalisation == "none":
+            return features
+        if self.normalisation == "dataset":
+            if layer not in self._means:
+                raise RuntimeError(f"features of {layer} are not calibrated")
+            mean = self._means[layer]
+        else:
+            axes = (1, 2, 3) if self.normalisation == "sample" else (1,)
+            mean = F.relu(features).mean(axes, keepdim=True)
+        # A channel that was never active has mean zero: it is left as it is, not blown up.
+        return features / torch.where(mean > MEAN_EPSILON, mean, torch.ones_like(mean))

@@ -1,0 +1,116 @@
+"""Weight files of generators: safetensors, with the properties that the weights need to be used.
+
+The metadata holds `format`, `format_version`, `config` (the `GeneratorConfig` as JSON: scale,
+bicubic, degradation, input mean...) and free text such as `source`, `licence` and `trained`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from counterpoise.config import GeneratorConfig
+from counterpoise.errors import UserError
+from counterpoise.models.generator import EnhanceNet, build_generator
+from counterpoise.run_folder import atomic_write
+
+FORMAT = "counterpoise-generator"
+FORMAT_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    """A generator in evaluation mode, and its file's metadata."""
+
+    generator: EnhanceNet
+    metadata: dict[str, str]
+
+
+def save_generator(path: Path, generator: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write a generator's weights; whole or not at all."""
+    assert isinstance(generator, EnhanceNet)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in generator.state_dict().items()}
+    facts = {
+        **metadata,
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": generator.config.model_dump_json(),
+    }
+    with atomic_write(path) as temporary:
+        try:
+            save_file(tensors, temporary, facts)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def load_generator(path: Path) -> LoadedGenerator:
+    """Read a generator's weights; `UserError` for any other file."""
+    tensors, metadata = read_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        hint = "give a file that counterpoise wrote"
+        if any(name.startswith("generator/Conv") for name in tensors):
+            hint = "these are ENet-PAT's tensors: run `counterpoise import-weights` on it first"
+        raise UserError(f"{path}: the weights of another network, not a generator; {hint}")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format version {metadata.get('format_version')}, this program reads "
+            f"{FORMAT_VERSION}; use a newer counterpoise"
+        )
+    try:
+        config = GeneratorConfig.model_validate_json(metadata["config"])
+        _check_shapes(config, tensors)
+        generator = build_generator(config)
+        generator.load_state_dict(tensors)
+    except (KeyError, ValueError, RuntimeError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: its weights do not fit its own description: {detail}") from error
+    return LoadedGenerator(generator.eval().requires_grad_(False), metadata)
+
+
+def _check_shapes(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` where a file cannot be of its config, before memory is taken for it."""
+    if config.blocks > len(tensors):
+        raise ValueError(f"{config.blocks} blocks and only {len(tensors)} tensors")
+    with torch.device("meta"):
+        expected = {name: t.shape for name, t in build_generator(config).state_dict().items()}
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors or name not in expected:
+            raise ValueError(f"tensor {name!r} is {'missing' if name in expected else 'unknown'}")
+        if tensors[name].shape != expected[name]:
+            wrong, right = tuple(tensors[name].shape), tuple(expected[name])
+            raise ValueError(f"tensor {name!r} has shape {wrong}, expected {right}")
+        if not bool(tensors[name].isfinite().all()):
+            raise ValueError(f"tensor {name!r} has a value that is not finite")
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a weight file (.safetensors)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except (OSError, SafetensorError, ValueError) as error:
+        hint = "give a .safetensors file"
+        if is_tensorflow_checkpoint(path):
+            hint = "it is a TensorFlow checkpoint: run `counterpoise import-weights` on it first"
+        raise UserError(f"{path}: not a safetensors file, or damaged ({error}); {hint}") from error
+
+
+# The last eight bytes of a LevelDB-style table, which TensorFlow V1 checkpoints are.
+TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
+
+
+def is_tensorflow_checkpoint(path: Path) -> bool:
+    """Whether the file ends as a TensorFlow V1 checkpoint does."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(TABLE_MAGIC), 2)
+            return file.read() == TABLE_MAGIC
+    except OSError:
+        return False

@@ -1,0 +1,165 @@
+"""Discriminators: sizes, normalisation, the crops they take, and logits without a bound."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from counterpoise.config import DiscriminatorConfig
+from counterpoise.errors import UserError
+from counterpoise.models.discriminator import build_discriminator
+
+PLAIN = [("enhancenet", "none"), ("patchgan", "none"), ("unet", "spectral")]
+
+
+def config_of(name: str, norm: str = "none", width: int = 4) -> DiscriminatorConfig:
+    return DiscriminatorConfig(name=name, norm=norm, width=width)
+
+
+def test_the_paper_size():
+    discriminator = build_discriminator(DiscriminatorConfig(), 128)
+    assert sum(p.numel() for p in discriminator.parameters()) == 13_102_881
+    strides = [m.stride[0] for m in discriminator.modules() if isinstance(m, nn.Conv2d)]
+    assert strides == [1, 2] * 5
+    slopes = {m.negative_slope for m in discriminator.modules() if isinstance(m, nn.LeakyReLU)}
+    assert slopes == {0.2}
+
+
+def test_patchgan_is_pix2pix():
+    config = config_of("patchgan", "batch", width=64)
+    discriminator = build_discriminator(config, 256)
+    # The authors' program prints 2.769 M for its conditional discriminator: these, and 3,072 first
+    # weights more for the second image that it looks at.
+    assert sum(p.numel() for p in discriminator.parameters()) == 2_768_705 - 3_072
+    with torch.inference_mode():
+        assert discriminator(torch.rand(1, 3, 256, 256)).shape == (1, 1, 30, 30)
+
+
+def test_patchgan_sees_70_pixels():
+    discriminator = build_discriminator(config_of("patchgan"), 128)
+    images = torch.rand(1, 3, 128, 128, requires_grad=True)
+    discriminator(images)[0, 0, 7, 7].backward()
+    reached = images.grad.abs().sum((0, 1)).nonzero()
+    assert (reached.amax(0) - reached.amin(0) + 1).tolist() == [70, 70]
+
+
+@pytest.mark.parametrize(("name", "norm"), PLAIN)
+@pytest.mark.parametrize("crop_px", [32, 64, 96])
+def test_logit_shapes(name, norm, crop_px):
+    discriminator = build_discriminator(config_of(name, norm), crop_px)
+    logits = discriminator(torch.rand(2, 3, crop_px, crop_px))
+    map_px = {"enhancenet": None, "patchgan": crop_px // 8 - 2, "unet": crop_px}[name]
+    assert logits.shape == ((2, 1) if map_px is None else (2, 1, map_px, map_px))
+
+
+@pytest.mark.parametrize(("name", "norm"), PLAIN)
+def test_logits_are_not_squashed(name, norm):
+    discriminator = build_discriminator(config_of(name, norm), 32)
+    images = torch.rand(2, 3, 32, 32)
+    last = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1]
+    with torch.no_grad():
+        before = discriminator(images)
+        last.bias += 100
+        torch.testing.assert_close(discriminator(images), before + 100, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "norm"), PLAIN)
+def test_the_mean_colour_is_the_zero_of_the_input(name, norm):
+    config = config_of(name, norm)
+    discriminator = build_discriminator(config, 32)
+    mean = torch.tensor(config.input_mean).reshape(1, 3, 1, 1)
+    seen = []
+    first = next(m for m in discriminator.modules() if isinstance(m, nn.Conv2d))
+    first.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    discriminator(mean.expand(1, 3, 32, 32))
+    assert float(seen[0].abs().max()) == 0
+
+
+@pytest.mark.parametrize("name", ["enhancenet", "patchgan"])
+@pytest.mark.parametrize(
+    ("norm", "kind"), [("batch", nn.BatchNorm2d), ("instance", nn.InstanceNorm2d)]
+)
+def test_norms_spare_the_first_and_last_layer(name, norm, kind):
+    discriminator = build_discriminator(config_of(name, norm), 64)
+    convolutions = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d)]
+    layers = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d | kind)]
+    assert isinstance(layers[0], nn.Conv2d)
+    assert isinstance(layers[1], nn.Conv2d), "nothing normalises the first convolution"
+    hidden = len(convolutions) - (1 if name == "enhancenet" else 2)
+    assert sum(isinstance(m, kind) for m in layers) == hidden
+    assert discriminator(torch.rand(2, 3, 64, 64)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["enhancenet", "patchgan"])
+def test_spectral_norm_bounds_every_layer(name):
+    discriminator = build_discriminator(config_of(name, "spectral"), 32)
+    layers = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert all(is_parametrized(m, "weight") for m in layers)
+    for _ in range(30):  # the power iteration converges with use
+        discriminator(torch.rand(2, 3, 32, 32))
+    discriminator.eval()
+    for layer in layers:
+        norm = float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2))
+        assert norm == pytest.approx(1, abs=0.05)
+
+
+def test_unet_is_real_esrgans():
+    discriminator = build_discriminator(config_of("unet", "spectral", width=64), 32)
+    # Counted by hand from the layer list: 4,376,897 in Real-ESRGAN's published discriminator.
+    assert sum(p.numel() for p in discriminator.parameters()) == 4_376_897
+
+
+def test_unet_by_hand():
+    discriminator = build_discriminator(config_of("unet", "spectral"), 16).eval()
+    weights = {n: m.weight for n, m in discriminator.named_modules() if isinstance(m, nn.Conv2d)}
+    biases = dict(discriminator.named_parameters())
+
+    def conv(name: str, x: torch.Tensor, stride: int = 1) -> torch.Tensor:
+        return F.conv2d(x, weights[name], biases.get(f"{name}.bias"), stride, padding=1)
+
+    def leaky(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x > 0, x, 0.2 * x)
+
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x, size=[2 * n for n in x.shape[2:]], mode="bilinear")
+
+    images = torch.rand(2, 3, 16, 24)
+    with torch.inference_mode():
+        full = leaky(conv("head", images - discriminator.get_buffer("input.mean")))
+        half = leaky(conv("down.0", full, 2))
+        quarter = leaky(conv("down.1", half, 2))
+        eighth = leaky(conv("down.2", quarter, 2))
+        x = leaky(conv("up.0", twice(eighth))) + quarter
+        x = leaky(conv("up.1", twice(x))) + half
+        x = leaky(conv("up.2", twice(x))) + full
+        x = leaky(conv("refine.1", leaky(conv("refine.0", x))))
+        torch.testing.assert_close(discriminator(images), conv("tail", x), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "crop_px", "multiple"),
+    [
+        ("enhancenet", "none", 100, "32"),
+        ("enhancenet", "none", 0, "32"),
+        ("patchgan", "none", 36, "8"),
+        ("patchgan", "none", 24, "32"),
+        ("unet", "spectral", 20, "8"),
+    ],
+)
+def test_impossible_crops_are_refused(name, norm, crop_px, multiple):
+    with pytest.raises(UserError, match=f"{name} discriminator needs crops .*{multiple}"):
+        build_discriminator(config_of(name, norm), crop_px)
+
+
+def test_instance_norm_needs_more_than_one_position():
+    with pytest.raises(UserError, match="64 pixels"):
+        build_discriminator(config_of("enhancenet", "instance"), 32)
+
+
+def test_two_passes_before_one_backward_with_spectral_norm():
+    # The loop judges real and fake images before it back-propagates either.
+    discriminator = build_discriminator(config_of("unet", "spectral"), 16)
+    real, fake = discriminator(torch.rand(1, 3, 16, 16)), discriminator(torch.rand(1, 3, 16, 16))
+    (real.mean() - fake.mean()).backward()
+    assert all(p.grad is not None for p in discriminator.parameters())

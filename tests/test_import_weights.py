@@ -1,0 +1,150 @@
+"""The authors' weights: every tensor mapped, nothing accepted that is something else."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from counterpoise.errors import UserError
+from counterpoise.models.import_weights import OFFICIAL_LICENCE, OFFICIAL_SOURCE, import_official
+from counterpoise.models.weights import load_generator
+from test_tensorflow_checkpoint import checkpoint_of
+
+
+def official_like() -> dict[str, np.ndarray]:
+    """Tensors of the published names and shapes; each holds its layer's number."""
+    tensors = {}
+    for number in range(25):
+        scope = f"generator/Conv_{number}" if number else "generator/Conv"
+        inputs, outputs = (3 if number == 0 else 64), (3 if number == 24 else 64)
+        weights = np.full((3, 3, inputs, outputs), number, np.float32)
+        weights[0, 2, 1, 0] += 0.5  # row 0, column 2, from channel 1 to channel 0
+        tensors[f"{scope}/weights"] = weights
+        tensors[f"{scope}/biases"] = np.full(outputs, -number, np.float32)
+    return tensors
+
+
+def write(path, tensors: dict[str, np.ndarray]):
+    save_file({name: torch.from_numpy(array) for name, array in tensors.items()}, path)
+    return path
+
+
+# Layer numbers of the published graph by our names (its blocks are Conv_2k+1 and Conv_2k+2).
+PLACES = {
+    "head": 0,
+    "blocks.0.first": 1,
+    "blocks.0.second": 2,
+    "blocks.4.first": 9,
+    "blocks.9.second": 20,
+    "upsampling.0": 21,
+    "upsampling.1": 22,
+    "refine": 23,
+    "tail": 24,
+}
+
+
+@pytest.mark.parametrize("form", ["checkpoint", "safetensors"])
+def test_every_tensor_finds_its_place(tmp_path, form):
+    source, destination = tmp_path / "source.safetensors", tmp_path / "enet.safetensors"
+    if form == "checkpoint":
+        source = tmp_path / "weights"
+        source.write_bytes(checkpoint_of(official_like()))
+    else:
+        write(source, official_like())
+    summary = import_official(source, destination)
+    assert (summary.tensor_count, summary.parameter_count) == (50, 852_867)
+    assert "CC BY-NC-ND 4.0" in summary.licence
+    loaded = load_generator(destination)
+    assert loaded.metadata["licence"] == OFFICIAL_LICENCE
+    assert loaded.metadata["source"] == summary.source
+    assert "not the published file" in summary.source
+    config = loaded.generator.config
+    assert (config.bicubic, config.degradation, config.scale) == ("tf1-legacy", "lanczos", 4)
+    state = loaded.generator.state_dict()
+    assert len(state) == 50
+    for name, number in PLACES.items():
+        weight = state[f"{name}.weight"]
+        assert float(weight[0, 1, 0, 2]) == number + 0.5  # OIHW
+        assert float(weight.sum()) == pytest.approx(number * weight.numel() + 0.5)
+        assert float(state[f"{name}.bias"][0]) == -number
+
+
+def broken(damage: str) -> dict[str, np.ndarray]:
+    tensors = official_like()
+    if damage == "missing":
+        del tensors["generator/Conv_7/biases"]
+    elif damage == "left over":
+        tensors["global_step"] = np.zeros(1, np.float32)
+    elif damage == "shape":
+        tensors["generator/Conv_24/weights"] = np.zeros((3, 3, 3, 64), np.float32)
+    elif damage == "rank":
+        tensors["generator/Conv_7/biases"] = np.zeros((64, 1), np.float32)
+    else:
+        tensors["generator/Conv_7/biases"][3] = np.inf
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("missing", "Conv_7/biases"),
+        ("left over", "global_step"),
+        ("shape", r"Conv_24/weights has shape \(3, 3, 3, 64\)"),
+        ("rank", "Conv_7/biases has shape"),
+        ("not finite", "not finite"),
+    ],
+)
+def test_anything_else_is_refused_and_nothing_written(tmp_path, damage, message):
+    source = write(tmp_path / "source.safetensors", broken(damage))
+    with pytest.raises(UserError, match=message):
+        import_official(source, tmp_path / "enet.safetensors")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("content", [b"", b"some text", bytes(1000)])
+@pytest.mark.parametrize("name", ["weights", "weights.safetensors"])
+def test_other_files(tmp_path, content, name):
+    source = tmp_path / name
+    source.write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        import_official(source, tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        import_official(tmp_path / "weights", tmp_path / "out.safetensors")
+
+
+def luma(image: np.ndarray) -> np.ndarray:
+    """BT.601 luma, 16 to 235, of an 8-bit image (H, W, 3)."""
+    return 16 + image.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255
+
+
+def test_both_published_forms_are_the_same(tmp_path, shared_data):
+    states = []
+    for name in ("enet_pat_official.tfckpt_v1", "enet_pat_official.safetensors"):
+        summary = import_official(shared_data / "weights" / name, tmp_path / "enet.safetensors")
+        assert summary.source == OFFICIAL_SOURCE
+        states.append(load_generator(tmp_path / "enet.safetensors").generator.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert float(states[0]["head.weight"].std()) == pytest.approx(0.0606, abs=1e-4)
+
+
+def test_published_weights_reach_the_published_psnr(tmp_path, shared_data):
+    source = shared_data / "weights" / "enet_pat_official.safetensors"
+    import_official(source, tmp_path / "enet.safetensors")
+    generator = load_generator(tmp_path / "enet.safetensors").generator
+    scores = []
+    for path in sorted((shared_data / "benchmark" / "Set5" / "HR").glob("*.png")):
+        with Image.open(path) as picture:
+            hr = picture.convert("RGB")
+        lr = hr.resize((hr.width // 4, hr.height // 4), Image.Resampling.LANCZOS)
+        images = torch.from_numpy(np.array(lr)).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            output = generator(images)[0].clamp(0, 1).mul(255).round().byte()
+        difference = luma(output.permute(1, 2, 0).numpy()) - luma(np.array(hr))
+        scores.append(10 * np.log10(255**2 / (difference[4:-4, 4:-4] ** 2).mean()))
+    assert len(scores) == 5
+    assert float(np.mean(scores)) == pytest.approx(28.57, abs=0.02)

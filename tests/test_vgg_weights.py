@@ -1,0 +1,184 @@
+"""Where VGG-19 comes from, and that nothing about its input is guessed."""
+
+import os
+import pickle
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from counterpoise.errors import UserError
+from counterpoise.models import vgg_weights as module
+from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
+from test_features import images_of, vgg_weights
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """An empty cache of torch.hub, and no network."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+    def no_network(url: str, dst: str, **_options) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    return tmp_path / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
+
+
+@pytest.fixture
+def safetensors_file(tmp_path) -> Path:
+    path = tmp_path / "vgg.safetensors"
+    save_file(vgg_weights(3), path, {"input_scaling": "caffe"})
+    return path
+
+
+def test_no_network_says_what_to_do(hub):
+    with pytest.raises(VGGNotFoundError) as caught:
+        load_vgg19(None, None, ["relu1_1"])
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        str(hub),
+        module.PUBLISHED_URL,
+        "features.weights=",
+        "features.extractor=embedded",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("error", [TimeoutError("timed out"), RuntimeError("invalid hash value")])
+def test_other_failed_downloads(hub, monkeypatch, error):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(VGGNotFoundError, match=str(error)):
+        load_vgg19(None, None, [])
+
+
+def test_download_is_checked_and_does_not_wait_for_ever(hub, monkeypatch):
+    import socket
+
+    seen = []
+
+    def fake(url: str, dst: str, hash_prefix: str) -> None:
+        seen.append((url, hash_prefix, socket.getdefaulttimeout()))
+        torch.save(vgg_weights(1), dst)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fake)
+    assert load_vgg19(None, "torchvision", ["relu1_1"]).available_layers[-1] == "relu1_1"
+    assert seen == [("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 15.0)]
+    assert socket.getdefaulttimeout() is None
+    load_vgg19(None, "torchvision", ["relu1_1"])
+    assert len(seen) == 1, "the second time it comes from the cache"
+
+
+def test_scaling_comes_from_the_metadata(safetensors_file):
+    vgg = load_vgg19(safetensors_file, None, ["relu2_1"])
+    assert "caffe" in vgg.description
+    weights = vgg_weights(1)
+    mean = torch.tensor([123.68, 116.779, 103.939]).reshape(1, 3, 1, 1)
+    expected = torch.nn.functional.conv2d(
+        255 * images_of() - mean,
+        weights["features.0.weight"],
+        weights["features.0.bias"],
+        padding=1,
+    )
+    torch.testing.assert_close(
+        vgg(images_of(), ["conv1_1"])["conv1_1"], expected, atol=1e-3, rtol=1e-4
+    )
+
+
+def test_an_explicit_scaling_goes_first(safetensors_file):
+    assert "torchvision" in load_vgg19(safetensors_file, "torchvision", []).description
+
+
+def test_scaling_is_known_by_checksum(tmp_path, monkeypatch):
+    path = tmp_path / "vgg.pth"
+    torch.save(vgg_weights(1), path)
+    with pytest.raises(UserError, match=r"set features\.input_scaling"):
+        load_vgg19(path, None, [])
+    digest = module.hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(module.KNOWN_SCALINGS, digest[:8], "torchvision")
+    assert "torchvision" in load_vgg19(path, None, []).description
+
+
+def test_half_precision_and_other_keys(tmp_path):
+    weights = {k: v.half() for k, v in vgg_weights(2).items()}
+    path = tmp_path / "vgg.pth"
+    torch.save(weights | {"classifier.0.weight": torch.zeros(2, 2)}, path)
+    vgg = load_vgg19(path, "caffe", ["relu1_2"])
+    assert all(p.dtype == torch.float32 for p in vgg.parameters())
+    assert vgg(images_of(), ["relu1_2"])["relu1_2"].dtype == torch.float32
+
+
+def test_a_file_that_ends_too_early(safetensors_file):
+    with pytest.raises(UserError, match=r"ends at relu2_1.*no pool5.*enet-pa-pool3"):
+        load_vgg19(safetensors_file, None, ["relu1_1", "pool5"])
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        load_vgg19(tmp_path / "vgg.pth", "caffe", [])
+
+
+@pytest.mark.parametrize("name", ["vgg.pth", "vgg.safetensors"])
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "code", "list"])
+def test_other_files(tmp_path, name, kind):
+    path, mark = tmp_path / name, tmp_path / "executed"
+    if kind == "truncated":
+        torch.save(vgg_weights(1), path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif kind == "code":
+        path.write_bytes(pickle.dumps(RunsCode(str(mark))))
+    elif kind == "list":
+        torch.save([1, 2], path)
+    else:
+        path.write_bytes(b"" if kind == "empty" else b"this is no network at all")
+    with pytest.raises(UserError) as caught:
+        load_vgg19(path, "caffe", [])
+    assert "\n" not in str(caught.value)
+    assert not mark.exists(), "a pickle was executed"
+
+
+class RunsCode:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def natural_crops(folder: Path) -> torch.Tensor:
+    crops = []
+    for path in sorted(folder.glob("*.png"))[:8]:
+        with Image.open(path) as picture:
+            pixels = np.array(picture.convert("RGB"))[64:192, 64:192]
+        crops.append(torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
+    return torch.stack(crops)
+
+
+def test_published_files(shared_data):
+    images = natural_crops(shared_data / "benchmark" / "BSD100" / "HR")
+    layers = ["relu1_1", "relu2_1", "relu3_1"]
+    folder = shared_data / "weights"
+    plain = load_vgg19(folder / "vgg19_to_relu3_4_fp16.safetensors", None, [*layers, "pool3"])
+    rescaled = load_vgg19(folder / "vgg19_normalised_to_relu3_1_fp32.safetensors", None, layers)
+    assert plain.available_layers[-1] == "pool3"
+    assert rescaled.available_layers[-1] == "relu3_1"
+    assert "rescaled to mean one" in rescaled.description
+    with torch.inference_mode():
+        activations, ones = plain(images, layers), rescaled(images, layers)
+    # The data's notes give these for eight crops: a wrong scaling or channel order is far off.
+    for layer, mean in zip(layers, (21, 118, 111), strict=True):
+        assert float(activations[layer].mean()) == pytest.approx(mean, rel=0.25)
+        assert float(ones[layer].mean()) == pytest.approx(1, rel=0.25)
+        # Each channel of one is a multiple of the same channel of the other.
+        a, b = (x[layer].transpose(0, 1).flatten(1) for x in (activations, ones))
+        assert float(torch.nn.functional.cosine_similarity(a, b).min()) > 0.999
+    with pytest.raises(UserError, match=r"no pool5"):
+        load_vgg19(folder / "vgg19_to_relu3_4_fp16.safetensors", None, ["pool5"])
