@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterpoise.losses.content import (
+    cut_patches,
+    gram_matrices,
+    perceptual_loss,
+    pixel_loss,
+    texture_loss,
+)
+
+
+def rand(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def naive_patches(images, patch_px):
+    """Every whole patch by slicing, in reading order."""
+    height, width = images.shape[-2:]
+    rows, columns = min(patch_px, height), min(patch_px, width)
+    return [
+        image[:, top : top + rows, left : left + columns]
+        for image in images
+        for top in range(0, height - rows + 1, rows)
+        for left in range(0, width - columns + 1, columns)
+    ]
+
+
+def naive_gram(patch):
+    channels = patch.shape[0]
+    gram = np.zeros((channels, channels))
+    for i in range(channels):
+        for j in range(channels):
+            gram[i, j] = float((patch[i].double() * patch[j].double()).sum())
+    return gram
+
+
+def test_pixel_loss_of_a_known_error():
+    real = rand(2, 3, 4, 5)
+    fake = real + 0.1
+    assert pixel_loss(fake, real, "mean").item() == pytest.approx(0.01, rel=1e-4)
+    # The squared norm of each image's error, mean over the batch.
+    assert pixel_loss(fake, real, "sum").item() == pytest.approx(0.01 * 3 * 4 * 5, rel=1e-4)
+
+
+def test_perceptual_loss_is_the_mean_squared_error():
+    fake, real = rand(2, 8, 3, 3), rand(2, 8, 3, 3, seed=1)
+    expected = np.mean((fake.numpy() - real.numpy()) ** 2)
+    assert perceptual_loss(fake, real).item() == pytest.approx(expected, rel=1e-5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    count=st.integers(1, 3),
+    channels=st.integers(1, 4),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    patch_px=st.integers(1, 24),
+)
+def test_patches_against_slicing(count, channels, height, width, patch_px):
+    images = rand(count, channels, height, width)
+    patches = cut_patches(images, patch_px)
+    expected = naive_patches(images, patch_px)
+    assert len(patches) == len(expected)
+    assert all(torch.equal(a, b) for a, b in zip(patches, expected, strict=True))
+
+
+def test_whole_patches_of_a_training_crop():
+    assert cut_patches(rand(2, 3, 128, 128), 16).shape == (128, 3, 16, 16)
+    # A rim that does not fill a patch is left out; a small map is one patch.
+    assert cut_patches(rand(1, 3, 40, 33), 16).shape == (4, 3, 16, 16)
+    assert cut_patches(rand(1, 3, 5, 7), 16).shape == (1, 3, 5, 7)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 5, 9, 6), (1, 2, 3, 3)])
+def test_gram_matrices_against_loops(shape):
+    features = rand(*shape)
+    grams = gram_matrices(features, 4)
+    expected = np.stack([naive_gram(patch) for patch in naive_patches(features, 4)])
+    np.testing.assert_allclose(grams.numpy(), expected, rtol=1e-5)
+
+
+def test_gram_matrices_are_not_normalised():
+    # Mean-one activations of a 16 pixel patch give entries of 256, which the weights assume.
+    assert gram_matrices(torch.ones(1, 4, 16, 16), 16).unique().tolist() == [256.0]
+
+
+def test_texture_loss_against_loops():
+    fake, real = rand(2, 3, 8, 8), rand(2, 3, 8, 8, seed=1)
+    errors = [
+        np.mean((naive_gram(a) - naive_gram(b)) ** 2)
+        for a, b in zip(naive_patches(fake, 4), naive_patches(real, 4), strict=True)
+    ]
+    assert texture_loss(fake, real, 4).item() == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_texture_loss_ignores_where_in_a_patch_but_not_in_which():
+    features = rand(1, 3, 8, 8)
+    within = features.clone()
+    within[..., :4, :4] = within[..., :4, :4].flip(-1, -2)
+    assert texture_loss(within, features, 4).item() == pytest.approx(0, abs=1e-8)
+    assert texture_loss(features.roll(4, -1), features, 4).item() > 1e-3
+
+
+def test_texture_loss_is_in_float32_under_autocast():
+    fake, real = rand(1, 16, 16, 16), rand(1, 16, 16, 16, seed=1)
+    outside = texture_loss(fake, real, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = texture_loss(fake, real, 16)
+        assert perceptual_loss(fake.bfloat16(), real.bfloat16()).dtype == torch.float32
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, outside)
+
+
+def test_texture_gradient_against_finite_differences():
+    real = rand(1, 2, 4, 4, seed=1)
+    fake = rand(1, 2, 4, 4).requires_grad_(True)
+    texture_loss(fake, real, 2).backward()
+    direction = torch.randn(fake.shape, generator=torch.Generator().manual_seed(2))
+    step = 1e-3
+    ahead, behind = (
+        texture_loss(fake.detach() + sign * step * direction, real, 2) for sign in (1, -1)
+    )
+    slope = (ahead - behind).item() / (2 * step)
+    assert (fake.grad * direction).sum().item() == pytest.approx(slope, rel=1e-2)

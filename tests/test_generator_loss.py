@@ -1,0 +1,174 @@
+import pytest
+import torch
+from torch import nn
+
+from counterpoise.config import LossConfig
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
+from counterpoise.losses.content import cut_patches, gram_matrices
+from counterpoise.losses.generator_loss import GeneratorLoss
+
+FORM = ADVERSARIAL_FORMS["non-saturating"]
+
+
+class Extractor(nn.Module):
+    """Two frozen layers that remember what they were asked."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(
+            torch.randn(4, 3, 3, 3, generator=generator), requires_grad=False
+        )
+        self.calls = []
+
+    def forward(self, images, layers):
+        first = torch.conv2d(images, self.weight, padding=1).relu()
+        found = {"relu1_1": first, "pool1": nn.functional.max_pool2d(first, 2)}
+        self.calls.append((tuple(images.shape), tuple(layers), found["relu1_1"].requires_grad))
+        return {layer: found[layer] for layer in layers}
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    fake, real = (torch.rand(2, 3, 16, 16, generator=generator) for _ in range(2))
+    return fake.requires_grad_(True), real
+
+
+def loss_of(tree, features=None, form=FORM):
+    return GeneratorLoss(LossConfig.model_validate(tree), form, features)
+
+
+def test_pixel_alone_needs_nothing_else(batch):
+    fake, real = batch
+    terms = loss_of({"pixel": {"weight": 3}}).terms(fake, real, None, None)
+    assert list(terms) == ["pixel"]
+    expected = 3 * (fake - real).square().mean()
+    torch.testing.assert_close(terms["pixel"], expected)
+
+
+def test_sum_reduction_is_an_image_s_squared_norm(batch):
+    fake, real = batch
+    terms = loss_of({"pixel": {"reduction": "sum"}}).terms(fake, real, None, None)
+    torch.testing.assert_close(terms["pixel"], (fake - real).square().sum((1, 2, 3)).mean())
+
+
+def test_all_terms_with_their_weights(batch):
+    fake, real = batch
+    extractor = Extractor()
+    logits = torch.tensor([[0.5], [-1.0]])
+    loss = loss_of(
+        {
+            "pixel": {"weight": 0.5},
+            "perceptual": {"layers": {"pool1": 0.2}},
+            "texture": {"layers": {"relu1_1": 1e-3, "pool1": 1e-2}, "patch_px": 4},
+            "adversarial": {"weight": 2},
+        },
+        extractor,
+    )
+    terms = loss.terms(fake, real, None, logits)
+    of_fake = extractor(fake, ["relu1_1", "pool1"])
+    of_real = extractor(real, ["relu1_1", "pool1"])
+
+    def texture(layer):
+        grams = [gram_matrices(features[layer], 4) for features in (of_fake, of_real)]
+        return (grams[0] - grams[1]).square().mean()
+
+    expected = {
+        "pixel": 0.5 * (fake - real).square().mean(),
+        "perceptual/pool1": 0.2 * (of_fake["pool1"] - of_real["pool1"]).square().mean(),
+        "texture/relu1_1": 1e-3 * texture("relu1_1"),
+        "texture/pool1": 1e-2 * texture("pool1"),
+        "adversarial": 2 * nn.functional.softplus(-logits).mean(),
+    }
+    assert terms.keys() == expected.keys()
+    for name, value in expected.items():
+        assert terms[name].shape == ()
+        torch.testing.assert_close(terms[name], value, rtol=1e-5, atol=0)
+
+
+def test_features_are_computed_once_and_only_the_fake_s_carry_a_gradient(batch):
+    fake, real = batch
+    extractor = Extractor()
+    tree = {
+        "pixel": {"weight": 0},
+        "perceptual": {"layers": {"pool1": 1.0}},
+        "texture": {"layers": {"pool1": 1.0, "relu1_1": 1.0}, "patch_px": 4},
+    }
+    terms = loss_of(tree, extractor).terms(fake, real.requires_grad_(True), None, None)
+    layers = ("pool1", "relu1_1")
+    assert extractor.calls == [((2, 3, 16, 16), layers, False), ((2, 3, 16, 16), layers, True)]
+    torch.stack(list(terms.values())).sum().backward()
+    assert fake.grad.abs().sum() > 0
+    assert real.grad is None
+    assert extractor.weight.grad is None
+
+
+def test_image_patches_go_through_the_extractor_one_by_one(batch):
+    fake, real = batch
+    extractor = Extractor()
+    tree = {
+        "pixel": {"weight": 0},
+        "perceptual": {"layers": {"pool1": 1.0}},
+        "texture": {"layers": {"pool1": 1e-2}, "patch_px": 8, "patches_of": "image"},
+    }
+    terms = loss_of(tree, extractor).terms(fake, real, None, None)
+    shapes = [shape for shape, _, _ in extractor.calls]
+    assert shapes == [(2, 3, 16, 16)] * 2 + [(8, 3, 8, 8)] * 2
+    of_patches = [extractor(cut_patches(x, 8), ["pool1"])["pool1"] for x in (fake, real)]
+    grams = [gram_matrices(features, 8) for features in of_patches]
+    expected = 1e-2 * (grams[0] - grams[1]).square().mean()
+    torch.testing.assert_close(terms["texture/pool1"], expected)
+    # P still sees whole images.
+    whole = [extractor(x, ["pool1"])["pool1"] for x in (fake, real)]
+    torch.testing.assert_close(terms["perceptual/pool1"], (whole[0] - whole[1]).square().mean())
+
+
+def test_texture_on_image_patches_alone_runs_the_extractor_on_nothing_else(batch):
+    extractor = Extractor()
+    tree = {
+        "pixel": {"weight": 0},
+        "texture": {"layers": {"pool1": 1.0}, "patch_px": 8, "patches_of": "image"},
+    }
+    loss_of(tree, extractor).terms(*batch, None, None)
+    assert [shape for shape, _, _ in extractor.calls] == [(8, 3, 8, 8)] * 2
+
+
+def test_identical_images_cost_nothing_but_the_game(batch):
+    _, real = batch
+    tree = {
+        "perceptual": {"layers": {"pool1": 1.0}},
+        "texture": {"layers": {"relu1_1": 1.0}},
+        "adversarial": {"weight": 1},
+    }
+    terms = loss_of(tree, Extractor()).terms(real.clone(), real, None, torch.zeros(2, 1))
+    assert {name for name, term in terms.items() if term.item() != 0} == {"adversarial"}
+
+
+def test_relativistic_forms_get_the_real_logits(batch):
+    form = ADVERSARIAL_FORMS["relativistic-paired"]
+    tree = {"pixel": {"weight": 0}, "adversarial": {"weight": 2}}
+    real_logits, fake_logits = torch.ones(2, 1), torch.zeros(2, 1, requires_grad=True)
+    terms = loss_of(tree, form=form).terms(*batch, real_logits, fake_logits)
+    torch.testing.assert_close(terms["adversarial"], 2 * nn.functional.softplus(torch.tensor(1.0)))
+    terms["adversarial"].backward()
+    assert (fake_logits.grad < 0).all()
+
+
+def test_feature_terms_need_features():
+    with pytest.raises(ValueError, match="perceptual and texture terms need features"):
+        loss_of({"perceptual": {"layers": {"pool1": 1.0}}})
+
+
+def test_bf16_leaves_the_terms_in_float32(batch):
+    tree = {
+        "perceptual": {"layers": {"pool1": 1.0}},
+        "texture": {"layers": {"relu1_1": 1e-3}},
+    }
+    loss = loss_of(tree, Extractor())
+    exact = loss.terms(*batch, None, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss.terms(*batch, None, None)
+    for name, term in mixed.items():
+        assert term.dtype == torch.float32
+        torch.testing.assert_close(term, exact[name], rtol=2e-2, atol=0)
