@@ -1,0 +1,44 @@
+"""The gate of the loop that this project's question was asked about."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from counterpoise.records import NO_ACTION, Action, Signals
+
+
+@dataclass
+class LossGatePolicy:
+    """Back-propagate each half of D's loss only where that half is above `threshold`.
+
+    The decision falls on the current batch, for the real and the fake half apart, so D may be
+    trained on one of them alone; D is frozen when neither is above. This is the loop of the
+    question, kept as it was, so that what it does can be measured; it is no recommendation.
+    `loss_multiplier` is what the losses are multiplied by before they are compared (2 in that
+    loop's texture mode).
+    """
+
+    threshold: float = 0.3
+    loss_multiplier: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.threshold < 0 or self.loss_multiplier <= 0:
+            raise ValueError("threshold must be at least 0 and loss_multiplier above 0")
+
+    def observe(self, signals: Signals) -> Action:
+        real = signals.d_loss_real * self.loss_multiplier > self.threshold
+        fake = signals.d_loss_fake * self.loss_multiplier > self.threshold
+        if real and fake:
+            return NO_ACTION
+        frozen = " and ".join(name for name, on in (("real", real), ("fake", fake)) if not on)
+        return Action(
+            d_steps=1 if real or fake else 0,
+            d_trains_on_real=real,
+            d_trains_on_fake=fake,
+            reason=f"D's loss on {frozen} images is at most {self.threshold:g}",
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass

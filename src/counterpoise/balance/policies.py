@@ -1,0 +1,77 @@
+"""The table of balance policies, and how one is made from a configuration."""
+
+from dataclasses import fields
+from typing import Any
+
+from counterpoise.balance.fixed import NonePolicy, RatioPolicy
+from counterpoise.balance.loss_gate import LossGatePolicy
+from counterpoise.balance.policy import Policy
+from counterpoise.balance.threshold import ThresholdPolicy
+from counterpoise.config import Problem, RunConfig
+from counterpoise.errors import UserError
+from counterpoise.registry import Registry
+
+POLICIES: Registry[type[Policy]] = Registry(
+    "policy",
+    ("none", NonePolicy),
+    ("ratio", RatioPolicy),
+    ("threshold", ThresholdPolicy),
+    ("loss-gate", LossGatePolicy),
+)
+
+
+def policy_options(policy: type[Policy]) -> dict[str, Any]:
+    """The options of a policy with their defaults."""
+    return {f.name: f.default for f in fields(policy) if f.init}  # type: ignore[arg-type]
+
+
+def build_policy(name: str, options: dict[str, Any]) -> Policy:
+    """A fresh policy; `UserError` for an unknown name, option or value."""
+    problems = policy_problems(name, options)
+    if problems:
+        raise UserError("; ".join(f"{p.path}: {p.message}" for p in problems))
+    return POLICIES[name](**options)
+
+
+def check_balance(config: RunConfig) -> list[Problem]:
+    """The problems of a configuration's balance section, for `config.load_config`."""
+    problems = policy_problems(config.balance.policy, config.balance.options)
+    if config.balance.policy != "none" and not config.loss.adversarial.weight:
+        problems.append(
+            Problem(
+                "balance.policy",
+                f"'{config.balance.policy}' has nothing to balance: loss.adversarial.weight is 0",
+            )
+        )
+    return problems
+
+
+def policy_problems(name: str, options: dict[str, Any]) -> list[Problem]:
+    """What is wrong with a policy's name or options, by key path."""
+    if name not in POLICIES:
+        known = ", ".join(POLICIES)
+        return [Problem("balance.policy", f"unknown policy '{name}'; known: {known}")]
+    known_options = policy_options(POLICIES[name])
+    problems = []
+    for key, value in options.items():
+        path = f"balance.options.{key}"
+        if key not in known_options:
+            known = ", ".join(known_options) or "it has none"
+            problems.append(Problem(path, f"unknown option of policy '{name}'; known: {known}"))
+        elif not _same_kind(value, known_options[key]):
+            kind = type(known_options[key]).__name__
+            problems.append(Problem(path, f"expected a value of type {kind} (given: {value!r})"))
+    if not problems:
+        try:
+            POLICIES[name](**options)
+        except ValueError as error:
+            problems.append(Problem("balance.options", str(error)))
+    return problems
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    return isinstance(value, type(default))
