@@ -1,0 +1,115 @@
+"""Everything that a resumed training needs, in one safetensors file."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.run_folder import RunFolder, atomic_write
+
+FORMAT = "counterpoise-checkpoint"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint in memory: tensors by `part/name`, and JSON values."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one part, by their names within it."""
+        prefix = f"{name}/"
+        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+
+
+def collect(
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    other_tensors: Mapping[str, Mapping[str, Tensor]],
+    values: dict[str, Any],
+) -> Snapshot:
+    """A snapshot of modules, optimizers and further named tensors.
+
+    Raises `TrainingDivergedError` for a module with a non-finite weight: such a state is not worth
+    going on from, and must not push a good checkpoint out.
+    """
+    tensors: dict[str, Tensor] = {}
+    for part, module in modules.items():
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise TrainingDivergedError(f"{part}'s weight {name} is not finite; not saved")
+            tensors[f"{part}/{name}"] = tensor
+    for part, optimizer in optimizers.items():
+        state = optimizer.state_dict()
+        values = values | {part: state["param_groups"]}
+        for index, entries in state["state"].items():
+            tensors |= {f"{part}/{index}/{key}": value for key, value in entries.items()}
+    for part, named in other_tensors.items():
+        tensors |= {f"{part}/{name}": tensor for name, tensor in named.items()}
+    return Snapshot({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, values)
+
+
+def restore(
+    snapshot: Snapshot,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> None:
+    """Undo `collect` for modules and optimizers of the same shapes."""
+    for part, module in modules.items():
+        module.load_state_dict(snapshot.part(part))
+    for part, optimizer in optimizers.items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in snapshot.part(part).items():
+            index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = tensor
+        groups = [group | {"betas": tuple(group["betas"])} for group in snapshot.values[part]]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def save(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot; a crash at any moment leaves the earlier checkpoints as they were."""
+    metadata = {"format": FORMAT, "values": json.dumps(snapshot.values)}
+    with atomic_write(path) as temporary:
+        try:
+            save_file(snapshot.tensors, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def load(path: Path) -> Snapshot:
+    """Read a snapshot; `UserError` for a file that is damaged or something else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise UserError(f"{path}: not a checkpoint of counterpoise")
+            values = json.loads(metadata["values"])
+            return Snapshot({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: damaged checkpoint ({error})") from error
+
+
+def load_newest(run: RunFolder) -> tuple[Snapshot, list[str]]:
+    """The newest checkpoint that can be read, and a note for every newer one that cannot."""
+    notes: list[str] = []
+    for path in reversed(run.checkpoint_files()):
+        try:
+            return load(path), notes
+        except UserError as error:
+            notes.append(f"{error}; falling back to the one before")
+    detail = "; ".join(notes) or "it has none yet"
+    raise UserError(f"{run.path}: no checkpoint to resume from ({detail}); start the training anew")
+
+
+def prune(files: Iterable[Path], keep: int) -> None:
+    """Delete all but the newest `keep` of the files, which come oldest first."""
+    for path in list(files)[:-keep]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""What no single section of a configuration can see: combinations that cannot work."""
+
+from counterpoise.balance.policies import check_balance
+from counterpoise.config import Problem, RunConfig
+from counterpoise.errors import UserError
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
+from counterpoise.metrics.functional import SSIM_WINDOW_PX
+from counterpoise.models.discriminator import check_crop
+
+
+def check_training(config: RunConfig) -> list[Problem]:
+    """The impossible combinations of a configuration, for `config.load_config`."""
+    problems = check_balance(config)
+    if config.data.crop_px % config.generator.scale:
+        problems.append(
+            Problem(
+                "data.crop_px", f"must be a multiple of generator.scale {config.generator.scale}"
+            )
+        )
+    if config.data.held_out_px < config.data.crop_px:
+        problems.append(Problem("data.held_out_px", "must be at least data.crop_px"))
+    if config.train.batch_size % config.train.devices:
+        problems.append(
+            Problem(
+                "train.batch_size", f"must be a multiple of train.devices {config.train.devices}"
+            )
+        )
+    least_px = SSIM_WINDOW_PX + 2 * config.generator.scale
+    if config.data.crop_px < least_px:
+        problems.append(
+            Problem("data.crop_px", f"must be at least {least_px}, the smallest image with metrics")
+        )
+    if config.loss.adversarial.weight:
+        problems += _check_game(config)
+    return problems
+
+
+def _check_game(config: RunConfig) -> list[Problem]:
+    problems = []
+    form = ADVERSARIAL_FORMS[config.loss.adversarial.form]
+    if config.balance.policy == "loss-gate" and not form.halves_are_independent:
+        problems.append(
+            Problem(
+                "balance.policy",
+                f"'loss-gate' trains D on one half of its loss, and the halves of "
+                f"'{config.loss.adversarial.form}' cannot be told apart",
+            )
+        )
+    measure = config.balance.options.get("measure")
+    if measure == "mean-output" and not form.has_probability:
+        problems.append(
+            Problem(
+                "balance.options.measure",
+                f"D(x) is no probability under '{config.loss.adversarial.form}'; use accuracy",
+            )
+        )
+    adversarial = config.loss.adversarial
+    penalised = adversarial.r1 or adversarial.r2 or adversarial.gradient_penalty
+    if penalised and config.discriminator.norm == "batch":
+        problems.append(
+            Problem(
+                "discriminator.norm",
+                "batch norm mixes the images of a batch, so the penalties' gradients of single "
+                "images do not exist; use instance, spectral or none",
+            )
+        )
+    try:
+        check_crop(config.discriminator, config.data.crop_px)
+    except UserError as error:
+        problems.append(Problem("data.crop_px", str(error)))
+    return problems

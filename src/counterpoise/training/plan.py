@@ -1,0 +1,46 @@
+"""The stages of a training: E alone where it is configured, then the losses of the run."""
+
+from dataclasses import dataclass
+
+from counterpoise.config import AdamConfig, LossConfig, RunConfig
+
+PRETRAIN = "pretrain"
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps `first_step` to `last_step`, counted from 1 over the whole training."""
+
+    name: str
+    first_step: int
+    last_step: int
+    loss: LossConfig
+    g_adam: AdamConfig
+
+    @property
+    def steps(self) -> int:
+        return self.last_step - self.first_step + 1
+
+    @property
+    def is_adversarial(self) -> bool:
+        return self.loss.adversarial.weight > 0
+
+
+def plan_stages(config: RunConfig) -> list[Stage]:
+    """The stages in order; the first one begins at step 1."""
+    pretrain_steps = config.train.pretrain_steps
+    stages = []
+    if pretrain_steps:
+        g_adam = config.optimizer.g.model_copy(
+            update={"learning_rate": config.train.pretrain_learning_rate}
+        )
+        stages.append(Stage(PRETRAIN, 1, pretrain_steps, LossConfig(), g_adam))
+    last = pretrain_steps + config.train.steps
+    stages.append(Stage(TRAIN, pretrain_steps + 1, last, config.loss, config.optimizer.g))
+    return stages
+
+
+def stage_at(stages: list[Stage], step: int) -> Stage:
+    """The stage that `step` (from 1) belongs to."""
+    return next(stage for stage in stages if step <= stage.last_step)

@@ -1,0 +1,194 @@
+"""Builds what a training works with from its configuration."""
+
+import copy
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from counterpoise.balance.policies import build_policy
+from counterpoise.balance.policy import Policy
+from counterpoise.config import AdamConfig, RunConfig
+from counterpoise.data.catalog import Catalog, scan
+from counterpoise.data.dataset import CropPairs, central_crops, full_pairs
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
+from counterpoise.losses.generator_loss import GeneratorLoss
+from counterpoise.models.discriminator import build_discriminator
+from counterpoise.models.features import (
+    EmbeddedExtractor,
+    FeatureExtractor,
+    NormalisedFeatures,
+)
+from counterpoise.models.generator import build_generator
+from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
+from counterpoise.seeding import seed_everything
+from counterpoise.training.plan import Stage
+from counterpoise.training.steps import DiscriminatorStep, GeneratorStep
+
+# Crops whose mean activations stand for the data set's in `features.normalisation: dataset`.
+CALIBRATION_CROPS = 64
+CALIBRATION_BATCH = 8
+SAMPLE_CROPS = 4
+SAMPLE_PX = 192
+
+Pairs = list[tuple[str, np.ndarray, np.ndarray]]
+
+
+@dataclass
+class Parts:
+    """Networks, data and policy of one training, on their device."""
+
+    config: RunConfig
+    fabric: Fabric
+    dataset: CropPairs
+    training_images: Catalog
+    held_out: Pairs
+    sample_lr: Tensor
+    sample_hr: Tensor
+    g: nn.Module
+    g_average: nn.Module
+    d: nn.Module | None
+    d_optimizer: torch.optim.Optimizer | None
+    form: AdversarialForm
+    policy: Policy
+    features: NormalisedFeatures | None
+    # What a person must be told: fallbacks, skipped images.
+    notes: list[str]
+
+    def generator_step(self, stage: Stage, optimizer: torch.optim.Optimizer) -> GeneratorStep:
+        """G's side of the game in a stage."""
+        loss = GeneratorLoss(stage.loss, self.form, self.features)
+        adversarial = stage.is_adversarial
+        return GeneratorStep(
+            self.fabric,
+            self.g,
+            optimizer,
+            loss,
+            self.form if adversarial else None,
+            self.d if adversarial else None,
+        )
+
+    def discriminator_step(self, stage: Stage) -> DiscriminatorStep | None:
+        """D's side of the game in a stage, None in one without an adversarial term."""
+        if not stage.is_adversarial or self.d is None or self.d_optimizer is None:
+            return None
+        return DiscriminatorStep(
+            self.fabric, self.d, self.d_optimizer, self.form, stage.loss.adversarial
+        )
+
+    def data_fingerprint(self) -> str:
+        """Changes when the training images do: a resumed training must see the same ones."""
+        names = "\n".join(self.training_images.names)
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
+    """Everything a training needs, from the seed on."""
+    seed_everything(config.train.seed)
+    scale, degradation = config.generator.scale, config.generator.degradation
+    training_images, held_out = scan(config.data, scale)
+    dataset = CropPairs(
+        training_images,
+        scale,
+        degradation,
+        config.data.crop_px,
+        config.train.seed,
+        config.data.flips,
+        config.data.rotations,
+    )
+    notes = [training_images.description, f"held out: {held_out.description}"]
+    notes += [
+        f"skipped {item.path}: {item.reason}"
+        for item in (*training_images.skipped, *held_out.skipped)
+    ]
+    sample_lr, sample_hr = central_crops(held_out, scale, degradation, SAMPLE_PX, SAMPLE_CROPS)
+    g = build_generator(config.generator).to(fabric.device)
+    adversarial = config.loss.adversarial.weight > 0
+    d = None
+    if adversarial:
+        d = build_discriminator(config.discriminator, config.data.crop_px).to(fabric.device)
+    features = None
+    if config.loss.needs_features:
+        extractor, feature_notes = build_extractor(config)
+        notes += feature_notes
+        normalisation, layers = config.features.normalisation, feature_layers(config)
+        features = NormalisedFeatures(extractor, normalisation, layers).to(fabric.device)
+        if config.features.normalisation == "dataset":
+            features.calibrate(calibration_batches(dataset, fabric.device))
+    return Parts(
+        config=config,
+        fabric=fabric,
+        dataset=dataset,
+        training_images=training_images,
+        held_out=held_out_pairs(held_out, config),
+        sample_lr=sample_lr.to(fabric.device),
+        sample_hr=sample_hr.to(fabric.device),
+        g=g,
+        g_average=copy.deepcopy(g).eval().requires_grad_(False),
+        d=d,
+        d_optimizer=adam(d, config.optimizer.d) if d is not None else None,
+        form=ADVERSARIAL_FORMS[config.loss.adversarial.form],
+        policy=build_policy(config.balance.policy, config.balance.options),
+        features=features,
+        notes=notes,
+    )
+
+
+def adam(module: nn.Module, config: AdamConfig) -> torch.optim.Adam:
+    """Adam on all of a network's parameters."""
+    return torch.optim.Adam(
+        module.parameters(),
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+    )
+
+
+def build_extractor(config: RunConfig) -> tuple[FeatureExtractor, list[str]]:
+    """The feature extractor that the configuration asks for, and what to say about it."""
+    layers = feature_layers(config)
+    if config.features.extractor != "embedded":
+        try:
+            vgg = load_vgg19(config.features.weights, config.features.input_scaling, layers)
+        except VGGNotFoundError as error:
+            if config.features.extractor == "vgg19":
+                raise
+            extractor = EmbeddedExtractor()
+            return extractor, [
+                f"VGG-19 is not here ({error})",
+                f"features: {extractor.description}; the results are not the paper's",
+            ]
+        return vgg, [f"features: {vgg.description}"]
+    extractor = EmbeddedExtractor()
+    return extractor, [f"features: {extractor.description}"]
+
+
+def feature_layers(config: RunConfig) -> Sequence[str]:
+    """The layers that the perceptual and texture terms compare."""
+    return [*config.loss.perceptual.layers, *config.loss.texture.layers]
+
+
+def calibration_batches(dataset: CropPairs, device: torch.device) -> Iterator[Tensor]:
+    """The first crops of the training, (N, 3, H, W) in [0, 1]: a fixed sample of the data set."""
+    for first in range(0, CALIBRATION_CROPS, CALIBRATION_BATCH):
+        crops = [dataset[position][1] for position in range(first, first + CALIBRATION_BATCH)]
+        yield torch.stack(crops).to(device).float() / 255
+
+
+def held_out_pairs(held_out: Catalog, config: RunConfig) -> Pairs:
+    """The held-out images and their LR, reduced to a central part of at most `held_out_px`."""
+    scale, degradation = config.generator.scale, config.generator.degradation
+    most_px = config.data.held_out_px // scale
+    pairs = []
+    for name, lr, hr in full_pairs(held_out, scale, degradation):
+        height, width = min(lr.shape[0], most_px), min(lr.shape[1], most_px)
+        top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
+        lr_part = lr[top : top + height, left : left + width]
+        top, left, height, width = (scale * n for n in (top, left, height, width))
+        pairs.append((name, lr_part, hr[top : top + height, left : left + width]))
+    return pairs

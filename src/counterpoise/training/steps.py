@@ -1,0 +1,168 @@
+"""One gradient step of G and one of D: where every gradient of the project comes from.
+
+The networks are not wrapped in DistributedDataParallel: an adversarial step runs D several times
+per backward pass, may back-propagate one half of its loss alone, differentiates twice for the
+penalties and sends gradients through a D that must not collect any. DDP's hooks assume none of
+that. Gradients are averaged over the processes explicitly instead, once per update.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+
+from counterpoise.config import AdversarialLossConfig
+from counterpoise.losses.adversarial import AdversarialForm
+from counterpoise.losses.generator_loss import GeneratorLoss
+from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """D's logits and half losses on one batch of real and fake images, graph attached."""
+
+    real_logits: Tensor
+    fake_logits: Tensor
+    loss_real: Tensor
+    loss_fake: Tensor
+
+
+@dataclass(frozen=True)
+class DiscriminatorStep:
+    """D's side of the game."""
+
+    fabric: Fabric
+    d: nn.Module
+    optimizer: torch.optim.Optimizer
+    form: AdversarialForm
+    config: AdversarialLossConfig
+
+    def judge(self, real: Tensor, fake: Tensor) -> Judgement:
+        """D's forward pass on images (N, 3, H, W); `fake` carries no gradient to G."""
+        with self.fabric.autocast():
+            real_logits, fake_logits = self.d(real), self.d(fake.detach())
+        real_logits, fake_logits = real_logits.float(), fake_logits.float()
+        loss_real, loss_fake = self.form.d_loss(real_logits, fake_logits)
+        return Judgement(real_logits, fake_logits, loss_real, loss_fake)
+
+    def update(
+        self,
+        judgement: Judgement,
+        real: Tensor,
+        fake: Tensor,
+        *,
+        on_real: bool,
+        on_fake: bool,
+        step: int,
+        noise: torch.Generator,
+    ) -> Tensor:
+        """Update D on the chosen halves of its loss; returns the penalty that was added."""
+        halves = [(judgement.loss_real, on_real), (judgement.loss_fake, on_fake)]
+        loss = sum(half for half, wanted in halves if wanted)
+        penalty = self._penalty(real, fake.detach(), step, noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss + penalty)
+        average_gradients(self.fabric, self.d)
+        self.optimizer.step()
+        return penalty.detach()
+
+    def _penalty(self, real: Tensor, fake: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        config = self.config
+        total = torch.zeros((), device=real.device)
+        if step % config.penalties_every:
+            return total
+        if config.r1:
+            total = total + config.r1 / 2 * r1_penalty(self.d, real)
+        if config.r2:
+            total = total + config.r2 / 2 * r2_penalty(self.d, fake)
+        if config.gradient_penalty:
+            total = total + config.gradient_penalty * gradient_penalty(self.d, real, fake, noise)
+        return total * config.penalties_every
+
+
+@dataclass(frozen=True)
+class GeneratorStep:
+    """G's side of the game. `d` and `form` are None where no adversarial term is on."""
+
+    fabric: Fabric
+    g: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: GeneratorLoss
+    form: AdversarialForm | None
+    d: nn.Module | None
+
+    def generate(self, lr: Tensor) -> Tensor:
+        """G's images (N, 3, H, W), graph attached, always float32."""
+        with self.fabric.autocast():
+            fake: Tensor = self.g(lr)
+        return fake.float()
+
+    def judge(self, fake: Tensor, real: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The logits G's adversarial term needs, from D as it is now: (real or None, fake)."""
+        if self.d is None or self.form is None:
+            return None, None
+        with self.fabric.autocast():
+            real_logits = self.d(real).float() if self.form.g_needs_real else None
+            return real_logits, self.d(fake).float()
+
+    def update(
+        self, fake: Tensor, real: Tensor, adversarial_weight_scale: float, *, train: bool
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Update G (or only measure, without `train`): weighted loss terms, and D's fake logits."""
+        graph = contextlib.nullcontext() if train else torch.no_grad()
+        with graph, without_gradients(self.d):
+            real_logits, fake_logits = self.judge(fake, real)
+            with self.fabric.autocast():
+                terms = self.loss.terms(fake, real, real_logits, fake_logits)
+            if "adversarial" in terms:
+                terms["adversarial"] = terms["adversarial"] * adversarial_weight_scale
+            if train:
+                self.optimizer.zero_grad(set_to_none=True)
+                self.fabric.backward(torch.stack(list(terms.values())).sum())
+                average_gradients(self.fabric, self.g)
+                self.optimizer.step()
+        detached = {name: term.detach() for name, term in terms.items()}
+        return detached, fake_logits if fake_logits is None else fake_logits.detach()
+
+
+@contextlib.contextmanager
+def without_gradients(module: nn.Module | None) -> Iterator[None]:
+    """Let gradients through `module` without collecting any in its parameters."""
+    if module is None:
+        yield
+        return
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+def average_gradients(fabric: Fabric, module: nn.Module) -> None:
+    """Average the parameters' gradients over all processes, in one message."""
+    if fabric.world_size == 1:
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = fabric.all_reduce(parameters_to_vector(gradients), reduce_op="mean")
+    assert isinstance(flat, Tensor)
+    offset = 0
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()
+
+
+def update_average(average: nn.Module, module: nn.Module, decay: float, step: int) -> None:
+    """Move the exponential moving average of G's weights one step; buffers are copied.
+
+    Early on the average is short, min(decay, (1 + step) / (10 + step)), so that a short training
+    is not judged by its initial weights.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - decay)
+        for mean_buffer, buffer in zip(average.buffers(), module.buffers(), strict=True):
+            mean_buffer.copy_(buffer)

@@ -1,0 +1,156 @@
+"""Which network gets which gradient."""
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from counterpoise.config import AdversarialLossConfig, LossConfig
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
+from counterpoise.losses.generator_loss import GeneratorLoss
+from counterpoise.training.steps import DiscriminatorStep, GeneratorStep, update_average
+
+FABRIC = Fabric(accelerator="cpu", devices=1)
+
+
+class TinyDiscriminator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Tanh(), nn.Conv2d(2, 1, 3))
+
+    def forward(self, images):
+        return self.layers(images).mean((2, 3))
+
+
+def game(form="non-saturating", **adversarial):
+    torch.manual_seed(0)
+    g, d = nn.Conv2d(3, 3, 3, padding=1), TinyDiscriminator()
+    config = LossConfig(adversarial=AdversarialLossConfig(form=form, weight=1.0, **adversarial))
+    entry = ADVERSARIAL_FORMS[form]
+    d_step = DiscriminatorStep(
+        FABRIC, d, torch.optim.SGD(d.parameters(), lr=1.0), entry, config.adversarial
+    )
+    g_step = GeneratorStep(
+        FABRIC,
+        g,
+        torch.optim.SGD(g.parameters(), lr=1.0),
+        GeneratorLoss(config, entry, None),
+        entry,
+        d,
+    )
+    lr, real = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    return g_step, d_step, lr, real
+
+
+def update(d_step, real, fake, on_real=True, on_fake=True, step=0):
+    judgement = d_step.judge(real, fake)
+    noise = torch.Generator().manual_seed(0)
+    return d_step.update(
+        judgement, real, fake, on_real=on_real, on_fake=on_fake, step=step, noise=noise
+    )
+
+
+def weights(module):
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def same(before, module):
+    return all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("form", ADVERSARIAL_FORMS)
+def test_each_step_touches_its_own_network(form):
+    g_step, d_step, lr, real = game(form)
+    g_before, d_before = weights(g_step.g), weights(d_step.d)
+    fake = g_step.generate(lr)
+    update(d_step, real, fake)
+    assert same(g_before, g_step.g)
+    assert all(p.grad is None for p in g_step.g.parameters())
+    assert not same(d_before, d_step.d)
+
+    d_before = weights(d_step.d)
+    d_gradients = [p.grad.clone() for p in d_step.d.parameters()]
+    g_step.update(fake, real, 1.0, train=True)
+    assert same(d_before, d_step.d)
+    assert not same(g_before, g_step.g)
+    for before, parameter in zip(d_gradients, d_step.d.parameters(), strict=True):
+        assert torch.equal(before, parameter.grad)
+        assert parameter.requires_grad
+
+
+def test_the_generators_gradient_is_that_of_its_loss():
+    g_step, d_step, lr, real = game()
+    fake = g_step.generate(lr)
+    loss = nn.functional.mse_loss(fake, real) + nn.functional.softplus(-d_step.d(fake)).mean()
+    expected = torch.autograd.grad(loss, list(g_step.g.parameters()))
+    before = weights(g_step.g)
+    terms, _ = g_step.update(g_step.generate(lr), real, 1.0, train=True)
+    for old, new, gradient in zip(before, g_step.g.parameters(), expected, strict=True):
+        torch.testing.assert_close(old - new, gradient)
+    assert sum(terms.values()).item() == pytest.approx(loss.item())
+
+
+def test_the_adversarial_weight_scale_scales_that_term_only():
+    g_step, _, lr, real = game()
+    full, _ = g_step.update(g_step.generate(lr), real, 1.0, train=False)
+    half, _ = g_step.update(g_step.generate(lr), real, 0.5, train=False)
+    assert half["adversarial"].item() == pytest.approx(full["adversarial"].item() / 2)
+    assert half["pixel"].item() == pytest.approx(full["pixel"].item())
+
+
+def test_measuring_trains_nothing():
+    g_step, _, lr, real = game()
+    before = weights(g_step.g)
+    terms, fake_logits = g_step.update(g_step.generate(lr), real, 1.0, train=False)
+    assert same(before, g_step.g)
+    assert set(terms) == {"pixel", "adversarial"}
+    assert fake_logits.shape == (4, 1)
+
+
+@pytest.mark.parametrize(("on_real", "on_fake"), [(True, False), (False, True)])
+def test_half_a_loss_gives_half_the_gradient(on_real, on_fake):
+    g_step, d_step, lr, real = game()
+    fake = g_step.generate(lr)
+    judgement = d_step.judge(real, fake)
+    half = judgement.loss_real if on_real else judgement.loss_fake
+    expected = torch.autograd.grad(half, list(d_step.d.parameters()))
+    before = weights(d_step.d)
+    update(d_step, real, fake, on_real, on_fake)
+    for old, new, gradient in zip(before, d_step.d.parameters(), expected, strict=True):
+        torch.testing.assert_close(old - new, gradient)
+
+
+def test_penalties_are_added_and_lazy():
+    g_step, d_step, lr, real = game(r1=2.0, r2=1.0, gradient_penalty=3.0, penalties_every=4)
+    fake = g_step.generate(lr)
+    assert update(d_step, real, fake, step=1).item() == 0
+    lazy = update(game(r1=2.0, penalties_every=4)[1], real, fake, step=4).item()
+    eager = update(game(r1=2.0)[1], real, fake, step=3).item()
+    assert eager > 0
+    assert lazy == pytest.approx(4 * eager)
+    assert update(d_step, real, fake, step=4).item() > 0
+
+
+def test_batch_norm_statistics_do_not_break_two_passes():
+    d = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.LazyLinear(1))
+    real, fake = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    d(real)
+    form = ADVERSARIAL_FORMS["non-saturating"]
+    d_step = DiscriminatorStep(
+        FABRIC, d, torch.optim.Adam(d.parameters()), form, AdversarialLossConfig(weight=1)
+    )
+    before = weights(d)
+    update(d_step, real, fake)
+    assert not same(before, d)
+
+
+def test_average_moves_towards_the_weights_and_starts_short():
+    average, module = nn.Linear(2, 2), nn.Linear(2, 2)
+    start, target = weights(average), weights(module)
+    update_average(average, module, decay=0.999, step=0)
+    for a, b, now in zip(start, target, average.parameters(), strict=True):
+        torch.testing.assert_close(now.detach(), 0.1 * a + 0.9 * b)
+    late = weights(average)
+    update_average(average, module, decay=0.5, step=10**6)
+    for a, b, now in zip(late, target, average.parameters(), strict=True):
+        torch.testing.assert_close(now.detach(), 0.5 * a + 0.5 * b)
