@@ -1,0 +1,149 @@
+"""Upscaling pictures of any size in tiles, with the same result as whole."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterpoise.data.images import UnreadableImageError, find_images
+from counterpoise.errors import UserError
+from counterpoise.models.bicubic import REACH_PX, bicubic_upsample
+from counterpoise.models.generator import EnhanceNet
+from counterpoise.picture_io import Picture, read_picture, write_picture
+
+# Called with the number of tiles done and the number of all, for a picture.
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class UpscaleSummary:
+    """What became of the pictures."""
+
+    written: list[Path] = field(default_factory=list)
+    skipped: list[UnreadableImageError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def upscale_picture(
+    generator: EnhanceNet,
+    picture: Picture,
+    device: torch.device,
+    tile_px: int,
+    progress: Progress,
+) -> Picture:
+    """A picture `scale` times as large, with as many bits per channel.
+
+    Grey goes through the network as RGB and comes back as the mean of the channels. Alpha is
+    upscaled bicubically: the network knows photographs, not masks.
+    """
+    scale = generator.config.scale
+
+    def network(tile: Tensor) -> Tensor:
+        grey = tile.shape[1] == 1
+        output: Tensor = generator(tile.expand(-1, 3, -1, -1))
+        return output.mean(1, keepdim=True) if grey else output
+
+    def bicubic(tile: Tensor) -> Tensor:
+        return bicubic_upsample(tile, scale, "half-pixel")
+
+    context_px = generator.receptive_radius_px()
+    colour = upscale_tiled(network, picture.colour, scale, device, tile_px, context_px, progress)
+    alpha = None
+    if picture.alpha is not None:
+        plane = picture.alpha[..., None]
+        alpha = upscale_tiled(bicubic, plane, scale, device, tile_px, REACH_PX, _silent)[..., 0]
+    return Picture(colour, alpha, picture.icc_profile, picture.notes)
+
+
+def upscale_tiled(
+    function: Callable[[Tensor], Tensor],
+    pixels: np.ndarray,
+    scale: int,
+    device: torch.device,
+    tile_px: int,
+    context_px: int,
+    progress: Progress,
+) -> np.ndarray:
+    """`function` on (H, W, C) pixels of uint8 or uint16, tile by tile: (scale H, scale W, C).
+
+    Each tile is computed with `context_px` of its surroundings. Where that covers what an output
+    pixel depends on, there is no seam: the result is that of the whole picture up to rounding.
+    Besides input and output, only one tile is in memory.
+    """
+    height, width, channels = pixels.shape
+    most = np.iinfo(pixels.dtype).max
+    output = np.empty((scale * height, scale * width, channels), pixels.dtype)
+    tiles = [(y, x) for y in range(0, height, tile_px) for x in range(0, width, tile_px)]
+    with torch.inference_mode():
+        for done, (y, x) in enumerate(tiles, start=1):
+            bottom, right = min(y + tile_px, height), min(x + tile_px, width)
+            top, left = max(0, y - context_px), max(0, x - context_px)
+            part = pixels[top : bottom + context_px, left : right + context_px]
+            tile = torch.from_numpy(part.transpose(2, 0, 1).astype(np.float32)).to(device) / most
+            result = function(tile[None])[0]
+            rows = slice(scale * (y - top), scale * (bottom - top))
+            columns = slice(scale * (x - left), scale * (right - left))
+            core = result[:, rows, columns].float().clamp(0, 1).mul(most).round()
+            output[scale * y : scale * bottom, scale * x : scale * right] = (
+                core.permute(1, 2, 0).cpu().numpy()
+            )
+            progress(done, len(tiles))
+    return output
+
+
+def plan_pictures(source: Path, destination: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Which file is upscaled into which: one file, or all pictures of a folder, nested as they are.
+
+    Raises `UserError` for a missing source, a destination that is the source, or one that is there
+    already (unless `overwrite`).
+    """
+    if source.is_dir():
+        pairs = [(path, destination / path.relative_to(source)) for path in find_images(source)]
+        if destination.is_file():
+            raise UserError(f"{destination}: is a file, and {source} is a folder; give a folder")
+    elif source.is_file():
+        into_folder = destination.is_dir() or not destination.suffix
+        pairs = [(source, destination / source.name if into_folder else destination)]
+    else:
+        raise UserError(f"{source}: no such file or folder; give a picture or a folder of them")
+    for path, target in pairs:
+        if target.exists() and target.resolve() == path.resolve():
+            raise UserError(f"{target}: would replace its own source; choose another place")
+        if target.exists() and not overwrite:
+            raise UserError(f"{target}: exists already; choose another place or use --overwrite")
+    return pairs
+
+
+def upscale_pictures(
+    generator: EnhanceNet,
+    pairs: list[tuple[Path, Path]],
+    device: torch.device,
+    tile_px: int,
+    progress: Callable[[Path], Progress],
+) -> UpscaleSummary:
+    """Upscale the pictures of a plan. Unreadable ones are skipped and listed.
+
+    `progress` gives, for a picture, what is told of its tiles. Raises `UserError` if every picture
+    was unreadable.
+    """
+    summary = UpscaleSummary()
+    for source, target in pairs:
+        try:
+            picture = read_picture(source)
+        except UnreadableImageError as error:
+            summary.skipped.append(error)
+            continue
+        larger = upscale_picture(generator, picture, device, tile_px, progress(source))
+        summary.notes += [*larger.notes, *write_picture(target, larger)]
+        summary.written.append(target)
+    if not summary.written:
+        reasons = "; ".join(str(error) for error in summary.skipped[:3])
+        raise UserError(f"no picture could be read: {reasons}")
+    return summary
+
+
+def _silent(done: int, total: int) -> None:
+    pass
