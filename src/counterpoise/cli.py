@@ -1,0 +1,179 @@
+"""The command line: each verb calls the library and prints what it returns.
+
+Heavy imports happen inside the verbs, so that `--help` answers at once.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from counterpoise.errors import TrainingDivergedError, UserError
+
+app = typer.Typer(
+    name="counterpoise",
+    help="Train GANs in balance: the EnhanceNet family, with diagnosis and control of D against G.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+EXIT_DIVERGED = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.batch_size=8."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def main() -> None:
+    """Run the command line: a user's mistake is one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except UserError as error:
+        _stop(str(error), EXIT_USER_ERROR)
+    except TrainingDivergedError as error:
+        _stop(f"training diverged: {error}", EXIT_DIVERGED)
+    except KeyboardInterrupt:
+        _stop("interrupted", EXIT_INTERRUPTED)
+
+
+def _stop(message: str, code: int) -> None:
+    if _is_first_process():
+        print(f"counterpoise: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that talks, also before the processes have met."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+@app.command()
+def train(
+    preset: Annotated[
+        str | None, typer.Option(help="A shipped configuration; see `presets`.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file instead of a preset.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folder of training images; may be repeated.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where to write; default runs/PRESET.")
+    ] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes, one per device.")] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved configuration and what is found.")
+    ] = False,
+) -> None:
+    """Train a generator: E alone where configured, then G against D."""
+    from counterpoise.commands import training
+
+    if (preset is None) == (config is None):
+        raise UserError(
+            "give --preset NAME or --config FILE (one of them); `counterpoise presets` lists"
+        )
+    settings = list(overrides or [])
+    if data:
+        settings.append(f"data.folders={json.dumps([str(folder) for folder in data])}")
+    if devices is not None:
+        settings.append(f"train.devices={devices}")
+    source = preset if preset is not None else str(config)
+    resolved = training.load(source, settings)
+    if dry_run:
+        training.describe(resolved, console)
+        return
+    sys.exit(training.start(resolved, run_dir, Path(source).stem, console))
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="The folder of an interrupted run.")],
+    steps: Annotated[
+        int | None, typer.Option(help="Train to this many steps after pretraining instead.")
+    ] = None,
+) -> None:
+    """Go on with an interrupted training from its newest checkpoint."""
+    from counterpoise.commands import training
+
+    sys.exit(training.go_on(run, steps, console))
+
+
+@app.command()
+def presets() -> None:
+    """List the shipped presets and every choice that has a name."""
+    from counterpoise.balance.policies import POLICIES, policy_options
+    from counterpoise.config import preset_names
+    from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
+    from counterpoise.models.discriminator import DISCRIMINATORS
+
+    policies = []
+    for name, policy in POLICIES.items():
+        options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
+        policies.append(f"{name} ({options})" if options else name)
+    choices = {
+        "presets": preset_names(),
+        "discriminator.name": DISCRIMINATORS,
+        "loss.adversarial.form": ADVERSARIAL_FORMS,
+        "balance.policy": policies,
+    }
+    for title, names in choices.items():
+        console.print(f"{title}: {', '.join(names)}", highlight=False, soft_wrap=True)
+
+
+@app.command("import-weights")
+def import_weights(
+    source: Annotated[Path, typer.Argument(help="The authors' published ENet-PAT file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write (.safetensors).")],
+) -> None:
+    """Turn the authors' published ENet-PAT weights (a TensorFlow V1 checkpoint) into our format."""
+    from counterpoise.models.import_weights import import_official
+
+    summary = import_official(source, output)
+    console.print(
+        f"{output}: {summary.tensor_count} tensors, {summary.parameter_count:,} parameters, "
+        f"from {summary.source}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"Licence of these weights: {summary.licence}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def upscale(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A picture, or a folder of them.")],
+    destination: Annotated[Path, typer.Argument(metavar="OUT", help="A picture, or a folder.")],
+    weights: Annotated[Path, typer.Option(help="A generator's weights, or the folder of a run.")],
+    device: DeviceOption = "auto",
+    tile_px: Annotated[int, typer.Option(min=16, help="Side of a tile of the input.")] = 128,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Upscale pictures: PNG, JPEG, WebP, TIFF; alpha, grey and 16 bits are kept."""
+    from counterpoise.commands import upscaling
+
+    upscaling.run(source, destination, weights, device, tile_px, overwrite, console)
+
+
+@app.command()
+def evaluate(
+    weights: Annotated[Path, typer.Option(help="A generator's weights, or the folder of a run.")],
+    data: Annotated[list[Path], typer.Option(help="Folder of HR images; may be repeated.")],
+    more_data: Annotated[
+        list[Path] | None, typer.Argument(metavar="[SET]...", help="Further folders.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write one row per image here.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """PSNR and SSIM (Y and RGB, a border of the scale cropped), with plain bicubic beside."""
+    from counterpoise.commands import evaluation
+
+    evaluation.run(weights, [*data, *(more_data or [])], csv, device, console)

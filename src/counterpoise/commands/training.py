@@ -1,0 +1,143 @@
+"""`train` and `resume` behind the command line: devices, the run folder and the closing words."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from counterpoise.commands.console import ConsoleReporter, metrics_table
+from counterpoise.config import RunConfig, load_config
+from counterpoise.errors import UserError
+from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.training.checks import check_training
+from counterpoise.training.loop import BICUBIC, Outcome
+from counterpoise.training.loop import train as run_training
+from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
+from counterpoise.training.setup import build_parts
+
+EXIT_INTERRUPTED = 130
+
+
+def load(source: str, overrides: list[str]) -> RunConfig:
+    """A configuration with absolute paths, so that its run can be resumed from anywhere."""
+    config = load_config(source, overrides, checks=(check_training,))
+    data = config.data.model_copy(
+        update={
+            name: tuple(Path(os.path.abspath(folder)) for folder in getattr(config.data, name))
+            for name in ("folders", "lr_folders", "held_out_folders")
+        }
+    )
+    features = config.features
+    if features.weights is not None:
+        features = features.model_copy(update={"weights": Path(os.path.abspath(features.weights))})
+    return config.model_copy(update={"data": data, "features": features})
+
+
+def make_fabric(config: RunConfig) -> Fabric:
+    """The devices and precision of a configuration; torchrun's processes where it started us."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+    devices, nodes = (local, processes // local) if local else (config.train.devices, 1)
+    try:
+        return Fabric(
+            accelerator=config.train.accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            precision=config.train.precision,
+            strategy="ddp" if devices * nodes > 1 else "auto",
+        )
+    except (RuntimeError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise UserError(
+            f"train.accelerator {config.train.accelerator} with {devices} device(s): {detail}"
+        ) from error
+
+
+def describe(config: RunConfig, console: Console) -> None:
+    """Print the resolved configuration, the networks' sizes and the data: what would be trained."""
+    fabric = make_fabric(config.model_copy(update={"train": _one_device(config)}))
+    parts = build_parts(config, fabric)
+    console.print(config.to_yaml(), markup=False, highlight=False, soft_wrap=True)
+    networks = {"generator": parts.g, "discriminator": parts.d}
+    for name, network in networks.items():
+        if network is not None:
+            count = sum(p.numel() for p in network.parameters())
+            console.print(f"{name}: {count:,} parameters", highlight=False)
+    for note in parts.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    stages = ", then ".join(f"{s.name} for {s.steps:,} steps" for s in plan_stages(config))
+    console.print(f"would train: {stages} on {fabric.device}", highlight=False)
+
+
+def _one_device(config: RunConfig) -> Any:
+    return config.train.model_copy(update={"devices": 1})
+
+
+def start(config: RunConfig, run_dir: Path | None, name: str, console: Console) -> int:
+    """Train anew; the exit code."""
+    path = run_dir if run_dir is not None else free_folder(Path("runs"), name)
+    return _run(config, RunFolder(path), console, resume=False)
+
+
+def go_on(path: Path, steps: int | None, console: Console) -> int:
+    """Resume a run; the exit code."""
+    run = RunFolder.open(path)
+    config = load(str(run.config), [] if steps is None else [f"train.steps={steps}"])
+    return _run(config, run, console, resume=True)
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """`parent/name`, or the first of `name-2`, `name-3`... that does not exist."""
+    candidate, number = parent / name, 1
+    while candidate.exists():
+        number += 1
+        candidate = parent / f"{name}-{number}"
+    return candidate
+
+
+def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -> int:
+    fabric = make_fabric(config)
+    if not resume:
+        run.refuse_if_used()
+    fabric.launch()
+    # The first process chose the folder; the others may have seen it appear.
+    run = RunFolder(Path(fabric.broadcast(str(run.path))))
+    quiet = Console(quiet=True)
+    with ConsoleReporter(console if fabric.is_global_zero else quiet) as reporter:
+        outcome = run_training(config, run, fabric, reporter, resume=resume)
+    if fabric.is_global_zero:
+        summarise(config, run, outcome, console)
+    return EXIT_INTERRUPTED if outcome.interrupted else 0
+
+
+def summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Console) -> None:
+    """Say how a training ended: held-out metrics, and where things lie."""
+    if outcome.interrupted:
+        console.print(f"Stopped after step {outcome.step}, and saved.", highlight=False)
+        console.print(
+            f"Go on with: counterpoise resume {run.path}", highlight=False, soft_wrap=True
+        )
+        return
+    if outcome.step == outcome.first_step:
+        console.print("This run is complete: nothing left to train (--steps N extends it).")
+    rows, _ = read_json_lines(run.metrics)
+    newest = {row["stage"]: row for row in rows}
+    titles = {BICUBIC: "bicubic", PRETRAIN: "E (pretrained)", TRAIN: config.loss.letters}
+    table = [(titles[stage], row) for stage, row in newest.items()]
+    console.print(metrics_table("Held-out images", table))
+    places = {
+        "weights": run.generator,
+        "samples": run.sample(outcome.step),
+        "signals": run.signals,
+        "TensorBoard": run.tensorboard,
+    }
+    for what, path in places.items():
+        console.print(f"{what:<12} {path}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"Upscale your own pictures: counterpoise upscale IN OUT --weights {run.generator}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,298 @@
+"""The command line as a user meets it: what it prints, and what it does with mistakes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from counterpoise import cli
+from counterpoise.config import GeneratorConfig, RunConfig, load_config
+from counterpoise.errors import TrainingDivergedError
+from counterpoise.models.generator import build_generator
+from counterpoise.models.weights import save_generator
+from helpers import smooth_pixels, write_images
+from training_helpers import tiny
+
+
+@pytest.fixture
+def counterpoise(capsys, monkeypatch):
+    """Run the command line in this process: (exit code, output, errors)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["counterpoise", *map(str, arguments)])
+        monkeypatch.setattr(cli, "console", cli.Console(width=200))
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(tiny("train.steps=2", "train.pretrain_steps=1").to_yaml())
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "g.safetensors"
+    save_generator(path, build_generator(GeneratorConfig(width=4, blocks=1)), {"licence": "mine"})
+    return path
+
+
+def test_train_ends_with_a_table_and_says_where_things_lie(counterpoise, tmp_path, config_file):
+    run = tmp_path / "run"
+    code, out, err = counterpoise("train", "--config", config_file, "--run-dir", run)
+    assert (code, err) == (0, "")
+    for row in ("bicubic", "E (pretrained)", "PSNR (Y)"):
+        assert row in out
+    assert "embedded filter bank (not VGG" not in out  # this loss needs no features
+    for path in ("generator.safetensors", "samples/step-00000003.png", "signals.jsonl"):
+        assert str(run / path) in out
+        assert (run / path).exists()
+    with Image.open(run / "samples" / "step-00000003.png") as grid:
+        assert grid.size == (4 * 192 + 3 * 4, 18 + 4 * 192 + 3 * 4)
+
+
+def test_train_twice_into_one_folder_is_refused(counterpoise, tmp_path, config_file):
+    run = tmp_path / "run"
+    counterpoise("train", "--config", config_file, "--run-dir", run)
+    before = (run / "signals.jsonl").read_bytes()
+    code, _, err = counterpoise("train", "--config", config_file, "--run-dir", run)
+    assert code == 2
+    assert "counterpoise resume" in err
+    assert (run / "signals.jsonl").read_bytes() == before
+
+
+def test_resume_of_a_finished_run_says_so_and_steps_extends(counterpoise, tmp_path, config_file):
+    run = tmp_path / "run"
+    counterpoise("train", "--config", config_file, "--run-dir", run)
+    code, out, _ = counterpoise("resume", run)
+    assert code == 0
+    assert "nothing left to train" in out
+    code, out, _ = counterpoise("resume", run, "--steps", 4)
+    assert code == 0
+    assert (run / "checkpoints" / "step-00000005.safetensors").exists()
+    assert load_config(run / "config.yaml").train.steps == 4
+    one_line(counterpoise("resume", run, "--steps", 1), "has 5 steps already")
+    assert load_config(run / "config.yaml").train.steps == 4
+
+
+def test_run_folders_are_numbered(counterpoise, tmp_path, config_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for expected in ("tiny", "tiny-2"):
+        counterpoise("train", "--config", config_file)
+        assert (tmp_path / "runs" / expected / "config.yaml").exists()
+
+
+def test_dry_run_writes_nothing(counterpoise, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "photos", 3, 140, 160)
+    code, out, _ = counterpoise(
+        "train", "--preset", "enet-pat", "--data", "photos", "--dry-run",
+        "--set", "train.batch_size=8", "--set", "features.extractor=embedded",
+    )  # fmt: skip
+    assert code == 0
+    assert "batch_size: 8" in out
+    assert "generator: 852,867 parameters" in out
+    assert "discriminator: 13,102,881 parameters" in out
+    assert "2 images of" in out
+    assert "embedded filter bank (not VGG, no download)" in out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
+
+
+def test_paths_in_the_run_are_absolute(counterpoise, tmp_path, config_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "my photos", 4)
+    run = tmp_path / "run"
+    code, *_ = counterpoise(
+        "train", "--config", config_file, "--data", "my photos", "--run-dir", run
+    )
+    assert code == 0
+    assert load_config(run / "config.yaml").data.folders == (tmp_path / "my photos",)
+
+
+def test_presets_lists_every_choice(counterpoise):
+    code, out, _ = counterpoise("presets")
+    assert code == 0
+    for name in ("enet-pat", "patchgan", "relativistic-paired", "loss-gate (threshold=0.3"):
+        assert name in out
+
+
+def test_missing_vgg_falls_back_loudly(counterpoise, tmp_path, config_file, monkeypatch):
+    from counterpoise.models import vgg_weights
+
+    monkeypatch.setattr(vgg_weights.torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(vgg_weights, "download", _no_network)
+    options = ["--set", "features.extractor=auto", "--set", "loss.perceptual.layers={pool2: 1}"]
+    run = tmp_path / "run"
+    code, out, _ = counterpoise("train", "--config", config_file, "--run-dir", run, *options)
+    assert code == 0
+    assert "VGG-19 is not here" in out
+    assert "the results are not the paper's" in out
+    assert "not the paper's" in (run / "events.jsonl").read_text()
+    options[1] = "features.extractor=vgg19"
+    code, _, err = counterpoise("train", "--config", config_file, *options)
+    assert code == 2
+    assert "features.extractor=embedded" in err
+
+
+def _no_network(path):
+    raise OSError("no network")
+
+
+def one_line(result, *expected):
+    code, _, err = result
+    assert code == 2, err
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    for text in expected:
+        assert text in err
+
+
+def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
+    run = tmp_path / "run"
+    start = ["train", "--config", config_file, "--run-dir", run, "--data"]
+    one_line(counterpoise(*start, tmp_path / "none"), "no such folder")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("x")
+    one_line(counterpoise(*start, tmp_path / "texts"), "no images in it (1 other files)")
+    (cut, *_) = write_images(tmp_path / "cut", 1)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    one_line(counterpoise(*start, tmp_path / "cut"), "no usable image among 1", "damaged")
+    assert not run.exists()
+
+
+def test_mistakes_in_the_configuration(counterpoise, tmp_path):
+    one_line(
+        counterpoise(
+            "train", "--preset", "demo", "--set", "train.batch_size=no", "--set", "data.crop=3",
+            "--set", "balance.policy=mood",
+        ),
+        "preset demo: 3 errors: data.crop: unknown key; train.batch_size: input should be",
+        "balance.policy: unknown policy 'mood'; known: none",
+    )  # fmt: skip
+    one_line(
+        counterpoise(
+            "train", "--preset", "demo", "--set", "data.crop_px=40",
+            "--set", "balance={policy: threshold, options: {limit: 1}}",
+            "--set", "train={batch_size: 3, devices: 2}",
+        ),
+        "3 errors",
+        "balance.options.limit: unknown option of policy 'threshold'; known: threshold, measure",
+        "train.batch_size: must be a multiple of train.devices 2",
+        "data.crop_px: the enhancenet discriminator needs crops of 32 pixels or more",
+    )  # fmt: skip
+    one_line(
+        counterpoise(
+            "train", "--preset", "demo", "--set", "balance.policy=loss-gate",
+            "--set", "loss.adversarial.form=relativistic-paired",
+        ),
+        "'loss-gate' trains D on one half of its loss",
+    )  # fmt: skip
+    one_line(counterpoise("train"), "give --preset NAME or --config FILE")
+    one_line(counterpoise("train", "--preset", "nope"), "no preset 'nope'")
+    one_line(counterpoise("train", "--config", tmp_path / "none.yaml"), "cannot be read")
+
+
+def test_mistakes_with_runs_and_weights(counterpoise, tmp_path, weights):
+    one_line(counterpoise("resume", tmp_path), "not a run folder")
+    write_images(tmp_path / "in", 1)
+    upscale = ["upscale", tmp_path / "in", tmp_path / "out", "--weights"]
+    one_line(counterpoise(*upscale, tmp_path / "none"), "no such file")
+    (tmp_path / "text.safetensors").write_text("hello")
+    one_line(counterpoise(*upscale, tmp_path / "text.safetensors"), "not a safetensors file")
+    one_line(counterpoise(*upscale, weights, "--device", "tpu"), "--device tpu: unknown")
+    one_line(counterpoise("upscale", tmp_path / "no", "x", "--weights", weights), "no such file")
+    one_line(counterpoise("evaluate", "--weights", weights, "--data", tmp_path / "no"), "no such")
+    one_line(
+        counterpoise("import-weights", weights, "-o", tmp_path / "x.safetensors"),
+        "not the official ENet-PAT",
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_diverged_training_exits_with_1(counterpoise, config_file, tmp_path, monkeypatch):
+    from counterpoise.commands import training
+
+    def diverge(*arguments, **options):
+        raise TrainingDivergedError("step 3: g_loss not finite")
+
+    monkeypatch.setattr(training, "run_training", diverge)
+    code, _, err = counterpoise("train", "--config", config_file, "--run-dir", tmp_path / "run")
+    assert (code, err) == (1, "counterpoise: training diverged: step 3: g_loss not finite\n")
+
+
+def test_full_disk_is_one_line(tmp_path, config_file):
+    """A run on a file system that is full: a limit on file sizes acts as one."""
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
+        f"sys.argv = ['counterpoise', 'train', '--config', {str(config_file)!r}, "
+        f"'--run-dir', {str(tmp_path / 'run')!r}]; "
+        "from counterpoise.cli import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 2, result.stderr
+    assert "cannot be written" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+
+
+def test_upscale_file_folder_and_run(counterpoise, tmp_path, weights):
+    (source,) = write_images(tmp_path / "in", 1, 20, 30)
+    code, out, _ = counterpoise("upscale", source, tmp_path / "large.png", "--weights", weights)
+    assert code == 0
+    assert "1 of 1 upscaled x4" in out
+    assert "weights under mine" in out
+    with Image.open(tmp_path / "large.png") as large:
+        assert large.size == (120, 80)
+    (tmp_path / "in" / "broken.png").write_text("no")
+    code, out, _ = counterpoise("upscale", tmp_path / "in", tmp_path / "out", "--weights", weights)
+    assert code == 0
+    assert "skipped" in out
+    assert "1 of 2 upscaled" in out
+
+
+def test_evaluate_prints_a_table_per_set_and_a_csv(counterpoise, tmp_path, weights):
+    for name in ("one/HR", "two"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(smooth_pixels(number, 48, 64)).save(tmp_path / name / f"{number}.png")
+    csv = tmp_path / "scores.csv"
+    code, out, _ = counterpoise(
+        "evaluate", "--weights", weights, "--data", tmp_path / "one/HR", tmp_path / "two",
+        "--csv", csv,
+    )  # fmt: skip
+    assert code == 0
+    assert "one: 2 images, x4, 4 px border cropped" in out
+    assert "two: 2 images" in out
+    assert "bicubic (bicubic LR)" in out
+    lines = csv.read_text().splitlines()
+    assert lines[0] == "set,method,image,psnr_y,ssim_y,psnr_rgb,ssim_rgb"
+    assert len(lines) == 1 + 2 * 2 * 3
+
+
+def test_every_field_of_the_configuration_is_in_the_dry_run():
+    dumped = RunConfig().to_yaml()
+    for section in RunConfig.model_fields.values():
+        for name in section.annotation.model_fields:
+            assert f"  {name}:" in dumped
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_read_only_folder_is_one_line(counterpoise, tmp_path, config_file):
+    locked = Path(tmp_path / "locked")
+    locked.mkdir(mode=0o500)
+    one_line(counterpoise("train", "--config", config_file, "--run-dir", locked / "run"), "cannot")

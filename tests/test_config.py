@@ -1,0 +1,146 @@
+import pytest
+import yaml
+
+from counterpoise.config import Problem, RunConfig, load_config, preset_names
+from counterpoise.errors import UserError
+from counterpoise.training.checks import check_training
+
+PAPER = ["enet-e", "enet-p", "enet-ea", "enet-pa", "enet-eat", "enet-pat"]
+
+
+def write(tmp_path, text):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads(name):
+    assert isinstance(load_config(name, checks=[check_training]), RunConfig)
+
+
+def test_shipped_presets():
+    assert set(PAPER) | {"demo", "enet-pa-pool3"} <= set(preset_names())
+
+
+def test_paper_values():
+    pat = load_config("enet-pat")
+    assert pat.loss.pixel.weight == 0
+    assert pat.loss.perceptual.layers == {"pool2": 0.2, "pool5": 0.02}
+    assert pat.loss.texture.layers == {"relu1_1": 3e-7, "relu2_1": 1e-6, "relu3_1": 1e-6}
+    assert pat.loss.texture.patch_px == 16
+    assert pat.loss.adversarial.weight == 2
+    assert pat.optimizer.g.learning_rate == 1e-4
+    assert pat.generator.degradation == "lanczos"
+    assert load_config("enet-pa").loss.adversarial.weight == 1
+    assert load_config("enet-e").loss.adversarial.weight == 0
+    for name in PAPER:
+        generator = load_config(name).generator
+        assert (generator.scale, generator.width, generator.blocks) == (4, 64, 10)
+
+
+def test_resolved_yaml_reads_back_as_the_same_config(tmp_path):
+    config = load_config("demo", ["data.folders=[a b, ü]", "train.seed=7"])
+    assert load_config(write(tmp_path, config.to_yaml())) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("train.batch_size=8", lambda c: c.train.batch_size == 8),
+        ("optimizer.g.learning_rate=1e-3", lambda c: c.optimizer.g.learning_rate == 1e-3),
+        ("generator.bicubic=tf1-legacy", lambda c: c.generator.bicubic == "tf1-legacy"),
+        ("data.square_px=null", lambda c: c.data.square_px is None),
+        ("loss.perceptual.layers={pool2: 1}", lambda c: c.loss.perceptual.layers == {"pool2": 1}),
+    ],
+)
+def test_override(override, read):
+    assert read(load_config("enet-pa", [override]))
+
+
+def test_all_errors_at_once_by_key_path(tmp_path):
+    path = write(
+        tmp_path,
+        "train: {batch_size: 0, stepps: 5}\ngenerator: {scale: 3}\ndiscriminator: {name: unet}\n",
+    )
+    with pytest.raises(UserError) as caught:
+        load_config(path, ["nonsense"])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "5 errors" in message
+    for expected in (
+        "train.batch_size: input should be greater than or equal to 1 (given: 0)",
+        "train.stepps: unknown key",
+        "generator.scale: input should be 2, 4 or 8",
+        "discriminator: the unet discriminator is spectrally normalised",
+        "nonsense: an override is written key.path=value",
+    ):
+        assert expected in message
+
+
+def test_problems_of_checks_are_reported(tmp_path):
+    def check(config):
+        return [Problem("a.b", "is odd"), Problem("c", "is even")]
+
+    with pytest.raises(UserError, match="preset demo: 2 errors: a.b: is odd; c: is even"):
+        load_config("demo", checks=[check])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        ("missing.yaml", None, "cannot be read"),
+        ("list.yaml", "- 1\n", "expected a mapping"),
+        ("broken.yaml", "a: [1\n", "not valid YAML"),
+        ("binary.yaml", b"\xff\xfe\x00", "cannot be read"),
+        ("object.yaml", "a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+    ],
+)
+def test_bad_files(tmp_path, name, text, match):
+    path = tmp_path / name
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=match) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_preset_lists_the_known_ones():
+    with pytest.raises(UserError, match="no preset 'enet-xyz'.*enet-pat"):
+        load_config("enet-xyz")
+
+
+def test_override_into_a_value_is_refused():
+    with pytest.raises(UserError, match="'batch_size' is a value, not a section"):
+        load_config("demo", ["train.batch_size.more=1"])
+
+
+def test_checks_see_what_is_right_beside_what_is_wrong():
+    seen = []
+    with pytest.raises(UserError, match="1 error: train.batch_size"):
+        load_config(
+            "demo",
+            ["train.batch_size=no", "train.seed=5"],
+            checks=[lambda config: seen.append(config.train.seed) or []],
+        )
+    assert seen == [5]
+
+
+def test_letters():
+    for name in PAPER:
+        assert load_config(name).loss.letters == name.removeprefix("enet-").upper()
+    assert load_config("enet-pa-pool3").loss.letters == load_config("demo").loss.letters == "PA"
+
+
+def test_config_is_immutable():
+    with pytest.raises(ValueError, match="frozen"):
+        load_config("demo").train.batch_size = 3
+
+
+def test_no_term_at_all_is_refused():
+    with pytest.raises(UserError, match="every term is off"):
+        load_config("enet-e", ["loss.pixel.weight=0"])
+
+
+def test_yaml_has_every_section():
+    assert set(yaml.safe_load(RunConfig().to_yaml())) == set(RunConfig.model_fields)
