@@ -63,17 +63,19 @@ def test_held_out_images_are_not_trained_on(tmp_path):
 
 def test_decoding_in_threads_leaves_the_warning_filters_alone(tmp_path, monkeypatch):
     write_images(tmp_path, 2)
-    both_in = threading.Barrier(2, timeout=30)
-    first_out = threading.Event()
+    first_in, second_in, first_out = (threading.Event() for _ in range(3))
 
     def overlapping(path):
-        # The interleaving that hurts: the first to come in is the first to go out.
+        # The interleaving that hurts: the second comes in, then the first goes out, then the second
+        # puts back what it found, which is what the first had set.
+        second = path.stem == "image1"
+        assert not second or first_in.wait(30)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            both_in.wait()
-            if path.stem == "image1":
-                assert first_out.wait(30)
-        first_out.set()
+            (second_in if second else first_in).set()
+            assert (first_out if second else second_in).wait(30)
+        if not second:
+            first_out.set()
         return read_rgb(path)
 
     monkeypatch.setattr(catalog_module, "read_rgb", overlapping)
