@@ -1,15 +1,22 @@
+import itertools
 import struct
+import tempfile
 import zlib
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from counterpoise import picture_io
+from counterpoise import picture_io, png16
 from counterpoise.data.images import UnreadableImageError
 from counterpoise.errors import UserError
 from counterpoise.picture_io import Picture, read_picture, write_picture
+from counterpoise.png16 import write_png
 from helpers import random_pixels, smooth_pixels, write_images
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -62,8 +69,90 @@ def test_what_a_format_cannot_keep_is_said(tmp_path):
     assert "laid on white" in notes[1]
     read = read_picture(tmp_path / "p.jpg")
     assert (read.colour.dtype, read.alpha) == (np.uint8, None)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_deep_pictures_keep_their_profile(tmp_path, suffix):
     profiled = Picture(random_pixels(0, 6, 6, 3, np.uint16), None, PROFILE)
-    assert "colour profile could not be kept" in write_picture(tmp_path / "p.png", profiled)[0]
+    assert write_picture(tmp_path / f"p{suffix}", profiled) == []
+    read = read_picture(tmp_path / f"p{suffix}")
+    equal(read, profiled)
+    assert read.icc_profile == PROFILE
+
+
+def test_16_bit_cmyk_is_not_taken_for_rgb_with_alpha(tmp_path):
+    inks = np.zeros((4, 4, 4), np.uint16)
+    inks[..., 0] = 65535  # cyan
+    tifffile.imwrite(tmp_path / "c.tif", inks, photometric="separated")
+    picture = read_picture(tmp_path / "c.tif")
+    assert (picture.colour.dtype, picture.alpha) == (np.uint8, None)
+    assert picture.colour[0, 0].tolist() == [0, 255, 255]
+    assert "16 were reduced" in picture.notes[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_stored_as_ink_is_turned_round(tmp_path, dtype):
+    stored = random_pixels(0, 5, 6, 0, dtype)
+    tifffile.imwrite(tmp_path / "g.tif", stored, photometric="miniswhite")
+    read = read_picture(tmp_path / "g.tif").colour[..., 0]
+    np.testing.assert_array_equal(read, np.iinfo(dtype).max - stored)
+
+
+def test_premultiplied_16_bit_colour_is_divided_by_its_alpha(tmp_path):
+    stored = np.full((4, 4, 4), 10000, np.uint16)
+    stored[..., 3] = 32768
+    stored[0, 0] = 0
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.colour[1, 1].tolist() == [20000] * 3  # 10000 * 65535 / 32768
+    assert picture.colour[0, 0].tolist() == [0] * 3
+    assert (picture.alpha[0, 0], picture.alpha[1, 1]) == (0, 32768)
+
+
+def test_integers_beyond_16_bits_are_said_to_be_clipped(tmp_path):
+    for name, value, notes in [("fits", 65535, 0), ("beyond", 65536, 1)]:
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.full((4, 4), value, np.uint32))
+        picture = read_picture(tmp_path / f"{name}.tif")
+        assert picture.colour.max() == 65535
+        assert len(picture.notes) == notes
+
+
+@pytest.mark.parametrize(("channels", "transparent"), [(1, ">H"), (3, ">HHH")])
+def test_a_transparent_colour_of_16_bits_becomes_alpha(tmp_path, channels, transparent):
+    stored = random_pixels(0, 5, 6, channels, np.uint16)
+    path = tmp_path / "t.png"
+    write_png(path, stored, None, None)
+    insert_chunk(path, b"tRNS", struct.pack(transparent, *map(int, stored[2, 3])))
+    expected = np.full((5, 6), 65535, np.uint16)
+    expected[2, 3] = 0
+    equal(read_picture(path), Picture(stored, expected))
+
+
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from([1, 3]),
+    st.booleans(),
+    st.sampled_from([np.uint8, np.uint16]),
+    st.integers(1, 60),
+)
+def test_png_bands_are_what_another_decoder_reads(
+    height, width, channels, with_alpha, dtype, band_bytes
+):
+    colour = random_pixels(0, height, width, channels, dtype)
+    alpha = random_pixels(1, height, width, 0, dtype) if with_alpha else None
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png16, "BAND_BYTES", band_bytes)
+        path = Path(folder) / "p.png"
+        write_png(path, colour, alpha, None)
+        decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded.dtype == dtype
+    pixels = decoded[..., None] if decoded.ndim == 2 else decoded
+    if with_alpha:
+        np.testing.assert_array_equal(pixels[..., 3], alpha)
+        pixels = pixels[..., :3]
+    expected = np.broadcast_to(colour[..., ::-1], pixels.shape)
+    np.testing.assert_array_equal(pixels, expected)
 
 
 def test_transparent_is_white_in_jpeg(tmp_path):
@@ -83,12 +172,16 @@ def test_16_bits_are_really_16(tmp_path):
 
 
 def add_orientation_to_png(path, orientation):
-    """Insert an eXIf chunk before the pixels."""
-    content = path.read_bytes()
     exif = Image.Exif()
     exif[0x0112] = orientation
-    payload = b"eXIf" + exif.tobytes()[6:]
-    chunk = struct.pack(">I", len(payload) - 4) + payload + struct.pack(">I", zlib.crc32(payload))
+    insert_chunk(path, b"eXIf", exif.tobytes()[6:])
+
+
+def insert_chunk(path, kind, data):
+    """Insert a PNG chunk before the pixels."""
+    content = path.read_bytes()
+    chunk = struct.pack(">I", len(data)) + kind + data
+    chunk += struct.pack(">I", zlib.crc32(kind + data))
     at = content.index(b"IDAT") - 4
     path.write_bytes(content[:at] + chunk + content[at:])
 
@@ -152,21 +245,37 @@ def test_first_frame_of_an_animation_is_said(tmp_path):
 
 def test_large_pictures_go_another_way_with_the_same_result(tmp_path, monkeypatch):
     monkeypatch.setattr(picture_io, "PILLOW_MOST_PIXELS", 10)
-    for number, (channels, alpha) in enumerate([(1, False), (3, False), (3, True)]):
-        picture = Picture(
-            random_pixels(0, 7, 9, channels), random_pixels(1, 7, 9, 0) if alpha else None
-        )
-        write_picture(tmp_path / f"{number}.png", picture)
-        equal(read_picture(tmp_path / f"{number}.png"), picture)
+    for channels, suffix in itertools.product([1, 3], [".png", ".tif", ".bmp"]):
+        for with_alpha in [False] if suffix == ".bmp" else [False, True]:
+            alpha = random_pixels(1, 7, 9, 0) if with_alpha else None
+            picture = Picture(random_pixels(0, 7, 9, channels), alpha)
+            assert write_picture(tmp_path / f"p{suffix}", picture) == []
+            read = read_picture(tmp_path / f"p{suffix}")
+            if suffix == ".bmp":  # OpenCV's grey BMP has a palette
+                read.colour = read.colour[..., :channels]
+            equal(read, picture)
+
+
+def test_large_jpegs_go_another_way_and_leave_the_pixels_alone(tmp_path, monkeypatch):
+    picture = Picture(smooth_pixels(0, 40, 50), None, PROFILE)
+    picture.colour = picture.colour.copy()
+    before = picture.colour.copy()
+    monkeypatch.setattr(picture_io, "PILLOW_MOST_PIXELS", 10)
+    notes = write_picture(tmp_path / "p.jpg", picture)
+    assert "colour profile could not be kept" in notes[0]
+    np.testing.assert_array_equal(picture.colour, before)
+    difference = read_picture(tmp_path / "p.jpg").colour.astype(int) - before
+    assert np.abs(difference).mean() < 6
 
 
 def test_mistakes(tmp_path, monkeypatch):
     picture = Picture(random_pixels(0, 4, 4))
     with pytest.raises(UserError, match="cannot write '.gif'"):
         write_picture(tmp_path / "p.gif", picture)
-    monkeypatch.setattr(picture_io, "WEBP_MOST_PX", 3)
-    with pytest.raises(UserError, match="WebP ends at 3 pixels"):
-        write_picture(tmp_path / "p.webp", picture)
+    for suffix, most in [(".webp", 16383), (".jpg", 65500)]:
+        long = Picture(np.zeros((1, most + 1, 3), np.uint8))
+        with pytest.raises(UserError, match=f"{most + 1} pixels a side, {suffix} ends at {most}"):
+            write_picture(tmp_path / f"p{suffix}", long)
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "f.tif")
     with pytest.raises(UnreadableImageError, match="floats"):
         read_picture(tmp_path / "f.tif")

@@ -101,7 +101,7 @@ def test_a_folder_is_mirrored_and_broken_files_are_listed(tmp_path):
 def test_nothing_readable_is_an_error(tmp_path):
     (tmp_path / "broken.png").write_text("no")
     pairs = plan_pictures(tmp_path / "broken.png", tmp_path / "out.png", overwrite=False)
-    with pytest.raises(UserError, match="no picture could be read: .*broken.png"):
+    with pytest.raises(UserError, match="no picture could be upscaled: .*broken.png"):
         upscale_pictures(GENERATOR, pairs, CPU, 64, lambda path: silent)
     assert not (tmp_path / "out.png").exists()
 
@@ -127,6 +127,34 @@ def test_plans_that_cannot_be(tmp_path):
     ]
 
 
+def test_formats_are_checked_before_any_work(tmp_path):
+    (source,) = write_images(tmp_path / "in", 1)
+    with pytest.raises(UserError, match="cannot write '.gif'"):
+        plan_pictures(source, tmp_path / "out.gif", overwrite=False)
+
+
+def test_what_would_be_too_large_for_its_format_is_skipped(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (8192, 1)).save(tmp_path / "in" / "long.webp")
+    write_images(tmp_path / "in", 1, 8, 9)
+    pairs = plan_pictures(tmp_path / "in", tmp_path / "out", overwrite=False)
+    tiles = []
+    summary = upscale_pictures(
+        GENERATOR, pairs, CPU, 64, lambda path: lambda *done: tiles.append(path.name)
+    )
+    assert "16384 pixels a side, .webp ends at 16383" in str(summary.skipped[0])
+    assert [path.name for path in summary.written] == ["image0.png"]
+    assert set(tiles) == {"image0.png"}
+
+
+def test_a_destination_inside_the_source_is_not_upscaled_again(tmp_path):
+    write_images(tmp_path, 1)
+    write_images(tmp_path / "out", 1)
+    assert plan_pictures(tmp_path, tmp_path / "out", overwrite=True) == [
+        (tmp_path / "image0.png", tmp_path / "out" / "image0.png")
+    ]
+
+
 MEMORY_SCRIPT = """
 import resource, sys
 import numpy as np
@@ -137,8 +165,8 @@ from counterpoise.config import GeneratorConfig
 from counterpoise.models.generator import build_generator
 from counterpoise.upscale import plan_pictures, upscale_pictures
 source, target, width, height = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
-row = np.tile(np.arange(256, dtype=np.uint8), (height, width // 256))
-Image.fromarray(row[..., None].repeat(3, 2)).save(source)
+row = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+Image.fromarray(row).save(source)
 del row
 generator = build_generator(GeneratorConfig(width=8, blocks=0)).eval().requires_grad_(False)
 pairs = plan_pictures(source, target, overwrite=False)
@@ -148,9 +176,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 
 @pytest.mark.slow
-def test_forty_megapixels_fit_in_4_gib(tmp_path):
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_forty_megapixels_fit_in_4_gib(tmp_path, suffix):
     """A 40-megapixel input, a 640-megapixel output; the network's own share is that of a tile."""
-    paths = [str(tmp_path / "in.png"), str(tmp_path / "out.jpg")]
+    paths = [str(tmp_path / "in.png"), str(tmp_path / f"out{suffix}")]
     result = subprocess.run(
         [sys.executable, "-c", MEMORY_SCRIPT, *paths, "7936", "5120"],
         check=True,

@@ -8,6 +8,8 @@ from PIL import Image
 
 from counterpoise.data.images import UnreadableImageError, open_image
 from counterpoise.errors import UserError
+from counterpoise.png16 import SIGNATURE as PNG_SIGNATURE
+from counterpoise.png16 import write_png
 from counterpoise.run_folder import atomic_write
 
 PILLOW_FORMATS = {
@@ -22,11 +24,15 @@ PILLOW_FORMATS = {
 KEEPS_16_BITS = (".png", ".tif", ".tiff")
 KEEPS_ALPHA = (".png", ".webp", ".tif", ".tiff")
 QUALITY = 95  # of JPEG and WebP
-WEBP_MOST_PX = 16383
-# Pillow copies an RGB array into four bytes a pixel; larger pictures are written by OpenCV.
+# The longest side that a format (for JPEG: its common library) can have.
+MOST_SIDE_PX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
+# Pillow copies an RGB array into four bytes a pixel; larger pictures are written without it.
 PILLOW_MOST_PIXELS = 100_000_000
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TIFF_BITS_PER_SAMPLE = 258
+TIFF_PHOTOMETRIC = 262
+TIFF_EXTRA_SAMPLES = 338
+MIN_IS_WHITE = 0
+PREMULTIPLIED = 1
 ORIENTATION = 0x0112
 
 # EXIF orientation to what makes the picture upright: quarter turns (anticlockwise), then mirror.
@@ -45,24 +51,37 @@ class Picture:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Header:
+    """What the file says beyond what Pillow's decoding of it tells."""
+
+    frames: int
+    is_16_bit: bool
+    inverted: bool
+    premultiplied: bool
+
+
 def read_picture(path: Path) -> Picture:
     """Decode a picture, upright by its EXIF orientation; `UnreadableImageError` where damaged."""
     image = open_image(path)
+    header = _read_header(path)
     notes = []
-    if getattr(image, "n_frames", 1) > 1 or _frames(path) > 1:
+    if header.frames > 1:
         notes.append(f"{path.name} is animated or has several pages: the first one is used")
     icc_profile = image.info.get("icc_profile")
     if image.mode == "F":
         raise UnreadableImageError(path, "holds floats without a known range; convert it first")
     if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image, dtype=np.int64), 0, 65535).astype(np.uint16)
-        return Picture(grey[..., None], None, icc_profile, notes)
-    if _is_16_bit(path):
-        picture = _read_16_bit(path, image)
+        return _read_deep_grey(path, image, header, notes)
+    if header.is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA"):
+        picture = _read_16_bit(path, image, premultiplied=header.premultiplied)
         picture.icc_profile, picture.notes = icc_profile, notes
         return picture
-    if image.mode == "P" or "transparency" in image.info:
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if header.is_16_bit:
+        notes.append(f"{path.name}: {image.mode} is read with 8 bits per channel, 16 were reduced")
+    if image.mode in ("P", "PA") or "transparency" in image.info:
+        transparent = image.mode == "PA" or "transparency" in image.info
+        image = image.convert("RGBA" if transparent else "RGB")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         notes.append(f"{path.name} is {image.mode}: it becomes RGB")
         image, icc_profile = image.convert("RGB"), None
@@ -78,31 +97,43 @@ def read_picture(path: Path) -> Picture:
     return Picture(pixels, None, icc_profile, notes)
 
 
-def write_picture(path: Path, picture: Picture) -> list[str]:
-    """Write a picture whole or not at all, in the format of the suffix; notes on what was lost."""
+def check_writable(path: Path, longest_px: int = 1) -> None:
+    """Raise `UserError` where the suffix is no format, or one that ends below `longest_px`."""
     suffix = path.suffix.lower()
     if suffix not in PILLOW_FORMATS:
         raise UserError(f"{path}: cannot write '{suffix}'; use {', '.join(PILLOW_FORMATS)}")
+    most = MOST_SIDE_PX.get(suffix, longest_px)
+    if longest_px > most:
+        raise UserError(
+            f"{path}: {longest_px} pixels a side, {suffix} ends at {most}; write PNG or TIFF"
+        )
+
+
+def write_picture(path: Path, picture: Picture) -> list[str]:
+    """Write a picture whole or not at all, in the format of the suffix; notes on what was lost."""
     colour, alpha, notes = picture.colour, picture.alpha, []
+    check_writable(path, max(colour.shape[:2]))
+    suffix = path.suffix.lower()
     if colour.dtype == np.uint16 and suffix not in KEEPS_16_BITS:
         notes.append(f"{path.name}: {suffix} has 8 bits per channel, 16 were reduced")
         colour, alpha = _to_8_bit(colour), None if alpha is None else _to_8_bit(alpha)
     if alpha is not None and suffix not in KEEPS_ALPHA:
         notes.append(f"{path.name}: {suffix} has no alpha, the picture was laid on white")
         colour, alpha = _on_white(colour, alpha), None
-    if suffix == ".webp" and max(colour.shape[:2]) > WEBP_MOST_PX:
-        raise UserError(f"{path}: WebP ends at {WEBP_MOST_PX} pixels a side; write PNG or TIFF")
-    pixels = colour if alpha is None else np.dstack([colour, alpha])
-    deep = pixels.dtype == np.uint16 and pixels.shape[2] > 1
-    large = pixels.shape[0] * pixels.shape[1] > PILLOW_MOST_PIXELS
-    if (deep or large) and pixels.shape[2] == 2:
-        # Hardly any program reads 16-bit grey with alpha, and OpenCV writes no grey with alpha.
-        notes.append(f"{path.name}: grey with alpha is written as RGB with alpha")
-        pixels = pixels[..., [0, 0, 0, 1]]
+    channels = colour.shape[2] + (alpha is not None)
+    deep = colour.dtype == np.uint16 and channels > 1
+    large = colour.shape[0] * colour.shape[1] > PILLOW_MOST_PIXELS
+    if deep and channels == 2:  # hardly any program reads 16-bit grey with alpha
+        notes.append(f"{path.name}: 16-bit grey with alpha is written as RGB with alpha")
+        colour = colour.repeat(3, axis=2)
     with atomic_write(path) as temporary:
-        if deep and suffix != ".png":
-            _write_deep_tiff(temporary, pixels, picture.icc_profile)
-        elif deep or large:
+        if (deep or large) and suffix == ".png":
+            write_png(temporary, colour, alpha, picture.icc_profile)
+            return notes
+        pixels = colour if alpha is None else np.dstack([colour, alpha])
+        if (deep or large) and suffix in (".tif", ".tiff"):
+            _write_tiff(temporary, pixels, picture.icc_profile)
+        elif large and suffix != ".webp":
             if picture.icc_profile:
                 notes.append(f"{path.name}: its colour profile could not be kept")
             _write_with_opencv(temporary, pixels, suffix)
@@ -118,23 +149,36 @@ def write_picture(path: Path, picture: Picture) -> list[str]:
     return notes
 
 
-def _frames(path: Path) -> int:
-    with Image.open(path) as image:
-        return getattr(image, "n_frames", 1)
-
-
-def _is_16_bit(path: Path) -> bool:
-    """Whether the file has 16 bits per channel, which Pillow reads as 8 where there is colour."""
+def _read_header(path: Path) -> _Header:
     with path.open("rb") as file:
         head = file.read(25)
-    if head.startswith(PNG_SIGNATURE):
-        return head[24] == 16
     with Image.open(path) as image:
         tags = getattr(image, "tag_v2", {})
-        return 16 in tags.get(TIFF_BITS_PER_SAMPLE, ())
+        is_16_bit = 16 in tags.get(TIFF_BITS_PER_SAMPLE, ())
+        return _Header(
+            frames=getattr(image, "n_frames", 1),
+            is_16_bit=head[24] == 16 if head.startswith(PNG_SIGNATURE) else is_16_bit,
+            inverted=tags.get(TIFF_PHOTOMETRIC) == MIN_IS_WHITE,
+            premultiplied=PREMULTIPLIED in tags.get(TIFF_EXTRA_SAMPLES, ()),
+        )
 
 
-def _read_16_bit(path: Path, image: Image.Image) -> Picture:
+def _read_deep_grey(path: Path, image: Image.Image, header: _Header, notes: list[str]) -> Picture:
+    """A grey picture of 16 bits, or of 32 where the values are those of 16."""
+    values = np.asarray(image, dtype=np.int64)
+    grey = np.clip(values, 0, 65535)
+    if not np.array_equal(grey, values):
+        notes.append(f"{path.name}: values below 0 or above 65535 were clipped")
+    alpha = None
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        alpha = np.where(grey == transparent, 0, 65535).astype(np.uint16)
+    if header.inverted:  # Pillow inverts those of 8 bits by itself
+        grey = 65535 - grey
+    return Picture(grey[..., None].astype(np.uint16), alpha, image.info.get("icc_profile"), notes)
+
+
+def _read_16_bit(path: Path, image: Image.Image, *, premultiplied: bool) -> Picture:
     """A 16-bit picture with colour or alpha; `image` is Pillow's decoding of it."""
     pixels = _decode_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else None
     if pixels is None:
@@ -148,6 +192,9 @@ def _read_16_bit(path: Path, image: Image.Image) -> Picture:
     if image.mode in ("L", "LA"):
         colour = colour[..., :1]
     alpha = np.ascontiguousarray(pixels[..., -1]) if has_alpha else None
+    if alpha is not None and premultiplied:
+        share = np.maximum(alpha, 1)[..., None] / 65535
+        colour = (colour / share).round().clip(0, 65535).astype(np.uint16)
     return Picture(np.ascontiguousarray(colour), alpha)
 
 
@@ -187,27 +234,28 @@ def _decode_with_opencv(path: Path) -> np.ndarray:
     return pixels
 
 
-def _write_deep_tiff(path: Path, pixels: np.ndarray, icc_profile: bytes | None) -> None:
+def _write_tiff(path: Path, pixels: np.ndarray, icc_profile: bytes | None) -> None:
     import tifffile
 
     tifffile.imwrite(
         path,
-        pixels,
-        photometric="rgb",
+        pixels if pixels.shape[2] > 1 else pixels[..., 0],
+        photometric="rgb" if pixels.shape[2] > 2 else "minisblack",
         planarconfig="contig",
-        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
+        extrasamples=["unassalpha"] if pixels.shape[2] in (2, 4) else None,
         iccprofile=icc_profile,
     )
 
 
 def _write_with_opencv(path: Path, pixels: np.ndarray, suffix: str) -> None:
-    """Encode grey, RGB or RGBA pixels; without a second copy of them in memory."""
+    """Encode grey or RGB pixels as JPEG or BMP, without a second copy of them in memory."""
     import cv2
 
     pixels = np.require(pixels, requirements=["C", "W"])
     _swap_red_and_blue(pixels)
     try:
-        done, encoded = cv2.imencode(suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        quality = [] if suffix == ".bmp" else [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+        done, encoded = cv2.imencode(suffix, pixels, quality)
     finally:
         _swap_red_and_blue(pixels)
     if not done:

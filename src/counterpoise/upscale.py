@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.data.images import UnreadableImageError, find_images
+from counterpoise.data.images import find_images
 from counterpoise.errors import UserError
 from counterpoise.models.bicubic import REACH_PX, bicubic_upsample
 from counterpoise.models.generator import EnhanceNet
-from counterpoise.picture_io import Picture, read_picture, write_picture
+from counterpoise.picture_io import Picture, check_writable, read_picture, write_picture
 
 # Called with the number of tiles done and the number of all, for a picture.
 Progress = Callable[[int, int], None]
@@ -23,7 +23,7 @@ class UpscaleSummary:
     """What became of the pictures."""
 
     written: list[Path] = field(default_factory=list)
-    skipped: list[UnreadableImageError] = field(default_factory=list)
+    skipped: list[UserError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -97,11 +97,16 @@ def upscale_tiled(
 def plan_pictures(source: Path, destination: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
     """Which file is upscaled into which: one file, or all pictures of a folder, nested as they are.
 
-    Raises `UserError` for a missing source, a destination that is the source, or one that is there
-    already (unless `overwrite`).
+    A destination in the source folder is left out of what is upscaled. Raises `UserError` for a
+    missing source, a destination that is the source, that is there already (unless `overwrite`),
+    or whose suffix is no format.
     """
     if source.is_dir():
-        pairs = [(path, destination / path.relative_to(source)) for path in find_images(source)]
+        sources = find_images(source)
+        if source.resolve() in destination.resolve().parents:
+            own = destination.resolve()
+            sources = [path for path in sources if own not in path.resolve().parents]
+        pairs = [(path, destination / path.relative_to(source)) for path in sources]
         if destination.is_file():
             raise UserError(f"{destination}: is a file, and {source} is a folder; give a folder")
     elif source.is_file():
@@ -110,6 +115,7 @@ def plan_pictures(source: Path, destination: Path, *, overwrite: bool) -> list[t
     else:
         raise UserError(f"{source}: no such file or folder; give a picture or a folder of them")
     for path, target in pairs:
+        check_writable(target)
         if target.exists() and target.resolve() == path.resolve():
             raise UserError(f"{target}: would replace its own source; choose another place")
         if target.exists() and not overwrite:
@@ -124,16 +130,18 @@ def upscale_pictures(
     tile_px: int,
     progress: Callable[[Path], Progress],
 ) -> UpscaleSummary:
-    """Upscale the pictures of a plan. Unreadable ones are skipped and listed.
+    """Upscale the pictures of a plan. Those that cannot be read, or that would be too large for
+    their format, are skipped and listed.
 
     `progress` gives, for a picture, what is told of its tiles. Raises `UserError` if every picture
-    was unreadable.
+    was skipped.
     """
     summary = UpscaleSummary()
     for source, target in pairs:
         try:
             picture = read_picture(source)
-        except UnreadableImageError as error:
+            check_writable(target, generator.config.scale * max(picture.colour.shape[:2]))
+        except UserError as error:
             summary.skipped.append(error)
             continue
         larger = upscale_picture(generator, picture, device, tile_px, progress(source))
@@ -141,7 +149,7 @@ def upscale_pictures(
         summary.written.append(target)
     if not summary.written:
         reasons = "; ".join(str(error) for error in summary.skipped[:3])
-        raise UserError(f"no picture could be read: {reasons}")
+        raise UserError(f"no picture could be upscaled: {reasons}")
     return summary
 
 
