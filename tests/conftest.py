@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+import sys
 from pathlib import Path
 
 # The networks of the tests are tiny: a second thread only waits, and on a busy machine for long.
@@ -9,6 +10,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from hypothesis import settings
+
+from counterpoise import cli
 
 # Nothing here is timed: a busy machine must not fail a test.
 settings.register_profile("counterpoise", deadline=None)
@@ -25,3 +28,21 @@ def shared_data() -> Path:
     if not DATA.is_dir():
         pytest.skip("shared/data (benchmark images and published weights) is not here")
     return DATA
+
+
+@pytest.fixture
+def counterpoise(capsys, monkeypatch):
+    """Run the command line in this process: (exit code, output, errors)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["counterpoise", *map(str, arguments)])
+        monkeypatch.setattr(cli, "console", cli.Console(width=200))
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

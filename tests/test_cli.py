@@ -8,31 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from counterpoise import cli
 from counterpoise.config import GeneratorConfig, RunConfig, load_config
 from counterpoise.errors import TrainingDivergedError
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
 from helpers import smooth_pixels, write_images
 from training_helpers import tiny
-
-
-@pytest.fixture
-def counterpoise(capsys, monkeypatch):
-    """Run the command line in this process: (exit code, output, errors)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["counterpoise", *map(str, arguments)])
-        monkeypatch.setattr(cli, "console", cli.Console(width=200))
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

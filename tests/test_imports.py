@@ -18,6 +18,7 @@ LAYERS = {
     "config": 0,
     "records": 0,
     "run_folder": 0,
+    "trace": 0,
     "seeding": 0,
     "presets": 0,
     "data": 1,
@@ -25,18 +26,34 @@ LAYERS = {
     "losses": 1,
     "metrics": 1,
     "balance": 1,
+    "diagnosis": 1,
+    "logs": 1,
+    "sensors": 1,
+    "actuators": 1,
     "evaluate": 2,
     "picture_io": 2,
     "png16": 2,
     "upscale": 2,
+    "pages": 2,
     "training": 3,
+    "anyloop": 3,
     "commands": 4,
     "cli": 5,
     "__main__": 6,
     "__init__": 6,
 }
 # Pure Python: usable where torch is not, on recorded signals of any program.
-WITHOUT_TORCH = ["config", "records", "run_folder", "registry", "errors", "balance/policies"]
+WITHOUT_TORCH = [
+    "config",
+    "records",
+    "run_folder",
+    "registry",
+    "errors",
+    "trace",
+    "balance/policies",
+    "diagnosis/diagnose",
+    "logs/read",
+]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -27,8 +27,10 @@ def test_none_changes_nothing():
 
 def test_ratio():
     action = build_policy("ratio", {"d_steps": 5, "g_steps": 2}).observe(SIGNALS)
-    assert action == Action(d_steps=5, g_steps=2)
-    assert action.changes() == {"d_steps": 5, "g_steps": 2}
+    reason = "5 updates of D for 2 of G"
+    assert action == Action(d_steps=5, g_steps=2, reason=reason)
+    assert action.changes() == {"d_steps": 5, "g_steps": 2, "reason": reason}
+    assert build_policy("ratio", {}).observe(SIGNALS) == NO_ACTION
 
 
 @given(st.lists(st.tuples(shares, shares), min_size=1, max_size=20), st.floats(0.05, 1))

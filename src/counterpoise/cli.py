@@ -177,3 +177,36 @@ def evaluate(
     from counterpoise.commands import evaluation
 
     evaluation.run(weights, [*data, *(more_data or [])], csv, device, console)
+
+
+@app.command()
+def diagnose(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE|RUN|-", help="Log files, run folders, or - for a pipe."),
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="What the losses are: bce, lsgan, hinge, wgan, ...")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="THEIRS=OURS", help="Name a column, e.g. errD=d_loss."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON per training run.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page here.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema.")] = False,
+) -> None:
+    """Say what is wrong with a GAN training, from its log alone: anybody's log.
+
+    Exit code 0: healthy; 1: problems, or not enough evidence; 2: cannot be read.
+    """
+    from counterpoise.commands import diagnosis
+
+    if schema:
+        print(diagnosis.json_schema())  # noqa: T201
+        return
+    if not sources:
+        raise UserError("give a log file, a run folder, or - to read a pipe")
+    sys.exit(diagnosis.run(sources, objective, mapping or [], as_json, html, console))

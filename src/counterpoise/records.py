@@ -1,8 +1,60 @@
 """What a training step measures, what a policy answers, and how both are written down."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What the sensors read; None where a sensor was not read (it is off, or has nothing to read).
+
+    Gradients of G's loss terms are taken at G's output, so that they compare: what reaches G.
+    """
+
+    # Norms of the gradient of the adversarial term, and of all other terms together, at G's output.
+    g_gradient_adversarial: float | None = None
+    g_gradient_content: float | None = None
+    # Norms of the parameters' gradients, of the last update.
+    g_gradient_norm: float | None = None
+    d_gradient_norm: float | None = None
+    # Norm of the last update over the norm of the weights.
+    g_update_ratio: float | None = None
+    d_update_ratio: float | None = None
+    # Cosine between the gradients of this reading's step and of the step before it.
+    g_gradient_cosine: float | None = None
+    d_gradient_cosine: float | None = None
+    # Share of D's logits where the sigmoid's slope is under 1 % of 1 (|logit| > 4.595).
+    d_saturation_real: float | None = None
+    d_saturation_fake: float | None = None
+    # Mean logit and accuracy of D on held-out real images, beside those it is trained on.
+    held_out_logit_mean: float | None = None
+    d_accuracy_held_out: float | None = None
+    # Outputs against real images, as ratios (1: alike): mean pairwise distance within a batch,
+    # energy of the high frequencies, variance within patches.
+    diversity_ratio: float | None = None
+    high_frequency_ratio: float | None = None
+    patch_variance_ratio: float | None = None
+    # Area under the ROC curve of D where fakes are clamped to [0, 1] and rounded to 8 bits, and
+    # where the borders of real and fake images are overwritten alike; beside `Signals.auc`.
+    auc_quantised: float | None = None
+    auc_border_hidden: float | None = None
+    # Share of fake values outside the real images' range.
+    fake_out_of_range: float | None = None
+    # Accuracy that a copy of D reaches on one held batch in a few steps at its configured
+    # learning rate (`Action.probe_discriminator` asks for it).
+    d_probe_accuracy: float | None = None
+
+    def taken(self) -> dict[str, float]:
+        """The readings that were taken, by name."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+
+    def updated(self, newer: "Readings") -> "Readings":
+        """These readings with newer ones in their place where there are any."""
+        return replace(self, **newer.taken())
+
+
+NO_READINGS = Readings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +63,9 @@ class Signals:
 
     `d_real` and `d_fake` are D(x) and D(G(z)) as the adversarial form defines them (a probability
     for forms with a sigmoid, the raw score for the others). Accuracies are shares in [0, 1] of
-    images on the right side of the form's decision threshold.
+    images on the right side of the form's decision threshold. `auc` is the probability that D
+    scores a real image above a fake one (ties count half). `readings` are the latest ones: gradients
+    are of earlier steps.
     """
 
     step: int
@@ -25,11 +79,19 @@ class Signals:
     real_logit_std: float
     fake_logit_mean: float
     fake_logit_std: float
+    auc: float | None = None
+    # D's loss where it cannot tell real from fake and answers as it should; None where unknown.
+    d_equilibrium_loss: float | None = None
+    readings: Readings = NO_READINGS
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a policy asks of the loop for one step. The default leaves everything as configured."""
+    """What a policy asks of the loop for one step. The default leaves everything as configured.
+
+    What is done to D's inputs (noise, augmentation) begins with the next step, since D has judged
+    this step's batch already; everything else is of this step.
+    """
 
     d_steps: int = 1  # 0 leaves D as it is; above 1 trains on fresh batches
     g_steps: int = 1
@@ -38,6 +100,20 @@ class Action:
     d_learning_rate_scale: float = 1.0
     g_learning_rate_scale: float = 1.0
     adversarial_weight_scale: float = 1.0
+    # Standard deviation of Gaussian noise on all of D's inputs, real and fake.
+    noise_std: float = 0.0
+    # Probability with which each of the augmentations is applied to D's inputs, real and fake alike.
+    augment_probability: float = 0.0
+    # Weight of LeCam's regulariser in D's loss, and the moving averages of D's logits it pulls to.
+    lecam_weight: float = 0.0
+    lecam_real_anchor: float = 0.0
+    lecam_fake_anchor: float = 0.0
+    # Measure `Readings.d_probe_accuracy` in this step.
+    probe_discriminator: bool = False
+    # Keep both networks and optimizers as they are before this step as the state to come back to.
+    keep_snapshot: bool = False
+    # Put the kept state back instead of training this step.
+    roll_back: bool = False
     reason: str = ""
 
     def changes(self) -> dict[str, Any]:
@@ -68,6 +144,8 @@ class StepRecord:
     d_updated: bool = False
     d_learning_rate: float | None = None
     action: Action = field(default=NO_ACTION)
+    # The readings that were taken in this step.
+    readings: Readings = NO_READINGS
 
     @property
     def d_loss(self) -> float | None:
@@ -87,13 +165,18 @@ class StepRecord:
         }
         if self.signals is not None:
             row["d_loss"] = self.d_loss
-            row |= {k: v for k, v in asdict(self.signals).items() if k not in ("step", "d_fake")}
+            row |= {
+                name: value
+                for name, value in asdict(self.signals).items()
+                if name not in ("step", "d_fake", "readings") and value is not None
+            }
             row["d_fake_before"] = self.signals.d_fake
             row["d_fake_after"] = self.d_fake_after
             row["d_penalty"] = self.d_penalty
             row["d_updated"] = self.d_updated
             row["d_learning_rate"] = self.d_learning_rate
             row["action"] = self.action.changes()
+        row |= self.readings.taken()
         row["seconds"] = round(self.seconds, 6)
         if non_finite := self.non_finite():
             row["non_finite"] = non_finite
@@ -104,8 +187,13 @@ class StepRecord:
         """The names of the recorded losses and statistics that are NaN or infinite."""
         values = {"g_loss": self.g_loss, **{f"g_terms.{k}": v for k, v in self.g_terms.items()}}
         if self.signals is not None:
-            values |= asdict(self.signals)
+            values |= {
+                name: value
+                for name, value in asdict(self.signals).items()
+                if isinstance(value, int | float)
+            }
         values |= {"d_fake_after": self.d_fake_after or 0.0, "d_penalty": self.d_penalty or 0.0}
+        values |= self.readings.taken()
         return [name for name, value in values.items() if not math.isfinite(value)]
 
 

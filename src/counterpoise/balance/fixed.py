@@ -35,7 +35,10 @@ class RatioPolicy:
             raise ValueError("d_steps and g_steps must be at least 1")
 
     def observe(self, signals: Signals) -> Action:
-        return Action(d_steps=self.d_steps, g_steps=self.g_steps)
+        reason = f"{self.d_steps} updates of D for {self.g_steps} of G"
+        if self.d_steps == self.g_steps == 1:
+            return NO_ACTION
+        return Action(d_steps=self.d_steps, g_steps=self.g_steps, reason=reason)
 
     def state_dict(self) -> dict[str, Any]:
         return {}

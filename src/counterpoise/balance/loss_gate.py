@@ -34,7 +34,7 @@ class LossGatePolicy:
             d_steps=1 if real or fake else 0,
             d_trains_on_real=real,
             d_trains_on_fake=fake,
-            reason=f"D's loss on {frozen} images is at most {self.threshold:g}",
+            reason=f"D's loss on {frozen} images is not above {self.threshold:g}",
         )
 
     def state_dict(self) -> dict[str, Any]:

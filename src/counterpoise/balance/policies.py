@@ -1,12 +1,21 @@
 """The table of balance policies, and how one is made from a configuration."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
+from counterpoise.balance.accuracy_band import AccuracyBandPolicy
+from counterpoise.balance.ada import AdaPolicy
 from counterpoise.balance.fixed import NonePolicy, RatioPolicy
+from counterpoise.balance.gap_lr import GapLearningRatePolicy
+from counterpoise.balance.gradient_balance import GradientBalancePolicy
+from counterpoise.balance.instance_noise import InstanceNoisePolicy
+from counterpoise.balance.lecam import LeCamPolicy
 from counterpoise.balance.loss_gate import LossGatePolicy
 from counterpoise.balance.policy import Policy
+from counterpoise.balance.skip_band import SkipBandPolicy
 from counterpoise.balance.threshold import ThresholdPolicy
+from counterpoise.balance.ttur import TturPolicy
+from counterpoise.balance.win_rate import WinRatePolicy
 from counterpoise.config import Problem, RunConfig
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry
@@ -17,12 +26,25 @@ POLICIES: Registry[type[Policy]] = Registry(
     ("ratio", RatioPolicy),
     ("threshold", ThresholdPolicy),
     ("loss-gate", LossGatePolicy),
+    ("ttur", TturPolicy),
+    ("accuracy-band", AccuracyBandPolicy),
+    ("ada", AdaPolicy),
+    ("gap-lr", GapLearningRatePolicy),
+    ("skip-band", SkipBandPolicy),
+    ("win-rate", WinRatePolicy),
+    ("gradient-balance", GradientBalancePolicy),
+    ("instance-noise", InstanceNoisePolicy),
+    ("lecam", LeCamPolicy),
 )
 
 
 def policy_options(policy: type[Policy]) -> dict[str, Any]:
     """The options of a policy with their defaults."""
-    return {f.name: f.default for f in fields(policy) if f.init}  # type: ignore[arg-type]
+    return {
+        f.name: f.default if f.default_factory is MISSING else f.default_factory()
+        for f in fields(policy)  # type: ignore[arg-type]
+        if f.init
+    }
 
 
 def build_policy(name: str, options: dict[str, Any]) -> Policy:

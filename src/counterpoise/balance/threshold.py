@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import NO_ACTION, Action, Signals
 
 MEASURES = ("accuracy", "mean-output")
@@ -14,7 +15,8 @@ class ThresholdPolicy:
 
     D is updated in a step if its performance on the real or on the generated images of the
     previous batch was below `threshold`; G is updated in every step. D is measured in every step,
-    also when it is not trained, so that it can come back. The first step trains D.
+    also when it is not trained, so that it can come back. The first step trains D. A batch whose
+    performance is not finite is passed over.
 
     `measure` is what "performance" means, which the paper leaves open: `accuracy` (works with every
     adversarial form) or `mean-output` (mean D(x), and 1 - mean D(G(z)); needs a form whose D(x) is
@@ -36,9 +38,11 @@ class ThresholdPolicy:
     def observe(self, signals: Signals) -> Action:
         previous = self._previous
         if self.measure == "accuracy":
-            self._previous = (signals.d_accuracy_real, signals.d_accuracy_fake)
+            measured = (signals.d_accuracy_real, signals.d_accuracy_fake)
         else:
-            self._previous = (signals.d_real, 1 - signals.d_fake)
+            measured = (signals.d_real, 1 - signals.d_fake)
+        if is_finite(*measured):
+            self._previous = measured
         if previous is None or min(previous) < self.threshold:
             return NO_ACTION
         return Action(

@@ -1,0 +1,43 @@
+"""Noise on D's inputs that fades."""
+
+import math
+from dataclasses import dataclass, field
+
+from counterpoise.balance.smoothing import clamp
+from counterpoise.balance.stateful import Stateful
+from counterpoise.records import NO_ACTION, Action, Signals
+
+
+@dataclass
+class InstanceNoisePolicy(Stateful):
+    """Add Gaussian noise to all of D's inputs, real and fake, annealed linearly to nothing.
+
+        std_t = std * max(1 - t / anneal_steps, 0)
+
+    with t the steps since the policy first looked. Noise makes the two distributions overlap, so
+    that D cannot separate them perfectly and its gradient to G does not vanish. `std` is in the
+    images' own units (this project's lie in [0, 1]).
+
+    Source: Sonderby et al. 2017 (arXiv 1610.04490), "Instance noise"; Arjovsky and Bottou 2017
+    (arXiv 1701.04862), section 3. The numbers are common practice, not theirs.
+    """
+
+    std: float = 0.1
+    anneal_steps: int = 10000
+    _first_step: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.std < math.inf:
+            raise ValueError("std must be above 0")
+        if self.anneal_steps < 1:
+            raise ValueError("anneal_steps must be at least 1")
+
+    def observe(self, signals: Signals) -> Action:
+        if self._first_step is None:
+            self._first_step = signals.step
+        elapsed = signals.step - self._first_step
+        std = self.std * clamp(1 - elapsed / self.anneal_steps, 0, 1)
+        if not std:
+            return NO_ACTION
+        reason = f"noise of standard deviation {std:.3g} on D's inputs ({elapsed} steps in)"
+        return Action(noise_std=std, reason=reason)

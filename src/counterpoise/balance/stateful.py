@@ -1,0 +1,50 @@
+"""What the policies with a memory share: saving it, and saying once what they lack."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from counterpoise.balance.smoothing import Average, is_finite
+from counterpoise.records import Action, Signals
+
+
+@dataclass
+class Stateful:
+    """A policy whose options are its init fields and whose memory is all its other fields.
+
+    Memory is plain JSON values and `Average`s; the leading underscore is not part of a saved name.
+    """
+
+    # What has been said already, so that a policy that cannot act is not silent and not a nuisance.
+    _said: list[str] = field(default_factory=list, init=False, repr=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            f.name.lstrip("_"): _plain(getattr(self, f.name)) for f in fields(self) if not f.init
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in (f.name for f in fields(self) if not f.init):
+            value, current = state[name.lstrip("_")], getattr(self, name)
+            if isinstance(current, Average):
+                current.load_state_dict(value)
+            else:
+                setattr(self, name, list(value) if isinstance(value, list) else value)
+
+    def _idle(self, problem: str) -> Action:
+        """Leave everything as configured, and give the reason the first time."""
+        if problem in self._said:
+            return Action()
+        self._said.append(problem)
+        return Action(reason=f"nothing is done: {problem}")
+
+
+def equilibrium_loss(option: float, signals: Signals) -> float | None:
+    """D's loss at equilibrium: the option where it is set (not 0), else the signals' own."""
+    value = option or signals.d_equilibrium_loss
+    return value if is_finite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Average):
+        return value.state_dict()
+    return list(value) if isinstance(value, list) else value

@@ -1,0 +1,166 @@
+"""`diagnose` behind the command line."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.diagnosis.finding import Diagnosis, Finding
+from counterpoise.diagnosis.found import number
+from counterpoise.errors import UserError
+from counterpoise.logs.read import read_log
+from counterpoise.pages.diagnosis_page import diagnosis_page
+from counterpoise.pages.series import shown_series, sparkline
+from counterpoise.pages.wording import headline, objective_line, span, verdict
+from counterpoise.run_folder import atomic_write
+from counterpoise.trace import Trace
+
+EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREADABLE = 0, 1, 2
+STANDARD_INPUT = "-"
+STYLES = {"severe": "bold red", "warning": "bold yellow", "note": "bold", "healthy": "bold green"}
+CHART_WIDTH = 48
+SHOWN_REMEDIES = 4
+
+JSON = TypeAdapter(Diagnosis)
+
+
+def run(
+    sources: Sequence[str],
+    objective: str | None,
+    mapping: Sequence[str],
+    as_json: bool,
+    page: Path | None,
+    console: Console,
+) -> int:
+    """Judge every source and print what was found; returns the exit code.
+
+    A source that cannot be read is said on standard error and makes the exit code 2; the others
+    are judged all the same.
+    """
+    columns = parse_mapping(mapping)
+    runs: list[tuple[Trace, Diagnosis]] = []
+    unreadable = False
+    for source in sources:
+        try:
+            for trace in read_source(source, columns, objective):
+                runs.append((trace, diagnose(trace, objective)))
+        except UserError as error:
+            unreadable = True
+            print(f"counterpoise: {error}", file=sys.stderr)  # noqa: T201
+    for trace, diagnosis in runs:
+        if as_json:
+            print(to_json(diagnosis))  # noqa: T201
+        else:
+            print_diagnosis(trace, diagnosis, console)
+    if page is not None and runs:
+        with atomic_write(page) as temporary:
+            temporary.write_text(diagnosis_page(runs), encoding="utf-8")
+        if not as_json:
+            console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
+    if unreadable:
+        return EXIT_UNREADABLE
+    return EXIT_HEALTHY if all(d.healthy for _, d in runs) else EXIT_PROBLEMS
+
+
+def read_source(source: str, columns: dict[str, str], objective: str | None) -> list[Trace]:
+    """The training runs of a file, a run folder or standard input."""
+    if source == STANDARD_INPUT:
+        return read_log(sys.stdin, mapping=columns, objective=objective)
+    return read_log(Path(source), mapping=columns, objective=objective)
+
+
+def parse_mapping(items: Sequence[str]) -> dict[str, str]:
+    """`THEIRS=OURS` pairs of `--map`; `UserError` for one that is not a pair."""
+    mapping = {}
+    for item in items:
+        theirs, equals, ours = item.rpartition("=")
+        if not equals or not theirs or not ours:
+            raise UserError(f"--map {item}: write it as THEIR_COLUMN=OUR_COLUMN, e.g. errD=d_loss")
+        mapping[theirs] = ours
+    return mapping
+
+
+def to_json(diagnosis: Diagnosis) -> str:
+    """A diagnosis as one line of JSON, of the schema that `json_schema` gives."""
+    return JSON.dump_json(diagnosis).decode()
+
+
+def json_schema() -> str:
+    """The JSON schema of a line of `diagnose --json`."""
+    return json.dumps(JSON.json_schema(mode="serialization"), indent=2)
+
+
+def print_diagnosis(trace: Trace, diagnosis: Diagnosis, console: Console) -> None:
+    """The page in the terminal: verdict, curves, findings, what could not be judged."""
+    _say(console, headline(diagnosis), "bold")
+    worst = diagnosis.findings[0].severity
+    _say(console, verdict(diagnosis), STYLES[worst])
+    _say(console, objective_line(diagnosis), "dim")
+    console.print()
+    _print_curves(trace, console)
+    shown: set[str] = set()
+    for finding in diagnosis.findings:
+        _print_finding(finding, trace.policy is not None, shown, console)
+    if diagnosis.not_judged:
+        _say(console, "Not judged, for lack of", "bold")
+        for needed, ids in _by_need(diagnosis).items():
+            _say(console, f"{needed}: {', '.join(ids)}", "dim", indent=2)
+        console.print()
+    for note in diagnosis.notes:
+        _say(console, f"Note: {note}", "dim")
+
+
+def _by_need(diagnosis: Diagnosis) -> dict[str, list[str]]:
+    needs: dict[str, list[str]] = {}
+    for item in diagnosis.not_judged:
+        needs.setdefault(", or ".join(item.missing), []).append(item.id)
+    return needs
+
+
+def _print_curves(trace: Trace, console: Console) -> None:
+    series = shown_series(trace)
+    width = max((len(title) for title, _, _ in series), default=0)
+    for title, _, values in series:
+        curve = sparkline(values, CHART_WIDTH)
+        least, most = number(float(values.min())), number(float(values.max()))
+        text = f"{title:<{width}}  {curve:<{min(CHART_WIDTH, len(trace))}}  {least} to {most}"
+        _say(console, text, "")
+    if series:
+        console.print()
+
+
+def _print_finding(finding: Finding, own_run: bool, shown: set[str], console: Console) -> None:
+    """A finding, with the remedies that no finding above it has named already (`shown`)."""
+    line = Text()
+    line.append(f"{finding.severity} ", STYLES[finding.severity])
+    line.append(f"{finding.title} ", "bold")
+    line.append(f"[{finding.id}] {span(finding)}", "dim")
+    console.print(line)
+    _say(console, finding.meaning, "", indent=2)
+    for item in finding.evidence:
+        _say(console, f"- {item.text}", "", indent=4)
+    remedies = [r for r in finding.remedies if r.text not in shown]
+    if remedies:
+        _say(console, "What to change, likeliest first:", "bold", indent=2)
+    elif finding.remedies:
+        _say(console, "What to change: as above", "bold", indent=2)
+    for place, remedy in enumerate(remedies[:SHOWN_REMEDIES], start=1):
+        shown.add(remedy.text)
+        _say(console, f"{place}. {remedy.text}", "", indent=4)
+        how = f"--set {remedy.config}" if own_run and remedy.config else remedy.code
+        if how:
+            _say(console, how, "cyan", indent=7)
+    if finding.source:
+        _say(console, f"Source: {finding.source}", "dim", indent=2)
+    console.print()
+
+
+def _say(console: Console, text: str, style: str, indent: int = 0) -> None:
+    """Text that may come from a log: never read as markup."""
+    console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))

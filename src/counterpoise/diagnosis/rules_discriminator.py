@@ -1,0 +1,208 @@
+"""Rules on who leads: `d-saturated`, `d-too-weak`, `oscillation`, `d-memorises`."""
+
+import numpy as np
+
+from counterpoise.diagnosis.finding import Evidence
+from counterpoise.diagnosis.found import (
+    LEAST_SPELL,
+    Answer,
+    Found,
+    Missing,
+    begin_where,
+    lasts,
+    lines,
+    median_within,
+    number,
+    sureness,
+    within,
+)
+from counterpoise.diagnosis.view import View
+from counterpoise.diagnosis.windows import Spell, longest, smooth, spells
+
+# D's loss over its value at chance: below the first D is certain, above the second no more.
+CERTAIN, UNSURE = 0.08, 0.2
+# D's accuracy, where neither outputs nor a loss of known meaning are there.
+SURE_ACCURACY, UNSURE_ACCURACY = 0.985, 0.95
+# Share of the log that a spell of certainty must last to be a problem.
+LASTING_SHARE = 0.15
+# How far D leads (0: chance, 1: certain): at chance below the first; has learned above the second.
+AT_CHANCE, HAS_LEARNED = 0.1, 0.2
+# D's loss at chance where only the loss is there: this near its equilibrium, and this flat.
+NEAR_EQUILIBRIUM, FLAT = 0.05, 0.03
+WEAK_SHARE = 0.8
+# Swings: between leads above and below these, at least so many times.
+FAR_AHEAD, LEVEL = 0.75, 0.2
+LEAST_SWINGS = 4
+# Share of the way from real to fake at which held-out real images are judged.
+BY_HEART, NOT_BY_HEART = 0.5, 0.3
+
+OUTPUTS = "D's outputs, accuracy or AUC"
+LOSS = "D's loss with a known objective (--objective)"
+
+
+def d_saturated(view: View) -> Answer:
+    """D is certain about nearly every real and fake image, and stays so."""
+    relative = view.relative_d_loss
+    if np.isfinite(relative).any():
+        level = view.smoothed(relative)
+        enters, stays = level < CERTAIN, level < UNSURE
+    elif np.isfinite(view.accuracy).any():
+        level = view.smoothed(view.accuracy)
+        enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
+    elif view.trace.has("auc"):
+        level = view.smoothed(view.trace.get("auc"))
+        enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
+    else:
+        return Missing((OUTPUTS, LOSS))
+    spell = longest(spells(enters, stays))
+    if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * view.rows):
+        return None
+    goes_on = lasts(view, spell)
+    if np.isfinite(relative).any():
+        spell = begin_where(relative < CERTAIN, spell)
+    # On raw scores G's gradient does not fade with D's certainty.
+    loses_gradient = view.objective is None or view.objective.has_probability
+    return Found(
+        "severe" if goes_on and loses_gradient else "warning",
+        spell,
+        sureness(spell.rows, 1.0 if loses_gradient else 0.7),
+        tuple(_certainty(view, spell)),
+    )
+
+
+def _certainty(view: View, spell: Spell) -> list[Evidence]:
+    evidence = []
+    real, fake = within(view.real_probability, spell), within(view.fake_probability, spell)
+    if len(real):
+        sure = int((real >= 0.99).sum())
+        text = (
+            f"D(x) is {number(float(np.median(real)))} (median), at least 0.99 in "
+            f"{lines(sure, len(real))}"
+        )
+        evidence.append(Evidence("D(x)", float(np.median(real)), text))
+    if len(fake):
+        value = float(np.median(fake))
+        evidence.append(Evidence("D(G(z))", value, f"D(G(z)) is {number(value)} (median)"))
+    relative = median_within(view.relative_d_loss, spell)
+    if np.isfinite(relative) and view.objective is not None:
+        chance = view.objective.equilibrium_d_loss
+        text = (
+            f"D's loss is {number(relative * chance)} (median); where D cannot tell, it is "
+            f"{number(chance)} under {view.objective.title}"
+        )
+        evidence.append(Evidence("D's loss over its value at chance", relative, text))
+    accuracy = median_within(view.accuracy, spell)
+    if np.isfinite(accuracy):
+        text = f"D judges {accuracy:.1%} of the images rightly (median)"
+        evidence.append(Evidence("D's accuracy", accuracy, text))
+    auc = median_within(view.trace.get("auc"), spell)
+    if np.isfinite(auc):
+        text = f"D scores a real image above a fake one in {auc:.1%} of pairs"
+        evidence.append(Evidence("AUC", auc, text))
+    return evidence
+
+
+def d_too_weak(view: View) -> Answer:
+    """D has been at chance from the start: it never learned."""
+    lead = view.lead
+    if not np.isfinite(lead).any():
+        return Missing((OUTPUTS, LOSS))
+    if view.rows < 2 * LEAST_SPELL:
+        return Missing(("at least 8 lines",))
+    level = view.smoothed(lead)
+    has_outputs = np.isfinite(view.accuracy).any() or np.isfinite(view.real_probability).any()
+    if has_outputs or view.trace.has("auc"):
+        chance, learned = np.abs(level) < AT_CHANCE, level > HAS_LEARNED
+    else:
+        relative = view.smoothed(view.relative_d_loss)
+        spread = np.nanstd(relative)
+        near = np.fmin(np.abs(relative - 1), np.abs(relative - 0.5) * 2) < NEAR_EQUILIBRIUM
+        chance, learned = near & (spread < FLAT), ~near & (relative < 1)
+    known = np.isfinite(level)
+    # A D that once led and is at chance now has been caught up with: that is balance.
+    if learned[known].any() or view.share(chance, known) < WEAK_SHARE:
+        return None
+    spell = Spell(0, view.rows - 1)
+    evidence = []
+    value = median_within(lead, spell)
+    relative_loss = median_within(view.relative_d_loss, spell)
+    if np.isfinite(relative_loss) and view.objective is not None:
+        chance_loss = view.objective.equilibrium_d_loss
+        text = (
+            f"D's loss is {number(relative_loss * chance_loss)} (median), and "
+            f"{number(chance_loss)} is chance under {view.objective.title}"
+        )
+        evidence.append(Evidence("D's loss over its value at chance", relative_loss, text))
+    text = f"D's lead is {number(value)} of 1 (median), and was never above {HAS_LEARNED}"
+    evidence.append(Evidence("D's lead over chance", value, text))
+    return Found("warning", spell, sureness(view.rows, 0.8), tuple(evidence))
+
+
+def oscillation(view: View) -> Answer:
+    """D is far ahead and level in turns."""
+    lead = view.lead
+    if not np.isfinite(lead).any():
+        return Missing((OUTPUTS, LOSS))
+    # Short windows: a swing must not be smoothed away, single batches must.
+    level = smooth(lead, max(3, view.window // 4))
+    state = np.where(level > FAR_AHEAD, 1, np.where(level < LEVEL, -1, 0))
+    turns = np.flatnonzero(state)
+    turns = (
+        turns[np.concatenate([[True], state[turns][1:] != state[turns][:-1]])]
+        if len(turns)
+        else turns
+    )
+    swings = len(turns) - 1
+    if swings < LEAST_SWINGS:
+        return None
+    spell = Spell(int(turns[0]), int(turns[-1]))
+    if spell.rows < LASTING_SHARE * view.rows:
+        return None
+    text = (
+        f"D's lead goes {swings} times between above {FAR_AHEAD} (nearly certain) and below "
+        f"{LEVEL} (nearly chance)"
+    )
+    return Found(
+        "warning",
+        spell,
+        sureness(2 * swings),
+        (Evidence("swings of the lead", float(swings), text),),
+    )
+
+
+def d_memorises(view: View) -> Answer:
+    """Held-out real images are judged like fakes."""
+    trace = view.trace
+    real, held_out, fake = (
+        trace.get(name) for name in ("real_logit_mean", "held_out_logit_mean", "fake_logit_mean")
+    )
+    accuracy = trace.get("d_accuracy_real") - trace.get("d_accuracy_held_out")
+    if np.isfinite(real - held_out - fake).sum() >= LEAST_SPELL:
+        # Readings are taken now and then: judge the rows that have them.
+        rows = np.flatnonzero(np.isfinite(real - held_out - fake))
+        window = max(3, len(rows) // 6)
+        gap = smooth((real - fake)[rows], window)
+        way = smooth((real - held_out)[rows], window) / np.where(gap > 0, gap, np.nan)
+        lead = view.lead[rows]
+        leads = smooth(lead, window) > HAS_LEARNED
+        enters, stays = (way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads
+        name = "held-out real images, on the way from real (0) to fake (1)"
+    elif np.isfinite(accuracy).sum() >= LEAST_SPELL:
+        rows = np.flatnonzero(np.isfinite(accuracy))
+        way = smooth(accuracy[rows], max(3, len(rows) // 6))
+        enters, stays = way > NOT_BY_HEART, way > NOT_BY_HEART / 2
+        name = "D's accuracy on training images above that on held-out ones"
+    else:
+        return Missing(("D's output on held-out real images",))
+    spell = longest(spells(enters, stays))
+    if spell is None or spell.rows < 3:
+        return None
+    value = float(np.nanmedian(way[spell.first : spell.last + 1]))
+    original = Spell(int(rows[spell.first]), int(rows[spell.last]))
+    goes_on = spell.last >= len(rows) - 2
+    return Found(
+        "severe" if goes_on and value > 0.8 else "warning",
+        original,
+        sureness(spell.rows),
+        (Evidence(name, value, f"{name}: {number(value)} (median over {spell.rows} readings)"),),
+    )

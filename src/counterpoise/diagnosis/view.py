@@ -1,0 +1,155 @@
+"""A trace as the rules see it: columns under one meaning, whatever log they came from."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from counterpoise.diagnosis.objectives import (
+    OBJECTIVES,
+    UNKNOWN,
+    Objective,
+    bce_at_mean,
+    infer_objective,
+)
+from counterpoise.diagnosis.windows import smooth, window_rows
+from counterpoise.trace import Trace
+
+
+@dataclass(frozen=True)
+class View:
+    """What rules look at. All columns are (rows,), NaN where nothing is known."""
+
+    trace: Trace
+    objective_name: str
+    objective_evidence: str
+
+    @classmethod
+    def of(cls, trace: Trace) -> "View":
+        """A trace with its objective found."""
+        return cls(trace, *infer_objective(trace))
+
+    @property
+    def objective(self) -> Objective | None:
+        """None where it is unknown."""
+        return None if self.objective_name == UNKNOWN else OBJECTIVES[self.objective_name]
+
+    @property
+    def rows(self) -> int:
+        return len(self.trace)
+
+    @property
+    def steps(self) -> np.ndarray:
+        return self.trace.steps
+
+    @cached_property
+    def window(self) -> int:
+        return window_rows(self.rows)
+
+    def smoothed(self, values: np.ndarray) -> np.ndarray:
+        """The moving mean over this view's window."""
+        return smooth(values, self.window)
+
+    @cached_property
+    def real_probability(self) -> np.ndarray:
+        """D(x) as a probability, where the objective has one."""
+        return self._probability("d_real", "real_logit_mean")
+
+    @cached_property
+    def fake_probability(self) -> np.ndarray:
+        """D(G(z)) before D's update as a probability, where the objective has one."""
+        return self._probability("d_fake_before", "fake_logit_mean")
+
+    def _probability(self, output: str, logit: str) -> np.ndarray:
+        if self.objective is None or not self.objective.has_probability:
+            return np.full(self.rows, np.nan)
+        values = self.trace.get(output)
+        if np.isfinite(values).any() and _inside_unit(values):
+            return values
+        with np.errstate(over="ignore"):
+            probability: np.ndarray = 1 / (1 + np.exp(-self.trace.get(logit)))
+            return probability
+
+    @cached_property
+    def real_score(self) -> np.ndarray:
+        """D's mean score on real images, of objectives on raw scores."""
+        return self._score("real_logit_mean", "d_real")
+
+    @cached_property
+    def fake_score(self) -> np.ndarray:
+        """D's mean score on fake images, of objectives on raw scores."""
+        return self._score("fake_logit_mean", "d_fake_before")
+
+    def _score(self, logit: str, output: str) -> np.ndarray:
+        if self.trace.has(logit):
+            return self.trace.get(logit)
+        return self.trace.get(output)
+
+    @cached_property
+    def d_loss(self) -> np.ndarray:
+        """D's loss, both halves."""
+        loss = self.trace.get("d_loss")
+        halves = self.trace.get("d_loss_real") + self.trace.get("d_loss_fake")
+        return np.where(np.isfinite(loss), loss, halves)
+
+    @cached_property
+    def d_loss_halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """D's half losses: printed, or the least that goes with its mean outputs under BCE."""
+        real, fake = self.trace.get("d_loss_real"), self.trace.get("d_loss_fake")
+        if np.isfinite(real).any() and np.isfinite(fake).any():
+            return real, fake
+        return bce_at_mean(self.real_probability, self.fake_probability)
+
+    @cached_property
+    def accuracy(self) -> np.ndarray:
+        """D's accuracy over both halves; NaN where the log has none."""
+        both = (self.trace.get("d_accuracy_real") + self.trace.get("d_accuracy_fake")) / 2
+        return np.where(np.isfinite(both), both, self.trace.get("d_accuracy"))
+
+    @cached_property
+    def relative_d_loss(self) -> np.ndarray:
+        """D's loss over its value at equilibrium: 1 is chance, 0 certainty.
+
+        From D's mean outputs where they are probabilities (the least that BCE can be there), so
+        that a printed loss that is an average over many steps does not blur it; else from the loss.
+        """
+        if self.objective is None or not self.objective.d_loss_reaches_zero:
+            return np.full(self.rows, np.nan)
+        equilibrium = self.objective.equilibrium_d_loss
+        if self.objective.has_probability:
+            # Squares hide how sure D is: measure certainty by BCE under both objectives.
+            real, fake = bce_at_mean(self.real_probability, self.fake_probability)
+            return _either((real + fake) / math.log(4), self.d_loss / equilibrium)
+        relative: np.ndarray = self.d_loss / equilibrium
+        return relative
+
+    @cached_property
+    def lead(self) -> np.ndarray:
+        """How far D leads, in about [0, 1]: 0 is chance, 1 certainty.
+
+        From the best that the log has: accuracies, probabilities, AUC, or D's relative loss.
+        """
+        candidates = (
+            2 * self.accuracy - 1,
+            self.real_probability - self.fake_probability,
+            2 * self.trace.get("auc") - 1,
+            1 - self.relative_d_loss,
+        )
+        best = max(candidates, key=lambda values: int(np.isfinite(values).sum()))
+        enough = 0.9 * np.isfinite(best).sum()
+        return next((c for c in candidates if np.isfinite(c).sum() >= enough > 0), best)
+
+    def share(self, flags: np.ndarray, known: np.ndarray) -> float:
+        """The share of `known` rows that are flagged; NaN where none is known."""
+        return float((flags & known).sum() / known.sum()) if known.any() else float("nan")
+
+
+def _either(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    chosen: np.ndarray = np.where(np.isfinite(first), first, second)
+    return chosen
+
+
+def _inside_unit(values: np.ndarray) -> bool:
+    known = values[np.isfinite(values)]
+    return bool(((known >= 0) & (known <= 1)).all())

@@ -1,0 +1,74 @@
+"""Smoothing, and spells with hysteresis: how single noisy rows become "since step 1200"."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# A smoothed value stands for this share of the rows, within these limits.
+WINDOW_SHARE = 1 / 12
+LEAST_WINDOW, MOST_WINDOW = 3, 200
+
+
+def window_rows(rows: int) -> int:
+    """How many rows one smoothed value stands for."""
+    return int(np.clip(round(rows * WINDOW_SHARE), LEAST_WINDOW, MOST_WINDOW))
+
+
+def smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """The centred moving mean over `window` rows, of those that have a value; NaN where none has.
+
+    At the ends the window is shorter.
+    """
+    known = np.isfinite(values)
+    totals = _window_sums(np.where(known, values, 0.0), window)
+    counts = _window_sums(known.astype(float), window)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = totals / counts
+    return np.where(counts > 0, means, np.nan)
+
+
+def _window_sums(values: np.ndarray, window: int) -> np.ndarray:
+    before, after = (window - 1) // 2, window // 2
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    rows = np.arange(len(values))
+    ends, starts = np.minimum(rows + after + 1, len(values)), np.maximum(rows - before, 0)
+    totals: np.ndarray = sums[ends] - sums[starts]
+    return totals
+
+
+@dataclass(frozen=True)
+class Spell:
+    """Rows `first` to `last` (both included) over which something held."""
+
+    first: int
+    last: int
+
+    @property
+    def rows(self) -> int:
+        return self.last - self.first + 1
+
+
+def spells(enters: np.ndarray, stays: np.ndarray) -> list[Spell]:
+    """The spells that begin where `enters` holds and last as long as `stays` does.
+
+    `stays` is the looser condition (hysteresis); it also takes in the rows just before the
+    beginning, so that a spell starts where it can first be seen. Both are boolean, (rows,).
+    """
+    stays = stays | enters
+    edges = np.diff(np.concatenate([[0], stays.astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return [
+        Spell(int(start), int(end) - 1)
+        for start, end in zip(starts, ends, strict=True)
+        if enters[start:end].any()
+    ]
+
+
+def longest(found: list[Spell]) -> Spell | None:
+    """The longest spell, the later one of equals."""
+    return max(found, key=lambda spell: (spell.rows, spell.first), default=None)
+
+
+def runs_of(flags: np.ndarray) -> list[Spell]:
+    """The unbroken runs of True."""
+    return spells(flags, flags)

@@ -1,0 +1,144 @@
+"""The text formats that are known, and how a line of each is read.
+
+A line is read by one scanner for `name: number` pairs; a format says which line betrays it, where
+that stands in the training, and what its own names mean.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
+from counterpoise.logs.runs import Position
+from counterpoise.registry import Registry
+
+NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
+# name : number, with a second number after a slash (D(G(z)): before / after), maybe in per cent.
+PAIR = re.compile(
+    r"(?P<name>[A-Za-z_][\w()]*(?:[ /.-][A-Za-z_(][\w()]*)*)\s*[:=]\s*\(?"
+    rf"(?P<number>{NUMBER})(?![\w:])(?:\s*/\s*(?P<second>{NUMBER}))?\s*(?P<percent>%)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class LineFormat:
+    """One log format of text lines."""
+
+    title: str
+    # Betrays a line of the format and says where it stands, by groups `epoch`, `step` and `total`.
+    place: re.Pattern[str]
+    # What the log calls its first epoch.
+    first_epoch: int = 0
+    # Plain names that mean something else here than elsewhere, or nothing ("").
+    names: dict[str, str] = field(default_factory=dict)
+    # Names of other terms of G's loss.
+    content: tuple[str, ...] = ()
+    # Pairs of networks that are logged side by side, by the ends of their names.
+    pairs: tuple[str, ...] = ()
+
+    def position(self, line: str) -> Position | None:
+        """The position of a line in the training; None for a line of something else."""
+        match = self.place.search(line)
+        return None if match is None else self.position_from(match.groupdict())
+
+    def position_from(self, groups: Mapping[str, str | None]) -> Position:
+        """The position that the groups of `place` say."""
+        epoch, step, total = (groups.get(name) for name in ("epoch", "step", "total"))
+        return Position(
+            step=None if step is None else int(step.replace(",", "")),
+            epoch=None if epoch is None else int(epoch) + 1 - self.first_epoch,
+            epoch_steps=None if total is None else int(total),
+        )
+
+
+_GENERIC_STEP = re.compile(
+    rf"\b(?:{'|'.join(STEP_NAMES)})\b\W{{0,3}}(?P<step>\d[\d,]*)(?:\s*/\s*(?P<total>\d+))?",
+    re.IGNORECASE,
+)
+_GENERIC_EPOCH = re.compile(
+    rf"\b(?:{'|'.join(EPOCH_NAMES)})\b\W{{0,3}}(?P<epoch>\d+)", re.IGNORECASE
+)
+_PROGRESS = re.compile(r"(?:^|\s)(?P<step>\d+)/(?P<total>\d+)\s*(?:\[|\u2501|-|\|)")
+
+
+def generic_position(line: str) -> Position:
+    """What a line of an unknown format says of its place; nothing at all is allowed."""
+    step, epoch = _GENERIC_STEP.search(line), _GENERIC_EPOCH.search(line)
+    if step is None:
+        step = _PROGRESS.search(line)
+    total = step["total"] if step else None
+    return Position(
+        step=int(step["step"].replace(",", "")) if step else None,
+        epoch=int(epoch["epoch"]) if epoch else None,
+        epoch_steps=int(total) if total else None,
+    )
+
+
+def _place(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+FORMATS: Registry[LineFormat] = Registry(
+    "log format",
+    (
+        "epoch-step",
+        LineFormat(
+            "Epoch 1/5 - Step: 100/9338  Loss G: ...  Loss D: ...  D(x): ...",
+            _place(r"Epoch (?P<epoch>\d+)/\d+ - Step: (?P<step>\d+)/(?P<total>\d+)"),
+            first_epoch=1,
+        ),
+    ),
+    (
+        "dcgan-tutorial",
+        LineFormat(
+            "[0/5][50/1583]\tLoss_D: ...\tLoss_G: ...\tD(x): ...\tD(G(z)): ... / ...",
+            _place(r"^\s*\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
+            first_epoch=0,
+        ),
+    ),
+    (
+        "pytorch-gan",
+        LineFormat(
+            "[Epoch 0/200] [Batch 0/938] [D loss: ...] [G loss: ...]",
+            _place(r"\[Epoch (?P<epoch>\d+)/\d+\]\s*\[Batch (?P<step>\d+)/(?P<total>\d+)\]"),
+            first_epoch=0,
+            names={"adv": "g_adversarial"},
+            content=("pixel", "content", "cycle", "identity", "recon"),
+        ),
+    ),
+    (
+        "kair",
+        LineFormat(
+            "<epoch: 12, iter: 5,000, lr:1.000e-04> G_loss: ... D_real: ... D_fake: ...",
+            _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>[\d,]+)"),
+            first_epoch=0,
+            # Its G_loss is the pixel term, F_loss the features', D_loss G's adversarial term.
+            names={
+                "g_loss": "",
+                "d_loss": "g_adversarial",
+                "d_real": "real_logit_mean",
+                "d_fake": "fake_logit_mean",
+            },
+            content=("g_loss", "f_loss"),
+        ),
+    ),
+    (
+        "basicsr",
+        LineFormat(
+            "[epoch:  0, iter:   1,000, lr:(1.000e-04,)] l_g_gan: ... l_d_real: ...",
+            _place(r"\[?epoch:\s*[\d,]+,\s*iter:\s*(?P<step>[\d,]+)"),
+            first_epoch=0,
+        ),
+    ),
+    (
+        "pix2pix",
+        LineFormat(
+            "(epoch: 1, iters: 100, time: 0.1, data: 0.2) G_GAN: ... G_L1: ... D_real: ...",
+            _place(r"\(epoch: (?P<epoch>\d+), iters: (?P<step>\d+)"),
+            first_epoch=1,
+            names={"d_real": "d_loss_real", "d_fake": "d_loss_fake"},
+            pairs=("_a", "_b"),
+        ),
+    ),
+)

@@ -1,0 +1,101 @@
+"""Rows into training runs: one trace for each time that a file's steps begin anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from counterpoise.trace import Trace, TraceBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a training a line is, as far as it says. Steps count from 0 or 1 as in the log."""
+
+    step: int | None = None  # within the epoch, or over the whole training
+    epoch: int | None = None  # None: `step` counts over the whole training
+    epoch_steps: int | None = None  # length of the epoch
+
+
+@dataclass
+class RunCollector:
+    """Collects the rows of a file, run by run.
+
+    A run ends where the epoch falls, or where a step falls that counts over the whole training (or
+    within the same epoch).
+    """
+
+    source: str
+    format: str
+    objective: str | None = None
+    suffix: str = ""  # of a file that logs several pairs of networks
+    policy: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._builders: list[TraceBuilder] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        builder = TraceBuilder(
+            source=self.source,
+            format=self.format,
+            objective=self.objective,
+            policy=self.policy,
+        )
+        self._builders.append(builder)
+        self._epoch: int | None = None
+        self._first_epoch = 0
+        self._offset = 0  # steps of earlier epochs, where their length is not printed
+        self._in_epoch = -1
+        self._last = -1
+
+    def add(self, position: Position, values: Mapping[str, float]) -> None:
+        """A line's numbers."""
+        if not values:
+            return
+        if self._starts_anew(position):
+            self._begin()
+        step = self._step(position)
+        self._last = step
+        self._builders[-1].add(step, values)
+
+    def _starts_anew(self, position: Position) -> bool:
+        if self._builders[-1].rows_read == 0:
+            return False
+        if position.epoch is not None and self._epoch is not None:
+            if position.epoch != self._epoch:
+                return position.epoch < self._epoch
+            return position.step is not None and position.step < self._in_epoch
+        if position.epoch is None and position.step is not None:
+            return position.step < self._last
+        return False
+
+    def _step(self, position: Position) -> int:
+        if position.step is None and position.epoch is None:
+            return self._last + 1
+        step = position.step if position.step is not None else 0
+        if position.epoch is None:
+            return step
+        if self._epoch is None:
+            # Epochs that count from 1 begin at step 0 all the same.
+            self._first_epoch = min(position.epoch, 1)
+            self._epoch = position.epoch
+        elif position.epoch != self._epoch:
+            self._offset = self._last + (1 if self._in_epoch >= 0 else 0)
+            self._epoch = position.epoch
+        self._in_epoch = step if position.step is not None else -1
+        if position.epoch_steps:
+            return (position.epoch - self._first_epoch) * position.epoch_steps + step
+        if position.step is None:
+            return position.epoch
+        return self._offset + step
+
+    def traces(self) -> list[Trace]:
+        """The runs that have any rows."""
+        found = [builder for builder in self._builders if builder.rows_read]
+        for number, builder in enumerate(found, start=1):
+            parts = [self.suffix] if self.suffix else []
+            if len(found) > 1:
+                parts.append(f"run {number} of {len(found)}")
+            builder.title = ", ".join(parts)
+            builder.notes += self.notes
+        return [builder.build() for builder in found]

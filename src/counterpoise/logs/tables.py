@@ -1,0 +1,214 @@
+"""Logs that are tables: CSV, TSV, columns under a header, and JSON lines."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from counterpoise.errors import UserError
+from counterpoise.logs.names import CONTENT, EPOCH_NAMES, STEP_NAMES, column_of, plain
+from counterpoise.logs.runs import Position, RunCollector
+from counterpoise.logs.text import MOST_ACCURACY, clean_lines
+from counterpoise.trace import Trace, signals_row_values
+
+STYLEGAN = "stylegan-stats"
+# StyleGAN's names; its signs are E[sign(logit)], so accuracies by another scale.
+STYLEGAN_NAMES = {
+    "Loss/scores/real": "real_logit_mean",
+    "Loss/scores/fake": "fake_logit_mean",
+    "Loss/G/loss": "g_loss",
+    "Loss/D/loss": "d_loss",
+    "Loss/r1_penalty": "d_penalty",
+}
+_WHITE = re.compile(r"\s+")
+
+
+def table_delimiter(header: str) -> str | None:
+    """What parts the columns of a header line; "" for white space, None for no header."""
+    for delimiter in (",", "\t", ";"):
+        if delimiter in header and ":" not in header and "=" not in header:
+            return delimiter
+    cells = header.split()
+    if len(cells) >= 2 and all(re.fullmatch(r"[A-Za-z_][\w()./]*", cell) for cell in cells):
+        return ""
+    return None
+
+
+def read_table(
+    lines: Iterable[str],
+    delimiter: str,
+    source: str,
+    objective: str | None,
+    mapping: Mapping[str, str],
+) -> list[Trace]:
+    """A table with a header line; `UserError` where no column of it is known."""
+    rows = _cells(clean_lines(lines), delimiter)
+    header = next(rows, [])
+    columns = [_column(cell, mapping) for cell in header]
+    if not any(column not in (None, "step", "epoch") for column in columns):
+        names = ", ".join(header[:12])
+        raise UserError(
+            f"{source}: no known column in its header ({names}); name them, e.g. "
+            f"--map {header[-1] if header else 'errD'}=d_loss"
+        )
+    name = {",": "csv", "\t": "tsv", ";": "csv"}.get(delimiter, "columns")
+    collector = RunCollector(source, name, objective)
+    broken = 0
+    for cells in rows:
+        values: dict[str, float] = {}
+        position: dict[str, int] = {}
+        for column, cell in zip(columns, cells, strict=False):
+            number = _number(cell)
+            if column is None or number is None:
+                continue
+            if column in ("step", "epoch"):
+                if number == number and abs(number) < 1e15:
+                    position[column] = int(number)
+            else:
+                _put(values, column, number)
+        if values:
+            collector.add(_position(position), values)
+        elif [_column(cell, mapping) for cell in cells] != columns:
+            broken += 1
+    if broken:
+        collector.notes.append(f"{broken} lines of the table had no number that could be read")
+    return collector.traces()
+
+
+def _cells(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
+    if delimiter:
+        yield from csv.reader((line.replace("\0", "") for line in lines), delimiter=delimiter)
+    else:
+        for line in lines:
+            yield _WHITE.split(line.strip())
+
+
+def _column(name: str, mapping: Mapping[str, str]) -> str | None:
+    """A column of a trace, `step`, `epoch`, `+g_content` for a further term of G, or None."""
+    known = plain(name)
+    if known in mapping:
+        return mapping[known]
+    # Exported by a tracker: "train/loss_d" or "Loss/D".
+    for tail in (known, known.partition("_")[2]):
+        if tail in STEP_NAMES:
+            return "step"
+        if tail in EPOCH_NAMES:
+            return "epoch"
+        if tail and (column := column_of(tail, mapping)) is not None and len(tail) > 1:
+            return column
+    return "+g_content" if CONTENT.fullmatch(known) else None
+
+
+def _put(values: dict[str, float], column: str, number: float) -> None:
+    if column == "+g_content":
+        values["g_content"] = values.get("g_content", 0.0) + number
+        return
+    if column.startswith("d_accuracy") and number > MOST_ACCURACY:
+        number /= 100
+    values[column] = number
+
+
+def _number(cell: Any) -> float | None:
+    if isinstance(cell, bool):
+        return float(cell)
+    if isinstance(cell, int | float):
+        return float(cell)
+    if isinstance(cell, str):
+        if cell.strip().lower() in ("true", "false"):
+            return float(cell.strip().lower() == "true")
+        try:
+            return float(cell)
+        except ValueError:
+            return None
+    return None
+
+
+def _position(position: Mapping[str, int]) -> Position:
+    if "step" in position:
+        # A table's step counts over the whole training; its epoch says nothing more.
+        return Position(step=position["step"])
+    return Position(epoch=position.get("epoch")) if "epoch" in position else Position()
+
+
+def read_json_rows(
+    lines: Iterable[str], source: str, objective: str | None, mapping: Mapping[str, str]
+) -> list[Trace]:
+    """JSON lines: our own signals, StyleGAN's stats, or objects with known names."""
+    collector: RunCollector | None = None
+    columns: dict[str, str | None] = {}
+    broken = 0
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            broken += 1
+            continue
+        if collector is None:
+            name = _json_format(row)
+            # StyleGAN's only objective is the non-saturating logistic one.
+            known = objective or ("non-saturating" if name == STYLEGAN else None)
+            collector = RunCollector(source, name, known)
+        if collector.format == STYLEGAN:
+            _add_stylegan(collector, row)
+        elif collector.format == "signals":
+            # Stages without a discriminator have nothing to judge.
+            if "d_loss" in row and isinstance(row.get("step"), int):
+                collector.add(Position(step=row["step"]), signals_row_values(row))
+        else:
+            _add_object(collector, row, columns, mapping)
+    if collector is None:
+        return []
+    if broken:
+        word = "line is" if broken == 1 else "lines are"
+        collector.notes.append(f"{broken} {word} torn or not a JSON object: left out")
+    return collector.traces()
+
+
+def _json_format(row: Mapping[str, Any]) -> str:
+    if any(name in row for name in STYLEGAN_NAMES):
+        return STYLEGAN
+    return "signals" if {"stage", "g_terms"} <= row.keys() else "jsonl"
+
+
+def _add_stylegan(collector: RunCollector, row: Mapping[str, Any]) -> None:
+    values = {}
+    for name, column in STYLEGAN_NAMES.items():
+        if (mean := _mean(row.get(name))) is not None:
+            values[column] = mean
+    for side, sign in (("real", 1), ("fake", -1)):
+        if (mean := _mean(row.get(f"Loss/signs/{side}"))) is not None:
+            values[f"d_accuracy_{side}"] = (1 + sign * mean) / 2
+    kimg = _mean(row.get("Progress/kimg"))
+    collector.add(Position(step=None if kimg is None else round(kimg * 1000)), values)
+
+
+def _mean(entry: Any) -> float | None:
+    return _number(entry.get("mean")) if isinstance(entry, dict) else _number(entry)
+
+
+def _add_object(
+    collector: RunCollector,
+    row: Mapping[str, Any],
+    columns: dict[str, str | None],
+    mapping: Mapping[str, str],
+) -> None:
+    values: dict[str, float] = {}
+    position: dict[str, int] = {}
+    for name, value in row.items():
+        number = _number(value)
+        if number is None:
+            continue
+        if name not in columns:
+            columns[name] = _column(name, mapping)
+        column = columns[name]
+        if column in ("step", "epoch"):
+            if number == number and abs(number) < 1e15:
+                position[column] = int(number)
+        elif column is not None:
+            _put(values, column, number)
+    collector.add(_position(position), values)

@@ -1,0 +1,251 @@
+"""Log lines of programs: found between anything else that a terminal shows."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from counterpoise.logs.formats import FORMATS, NUMBER, PAIR, LineFormat, generic_position
+from counterpoise.logs.names import CONTENT, KNOWN, column_of, plain
+from counterpoise.logs.runs import Position, RunCollector
+from counterpoise.trace import Trace
+
+GENERIC = "name: value lines"
+KERAS = "keras"
+MOST_CHARACTERS = 4000
+# Whoever prints D's accuracy above this prints per cent.
+MOST_ACCURACY = 1.5
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
+_ANY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
+_KERAS_EPOCH = re.compile(r"^\s*Epoch (\d+)/\d+\s*$")
+_PAIR_OF = re.compile(r"^(?:d|g|cycle|idt|d_real|d_fake|g_gan)_([ab])$")
+# Halves of what a loop prints in two lines.
+CONTENT_TERM = "g_content"
+_G_ONLY = frozenset({"g_loss", "g_adversarial", "g_content"})
+
+
+def clean_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Lines without colours, each state of a progress bar by itself, cut where they have no end."""
+    for line in lines:
+        if "\x1b" in line:
+            line = _ANSI.sub("", line)
+        for part in line.rstrip("\r\n").split("\r"):
+            if part and not part.isspace():
+                yield part[:MOST_CHARACTERS]
+
+
+def _put(values: dict[str, float], column: str, text: str, percent: bool) -> None:
+    number = float(text.replace(",", ""))
+    if column == CONTENT_TERM:
+        values[column] = values.get(column, 0.0) + number
+        return
+    if column.startswith("d_accuracy") and (percent or number > MOST_ACCURACY):
+        number /= 100
+    values[column] = number
+
+
+class Template:
+    """Reads lines that differ from one that was scanned in their numbers alone: most do.
+
+    It is one match instead of one for each number, which is what a million lines need.
+    """
+
+    def __init__(
+        self,
+        line: str,
+        places: Mapping[tuple[int, int], str],
+        numbers: list[tuple[tuple[int, int], str, str, bool]],
+    ) -> None:
+        """`line` as scanned, the spans of its place in the training, and its known numbers."""
+        self._places: list[tuple[int, str]] = []
+        self._columns: list[tuple[int, str, bool]] = []
+        columns = {span: (column, percent) for span, column, _, percent in numbers}
+        pattern, end = "", 0
+        for group, match in enumerate(_ANY_NUMBER.finditer(line)):
+            pattern += re.escape(line[end : match.start()]) + f"({NUMBER})"
+            end = match.end()
+            if match.span() in places:
+                self._places.append((group, places[match.span()]))
+            elif match.span() in columns:
+                self._columns.append((group, *columns[match.span()]))
+        # A line that was not understood to its last number is no template.
+        whole = len(self._places) == len(places) and len(self._columns) == len(columns)
+        spaces = r"\s+"
+        pattern = re.sub(r"(?:\\\s)+", lambda _: spaces, pattern + re.escape(line[end:].rstrip()))
+        self._pattern = re.compile(pattern + r"\s*", re.IGNORECASE) if whole else None
+
+    def read(self, line: str) -> tuple[dict[str, str | None], dict[str, float]] | None:
+        """The place and the values of a line; None where it is another kind of line."""
+        match = self._pattern.fullmatch(line) if self._pattern is not None else None
+        if match is None:
+            return None
+        texts = match.groups()
+        values: dict[str, float] = {}
+        for group, column, percent in self._columns:
+            _put(values, column, texts[group], percent)
+        return {name: texts[group] for group, name in self._places}, values
+
+
+class TextReader:
+    """Reads lines of any of `FORMATS`, or `name: value` lines of no known format.
+
+    The first format that a line betrays is the file's; before that, and where none does, lines are
+    read generically.
+    """
+
+    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
+        self._source, self._objective, self._mapping = source, objective, mapping
+        self._format: LineFormat | None = None
+        self._collectors: dict[str, RunCollector] = {}
+        self._format_name = GENERIC
+        self._keras_epoch: int | None = None
+        # Values of a line that is half of what a loop prints, and its position.
+        self._half: tuple[Position, dict[str, float]] | None = None
+        self._names: dict[str, str | None] = {}
+        self._template: Template | None = None
+
+    def read(self, lines: Iterable[str]) -> list[Trace]:
+        """The training runs in the lines."""
+        for line in clean_lines(lines):
+            self._read_line(line)
+        self._flush()
+        return [trace for c in self._collectors.values() for trace in c.traces()]
+
+    def _read_line(self, line: str) -> None:
+        if self._format is None:
+            self._recognise(line)
+        if self._format is not None:
+            self._read_known(self._format, line)
+            return
+        epoch = _KERAS_EPOCH.match(line)
+        if epoch:
+            self._keras_epoch = int(epoch[1])
+            return
+        values = self._values(line)
+        if values:
+            position = generic_position(line)
+            if self._keras_epoch is not None and position.epoch is None:
+                if self._format_name == GENERIC:
+                    self._format_name = KERAS
+                position = Position(position.step, self._keras_epoch, position.epoch_steps)
+            self._join(position, values)
+
+    def _read_known(self, known: LineFormat, line: str) -> None:
+        """A line of a file whose format is known."""
+        if self._template is not None and (read := self._template.read(line)) is not None:
+            places, values = read
+            self._add("", known.position_from(places), values)
+            return
+        match = known.place.search(line)
+        if match is None:
+            return
+        position = known.position_from(match.groupdict())
+        if known.pairs:
+            self._read_pairs(position, line)
+            return
+        roles = {match.span(name): name for name in match.groupdict() if match[name] is not None}
+        self._template = Template(line, roles, list(self._numbers(line)))
+        self._add("", position, self._values(line))
+
+    def _recognise(self, line: str) -> None:
+        for name in FORMATS:
+            if FORMATS[name].position(line) is not None:
+                self._flush()
+                self._format, self._format_name = FORMATS[name], name
+                self._names.clear()
+                return
+
+    def _values(self, line: str) -> dict[str, float]:
+        """The known numbers of a line, by column."""
+        values: dict[str, float] = {}
+        for _, column, text, percent in self._numbers(line):
+            _put(values, column, text, percent)
+        return values if values.keys() - {CONTENT_TERM} else {}
+
+    def _numbers(self, line: str) -> Iterator[tuple[tuple[int, int], str, str, bool]]:
+        """Where, which column, which text, whether in per cent: of each known number of a line."""
+        for match in PAIR.finditer(line):
+            column = self._name(match["name"])
+            if column is None:
+                continue
+            yield match.span("number"), column, match["number"], match["percent"] is not None
+            if match["second"] is not None and column == "d_fake_before":
+                yield match.span("second"), "d_fake_after", match["second"], False
+
+    def _name(self, name: str) -> str | None:
+        """The column of a name as it is printed; None for another number."""
+        if name not in self._names:
+            self._names[name] = self._look_up(plain(name))
+        return self._names[name]
+
+    def _look_up(self, name: str) -> str | None:
+        if name in self._mapping:
+            return self._mapping[name]
+        if self._format is not None:
+            if name in self._format.content:
+                return CONTENT_TERM
+            if name in self._format.names:
+                return self._format.names[name] or None
+        # A logger's prefix ("INFO Loss_D: 1") is no part of a name.
+        for tail in (name, name.partition("_")[2], name.partition("_")[2].partition("_")[2]):
+            column = column_of(tail, self._mapping) if tail else None
+            if column is not None and (tail == name or len(tail) > 1):
+                return column
+        return CONTENT_TERM if CONTENT.fullmatch(name) else None
+
+    def _join(self, position: Position, values: dict[str, float]) -> None:
+        """Add a line of an unknown format; D's and G's lines of one step become one row."""
+        if self._half is not None:
+            earlier, first = self._half
+            same_place = position in (earlier, Position())
+            if same_place and not first.keys() & values.keys() and self._is_half(values):
+                self._half = None
+                self._add("", earlier, first | values)
+                return
+            self._flush()
+        if self._is_half(values):
+            self._half = (position, values)
+        else:
+            self._add("", position, values)
+
+    @staticmethod
+    def _is_half(values: dict[str, float]) -> bool:
+        """Whether these are numbers of one network alone."""
+        of_g = values.keys() & _G_ONLY
+        return not of_g or of_g == values.keys()
+
+    def _flush(self) -> None:
+        if self._half is not None:
+            (position, values), self._half = self._half, None
+            self._add("", position, values)
+
+    def _read_pairs(self, position: Position, line: str) -> None:
+        """A line that may have two pairs of networks (CycleGAN's A and B)."""
+        apart: dict[str, dict[str, float]] = {}
+        for match in PAIR.finditer(line):
+            name = plain(match["name"])
+            of = _PAIR_OF.match(name)
+            if of is None:
+                continue
+            values = apart.setdefault(of[1].upper(), {})
+            number = float(match["number"].replace(",", ""))
+            stem = name[:-2]
+            if stem in ("cycle", "idt"):
+                values["g_content"] = values.get("g_content", 0.0) + number
+            else:
+                column = {"d": "d_loss", "g": "g_adversarial"}.get(stem) or KNOWN.get(stem)
+                if column is not None:
+                    values[column] = number
+        if not apart:
+            self._add("", position, self._values(line))
+        for suffix, values in apart.items():
+            self._add(suffix, position, values)
+
+    def _add(self, suffix: str, position: Position, values: dict[str, float]) -> None:
+        if not values:
+            return
+        if suffix not in self._collectors:
+            self._collectors[suffix] = RunCollector(
+                self._source, self._format_name, self._objective, suffix
+            )
+        collector = self._collectors[suffix]
+        collector.format = self._format_name
+        collector.add(position, values)

@@ -1,0 +1,167 @@
+"""A recorded training as columns of numbers: what every log becomes before it is judged.
+
+The names are those of `signals.jsonl`, so our own runs and anybody's log are judged by the same
+rules. A trace holds a bounded number of rows, however long the log was.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from counterpoise.records import Readings
+
+# What a row may have besides its step. NaN is "not in the log"; non-finite values that were in the
+# log are listed in `Trace.non_finite`.
+COLUMNS: dict[str, str] = {
+    "g_loss": "G's loss, all terms",
+    "g_adversarial": "G's weighted adversarial term",
+    "g_content": "the rest of G's loss",
+    "d_loss": "D's loss, both halves",
+    "d_loss_real": "D's loss on real images",
+    "d_loss_fake": "D's loss on fake images",
+    "d_real": "D(x): D's mean output on real images as the log gives it",
+    "d_fake_before": "D(G(z)) before D's update",
+    "d_fake_after": "D(G(z)) after D's update, on the same fake images",
+    "d_accuracy": "share of all images that D judges rightly",
+    "d_accuracy_real": "share of real images that D judges rightly",
+    "d_accuracy_fake": "share of fake images that D judges rightly",
+    "auc": "probability that D scores a real image above a fake one",
+    "real_logit_mean": "D's mean logit on real images, before any sigmoid",
+    "real_logit_std": "its spread over the batch",
+    "fake_logit_mean": "D's mean logit on fake images, before any sigmoid",
+    "fake_logit_std": "its spread over the batch",
+    "d_penalty": "gradient penalties in D's loss",
+    "policy_acted": "1 where the balance policy changed something in this step, 0 where not",
+    "d_updated": "1 where D was trained in this step, 0 where not",
+    "g_updated": "1 where G was trained in this step, 0 where not",
+    "d_learning_rate": "D's learning rate",
+    "g_learning_rate": "G's learning rate",
+    **{f.name: "see records.Readings" for f in fields(Readings)},
+}
+
+# A trace is thinned to half where it would grow beyond this.
+MOST_ROWS = 16_384
+MOST_NON_FINITE = 100
+
+# Fields of an action that change nothing: a policy that only looks, or keeps a state.
+NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The numbers of one training run, in order."""
+
+    steps: np.ndarray  # (rows,), as the log counts them over the whole run, increasing
+    columns: dict[str, np.ndarray]  # only those with at least one value; (rows,) float64
+    source: str = ""  # file name, as given
+    format: str = ""  # name of the log format it was read from
+    title: str = ""  # which run of the file this is, where there are several
+    objective: str | None = None  # where the log or a run's configuration says it
+    policy: str | None = None  # where a run's configuration says it
+    # Every so many rows of the log were kept (1: all).
+    kept_every: int = 1
+    rows_read: int = 0
+    non_finite: tuple[tuple[int, str], ...] = ()  # (step, column) of NaN and infinity
+    notes: tuple[str, ...] = ()  # what a person must know about the reading
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def has(self, *names: str) -> bool:
+        """Whether all these columns are there."""
+        return all(name in self.columns for name in names)
+
+    def get(self, name: str) -> np.ndarray:
+        """A column, all NaN where the log does not have it."""
+        column = self.columns.get(name)
+        return np.full(len(self.steps), np.nan) if column is None else column
+
+
+@dataclass
+class TraceBuilder:
+    """Collects rows in bounded memory: beyond `MOST_ROWS`, every second one is dropped for good.
+
+    Which rows are kept depends on their count alone, so it is a fair sample; rows with a non-finite
+    value are listed apart and so never lost.
+    """
+
+    source: str = ""
+    format: str = ""
+    title: str = ""
+    objective: str | None = None
+    policy: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._steps: list[int] = []
+        self._rows: list[dict[str, float]] = []
+        self._non_finite: list[tuple[int, str]] = []
+        self.rows_read = 0
+        self._every = 1
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a row; `values` may have any of `COLUMNS`, with NaN where the log says NaN."""
+        number, self.rows_read = self.rows_read, self.rows_read + 1
+        finite = {}
+        for name, value in values.items():
+            if value - value == 0:  # neither NaN nor infinite, quickly
+                finite[name] = value
+            elif len(self._non_finite) < MOST_NON_FINITE:
+                self._non_finite.append((step, name))
+        if number % self._every:
+            return
+        self._steps.append(step)
+        self._rows.append(finite)
+        if len(self._rows) > MOST_ROWS:
+            del self._steps[1::2], self._rows[1::2]
+            self._every *= 2
+
+    def build(self) -> Trace:
+        """The trace of what was added so far."""
+        names = {name for row in self._rows for name in row}
+        columns = {
+            name: np.array([row.get(name, np.nan) for row in self._rows])
+            for name in COLUMNS
+            if name in names
+        }
+        return Trace(
+            steps=np.array(self._steps, dtype=np.int64),
+            columns=columns,
+            source=self.source,
+            format=self.format,
+            title=self.title,
+            objective=self.objective,
+            policy=self.policy,
+            kept_every=self._every,
+            rows_read=self.rows_read,
+            non_finite=tuple(self._non_finite),
+            notes=tuple(self.notes),
+        )
+
+
+def signals_row_values(row: Mapping[str, Any]) -> dict[str, float]:
+    """The values of a row of our `signals.jsonl`, as `StepRecord.to_json` writes it, by column."""
+    values = {
+        name: float(value)
+        for name in COLUMNS
+        if isinstance(value := row.get(name), int | float)  # flags count as 0 and 1
+    }
+    terms = row.get("g_terms")
+    if isinstance(terms, dict):
+        numbers = {k: float(v) for k, v in terms.items() if isinstance(v, int | float)}
+        if "adversarial" in numbers:
+            values["g_adversarial"] = numbers.pop("adversarial")
+        if numbers:
+            values["g_content"] = sum(numbers.values())
+    if isinstance(row.get("action"), dict):
+        values["policy_acted"] = float(bool(row["action"].keys() - NO_CHANGE))
+    for name in row.get("non_finite", ()):
+        column = "d_fake_before" if name == "d_fake" else str(name)
+        if column.startswith("g_terms."):
+            column = "g_adversarial" if column.endswith("adversarial") else "g_content"
+        if column in COLUMNS:
+            values[column] = math.nan
+    return values

@@ -1,0 +1,74 @@
+"""Traces: bounded, fair, and nothing lost that matters."""
+
+import math
+
+import numpy as np
+
+from counterpoise.records import Action, Readings, StepRecord
+from counterpoise.trace import MOST_ROWS, TraceBuilder, signals_row_values
+from helpers import SIGNALS
+
+
+def test_a_long_log_is_thinned_evenly_and_no_nan_is_lost():
+    builder = TraceBuilder()
+    rows = 5 * MOST_ROWS + 3
+    for row in range(rows):
+        builder.add(row, {"d_loss": math.nan if row == 12_345 else float(row)})
+    trace = builder.build()
+    assert len(trace) <= MOST_ROWS
+    assert trace.rows_read == rows
+    assert set(np.diff(trace.steps)) == {trace.kept_every}
+    assert trace.steps[0] == 0
+    assert trace.non_finite == ((12_345, "d_loss"),)
+
+
+def test_missing_is_nan_and_empty_columns_are_not_there():
+    builder = TraceBuilder()
+    builder.add(1, {"d_loss": 1.0})
+    builder.add(2, {"g_loss": 2.0, "auc": math.inf})
+    trace = builder.build()
+    assert set(trace.columns) == {"d_loss", "g_loss"}
+    np.testing.assert_array_equal(trace.get("d_loss"), [1.0, np.nan])
+    assert np.isnan(trace.get("auc")).all()
+    assert trace.has("d_loss", "g_loss")
+    assert not trace.has("auc")
+    assert trace.non_finite == ((2, "auc"),)
+
+
+def test_a_row_of_our_signals_file():
+    record = StepRecord(
+        step=7,
+        stage="train",
+        g_loss=3.0,
+        g_terms={"adversarial": 1.0, "pixel": 0.5, "perceptual/pool2": 1.5},
+        g_updated=True,
+        g_learning_rate=1e-4,
+        seconds=0.1,
+        signals=SIGNALS,
+        d_fake_after=0.4,
+        d_penalty=0.0,
+        d_updated=False,
+        d_learning_rate=1e-4,
+        action=Action(d_steps=0, reason="rest"),
+        readings=Readings(diversity_ratio=0.9),
+    )
+    values = signals_row_values(record.to_json())
+    assert values["g_adversarial"] == 1.0
+    assert values["g_content"] == 2.0
+    assert values["d_updated"] == 0.0
+    assert values["policy_acted"] == 1.0
+    assert values["d_fake_before"] == SIGNALS.d_fake
+    assert values["d_fake_after"] == 0.4
+    assert values["diversity_ratio"] == 0.9
+    assert values["d_accuracy_real"] == SIGNALS.d_accuracy_real
+
+
+def test_null_in_our_signals_file_is_a_nan_again():
+    row = {"step": 1, "g_loss": None, "non_finite": ["g_loss", "d_fake", "g_terms.adversarial"]}
+    values = signals_row_values(row)
+    assert sorted(values) == ["d_fake_before", "g_adversarial", "g_loss"]
+    assert all(math.isnan(value) for value in values.values())
+
+
+def test_a_reason_alone_is_no_act():
+    assert signals_row_values({"action": {"reason": "nothing is done"}})["policy_acted"] == 0

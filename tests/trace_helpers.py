@@ -1,0 +1,45 @@
+"""Hand-made traces with a known verdict."""
+
+import numpy as np
+
+from counterpoise.trace import Trace, TraceBuilder
+
+ROWS = 60
+
+
+def trace(rows: int = ROWS, *, every: int = 100, non_finite=(), **columns) -> Trace:
+    """A trace whose columns are numbers, arrays or functions of the progress in [0, 1]."""
+    progress = np.linspace(0, 1, rows)
+    values = {
+        name: np.broadcast_to(column(progress) if callable(column) else column, rows)
+        for name, column in columns.items()
+        if name not in ("objective", "policy")
+    }
+    builder = TraceBuilder(
+        source="hand-made",
+        objective=columns.get("objective"),
+        policy=columns.get("policy"),
+    )
+    for row in range(rows):
+        at = {name: float(column[row]) for name, column in values.items()}
+        at |= {name: float("nan") for where, name in non_finite if where == row}
+        builder.add((row + 1) * every, at)
+    return builder.build()
+
+
+def noise(scale: float, rows: int = ROWS, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, scale, rows)
+
+
+def bce_columns(real, fake, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """What a BCE loop prints at these mean outputs, D moving D(G(z)) a little in each step."""
+    real, fake = np.broadcast_arrays(np.asarray(real, float), np.asarray(fake, float))
+    spread = 1.05 + 0.1 * np.random.default_rng(seed).random(real.shape)
+    after = fake * 0.9
+    return {
+        "d_real": real,
+        "d_fake_before": fake,
+        "d_fake_after": after,
+        "d_loss": spread * (-np.log(real) - np.log1p(-fake)),
+        "g_loss": spread * -np.log(after),
+    }
