@@ -33,7 +33,7 @@ COLUMNS: dict[str, str] = {
     "real_logit_std": "its spread over the batch",
     "fake_logit_mean": "D's mean logit on fake images, before any sigmoid",
     "fake_logit_std": "its spread over the batch",
-    "d_penalty": "gradient penalties in D's loss",
+    "d_penalty": "penalties in D's loss: on its gradient, and LeCam's",
     "policy_acted": "1 where the balance policy changed something in this step, 0 where not",
     "d_updated": "1 where D was trained in this step, 0 where not",
     "g_updated": "1 where G was trained in this step, 0 where not",
@@ -61,6 +61,7 @@ class Trace:
     title: str = ""  # which run of the file this is, where there are several
     objective: str | None = None  # where the log or a run's configuration says it
     policy: str | None = None  # where a run's configuration says it
+    d_loss_is_mean: bool = False  # `d_loss` is the mean of D's two halves, not their sum
     # Every so many rows of the log were kept (1: all).
     kept_every: int = 1
     rows_read: int = 0
@@ -93,6 +94,7 @@ class TraceBuilder:
     title: str = ""
     objective: str | None = None
     policy: str | None = None
+    d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -135,6 +137,7 @@ class TraceBuilder:
             title=self.title,
             objective=self.objective,
             policy=self.policy,
+            d_loss_is_mean=self.d_loss_is_mean,
             kept_every=self._every,
             rows_read=self.rows_read,
             non_finite=tuple(self._non_finite),

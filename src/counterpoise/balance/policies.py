@@ -5,6 +5,7 @@ from typing import Any
 
 from counterpoise.balance.accuracy_band import AccuracyBandPolicy
 from counterpoise.balance.ada import AdaPolicy
+from counterpoise.balance.auto import AutoPolicy
 from counterpoise.balance.fixed import NonePolicy, RatioPolicy
 from counterpoise.balance.gap_lr import GapLearningRatePolicy
 from counterpoise.balance.gradient_balance import GradientBalancePolicy
@@ -35,6 +36,7 @@ POLICIES: Registry[type[Policy]] = Registry(
     ("gradient-balance", GradientBalancePolicy),
     ("instance-noise", InstanceNoisePolicy),
     ("lecam", LeCamPolicy),
+    ("auto", AutoPolicy),
 )
 
 

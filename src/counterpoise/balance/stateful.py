@@ -1,17 +1,25 @@
 """What the policies with a memory share: saving it, and saying once what they lack."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from counterpoise.balance.smoothing import Average, is_finite
+from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import Action, Signals
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """A part of a policy that remembers something."""
+
+    def state_dict(self) -> Any: ...
+    def load_state_dict(self, state: Any) -> None: ...
 
 
 @dataclass
 class Stateful:
     """A policy whose options are its init fields and whose memory is all its other fields.
 
-    Memory is plain JSON values and `Average`s; the leading underscore is not part of a saved name.
+    Memory is plain JSON values and objects with a `state_dict` of such; the leading underscore is not part of a saved name.
     """
 
     # What has been said already, so that a policy that cannot act is not silent and not a nuisance.
@@ -25,7 +33,7 @@ class Stateful:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in (f.name for f in fields(self) if not f.init):
             value, current = state[name.lstrip("_")], getattr(self, name)
-            if isinstance(current, Average):
+            if isinstance(current, Memory):
                 current.load_state_dict(value)
             else:
                 setattr(self, name, list(value) if isinstance(value, list) else value)
@@ -45,6 +53,6 @@ def equilibrium_loss(option: float, signals: Signals) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Average):
+    if isinstance(value, Memory):
         return value.state_dict()
     return list(value) if isinstance(value, list) else value

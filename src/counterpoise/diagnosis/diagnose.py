@@ -131,6 +131,17 @@ def _verdict(view: View) -> Finding:
     if view.rows < LEAST_ROWS:
         text = f"there are {lines(view.rows)}, and it takes {LEAST_ROWS}"
         evidence: tuple[Evidence, ...] = (Evidence("lines", float(view.rows), text),)
+    elif view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
+        distance = -view.smoothed(view.d_loss)
+        ends = distance[np.isfinite(distance)][[0, -1]]
+        text = (
+            f"the critic's estimate of the distance goes from {number(float(ends[0]))} to "
+            f"{number(float(ends[1]))}; a critic's scores say no more than that"
+        )
+        evidence = (Evidence("the critic's estimate of the distance", float(ends[1]), text),)
+        return _finding(
+            view, "healthy", Found("healthy", whole, sureness(view.rows, 0.7), evidence)
+        )
     elif known < max(LEAST_ROWS, view.rows // 20):
         text = "nothing in it says how well D tells real from fake"
         if np.isfinite(view.d_loss).any():

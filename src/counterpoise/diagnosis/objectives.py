@@ -19,6 +19,11 @@ UNKNOWN = "unknown"
 TOLERANCE = 0.02
 # Share of rows that an objective must explain to be taken for the log's.
 EXPLAINS = 0.9
+# D's loss over the least that BCE allows at its outputs: squares are below the first, and above the
+# second it is no BCE, not even a doubled one.
+SQUARES_RATIO, BCE_RATIO = 0.7, 5.0
+# The last digit of a loss that people print; a fit is near within a factor of 2.
+PRINTED, NEAR = 1e-5, math.log(2)
 # Rows that must speak before an objective is inferred.
 LEAST_ROWS = 3
 
@@ -100,11 +105,11 @@ def _behind_sigmoid(trace: Trace) -> bool:
 
 
 def _pinned(trace: Trace) -> bool:
-    """Whether outputs come within a thousandth of 0 or 1 and never pass them."""
+    """Whether outputs often come within a hundredth of 0 or 1, which raw scores would pass."""
     values = np.concatenate([trace.get("d_real"), trace.get("d_fake_before")])
     values = values[np.isfinite(values)]
-    at_end = np.minimum(values, 1 - values) < 1e-3
-    return len(values) >= LEAST_ROWS and bool(at_end.mean() > 0.2)
+    at_end = np.minimum(values, 1 - values) < 0.01
+    return len(values) >= LEAST_ROWS and bool(at_end.mean() > 0.4)
 
 
 def _probabilities(trace: Trace) -> bool:
@@ -125,45 +130,24 @@ def squares_at_mean(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _infer_from_probabilities(trace: Trace) -> tuple[str, str]:
-    real, fake = trace.get("d_real"), trace.get("d_fake_before")
-    fake_after = trace.get("d_fake_after")
-    loss_d, loss_g = trace.get("d_loss"), trace.get("g_loss")
-    known = np.isfinite(real) & np.isfinite(fake) & np.isfinite(loss_d)
+    """From outputs in [0, 1]: D's loss over the least that BCE would be at these outputs.
+
+    Under BCE the ratio is 1 or a little more, by the spread over the batch; squares are far less.
+    """
+    real, fake, loss = trace.get("d_real"), trace.get("d_fake_before"), trace.get("d_loss")
+    loss = np.where(np.isfinite(loss), loss, trace.get("d_loss_real") + trace.get("d_loss_fake"))
+    least = np.sum(bce_at_mean(real, fake), axis=0)
+    # Outputs that round to 0 or 1 bound nothing.
+    known = np.isfinite(least) & np.isfinite(loss) & (least > 0)
     if known.sum() < LEAST_ROWS:
         return UNKNOWN, "D's outputs lie in [0, 1], but there are too few losses beside them"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Outputs that round to 0 or 1 bound nothing.
-        inside_fake = (fake > 0) & (fake < 1)
-        bce = np.nansum(bce_at_mean(real, fake), axis=0)
-        # G's BCE is at least -log of its mean output. One that is far below was not BCE.
-        after = np.where(np.isfinite(fake_after), fake_after, fake)
-        g_bound = -np.log(np.maximum(after, 5e-7))
-    upper = (1 - real) + fake  # squares of numbers in [0, 1] are at most the numbers
-    resolution = 1e-6
-    sure = known & inside_fake
-    g_known = known & np.isfinite(loss_g)
-    # G's loss may hold other terms, so it can only be too low.
-    g_refutes_bce = g_known & (loss_g < 0.5 * g_bound) & (g_bound > 3)
-    d_refutes_squares = known & (loss_d > 4 * upper + 0.05)
-    if g_known.sum() >= LEAST_ROWS and g_refutes_bce.sum() > 0.5 * g_known.sum():
-        row = int(np.flatnonzero(g_refutes_bce)[-1])
-        return (
-            "lsgan-on-sigmoid",
-            f"at D(G(z)) = {after[row]:.6f} BCE would give G a loss of at least "
-            f"{g_bound[row]:.1f}, and it is {loss_g[row]:.3f}: squares of probabilities",
-        )
-    ratio = np.median(loss_d[sure] / np.maximum(bce[sure], resolution)) if sure.any() else np.nan
-    if d_refutes_squares.sum() > 0.1 * known.sum() or 0.4 <= ratio <= 2.6:
-        squares_ratio = np.median(loss_d[known] / np.maximum(upper[known], resolution))
-        if squares_ratio < 0.75:
-            # Both would fit: BCE is never below its bound for long, squares are.
-            low = np.median(loss_d[sure] / np.maximum(bce[sure], resolution))
-            if low < 0.75:
-                return (
-                    "lsgan-on-sigmoid",
-                    f"D's loss is {low:.2f} of what BCE needs at these outputs: squares of "
-                    "probabilities",
-                )
+    ratio = float(np.median(loss[known] / least[known]))
+    if ratio < SQUARES_RATIO:
+        how = f"D's loss is {ratio:.2f} of what BCE would be at these outputs (median): squares"
+        if _pinned(trace):
+            return "lsgan-on-sigmoid", f"{how}, and its outputs end at 0 and 1: probabilities"
+        return "lsgan", f"{how} of outputs that are not pinned to 0 or 1"
+    if ratio <= BCE_RATIO:
         return (
             "non-saturating",
             "D's outputs lie in [0, 1], and D's loss is that of BCE at these outputs "
@@ -173,12 +157,14 @@ def _infer_from_probabilities(trace: Trace) -> tuple[str, str]:
 
 
 def _infer_from_scores(trace: Trace) -> tuple[str, str]:
-    """From D's mean scores on real and fake and its losses."""
+    """From D's mean scores on real and fake and its losses.
+
+    Of the objectives whose least loss at these means is not above the printed one, the nearest.
+    """
     real = _first(trace, "real_logit_mean", "d_real")
     fake = _first(trace, "fake_logit_mean", "d_fake_before")
     loss = trace.get("d_loss")
-    halves = trace.get("d_loss_real"), trace.get("d_loss_fake")
-    loss = np.where(np.isfinite(loss), loss, halves[0] + halves[1])
+    loss = np.where(np.isfinite(loss), loss, trace.get("d_loss_real") + trace.get("d_loss_fake"))
     known = np.isfinite(real) & np.isfinite(fake) & np.isfinite(loss)
     if known.sum() < LEAST_ROWS:
         return UNKNOWN, "the log has no outputs of D beside its losses"
@@ -188,25 +174,30 @@ def _infer_from_scores(trace: Trace) -> tuple[str, str]:
     if np.median(np.abs(loss - difference)) < TOLERANCE * scale:
         return "wgan", "D's loss is the difference of its mean scores"
     # Losses below these are impossible (Jensen).
-    with np.errstate(over="ignore"):
-        bounds = {
-            "non-saturating": np.logaddexp(0, -real) + np.logaddexp(0, fake),
-            "lsgan": (real - 1) ** 2 + fake**2,
-            "hinge": np.maximum(1 - real, 0) + np.maximum(1 + fake, 0),
-            "relativistic-average": np.logaddexp(0, difference) * 2,
-        }
+    bounds = {
+        "non-saturating": np.logaddexp(0, -real) + np.logaddexp(0, fake),
+        "lsgan": (real - 1) ** 2 + fake**2,
+        "hinge": np.maximum(1 - real, 0) + np.maximum(1 + fake, 0),
+        "relativistic-average": np.logaddexp(0, difference) * 2,
+    }
+    # Where D is at chance all of them are alike.
+    all_bounds = np.array(list(bounds.values()))
+    telling = all_bounds.max(axis=0) > 1.1 * all_bounds.min(axis=0) + PRINTED
+    if telling.sum() < LEAST_ROWS:
+        return UNKNOWN, "D's outputs are too near to chance to tell the objective by"
     fits = {
-        name: float(np.median(np.abs(np.log((loss + 1e-3) / (bound + 1e-3)))))
+        name: float(np.median(np.abs(np.log((loss + PRINTED) / (bound + PRINTED)))[telling]))
         for name, bound in bounds.items()
-        if (loss >= bound * (1 - TOLERANCE) - 1e-3).mean() >= EXPLAINS
+        if (loss >= bound * (1 - TOLERANCE) - PRINTED).mean() >= EXPLAINS
     }
     if not fits:
         return UNKNOWN, "no known objective explains D's losses beside its outputs"
     ranked = sorted(fits, key=lambda name: fits[name])
-    clear = len(ranked) == 1 or fits[ranked[1]] > fits[ranked[0]] + 0.7
-    if clear and fits[ranked[0]] < math.log(3):
-        others = ", ".join(name for name in bounds if name not in fits) or "no other"
-        return ranked[0], f"D's losses fit its mean outputs under it (ruled out: {others})"
+    best = fits[ranked[0]]
+    clear = len(ranked) == 1 or fits[ranked[1]] > max(1.5 * best, best + 0.1)
+    if clear and best < NEAR:
+        others = ", ".join(name for name in bounds if name not in fits) or "none"
+        return ranked[0], f"D's losses fit its mean outputs best under it (ruled out: {others})"
     return UNKNOWN, f"D's losses and outputs could be {' or '.join(ranked)}"
 
 

@@ -26,15 +26,19 @@ SURE_ACCURACY, UNSURE_ACCURACY = 0.985, 0.95
 # Share of the log that a spell of certainty must last to be a problem.
 LASTING_SHARE = 0.15
 # How far D leads (0: chance, 1: certain): at chance below the first; has learned above the second.
-AT_CHANCE, HAS_LEARNED = 0.1, 0.2
-# D's loss at chance where only the loss is there: this near its equilibrium, and this flat.
-NEAR_EQUILIBRIUM, FLAT = 0.05, 0.03
+AT_CHANCE, HAS_LEARNED = 0.1, 0.12
+# D's loss over its value at chance, where only the loss is there: never below this, and this flat.
+NOT_LEARNED, FLAT = 0.95, 0.1
 WEAK_SHARE = 0.8
+# Mean scores on real and fake that are no further apart than this are the same.
+NOT_APART = 0.05
 # Swings: between leads above and below these, at least so many times.
 FAR_AHEAD, LEVEL = 0.75, 0.2
 LEAST_SWINGS = 4
+# D(G(z)) alone: the range that it must cover, and the swings over most of it.
+WIDE, LEAST_WIDE_SWINGS = 0.3, 6
 # Share of the way from real to fake at which held-out real images are judged.
-BY_HEART, NOT_BY_HEART = 0.5, 0.3
+BY_HEART, NOT_BY_HEART = 0.6, 0.4
 
 OUTPUTS = "D's outputs, accuracy or AUC"
 LOSS = "D's loss with a known objective (--objective)"
@@ -105,19 +109,18 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
 def d_too_weak(view: View) -> Answer:
     """D has been at chance from the start: it never learned."""
     lead = view.lead
-    if not np.isfinite(lead).any():
-        return Missing((OUTPUTS, LOSS))
     if view.rows < 2 * LEAST_SPELL:
         return Missing(("at least 8 lines",))
+    if not np.isfinite(lead).any():
+        return _never_apart(view)
     level = view.smoothed(lead)
     has_outputs = np.isfinite(view.accuracy).any() or np.isfinite(view.real_probability).any()
     if has_outputs or view.trace.has("auc"):
         chance, learned = np.abs(level) < AT_CHANCE, level > HAS_LEARNED
     else:
         relative = view.smoothed(view.relative_d_loss)
-        spread = np.nanstd(relative)
-        near = np.fmin(np.abs(relative - 1), np.abs(relative - 0.5) * 2) < NEAR_EQUILIBRIUM
-        chance, learned = near & (spread < FLAT), ~near & (relative < 1)
+        chance, learned = relative >= NOT_LEARNED, relative < NOT_LEARNED
+        chance &= np.nanstd(relative) < FLAT
     known = np.isfinite(level)
     # A D that once led and is at chance now has been caught up with: that is balance.
     if learned[known].any() or view.share(chance, known) < WEAK_SHARE:
@@ -138,29 +141,46 @@ def d_too_weak(view: View) -> Answer:
     return Found("warning", spell, sureness(view.rows, 0.8), tuple(evidence))
 
 
+def _never_apart(view: View) -> Answer:
+    """D at chance under any objective: its scores on real and fake have never differed."""
+    gap = np.abs(view.smoothed(view.real_score - view.fake_score))
+    gap = gap[np.isfinite(gap)]
+    if len(gap) < 2 * LEAST_SPELL:
+        return Missing((OUTPUTS, LOSS))
+    if gap.max() > NOT_APART:
+        return None
+    text = (
+        f"D's mean scores on real and fake images never differ by more than {number(gap.max())}, "
+        "which is chance under any objective"
+    )
+    evidence = (Evidence("largest distance of D's mean scores", float(gap.max()), text),)
+    return Found("warning", Spell(0, view.rows - 1), sureness(view.rows, 0.7), evidence)
+
+
 def oscillation(view: View) -> Answer:
     """D is far ahead and level in turns."""
     lead = view.lead
     if not np.isfinite(lead).any():
         return Missing((OUTPUTS, LOSS))
     # Short windows: a swing must not be smoothed away, single batches must.
-    level = smooth(lead, max(3, view.window // 4))
-    state = np.where(level > FAR_AHEAD, 1, np.where(level < LEVEL, -1, 0))
-    turns = np.flatnonzero(state)
-    turns = (
-        turns[np.concatenate([[True], state[turns][1:] != state[turns][:-1]])]
-        if len(turns)
-        else turns
-    )
+    window = max(3, view.window // 4)
+    turns, low, high = _turns(smooth(lead, window), LEVEL, FAR_AHEAD), LEVEL, FAR_AHEAD
+    what, least = "D's lead", LEAST_SWINGS
+    if len(turns) <= least and np.isfinite(view.fake_probability).any():
+        fake = smooth(view.fake_probability, window)
+        bottom, top = (float(x) for x in np.nanquantile(fake, (0.1, 0.9)))
+        if top - bottom >= WIDE:
+            low, high = bottom + 0.25 * (top - bottom), top - 0.25 * (top - bottom)
+            turns, what, least = _turns(fake, low, high), "D(G(z))", LEAST_WIDE_SWINGS
     swings = len(turns) - 1
-    if swings < LEAST_SWINGS:
+    if swings < least:
         return None
     spell = Spell(int(turns[0]), int(turns[-1]))
     if spell.rows < LASTING_SHARE * view.rows:
         return None
     text = (
-        f"D's lead goes {swings} times between above {FAR_AHEAD} (nearly certain) and below "
-        f"{LEVEL} (nearly chance)"
+        f"{what} goes {swings} times between below {number(low)} and above {number(high)}, and the "
+        "swings do not end"
     )
     return Found(
         "warning",
@@ -168,6 +188,16 @@ def oscillation(view: View) -> Answer:
         sureness(2 * swings),
         (Evidence("swings of the lead", float(swings), text),),
     )
+
+
+def _turns(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The rows where values come above `high` or below `low`, by turns."""
+    state = np.where(values > high, 1, np.where(values < low, -1, 0))
+    rows = np.flatnonzero(state)
+    if not len(rows):
+        return rows
+    turned: np.ndarray = rows[np.concatenate([[True], np.diff(state[rows]) != 0])]
+    return turned
 
 
 def d_memorises(view: View) -> Answer:
@@ -195,7 +225,7 @@ def d_memorises(view: View) -> Answer:
     else:
         return Missing(("D's output on held-out real images",))
     spell = longest(spells(enters, stays))
-    if spell is None or spell.rows < 3:
+    if spell is None or spell.rows < LEAST_SPELL:
         return None
     value = float(np.nanmedian(way[spell.first : spell.last + 1]))
     original = Spell(int(rows[spell.first]), int(rows[spell.last]))

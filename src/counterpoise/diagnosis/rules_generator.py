@@ -163,6 +163,8 @@ def trivially_separable(view: View) -> Answer:
         before = float(np.median(undisturbed[_slice(found)]))
         text = f"D's AUC falls from {before:.2f} to {value:.2f} where {what}"
         evidence.append(Evidence(name, value, text))
+    if not evidence and trace.has("auc_quantised"):
+        return None  # Asked with fakes in range, D did as well: it does not go by that.
     if not evidence:
         rows, level, window = _readings(outside)
         if len(rows) < LEAST_READINGS or not np.isfinite(auc).any():

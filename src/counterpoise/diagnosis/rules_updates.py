@@ -19,14 +19,16 @@ from counterpoise.diagnosis.windows import Spell, runs_of
 
 # Shares of the judged rows in which D was not trained.
 SOME, MOST, ALL = 0.1, 0.5, 0.9
-# A step of D moves D(G(z)) by more than this share of p (1 - p); smaller moves may be rounding.
-VISIBLE_MOVE = 0.01
+# A step of D may move D(G(z)) by as little as this share of p (1 - p): where that is less than the
+# last printed digit, equal numbers say nothing.
+VISIBLE_MOVE = 0.002
 # A gate is told from chance by half losses that differ by this factor.
 GATE_GAP = 1.0
 # Below this relative loss D is good enough for a loss gate to hold it, above the other to free it.
 HELD, FREED = 0.35, 0.6
-# D's loss at standstill over that where it is trained, below which a gate explains the standstill.
-GATED_RATIO = 0.6
+# Probability that D's worse half is larger where it is trained than where it stands still: 0.5 is a
+# rest by chance, 1 a gate on exactly these numbers.
+GATED = 0.75
 # Policies that rest D by design, and record each rest with its reason.
 RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 
@@ -198,17 +200,17 @@ def d_restarts(view: View) -> Answer:
     restarts = int((flags[:-1] & ~flags[1:]).sum())
     if restarts < 2 or not SOME <= share <= ALL:
         return None
-    loss = view.relative_d_loss[known]
-    held, free = loss[flags & np.isfinite(loss)], loss[~flags & np.isfinite(loss)]
+    worse_half = np.fmax(*view.d_loss_halves)[known]
+    if not np.isfinite(worse_half).any():
+        worse_half = view.d_loss[known]
+    held, free = (worse_half[s & np.isfinite(worse_half)] for s in (flags, ~flags))
     if len(held) < 2 or len(free) < 2:
         return None
-    at_rest, in_training = float(np.median(held)), float(np.median(free))
+    gated = float((free[:, None] > held[None, :]).mean())
     every_row = np.median(np.diff(view.steps)) <= 1
     bursts = [run.rows for run in runs_of(~flags)]
     # Where every step is on record, single rests between steps are no bursts.
-    if at_rest > GATED_RATIO * in_training or (
-        every_row and np.mean([run.rows for run in runs_of(flags)]) < 2
-    ):
+    if gated < GATED or (every_row and np.mean([run.rows for run in runs_of(flags)]) < 2):
         return None
     rows = np.flatnonzero(known)
     evidence: tuple[Evidence, ...] = (
@@ -219,10 +221,11 @@ def d_restarts(view: View) -> Answer:
             f"{len(bursts)} bursts of {min(bursts)} to {max(bursts)} lines",
         ),
         Evidence(
-            "D's loss at standstill over that in training",
-            at_rest / in_training,
-            f"D's loss is {number(at_rest)} of its value at chance where it stands still and "
-            f"{number(in_training)} where it is trained: it waits until G has caught up",
+            "how well D's worse half tells training from standstill",
+            gated,
+            f"the worse half of D's loss is {number(float(np.median(held)))} (median) where D "
+            f"stands still and {number(float(np.median(free)))} where it is trained: it waits "
+            "until G has caught up",
         ),
     )
     real, fake = view.real_probability, view.fake_probability

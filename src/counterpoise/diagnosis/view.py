@@ -88,8 +88,10 @@ class View:
 
     @cached_property
     def d_loss(self) -> np.ndarray:
-        """D's loss, both halves."""
+        """D's loss, both halves summed."""
         loss = self.trace.get("d_loss")
+        if self.trace.d_loss_is_mean and self.objective_name != "wgan":
+            loss = 2 * loss
         halves = self.trace.get("d_loss_real") + self.trace.get("d_loss_fake")
         return np.where(np.isfinite(loss), loss, halves)
 

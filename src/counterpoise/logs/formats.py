@@ -36,6 +36,8 @@ class LineFormat:
     content: tuple[str, ...] = ()
     # Pairs of networks that are logged side by side, by the ends of their names.
     pairs: tuple[str, ...] = ()
+    # Whether its loss of D is the mean of the two halves.
+    d_loss_is_mean: bool = False
 
     def position(self, line: str) -> Position | None:
         """The position of a line in the training; None for a line of something else."""
@@ -105,6 +107,7 @@ FORMATS: Registry[LineFormat] = Registry(
             first_epoch=0,
             names={"adv": "g_adversarial"},
             content=("pixel", "content", "cycle", "identity", "recon"),
+            d_loss_is_mean=True,
         ),
     ),
     (

@@ -28,6 +28,7 @@ class RunCollector:
     objective: str | None = None
     suffix: str = ""  # of a file that logs several pairs of networks
     policy: str | None = None
+    d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -40,6 +41,7 @@ class RunCollector:
             format=self.format,
             objective=self.objective,
             policy=self.policy,
+            d_loss_is_mean=self.d_loss_is_mean,
         )
         self._builders.append(builder)
         self._epoch: int | None = None

@@ -244,7 +244,11 @@ class TextReader:
             return
         if suffix not in self._collectors:
             self._collectors[suffix] = RunCollector(
-                self._source, self._format_name, self._objective, suffix
+                self._source,
+                self._format_name,
+                self._objective,
+                suffix,
+                d_loss_is_mean=self._format is not None and self._format.d_loss_is_mean,
             )
         collector = self._collectors[suffix]
         collector.format = self._format_name

@@ -1,0 +1,236 @@
+"""`auto`: this project's own controller."""
+
+import math
+from dataclasses import dataclass, field
+
+from counterpoise.balance.auto_weak import WeakDiscriminator
+from counterpoise.balance.smoothing import Average, check_decay, clamp, is_finite
+from counterpoise.balance.stateful import Stateful
+from counterpoise.records import Action, Signals
+
+# Rates of the outer actuators per step: noise in image units, the adversarial weight in log units.
+NOISE_RATE = 0.001
+WEIGHT_RATE = 0.02
+# Steps at the end of the inner actuator before the outer ones move.
+PATIENCE_STEPS = 20
+# Share of the adversarial term in the gradient at G's output below which D's opinion is drowned.
+DROWNED_SHARE = 0.1
+# Steps of balance before a state is worth coming back to, and between two kept ones.
+CALM_STEPS = 50
+SNAPSHOT_EVERY_STEPS = 200
+# A loss of D this many times its own long average, and above this size, is an explosion.
+EXPLOSION = 10.0
+EXPLOSION_LEAST = 20.0
+LONG_DECAY = 0.99
+
+
+@dataclass
+class AutoPolicy(Stateful):
+    """Hold D's accuracy in a band, by continuous actuators before anything else.
+
+    With a the smoothed mean of D's accuracies on real and fake images and e its distance from
+    `target` beyond a dead zone, the logarithm of the factor on D's learning rate is
+
+        u = -proportional_gain * e + I,    I <- I - integral_gain * e
+
+    with u and I both clipped to [log min_scale, 0] (so there is no wind-up) and u limited in rate. A
+    D that is too good is slowed, never stopped.
+
+    Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
+    adversarial weight, if the term is drowned at G's output; then noise on D's inputs. They come
+    back in reverse order, before D's learning rate does.
+
+    A D below the band is never answered by a larger learning rate at once: accuracy against
+    learning rate is not monotonic, and a D at chance may be young, weak, or broken by too large a
+    step. `auto_weak.WeakDiscriminator` tells these apart and makes trials that it undoes.
+
+    A watchdog keeps a snapshot of calm states and goes back to the last one when losses explode or
+    stop being finite, at most `most_roll_backs` times, each time with half of D's learning rate.
+
+    `low` and `high` are the band; the rest are the controller's. Every action has its reason.
+    Source: this project (docs/experiments.md); integrator clamping against wind-up: Astrom and
+    Hagglund 2006, Advanced PID Control, section 3.5.
+    """
+
+    low: float = 0.6
+    high: float = 0.9
+    target: float = 0.75
+    dead_zone: float = 0.05
+    proportional_gain: float = 4.0
+    integral_gain: float = 0.1
+    max_change: float = 0.1
+    min_scale: float = 0.01
+    max_noise_std: float = 0.2
+    max_weight_scale: float = 30.0
+    most_roll_backs: int = 3
+    decay: float = 0.9
+    _accuracy: Average = field(init=False)
+    _loss: Average = field(init=False)
+    _weak: WeakDiscriminator = field(init=False)
+    _integral: float = field(default=0.0, init=False)
+    _log_scale: float = field(default=0.0, init=False)
+    # Log of the largest scale: halved by each roll-back.
+    _log_ceiling: float = field(default=0.0, init=False)
+    _noise_std: float = field(default=0.0, init=False)
+    _log_weight: float = field(default=0.0, init=False)
+    _steps_at_end: int = field(default=0, init=False)
+    _calm_steps: int = field(default=0, init=False)
+    _steps_since_snapshot: int = field(default=0, init=False)
+    _has_snapshot: bool = field(default=False, init=False)
+    _roll_backs: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
+        self._weak = WeakDiscriminator()
+        check_decay(self.decay)
+        if not 0 < self.low < self.target < self.high < 1:
+            raise ValueError("low, target and high must rise within (0, 1)")
+        if not 0 <= self.dead_zone <= min(self.target - self.low, self.high - self.target):
+            raise ValueError("dead_zone must lie inside the band")
+        if self.proportional_gain < 0 or self.integral_gain <= 0 or self.max_change <= 0:
+            raise ValueError("gains and max_change must be positive")
+        if not 0 < self.min_scale < 1:
+            raise ValueError("min_scale must be above 0 and below 1")
+        if self.max_noise_std < 0 or self.max_weight_scale < 1 or self.most_roll_backs < 0:
+            raise ValueError("limits must not be negative, and max_weight_scale at least 1")
+
+    def observe(self, signals: Signals) -> Action:
+        broken = self._what_exploded(signals)
+        if broken:
+            return self._roll_back(broken)
+        measured = clamp((signals.d_accuracy_real + signals.d_accuracy_fake) / 2, 0, 1)
+        accuracy = self._accuracy.update(measured)
+        self._loss.update(abs(signals.d_loss_real + signals.d_loss_fake))
+        assert accuracy is not None, "finite, or it would have been rolled back"
+        self._steer_learning_rate(accuracy)
+        self._steer_outer(accuracy, signals)
+        trial = self._weak.observe(signals, accuracy, self.low, self._is_untouched())
+        if trial.roll_back and self._has_snapshot and self._roll_backs < self.most_roll_backs:
+            return self._roll_back(trial.reason)
+        scale = math.exp(self._log_scale) * trial.scale
+        reasons = [trial.reason] if trial.reason else []
+        if self._log_scale < 0:
+            reasons.append(
+                f"D's smoothed accuracy {accuracy:.2f} for a target of {self.target:g}: its "
+                f"learning rate is {math.exp(self._log_scale):.3g} times the configured one"
+            )
+        if self._log_weight > 0:
+            reasons.append(
+                f"the adversarial term is drowned at G's output: {math.exp(self._log_weight):.3g} "
+                "times its weight"
+            )
+        if self._noise_std > 0:
+            reasons.append(
+                f"D leads with its smallest learning rate: noise of {self._noise_std:.3g}"
+            )
+        return Action(
+            d_learning_rate_scale=scale,
+            adversarial_weight_scale=math.exp(self._log_weight),
+            noise_std=self._noise_std,
+            probe_discriminator=trial.probe,
+            keep_snapshot=self._snapshot_due(accuracy),
+            reason="; ".join(reasons),
+        )
+
+    def _steer_learning_rate(self, accuracy: float) -> None:
+        """One step of the inner loop: PI in log space, limited in rate, without wind-up."""
+        error = accuracy - self.target
+        error = math.copysign(max(0.0, abs(error) - self.dead_zone), error)
+        if error < 0 and (self._noise_std or self._log_weight):
+            # What was put on last comes off first.
+            return
+        limits = (math.log(self.min_scale), self._log_ceiling)
+        # The integral never leaves the actuator's range, so it has nothing to unwind.
+        self._integral = clamp(self._integral - self.integral_gain * error, *limits)
+        wanted = clamp(self._integral - self.proportional_gain * error, *limits)
+        self._log_scale += clamp(wanted - self._log_scale, -self.max_change, self.max_change)
+
+    def _steer_outer(self, accuracy: float, signals: Signals) -> None:
+        """The slow loop: adversarial weight, then noise, and back."""
+        at_end = self._log_scale <= math.log(self.min_scale) + 0.01
+        self._steps_at_end = self._steps_at_end + 1 if at_end else 0
+        leads = accuracy > self.high
+        held_back = leads or (accuracy > self.target and self._log_scale < -math.log(2))
+        share = self._adversarial_share(signals)
+        if held_back and share is not None and share < DROWNED_SHARE:
+            # No learning rate of D mends a G that does not hear it.
+            most = math.log(self.max_weight_scale)
+            self._log_weight = min(self._log_weight + WEIGHT_RATE, most)
+        elif leads and self._steps_at_end > PATIENCE_STEPS:
+            self._noise_std = min(self._noise_std + NOISE_RATE, self.max_noise_std)
+        elif accuracy < self.target - self.dead_zone:
+            if self._noise_std:
+                self._noise_std = max(0.0, self._noise_std - NOISE_RATE)
+            else:
+                self._log_weight = max(0.0, self._log_weight - WEIGHT_RATE)
+
+    def _adversarial_share(self, signals: Signals) -> float | None:
+        """Share of the adversarial term in the gradient at G's output, with its present weight."""
+        readings = signals.readings
+        adversarial, content = readings.g_gradient_adversarial, readings.g_gradient_content
+        if adversarial is None or content is None or not is_finite(adversarial, content):
+            return None
+        adversarial *= math.exp(self._log_weight)
+        return adversarial / (adversarial + content) if content > 0 else None
+
+    def _is_untouched(self) -> bool:
+        """Whether D is trained as configured, so that a weak D is not of our making."""
+        return self._log_scale > -0.1 + self._log_ceiling and not self._noise_std
+
+    def _snapshot_due(self, accuracy: float) -> bool:
+        calm = self.low <= accuracy <= self.high
+        self._calm_steps = self._calm_steps + 1 if calm else 0
+        self._steps_since_snapshot += 1
+        due = self._calm_steps >= CALM_STEPS and (
+            not self._has_snapshot or self._steps_since_snapshot >= SNAPSHOT_EVERY_STEPS
+        )
+        if due:
+            self._has_snapshot, self._steps_since_snapshot = True, 0
+        return due
+
+    def _what_exploded(self, signals: Signals) -> str:
+        """Why the training must go back; empty where it need not."""
+        numbers = (
+            signals.d_loss_real,
+            signals.d_loss_fake,
+            signals.real_logit_mean,
+            signals.fake_logit_mean,
+            signals.d_accuracy_real,
+            signals.d_accuracy_fake,
+        )
+        if not is_finite(*numbers):
+            return "D's losses or outputs are not finite"
+        loss, usual = abs(signals.d_loss_real + signals.d_loss_fake), self._loss.value
+        if usual is None or self._loss.count < CALM_STEPS:
+            return ""
+        least = EXPLOSION_LEAST * abs(signals.d_equilibrium_loss or 1.0)
+        if loss > least and loss > EXPLOSION * usual:
+            return f"D's loss is {loss:.3g} after {usual:.3g} on average"
+        return ""
+
+    def _roll_back(self, why: str) -> Action:
+        """Go back to the kept state if that is possible, and say so in any case."""
+        scale = math.exp(self._log_scale)
+        if not self._has_snapshot:
+            return Action(
+                d_learning_rate_scale=scale, reason=f"{why}; there is no state to go back to"
+            )
+        if self._roll_backs >= self.most_roll_backs:
+            return Action(
+                d_learning_rate_scale=scale,
+                reason=f"{why}; went back {self._roll_backs} times already, and does not again",
+            )
+        self._roll_backs += 1
+        self._log_ceiling -= math.log(2)
+        self._log_scale = min(self._log_scale, self._log_ceiling)
+        self._integral = min(self._integral, self._log_ceiling)
+        self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
+        self._weak.forget()
+        self._calm_steps = self._steps_since_snapshot = 0
+        return Action(
+            roll_back=True,
+            d_learning_rate_scale=math.exp(self._log_scale),
+            reason=f"{why}: back to the last calm state (time {self._roll_backs} of "
+            f"{self.most_roll_backs}), with at most {math.exp(self._log_ceiling):.3g} times the "
+            "configured learning rate of D",
+        )
