@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from counterpoise.balance.signals import discriminator_statistics, signals_from_statistics
+from counterpoise.records import Readings
+from counterpoise.sensors.discriminator import (
+    SATURATED_LOGIT,
+    discriminator_statistics,
+    saturation_readings,
+    signals_from_statistics,
+)
+
+AUC = 6
 
 
 def statistics(real, fake, threshold=0.0):
@@ -37,7 +45,9 @@ def test_mean_over_equal_shares_is_the_whole_batch():
     real, fake = torch.randn(8, 1), torch.randn(8, 1)
     whole = statistics(real, fake)
     halves = torch.stack([statistics(real[:4], fake[:4]), statistics(real[4:], fake[4:])])
-    torch.testing.assert_close(halves.mean(0), whole)
+    # All but the AUC, which compares pairs, here those within a half.
+    others = [number for number in range(len(whole)) if number != AUC]
+    torch.testing.assert_close(halves.mean(0)[others], whole[others])
 
 
 def test_constant_logits_have_no_spread_and_nan_stays():
@@ -46,3 +56,25 @@ def test_constant_logits_have_no_spread_and_nan_stays():
     assert signals.real_logit_std == pytest.approx(0, abs=1e-3)
     broken = signals_from_statistics(1, statistics(constant * math.nan, constant).tolist())
     assert math.isnan(broken.real_logit_std)
+
+
+def test_auc_equilibrium_and_readings_are_handed_on():
+    real, fake = torch.tensor([[2.0], [0.0]]), torch.tensor([[1.0], [0.0]])
+    latest = Readings(g_gradient_norm=3.0)
+    values = statistics(real, fake).tolist()
+    signals = signals_from_statistics(1, values, d_equilibrium_loss=0.5, readings=latest)
+    # Of the four pairs two are right, and one is a tie.
+    assert signals.auc == 0.625
+    assert signals.d_equilibrium_loss == 0.5
+    assert signals.readings is latest
+
+
+def test_saturation_is_where_the_sigmoid_is_flat():
+    logits = torch.tensor(SATURATED_LOGIT)
+    assert (logits.sigmoid() * (1 - logits.sigmoid())).item() == pytest.approx(0.01, rel=1e-4)
+    real = torch.tensor([[[5.0, 1.0], [-5.0, 4.5]], [[1.0, 1.0], [1.0, 1.0]]])
+    readings = saturation_readings(statistics(real, torch.full((2, 1), -9.0)).tolist())
+    # Every value of a map counts.
+    assert readings.d_saturation_real == 0.25
+    assert readings.d_saturation_fake == 1
+    assert set(readings.taken()) == {"d_saturation_real", "d_saturation_fake"}

@@ -5,9 +5,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from counterpoise.actuators.inputs import InputChange
+from counterpoise.actuators.lecam import lecam_penalty
 from counterpoise.config import AdversarialLossConfig, LossConfig
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.generator_loss import GeneratorLoss
+from counterpoise.records import Action
 from counterpoise.training.steps import DiscriminatorStep, GeneratorStep, update_average
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
@@ -42,12 +45,11 @@ def game(form="non-saturating", **adversarial):
     return g_step, d_step, lr, real
 
 
-def update(d_step, real, fake, on_real=True, on_fake=True, step=0):
+def update(d_step, real, fake, on_real=True, on_fake=True, step=0, **changes):
     judgement = d_step.judge(real, fake)
     noise = torch.Generator().manual_seed(0)
-    return d_step.update(
-        judgement, real, fake, on_real=on_real, on_fake=on_fake, step=step, noise=noise
-    )
+    action = Action(d_trains_on_real=on_real, d_trains_on_fake=on_fake, **changes)
+    return d_step.update(judgement, real, fake, action, step=step, noise=noise)
 
 
 def weights(module):
@@ -84,7 +86,7 @@ def test_the_generators_gradient_is_that_of_its_loss():
     loss = nn.functional.mse_loss(fake, real) + nn.functional.softplus(-d_step.d(fake)).mean()
     expected = torch.autograd.grad(loss, list(g_step.g.parameters()))
     before = weights(g_step.g)
-    terms, _ = g_step.update(g_step.generate(lr), real, 1.0, train=True)
+    terms = g_step.update(g_step.generate(lr), real, 1.0, train=True).terms
     for old, new, gradient in zip(before, g_step.g.parameters(), expected, strict=True):
         torch.testing.assert_close(old - new, gradient)
     assert sum(terms.values()).item() == pytest.approx(loss.item())
@@ -92,8 +94,8 @@ def test_the_generators_gradient_is_that_of_its_loss():
 
 def test_the_adversarial_weight_scale_scales_that_term_only():
     g_step, _, lr, real = game()
-    full, _ = g_step.update(g_step.generate(lr), real, 1.0, train=False)
-    half, _ = g_step.update(g_step.generate(lr), real, 0.5, train=False)
+    full = g_step.update(g_step.generate(lr), real, 1.0, train=False).terms
+    half = g_step.update(g_step.generate(lr), real, 0.5, train=False).terms
     assert half["adversarial"].item() == pytest.approx(full["adversarial"].item() / 2)
     assert half["pixel"].item() == pytest.approx(full["pixel"].item())
 
@@ -101,10 +103,10 @@ def test_the_adversarial_weight_scale_scales_that_term_only():
 def test_measuring_trains_nothing():
     g_step, _, lr, real = game()
     before = weights(g_step.g)
-    terms, fake_logits = g_step.update(g_step.generate(lr), real, 1.0, train=False)
+    measured = g_step.update(g_step.generate(lr), real, 1.0, train=False)
     assert same(before, g_step.g)
-    assert set(terms) == {"pixel", "adversarial"}
-    assert fake_logits.shape == (4, 1)
+    assert set(measured.terms) == {"pixel", "adversarial"}
+    assert measured.fake_logits.shape == (4, 1)
 
 
 @pytest.mark.parametrize(("on_real", "on_fake"), [(True, False), (False, True)])
@@ -154,3 +156,34 @@ def test_average_moves_towards_the_weights_and_starts_short():
     update_average(average, module, decay=0.5, step=10**6)
     for a, b, now in zip(late, target, average.parameters(), strict=True):
         torch.testing.assert_close(now.detach(), 0.5 * a + 0.5 * b)
+
+
+def test_lecam_is_added_to_ds_loss():
+    g_step, d_step, lr, real = game()
+    fake = g_step.generate(lr)
+    judgement = d_step.judge(real, fake)
+    penalty = lecam_penalty(judgement.real_logits, judgement.fake_logits, 0.7, -0.7)
+    loss = judgement.loss_real + judgement.loss_fake + 3 * penalty
+    expected = torch.autograd.grad(loss, list(d_step.d.parameters()))
+    before = weights(d_step.d)
+    anchors = {"lecam_real_anchor": 0.7, "lecam_fake_anchor": -0.7}
+    added = update(d_step, real, fake, lecam_weight=3.0, **anchors)
+    assert added.item() == pytest.approx(3 * penalty.item())
+    for old, new, gradient in zip(before, d_step.d.parameters(), expected, strict=True):
+        torch.testing.assert_close(old - new, gradient)
+
+
+@pytest.mark.parametrize("form", ["non-saturating", "relativistic-average"])
+def test_g_learns_from_what_d_is_shown(form):
+    g_step, _, lr, real = game(form)
+    inputs = InputChange(noise_std=0.2, augment_probability=0.7)
+    fake = g_step.generate(lr)
+    fake_logits = g_step.d(inputs.fake(fake))
+    real_logits = g_step.d(inputs.real(real))
+    adversarial = ADVERSARIAL_FORMS[form].g_loss(real_logits, fake_logits)
+    expected = torch.autograd.grad(adversarial, fake)[0]
+    update = g_step.update(g_step.generate(lr), real, 1.0, train=True, inputs=inputs)
+    torch.testing.assert_close(update.fake_logits, fake_logits)
+    torch.testing.assert_close(update.adversarial_gradient, expected)
+    difference = fake.detach() - real
+    torch.testing.assert_close(update.content_gradient, 2 * difference / difference.numel())

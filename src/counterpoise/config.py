@@ -208,6 +208,18 @@ class BalanceConfig(Section):
     options: dict[str, Any] = {}
 
 
+class SensorsConfig(Section):
+    """What is measured beside the losses; policies see it, and so does the diagnosis."""
+
+    # Every so many steps (0: never): gradient norms and update ratios of both networks, D on
+    # held-out images, statistics of G's images.
+    every: NonNegativeInt = 10
+    # Every so many steps (0: never): D on fakes of 8 bits, and on images with hidden borders.
+    probes_every: NonNegativeInt = 100
+    # Held-out crops that D is asked about, over all devices together.
+    held_out_crops: PositiveInt = 8
+
+
 class TrainConfig(Section):
     """Length, cadence and machinery of a training."""
 
@@ -240,6 +252,7 @@ class RunConfig(Section):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     balance: BalanceConfig = BalanceConfig()
+    sensors: SensorsConfig = SensorsConfig()
     train: TrainConfig = TrainConfig()
 
     def to_yaml(self) -> str:

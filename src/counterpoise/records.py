@@ -24,7 +24,7 @@ class Readings:
     # Cosine between the gradients of this reading's step and of the step before it.
     g_gradient_cosine: float | None = None
     d_gradient_cosine: float | None = None
-    # Share of D's logits where the sigmoid's slope is under 1 % of 1 (|logit| > 4.595).
+    # Share of D's logits where the sigmoid's slope is under 1 % of 1 (|logit| > 4.585).
     d_saturation_real: float | None = None
     d_saturation_fake: float | None = None
     # Mean logit and accuracy of D on held-out real images, beside those it is trained on.

@@ -13,9 +13,15 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def generator_for_step(seed: int, step: int, rank: int, device: torch.device) -> torch.Generator:
-    """A generator that depends on nothing but its arguments, so that nothing needs saving."""
-    state = int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0])
+def generator_for_step(
+    seed: int, step: int, rank: int, device: torch.device, stream: int = 0
+) -> torch.Generator:
+    """A generator that depends on nothing but its arguments, so that nothing needs saving.
+
+    `stream` tells several uses within a step apart.
+    """
+    sequence = np.random.SeedSequence([seed, step, rank, stream])
+    state = int(sequence.generate_state(1, np.uint64)[0])
     return torch.Generator(device).manual_seed(state % 2**63)
 
 

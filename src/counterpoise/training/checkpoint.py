@@ -41,14 +41,26 @@ def collect(
     Raises `TrainingDivergedError` for a module with a non-finite weight: such a state is not worth
     going on from, and must not push a good checkpoint out.
     """
+    states = {part: module.state_dict() for part, module in modules.items()}
+    return collect_states(
+        states, {k: o.state_dict() for k, o in optimizers.items()}, other_tensors, values
+    )
+
+
+def collect_states(
+    modules: Mapping[str, Mapping[str, Tensor]],
+    optimizers: Mapping[str, Mapping[str, Any]],
+    other_tensors: Mapping[str, Mapping[str, Tensor]],
+    values: dict[str, Any],
+) -> Snapshot:
+    """The same as `collect`, of `state_dict`s."""
     tensors: dict[str, Tensor] = {}
-    for part, module in modules.items():
-        for name, tensor in module.state_dict().items():
+    for part, module_state in modules.items():
+        for name, tensor in module_state.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                 raise TrainingDivergedError(f"{part}'s weight {name} is not finite; not saved")
             tensors[f"{part}/{name}"] = tensor
-    for part, optimizer in optimizers.items():
-        state = optimizer.state_dict()
+    for part, state in optimizers.items():
         values = values | {part: state["param_groups"]}
         for index, entries in state["state"].items():
             tensors |= {f"{part}/{index}/{key}": value for key, value in entries.items()}
@@ -66,12 +78,17 @@ def restore(
     for part, module in modules.items():
         module.load_state_dict(snapshot.part(part))
     for part, optimizer in optimizers.items():
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in snapshot.part(part).items():
-            index, key = name.split("/")
-            state.setdefault(int(index), {})[key] = tensor
-        groups = [group | {"betas": tuple(group["betas"])} for group in snapshot.values[part]]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        optimizer.load_state_dict(optimizer_state(snapshot, part))
+
+
+def optimizer_state(snapshot: Snapshot, part: str) -> dict[str, Any]:
+    """The `state_dict` of an optimizer in a snapshot."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in snapshot.part(part).items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = tensor
+    groups = [group | {"betas": tuple(group["betas"])} for group in snapshot.values[part]]
+    return {"state": state, "param_groups": groups}
 
 
 def save(path: Path, snapshot: Snapshot) -> None:

@@ -5,19 +5,18 @@ from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
-from counterpoise.balance.signals import discriminator_statistics, signals_from_statistics
 from counterpoise.config import RunConfig
-from counterpoise.data.sampler import batches
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.evaluate import score_bicubic, score_generator
 from counterpoise.models.weights import save_generator
-from counterpoise.records import NO_ACTION, StepRecord
-from counterpoise.run_folder import RunFolder
-from counterpoise.seeding import generator_for_step, global_rng_state, restore_global_rng_state
+from counterpoise.records import StepRecord
+from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
+from counterpoise.training.game import Game
 from counterpoise.training.interruption import StopRequest
+from counterpoise.training.live_diagnosis import LiveDiagnosis
 from counterpoise.training.plan import PRETRAIN, Stage, plan_stages, stage_at
 from counterpoise.training.recorder import (
     FileRecorder,
@@ -28,10 +27,11 @@ from counterpoise.training.recorder import (
     SilentReporter,
 )
 from counterpoise.training.samples import sample_grid, save_grid
-from counterpoise.training.setup import Parts, adam, build_parts
-from counterpoise.training.steps import DiscriminatorStep, update_average
+from counterpoise.training.setup import Parts, build_parts
 
 BICUBIC = "bicubic"
+# The part of a checkpoint that holds the state to come back to, where one is kept.
+KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ def train(
 
 def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder) -> None:
     """Raise `UserError` where a checkpoint cannot be gone on from, before anything is changed."""
+    if "readings" not in snapshot.values:
+        raise UserError(
+            f"{run.path}: its checkpoints are of an older version of counterpoise; start a new run"
+        )
     if snapshot.values["data"] != parts.data_fingerprint():
         raise UserError(
             f"{run.path}: the training images are not those that this run began with; "
@@ -105,43 +109,38 @@ class Training:
         self.stages = plan_stages(self.config)
         self.total_steps = self.stages[-1].last_step
         self.step = 0
-        self.batches_drawn = 0
-        self.enter(self.stages[0])
+        self.game = Game(parts, self.stages[0])
+        self.diagnosis = LiveDiagnosis(
+            self.config.loss.adversarial.form, self.config.balance.policy
+        )
+        # Whether the last step had a non-finite number, which the policy may still mend.
+        self.broken = False
 
-    def enter(self, stage: Stage) -> None:
-        """Begin a stage: its losses, and a fresh Adam for G."""
-        self.stage = stage
-        self.g_optimizer = adam(self.parts.g, stage.g_adam)
-        self.g_step = self.parts.generator_step(stage, self.g_optimizer)
-        self.d_step = self.parts.discriminator_step(stage)
+    @property
+    def stage(self) -> Stage:
+        return self.game.stage
 
     def go_on(self, stop: StopRequest) -> Outcome:
         """Train from the step after `self.step` to the end, or until asked to stop."""
         train = self.config.train
         first_step = self.step
-        self.open_batches()
         log = LogLines(train.epoch_steps)
         for step in range(self.step + 1, self.total_steps + 1):
             stage = stage_at(self.stages, step)
             if stage is not self.stage:
-                self.enter(stage)
+                self.game.enter(stage)
                 log.restart()
 
             # Train.
             record, stop_wanted = self.iterate(step, stop)
-            update_average(self.parts.g_average, self.parts.g, train.ema_decay, step)
             self.step = step
 
             # Record; a broken training ends here, its evidence on disk.
             self.recorder.step(record)
+            if self.fabric.is_global_zero:
+                self.diagnosis.add(record.to_json())
             log.count()
-            if broken := record.non_finite():
-                message = (
-                    f"step {step}: {', '.join(broken)} not finite; the last checkpoint in "
-                    f"{self.run.checkpoints} is from before"
-                )
-                self.recorder.event(step, "diverged", message)
-                raise TrainingDivergedError(message)
+            self.check_finite(record)
             self.reporter.progress(step, self.total_steps, stage.name)
 
             # Show and save what is due.
@@ -149,7 +148,8 @@ class Training:
             if step % train.log_every == 0 or stage_ends:
                 stage_step = step - stage.first_step + 1
                 self.recorder.log(record, log.lines(record, stage_step, stage.steps))
-            if step % train.sample_every == 0 or stage_ends:
+                self.diagnose()
+            if (step % train.sample_every == 0 or stage_ends) and not self.broken:
                 self.show()
             if step % train.checkpoint_every == 0 or stage_ends or stop_wanted:
                 self.save()
@@ -158,111 +158,59 @@ class Training:
         return Outcome(first_step, self.step, interrupted=False)
 
     def iterate(self, step: int, stop: StopRequest) -> tuple[StepRecord, bool]:
-        """One step: D judges, the policy decides, D learns, G learns. Fakes are made once."""
+        """Play one step and fetch its numbers; also whether any process was asked to stop."""
         started = time.perf_counter()
-        parts, fabric, d_step, g_step = self.parts, self.fabric, self.d_step, self.g_step
-        lr, hr = self.next_batch()
-        fake = g_step.generate(lr)
-        signals, action, penalty = None, NO_ACTION, torch.zeros((), device=fabric.device)
-        d_learning_rate = None
-
-        # Discriminator.
-        if d_step is not None:
-            judgement = d_step.judge(hr, fake)
-            statistics = discriminator_statistics(
-                judgement.loss_real,
-                judgement.loss_fake,
-                judgement.real_logits,
-                judgement.fake_logits,
-                parts.form.probability,
-                parts.form.decision_threshold(judgement.real_logits, judgement.fake_logits),
-            )
-            signals = signals_from_statistics(step, self.mean_over_processes(statistics))
-            action = parts.policy.observe(signals)
-            d_learning_rate = self.config.optimizer.d.learning_rate * action.d_learning_rate_scale
-            set_learning_rate(d_step.optimizer, d_learning_rate)
-            noise = generator_for_step(
-                self.config.train.seed, step, fabric.global_rank, fabric.device
-            )
-            if action.d_steps:
-                penalty = d_step.update(
-                    judgement,
-                    hr,
-                    fake,
-                    on_real=action.d_trains_on_real,
-                    on_fake=action.d_trains_on_fake,
-                    step=step,
-                    noise=noise,
-                )
-            for _ in range(action.d_steps - 1):
-                self.further_d_step(d_step, step, noise)
-
-        # Generator.
-        g_learning_rate = self.stage.g_adam.learning_rate * action.g_learning_rate_scale
-        set_learning_rate(g_step.optimizer, g_learning_rate)
-        weight_scale = action.adversarial_weight_scale
-        terms, fake_logits = g_step.update(fake, hr, weight_scale, train=action.g_steps > 0)
-        for _ in range(action.g_steps - 1):
-            lr, hr = self.next_batch()
-            g_step.update(g_step.generate(lr), hr, weight_scale, train=True)
-
-        # Fetch the numbers: D(G(z)) after D's update comes from G's pass through the new D.
-        zero = torch.zeros((), device=fabric.device)
-        after = zero if fake_logits is None else parts.form.probability(fake_logits).mean()
-        wish = torch.tensor(float(stop.requested), device=fabric.device)
-        values = self.mean_over_processes(torch.stack([*terms.values(), after, penalty, wish]))
-        *term_values, d_fake_after, d_penalty, stop_share = values
+        played = self.game.play(step)
+        zero = torch.zeros((), device=self.fabric.device)
+        after = zero if played.d_fake_after is None else played.d_fake_after
+        penalty = zero if played.d_penalty is None else played.d_penalty
+        wish = torch.tensor(float(stop.requested), device=self.fabric.device)
+        numbers = torch.stack([*played.terms.values(), after, penalty, wish])
+        *term_values, d_fake_after, d_penalty, stop_share = self.game.mean_over_processes(numbers)
         record = StepRecord(
             step=step,
             stage=self.stage.name,
             g_loss=sum(term_values),
-            g_terms=dict(zip(terms, term_values, strict=True)),
-            g_updated=action.g_steps > 0,
-            g_learning_rate=g_learning_rate,
+            g_terms=dict(zip(played.terms, term_values, strict=True)),
+            g_updated=played.g_updated,
+            g_learning_rate=played.g_learning_rate,
             seconds=time.perf_counter() - started,
-            signals=signals,
-            d_fake_after=None if signals is None else d_fake_after,
-            d_penalty=None if signals is None else d_penalty,
-            d_updated=signals is not None and action.d_steps > 0,
-            d_learning_rate=d_learning_rate,
-            action=action,
+            signals=played.signals,
+            d_fake_after=None if played.signals is None else d_fake_after,
+            d_penalty=None if played.signals is None else d_penalty,
+            d_updated=played.d_updated,
+            d_learning_rate=played.d_learning_rate,
+            action=played.action,
+            readings=played.readings,
         )
+        for kind, message in played.events:
+            self.recorder.event(step, kind, message)
         # Every process learns of a stop that any of them was asked for, in the same step.
         return record, stop_share > 0
 
-    def further_d_step(self, d_step: DiscriminatorStep, step: int, noise: torch.Generator) -> None:
-        """One more update of D, on a fresh batch."""
-        lr, hr = self.next_batch()
-        with torch.no_grad():
-            fake = self.g_step.generate(lr)
-        judgement = d_step.judge(hr, fake)
-        d_step.update(judgement, hr, fake, on_real=True, on_fake=True, step=step, noise=noise)
+    def check_finite(self, record: StepRecord) -> None:
+        """End a training whose numbers are not finite, unless the policy goes back to a kept state.
 
-    def mean_over_processes(self, values: Tensor) -> list[float]:
-        """The mean of a vector over all processes, on the host: the step's only waits."""
-        reduced = self.fabric.all_reduce(values, reduce_op="mean")
-        assert isinstance(reduced, Tensor)
-        return [float(value) for value in reduced.tolist()]
+        The policy sees the broken numbers in the step after, and must go back then.
+        """
+        broken = record.non_finite()
+        was_broken, self.broken = self.broken, bool(broken) and not record.action.roll_back
+        if not self.broken:
+            return
+        what = f"step {record.step}: {', '.join(broken)} not finite"
+        may_go_back = self.game.snapshot.taken_step is not None and record.step < self.total_steps
+        if may_go_back and not was_broken:
+            message = f"{what}; the policy may go back to the kept state in the next step"
+            self.recorder.event(record.step, "non-finite", message)
+            return
+        message = f"{what}; the last checkpoint in {self.run.checkpoints} is from before"
+        self.recorder.event(record.step, "diverged", message)
+        raise TrainingDivergedError(message)
 
-    def open_batches(self) -> None:
-        """Begin to load batches, after those that have been drawn."""
-        self._batches = batches(
-            self.parts.dataset,
-            self.config.train.batch_size,
-            self.fabric.global_rank,
-            self.fabric.world_size,
-            self.batches_drawn,
-            self.config.data.worker_processes,
-            pin_memory=self.fabric.device.type == "cuda",
-        )
-
-    def next_batch(self) -> tuple[Tensor, Tensor]:
-        """The next LR and HR crops of this process, float32 in [0, 1], on its device."""
-        self.batches_drawn += 1
-        lr, hr = next(self._batches)
-        device = self.fabric.device
-        lr, hr = (x.to(device, non_blocking=True).float().div_(255) for x in (lr, hr))
-        return lr, hr
+    def diagnose(self) -> None:
+        """Tell what the signals show that they did not show before."""
+        for line in self.diagnosis.news():
+            self.recorder.event(self.step, "finding", line)
 
     def score_baseline(self) -> None:
         """Record bicubic's metrics on the held-out images."""
@@ -285,17 +233,20 @@ class Training:
 
     def save(self) -> None:
         """Write a checkpoint, and the averaged generator's weights for use."""
+        if self.broken:
+            message = f"step {self.step}: no checkpoint, since its numbers are not finite"
+            self.recorder.event(self.step, "non-finite", message)
+            return
         if self.fabric.is_global_zero:
-            snapshot = checkpoint.collect(
-                self.modules(),
-                self.optimizers(),
-                {"rng": global_rng_state()},
-                {
-                    "step": self.step,
-                    "batches_drawn": self.batches_drawn,
-                    "policy": self.parts.policy.state_dict(),
-                    "data": self.parts.data_fingerprint(),
-                },
+            game = self.game
+            modules = {name: module.state_dict() for name, module in game.modules().items()}
+            optimizers = {name: o.state_dict() for name, o in game.optimizers().items()}
+            kept = game.snapshot
+            snapshot = checkpoint.collect_states(
+                modules | {f"{KEPT}/{name}": state for name, state in kept.modules.items()},
+                optimizers | {f"{KEPT}/{name}": state for name, state in kept.optimizers.items()},
+                {"rng": global_rng_state(), "sensors": game.sensors.tensors()},
+                {"step": self.step, "data": self.parts.data_fingerprint(), **game.values()},
             )
             checkpoint.save(self.run.checkpoint(self.step), snapshot)
             checkpoint.prune(self.run.checkpoint_files(), self.config.train.keep_checkpoints)
@@ -307,26 +258,18 @@ class Training:
 
     def restore(self, snapshot: checkpoint.Snapshot) -> None:
         """Take up the state of a checkpoint."""
+        game = self.game
         self.step = int(snapshot.values["step"])
-        self.batches_drawn = int(snapshot.values["batches_drawn"])
-        self.enter(stage_at(self.stages, self.step))
-        checkpoint.restore(snapshot, self.modules(), self.optimizers())
-        self.parts.policy.load_state_dict(snapshot.values["policy"])
+        game.enter(stage_at(self.stages, self.step))
+        checkpoint.restore(snapshot, game.modules(), game.optimizers())
+        game.load_values(snapshot.values)
+        game.sensors.load(snapshot.part("sensors"))
+        if game.snapshot.taken_step is not None:
+            game.snapshot.modules = {n: snapshot.part(f"{KEPT}/{n}") for n in game.modules()}
+            game.snapshot.optimizers = {
+                name: checkpoint.optimizer_state(snapshot, f"{KEPT}/{name}")
+                for name in game.optimizers()
+            }
         restore_global_rng_state(snapshot.part("rng"))
-
-    def modules(self) -> dict[str, torch.nn.Module]:
-        parts = self.parts
-        modules = {"g": parts.g, "g_average": parts.g_average}
-        return modules if parts.d is None else modules | {"d": parts.d}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        optimizers: dict[str, torch.optim.Optimizer] = {"g_optimizer": self.g_optimizer}
-        if self.parts.d_optimizer is not None:
-            optimizers["d_optimizer"] = self.parts.d_optimizer
-        return optimizers
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Give all of an optimizer's parameters one learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        if self.fabric.is_global_zero:
+            self.diagnosis.take_up(read_json_lines(self.run.signals)[0])

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,8 @@ class Parts:
     held_out: Pairs
     sample_lr: Tensor
     sample_hr: Tensor
+    # Real crops that nothing is trained on, this process's share: (N, 3, H, W) in [0, 1].
+    held_out_crops: Tensor
     g: nn.Module
     g_average: nn.Module
     d: nn.Module | None
@@ -127,10 +129,11 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         held_out=held_out_pairs(held_out, config),
         sample_lr=sample_lr.to(fabric.device),
         sample_hr=sample_hr.to(fabric.device),
+        held_out_crops=held_out_crops(held_out, config, fabric),
         g=g,
         g_average=copy.deepcopy(g).eval().requires_grad_(False),
         d=d,
-        d_optimizer=adam(d, config.optimizer.d) if d is not None else None,
+        d_optimizer=adam(d.parameters(), config.optimizer.d) if d is not None else None,
         form=ADVERSARIAL_FORMS[config.loss.adversarial.form],
         policy=build_policy(config.balance.policy, config.balance.options),
         features=features,
@@ -138,10 +141,10 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     )
 
 
-def adam(module: nn.Module, config: AdamConfig) -> torch.optim.Adam:
-    """Adam on all of a network's parameters."""
+def adam(parameters: Iterable[Tensor], config: AdamConfig) -> torch.optim.Adam:
+    """A fresh Adam for these parameters."""
     return torch.optim.Adam(
-        module.parameters(),
+        parameters,
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.epsilon,
@@ -192,3 +195,20 @@ def held_out_pairs(held_out: Catalog, config: RunConfig) -> Pairs:
         top, left, height, width = (scale * n for n in (top, left, height, width))
         pairs.append((name, lr_part, hr[top : top + height, left : left + width]))
     return pairs
+
+
+def held_out_crops(held_out: Catalog, config: RunConfig, fabric: Fabric) -> Tensor:
+    """This process's share of `sensors.held_out_crops`, cut as training crops are."""
+    crops = CropPairs(
+        held_out,
+        config.generator.scale,
+        config.generator.degradation,
+        config.data.crop_px,
+        config.train.seed,
+        config.data.flips,
+        config.data.rotations,
+    )
+    share = -(-config.sensors.held_out_crops // fabric.world_size)
+    first = fabric.global_rank * share
+    chosen = [crops[position][1] for position in range(first, first + share)]
+    return torch.stack(chosen).to(fabric.device).float() / 255

@@ -15,10 +15,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
+from counterpoise.actuators.inputs import NO_CHANGE, InputChange
+from counterpoise.actuators.lecam import lecam_penalty
 from counterpoise.config import AdversarialLossConfig
 from counterpoise.losses.adversarial import AdversarialForm
 from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+from counterpoise.records import Action
+from counterpoise.sensors.gradients import ADVERSARIAL, output_gradients
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class DiscriminatorStep:
     config: AdversarialLossConfig
 
     def judge(self, real: Tensor, fake: Tensor) -> Judgement:
-        """D's forward pass on images (N, 3, H, W); `fake` carries no gradient to G."""
+        """D's forward pass on images (N, 3, H, W), as D shall see them; `fake` carries no gradient
+        to G."""
         with self.fabric.autocast():
             real_logits, fake_logits = self.d(real), self.d(fake.detach())
         real_logits, fake_logits = real_logits.float(), fake_logits.float()
@@ -54,16 +59,28 @@ class DiscriminatorStep:
         judgement: Judgement,
         real: Tensor,
         fake: Tensor,
+        action: Action,
         *,
-        on_real: bool,
-        on_fake: bool,
         step: int,
         noise: torch.Generator,
     ) -> Tensor:
-        """Update D on the chosen halves of its loss; returns the penalty that was added."""
-        halves = [(judgement.loss_real, on_real), (judgement.loss_fake, on_fake)]
+        """Update D on the halves of its loss that the action chooses, and on penalties.
+
+        `real` and `fake` are those that were judged. Returns the penalties that were added.
+        """
+        halves = [
+            (judgement.loss_real, action.d_trains_on_real),
+            (judgement.loss_fake, action.d_trains_on_fake),
+        ]
         loss = sum(half for half, wanted in halves if wanted)
         penalty = self._penalty(real, fake.detach(), step, noise)
+        if action.lecam_weight:
+            penalty = penalty + action.lecam_weight * lecam_penalty(
+                judgement.real_logits,
+                judgement.fake_logits,
+                action.lecam_real_anchor,
+                action.lecam_fake_anchor,
+            )
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss + penalty)
         average_gradients(self.fabric, self.d)
@@ -85,6 +102,17 @@ class DiscriminatorStep:
 
 
 @dataclass(frozen=True)
+class GeneratorUpdate:
+    """What one pass of G's loss showed. Nothing has a graph."""
+
+    terms: dict[str, Tensor]  # weighted, scalars
+    fake_logits: Tensor | None  # D's
+    # At G's output, as the images are shaped; None without such a term, or where G was not trained.
+    adversarial_gradient: Tensor | None
+    content_gradient: Tensor | None
+
+
+@dataclass(frozen=True)
 class GeneratorStep:
     """G's side of the game. `d` and `form` are None where no adversarial term is on."""
 
@@ -101,32 +129,48 @@ class GeneratorStep:
             fake: Tensor = self.g(lr)
         return fake.float()
 
-    def judge(self, fake: Tensor, real: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def judge(
+        self, fake: Tensor, real: Tensor, inputs: InputChange
+    ) -> tuple[Tensor | None, Tensor | None]:
         """The logits G's adversarial term needs, from D as it is now: (real or None, fake)."""
         if self.d is None or self.form is None:
             return None, None
         with self.fabric.autocast():
-            real_logits = self.d(real).float() if self.form.g_needs_real else None
-            return real_logits, self.d(fake).float()
+            real_logits = self.d(inputs.real(real)).float() if self.form.g_needs_real else None
+            return real_logits, self.d(inputs.fake(fake)).float()
 
     def update(
-        self, fake: Tensor, real: Tensor, adversarial_weight_scale: float, *, train: bool
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Update G (or only measure, without `train`): weighted loss terms, and D's fake logits."""
+        self,
+        fake: Tensor,
+        real: Tensor,
+        adversarial_weight_scale: float,
+        *,
+        train: bool,
+        inputs: InputChange = NO_CHANGE,
+    ) -> GeneratorUpdate:
+        """Update G, or only measure, without `train`. `inputs` is what is done to D's inputs."""
         graph = contextlib.nullcontext() if train else torch.no_grad()
+        adversarial, content = None, None
         with graph, without_gradients(self.d):
-            real_logits, fake_logits = self.judge(fake, real)
+            real_logits, fake_logits = self.judge(fake, real, inputs)
             with self.fabric.autocast():
                 terms = self.loss.terms(fake, real, real_logits, fake_logits)
-            if "adversarial" in terms:
-                terms["adversarial"] = terms["adversarial"] * adversarial_weight_scale
+            if ADVERSARIAL in terms:
+                terms[ADVERSARIAL] = terms[ADVERSARIAL] * adversarial_weight_scale
             if train:
+                # To G's output term by term, then through G once: no more work than in one go.
+                adversarial, content = output_gradients(terms, fake)
+                whole = [part for part in (adversarial, content) if part is not None]
                 self.optimizer.zero_grad(set_to_none=True)
-                self.fabric.backward(torch.stack(list(terms.values())).sum())
+                self.fabric.backward(fake, sum(whole[1:], start=whole[0]))
                 average_gradients(self.fabric, self.g)
                 self.optimizer.step()
-        detached = {name: term.detach() for name, term in terms.items()}
-        return detached, fake_logits if fake_logits is None else fake_logits.detach()
+        return GeneratorUpdate(
+            terms={name: term.detach() for name, term in terms.items()},
+            fake_logits=None if fake_logits is None else fake_logits.detach(),
+            adversarial_gradient=adversarial,
+            content_gradient=content,
+        )
 
 
 @contextlib.contextmanager

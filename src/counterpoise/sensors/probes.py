@@ -1,0 +1,143 @@
+"""Questions that are put to D beside its training, and that leave no trace in it.
+
+D answers through `torch.func.functional_call` on copies of its buffers: BatchNorm's running
+statistics and spectral normalisation's vectors stay as they are, also while a backward pass through
+D is still to come, and dropout draws from a copy of the random state.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from counterpoise.records import Readings
+from counterpoise.sensors.ranking import auc
+
+# Steps of `probe_discriminator`: enough for a D that learns to fit one batch, few enough to ask.
+PROBE_STEPS = 8
+BORDER_PX = 4
+
+ImageChange = Callable[[Tensor], Tensor]
+
+
+def logits_aside(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """D's logits on images (N, ...), float32 without graph, in the mode that D is in."""
+    buffers = {name: buffer.clone() for name, buffer in discriminator.named_buffers()}
+    with torch.no_grad(), _random_state_kept(images.device):
+        logits: Tensor = functional_call(discriminator, buffers, (images,))
+    return logits.float()
+
+
+def held_out_readings(
+    discriminator: nn.Module, held_out_real: Tensor, threshold: float | Tensor
+) -> Readings:
+    """D's mean logit and accuracy on real images that it is not trained on, (N, ...).
+
+    `threshold` is the logit above which D counts an image as real. Far below what D shows on
+    training images: it has learned them by heart.
+    """
+    logits = logits_aside(discriminator, held_out_real).flatten(1).mean(1)
+    return Readings(
+        held_out_logit_mean=float(logits.mean()),
+        d_accuracy_held_out=float((logits > threshold).float().mean()),
+    )
+
+
+def leak_readings(
+    discriminator: nn.Module,
+    real: Tensor,
+    fake: Tensor,
+    *,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    change_real: ImageChange | None = None,
+    change_fake: ImageChange | None = None,
+) -> Readings:
+    """D's AUC where it cannot use what no generator could mend; beside `Signals.auc`.
+
+    `real` and `fake` are images (N, C, H, W), their values within `value_range` where they are
+    valid. Quantised: fakes are clamped to that range and rounded to 256 levels, as real images that
+    came from files are. Border hidden: the outermost pixels of both are overwritten by what lies
+    inside, so that padding on one side alone shows no more (None for images of under 12 pixels).
+    `change_real` and `change_fake` are what is done to D's inputs in this step.
+    """
+    prepare_real, prepare_fake = change_real or _unchanged, change_fake or _unchanged
+
+    def area(real_images: Tensor, fake_images: Tensor) -> float:
+        real_logits = logits_aside(discriminator, prepare_real(real_images))
+        return float(auc(real_logits, logits_aside(discriminator, prepare_fake(fake_images))))
+
+    real, fake = real.detach(), fake.detach()
+    border = None
+    if min(real.shape[-2:]) >= 3 * BORDER_PX:
+        border = area(hide_border(real), hide_border(fake))
+    return Readings(
+        auc_quantised=area(real, quantised(fake, value_range)), auc_border_hidden=border
+    )
+
+
+def quantised(images: Tensor, value_range: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+    """Images clamped to the range and rounded to its 256 levels, as if stored with 8 bits."""
+    low, high = value_range
+    levels = (images.clamp(low, high) - low).mul(255 / (high - low)).round()
+    return levels / 255 * (high - low) + low
+
+
+def hide_border(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) whose outermost 4 pixels mirror what is inside of them."""
+    inside = images[..., BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
+    return nn.functional.pad(inside, (BORDER_PX,) * 4, mode="reflect")
+
+
+def probe_discriminator(
+    discriminator: nn.Module,
+    make_optimizer: Callable[[Iterable[Tensor]], Optimizer],
+    d_loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    threshold: Callable[[Tensor, Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    steps: int = PROBE_STEPS,
+) -> float:
+    """The accuracy, in [0, 1], that a copy of D reaches on one batch trained on it alone.
+
+    A D that is at chance in training and fits a held batch is young or faces a hard task; one that
+    cannot is too weak, or its learning rate too large. `make_optimizer` makes a fresh optimizer for
+    the copy's parameters, `d_loss` gives the halves of D's loss from logits on real and fake, and
+    `threshold` the logit above which an image counts as real. `real` and `fake` are (N, ...).
+    """
+    weights = {
+        name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
+        for name, parameter in discriminator.named_parameters()
+    }
+    buffers = {name: buffer.clone() for name, buffer in discriminator.named_buffers()}
+    optimizer = make_optimizer([weight for weight in weights.values() if weight.requires_grad])
+
+    def judge() -> tuple[Tensor, Tensor]:
+        answers = (functional_call(discriminator, weights | buffers, (x,)) for x in (real, fake))
+        real_logits, fake_logits = (answer.float() for answer in answers)
+        return real_logits, fake_logits
+
+    real, fake = real.detach(), fake.detach()
+    with _random_state_kept(real.device), torch.enable_grad():
+        for _ in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            torch.stack(d_loss(*judge())).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        with torch.no_grad():
+            real_logits, fake_logits = (logits.flatten(1).mean(1) for logits in judge())
+            limit = threshold(real_logits, fake_logits)
+            right = (real_logits > limit).float().mean() + (fake_logits <= limit).float().mean()
+    return float(right) / 2
+
+
+@contextmanager
+def _random_state_kept(device: torch.device) -> Iterator[None]:
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        yield
+
+
+def _unchanged(images: Tensor) -> Tensor:
+    return images

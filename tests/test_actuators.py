@@ -1,0 +1,245 @@
+"""What is done to D's inputs, D's loss, and the state that one can come back to."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from counterpoise.actuators.inputs import (
+    BRIGHTNESS,
+    NO_CHANGE,
+    InputChange,
+    augment,
+    disturb,
+)
+from counterpoise.actuators.lecam import lecam_penalty
+from counterpoise.actuators.snapshot import Snapshot
+from counterpoise.errors import UserError
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count=4, size=16, seed=0):
+    return torch.rand(count, 3, size, size, generator=generator(seed))
+
+
+# Noise and augmentation.
+
+
+def test_nothing_is_done_where_nothing_is_asked_for():
+    batch = images()
+    assert NO_CHANGE.real(batch) is batch
+    assert disturb(batch, 0.0, 0.0, generator(), generator()) is batch
+
+
+def test_noise_has_its_standard_deviation_and_a_gradient():
+    batch = images(count=64).requires_grad_()
+    noisy = disturb(batch, 0.3, 0.0, generator(), generator(1))
+    noise = (noisy - batch).detach().numpy().ravel()
+    assert noise.std() == pytest.approx(0.3, rel=0.02)
+    assert abs(noise.mean()) < 0.01
+    assert stats.kstest(noise[:5000] / 0.3, "norm").pvalue > 1e-3
+    noisy.sum().backward()
+    assert torch.equal(batch.grad, torch.ones_like(batch))
+
+
+def test_a_change_asked_twice_is_the_same_change():
+    change = InputChange(noise_std=0.1, augment_probability=0.7, seed=3, batch=5)
+    batch = images()
+    assert torch.equal(change.fake(batch), change.fake(batch))
+    assert not torch.equal(change.fake(batch), batch)
+    other = InputChange(noise_std=0.1, augment_probability=0.7, seed=3, batch=6)
+    assert not torch.equal(change.fake(batch), other.fake(batch))
+
+
+def test_pairs_get_the_same_transforms_and_their_own_noise():
+    batch = images()
+    paired = InputChange(augment_probability=0.7)
+    assert torch.equal(paired.real(batch), paired.fake(batch))
+    unpaired = InputChange(augment_probability=0.7, paired=False)
+    assert not torch.equal(unpaired.real(batch), unpaired.fake(batch))
+    noisy = InputChange(noise_std=0.1)
+    assert not torch.equal(noisy.real(batch), noisy.fake(batch))
+
+
+def colours(image):
+    """The pixels of an image (3, H, W), in any order."""
+    return sorted(map(tuple, image.reshape(3, -1).T.tolist()))
+
+
+class OnlyChosen:
+    """Augmentation with single transforms on, by the draws that decide."""
+
+    names = ("mirror", "turn", "shift", "brightness", "saturation", "contrast", "cutout")
+
+    def __init__(self, monkeypatch, *names, how=0.3):
+        draws = torch.full((16, 4), how)
+        draws[:7] = 1.0
+        for name in names:
+            draws[self.names.index(name)] = 0.0
+        monkeypatch.setattr(torch, "rand", lambda *shape, **options: draws)
+
+    def __call__(self, batch):
+        return augment(batch, 0.5, generator())
+
+
+def test_without_luck_nothing_is_changed(monkeypatch):
+    batch = images()
+    torch.testing.assert_close(OnlyChosen(monkeypatch)(batch), batch)
+
+
+def test_mirror(monkeypatch):
+    batch = images()
+    torch.testing.assert_close(OnlyChosen(monkeypatch, "mirror")(batch), batch.flip(3))
+    torch.testing.assert_close(OnlyChosen(monkeypatch, "mirror", how=0.7)(batch), batch)
+
+
+@pytest.mark.parametrize(("how", "turns"), [(0.1, 0), (0.3, 1), (0.6, 2), (0.9, 3)])
+def test_quarter_turns(monkeypatch, how, turns):
+    batch = images()
+    turned = OnlyChosen(monkeypatch, "turn", how=how)(batch)
+    torch.testing.assert_close(turned, torch.rot90(batch, turns, (2, 3)))
+
+
+@pytest.mark.parametrize(("how", "turns"), [(0.3, 2), (0.6, 0), (0.9, 2)])
+def test_an_oblong_image_is_turned_by_half_turns(monkeypatch, how, turns):
+    batch = images()[..., :10]
+    turned = OnlyChosen(monkeypatch, "turn", how=how)(batch)
+    torch.testing.assert_close(turned, torch.rot90(batch, turns, (2, 3)))
+
+
+@pytest.mark.parametrize("how", [0.0, 0.25, 0.5, 1.0])
+def test_shift_with_reflection(monkeypatch, how):
+    batch = images()
+    shifted = OnlyChosen(monkeypatch, "shift", how=how)(batch)
+    pixels = round((2 * how - 1) * 16 / 8)
+    padded = np.pad(batch.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    expected = padded[:, :, 2 + pixels : 18 + pixels, 2 + pixels : 18 + pixels]
+    np.testing.assert_array_almost_equal(shifted.numpy(), expected)
+
+
+def test_colour(monkeypatch):
+    batch = images()
+    brighter = OnlyChosen(monkeypatch, "brightness", how=1.0)(batch)
+    torch.testing.assert_close(brighter, batch + BRIGHTNESS)
+    grey = OnlyChosen(monkeypatch, "saturation", how=0.0)(batch)
+    torch.testing.assert_close(grey, batch.mean(1, keepdim=True).expand_as(batch))
+    flatter = OnlyChosen(monkeypatch, "contrast", how=0.0)(batch)
+    mean = batch.mean((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(flatter, mean + (batch - mean) / 2)
+
+
+def test_cutout(monkeypatch):
+    batch = images()
+    cut = OnlyChosen(monkeypatch, "cutout", how=0.5)(batch)
+    mean = batch.mean((1, 2, 3), keepdim=True)
+    expected = batch.clone()
+    expected[:, :, 4:12, 4:12] = mean
+    torch.testing.assert_close(cut, expected)
+    corner = OnlyChosen(monkeypatch, "cutout", how=0.0)(batch)
+    expected = batch.clone()
+    expected[:, :, :4, :4] = mean
+    torch.testing.assert_close(corner, expected)
+
+
+def test_each_transform_comes_with_its_probability():
+    batch = images(count=2000, size=4)
+    changed = (augment(batch, 0.2, generator()) - batch).abs().amax((1, 2, 3)) > 1e-5
+    # All but the mirror (half) and the turn (three quarters) change an image whenever they come;
+    # of so small an image, a shift is by less than half a pixel.
+    untouched = (1 - 0.1) * (1 - 0.15) * 0.8**4
+    assert 1 - changed.float().mean().item() == pytest.approx(untouched, abs=0.03)
+
+
+def test_augmentation_is_differentiable():
+    batch = images(count=2, size=6).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: augment(x, 0.9, generator(4)), batch)
+
+
+def test_what_is_no_image_cannot_be_augmented():
+    with pytest.raises(UserError, match=r"needs images.*\(4, 10\)"):
+        augment(torch.rand(4, 10), 0.5, generator())
+
+
+# LeCam.
+
+
+def test_lecam_against_numpy():
+    real, fake = torch.randn(8, 1, generator=generator()), torch.randn(8, 1, generator=generator(1))
+    over = np.maximum(real.numpy() - (-0.3), 0) ** 2
+    under = np.maximum(0.4 - fake.numpy(), 0) ** 2
+    penalty = lecam_penalty(real, fake, real_anchor=0.4, fake_anchor=-0.3)
+    assert penalty.item() == pytest.approx(over.mean() + under.mean(), rel=1e-6)
+
+
+def test_lecam_pulls_the_logits_together():
+    real, fake = torch.ones(3, 1, requires_grad=True), -torch.ones(3, 1).requires_grad_()
+    fake.retain_grad()
+    lecam_penalty(real, fake, 0.5, -0.5).backward()
+    assert (real.grad > 0).all()
+    assert (fake.grad < 0).all()
+
+
+# Snapshots.
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3))
+
+    def forward(self, batch):
+        return self.layers(batch).mean()
+
+
+def train(net, optimizer, seeds):
+    losses = []
+    for seed in seeds:
+        optimizer.zero_grad()
+        loss = net(images(seed=seed))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD, torch.optim.AdamW])
+def test_from_a_snapshot_training_repeats_itself_to_the_bit(kind):
+    torch.manual_seed(0)
+    net = Net()
+    optimizer = kind(net.parameters(), lr=0.1)
+    snapshot = Snapshot({"net": net}, {"optimizer": optimizer})
+    train(net, optimizer, range(3))
+    snapshot.take(4)
+    assert snapshot.taken_step == 4
+    state = copy.deepcopy((net.state_dict(), optimizer.state_dict()["state"]))
+    first = train(net, optimizer, range(3, 6))
+    for _ in range(2):  # what was kept is still there after a return, untouched by training on
+        snapshot.restore()
+        for name, tensor in net.state_dict().items():
+            assert torch.equal(tensor, state[0][name])
+        for index, entries in optimizer.state_dict()["state"].items():
+            for name, tensor in entries.items():
+                assert tensor is None or torch.equal(tensor, state[1][index][name])
+        assert train(net, optimizer, range(3, 6)) == first
+
+
+def test_the_newest_snapshot_is_the_one():
+    net = nn.Linear(1, 1)
+    snapshot = Snapshot({"net": net}, {})
+    for step, value in ((1, 1.0), (2, 2.0), (3, 3.0)):
+        nn.init.constant_(net.weight, value)
+        if step < 3:
+            snapshot.take(step)
+    snapshot.restore()
+    assert (snapshot.taken_step, net.weight.item()) == (2, 2.0)
+
+
+def test_there_is_nothing_to_come_back_to_at_first():
+    with pytest.raises(RuntimeError, match="no snapshot"):
+        Snapshot({"net": nn.Linear(1, 1)}, {}).restore()

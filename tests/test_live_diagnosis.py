@@ -1,0 +1,143 @@
+"""A training says what is wrong with it, once."""
+
+import dataclasses
+
+import pytest
+
+from counterpoise.diagnosis.finding import Finding
+from counterpoise.records import Action, StepRecord
+from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.training import live_diagnosis, loop
+from counterpoise.training.live_diagnosis import GONE_AFTER, MOST_ROWS, LiveDiagnosis
+from helpers import SIGNALS
+from training_helpers import run, tiny
+
+
+def row(step, **signals):
+    record = StepRecord(
+        step=step,
+        stage="train",
+        g_loss=1.0,
+        g_terms={"adversarial": 0.7, "pixel": 0.3},
+        g_updated=True,
+        g_learning_rate=1e-4,
+        seconds=0.1,
+        signals=dataclasses.replace(SIGNALS, step=step, **signals),
+        d_fake_after=0.5,
+        d_updated=True,
+        action=Action(),
+    )
+    return record.to_json()
+
+
+SATURATED = {
+    "d_loss_real": 1e-4,
+    "d_loss_fake": 1e-4,
+    "d_real": 1.0,
+    "d_fake": 0.0,
+    "d_accuracy_real": 1.0,
+    "d_accuracy_fake": 1.0,
+    "real_logit_mean": 20.0,
+    "fake_logit_mean": -20.0,
+}
+
+
+def finding(name, severity, step=7):
+    return Finding(name, severity, step, step, 1.0, f"title of {name}", "", ())
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """What the next diagnoses find: a list to be filled."""
+    findings = []
+    healthy = live_diagnosis.diagnose(live_diagnosis.TraceBuilder().build())
+    monkeypatch.setattr(
+        live_diagnosis,
+        "diagnose",
+        lambda trace: dataclasses.replace(healthy, findings=tuple(findings)),
+    )
+    return findings
+
+
+@pytest.fixture
+def live():
+    diagnosis = LiveDiagnosis("non-saturating", "none")
+    diagnosis.add(row(1))
+    return diagnosis
+
+
+def test_a_finding_is_told_once(live, found):
+    found.append(finding("a", "warning"))
+    assert live.news() == ["a (warning) since step 7: title of a"]
+    assert live.news() == []
+    found.append(finding("b", "severe"))
+    assert live.news() == ["b (severe) since step 7: title of b"]
+
+
+def test_worse_is_told_and_better_is_not(live, found):
+    found.append(finding("a", "warning"))
+    live.news()
+    found[0] = finding("a", "severe")
+    assert live.news() == ["a (severe) since step 7: title of a"]
+    found[0] = finding("a", "warning")
+    assert live.news() == []
+
+
+def test_notes_are_not_told(live, found):
+    found += [finding("a", "note"), finding("b", "healthy")]
+    assert live.news() == []
+
+
+def test_gone_is_told_when_it_is_sure(live, found):
+    found.append(finding("a", "warning"))
+    live.news()
+    found.clear()
+    for _ in range(GONE_AFTER - 1):
+        assert live.news() == []
+    found.append(finding("a", "warning"))
+    assert live.news() == []
+    found.clear()
+    assert [live.news() for _ in range(GONE_AFTER)][-1] == ["a: no longer found"]
+    found.append(finding("a", "warning"))
+    assert live.news() == ["a (warning) since step 7: title of a"]
+
+
+def test_what_a_resumed_training_has_said_is_not_said_again(found):
+    found.append(finding("a", "warning"))
+    resumed = LiveDiagnosis("non-saturating", "none")
+    resumed.take_up([row(step) for step in range(1, 9)])
+    assert resumed.news() == []
+
+
+def test_a_real_diagnosis_of_the_latest_rows():
+    live = LiveDiagnosis("non-saturating", "none")
+    for step in range(1, 200):
+        live.add(row(step, **SATURATED))
+    assert any(line.startswith("d-saturated (severe) since step") for line in live.news())
+    # What is long past is past.
+    for step in range(200, 200 + MOST_ROWS):
+        live.add(row(step))
+    assert "d-saturated: no longer found" in [
+        line for _ in range(GONE_AFTER) for line in live.news()
+    ]
+
+
+def test_a_stage_without_d_is_not_judged():
+    live = LiveDiagnosis("non-saturating", "none")
+    bare = {"step": 1, "stage": "pretrain", "g_loss": 1.0, "g_terms": {"pixel": 1.0}}
+    live.take_up([bare] * 20)
+    assert live.news() == []
+
+
+def test_findings_become_events(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.Training, "show", lambda self: None)
+    config = tiny(
+        "balance={policy: loss-gate, options: {threshold: 100}}",
+        "train={pretrain_steps: 0, steps: 24, log_every: 4, checkpoint_every: 24, batch_size: 4}",
+    )
+    run(config, tmp_path / "run")
+    rows, _ = read_json_lines(RunFolder(tmp_path / "run").events)
+    told = [event for event in rows if event["kind"] == "finding"]
+    assert len({event["message"] for event in told}) == len(told)
+    (frozen,) = [event for event in told if event["message"].startswith("d-frozen")]
+    assert frozen["step"] in (8, 12, 16)

@@ -1,0 +1,166 @@
+"""Probes answer the right question, and D does not notice them."""
+
+import pytest
+import torch
+from torch import nn
+
+from counterpoise.config import DiscriminatorConfig
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
+from counterpoise.models.discriminator import build_discriminator
+from counterpoise.sensors.probes import (
+    held_out_readings,
+    hide_border,
+    leak_readings,
+    logits_aside,
+    probe_discriminator,
+    quantised,
+)
+
+FORM = ADVERSARIAL_FORMS["non-saturating"]
+
+
+class Judge(nn.Module):
+    """Scores images by any function of them."""
+
+    def __init__(self, score):
+        super().__init__()
+        self.score = score
+
+    def forward(self, images):
+        return self.score(images).reshape(-1, 1)
+
+
+def images(seed, count=6, size=16):
+    generator = torch.Generator().manual_seed(seed)
+    return quantised(torch.rand(count, 3, size, size, generator=generator))
+
+
+def adam(parameters, learning_rate=1e-2):
+    return torch.optim.Adam(parameters, lr=learning_rate)
+
+
+def ask_everything(d, real, fake):
+    held_out_readings(d, real, 0.0)
+    leak_readings(d, real, fake)
+    probe_discriminator(d, adam, FORM.d_loss, FORM.decision_threshold, real, fake, steps=2)
+
+
+NETWORKS = {
+    "batch": lambda: build_discriminator(
+        DiscriminatorConfig(name="patchgan", norm="batch", width=2), 32
+    ),
+    "spectral": lambda: build_discriminator(
+        DiscriminatorConfig(name="unet", norm="spectral", width=2), 32
+    ),
+    "dropout": lambda: nn.Sequential(
+        nn.Conv2d(3, 2, 3), nn.Dropout(), nn.Flatten(), nn.Linear(2 * 30 * 30, 1)
+    ),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_probes_leave_no_trace(network):
+    torch.manual_seed(0)
+    d = NETWORKS[network]().train()
+    real, fake = images(1, size=32), images(2, size=32)
+    # In the middle of a step: D's backward pass is still to come.
+    loss = sum(FORM.d_loss(d(real), d(fake)))
+    state = {name: tensor.clone() for name, tensor in d.state_dict().items()}
+    random_state = torch.get_rng_state()
+    ask_everything(d, real, fake)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in d.state_dict().items())
+    assert all(p.grad is None for p in d.parameters())
+    loss.backward()
+    assert all(p.grad is not None for p in d.parameters())
+
+
+def test_logits_aside_are_those_of_the_mode_that_d_is_in():
+    torch.manual_seed(0)
+    d = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(392, 1))
+    real = images(0)
+    aside = logits_aside(d, real)
+    assert torch.equal(aside, d(real).detach())
+    d.eval()
+    assert not torch.equal(logits_aside(d, real), aside)
+
+
+def test_held_out_readings():
+    held_out = torch.tensor([0.1, 0.2, 0.9, 0.8]).reshape(4, 1, 1, 1).expand(4, 3, 4, 4)
+    readings = held_out_readings(Judge(lambda x: x.mean((1, 2, 3))), held_out, 0.5)
+    assert readings.held_out_logit_mean == pytest.approx(0.5)
+    assert readings.d_accuracy_held_out == 0.5
+
+
+def test_a_d_that_sees_rounding_is_found_out():
+    off_grid = Judge(lambda x: -(255 * x - (255 * x).round()).abs().sum((1, 2, 3)))
+    real = images(1)
+    fake = real + 0.3 / 255
+    readings = leak_readings(off_grid, real, fake)
+    assert off_grid(real).min() > off_grid(fake).max()
+    # Rounded to the grid, the fakes are the real images.
+    assert readings.auc_quantised == 0.5
+    assert readings.auc_border_hidden == 1
+
+
+def test_a_d_that_sees_borders_is_found_out():
+    corner = Judge(lambda x: x[:, :, :2, :2].mean((1, 2, 3)))
+    real = images(1)
+    fake = real.clone()
+    fake[:, :, :3] = 0
+    readings = leak_readings(corner, real, fake)
+    assert readings.auc_quantised == 1
+    assert readings.auc_border_hidden == 0.5
+    assert leak_readings(corner, real[..., :8, :8], fake[..., :8, :8]).auc_border_hidden is None
+
+
+def test_quantised_is_what_a_file_keeps():
+    values = torch.tensor([-0.2, 0.5, 100.4 / 255, 1.3])
+    # To the bit: a D that sees rounding must not see a difference.
+    assert torch.equal(quantised(values), torch.tensor([0, 128, 100, 255]).float().div_(255))
+    signed = quantised(torch.tensor([-1.5, -1.0, 0.0, 1.0]), (-1.0, 1.0))
+    assert signed.tolist() == pytest.approx([-1, -1, 2 * 128 / 255 - 1, 1], abs=1e-6)
+
+
+def test_a_hidden_border_mirrors_the_inside():
+    image = images(0)
+    hidden = hide_border(image)
+    assert hidden.shape == image.shape
+    assert torch.equal(hidden[..., 4:-4, 4:-4], image[..., 4:-4, 4:-4])
+    assert torch.equal(hidden[..., 3, 4:-4], image[..., 5, 4:-4])
+
+
+def probe(d, learning_rate, real, fake):
+    return probe_discriminator(
+        d,
+        lambda weights: adam(weights, learning_rate),
+        FORM.d_loss,
+        FORM.decision_threshold,
+        real,
+        fake,
+    )
+
+
+def test_a_d_that_can_learn_fits_a_batch_and_a_dead_one_does_not():
+    torch.manual_seed(0)
+    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
+    real, fake = images(1), images(2)
+    assert probe(d, 1e-2, real, fake) == 1
+    dead = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4), nn.ReLU(), nn.Linear(4, 1))
+    with torch.no_grad():
+        dead[1].bias.fill_(-100)
+    assert probe(dead, 1e-2, real, fake) == 0.5
+
+
+def test_the_probe_goes_the_way_that_training_would():
+    torch.manual_seed(0)
+    d = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(), nn.Flatten(), nn.Linear(784, 1))
+    real, fake = images(1), images(2)
+    probed = probe(d, 2e-3, real, fake)
+    optimizer = adam(d.parameters(), 2e-3)
+    for _ in range(8):
+        optimizer.zero_grad()
+        sum(FORM.d_loss(d(real), d(fake))).backward()
+        optimizer.step()
+    right = (d(real) > 0).float().mean() + (d(fake) <= 0).float().mean()
+    assert probed == right.item() / 2
