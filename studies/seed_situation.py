@@ -60,7 +60,8 @@ class Setting:
     real_and_fake_in_one_batch: bool = False
     # Factor on the perceptual term; the paper's normalised features would be about 1.
     perceptual_scale: float = 100.0
-    adversarial_weight: float = 1.0
+    # The port doubles all adversarial losses (its texture mode), and gates the doubled halves.
+    loss_multiplier: float = 2.0
 
 
 class PortGenerator(nn.Module):
@@ -130,7 +131,8 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
     g, d = PortGenerator(setting.g_width), port_discriminator(setting)
     g_optimizer = torch.optim.Adam(g.parameters(), setting.g_learning_rate)
     d_optimizer = torch.optim.Adam(d.parameters(), setting.d_learning_rate)
-    policy, perceptual = build_policy(setting.policy, {}), Perceptual(setting.perceptual_scale)
+    gate = {"loss_multiplier": setting.loss_multiplier} if setting.policy == "loss-gate" else {}
+    policy, perceptual = build_policy(setting.policy, gate), Perceptual(setting.perceptual_scale)
     snapshot = Snapshot({"g": g, "d": d}, {"g": g_optimizer, "d": d_optimizer})
     tracker, readings, change = GradientTracker(d), NO_READINGS, NO_CHANGE
     smoothed = None
@@ -175,7 +177,7 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
         halves = [(loss_real, action.d_trains_on_real), (loss_fake, action.d_trains_on_fake)]
         wanted = [half for half, on in halves if on]
         if action.d_steps and wanted:
-            torch.stack(wanted).sum().backward()
+            (setting.loss_multiplier * torch.stack(wanted).sum()).backward()
             readings = readings.updated(Readings(d_gradient_norm=float(tracker.read()[0])))
             d_optimizer.step()
 
@@ -187,7 +189,7 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
             batch=step,
         )
         logits = d(change.fake(fake))
-        adversarial = setting.adversarial_weight * FORM.g_loss(None, logits)
+        adversarial = setting.loss_multiplier * FORM.g_loss(None, logits)
         content = perceptual(fake, real)
         # Both terms' gradients meet at G's output, where they compare; the rest of the way is one.
         gradients = output_gradients({"adversarial": adversarial, "content": content}, fake)
@@ -227,6 +229,8 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
                 f"D(G(z)): {row['d_fake_before']:.6f} / {row['d_fake_after']:.6f}",
                 flush=True,
             )
+            if action.reason:
+                print(f"    {setting.policy}: {action.reason}", flush=True)
     return rows
 
 

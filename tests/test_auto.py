@@ -127,16 +127,18 @@ def test_rate_limits():
     logs = np.log([a.d_learning_rate_scale for a in actions])
     assert np.abs(np.diff(logs)).max() <= 0.1 + 1e-9
     noise = np.array([a.noise_std for a in actions])
-    assert np.abs(np.diff(noise)).max() <= 0.001 + 1e-9
+    assert np.abs(np.diff(noise)).max() <= 0.002 + 1e-9
 
 
 def test_a_drowned_adversarial_term_is_raised_and_comes_back():
     plant = Plant(strength=0.05, g_strength=0.001)
     plant.readings = Readings(g_gradient_adversarial=0.01, g_gradient_content=1.0)
     policy = AutoPolicy()
-    _, actions = run(policy, plant, 400)
-    assert actions[-1].adversarial_weight_scale > 5
-    assert "drowned" in actions[-1].reason
+    accuracies, actions = run(policy, plant, 1000)
+    weights = np.array([a.adversarial_weight_scale for a in actions])
+    assert weights.max() > 5
+    assert "G hears too little of D" in actions[int(weights.argmax())].reason
+    assert share_in_band(accuracies) > 0.9
     plant.skill, plant.strength = 0.0, 0.0
     _, actions = run(policy, plant, 600)
     assert actions[-1].adversarial_weight_scale == 1

@@ -11,6 +11,28 @@ from counterpoise.run_folder import read_json_lines
 from loop_helpers import Loop, small_networks
 
 
+def test_least_squares_beyond_their_labels_are_no_bug():
+    """Where D says less than 0 of fakes, its own loss and G's both pull that up."""
+    loop = Loop()
+    balance = loop.balance(check=True)
+    with torch.no_grad():
+        loop.d[-1].bias -= 2
+    for group in loop.d_optimizer.param_groups:
+        group["lr"] = 1e-5
+    for _ in range(15):
+        real, noise = loop.batch()
+        fake = loop.g(noise)
+        with balance.d_step():
+            loop.d_optimizer.zero_grad()
+            ((loop.d(real) - 1).square().mean() + loop.d(fake.detach()).square().mean()).backward()
+            loop.d_optimizer.step()
+        with balance.g_step():
+            loop.g_optimizer.zero_grad()
+            (loop.d(fake) - 1).square().mean().backward()
+            loop.g_optimizer.step()
+    assert balance.loop_findings == []
+
+
 def labelled(outputs, value):
     return F.binary_cross_entropy_with_logits(outputs, torch.full_like(outputs, value))
 

@@ -9,12 +9,13 @@ from counterpoise.balance.stateful import Stateful
 from counterpoise.records import Action, Signals
 
 # Rates of the outer actuators per step: noise in image units, the adversarial weight in log units.
-NOISE_RATE = 0.001
-WEIGHT_RATE = 0.02
+NOISE_RATE = 0.002
+WEIGHT_RATE = 0.05
 # Steps at the end of the inner actuator before the outer ones move.
 PATIENCE_STEPS = 20
-# Share of the adversarial term in the gradient at G's output below which D's opinion is drowned.
-DROWNED_SHARE = 0.1
+# Share of the adversarial term in the gradient at G's output below which D's opinion is drowned,
+# and up to which it is raised where nothing else helps.
+DROWNED_SHARE, MOST_SHARE = 0.1, 0.5
 # Steps of balance before a state is worth coming back to, and between two kept ones.
 CALM_STEPS = 50
 SNAPSHOT_EVERY_STEPS = 200
@@ -37,7 +38,7 @@ class AutoPolicy(Stateful):
     D that is too good is slowed, never stopped.
 
     Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
-    adversarial weight, if the term is drowned at G's output; then noise on D's inputs. They come
+    adversarial weight, while its term is drowned at G's output; then noise on D's inputs. They come
     back in reverse order, before D's learning rate does.
 
     A D below the band is never answered by a larger learning rate at once: accuracy against
@@ -57,11 +58,11 @@ class AutoPolicy(Stateful):
     target: float = 0.75
     dead_zone: float = 0.05
     proportional_gain: float = 4.0
-    integral_gain: float = 0.1
+    integral_gain: float = 0.2
     max_change: float = 0.1
     min_scale: float = 0.01
     max_noise_std: float = 0.2
-    max_weight_scale: float = 30.0
+    max_weight_scale: float = 1e4
     most_roll_backs: int = 3
     decay: float = 0.9
     _accuracy: Average = field(init=False)
@@ -116,8 +117,8 @@ class AutoPolicy(Stateful):
             )
         if self._log_weight > 0:
             reasons.append(
-                f"the adversarial term is drowned at G's output: {math.exp(self._log_weight):.3g} "
-                "times its weight"
+                f"G hears too little of D at its output: {math.exp(self._log_weight):.3g} times "
+                "the adversarial weight"
             )
         if self._noise_std > 0:
             reasons.append(
@@ -152,11 +153,13 @@ class AutoPolicy(Stateful):
         leads = accuracy > self.high
         held_back = leads or (accuracy > self.target and self._log_scale < -math.log(2))
         share = self._adversarial_share(signals)
-        if held_back and share is not None and share < DROWNED_SHARE:
+        waited = leads and self._steps_at_end > PATIENCE_STEPS
+        heard = DROWNED_SHARE if not waited else MOST_SHARE
+        most = math.log(self.max_weight_scale)
+        if held_back and share is not None and share < heard and self._log_weight < most:
             # No learning rate of D mends a G that does not hear it.
-            most = math.log(self.max_weight_scale)
             self._log_weight = min(self._log_weight + WEIGHT_RATE, most)
-        elif leads and self._steps_at_end > PATIENCE_STEPS:
+        elif waited:
             self._noise_std = min(self._noise_std + NOISE_RATE, self.max_noise_std)
         elif accuracy < self.target - self.dead_zone:
             if self._noise_std:

@@ -1,0 +1,381 @@
+"""What happens in a turn of a hand-written loop, from D's part to G's."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from counterpoise.actuators.inputs import InputChange
+from counterpoise.actuators.snapshot import Snapshot
+from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, scaled_learning_rate
+from counterpoise.anyloop.journal import Journal
+from counterpoise.anyloop.judge import Judge
+from counterpoise.anyloop.loop_check import LoopChecker
+from counterpoise.anyloop.measure import Measurements
+from counterpoise.anyloop.processes import mean_of_each, rank
+from counterpoise.anyloop.steps import DiscriminatorStep, GeneratorStep, Step
+from counterpoise.anyloop.tap import OTHER, REAL, Phase, Tap
+from counterpoise.anyloop.turn import Turn
+from counterpoise.balance.policy import Policy
+from counterpoise.errors import UserError
+from counterpoise.records import NO_ACTION, Action, Readings
+
+NEEDS_LOSS = (
+    "the policy trains D on one half of its loss, or adds a regulariser to it, and cannot in this "
+    "loop: back-propagate step.loss(real=..., fake=...) in D's part"
+)
+NEEDS_STEPS = (
+    "the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
+    "balance.action.{field} times, on fresh batches"
+)
+
+
+class Engine:
+    """Runs turns for `handle.Balance`, which documents what it does."""
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        g_optimizer: torch.optim.Optimizer,
+        d_optimizer: torch.optim.Optimizer,
+        *,
+        policy: Policy,
+        objective: str | None,
+        journal: Journal,
+        measurements: Measurements,
+        grad_scaler: torch.amp.GradScaler | None,
+        seed: int,
+    ) -> None:
+        self.networks = {"g": generator, "d": discriminator}
+        self.optimizers = {"g": g_optimizer, "d": d_optimizer}
+        self.checker: LoopChecker | None = None
+        self.steps_done = 0
+        self.last_action = NO_ACTION
+        self.readings = Readings()
+        self._journal, self._measure = journal, measurements
+        self._grad_scaler, self._seed = grad_scaler, seed
+        self._judge = Judge(policy, objective, journal.set_objective)
+        self._snapshot = Snapshot(dict(self.networks), dict(self.optimizers))
+        self._open: Step | None = None
+        self._turn: Turn | None = None
+        self._phases: list[Phase] = []
+        self._halves_chosen = False
+        self._said: set[str] = set()
+        self._closed = False
+        self._tap = Tap(generator, discriminator, self._change_input, self._measure.watch_output)
+        self._watches = [
+            OptimizerWatch(g_optimizer, lambda run: self._on_optimizer("g", run)),
+            OptimizerWatch(d_optimizer, lambda run: self._on_optimizer("d", run)),
+        ]
+
+    # Where parts and turns begin and end.
+
+    def begin_d(self) -> DiscriminatorStep:
+        """D's part begins; a turn with it, unless one is under way."""
+        self.end_open()
+        if self._turn is None:
+            self._journal.begin(self.steps_done, writes=rank() == 0)
+            step_number = self.steps_done + 1
+            # What is done to D's inputs follows the action of the turn before.
+            self._turn = Turn(
+                step_number,
+                InputChange(
+                    self.last_action.noise_std,
+                    self.last_action.augment_probability,
+                    self._measure.paired,
+                    self._seed,
+                    step_number,
+                    rank(),
+                ),
+            )
+            self._measure.begin(self._turn.step)
+        self._turn.d_parts += 1
+        self._halves_chosen = False
+        step = DiscriminatorStep(self)
+        self._listen(step)
+        return step
+
+    def begin_g(self) -> GeneratorStep:
+        """G's part begins."""
+        self.end_open()
+        step = GeneratorStep(self)
+        self._listen(step)
+        return step
+
+    def end_open(self, *, failed: bool = False) -> None:
+        """The open part ends."""
+        if self._open is not None:
+            self.end(self._open, failed=failed)
+
+    def end(self, step: Step, *, failed: bool = False) -> None:
+        """A part ends, unless it has already; where it `failed`, its turn is forgotten."""
+        if step is not self._open:
+            return
+        phase = step.phase
+        self._stop_listening(phase, failed=failed)
+        if failed:
+            self._turn = None
+            return
+        if phase.network == "d":
+            self._end_d(phase)
+        else:
+            self._end_g(phase)
+        for call in phase.d_calls:
+            call.let_go()
+
+    def close(self) -> None:
+        """End what is open, but for D's part of an unfinished turn, and let go of everything."""
+        if self._closed:
+            return
+        self.end_open(failed=self._open is not None and self._open.network == "d")
+        self._closed = True
+        self._tap.close()
+        for watch in self._watches:
+            watch.close()
+        self._journal.close()
+
+    def watch_with(self, checker: LoopChecker) -> None:
+        """Look for bugs of the loop."""
+        self.checker = checker
+        self._tap.with_lines = True
+
+    def _listen(self, step: Step) -> None:
+        if self._closed:
+            raise UserError("Balance: it is closed; make a new one")
+        self._open, self._tap.phase = step, step.phase
+        self._measure.in_g_part = step.phase.network == "g"
+        if self._tap.latest is not None:
+            step.phase.generated.append(self._tap.latest)
+        self._phases.append(step.phase)
+        BACKWARD.add(self._on_backward)
+        if self.checker is not None:
+            self.checker.begin(self.steps_done + 1)
+
+    def _stop_listening(self, phase: Phase, *, failed: bool) -> None:
+        self._open = self._tap.phase = None
+        self._measure.in_g_part = False
+        BACKWARD.remove(self._on_backward)
+        if self.checker is not None:
+            self.checker.end(phase, failed=failed)
+
+    # D's part.
+
+    def combine(self, step: Step, real: Tensor, fake: Tensor) -> Tensor:
+        """D's loss as the action wants it."""
+        turn = self._turn
+        assert turn is not None, "D's part begins a turn"
+        loss = self._judge.d_loss(turn, step.phase, real, fake, self.readings)
+        self._halves_chosen = True
+        self._decide(step.phase)
+        return loss
+
+    def _decide(self, phase: Phase) -> Action:
+        """The action for this turn, and what it asks for at once."""
+        turn = self._turn
+        assert turn is not None, "D's part begins a turn"
+        action = self._judge.decide(turn, phase, self.readings)
+        if not turn.begun:
+            turn.begun, self.last_action = True, action
+            self._measure.add(turn.saturation)
+            if action.keep_snapshot:
+                self._snapshot.take(turn.step)
+        return action
+
+    def _end_d(self, phase: Phase) -> None:
+        turn = self._turn
+        assert turn is not None, "D's part begins a turn"
+        if self._judge.objective is None and not phase.backwards:
+            # Nothing was back-propagated yet, so the loop has not shown what it trains on.
+            self._say("objective", "the objective is not known before D's loss is back-propagated")
+            return
+        self._decide(phase)
+        if turn.d_parts == 1 and self._judge.objective is not None:
+            self._measure.after_d(turn, self._judge.objective, self.optimizers["d"])
+
+    # G's part.
+
+    def weigh(self, loss: Tensor) -> Tensor:
+        """G's adversarial term as the action weighs it."""
+        turn = self._turn
+        if turn is None:
+            return loss
+        scale = turn.decided.adversarial_weight_scale
+        turn.g_adversarial.append(loss.detach().float() * scale)
+        return loss if scale == 1 else loss * scale
+
+    def _change_input(self, images: Tensor, phase: Phase, kind: str) -> Tensor:
+        """D's input as the policy wants it, before D sees it."""
+        turn = self._turn
+        if turn is None:
+            return images
+        if phase.network == "g" and images.grad_fn is not None:
+            images = self._way_to_g(images, turn)
+        if kind == OTHER:
+            return images
+        return turn.change.real(images) if kind == REAL else turn.change.fake(images)
+
+    def _way_to_g(self, images: Tensor, turn: Turn) -> Tensor:
+        """`images` through which only D's gradient flows back, weighed on its way."""
+        scale = turn.decided.adversarial_weight_scale
+        if scale == 1 and not self._measure.due:
+            return images
+        way = images.view_as(images)
+
+        def weigh(gradient: Tensor) -> Tensor | None:
+            # `step.adversarial` has weighed the term already.
+            weighed = gradient if scale == 1 or turn.g_adversarial else gradient * scale
+            self._measure.adversarial_gradient(weighed)
+            return weighed
+
+        way.register_hook(weigh)  # type: ignore[no-untyped-call]
+        return way
+
+    def _end_g(self, phase: Phase) -> None:
+        turn = self._turn
+        phases, self._phases = self._phases, []
+        if turn is None or turn.signals is None:
+            # G's part before the first of D's, or further ones after a turn.
+            self._turn = None
+            return
+        turn.d_fake_after = self._judge.d_fake(phase)
+        g_loss = self._judge.g_loss(phase)
+        turn.g_loss_of_form = turn.g_loss_of_form if g_loss is None else g_loss
+        self._finish(turn)
+        if self.checker is not None:
+            self.checker.turn_ends(phases)
+            if self.checker.finished:
+                self.checker, self._tap.with_lines = None, False
+
+    def _finish(self, turn: Turn) -> None:
+        """Record a turn, and put the kept state back where that was asked for."""
+        action, self._turn = turn.decided, None
+        turn.readings = self._measure.end()
+        self.readings = self.readings.updated(turn.readings)
+        values = mean_of_each(turn.scalars(), self._measure.device)
+        for which in ("g", "d"):
+            rate = float(self.optimizers[which].param_groups[0]["lr"])
+            setattr(
+                turn,
+                f"{which}_learning_rate",
+                rate * getattr(action, f"{which}_learning_rate_scale"),
+            )
+        self.steps_done = turn.step
+        if action.roll_back:
+            self._roll_back(turn.step, action.reason)
+        self._note_unmet(turn, action)
+        self._journal.step(turn.record(values))
+
+    def _roll_back(self, step: int, reason: str) -> None:
+        kept = self._snapshot.taken_step
+        if kept is None:
+            text = f"step {step}: no state was kept to go back to ({reason})"
+            self._event(step, "rollback", text, logging.WARNING)
+            return
+        # The learning rates stay the user's: a schedule does not go back.
+        rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers.values()]
+        self._snapshot.restore()
+        for optimizer, own in zip(self.optimizers.values(), rates, strict=True):
+            for group, learning_rate in zip(optimizer.param_groups, own, strict=True):
+                group["lr"] = learning_rate
+        text = f"step {step}: both networks are as they were before step {kept} again ({reason})"
+        self._event(step, "rollback", text, logging.WARNING)
+
+    def _note_unmet(self, turn: Turn, action: Action) -> None:
+        """Say once what the policy wants and this loop does not do."""
+        one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
+        if (one_half or action.lecam_weight) and not self._halves_chosen:
+            self._say("halves", NEEDS_LOSS)
+        for field, network in (("d_steps", "D"), ("g_steps", "G")):
+            count = getattr(action, field)
+            if count > (turn.d_parts if network == "D" else 1):
+                self._say(field, NEEDS_STEPS.format(count=count, network=network, field=field))
+
+    # What is listened to.
+
+    def _on_backward(self, tensors: Any, *_: Any, **__: Any) -> None:
+        step = self._open
+        if step is None:
+            return
+        step.phase.backwards += 1
+        roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+        if step.phase.network == "d":
+            self._judge.read_objective(step.phase, roots)
+        elif self._turn is not None:
+            scale = 1.0 if self._grad_scaler is None else self._grad_scaler.get_scale()
+            self._turn.g_losses += [
+                root.detach().float().reshape(()) / scale for root in roots if root.numel() == 1
+            ]
+        if self.checker is not None:
+            self.checker.backward(step.phase, roots)
+
+    def _on_optimizer(self, network: str, run: Callable[[], Any]) -> Any:
+        """An optimizer's step was called: run it as the action says."""
+        step, turn = self._open, self._turn
+        if step is None:
+            return run()
+        if self.checker is not None:
+            self.checker.optimizer_steps(network, step.phase, halves_chosen=self._halves_chosen)
+        if turn is None:
+            return run()
+        if network == "d" and step.phase.network == "d":
+            self._decide(step.phase)
+        action = turn.decided
+        count, scale = (
+            (action.d_steps, action.d_learning_rate_scale)
+            if network == "d"
+            else (action.g_steps, action.g_learning_rate_scale)
+        )
+        optimizer = self.optimizers[network]
+        if action.roll_back or not count:
+            if self.checker is not None:
+                self.checker.held_by_policy(network)
+            # Learning-rate schedulers ask for this, to warn of a wrong order of calls.
+            optimizer._opt_called = True  # type: ignore[attr-defined]
+            return None
+        with scaled_learning_rate(optimizer, scale), self._measure.update(network):
+            result = run()
+        if network == "d":
+            turn.d_updated = True
+        else:
+            turn.g_updated = True
+        return result
+
+    # State.
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Balance.state_dict`."""
+        self.end_open()
+        objective = self._judge.objective
+        return {
+            "step": self.steps_done,
+            "policy": self._judge.policy.state_dict(),
+            "action": asdict(self.last_action),
+            "readings": asdict(self.readings),
+            "objective": objective and asdict(objective),
+            "has_snapshot": self._snapshot.taken_step is not None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `Balance.load_state_dict`."""
+        self.steps_done = state["step"]
+        self._judge.policy.load_state_dict(state["policy"])
+        self.last_action = Action(**state["action"])
+        self.readings = Readings(**state["readings"])
+        self._judge.restore(state["objective"])
+        if state["has_snapshot"]:
+            self._snapshot.take(self.steps_done)
+            text = f"step {self.steps_done}: the state to go back to is the one resumed from"
+            self._event(self.steps_done, "note", text)
+
+    def _event(self, step: int, kind: str, message: str, level: int = logging.INFO) -> None:
+        self._journal.event(step, kind, message, level)
+
+    def _say(self, key: str, message: str) -> None:
+        """Record and log a warning once."""
+        if key not in self._said:
+            self._said.add(key)
+            self._event(self.steps_done, "note", message, logging.WARNING)

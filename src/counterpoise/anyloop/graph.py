@@ -1,0 +1,89 @@
+"""Reading the autograd graph: what a loss was made of, and which parameters it reaches.
+
+Nothing is recomputed and no tensor is touched: only the links between the graph's nodes are
+followed. They outlive the backward pass, but not the tensors that hold them.
+"""
+
+from collections.abc import Collection, Iterable
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+# Operations that only rearrange or convert values.
+_REARRANGING = (
+    "View",
+    "UnsafeView",
+    "ReshapeAlias",
+    "Squeeze",
+    "Unsqueeze",
+    "ToCopy",
+    "Clone",
+    "Alias",
+    "Permute",
+    "Transpose",
+    "T",
+    "Select",
+    "Slice",
+    "Expand",
+    "Contiguous",
+)
+
+
+def operation(node: Node) -> str:
+    """The name of what a node differentiates: `Sigmoid` for `SigmoidBackward0`."""
+    return node.name().split("::")[-1].split("Backward")[0]
+
+
+def inputs_of(node: Node) -> list[Node]:
+    """The nodes of the values that a node was computed from."""
+    return [following for following, _ in node.next_functions if following is not None]
+
+
+def nodes_from(roots: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
+    """All nodes that `roots` were computed from, themselves included; not past those in `stop`."""
+    seen = set(roots)
+    waiting = list(seen)
+    while waiting:
+        node = waiting.pop()
+        if node in stop:
+            continue
+        for following in inputs_of(node):
+            if following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return seen
+
+
+def leaf_ids(nodes: Iterable[Node]) -> set[int]:
+    """`id` of every leaf tensor whose gradient these nodes accumulate."""
+    return {
+        id(variable) for node in nodes if (variable := getattr(node, "variable", None)) is not None
+    }
+
+
+def source_of(tensor: Tensor) -> Node | None:
+    """The node that computed a tensor's values, past views and conversions; None for a leaf."""
+    node = tensor.grad_fn
+    while node is not None and operation(node) in _REARRANGING:
+        earlier = inputs_of(node)
+        node = earlier[0] if earlier else None
+    return node
+
+
+def ends_of(tensor: Tensor) -> set[Node]:
+    """The nodes that a tensor's values pass, back to the first that does more than arrange them:
+    what a loss reaches that was computed from the values before or after."""
+    ends: set[Node] = set()
+    waiting = [] if tensor.grad_fn is None else [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        ends.add(node)
+        if operation(node) in (*_REARRANGING, "Cat", "Stack"):
+            waiting += inputs_of(node)
+    return ends
+
+
+def comes_out_of_sigmoid(tensor: Tensor) -> bool:
+    """Whether a tensor's values are a sigmoid's or a softmax's output, rearranged at most."""
+    node = source_of(tensor)
+    return node is not None and operation(node) in ("Sigmoid", "Softmax")

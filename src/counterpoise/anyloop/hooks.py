@@ -1,0 +1,157 @@
+"""The few places where a hand-written loop is listened to: modules, optimizers, backward calls.
+
+All of it is undone by `close`, survives `copy.deepcopy` and pickling of the user's objects (a copy
+of a network is not listened to), and does nothing outside a step.
+"""
+
+import functools
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def _unwatched(*_: Any) -> None:
+    """What a copy of a watched network has in place of the hook."""
+
+
+def _hook_of_a_copy() -> Callable[..., None]:
+    return _unwatched
+
+
+class ModuleHook:
+    """A forward hook that belongs to one module: copies and pickles of it are not watched."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._call(*arguments)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
+        return _unwatched
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[()]]:
+        return _hook_of_a_copy, ()
+
+
+class OptimizerWatch:
+    """Stands between the user and `optimizer.step`: `decide(run)` runs it, or not, or changed.
+
+    The step stays a bound method with its own signature, as learning-rate schedulers and AMP's
+    `GradScaler` need it. Several watches of one optimizer share one replacement.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, decide: Callable[[Callable[[], Any]], Any]
+    ) -> None:
+        self._optimizer, self._decide = optimizer, decide
+        replaced = getattr(optimizer.__dict__.get("step"), "__func__", None)
+        if not hasattr(replaced, "deciders"):
+            replaced = _replace_step(optimizer)
+        self._deciders: list[Callable[..., Any]] = replaced.deciders  # type: ignore[union-attr]
+        self._deciders.append(decide)
+        self._replaced = replaced
+
+    def close(self) -> None:
+        """Stop. With the last one the step is itself again, unless somebody else has wrapped it."""
+        if self._decide in self._deciders:
+            self._deciders.remove(self._decide)
+        current = self._optimizer.__dict__.get("step")
+        if self._deciders or getattr(current, "__func__", None) is not self._replaced:
+            return
+        own = self._replaced.own  # type: ignore[union-attr]
+        if own is None:
+            del self._optimizer.__dict__["step"]
+        else:
+            self._optimizer.step = own  # type: ignore[method-assign]
+
+
+def _replace_step(optimizer: torch.optim.Optimizer) -> Any:
+    original = optimizer.step
+
+    @functools.wraps(original)
+    def step(_: Any, *arguments: Any, **options: Any) -> Any:
+        run: Callable[[], Any] = functools.partial(original, *arguments, **options)
+        for decide in tuple(step.deciders):  # type: ignore[attr-defined]
+            run = functools.partial(decide, run)
+        return run()
+
+    step.deciders = []  # type: ignore[attr-defined]
+    step.own = optimizer.__dict__.get("step")  # type: ignore[attr-defined]
+    optimizer.step = types.MethodType(step, optimizer)  # type: ignore[method-assign]
+    return step
+
+
+class CallWatch:
+    """Tells listeners of every call of a function, while there are any.
+
+    One replacement serves all listeners, so that several loops in one process may begin and end
+    their steps in any order.
+    """
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._owner, self._name = owner, name
+        self._listeners: list[Callable[..., None]] = []
+        self._original: Callable[..., Any] | None = None
+
+    def add(self, listener: Callable[..., None]) -> None:
+        """Call `listener` with the arguments of every later call, before it."""
+        if self._original is None:
+            original = self._original = getattr(self._owner, self._name)
+
+            @functools.wraps(original)
+            def watched(*arguments: Any, **options: Any) -> Any:
+                for each in tuple(self._listeners):
+                    each(*arguments, **options)
+                return original(*arguments, **options)
+
+            setattr(self._owner, self._name, watched)
+        self._listeners.append(listener)
+
+    def remove(self, listener: Callable[..., None]) -> None:
+        """Stop calling `listener`; with the last one, the function is itself again."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+        if not self._listeners and self._original is not None:
+            setattr(self._owner, self._name, self._original)
+            self._original = None
+
+
+# `Tensor.backward` goes through this one too.
+BACKWARD = CallWatch(torch.autograd, "backward")
+
+
+@contextmanager
+def scaled_learning_rate(optimizer: torch.optim.Optimizer, scale: float) -> Iterator[None]:
+    """The optimizer's learning rates times `scale`; the user's own, to the bit, afterwards."""
+    own = [group["lr"] for group in optimizer.param_groups]
+    if scale != 1:
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * scale
+    try:
+        yield
+    finally:
+        for group, learning_rate in zip(optimizer.param_groups, own, strict=True):
+            group["lr"] = learning_rate
+
+
+def first_tensor(arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor | None:
+    """The first tensor among a call's arguments: a network's images."""
+    for value in (*arguments, *options.values()):
+        if isinstance(value, Tensor):
+            return value
+    return None
+
+
+def watch_module(
+    module: nn.Module, before: Callable[..., Any], after: Callable[..., Any]
+) -> list[torch.utils.hooks.RemovableHandle]:
+    """Call `before(module, args, options)` and `after(module, args, options, output)`."""
+    return [
+        module.register_forward_pre_hook(ModuleHook(before), with_kwargs=True),
+        module.register_forward_hook(ModuleHook(after), with_kwargs=True),
+    ]

@@ -1,0 +1,135 @@
+"""What D's outputs in a turn say, under the loop's objective, and what the policy answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from counterpoise.actuators.lecam import lecam_penalty
+from counterpoise.anyloop.graph import comes_out_of_sigmoid
+from counterpoise.anyloop.objective import LoopObjective, infer_objective
+from counterpoise.anyloop.processes import mean_over_processes
+from counterpoise.anyloop.tap import FAKE, REAL, Phase
+from counterpoise.anyloop.turn import Turn
+from counterpoise.balance.policy import Policy
+from counterpoise.errors import UserError
+from counterpoise.records import Action, Readings
+from counterpoise.sensors.discriminator import saturation_readings, signals_from_statistics
+
+NO_OUTPUTS = (
+    "Balance: D's part showed no output of D on {missing} images; call the discriminator that was "
+    "given to Balance there, on real and on fake images apart, or say step.logits(real=..., "
+    "fake=...)"
+)
+NO_OBJECTIVE = (
+    "Balance: the objective cannot be read from what is back-propagated in D's part; name it: "
+    'objective="bce" (or lsgan, hinge, wgan, relativistic-average, relativistic-paired)'
+)
+
+
+class Judge:
+    """Knows the objective, from the start or as soon as D's loss has shown it, and the policy."""
+
+    def __init__(
+        self, policy: Policy, objective: str | None, announce: Callable[[str], None]
+    ) -> None:
+        self.policy = policy
+        self.objective: LoopObjective | None = None
+        self._given, self._announce = objective, announce
+        if objective is not None:
+            LoopObjective.named(objective, probabilities=False)  # refuses an unknown name now
+
+    def read_objective(self, phase: Phase, losses: list[Tensor]) -> None:
+        """Read the objective from losses that D's part is about to back-propagate."""
+        if self.objective is not None:
+            return
+        nodes = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
+        objective = infer_objective(nodes, _outputs(phase))
+        if objective is not None and self._given is not None:
+            # What remains to be read is whether D's outputs are probabilities.
+            objective = LoopObjective.named(self._given, probabilities=objective.probabilities)
+        if objective is not None:
+            self._set_objective(objective)
+
+    def decide(self, turn: Turn, phase: Phase, readings: Readings) -> Action:
+        """The policy's action for this turn, asked for once D has judged both kinds of images.
+
+        Raises `UserError` where it has not, or the objective is not known.
+        """
+        if turn.action is not None:
+            return turn.action
+        real, fake = phase.call(REAL), phase.call(FAKE)
+        if real is None or fake is None or real.outputs is None or fake.outputs is None:
+            missing = " or ".join(kind for kind in (REAL, FAKE) if phase.call(kind) is None)
+            raise UserError(NO_OUTPUTS.format(missing=missing))
+        if self.objective is None:
+            if self._given is None:
+                raise UserError(NO_OBJECTIVE)
+            sigmoid = comes_out_of_sigmoid(real.outputs) or comes_out_of_sigmoid(fake.outputs)
+            self._set_objective(LoopObjective.named(self._given, probabilities=sigmoid))
+        objective = self.objective
+        assert objective is not None, "set above"
+        values = mean_over_processes(objective.statistics(real.outputs, fake.outputs))
+        turn.signals = signals_from_statistics(
+            turn.step, values, objective.form.equilibrium_d_loss, readings
+        )
+        if objective.has_sigmoid:
+            turn.saturation = saturation_readings(values)
+        turn.real, turn.fake = real, fake
+        turn.g_loss_of_form = self.g_loss(phase)
+        turn.action = self.policy.observe(turn.signals)
+        return turn.action
+
+    def d_loss(
+        self, turn: Turn, phase: Phase, real: Tensor, fake: Tensor, readings: Readings
+    ) -> Tensor:
+        """The halves of D's loss that the action trains on, and LeCam's regulariser."""
+        self.read_objective(phase, [real, fake])
+        action = self.decide(turn, phase, readings)
+        halves = [(real, action.d_trains_on_real), (fake, action.d_trains_on_fake)]
+        wanted = [half for half, on in halves if on]
+        # Where neither is wanted the step is left out, and any gradient will do.
+        loss = sum(wanted[1:], start=wanted[0]) if wanted else real + fake
+        if action.lecam_weight:
+            assert self.objective is not None, "it was decided under one"
+            on_real, on_fake = (self.objective.logits(output) for output in _outputs(phase))
+            loss = loss + action.lecam_weight * lecam_penalty(
+                on_real, on_fake, action.lecam_real_anchor, action.lecam_fake_anchor
+            )
+        return loss
+
+    def g_loss(self, phase: Phase) -> Tensor | None:
+        """G's adversarial loss as the objective has it, from D's outputs in a part of the turn."""
+        real, fake = (self._logits(phase, kind) for kind in (REAL, FAKE))
+        objective = self.objective
+        if objective is None or fake is None or (real is None and objective.form.g_needs_real):
+            return None
+        return objective.g_loss(real, fake)
+
+    def d_fake(self, phase: Phase) -> Tensor | None:
+        """D(G(z)) in a part of the turn: a mean over images, also where D's output is a map."""
+        fake = self._logits(phase, FAKE)
+        if self.objective is None or fake is None:
+            return None
+        return self.objective.probability(fake.flatten(1).mean(1)).mean()
+
+    def restore(self, objective: dict[str, Any] | None) -> None:
+        """Take up an objective that was saved."""
+        if objective is not None:
+            self._set_objective(LoopObjective(**objective))
+
+    def _logits(self, phase: Phase, kind: str) -> Tensor | None:
+        call = phase.call(kind)
+        if self.objective is None or call is None or call.outputs is None:
+            return None
+        return self.objective.logits(call.outputs.detach())
+
+    def _set_objective(self, objective: LoopObjective) -> None:
+        self.objective = objective
+        self._announce(objective.name)
+
+
+def _outputs(phase: Phase) -> list[Tensor]:
+    """D's outputs on real and fake images, those that there are."""
+    calls = [phase.call(REAL), phase.call(FAKE)]
+    return [call.outputs for call in calls if call is not None and call.outputs is not None]

@@ -1,0 +1,167 @@
+"""What D's outputs mean: the adversarial objective of a hand-written loop, given or read from it.
+
+The numbers that are recorded are always the objective's own, computed from D's outputs: factors,
+smoothed labels and penalties of the user's loss are left out, so that they compare with the
+objective's equilibrium.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, nodes_from, operation
+from counterpoise.diagnosis.objectives import objective_name
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
+from counterpoise.sensors.discriminator import discriminator_statistics
+
+# Where float32 rounds a probability to 1, its logit is at least that of half a step below 1.
+_LARGEST_LOGIT = 25 * math.log(2)
+
+LSGAN_ON_SIGMOID = "lsgan-on-sigmoid"
+
+_WITH_SIGMOID = {"non-saturating", "relativistic-average", "relativistic-paired"}
+
+# Operations that a hinge is written with.
+_HINGES = {"Relu", "ClampMin", "ClampMax", "Clamp", "Threshold", "Maximum", "Minimum"}
+
+
+def logits_of(probabilities: Tensor) -> Tensor:
+    """The logits of a sigmoid's float32 outputs: log p - log(1 - p).
+
+    Exact to float32's rounding of p itself. Where p was rounded to 1 or 0 the logit is not known
+    and the bound is returned: 17.3 and -87.3.
+    """
+    p = probabilities.float()
+    smallest = torch.finfo(torch.float32).tiny
+    return p.clamp_min(smallest).log() - torch.log1p(-p).clamp_min(-_LARGEST_LOGIT)
+
+
+@dataclass(frozen=True)
+class LoopObjective:
+    """An objective by its name in `diagnosis.objectives`, and whether D ends in a sigmoid."""
+
+    name: str
+    # Whether D's outputs have been through the sigmoid already.
+    probabilities: bool
+
+    @classmethod
+    def named(cls, name: str, *, probabilities: bool) -> "LoopObjective":
+        """An objective by any name it is known by; `UserError` for an unknown one."""
+        own_name = objective_name(name)
+        if own_name == "lsgan" and probabilities:
+            own_name = LSGAN_ON_SIGMOID
+        return cls(own_name, probabilities)
+
+    @property
+    def behind_sigmoid(self) -> bool:
+        """Whether the loss sees probabilities, wherever the sigmoid is."""
+        return self.probabilities or self.name == LSGAN_ON_SIGMOID
+
+    @property
+    def has_sigmoid(self) -> bool:
+        """Whether a sigmoid in D or in the loss can saturate."""
+        return self.behind_sigmoid or self.name in _WITH_SIGMOID
+
+    @property
+    def form(self) -> AdversarialForm:
+        return ADVERSARIAL_FORMS["lsgan" if self.name == LSGAN_ON_SIGMOID else self.name]
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """D's outputs (N,) or (N, ...) as float32 logits (N, ...), graph attached."""
+        outputs = outputs.float()
+        if outputs.ndim < 2:
+            outputs = outputs.reshape(-1, 1)
+        return logits_of(outputs) if self.probabilities else outputs
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """D(x) as this objective's users print it, from `logits`."""
+        return logits.sigmoid() if self.behind_sigmoid else self.form.probability(logits)
+
+    def threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """The logit above which D counts an image as real."""
+        if self.behind_sigmoid:
+            return real_logits.new_zeros(())
+        return self.form.decision_threshold(real_logits, fake_logits)
+
+    def statistics(self, real_outputs: Tensor, fake_outputs: Tensor) -> Tensor:
+        """`discriminator_statistics` from D's outputs as they are."""
+        real, fake = self.logits(real_outputs.detach()), self.logits(fake_outputs.detach())
+        losses = self.d_loss(real, fake)
+        return discriminator_statistics(
+            *losses, real, fake, self.probability, self.threshold(real, fake)
+        )
+
+    def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The halves of D's loss."""
+        return self.form.d_loss(self._loss_input(real_logits), self._loss_input(fake_logits))
+
+    def g_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
+        """G's adversarial loss; needs D's logits on real images in relativistic objectives."""
+        real = None if real_logits is None else self._loss_input(real_logits)
+        return self.form.g_loss(real, self._loss_input(fake_logits))
+
+    def _loss_input(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.name == LSGAN_ON_SIGMOID else logits
+
+
+def infer_objective(losses: Iterable[Node], outputs: Iterable[Tensor]) -> LoopObjective | None:
+    """The objective that D's losses are, from the operations between D's outputs and them.
+
+    `losses` are what is back-propagated in D's step; `outputs` those of D on real and on fake
+    images, or the first of them alone where its half is back-propagated before the other is made.
+    None where the losses do not lead to an output of D.
+    """
+    outputs = list(outputs)
+    groups = [ends_of(output) for output in outputs]
+    ends = set().union(*groups)
+    reached = nodes_from(losses, stop=ends)
+    if not any(end in reached for end in ends):
+        return None
+    between = _above(reached, ends)
+    operations = {operation(node) for node in between}
+    sigmoid_in_loss = "Sigmoid" in operations
+    if "BinaryCrossEntropy" in operations or operations & {"Log", "Log1P"}:
+        return LoopObjective("non-saturating", not sigmoid_in_loss)
+    if operations & {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"}:
+        # A sigmoid before a loss on logits is a bug: the values are what that loss takes as logits.
+        return LoopObjective(_relativistic(between, groups) or "non-saturating", False)
+    if operations & {"MseLoss", "Pow"}:
+        if sigmoid_in_loss:
+            return LoopObjective(LSGAN_ON_SIGMOID, False)
+        return LoopObjective.named(
+            "lsgan", probabilities=any(comes_out_of_sigmoid(output) for output in outputs)
+        )
+    if operations & _HINGES:
+        return LoopObjective("hinge", False)
+    return LoopObjective("wgan", False)
+
+
+def _above(reached: set[Node], ends: set[Node]) -> set[Node]:
+    """Those of the nodes that an output of D flows through on its way to the loss."""
+    # Children before parents is not how a set comes, so repeat until nothing is added.
+    above: set[Node] = set()
+    leads = set(ends)
+    changed = True
+    while changed:
+        changed = False
+        for node in reached - above - leads:
+            if any(following in leads for following, _ in node.next_functions):
+                above.add(node)
+                leads.add(node)
+                changed = True
+    return above
+
+
+def _relativistic(between: set[Node], groups: list[set[Node]]) -> str | None:
+    """The relativistic objective where one loss sees both outputs at once."""
+    for node in between:
+        if operation(node) in ("BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"):
+            seen = nodes_from([node], stop=set().union(*groups))
+            if len(groups) == 2 and all(seen & ends for ends in groups):
+                averaged = any(operation(n) == "Mean" for n in seen & between)
+                return "relativistic-average" if averaged else "relativistic-paired"
+    return None

@@ -1,0 +1,33 @@
+"""Several processes, where `torch.distributed` is initialised: they must decide alike."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def distributed() -> bool:
+    """Whether this process is one of several that train together."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def rank() -> int:
+    """This process's number; 0 is the one that writes."""
+    return torch.distributed.get_rank() if distributed() else 0
+
+
+def mean_over_processes(values: Tensor) -> list[float]:
+    """A vector's mean over all processes, as numbers on the host."""
+    values = values.detach()
+    if distributed():
+        values = values / torch.distributed.get_world_size()
+        torch.distributed.all_reduce(values)
+    return [float(value) for value in values.tolist()]
+
+
+def mean_of_each(values: Mapping[str, Tensor], device: torch.device) -> dict[str, float]:
+    """`mean_over_processes` of scalars by name, in one message from `device`."""
+    if not values:
+        return {}
+    scalars = [value.detach().to(device, torch.float32).reshape(()) for value in values.values()]
+    return dict(zip(values, mean_over_processes(torch.stack(scalars)), strict=True))

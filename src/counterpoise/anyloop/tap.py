@@ -1,0 +1,172 @@
+"""What passes through the two networks while a step is open: which call of D saw what."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+
+from counterpoise.anyloop.hooks import first_tensor, watch_module
+from counterpoise.anyloop.user_code import user_line
+
+REAL, FAKE, OTHER = "real", "fake", "other"
+
+
+@dataclass
+class Call:
+    """One forward pass of D with gradients on."""
+
+    kind: str  # REAL, FAKE, or OTHER: beyond the first of each
+    # Its input, detached, before anything was done to it; None where only its outputs were given.
+    images: Tensor | None
+    carries_gradient: bool  # whether its input was computed from something that is trained
+    outputs: Tensor | None = None  # with its graph
+    line: str = ""  # only where the loop is checked
+    training: bool = True
+    from_g: bool = False  # whether its input is what G made last
+    # Whether D can be asked again with the images alone, and answers with a tensor.
+    images_alone: bool = False
+
+    @property
+    def node(self) -> Node | None:
+        return None if self.outputs is None else self.outputs.grad_fn
+
+    def let_go(self) -> None:
+        """Drop the graph."""
+        self.outputs = None if self.outputs is None else self.outputs.detach()
+
+
+@dataclass
+class Generated:
+    """One forward pass of G."""
+
+    inputs: Tensor | None
+    images: Tensor  # detached; the same memory as G's output
+    # Only where the loop is checked:
+    node: Node | None
+    line: str
+    training: bool
+
+
+@dataclass
+class Phase:
+    """What D's or G's part of the loop has shown so far."""
+
+    network: str  # "d" or "g"
+    d_calls: list[Call] = field(default_factory=list)
+    generated: list[Generated] = field(default_factory=list)
+    backwards: int = 0  # backward passes that were begun in it
+
+    def call(self, kind: str) -> Call | None:
+        """The first call of a kind."""
+        return next((call for call in self.d_calls if call.kind == kind), None)
+
+
+class Tap:
+    """Hooks on both networks. `phase` is the open part, None between parts.
+
+    In D's part the images that G made, or that carry a gradient, are the fake ones; where neither
+    can be seen (an image buffer, a concatenated condition) the first call is real and the second is
+    fake. Later calls (penalties) and calls without gradients (logging) are left alone.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        change_input: Callable[[Tensor, Phase, str], Tensor],
+        generated: Callable[[Tensor], None],
+    ) -> None:
+        self.phase: Phase | None = None
+        self.with_lines = False
+        self._g, self._d = generator, discriminator
+        self._change_input, self._generated = change_input, generated
+        self._current: Call | None = None
+        # What G made last, also before D's part began.
+        self.latest: Generated | None = None
+        self._handles = [
+            *watch_module(generator, _nothing, self._after_g),
+            *watch_module(discriminator, self._before_d, self._after_d),
+        ]
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _after_g(
+        self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
+    ) -> None:
+        images = output if isinstance(output, Tensor) else None
+        if module is not self._g or images is None:
+            return
+        self.latest = Generated(
+            first_tensor(args, options),
+            images.detach(),
+            images.grad_fn if self.with_lines else None,
+            user_line() if self.with_lines else "",
+            module.training,
+        )
+        if self.phase is not None:
+            self.phase.generated.append(self.latest)
+        if images.requires_grad:
+            self._generated(images)
+
+    def _before_d(
+        self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        self._current, phase = None, self.phase
+        if module is not self._d or phase is None or not torch.is_grad_enabled():
+            return None
+        images = first_tensor(args, options)
+        if images is None:
+            return None
+        carries = images.grad_fn is not None
+        latest = self.latest
+        from_g = carries or (latest is not None and _same_memory(images, latest.images))
+        kind = _kind(phase, carries=carries, from_g=from_g)
+        self._current = Call(
+            kind,
+            images.detach(),
+            carries,
+            from_g=from_g,
+            training=module.training,
+            images_alone=len(args) + len(options) == 1,
+        )
+        if self.with_lines:
+            self._current.line = user_line()
+        changed = self._change_input(images, phase, kind)
+        if changed is images:
+            return None
+        return (
+            tuple(changed if value is images else value for value in args),
+            {name: changed if value is images else value for name, value in options.items()},
+        )
+
+    def _after_d(
+        self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
+    ) -> None:
+        call, self._current = self._current, None
+        if call is not None and self.phase is not None and isinstance(output, Tensor):
+            call.outputs = output
+            self.phase.d_calls.append(call)
+
+
+def _kind(phase: Phase, *, carries: bool, from_g: bool) -> str:
+    if phase.network == "g":
+        kind = FAKE if carries else REAL
+    elif from_g or phase.call(REAL) is not None:
+        kind = FAKE
+    else:
+        kind = REAL
+    return kind if phase.call(kind) is None else OTHER
+
+
+def _nothing(*_: Any) -> None:
+    pass
+
+
+def _same_memory(a: Tensor, b: Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()

@@ -1,0 +1,257 @@
+"""What `cp.Balance` records of a hand-written loop: objective, rows, run folder, resumption."""
+
+import copy
+import json
+import logging
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from counterpoise.anyloop.objective import LoopObjective, logits_of
+from counterpoise.balance.policies import POLICIES
+from counterpoise.errors import UserError
+from counterpoise.logs.read import read_log
+from counterpoise.run_folder import read_json_lines
+from loop_helpers import Loop, same
+
+
+def rows_of(run):
+    return read_json_lines(run / "signals.jsonl")[0]
+
+
+def test_rows_hold_what_the_loop_computed(tmp_path):
+    loop = Loop()
+    balance = loop.balance(run_dir=tmp_path / "run", sensors_every=2)
+    torch.manual_seed(5)
+    expected = []
+    for _ in range(3):
+        real, noise = loop.batch()
+        fake = loop.g(noise)
+        with balance.d_step():
+            loop.d_part(real, fake)
+        with torch.no_grad():
+            loop.d.eval()  # spectral normalisation stands still
+            after = loop.d(fake).sigmoid().mean().item()
+            loop.d.train()
+        with balance.g_step():
+            loop.g_part(fake)
+        expected.append(after)
+    balance.close()
+    rows = rows_of(tmp_path / "run")
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    for row, after in zip(rows, expected, strict=True):
+        assert row["d_fake_after"] == pytest.approx(after, abs=0.02)
+        assert row["d_fake_before"] != row["d_fake_after"]
+        assert row["d_updated"]
+        assert row["g_updated"]
+        assert row["g_loss"] > 0
+        assert (row["g_learning_rate"], row["d_learning_rate"]) == (1e-3, 2e-3)
+        assert row["d_equilibrium_loss"] == pytest.approx(1.386294)
+    assert "g_gradient_norm" not in rows[0]
+    assert rows[1]["g_gradient_adversarial"] > 0
+    assert rows[1]["g_gradient_content"] == pytest.approx(0, abs=1e-6)  # there is no other term
+    assert -1 <= rows[1]["d_gradient_cosine"] <= 1
+
+
+def test_several_steps_of_d_make_one_turn(tmp_path):
+    loop = Loop()
+    balance = loop.balance(run_dir=tmp_path / "run", objective="wgan")
+    for _ in range(2):
+        for _ in range(5):
+            real, noise = loop.batch()
+            with balance.d_step():
+                loop.d_optimizer.zero_grad()
+                (loop.d(loop.g(noise).detach()).mean() - loop.d(real).mean()).backward()
+                loop.d_optimizer.step()
+        with balance.g_step():
+            loop.g_optimizer.zero_grad()
+            (-loop.d(loop.g(noise)).mean()).backward()
+            loop.g_optimizer.step()
+    balance.close()
+    rows = rows_of(tmp_path / "run")
+    assert [row["step"] for row in rows] == [1, 2]
+    # Fake images come first in this loop and are told apart by their memory.
+    row = rows[0]
+    assert row["d_loss"] == pytest.approx(row["fake_logit_mean"] - row["real_logit_mean"])
+
+
+def bce(out, label):
+    return F.binary_cross_entropy_with_logits(out, torch.full_like(out, label))
+
+
+@pytest.mark.parametrize(
+    ("name", "d_loss"),
+    [
+        ("non-saturating", lambda r, f: bce(r, 1.0) + bce(f, 0.0)),
+        ("non-saturating", lambda r, f: (F.softplus(-r) + F.softplus(f)).mean()),
+        ("non-saturating", lambda r, f: nn.BCELoss()(r.sigmoid().view(-1), torch.ones(8))),
+        ("lsgan", lambda r, f: nn.MSELoss()(r, torch.ones(8, 1)) + nn.MSELoss()(f, 0 * f)),
+        ("lsgan", lambda r, f: ((r - 1) ** 2).mean() + (f**2).mean()),
+        ("lsgan-on-sigmoid", lambda r, f: ((r.sigmoid() - 1) ** 2 + f.sigmoid() ** 2).mean()),
+        ("hinge", lambda r, f: nn.ReLU()(1 - r).mean() + torch.relu(1 + f).mean()),
+        ("hinge", lambda r, f: -torch.min(r - 1, torch.zeros_like(r)).mean()),
+        ("wgan", lambda r, f: f.mean() - r.mean()),
+        ("relativistic-average", lambda r, f: bce(r - f.mean(), 1.0) + bce(f - r.mean(), 0.0)),
+        ("relativistic-paired", lambda r, f: F.softplus(f - r).mean()),
+    ],
+)  # fmt: skip
+def test_the_objective_is_read_from_ds_loss(tmp_path, name, d_loss):
+    loop = Loop()
+    balance = loop.balance(run_dir=tmp_path / "run")
+    real, noise = loop.batch()
+    with balance.d_step():
+        d_loss(loop.d(real), loop.d(loop.g(noise).detach())).backward()
+        loop.d_optimizer.step()
+    with balance.g_step():
+        pass
+    balance.close()
+    assert f"form: {name}" in (tmp_path / "run" / "config.yaml").read_text()
+    assert rows_of(tmp_path / "run")[0]["g_updated"] is False
+
+
+def test_probabilities_become_logits():
+    logits = torch.tensor([-80.0, -20.0, -3.0, 0.0, 0.5, 8.0, 14.0])
+    back = logits_of(logits.sigmoid())
+    torch.testing.assert_close(back[:6], logits[:6], rtol=1e-4, atol=1e-4)
+    assert back[6] == pytest.approx(14, abs=0.05)  # float32 keeps 1 - p to one part in 14 there
+    assert logits_of(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([-87.34, 17.33], abs=0.01)
+    objective = LoopObjective.named("bce", probabilities=True)
+    on_logits = LoopObjective.named("bce", probabilities=False)
+    real, fake = torch.randn(8, 1, 3, 3), torch.randn(8, 1, 3, 3)
+    torch.testing.assert_close(
+        objective.statistics(real.sigmoid(), fake.sigmoid()), on_logits.statistics(real, fake)
+    )
+    flat = on_logits.statistics(real[:, 0, 0, 0], fake[:, 0, 0, 0])
+    torch.testing.assert_close(flat, on_logits.statistics(real[:, :, :1, :1], fake[:, :, :1, :1]))
+
+
+def test_resume_goes_on_in_the_same_folder(tmp_path):
+    whole = Loop()
+    options = {"policy": "accuracy-band", "sensors_every": 3}
+    balance = whole.balance(run_dir=tmp_path / "whole", **options)
+    whole.run(balance, 4, seed=1)
+    whole.run(balance, 4, seed=2)
+    balance.close()
+
+    first = Loop()
+    balance = first.balance(run_dir=tmp_path / "parts", **options)
+    first.run(balance, 4, seed=1)
+    saved = copy.deepcopy(
+        [first.g.state_dict(), first.d.state_dict(), first.g_optimizer.state_dict(),
+         first.d_optimizer.state_dict()]
+    )  # fmt: skip
+    state = json.loads(json.dumps(balance.state_dict()))
+    first.run(balance, 2, seed=7)  # lost with the crash
+    balance.close()
+
+    second = Loop()
+    for part, values in zip(
+        (second.g, second.d, second.g_optimizer, second.d_optimizer), saved, strict=True
+    ):
+        part.load_state_dict(values)
+    balance = second.balance(run_dir=tmp_path / "parts", **options)
+    with pytest.raises(UserError, match="load_state_dict"):
+        balance.d_step()
+    balance.load_state_dict(state)
+    second.run(balance, 4, seed=2)
+    balance.close()
+    assert same(whole.state(), second.state())
+    one, other = rows_of(tmp_path / "whole"), rows_of(tmp_path / "parts")
+    assert [row["step"] for row in other] == list(range(1, 9))
+    for a, b in zip(one, other, strict=True):
+        a.pop("seconds"), b.pop("seconds")
+        # What a gradient is compared with is forgotten with the process.
+        for name in ("g_gradient_cosine", "d_gradient_cosine"):
+            a.pop(name, None), b.pop(name, None)
+        assert a == b
+
+
+def test_run_is_readable_and_findings_are_said_once(tmp_path, caplog):
+    loop = Loop()
+    caplog.set_level(logging.INFO, "counterpoise")
+    with loop.balance("loss-gate", run_dir=tmp_path / "run", log_every=50) as balance:
+        loop.run(balance, 120)
+        diagnosis = balance.diagnosis()
+    assert diagnosis.objective == "non-saturating"
+    assert diagnosis.rows == 120
+    lines = (tmp_path / "run" / "train.log").read_text().splitlines()
+    assert [line.split("  ")[0] for line in lines if line.startswith("Step")] == [
+        "Step: 50",
+        "Step: 100",
+    ]
+    (trace,) = read_log(tmp_path / "run")
+    assert (trace.objective, trace.policy, len(trace)) == ("non-saturating", "loss-gate", 120)
+    events, _ = read_json_lines(tmp_path / "run" / "events.jsonl")
+    said = [event["message"] for event in events if event["kind"] == "finding"]
+    assert len(said) == len(set(said))
+
+
+def test_amp_with_a_scaler_records_unscaled_losses(tmp_path):
+    loop = Loop()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    balance = loop.balance(run_dir=tmp_path / "run", grad_scaler=scaler, sensors_every=1)
+    real, noise = loop.batch()
+    with balance.d_step(), torch.autocast("cpu", torch.bfloat16):
+        loop.d_optimizer.zero_grad()
+        on_real, on_fake = loop.d(real), loop.d(loop.g(noise).detach())
+        loss = loop.criterion(on_real, torch.ones_like(on_real))
+        loss = loss + loop.criterion(on_fake, torch.zeros_like(on_fake))
+        scaler.scale(loss).backward()
+        scaler.step(loop.d_optimizer)
+    with balance.g_step(), torch.autocast("cpu", torch.bfloat16):
+        loop.g_optimizer.zero_grad()
+        on_fake = loop.d(loop.g(noise))
+        g_loss = loop.criterion(on_fake, torch.ones_like(on_fake))
+        scaler.scale(g_loss).backward()
+        scaler.step(loop.g_optimizer)
+    scaler.update()
+    balance.close()
+    (row,) = rows_of(tmp_path / "run")
+    assert row["g_loss"] == pytest.approx(float(g_loss.detach()), rel=1e-3)
+    assert row["d_updated"]
+    assert row["g_gradient_norm"] < 10
+    assert row["g_gradient_adversarial"] < 10
+
+
+@pytest.mark.parametrize("policy", list(POLICIES))
+def test_every_policy_runs_on_a_hand_written_loop(tmp_path, policy):
+    loop = Loop(sigmoid=True)
+    balance = loop.balance(policy, run_dir=tmp_path / "run", sensors_every=5, check=True)
+    loop.run(balance, 40)
+    balance.close()
+    rows = rows_of(tmp_path / "run")
+    assert len(rows) == 40
+    assert not any("non_finite" in row for row in rows)
+    assert balance.loop_findings == []
+    assert (loop.d_optimizer.param_groups[0]["lr"], loop.g_optimizer.param_groups[0]["lr"]) == (
+        2e-3,
+        1e-3,
+    )
+
+
+def in_two_processes(rank, folder):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2
+    )
+    loop = Loop()
+    g, d = (
+        nn.parallel.DistributedDataParallel(n, broadcast_buffers=False) for n in (loop.g, loop.d)
+    )
+    loop.g, loop.d = g, d
+    with loop.balance("accuracy-band", run_dir=folder / "run", sensors_every=2) as balance:
+        loop.run(balance, 12, seed=rank)
+    (folder / f"{rank}.json").write_text(
+        json.dumps([balance.state_dict(), [float(p.detach().sum()) for p in loop.d.parameters()]])
+    )
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_decide_alike_and_one_writes(tmp_path):
+    torch.multiprocessing.spawn(in_two_processes, (tmp_path,), nprocs=2)
+    one, other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert one == other
+    assert one[0]["readings"]["g_gradient_norm"] > 0
+    assert len(rows_of(tmp_path / "run")) == 12

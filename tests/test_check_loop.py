@@ -1,0 +1,212 @@
+"""Each bug of a hand-written loop, planted in a copy of the example: found, at the right line."""
+
+import contextlib
+import importlib.util
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from counterpoise.anyloop import handle
+from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, nodes_from, operation
+from counterpoise.anyloop.loop_bugs import LOOP_BUGS
+from counterpoise.anyloop.loop_check import LoopChecker
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "dcgan_digits.py"
+
+# The example's own lines.
+LOOP = "for _ in range(steps):"
+MADE = "balance = cp.Balance("
+G_CALL = "fake = generator("
+D_CALL = "on_real, on_fake = discriminator(real), discriminator(fake.detach())"
+LOSS_REAL = "loss_real = criterion(on_real, torch.ones_like(on_real))"
+D_BACKWARD = "(loss_real + loss_fake).backward()"
+D_ZERO = "d_optimizer.zero_grad()"
+D_STEP = "d_optimizer.step()"
+G_ZERO = "g_optimizer.zero_grad()"
+G_JUDGED = "on_fake = discriminator(fake)"
+G_BACKWARD = "criterion(on_fake, torch.ones_like(on_fake)).backward()"
+G_STEP = "g_optimizer.step()"
+CRITERION = "criterion = nn.BCEWithLogitsLoss()"
+D_OPTIMIZER = "d_optimizer = torch.optim.Adam(discriminator.parameters(),"
+D_FIRST_LAYER = "nn.Conv2d(1, 32, 4, stride=2, padding=1),"
+
+
+def planted(tmp_path, *changes):
+    """The example as a module, with (old, new) replaced, each of which must be there once."""
+    text = EXAMPLE.read_text()
+    for line in ("from sklearn.datasets import load_digits\n",
+                 "from sklearn.linear_model import LogisticRegression\n"):  # fmt: skip
+        text = text.replace(line, "")
+    for old, new in (("BATCH_SIZE = 64", "BATCH_SIZE = 8"), *changes):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    path = tmp_path / "planted.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location("planted", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, text.splitlines()
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs some steps of a loop, which may fail over its bug; gives what was found."""
+    checkers = []
+
+    class Kept(LoopChecker):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            checkers.append(self)
+
+    monkeypatch.setattr(handle, "LoopChecker", Kept)
+
+    def run_steps(module, steps=25):
+        torch.manual_seed(0)
+        generator, discriminator = module.make_generator(), module.make_discriminator()
+        images = torch.rand(64, 1, 8, 8) * 2 - 1
+        with contextlib.suppress(RuntimeError, ValueError):
+            module.train(images, generator, discriminator, steps, "none", None, True).close()
+        return checkers[-1].findings
+
+    return run_steps
+
+
+# id, the line it must be found at, what is replaced, what comes with it.
+CASES = [
+    ("fake-not-detached", D_CALL.replace(".detach()", ""),
+     [(D_CALL, D_CALL.replace(".detach()", "")),
+      (D_BACKWARD, "(loss_real + loss_fake).backward(retain_graph=True)")], set()),
+    ("stale-d-gradients", D_BACKWARD, [(D_ZERO, "pass")], set()),
+    ("stale-g-gradients", G_BACKWARD, [(G_ZERO, "pass")], set()),
+    ("foreign-parameters", MADE,
+     [(D_OPTIMIZER, "d_optimizer = torch.optim.Adam([*discriminator.parameters(), "
+       "*generator.parameters()],")], set()),
+    ("unowned-parameters", MADE,
+     [(D_OPTIMIZER, "d_optimizer = torch.optim.Adam(discriminator[0].parameters(),")],
+     {"stale-d-gradients"}),  # those that the optimizer does not clear
+    ("wrong-optimizer", "d_optimizer.step()  # in G's part",
+     [(G_STEP, "g_optimizer.step()\n            d_optimizer.step()  # in G's part")], set()),
+    ("eval-mode", D_CALL, [(LOOP, "discriminator.eval()\n    " + LOOP)], set()),
+    ("eval-mode", G_CALL, [(LOOP, "generator.eval()\n    " + LOOP)], set()),
+    ("sigmoid-before-logits-loss", LOSS_REAL,
+     [(D_FIRST_LAYER, D_FIRST_LAYER), ("nn.Linear(64 * 2 * 2, 1),", "nn.Linear(64 * 2 * 2, 1),\n"
+       "        nn.Sigmoid(),")], set()),
+    ("not-probabilities", LOSS_REAL, [(CRITERION, "criterion = nn.BCELoss()")], set()),
+    ("integer-labels", LOSS_REAL.replace("_real)\n", "_real)").replace(
+        "ones_like(on_real)", "ones_like(on_real, dtype=torch.long)"),
+     [(LOSS_REAL, LOSS_REAL.replace("ones_like(on_real)", "ones_like(on_real, dtype=torch.long)"))],
+     set()),
+    ("labels-broadcast", "loss_real = nn.MSELoss()(on_real, torch.ones(8))",
+     [(LOSS_REAL, "loss_real = nn.MSELoss()(on_real, torch.ones(8))"),
+      ("loss_fake = criterion(on_fake, torch.zeros_like(on_fake))",
+       "loss_fake = on_fake.square().mean()")], set()),
+    ("half-skipped", D_CALL, [(D_BACKWARD, "loss_real.backward()")], set()),
+    ("half-skipped", D_CALL, [(D_BACKWARD, "loss_fake.backward()")], set()),
+    ("never-updated", MADE, [(G_STEP, "pass")], set()),
+    ("never-updated", G_STEP, [(G_BACKWARD, "pass")], set()),
+    ("no-gradient-to-generator", G_BACKWARD,
+     [(G_JUDGED, "on_fake = discriminator(fake.detach())")], {"never-updated"}),
+    ("adversarial-without-gradient", G_JUDGED,
+     [(G_BACKWARD, "((fake - real).square().mean() + criterion(on_fake, "
+       "torch.ones_like(on_fake)).item()).backward()")], set()),
+    ("g-helps-d", G_JUDGED,
+     [(G_BACKWARD, "criterion(on_fake, 0 * on_fake.detach()).backward()")], set()),
+    ("same-noise", "fake = generator(torch.full((BATCH_SIZE, NOISE_VALUES), 0.1))",
+     [("fake = generator(torch.randn(BATCH_SIZE, NOISE_VALUES))",
+       "fake = generator(torch.full((BATCH_SIZE, NOISE_VALUES), 0.1))")], set()),
+    ("batch-norm-split", D_CALL,
+     [("nn.Conv2d(32, 64, 4, stride=2, padding=1),",
+       "nn.Conv2d(32, 64, 4, stride=2, padding=1),\n        nn.BatchNorm2d(64),")], set()),
+]  # fmt: skip
+
+
+# Turns that a bug needs to show, where it is more than a few.
+TURNS = {
+    "never-updated": 20,
+    "unowned-parameters": 20,
+    "no-gradient-to-generator": 20,
+    "g-helps-d": 30,
+}
+
+
+def test_every_bug_has_a_case():
+    assert {name for name, *_ in CASES} == set(LOOP_BUGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "changes", "others"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)]
+)
+def test_planted_bug_is_found_at_its_line(tmp_path, run, name, line, changes, others):
+    module, lines = planted(tmp_path, *changes)
+    with warnings.catch_warnings():
+        # PyTorch warns of some of these bugs itself.
+        warnings.filterwarnings("ignore", "Using a target size", UserWarning)
+        findings = run(module, steps=TURNS.get(name, 6))
+    assert {finding.id for finding in findings} == {name} | others
+    (finding,) = [each for each in findings if each.id == name]
+    (number,) = [i for i, text in enumerate(lines, 1) if text.strip().startswith(line)]
+    assert finding.line == f"{tmp_path / 'planted.py'}:{number}"
+    assert finding.meaning in str(finding)
+    assert str(finding).startswith(finding.line)
+    assert finding.change
+
+
+def test_the_clean_example_has_no_findings(tmp_path, run):
+    module, _ = planted(tmp_path)
+    assert run(module, steps=40) == []
+
+
+def test_the_check_ends_by_itself_and_undoes_what_it_watches(tmp_path, run, monkeypatch):
+    monkeypatch.setattr("counterpoise.anyloop.loop_check.CHECKED_TURNS", 5)
+    losses = nn.functional.binary_cross_entropy_with_logits
+    module, _ = planted(tmp_path)
+    assert run(module, steps=8) == []
+    assert nn.functional.binary_cross_entropy_with_logits is losses
+
+
+def test_gradient_accumulation_is_not_stale(tmp_path, run):
+    """Several backward passes before one step of each optimizer."""
+    module, _ = planted(
+        tmp_path,
+        ("for _ in range(steps):", "for turn in range(steps):"),
+        (D_ZERO, "turn % 2 or d_optimizer.zero_grad()"),
+        (D_STEP, "turn % 2 and d_optimizer.step()"),
+        (G_ZERO, "turn % 2 or g_optimizer.zero_grad()"),
+        (G_STEP, "turn % 2 and g_optimizer.step()"),
+        (G_JUDGED, "discriminator.requires_grad_(False); on_fake = discriminator(fake); "
+         "discriminator.requires_grad_(True)"),
+    )  # fmt: skip
+    assert run(module) == []
+
+
+def test_one_label_for_all_outputs_is_no_bug(tmp_path, run):
+    module, _ = planted(
+        tmp_path, (LOSS_REAL, "loss_real = nn.MSELoss()(on_real, torch.ones(1, 1))")
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using a target size", UserWarning)
+        assert run(module, steps=5) == []
+
+
+def test_findings_are_events_and_warnings(tmp_path, caplog, run):
+    text = (G_ZERO, "pass")
+    module, _ = planted(tmp_path, text)
+    with caplog.at_level("WARNING", "counterpoise"):
+        findings = run(module, steps=5)
+    assert [record.message for record in caplog.records] == [str(f) for f in findings]
+    assert len(findings) == 1
+
+
+def test_graph_reading():
+    weight = torch.ones(3, requires_grad=True)
+    value = torch.sigmoid(weight * 2)
+    assert comes_out_of_sigmoid(value.view(1, 3).squeeze(0).double())
+    assert not comes_out_of_sigmoid(value + 1)
+    assert not comes_out_of_sigmoid(weight)
+    nodes = nodes_from([value.sum().grad_fn])
+    assert {operation(node) for node in nodes} >= {"Sum", "Sigmoid", "Mul"}
+    assert leaf_ids(nodes) == {id(weight)}
+    assert leaf_ids(nodes_from([value.sum().grad_fn], stop=[value.grad_fn])) == set()
