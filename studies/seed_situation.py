@@ -48,18 +48,18 @@ class Setting:
     """One training. The defaults are the question's, as far as they are known, made small."""
 
     policy: str = "loss-gate"
-    steps: int = 600
+    steps: int = 800
     seed: int = 0
     batch_size: int = 16
-    crop_px: int = 64
-    g_width: int = 16
-    d_width: int = 8
-    g_learning_rate: float = 1e-4
-    d_learning_rate: float = 1e-4
+    crop_px: int = 32
+    g_width: int = 8
+    d_width: int = 16
+    g_learning_rate: float = 5e-4
+    d_learning_rate: float = 1e-3
     d_batch_norm: bool = True
     real_and_fake_in_one_batch: bool = False
     # Factor on the perceptual term; the paper's normalised features would be about 1.
-    perceptual_scale: float = 100.0
+    perceptual_scale: float = 1e6
     # The port doubles all adversarial losses (its texture mode), and gates the doubled halves.
     loss_multiplier: float = 2.0
 
@@ -292,7 +292,8 @@ ABLATIONS = {
     "no gate": {"policy": "none"},
     "one batch for real and fake": {"real_and_fake_in_one_batch": True},
     "no batch norm in D": {"d_batch_norm": False},
-    "perceptual term / 100": {"perceptual_scale": 1.0},
+    "perceptual term of A's size": {"perceptual_scale": 1e3},
+    "no gate, no batch norm in D": {"policy": "none", "d_batch_norm": False},
 }
 
 
@@ -329,6 +330,7 @@ def main() -> None:
         results[name]["seconds"] = round(time.perf_counter() - started, 1)
         say(name, results[name])
     if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 

@@ -11,6 +11,8 @@ from counterpoise.records import Action, Signals
 # Rates of the outer actuators per step: noise in image units, the adversarial weight in log units.
 NOISE_RATE = 0.002
 WEIGHT_RATE = 0.05
+# Log units per step by which D's learning rate comes back while all is well.
+RECOVERY_RATE = 0.005
 # Steps at the end of the inner actuator before the outer ones move.
 PATIENCE_STEPS = 20
 # Share of the adversarial term in the gradient at G's output below which D's opinion is drowned,
@@ -34,8 +36,9 @@ class AutoPolicy(Stateful):
 
         u = -proportional_gain * e + I,    I <- I - integral_gain * e
 
-    with u and I both clipped to [log min_scale, 0] (so there is no wind-up) and u limited in rate. A
-    D that is too good is slowed, never stopped.
+    with u and I both clipped to [log min_scale, 0] (so there is no wind-up) and u limited in rate.
+    A D that is too good is slowed, never stopped; inside the dead zone I leaks back towards 0, so
+    that D learns as fast as the band allows.
 
     Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
     adversarial weight, while its term is drowned at G's output; then noise on D's inputs. They come
@@ -141,8 +144,10 @@ class AutoPolicy(Stateful):
             # What was put on last comes off first.
             return
         limits = (math.log(self.min_scale), self._log_ceiling)
-        # The integral never leaves the actuator's range, so it has nothing to unwind.
-        self._integral = clamp(self._integral - self.integral_gain * error, *limits)
+        # The integral never leaves the actuator's range, so it has nothing to unwind. Where all is
+        # well it leaks back: D learns as fast as the band allows, and not at a rate of long ago.
+        change = RECOVERY_RATE if error == 0 else -self.integral_gain * error
+        self._integral = clamp(self._integral + change, *limits)
         wanted = clamp(self._integral - self.proportional_gain * error, *limits)
         self._log_scale += clamp(wanted - self._log_scale, -self.max_change, self.max_change)
 

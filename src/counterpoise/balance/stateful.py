@@ -19,7 +19,8 @@ class Memory(Protocol):
 class Stateful:
     """A policy whose options are its init fields and whose memory is all its other fields.
 
-    Memory is plain JSON values and objects with a `state_dict` of such; the leading underscore is not part of a saved name.
+    Memory is plain JSON values and objects with a `state_dict` of such; the leading underscore is
+    not part of a saved name.
     """
 
     # What has been said already, so that a policy that cannot act is not silent and not a nuisance.
