@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint format lock clean
+.PHONY: demo test test-slow score bench lint format lock clean
 
 $(VENV): $(VENV)/.installed
 
@@ -22,6 +22,13 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+# How well the diagnosis does on logs of known causes, half of them never looked at.
+score: $(VENV)/.installed
+	$(BIN)/python corpus/score.py
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/sensor_cost.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -109,7 +109,7 @@ CATALOGUE: Registry[Entry] = Registry(
             "did not change in between, so it was not trained in that step. While D stands still, "
             "G works against an opponent that does not answer.",
             ("D(G(z)) before and after D's update, or whether D was updated",),
-            (TRAIN_D_EVERY_STEP, LOWER_D_RATE, R1, TERM_WEIGHTS, AUTO),
+            (TRAIN_D_EVERY_STEP, TERM_WEIGHTS, LOWER_D_RATE, R1, AUTO),
             ENHANCENET,
         ),
     ),

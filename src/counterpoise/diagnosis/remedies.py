@@ -21,9 +21,10 @@ AUTO = Remedy(
     code='balance = counterpoise.Balance(g, d, g_optimizer, d_optimizer, policy="auto")',
 )
 TRAIN_D_EVERY_STEP = Remedy(
-    "Train D in every step and weaken it instead of stopping it: take the gate out.",
+    "Train D in every step and soften it instead of stopping it: take the gate out, and ask D for "
+    "0.9 on real images.",
     config="balance.policy=none",
-    code="(loss_d_real + loss_d_fake).backward(); d_optimizer.step()  # no `if loss > 0.3`",
+    code="label_real.fill_(0.9); (loss_d_real + loss_d_fake).backward(); d_optimizer.step()",
     source=GANHACKS,
 )
 LOWER_D_RATE = Remedy(
