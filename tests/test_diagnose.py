@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trace_helpers import ROWS, bce_columns, noise, trace
 
 from counterpoise.diagnosis.catalogue import CATALOGUE
 from counterpoise.diagnosis.diagnose import RULES, diagnose
@@ -16,6 +15,7 @@ from counterpoise.diagnosis.finding import SEVERITIES
 from counterpoise.errors import UserError
 from counterpoise.logs.read import read_log
 from counterpoise.trace import COLUMNS, TraceBuilder
+from trace_helpers import ROWS, bce_columns, noise, trace
 
 SEED = Path(__file__).parent / "data" / "seed"
 
@@ -164,6 +164,14 @@ def test_d_too_weak_only_if_it_never_learned():
     assert found(diagnosis, "d-too-weak").severity == "warning"
     real = 0.5 + 0.25 * np.exp(-np.linspace(0, 8, ROWS))
     assert "d-too-weak" not in diagnose(trace(**bce_columns(real, 1 - real))).ids()
+
+
+def test_a_young_training_is_not_judged_by_what_every_young_one_shows():
+    chance = bce_columns(0.5 + noise(0.005), 0.5 + noise(0.005, seed=1))
+    young = diagnose(trace(every=1, policy="ada", policy_acted=0, **chance))
+    assert young.ids().isdisjoint({"d-too-weak", "inert-rule"})
+    waited = {item.id: item.missing for item in young.not_judged}
+    assert waited["d-too-weak"] == ("at least 200 steps",)
 
 
 def test_oscillation():

@@ -4,13 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from trace_helpers import bce_columns, trace
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.pages.diagnosis_page import diagnosis_page
 from counterpoise.pages.series import shown_series, sparkline
 from counterpoise.pages.svg_chart import MOST_POINTS, line_chart
 from counterpoise.pages.wording import verdict
+from trace_helpers import bce_columns, trace
 
 
 def test_sparkline_runs_from_the_least_to_the_largest():

@@ -66,6 +66,9 @@ RULES: Registry[Rule] = Registry(
 
 # Rows below which only NaN is judged.
 LEAST_ROWS = 6
+# Steps that a training on record step by step must have had before it is judged by these: every
+# young D is at chance, and every game swings at first.
+LEAST_STEPS = {"d-too-weak": 200, "inert-rule": 200, "oscillation": 400}
 
 
 def diagnose(trace: Trace, objective: str | None = None) -> Diagnosis:
@@ -83,6 +86,10 @@ def diagnose(trace: Trace, objective: str | None = None) -> Diagnosis:
     for rule_id in RULES:
         if view.rows < LEAST_ROWS and rule_id != "non-finite":
             not_judged.append(NotJudged(rule_id, (f"at least {LEAST_ROWS} lines",)))
+            continue
+        least_steps = LEAST_STEPS.get(rule_id, 0)
+        if _every_step(view) and view.steps[-1] - view.steps[0] < least_steps:
+            not_judged.append(NotJudged(rule_id, (f"at least {least_steps} steps",)))
             continue
         answer = RULES[rule_id](view)
         if isinstance(answer, Found):
@@ -105,6 +112,12 @@ def diagnose(trace: Trace, objective: str | None = None) -> Diagnosis:
         rows=view.rows,
         notes=trace.notes,
     )
+
+
+def _every_step(view: View) -> bool:
+    """Whether the rows are our own records of single steps; other logs' lines may be epochs."""
+    ours = view.trace.format in ("", "signals", "run folder")
+    return ours and view.rows > 1 and bool(np.median(np.diff(view.steps)) <= 1)
 
 
 def _finding(view: View, finding_id: str, found: Found) -> Finding:
