@@ -1,7 +1,7 @@
 """What a training step measures, what a policy answers, and how both are written down."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 
@@ -64,8 +64,8 @@ class Signals:
     `d_real` and `d_fake` are D(x) and D(G(z)) as the adversarial form defines them (a probability
     for forms with a sigmoid, the raw score for the others). Accuracies are shares in [0, 1] of
     images on the right side of the form's decision threshold. `auc` is the probability that D
-    scores a real image above a fake one (ties count half). `readings` are the latest ones: gradients
-    are of earlier steps.
+    scores a real image above a fake one (ties count half). `readings` are the latest ones:
+    gradients are of earlier steps.
     """
 
     step: int
@@ -83,6 +83,14 @@ class Signals:
     # D's loss where it cannot tell real from fake and answers as it should; None where unknown.
     d_equilibrium_loss: float | None = None
     readings: Readings = NO_READINGS
+
+    def numbers(self) -> dict[str, float]:
+        """What is known, by name, but for the readings."""
+        return {
+            name: value
+            for name in self.__slots__
+            if name != "readings" and (value := getattr(self, name)) is not None
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class Action:
     adversarial_weight_scale: float = 1.0
     # Standard deviation of Gaussian noise on all of D's inputs, real and fake.
     noise_std: float = 0.0
-    # Probability with which each of the augmentations is applied to D's inputs, real and fake alike.
+    # Probability with which each augmentation is applied to D's inputs, real and fake alike.
     augment_probability: float = 0.0
     # Weight of LeCam's regulariser in D's loss, and the moving averages of D's logits it pulls to.
     lecam_weight: float = 0.0
@@ -167,8 +175,8 @@ class StepRecord:
             row["d_loss"] = self.d_loss
             row |= {
                 name: value
-                for name, value in asdict(self.signals).items()
-                if name not in ("step", "d_fake", "readings") and value is not None
+                for name, value in self.signals.numbers().items()
+                if name not in ("step", "d_fake")
             }
             row["d_fake_before"] = self.signals.d_fake
             row["d_fake_after"] = self.d_fake_after
@@ -187,11 +195,7 @@ class StepRecord:
         """The names of the recorded losses and statistics that are NaN or infinite."""
         values = {"g_loss": self.g_loss, **{f"g_terms.{k}": v for k, v in self.g_terms.items()}}
         if self.signals is not None:
-            values |= {
-                name: value
-                for name, value in asdict(self.signals).items()
-                if isinstance(value, int | float)
-            }
+            values |= self.signals.numbers()
         values |= {"d_fake_after": self.d_fake_after or 0.0, "d_penalty": self.d_penalty or 0.0}
         values |= self.readings.taken()
         return [name for name, value in values.items() if not math.isfinite(value)]
