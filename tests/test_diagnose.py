@@ -191,7 +191,8 @@ def test_mode_collapse_that_stays():
 
 def test_d_memorises():
     real, fake = np.full(ROWS, 2.0), np.full(ROWS, -2.0)
-    columns = balanced() | {"real_logit_mean": real, "fake_logit_mean": fake}
+    ahead = bce_columns(0.85 + noise(0.02), 0.15 + noise(0.02, seed=1))
+    columns = ahead | {"real_logit_mean": real, "fake_logit_mean": fake}
     assert "d-memorises" in diagnose(trace(**columns, held_out_logit_mean=-1.5 + 0 * real)).ids()
     assert "d-memorises" not in diagnose(trace(**columns, held_out_logit_mean=1.5 + 0 * real)).ids()
     accuracy = balanced() | {"d_accuracy_real": 0.99, "d_accuracy_held_out": 0.4}

@@ -24,7 +24,8 @@ from counterpoise.trace import Trace
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREADABLE = 0, 1, 2
 STANDARD_INPUT = "-"
 STYLES = {"severe": "bold red", "warning": "bold yellow", "note": "bold", "healthy": "bold green"}
-CHART_WIDTH = 48
+# Columns of a curve where there is room, and where there is none; of the numbers beside it.
+CHART_WIDTH, LEAST_CHART_WIDTH, NUMBERS_WIDTH = 48, 8, 24
 SHOWN_REMEDIES = 4
 
 JSON = TypeAdapter(Diagnosis)
@@ -126,10 +127,11 @@ def _by_need(diagnosis: Diagnosis) -> dict[str, list[str]]:
 def _print_curves(trace: Trace, console: Console) -> None:
     series = shown_series(trace)
     width = max((len(title) for title, _, _ in series), default=0)
+    room = max(LEAST_CHART_WIDTH, min(CHART_WIDTH, console.width - width - NUMBERS_WIDTH))
     for title, _, values in series:
-        curve = sparkline(values, CHART_WIDTH)
+        curve = sparkline(values, room)
         least, most = number(float(values.min())), number(float(values.max()))
-        text = f"{title:<{width}}  {curve:<{min(CHART_WIDTH, len(trace))}}  {least} to {most}"
+        text = f"{title:<{width}}  {curve:<{min(room, len(trace))}}  {least} to {most}"
         _say(console, text, "")
     if series:
         console.print()

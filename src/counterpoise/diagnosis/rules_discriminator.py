@@ -39,6 +39,8 @@ LEAST_SWINGS = 4
 WIDE, LEAST_WIDE_SWINGS = 0.3, 6
 # Share of the way from real to fake at which held-out real images are judged.
 BY_HEART, NOT_BY_HEART = 0.6, 0.4
+# The lead that a D has which knows its images by heart.
+LEADS = 0.5
 
 OUTPUTS = "D's outputs, accuracy or AUC"
 LOSS = "D's loss with a known objective (--objective)"
@@ -214,7 +216,7 @@ def d_memorises(view: View) -> Answer:
         gap = smooth((real - fake)[rows], window)
         way = smooth((real - held_out)[rows], window) / np.where(gap > 0, gap, np.nan)
         lead = view.lead[rows]
-        leads = smooth(lead, window) > HAS_LEARNED
+        leads = smooth(lead, window) > LEADS
         enters, stays = (way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads
         name = "held-out real images, on the way from real (0) to fake (1)"
     elif np.isfinite(accuracy).sum() >= LEAST_SPELL:
@@ -225,7 +227,7 @@ def d_memorises(view: View) -> Answer:
     else:
         return Missing(("D's output on held-out real images",))
     spell = longest(spells(enters, stays))
-    if spell is None or spell.rows < LEAST_SPELL:
+    if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * len(rows)):
         return None
     value = float(np.nanmedian(way[spell.first : spell.last + 1]))
     original = Spell(int(rows[spell.first]), int(rows[spell.last]))
