@@ -29,6 +29,7 @@ score: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/sensor_cost.py
+	$(BIN)/python benchmarks/read_log.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

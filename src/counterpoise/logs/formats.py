@@ -46,7 +46,7 @@ class LineFormat:
 
     def position_from(self, groups: Mapping[str, str | None]) -> Position:
         """The position that the groups of `place` say."""
-        epoch, step, total = (groups.get(name) for name in ("epoch", "step", "total"))
+        epoch, step, total = groups.get("epoch"), groups.get("step"), groups.get("total")
         return Position(
             step=None if step is None else int(step.replace(",", "")),
             epoch=None if epoch is None else int(epoch) + 1 - self.first_epoch,

@@ -66,6 +66,11 @@ class Template:
                 self._places.append((group, places[match.span()]))
             elif match.span() in columns:
                 self._columns.append((group, *columns[match.span()]))
+        # Whether every number is its column's value as it stands.
+        self._is_plain = not any(
+            column == CONTENT_TERM or column.startswith("d_accuracy")
+            for _, column, _ in self._columns
+        )
         # A line that was not understood to its last number is no template.
         whole = len(self._places) == len(places) and len(self._columns) == len(columns)
         spaces = r"\s+"
@@ -78,10 +83,16 @@ class Template:
         if match is None:
             return None
         texts = match.groups()
+        places = {name: texts[group] for group, name in self._places}
+        try:
+            if self._is_plain:
+                return places, {column: float(texts[group]) for group, column, _ in self._columns}
+        except ValueError:  # "1,000"
+            pass
         values: dict[str, float] = {}
         for group, column, percent in self._columns:
             _put(values, column, texts[group], percent)
-        return {name: texts[group] for group, name in self._places}, values
+        return places, values
 
 
 class TextReader:
