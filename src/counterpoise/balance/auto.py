@@ -9,12 +9,13 @@ from counterpoise.balance.stateful import Stateful
 from counterpoise.records import Action, Signals
 
 # Rates of the outer actuators per step: noise in image units, the adversarial weight in log units.
-NOISE_RATE = 0.002
-WEIGHT_RATE = 0.05
+# The weight comes back slowly: each change of it is another game for both networks.
+NOISE_RATE = 0.004
+WEIGHT_RATE, WEIGHT_RETURN_RATE = 0.1, 0.02
 # Log units per step by which D's learning rate comes back while all is well.
 RECOVERY_RATE = 0.005
 # Steps at the end of the inner actuator before the outer ones move.
-PATIENCE_STEPS = 20
+PATIENCE_STEPS = 10
 # Share of the adversarial term in the gradient at G's output below which D's opinion is drowned,
 # and up to which it is raised where nothing else helps.
 DROWNED_SHARE, MOST_SHARE = 0.1, 0.5
@@ -170,7 +171,7 @@ class AutoPolicy(Stateful):
             if self._noise_std:
                 self._noise_std = max(0.0, self._noise_std - NOISE_RATE)
             else:
-                self._log_weight = max(0.0, self._log_weight - WEIGHT_RATE)
+                self._log_weight = max(0.0, self._log_weight - WEIGHT_RETURN_RATE)
 
     def _adversarial_share(self, signals: Signals) -> float | None:
         """Share of the adversarial term in the gradient at G's output, with its present weight."""
