@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from counterpoise.balance.policies import POLICIES
 from counterpoise.config import GeneratorConfig, RunConfig, load_config
 from counterpoise.errors import TrainingDivergedError
 from counterpoise.models.generator import build_generator
@@ -105,7 +106,11 @@ def test_paths_in_the_run_are_absolute(counterpoise, tmp_path, config_file, monk
 def test_presets_lists_every_choice(counterpoise):
     code, out, _ = counterpoise("presets")
     assert code == 0
-    for name in ("enet-pat", "patchgan", "relativistic-paired", "loss-gate (threshold=0.3"):
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "threshold threshold=0.8, measure=accuracy" in lines
+    names = {line.split()[0] for line in lines}
+    assert set(POLICIES) <= names
+    for name in ("enet-pat", "relativistic-paired", "unet"):
         assert name in out
 
 

@@ -116,18 +116,18 @@ def presets() -> None:
     from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
     from counterpoise.models.discriminator import DISCRIMINATORS
 
-    policies = []
-    for name, policy in POLICIES.items():
-        options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
-        policies.append(f"{name} ({options})" if options else name)
     choices = {
         "presets": preset_names(),
         "discriminator.name": DISCRIMINATORS,
         "loss.adversarial.form": ADVERSARIAL_FORMS,
-        "balance.policy": policies,
     }
-    for title, names in choices.items():
-        console.print(f"{title}: {', '.join(names)}", highlight=False, soft_wrap=True)
+    lines = [f"{title}: {', '.join(names)}" for title, names in choices.items()]
+    lines.append("balance.policy, with its balance.options:")
+    for name, policy in POLICIES.items():
+        options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
+        lines.append(f"  {name:<17}{options}".rstrip())
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command("import-weights")
