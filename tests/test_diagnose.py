@@ -98,11 +98,16 @@ def test_d_saturated_since_the_step_where_it_began():
     assert finding.last_step == 6000
 
 
-def test_d_saturated_for_a_while_and_recovered_is_no_more_than_a_warning():
+def test_d_saturated_that_passed_is_a_warning_and_long_ago_a_note():
+    def severity(first, last):
+        real, fake = np.full(ROWS, 0.65), np.full(ROWS, 0.35)
+        real[first:last], fake[first:last] = 0.999, 0.004
+        return found(diagnose(trace(**bce_columns(real, fake))), "d-saturated").severity
+
+    assert severity(30, 50) == "warning"
+    assert severity(10, 25) == "note"
     real, fake = np.full(ROWS, 0.65), np.full(ROWS, 0.35)
-    real[10:25], fake[10:25] = 0.999, 0.004
-    assert found(diagnose(trace(**bce_columns(real, fake))), "d-saturated").severity == "warning"
-    real[14:25], fake[14:25] = 0.65, 0.35
+    real[10:14], fake[10:14] = 0.999, 0.004
     assert "d-saturated" not in diagnose(trace(**bce_columns(real, fake))).ids()
 
 

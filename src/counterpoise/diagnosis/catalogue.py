@@ -130,8 +130,8 @@ CATALOGUE: Registry[Entry] = Registry(
         Entry(
             "G's adversarial gradient has vanished",
             "Next to nothing of the adversarial loss reaches G, so it does not learn from D at "
-            "all, whatever the loss is. Waiting does not help: the gradient is small because D is "
-            "sure.",
+            "all, whatever the loss is. Waiting rarely helps: D is so sure, or so broken, that its "
+            "output no longer depends on the image.",
             ("the gradient of G's adversarial term, or D(G(z)) under a loss that saturates",),
             (
                 Remedy(

@@ -46,6 +46,11 @@ def lasts(view: View, spell: Spell) -> bool:
     return spell.last >= view.rows - 1 - view.window // 2
 
 
+def is_over(view: View, spell: Spell) -> bool:
+    """Whether a spell ended in the first half of the log: it passed, and did not come back."""
+    return spell.last < view.rows // 2
+
+
 def begin_where(raw: np.ndarray, spell: Spell) -> Spell:
     """A spell found in smoothed values, from the first of its rows that shows it itself."""
     first = spell.first

@@ -9,6 +9,7 @@ from counterpoise.diagnosis.found import (
     Found,
     Missing,
     begin_where,
+    is_over,
     lasts,
     lines,
     median_within,
@@ -68,8 +69,9 @@ def d_saturated(view: View) -> Answer:
         spell = begin_where(relative < CERTAIN, spell)
     # On raw scores G's gradient does not fade with D's certainty.
     loses_gradient = view.objective is None or view.objective.has_probability
+    severity = "severe" if goes_on and loses_gradient else "warning"
     return Found(
-        "severe" if goes_on and loses_gradient else "warning",
+        "note" if is_over(view, spell) else severity,
         spell,
         sureness(spell.rows, 1.0 if loses_gradient else 0.7),
         tuple(_certainty(view, spell)),

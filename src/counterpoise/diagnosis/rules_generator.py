@@ -10,6 +10,7 @@ from counterpoise.diagnosis.found import (
     Found,
     Missing,
     begin_where,
+    is_over,
     number,
     sureness,
 )
@@ -44,9 +45,11 @@ def _found(
     if spell is None or spell.rows < LEAST_READINGS:
         return None
     goes_on = spell.last >= len(rows) - 2
+    severity = "severe" if severe and goes_on else "warning"
+    original = Spell(int(rows[spell.first]), int(rows[spell.last]))
     return Found(
-        "severe" if severe and goes_on else "warning",
-        Spell(int(rows[spell.first]), int(rows[spell.last])),
+        "note" if is_over(view, original) else severity,
+        original,
         sureness(spell.rows),
         tuple(evidence),
     )
