@@ -1,0 +1,60 @@
+"""The studies run; what they found is in docs/experiments.md."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+STUDIES = Path(__file__).parents[1] / "studies"
+
+
+@pytest.fixture
+def study(monkeypatch, capsys):
+    """Run the study of the question's situation: what it printed."""
+    path = STUDIES / "seed_situation.py"
+    spec = importlib.util.spec_from_file_location("seed_situation", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "seed_situation", module)
+    spec.loader.exec_module(module)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["seed_situation.py", *map(str, arguments)])
+        module.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+SMALL = ["--steps", 6, "--warm-up", 2, "--set", "batch_size=2", "--set", "d_width=2"]
+
+
+def test_the_gate_and_auto_start_alike(study, tmp_path):
+    out = study(*SMALL, "--log-every", 1, "--json", tmp_path / "r.json")
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert set(results) == {"loss-gate", "auto"}
+    assert all(0 <= r["share_frozen"] <= 1 for r in results.values())
+    gate, auto = out.split("== auto")
+    first = "Step: 1/6"
+    before = [
+        next(line for line in part.splitlines() if first in line).partition("D(x)")[2]
+        for part in (gate, auto)
+    ]
+    assert before[0].split("/")[0] == before[1].split("/")[0]  # the same weights and batch
+
+
+def test_every_ablation_runs(study):
+    out = study(*SMALL, "--ablate")
+    for name in ("no gate", "one batch for real and fake", "no batch norm in D"):
+        assert name in out
+
+
+def test_committed_results_are_what_the_experiments_say():
+    for seed in (0, 1, 2):
+        path = STUDIES / "results" / f"seed-situation-{seed}.json"
+        results = json.loads(path.read_text(encoding="utf-8"))
+        assert results["loss-gate"]["share_frozen"] > 0.95
+        assert {"d-frozen", "d-saturated"} <= set(results["loss-gate"]["findings"])
+        assert results["auto"]["share_in_band"] >= 0.9
+        assert results["auto"]["share_frozen"] == 0
