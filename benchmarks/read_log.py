@@ -15,21 +15,26 @@ from pathlib import Path
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
 
-LINE = (
+QUESTIONS = (
     "Epoch {epoch}/500 - Step: {step}/9338  Loss G: {g:.6f}  Loss D: {d:.6f}  D(x): {real:.6f}  "
     "D(G(z)): {before:.6f} / {after:.6f}\n"
 )
+BASICSR = (
+    "2024-01-01 12:00:00,123 INFO: [train..][epoch:{epoch:3d}, iter:{step:8,d}, lr:(1.000e-04,)] "
+    "[eta: 1:02:03, time (data): 0.500 (0.002)] l_g_pix: {g:.4e} l_g_percep: {g:.4e} l_g_gan: "
+    "{d:.4e} l_d_real: {d:.4e} out_d_real: {real:.4e} l_d_fake: {d:.4e} out_d_fake: {before:.4e}\n"
+)
 
 
-def write_log(path: Path, lines: int) -> None:
-    """A log in the question's format."""
+def write_log(path: Path, lines: int, line: str) -> None:
+    """A log of these lines."""
     with path.open("w", encoding="utf-8") as file:
         for number in range(lines):
             wave = number % 997 / 997
             file.write(
-                LINE.format(
+                line.format(
                     epoch=number // 9338 + 1,
-                    step=number % 9338,
+                    step=number % 9338 if line is QUESTIONS else number,
                     g=2 + wave,
                     d=1.1 + wave / 5,
                     real=0.6 + wave / 10,
@@ -46,21 +51,22 @@ def peak_mib() -> float:
 
 
 def main() -> None:
-    """Read logs of a tenth of the lines and of all of them."""
+    """Read a tenth of the lines and all of them, and as many of a longer kind."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=1_000_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for lines in (arguments.lines // 10, arguments.lines):
+        cases = [(QUESTIONS, arguments.lines // 10), (QUESTIONS, arguments.lines)]
+        for line, lines in [*cases, (BASICSR, arguments.lines)]:
             path = Path(folder) / "train.log"
-            write_log(path, lines)
+            write_log(path, lines, line)
             started = time.process_time()
             (trace,) = read_log(path)
             diagnosis = diagnose(trace)
             seconds = time.process_time() - started
             print(
-                f"{lines} lines: {seconds:.1f} s, peak {peak_mib():.0f} MiB, {len(trace)} rows, "
-                f"{', '.join(sorted(diagnosis.ids()))}"
+                f"{trace.format}, {lines} lines: {seconds:.1f} s, peak {peak_mib():.0f} MiB, "
+                f"{len(trace)} rows, {', '.join(sorted(diagnosis.ids()))}"
             )
 
 

@@ -401,3 +401,92 @@ def test_a_file_that_is_not_there_anymore(tmp_path, monkeypatch):
     )
     with pytest.raises(UserError, match="cannot be read"):
         read_log(path)
+
+
+def test_dcgan_lines_behind_a_loggers_prefix():
+    line = "2024-01-01 10:00:00 INFO: [1/5][50/1583]\tLoss_D: 0.4\tLoss_G: 5.1\tD(x): 0.9\n"
+    assert rows(one(line)) == [(1633, {"d_loss": 0.4, "g_loss": 5.1, "d_real": 0.9})]
+
+
+def test_neosrs_lines():
+    line = (
+        "[ epoch:   0 ] [ iter:  {} ] [ eta: 1:00:00 ] l_g_gan: 0.5 out_d_real: 2 out_d_fake: -1\n"
+    )
+    trace = one("".join(line.format(n) for n in ("   100", "   200", " 1,100")))
+    assert trace.format == "basicsr"
+    assert list(trace.steps) == [100, 200, 1100]
+    expected = {"g_adversarial": 0.5, "real_logit_mean": 2.0, "fake_logit_mean": -1.0}
+    assert rows(trace)[2] == (1100, expected)
+
+
+def test_a_printed_config_is_no_row():
+    text = "lr_d: 0.0002\nacc: 3\ng_loss: 1\n" + SEED_LINE.format(epoch=1, step=5)
+    assert [step for step, _ in rows(one(text))] == [5]
+
+
+def test_epochs_and_batches_of_a_table_are_one_run():
+    text = "epoch,batch,d_loss\n" + "".join(
+        f"{epoch},{batch},0.5\n" for epoch in range(3) for batch in (0, 10, 20)
+    )
+    trace = one(text)
+    assert list(trace.steps) == [0, 10, 20, 21, 31, 41, 42, 52, 62]
+    assert "the length of an epoch is not printed" in trace.notes[0]
+    # Steps that go on over the epochs count over the whole training.
+    text = "epoch,step,d_loss\n0,10,1\n0,20,1\n1,30,1\n1,40,1\n"
+    assert list(one(text).steps) == [10, 20, 30, 40]
+    assert not one(text).notes
+
+
+def test_a_torn_last_line_is_left_out():
+    text = SEED_LINE.format(epoch=1, step=1) + SEED_LINE.format(epoch=1, step=2)
+    trace = one(text + "Epoch 1/5 - Step: 3/100  Loss G: 3.5  Loss D: 0.")
+    assert list(trace.steps) == [1, 2]
+    assert trace.notes == ("the last line is torn: left out",)
+    # A whole last line without its end is kept.
+    assert len(one(text.splitlines()[0])) == 1
+
+
+def test_keras_gans_lines_begin_with_their_step():
+    line = "{} [D loss: 0.5, acc.: 43.75%] [G loss: 1.5]\n"
+    trace = one("".join(line.format(n) for n in (0, 50, 100)))
+    assert rows(trace)[1] == (50, {"d_loss": 0.5, "d_accuracy": 0.4375, "g_loss": 1.5})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"step","d_loss"\n"10","0.5"\n"20","0.25"\n',
+        "step;d_loss\n10;0,5\n20;0,25\n",
+        '[\n{"step": 10, "d_loss": 0.5},\n{"step": 20, "d_loss": 0.25}\n]\n',
+        '[{"step": 10, "d_loss": 0.5}, {"step": 20, "d_loss": 0.25}]',
+        "{'step': 10, 'd_loss': 0.5}\n{'step': 20, 'd_loss': 0.25}\n",
+        "step  d_loss\n10  0.5\n20  0.25\n",
+    ],
+)
+def test_tables_in_other_clothes(text):
+    assert rows(one(text)) == [(10, {"d_loss": 0.5}), (20, {"d_loss": 0.25})]
+
+
+def test_a_single_column():
+    assert [v for _, v in rows(one("d_loss\n0.5\n0.25\n"))] == [{"d_loss": 0.5}, {"d_loss": 0.25}]
+
+
+def test_learning_rates_alone_are_no_log_of_a_game():
+    with pytest.raises(UserError, match="no losses or outputs of D"):
+        read("lr_d: 0.1\n")
+
+
+def test_lines_without_a_step_are_counted_and_it_says_so():
+    trace = one("loss_d: 0.5 loss_g: 1\nloss_d: 0.25 loss_g: 1\n")
+    assert list(trace.steps) == [0, 1]
+    assert "do not say their step" in trace.notes[0]
+
+
+def test_a_line_with_a_word_for_a_number_is_another_line():
+    good = SEED_LINE.format(epoch=1, step=1)
+    odd = good.replace("3.5", "none").replace("Step: 1/", "Step: x/")
+    half = good.replace("3.5", "none").replace("Step: 1/", "Step: 2/")
+    trace = one(good + odd + half + SEED_LINE.format(epoch=1, step=3))
+    assert list(trace.steps) == [1, 2, 3]
+    assert np.isnan(trace.get("g_loss")[1])
+    assert trace.get("d_loss")[1] == 0.25

@@ -15,7 +15,7 @@ from counterpoise.registry import Registry
 NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
 # name : number, with a second number after a slash (D(G(z)): before / after), maybe in per cent.
 PAIR = re.compile(
-    r"(?P<name>[A-Za-z_][\w()]*(?:[ /.-][A-Za-z_(][\w()]*)*)\s*[:=]\s*\(?"
+    r"(?P<name>[A-Za-z_][\w()]*(?:[ /.-][A-Za-z_(][\w()]*)*)\.?['\"]?\s*[:=]\s*\(?"
     rf"(?P<number>{NUMBER})(?![\w:])(?:\s*/\s*(?P<second>{NUMBER}))?\s*(?P<percent>%)?",
     re.IGNORECASE,
 )
@@ -55,12 +55,14 @@ class LineFormat:
 
 
 _GENERIC_STEP = re.compile(
-    rf"\b(?:{'|'.join(STEP_NAMES)})\b\W{{0,3}}(?P<step>\d[\d,]*)(?:\s*/\s*(?P<total>\d+))?",
+    rf"\b(?:{'|'.join(STEP_NAMES)})\b\W{{0,12}}(?P<step>\d[\d,]*)(?:\s*/\s*(?P<total>\d+))?",
     re.IGNORECASE,
 )
 _GENERIC_EPOCH = re.compile(
-    rf"\b(?:{'|'.join(EPOCH_NAMES)})\b\W{{0,3}}(?P<epoch>\d+)", re.IGNORECASE
+    rf"\b(?:{'|'.join(EPOCH_NAMES)})\b\W{{0,12}}(?P<epoch>\d+)", re.IGNORECASE
 )
+# A number that a line begins with ("0 [D loss: ...").
+_LEADING = re.compile(r"^\s*(?P<step>\d+)\s+\[(?P<total>(?!))?")
 _PROGRESS = re.compile(r"(?:^|\s)(?P<step>\d+)/(?P<total>\d+)\s*(?:\[|\u2501|-|\|)")
 
 
@@ -68,7 +70,7 @@ def generic_position(line: str) -> Position:
     """What a line of an unknown format says of its place; nothing at all is allowed."""
     step, epoch = _GENERIC_STEP.search(line), _GENERIC_EPOCH.search(line)
     if step is None:
-        step = _PROGRESS.search(line)
+        step = _PROGRESS.search(line) or _LEADING.search(line)
     total = step["total"] if step else None
     return Position(
         step=int(step["step"].replace(",", "")) if step else None,
@@ -95,7 +97,7 @@ FORMATS: Registry[LineFormat] = Registry(
         "dcgan-tutorial",
         LineFormat(
             "[0/5][50/1583]\tLoss_D: ...\tLoss_G: ...\tD(x): ...\tD(G(z)): ... / ...",
-            _place(r"^\s*\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
+            _place(r"\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
             first_epoch=0,
         ),
     ),
@@ -130,7 +132,7 @@ FORMATS: Registry[LineFormat] = Registry(
         "basicsr",
         LineFormat(
             "[epoch:  0, iter:   1,000, lr:(1.000e-04,)] l_g_gan: ... l_d_real: ...",
-            _place(r"\[?epoch:\s*[\d,]+,\s*iter:\s*(?P<step>[\d,]+)"),
+            _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>[\d,]+)"),
             first_epoch=0,
         ),
     ),

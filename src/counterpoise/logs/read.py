@@ -9,12 +9,25 @@ from counterpoise.errors import UserError
 from counterpoise.logs.folders import EVENT_FILES, read_event_files, read_run_folder
 from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.names import checked_mapping
-from counterpoise.logs.tables import read_json_rows, read_table, table_delimiter
+from counterpoise.logs.tables import (
+    begins_json,
+    read_json_rows,
+    read_table,
+    split_cells,
+    table_delimiter,
+)
 from counterpoise.logs.text import TextReader, clean_lines
-from counterpoise.trace import Trace
+from counterpoise.trace import COLUMNS, Trace
 
 # Lines that are looked at to tell what a file is.
 LOOK_AHEAD = 50
+# A log of nothing but learning rates or gradient norms is none of a game.
+TELLING = {
+    name
+    for name in COLUMNS
+    if name.startswith(("g_loss", "g_adv", "d_loss", "d_real", "d_fake", "d_accuracy", "auc"))
+    or name.endswith("logit_mean")
+}
 # Longer lines are read in parts, so that a file without line ends fits into memory.
 MOST_BYTES = 1 << 16
 
@@ -96,7 +109,7 @@ def _read_lines(
         return []
     everything = itertools.chain(first, lines)
     beginning = next(line for line in first if line.strip()).lstrip("\ufeff \t")
-    if beginning.startswith("{"):
+    if begins_json(beginning):
         return read_json_rows(everything, source, objective, known)
     start = _table_start(first, known)
     if start is not None:
@@ -114,12 +127,10 @@ def _table_start(first: list[str], known: Mapping[str, str]) -> tuple[int, str] 
         if delimiter is None:
             continue
         below = next((text for text in first[row + 1 :] if text.strip()), "")
-        cells = below.strip().split(delimiter or None)
-        if (
-            len(cells) >= 2
-            and len(cells) == len(header.split(delimiter or None))
-            and _numeric(cells)
-        ):
+        cells = split_cells(below.strip(), delimiter)
+        if delimiter == ";":
+            cells = [cell.replace(",", ".") for cell in cells]
+        if len(cells) == len(split_cells(header, delimiter)) and _numeric(cells):
             return row, delimiter
     return None
 
@@ -144,7 +155,7 @@ def _bounded_lines(file: IO[str]) -> Iterator[str]:
 
 
 def _some(traces: Iterable[Trace], source: str, why: str = "") -> list[Trace]:
-    found = list(traces)
+    found = [trace for trace in traces if TELLING & trace.columns.keys() or trace.non_finite]
     if not found:
         formats = ", ".join(FORMATS)
         raise UserError(

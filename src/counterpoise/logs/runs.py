@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 
 from counterpoise.trace import Trace, TraceBuilder
 
+NO_STEPS = "some lines do not say their step: they are counted on from the line before"
+NO_EPOCH_LENGTH = (
+    "the length of an epoch is not printed: the steps of the next are counted on from its last line"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -33,6 +38,7 @@ class RunCollector:
 
     def __post_init__(self) -> None:
         self._builders: list[TraceBuilder] = []
+        self._guesses: set[str] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -73,6 +79,7 @@ class RunCollector:
 
     def _step(self, position: Position) -> int:
         if position.step is None and position.epoch is None:
+            self._guesses.add(NO_STEPS)
             return self._last + 1
         step = position.step if position.step is not None else 0
         if position.epoch is None:
@@ -82,8 +89,11 @@ class RunCollector:
             self._first_epoch = min(position.epoch, 1)
             self._epoch = position.epoch
         elif position.epoch != self._epoch:
-            self._offset = self._last + (1 if self._in_epoch >= 0 else 0)
             self._epoch = position.epoch
+            # Steps that go on over the end of an epoch count over the whole training.
+            if not position.epoch_steps and step <= self._in_epoch:
+                self._offset = self._last + 1
+                self._guesses.add(NO_EPOCH_LENGTH)
         self._in_epoch = step if position.step is not None else -1
         if position.epoch_steps:
             return (position.epoch - self._first_epoch) * position.epoch_steps + step
@@ -95,6 +105,7 @@ class RunCollector:
         """The runs that have any rows."""
         found = [builder for builder in self._builders if builder.rows_read]
         for number, builder in enumerate(found, start=1):
+            builder.notes += sorted(self._guesses)
             parts = [self.suffix] if self.suffix else []
             if len(found) > 1:
                 parts.append(f"run {number} of {len(found)}")

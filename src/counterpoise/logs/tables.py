@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.logs.names import CONTENT, EPOCH_NAMES, STEP_NAMES, column_of, plain
+from counterpoise.logs.names import CONTENT, EPOCH_NAMES, KNOWN, STEP_NAMES, column_of, plain
 from counterpoise.logs.runs import Position, RunCollector
 from counterpoise.logs.text import MOST_ACCURACY, clean_lines
 from counterpoise.trace import Trace, signals_row_values
@@ -30,6 +30,8 @@ def table_delimiter(header: str) -> str | None:
         if delimiter in header and ":" not in header and "=" not in header:
             return delimiter
     cells = header.split()
+    if len(cells) == 1 and plain(header) in KNOWN:
+        return ""
     if len(cells) >= 2 and all(re.fullmatch(r"[A-Za-z_][\w()./]*", cell) for cell in cells):
         return ""
     return None
@@ -59,7 +61,7 @@ def read_table(
         values: dict[str, float] = {}
         position: dict[str, int] = {}
         for column, cell in zip(columns, cells, strict=False):
-            number = _number(cell)
+            number = _number(cell.replace(",", ".") if delimiter == ";" else cell)
             if column is None or number is None:
                 continue
             if column in ("step", "epoch"):
@@ -74,6 +76,11 @@ def read_table(
     if broken:
         collector.notes.append(f"{broken} lines of the table had no number that could be read")
     return collector.traces()
+
+
+def split_cells(line: str, delimiter: str) -> list[str]:
+    """The cells of a line of a table, quotes taken off."""
+    return next(iter(_cells(iter([line]), delimiter)), [])
 
 
 def _cells(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
@@ -125,10 +132,7 @@ def _number(cell: Any) -> float | None:
 
 
 def _position(position: Mapping[str, int]) -> Position:
-    if "step" in position:
-        # A table's step counts over the whole training; its epoch says nothing more.
-        return Position(step=position["step"])
-    return Position(epoch=position.get("epoch")) if "epoch" in position else Position()
+    return Position(step=position.get("step"), epoch=position.get("epoch"))
 
 
 def read_json_rows(
@@ -138,14 +142,8 @@ def read_json_rows(
     collector: RunCollector | None = None
     columns: dict[str, str | None] = {}
     broken = 0
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
+    for row in _objects(lines):
+        if row is None:
             broken += 1
             continue
         if collector is None:
@@ -167,6 +165,27 @@ def read_json_rows(
         word = "line is" if broken == 1 else "lines are"
         collector.notes.append(f"{broken} {word} torn or not a JSON object: left out")
     return collector.traces()
+
+
+def begins_json(line: str) -> bool:
+    """Whether the first line of a file is that of JSON objects, or of an array of them."""
+    if line.strip() == "[":
+        return True
+    return line[:1] in ("{", "[") and any(row is not None for row in _objects([line]))
+
+
+def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any] | None]:
+    """The objects of JSON lines, or of an array with an object to a line; None for other lines."""
+    for line in lines:
+        text = line.strip().removeprefix("[").removesuffix("]").strip().removesuffix(",")
+        if not text:
+            continue
+        try:
+            # An array on one line is as many objects.
+            rows = json.loads(f"[{text}]")
+        except (ValueError, RecursionError):
+            rows = [None]
+        yield from (row if isinstance(row, dict) else None for row in rows)
 
 
 def _json_format(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Log lines of programs: found between anything else that a terminal shows."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from counterpoise.logs.formats import FORMATS, NUMBER, PAIR, LineFormat, generic_position
 from counterpoise.logs.names import CONTENT, KNOWN, column_of, plain
@@ -15,6 +15,8 @@ MOST_CHARACTERS = 4000
 MOST_ACCURACY = 1.5
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 _ANY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
+# What a number may be made of, and words as well: quick to match, and checked when it is read.
+_ANY_WORD = "([-+.,0-9a-zA-Z]+)"
 _KERAS_EPOCH = re.compile(r"^\s*Epoch (\d+)/\d+\s*$")
 _PAIR_OF = re.compile(r"^(?:d|g|cycle|idt|d_real|d_fake|g_gan)_([ab])$")
 # Halves of what a loop prints in two lines.
@@ -56,42 +58,46 @@ class Template:
     ) -> None:
         """`line` as scanned, the spans of its place in the training, and its known numbers."""
         self._places: list[tuple[int, str]] = []
-        self._columns: list[tuple[int, str, bool]] = []
+        # Numbers that are a column's value as they stand, and those that are summed or shares.
+        self._plain: list[tuple[int, str]] = []
+        self._special: list[tuple[int, str, bool]] = []
         columns = {span: (column, percent) for span, column, _, percent in numbers}
         pattern, end = "", 0
         for group, match in enumerate(_ANY_NUMBER.finditer(line)):
-            pattern += re.escape(line[end : match.start()]) + f"({NUMBER})"
+            pattern += re.escape(line[end : match.start()]) + _ANY_WORD
             end = match.end()
             if match.span() in places:
                 self._places.append((group, places[match.span()]))
             elif match.span() in columns:
-                self._columns.append((group, *columns[match.span()]))
-        # Whether every number is its column's value as it stands.
-        self._is_plain = not any(
-            column == CONTENT_TERM or column.startswith("d_accuracy")
-            for _, column, _ in self._columns
-        )
+                column, percent = columns[match.span()]
+                if column == CONTENT_TERM or column.startswith("d_accuracy"):
+                    self._special.append((group, column, percent))
+                else:
+                    self._plain.append((group, column))
         # A line that was not understood to its last number is no template.
-        whole = len(self._places) == len(places) and len(self._columns) == len(columns)
+        understood = len(self._plain) + len(self._special)
+        whole = len(self._places) == len(places) and understood == len(columns)
         spaces = r"\s+"
         pattern = re.sub(r"(?:\\\s)+", lambda _: spaces, pattern + re.escape(line[end:].rstrip()))
-        self._pattern = re.compile(pattern + r"\s*", re.IGNORECASE) if whole else None
+        self._pattern = re.compile(pattern + r"\s*") if whole else None
 
-    def read(self, line: str) -> tuple[dict[str, str | None], dict[str, float]] | None:
+    def read(self, line: str) -> tuple[dict[str, str], dict[str, float]] | None:
         """The place and the values of a line; None where it is another kind of line."""
         match = self._pattern.fullmatch(line) if self._pattern is not None else None
         if match is None:
             return None
         texts = match.groups()
-        places = {name: texts[group] for group, name in self._places}
-        try:
-            if self._is_plain:
-                return places, {column: float(texts[group]) for group, column, _ in self._columns}
-        except ValueError:  # "1,000"
-            pass
         values: dict[str, float] = {}
-        for group, column, percent in self._columns:
-            _put(values, column, texts[group], percent)
+        try:
+            for group, column in self._plain:
+                values[column] = float(texts[group].replace(",", ""))
+            for group, column, percent in self._special:
+                _put(values, column, texts[group], percent)
+        except ValueError:  # A word: not a line of this kind.
+            return None
+        places = {name: texts[group] for group, name in self._places}
+        if not all(text.replace(",", "").isdecimal() for text in places.values()):
+            return None
         return places, values
 
 
@@ -112,11 +118,17 @@ class TextReader:
         self._half: tuple[Position, dict[str, float]] | None = None
         self._names: dict[str, str | None] = {}
         self._template: Template | None = None
+        self._may_be_torn = False
+        # The columns of the latest line.
+        self._latest: dict[str, Set[str]] = {}
 
     def read(self, lines: Iterable[str]) -> list[Trace]:
         """The training runs in the lines."""
-        for line in clean_lines(lines):
-            self._read_line(line)
+        for raw in lines:
+            # Only the last line can be without an end: it may be torn.
+            self._may_be_torn = not raw.endswith(("\n", "\r"))
+            for line in clean_lines([raw]):
+                self._read_line(line)
         self._flush()
         return [trace for c in self._collectors.values() for trace in c.traces()]
 
@@ -159,7 +171,9 @@ class TextReader:
     def _recognise(self, line: str) -> None:
         for name in FORMATS:
             if FORMATS[name].position(line) is not None:
-                self._flush()
+                # What stood before the first such line was no part of the log (a printed config).
+                self._half = None
+                self._collectors.clear()
                 self._format, self._format_name = FORMATS[name], name
                 self._names.clear()
                 return
@@ -263,4 +277,8 @@ class TextReader:
             )
         collector = self._collectors[suffix]
         collector.format = self._format_name
+        if self._may_be_torn and values.keys() < self._latest.get(suffix, set()):
+            collector.notes.append("the last line is torn: left out")
+            return
+        self._latest[suffix] = values.keys()
         collector.add(position, values)
