@@ -1,7 +1,7 @@
 """`auto`: this project's own controller."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from counterpoise.balance.auto_weak import WeakDiscriminator
 from counterpoise.balance.smoothing import Average, check_decay, clamp, is_finite
@@ -112,7 +112,6 @@ class AutoPolicy(Stateful):
         trial = self._weak.observe(signals, accuracy, self.low, self._is_untouched())
         if trial.roll_back and self._has_snapshot and self._roll_backs < self.most_roll_backs:
             return self._roll_back(trial.reason)
-        scale = math.exp(self._log_scale) * trial.scale
         reasons = [trial.reason] if trial.reason else []
         if self._log_scale < 0:
             reasons.append(
@@ -128,21 +127,19 @@ class AutoPolicy(Stateful):
             reasons.append(
                 f"D leads with its smallest learning rate: noise of {self._noise_std:.3g}"
             )
-        return Action(
-            d_learning_rate_scale=scale,
-            adversarial_weight_scale=math.exp(self._log_weight),
-            noise_std=self._noise_std,
+        return replace(
+            self._hold("; ".join(reasons)),
+            d_learning_rate_scale=math.exp(self._log_scale) * trial.scale,
             probe_discriminator=trial.probe,
             keep_snapshot=self._snapshot_due(accuracy),
-            reason="; ".join(reasons),
         )
 
     def _steer_learning_rate(self, accuracy: float) -> None:
         """One step of the inner loop: PI in log space, limited in rate, without wind-up."""
         error = accuracy - self.target
         error = math.copysign(max(0.0, abs(error) - self.dead_zone), error)
-        if error < 0 and (self._noise_std or self._log_weight):
-            # What was put on last comes off first.
+        if error < 0 and accuracy >= self.low and (self._noise_std or self._log_weight):
+            # What was put on last comes off first; below the band all of it at once.
             return
         limits = (math.log(self.min_scale), self._log_ceiling)
         # The integral never leaves the actuator's range, so it has nothing to unwind. Where all is
@@ -219,16 +216,11 @@ class AutoPolicy(Stateful):
 
     def _roll_back(self, why: str) -> Action:
         """Go back to the kept state if that is possible, and say so in any case."""
-        scale = math.exp(self._log_scale)
         if not self._has_snapshot:
-            return Action(
-                d_learning_rate_scale=scale, reason=f"{why}; there is no state to go back to"
-            )
+            return self._hold(f"{why}; there is no state to go back to")
         if self._roll_backs >= self.most_roll_backs:
-            return Action(
-                d_learning_rate_scale=scale,
-                reason=f"{why}; went back {self._roll_backs} times already, and does not again",
-            )
+            times = self._roll_backs
+            return self._hold(f"{why}; went back {times} times already, and does not again")
         self._roll_backs += 1
         self._log_ceiling -= math.log(2)
         self._log_scale = min(self._log_scale, self._log_ceiling)
@@ -236,10 +228,18 @@ class AutoPolicy(Stateful):
         self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
         self._weak.forget()
         self._calm_steps = self._steps_since_snapshot = 0
-        return Action(
-            roll_back=True,
-            d_learning_rate_scale=math.exp(self._log_scale),
-            reason=f"{why}: back to the last calm state (time {self._roll_backs} of "
+        message = (
+            f"{why}: back to the last calm state (time {self._roll_backs} of "
             f"{self.most_roll_backs}), with at most {math.exp(self._log_ceiling):.3g} times the "
-            "configured learning rate of D",
+            "configured learning rate of D"
+        )
+        return replace(self._hold(message), roll_back=True)
+
+    def _hold(self, reason: str) -> Action:
+        """The actuators as they stand."""
+        return Action(
+            d_learning_rate_scale=math.exp(self._log_scale),
+            adversarial_weight_scale=math.exp(self._log_weight),
+            noise_std=self._noise_std,
+            reason=reason,
         )

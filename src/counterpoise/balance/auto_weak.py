@@ -67,7 +67,8 @@ class WeakDiscriminator:
             if self._steps_below and accuracy >= low:
                 # What brought D back stays; a new weakness is judged anew.
                 self._steps_below, self._patience = 0, PATIENCE_STEPS
-            return Trial(self._scale, reason=self._reason if self._scale != 1 else "")
+            kept = f"a trial's {self._scale:.3g} times D's learning rate is kept"
+            return Trial(self._scale, reason=kept if self._scale != 1 else "")
         self._steps_below += 1
         if self._steps_below % self._patience:
             if self._steps_below == 1:
