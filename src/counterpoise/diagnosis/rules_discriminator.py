@@ -91,14 +91,7 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
     if len(fake):
         value = float(np.median(fake))
         evidence.append(Evidence("D(G(z))", value, f"D(G(z)) is {number(value)} (median)"))
-    relative = median_within(view.relative_d_loss, spell)
-    if np.isfinite(relative) and view.objective is not None:
-        chance = view.objective.equilibrium_d_loss
-        text = (
-            f"D's loss is {number(relative * chance)} (median); where D cannot tell, it is "
-            f"{number(chance)} under {view.objective.title}"
-        )
-        evidence.append(Evidence("D's loss over its value at chance", relative, text))
+    evidence += _loss_against_chance(view, spell)
     accuracy = median_within(view.accuracy, spell)
     if np.isfinite(accuracy):
         text = f"D judges {accuracy:.1%} of the images rightly (median)"
@@ -108,6 +101,22 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
         text = f"D scores a real image above a fake one in {auc:.1%} of pairs"
         evidence.append(Evidence("AUC", auc, text))
     return evidence
+
+
+def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
+    """D's loss as printed, or the least that goes with its outputs, and what it is at chance."""
+    relative = median_within(view.relative_d_loss, spell)
+    if view.objective is None or not np.isfinite(relative):
+        return []
+    chance = view.objective.equilibrium_d_loss
+    printed = median_within(view.d_loss, spell)
+    is_printed = bool(np.isfinite(printed))
+    loss = printed if is_printed else relative * chance
+    text = (
+        f"D's loss is {'' if is_printed else 'at least '}{number(loss)} (median); where D cannot "
+        f"tell, it is {number(chance)} under {view.objective.title}"
+    )
+    return [Evidence("D's loss", loss, text)]
 
 
 def d_too_weak(view: View) -> Answer:
@@ -130,16 +139,8 @@ def d_too_weak(view: View) -> Answer:
     if learned[known].any() or view.share(chance, known) < WEAK_SHARE:
         return None
     spell = Spell(0, view.rows - 1)
-    evidence = []
     value = median_within(lead, spell)
-    relative_loss = median_within(view.relative_d_loss, spell)
-    if np.isfinite(relative_loss) and view.objective is not None:
-        chance_loss = view.objective.equilibrium_d_loss
-        text = (
-            f"D's loss is {number(relative_loss * chance_loss)} (median), and "
-            f"{number(chance_loss)} is chance under {view.objective.title}"
-        )
-        evidence.append(Evidence("D's loss over its value at chance", relative_loss, text))
+    evidence = _loss_against_chance(view, spell)
     text = f"D's lead is {number(value)} of 1 (median), and was never above {HAS_LEARNED}"
     evidence.append(Evidence("D's lead over chance", value, text))
     return Found("warning", spell, sureness(view.rows, 0.8), tuple(evidence))
