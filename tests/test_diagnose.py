@@ -289,7 +289,7 @@ def test_every_rule_has_its_words():
 
 
 COLUMN_VALUES = st.one_of(
-    st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, 0.5, 1e-30, 1e30, math.nan, math.inf])
+    st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, 0.5, 1e-300, 1e300, math.nan, math.inf])
 )
 
 
@@ -304,8 +304,7 @@ def test_any_numbers_give_a_diagnosis(rows, names, objective, data):
     builder = TraceBuilder()
     for row in range(rows):
         builder.add(row * 10, {name: data.draw(COLUMN_VALUES) for name in names})
-    with np.errstate(over="ignore"):
-        diagnosis = diagnose(builder.build(), objective)
+    diagnosis = diagnose(builder.build(), objective)
     assert diagnosis.findings
     order = [SEVERITIES.index(f.severity) for f in diagnosis.findings]
     assert order == sorted(order)

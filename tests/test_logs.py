@@ -490,3 +490,19 @@ def test_a_line_with_a_word_for_a_number_is_another_line():
     assert list(trace.steps) == [1, 2, 3]
     assert np.isnan(trace.get("g_loss")[1])
     assert trace.get("d_loss")[1] == 0.25
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[0/5][1/4,00]\tLoss_D: 0.5\n[0/5][2/4,00]\tLoss_D: 0.5\n",
+        "[epoch:  0, iter: ,,, lr:(1e-4,)] l_g_gan: 0.5\n",
+        "step: 99999999999999999999999 d_loss: 0.5\n",
+        "[900000000000000/5][1/900000000000000]\tLoss_D: 0.5\n",
+        'step,d_loss\n1,0.5\n"2,0.5\r\n3,0.5\n',
+        "epoch: 3 d_loss: 0.5\nd_loss: 0.25\nepoch: 3 step: 1 d_loss: 0.125\n",
+    ],
+)
+def test_numbers_that_are_none_break_nothing(text):
+    for trace in read(text):
+        assert (np.diff(trace.steps) >= 0).all()

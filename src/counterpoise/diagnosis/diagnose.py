@@ -71,6 +71,8 @@ LEAST_ROWS = 6
 LEAST_STEPS = {"d-too-weak": 200, "inert-rule": 200, "oscillation": 400}
 
 
+# Numbers of any size may be in a log; what overflows is infinite, and no rule is met by it.
+@np.errstate(all="ignore")
 def diagnose(trace: Trace, objective: str | None = None) -> Diagnosis:
     """Everything that the numbers of a training show, worst first.
 

@@ -13,12 +13,20 @@ from counterpoise.logs.runs import Position
 from counterpoise.registry import Registry
 
 NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
+# Longer numbers count no steps.
+MOST_DIGITS = 15
 # name : number, with a second number after a slash (D(G(z)): before / after), maybe in per cent.
 PAIR = re.compile(
     r"(?P<name>[A-Za-z_][\w()]*(?:[ /.-][A-Za-z_(][\w()]*)*)\.?['\"]?\s*[:=]\s*\(?"
     rf"(?P<number>{NUMBER})(?![\w:])(?:\s*/\s*(?P<second>{NUMBER}))?\s*(?P<percent>%)?",
     re.IGNORECASE,
 )
+
+
+def whole(text: str | None) -> int | None:
+    """A printed whole number, commas between its digits or not; None for what is none."""
+    digits = "" if text is None else text.replace(",", "")
+    return int(digits) if digits.isdecimal() and len(digits) <= MOST_DIGITS else None
 
 
 @dataclass(frozen=True)
@@ -46,12 +54,8 @@ class LineFormat:
 
     def position_from(self, groups: Mapping[str, str | None]) -> Position:
         """The position that the groups of `place` say."""
-        epoch, step, total = groups.get("epoch"), groups.get("step"), groups.get("total")
-        return Position(
-            step=None if step is None else int(step.replace(",", "")),
-            epoch=None if epoch is None else int(epoch) + 1 - self.first_epoch,
-            epoch_steps=None if total is None else int(total),
-        )
+        epoch, step, total = (whole(groups.get(name)) for name in ("epoch", "step", "total"))
+        return Position(step, None if epoch is None else epoch + 1 - self.first_epoch, total)
 
 
 _GENERIC_STEP = re.compile(
@@ -71,11 +75,10 @@ def generic_position(line: str) -> Position:
     step, epoch = _GENERIC_STEP.search(line), _GENERIC_EPOCH.search(line)
     if step is None:
         step = _PROGRESS.search(line) or _LEADING.search(line)
-    total = step["total"] if step else None
     return Position(
-        step=int(step["step"].replace(",", "")) if step else None,
-        epoch=int(epoch["epoch"]) if epoch else None,
-        epoch_steps=int(total) if total else None,
+        step=whole(step["step"]) if step else None,
+        epoch=whole(epoch["epoch"]) if epoch else None,
+        epoch_steps=whole(step["total"]) if step else None,
     )
 
 

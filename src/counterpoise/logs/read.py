@@ -126,7 +126,7 @@ def _table_start(first: list[str], known: Mapping[str, str]) -> tuple[int, str] 
         delimiter = table_delimiter(header)
         if delimiter is None:
             continue
-        below = next((text for text in first[row + 1 :] if text.strip()), "")
+        below = next(clean_lines(first[row + 1 :]), "")
         cells = split_cells(below.strip(), delimiter)
         if delimiter == ";":
             cells = [cell.replace(",", ".") for cell in cells]

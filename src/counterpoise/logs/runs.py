@@ -11,6 +11,9 @@ NO_EPOCH_LENGTH = (
 )
 
 
+MOST_STEPS = 1 << 60
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where in a training a line is, as far as it says. Steps count from 0 or 1 as in the log."""
@@ -62,8 +65,8 @@ class RunCollector:
             return
         if self._starts_anew(position):
             self._begin()
-        step = self._step(position)
-        self._last = step
+        # Whatever a log says, steps do not fall within a run, and fit into 64 bits.
+        step = self._last = min(max(self._step(position), self._last), MOST_STEPS)
         self._builders[-1].add(step, values)
 
     def _starts_anew(self, position: Position) -> bool:

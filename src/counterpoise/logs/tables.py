@@ -84,11 +84,14 @@ def split_cells(line: str, delimiter: str) -> list[str]:
 
 
 def _cells(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
-    if delimiter:
-        yield from csv.reader((line.replace("\0", "") for line in lines), delimiter=delimiter)
-    else:
-        for line in lines:
+    for line in lines:
+        if not delimiter:
             yield _WHITE.split(line.strip())
+            continue
+        try:
+            yield from csv.reader([line.replace("\0", "")], delimiter=delimiter)
+        except csv.Error:  # A line of something else.
+            yield []
 
 
 def _column(name: str, mapping: Mapping[str, str]) -> str | None:
