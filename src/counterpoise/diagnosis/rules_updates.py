@@ -258,7 +258,7 @@ def inert_rule(view: View) -> Answer:
         return None
     text = f"`{policy}` is configured, and it changed nothing in {lines(count)}"
     return Found(
-        "warning",
+        "note",
         Spell(0, view.rows - 1),
         sureness(count),
         (Evidence("steps in which the rule acted", 0.0, text),),
