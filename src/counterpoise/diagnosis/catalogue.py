@@ -355,8 +355,8 @@ CATALOGUE: Registry[Entry] = Registry(
         "inert-rule",
         Entry(
             "A balance rule is configured and never acts",
-            "The rule's condition was not met in any step, so this training is one without it. That "
-            "is well if it was meant for bad times only; what you see is not what the rule does.",
+            "The rule's condition was not met in any step, so this training is one without it. "
+            "That is well if it was meant for bad times only.",
             ("the policy of a run, and its actions",),
             (
                 Remedy(

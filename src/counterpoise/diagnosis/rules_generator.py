@@ -23,7 +23,7 @@ LEAST_READINGS = 3
 # G's adversarial gradient over its own largest level: gone below, back above.
 GONE, BACK = 0.01, 0.03
 # Share of the adversarial term in the gradient at G's output.
-DROWNED, AUDIBLE = 0.02, 0.05
+DROWNED, AUDIBLE = 0.01, 0.03
 # Outputs' diversity over that of real images.
 COLLAPSED, DIVERSE = 0.35, 0.5
 # AUC that D loses when its inputs are disturbed, and where it is sure.
