@@ -17,7 +17,7 @@ from counterpoise.errors import UserError
 from counterpoise.logs.read import read_log
 from counterpoise.pages.diagnosis_page import diagnosis_page
 from counterpoise.pages.series import shown_series, sparkline
-from counterpoise.pages.wording import headline, objective_line, span, verdict
+from counterpoise.pages.wording import headline, objective_line, span, todo, verdict
 from counterpoise.run_folder import atomic_write
 from counterpoise.trace import Trace
 
@@ -149,7 +149,7 @@ def _print_finding(finding: Finding, own_run: bool, shown: set[str], console: Co
         _say(console, f"- {item.text}", "", indent=4)
     remedies = [r for r in finding.remedies if r.text not in shown]
     if remedies:
-        _say(console, "What to change, likeliest first:", "bold", indent=2)
+        _say(console, f"{todo(finding)}:", "bold", indent=2)
     elif finding.remedies:
         _say(console, "What to change: as above", "bold", indent=2)
     for place, remedy in enumerate(remedies[:SHOWN_REMEDIES], start=1):

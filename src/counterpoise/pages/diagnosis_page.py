@@ -9,7 +9,7 @@ from markupsafe import Markup
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.pages.series import shown_series
 from counterpoise.pages.svg_chart import line_chart
-from counterpoise.pages.wording import headline, objective_line, span, verdict
+from counterpoise.pages.wording import headline, objective_line, span, todo, verdict
 from counterpoise.trace import Trace
 
 
@@ -28,7 +28,7 @@ def diagnosis_page(runs: Sequence[tuple[Trace, Diagnosis]]) -> str:
             "headline": headline(diagnosis),
             "verdict": verdict(diagnosis),
             "objective": objective_line(diagnosis),
-            "findings": [(finding, span(finding)) for finding in diagnosis.findings],
+            "findings": [(f, span(f), todo(f)) for f in diagnosis.findings],
             "charts": [
                 (title, Markup(line_chart(title, steps, values, diagnosis.problems)))  # noqa: S704
                 for title, steps, values in shown_series(trace)

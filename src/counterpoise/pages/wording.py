@@ -1,6 +1,6 @@
 """The sentences that every page about a diagnosis begins with."""
 
-from counterpoise.diagnosis.finding import Diagnosis, Finding
+from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding
 from counterpoise.diagnosis.found import lines
 from counterpoise.diagnosis.objectives import OBJECTIVES
 
@@ -46,3 +46,8 @@ def _within_sentence(title: str) -> str:
 def span(finding: Finding) -> str:
     """Since when, and how sure."""
     return f"steps {finding.first_step} to {finding.last_step}, confidence {finding.confidence:.0%}"
+
+
+def todo(finding: Finding) -> str:
+    """The heading over what to do about a finding."""
+    return "What to change, likeliest first" if finding.severity in PROBLEMS else "What to do"
