@@ -1,11 +1,12 @@
 """Traces: bounded, fair, and nothing lost that matters."""
 
+import dataclasses
 import math
 
 import numpy as np
 
 from counterpoise.records import Action, Readings, StepRecord
-from counterpoise.trace import MOST_ROWS, TraceBuilder, signals_row_values
+from counterpoise.trace import COLUMNS, MOST_ROWS, TraceBuilder, signals_row_values
 from helpers import SIGNALS
 
 
@@ -72,3 +73,9 @@ def test_null_in_our_signals_file_is_a_nan_again():
 
 def test_a_reason_alone_is_no_act():
     assert signals_row_values({"action": {"reason": "nothing is done"}})["policy_acted"] == 0
+
+
+def test_every_reading_is_a_column_with_words_of_its_own():
+    names = {f.name for f in dataclasses.fields(Readings)}
+    assert names <= set(COLUMNS)
+    assert len(set(COLUMNS.values())) >= len(COLUMNS) - 2  # the spreads of real and fake logits

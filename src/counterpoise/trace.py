@@ -6,12 +6,10 @@ rules. A trace holds a bounded number of rows, however long the log was.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-from counterpoise.records import Readings
 
 # What a row may have besides its step. NaN is "not in the log"; non-finite values that were in the
 # log are listed in `Trace.non_finite`.
@@ -39,7 +37,26 @@ COLUMNS: dict[str, str] = {
     "g_updated": "1 where G was trained in this step, 0 where not",
     "d_learning_rate": "D's learning rate",
     "g_learning_rate": "G's learning rate",
-    **{f.name: "see records.Readings" for f in fields(Readings)},
+    # Readings of sensors: see `records.Readings`.
+    "g_gradient_adversarial": "the adversarial term's gradient at G's output",
+    "g_gradient_content": "the other terms' gradient at G's output",
+    "g_gradient_norm": "the norm of G's gradient",
+    "d_gradient_norm": "the norm of D's gradient",
+    "g_update_ratio": "G's update over its weights",
+    "d_update_ratio": "D's update over its weights",
+    "g_gradient_cosine": "the cosine of G's gradients of two steps",
+    "d_gradient_cosine": "the cosine of D's gradients of two steps",
+    "d_saturation_real": "share of real images where D's sigmoid is flat",
+    "d_saturation_fake": "share of fake images where D's sigmoid is flat",
+    "held_out_logit_mean": "D's mean logit on held-out real images",
+    "d_accuracy_held_out": "share of held-out real images that D judges rightly",
+    "diversity_ratio": "the diversity of outputs over that of real images",
+    "high_frequency_ratio": "fine detail of outputs over that of real images",
+    "patch_variance_ratio": "texture of outputs over that of real images",
+    "auc_quantised": "AUC where fakes are rounded to 8 bits",
+    "auc_border_hidden": "AUC where borders are hidden",
+    "fake_out_of_range": "share of fake values outside the real images' range",
+    "d_probe_accuracy": "accuracy of a copy of D on one batch that it was trained on",
 }
 
 # A trace is thinned to half where it would grow beyond this.
