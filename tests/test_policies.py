@@ -114,3 +114,9 @@ def test_bad_options(name, options, path, message):
 def test_a_policy_without_an_adversary_is_a_problem():
     config = load_config("enet-e", ["balance.policy=threshold"])
     assert [problem.path for problem in check_balance(config)] == ["balance.policy"]
+
+
+def test_a_policy_of_readings_needs_the_sensors():
+    settings = ["balance.policy=gradient-balance", "sensors.every=0"]
+    assert [p.path for p in check_balance(load_config("demo", settings))] == ["sensors.every"]
+    assert not check_balance(load_config("demo", settings[:1]))

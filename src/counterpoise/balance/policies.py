@@ -39,6 +39,9 @@ POLICIES: Registry[type[Policy]] = Registry(
     ("auto", AutoPolicy),
 )
 
+# Policies that do nothing without the readings of gradients at G's output.
+NEEDS_SENSORS = ("gradient-balance",)
+
 
 def policy_options(policy: type[Policy]) -> dict[str, Any]:
     """The options of a policy with their defaults."""
@@ -65,6 +68,13 @@ def check_balance(config: RunConfig) -> list[Problem]:
             Problem(
                 "balance.policy",
                 f"'{config.balance.policy}' has nothing to balance: loss.adversarial.weight is 0",
+            )
+        )
+    if config.balance.policy in NEEDS_SENSORS and not config.sensors.every:
+        problems.append(
+            Problem(
+                "sensors.every",
+                f"'{config.balance.policy}' steers by the sensors' readings: set it above 0",
             )
         )
     return problems
