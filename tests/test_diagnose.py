@@ -173,8 +173,8 @@ def test_d_too_weak_only_if_it_never_learned():
 
 def test_a_young_training_is_not_judged_by_what_every_young_one_shows():
     chance = bce_columns(0.5 + noise(0.005), 0.5 + noise(0.005, seed=1))
-    young = diagnose(trace(every=1, policy="ada", policy_acted=0, **chance))
-    assert young.ids().isdisjoint({"d-too-weak", "inert-rule"})
+    young = diagnose(trace(every=1, policy="ada", policy_acted=0, diversity_ratio=0.1, **chance))
+    assert young.ids().isdisjoint({"d-too-weak", "inert-rule", "mode-collapse"})
     waited = {item.id: item.missing for item in young.not_judged}
     assert waited["d-too-weak"] == ("at least 200 steps",)
 

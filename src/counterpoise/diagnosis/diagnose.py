@@ -67,8 +67,15 @@ RULES: Registry[Rule] = Registry(
 # Rows below which only NaN is judged.
 LEAST_ROWS = 6
 # Steps that a training on record step by step must have had before it is judged by these: every
-# young D is at chance, and every game swings at first.
-LEAST_STEPS = {"d-too-weak": 200, "inert-rule": 200, "oscillation": 400}
+# young D is at chance, every young G's outputs are alike, and every game swings at first.
+LEAST_STEPS = {
+    "d-too-weak": 200,
+    "inert-rule": 200,
+    "adversarial-term-drowned": 200,
+    "content-term-drowned": 200,
+    "oscillation": 400,
+    "mode-collapse": 400,
+}
 
 
 # Numbers of any size may be in a log; what overflows is infinite, and no rule is met by it.
