@@ -237,7 +237,12 @@ def test_no_content_term_is_not_a_drowned_one():
 def test_vanished_gradient_by_its_own_history():
     gradient = np.concatenate([np.full(30, 1.0), np.full(30, 1e-4)])
     diagnosis = diagnose(trace(**balanced(), g_gradient_adversarial=gradient))
-    assert found(diagnosis, "g-vanishing-gradient").severity == "severe"
+    finding = found(diagnosis, "g-vanishing-gradient")
+    assert finding.severity == "severe"
+    # Its objective is the non-saturating one already.
+    assert not any("non-saturating" in remedy.config for remedy in finding.remedies)
+    hinge = diagnose(trace(**balanced(), g_gradient_adversarial=gradient), "hinge")
+    assert "non-saturating" in found(hinge, "g-vanishing-gradient").remedies[0].config
 
 
 @pytest.mark.parametrize("probe", ["auc_quantised", "auc_border_hidden"])

@@ -54,16 +54,17 @@ def run(
         except UserError as error:
             unreadable = True
             print(f"counterpoise: {error}", file=sys.stderr)  # noqa: T201
+    # The page first: a reader of the output may stop reading.
+    if page is not None and runs:
+        with atomic_write(page) as temporary:
+            temporary.write_text(diagnosis_page(runs), encoding="utf-8")
     for trace, diagnosis in runs:
         if as_json:
             print(to_json(diagnosis))  # noqa: T201
         else:
             print_diagnosis(trace, diagnosis, console)
-    if page is not None and runs:
-        with atomic_write(page) as temporary:
-            temporary.write_text(diagnosis_page(runs), encoding="utf-8")
-        if not as_json:
-            console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
+    if page is not None and runs and not as_json:
+        console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
     if unreadable:
         return EXIT_UNREADABLE
     return EXIT_HEALTHY if all(d.healthy for _, d in runs) else EXIT_PROBLEMS

@@ -140,7 +140,12 @@ def _finding(view: View, finding_id: str, found: Found) -> Finding:
         title=entry.title,
         meaning=found.meaning or entry.meaning,
         evidence=found.evidence,
-        remedies=(*found.first_remedies, *entry.remedies),
+        # To change to the objective that it has already is no advice.
+        remedies=tuple(
+            remedy
+            for remedy in (*found.first_remedies, *entry.remedies)
+            if remedy.config != f"loss.adversarial.form={view.objective_name}"
+        ),
         source=entry.source,
     )
 
