@@ -37,10 +37,12 @@ LAYERS = {
     "pages": 2,
     "training": 3,
     "anyloop": 3,
-    "commands": 4,
-    "cli": 5,
-    "__main__": 6,
-    "__init__": 6,
+    "study": 4,
+    "commands": 5,
+    "cli_study": 6,
+    "cli": 7,
+    "__main__": 8,
+    "__init__": 8,
 }
 # Pure Python: usable where torch is not, on recorded signals of any program.
 WITHOUT_TORCH = [

@@ -1,5 +1,6 @@
 """What every registered policy promises, whatever it is shown."""
 
+import dataclasses
 import json
 import math
 from copy import deepcopy
@@ -52,7 +53,10 @@ def test_actions_can_be_carried_out_and_say_why(name, history):
         assert 0 <= action.lecam_weight < math.inf
         assert math.isfinite(action.lecam_real_anchor)
         assert math.isfinite(action.lecam_fake_anchor)
-        assert action.reason or action == NO_ACTION
+        assert 0 <= action.label_smoothing < 1
+        # Smoothed labels are on throughout, as the policy's documentation says.
+        said = dataclasses.replace(action, label_smoothing=0.0)
+        assert action.reason or said == NO_ACTION
         json.dumps(action.changes(), allow_nan=False)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from counterpoise.cli_study import app as study_app
 from counterpoise.errors import TrainingDivergedError, UserError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(study_app, name="study")
 console = Console()
 
 EXIT_DIVERGED = 1

@@ -27,6 +27,10 @@ NEEDS_LOSS = (
     "the policy trains D on one half of its loss, or adds a regulariser to it, and cannot in this "
     "loop: back-propagate step.loss(real=..., fake=...) in D's part"
 )
+SMOOTHING_NEEDS_LOSS = (
+    "the policy would smooth D's labels, and cannot in this loop: back-propagate "
+    "step.loss(real=..., fake=...) in D's part to have that too"
+)
 NEEDS_STEPS = (
     "the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
     "balance.action.{field} times, on fresh batches"
@@ -289,6 +293,8 @@ class Engine:
         one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
         if (one_half or action.lecam_weight) and not self._halves_chosen:
             self._say("halves", NEEDS_LOSS)
+        if action.label_smoothing and not self._halves_chosen:
+            self._say("smoothing", SMOOTHING_NEEDS_LOSS, logging.INFO)
         for field, network in (("d_steps", "D"), ("g_steps", "G")):
             count = getattr(action, field)
             if count > (turn.d_parts if network == "D" else 1):
@@ -374,8 +380,8 @@ class Engine:
     def _event(self, step: int, kind: str, message: str, level: int = logging.INFO) -> None:
         self._journal.event(step, kind, message, level)
 
-    def _say(self, key: str, message: str) -> None:
-        """Record and log a warning once."""
+    def _say(self, key: str, message: str, level: int = logging.WARNING) -> None:
+        """Record and log a note once."""
         if key not in self._said:
             self._said.add(key)
-            self._event(self.steps_done, "note", message, logging.WARNING)
+            self._event(self.steps_done, "note", message, level)

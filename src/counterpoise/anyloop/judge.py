@@ -83,16 +83,19 @@ class Judge:
     def d_loss(
         self, turn: Turn, phase: Phase, real: Tensor, fake: Tensor, readings: Readings
     ) -> Tensor:
-        """The halves of D's loss that the action trains on, and LeCam's regulariser."""
+        """The halves of D's loss that the action trains on, with smoothed labels and LeCam's
+        regulariser where it wants them."""
         self.read_objective(phase, [real, fake])
         action = self.decide(turn, phase, readings)
         halves = [(real, action.d_trains_on_real), (fake, action.d_trains_on_fake)]
         wanted = [half for half, on in halves if on]
         # Where neither is wanted the step is left out, and any gradient will do.
         loss = sum(wanted[1:], start=wanted[0]) if wanted else real + fake
+        assert self.objective is not None, "it was decided under one"
+        on_real, on_fake = (self.objective.logits(output) for output in _outputs(phase))
+        if action.label_smoothing and action.d_trains_on_real:
+            loss = loss + self.objective.smoothing_term(on_real, action.label_smoothing)
         if action.lecam_weight:
-            assert self.objective is not None, "it was decided under one"
-            on_real, on_fake = (self.objective.logits(output) for output in _outputs(phase))
             loss = loss + action.lecam_weight * lecam_penalty(
                 on_real, on_fake, action.lecam_real_anchor, action.lecam_fake_anchor
             )

@@ -104,6 +104,10 @@ class LoopObjective:
         real = None if real_logits is None else self._loss_input(real_logits)
         return self.form.g_loss(real, self._loss_input(fake_logits))
 
+    def smoothing_term(self, real_logits: Tensor, amount: float) -> Tensor:
+        """What D's loss grows by with the target 1 - `amount` for real images, with its graph."""
+        return amount * self.form.smoothing_slope * self._loss_input(real_logits).mean()
+
     def _loss_input(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.name == LSGAN_ON_SIGMOID else logits
 

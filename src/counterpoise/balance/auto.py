@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 
+from counterpoise.balance.auto_fast import FastGenerator
 from counterpoise.balance.auto_weak import WeakDiscriminator
 from counterpoise.balance.smoothing import Average, check_decay, clamp, is_finite
 from counterpoise.balance.stateful import Stateful
@@ -49,6 +50,10 @@ class AutoPolicy(Stateful):
     learning rate is not monotonic, and a D at chance may be young, weak, or broken by too large a
     step. `auto_weak.WeakDiscriminator` tells these apart and makes trials that it undoes.
 
+    Where G runs ahead of D, G's learning rate is lowered until D follows
+    (`auto_fast.FastGenerator`), and D is not slowed before G has its own back. D's target on real
+    images is smoothed throughout (one-sided; Salimans et al. 2016, section 3.4).
+
     A watchdog keeps a snapshot of calm states and goes back to the last one when losses explode or
     stop being finite, at most `most_roll_backs` times, each time with half of D's learning rate.
 
@@ -60,7 +65,7 @@ class AutoPolicy(Stateful):
     low: float = 0.6
     high: float = 0.9
     target: float = 0.75
-    dead_zone: float = 0.05
+    dead_zone: float = 0.1
     proportional_gain: float = 4.0
     integral_gain: float = 0.2
     max_change: float = 0.1
@@ -68,10 +73,13 @@ class AutoPolicy(Stateful):
     max_noise_std: float = 0.2
     max_weight_scale: float = 1e4
     most_roll_backs: int = 3
+    min_g_scale: float = 0.02
+    label_smoothing: float = 0.1
     decay: float = 0.9
     _accuracy: Average = field(init=False)
     _loss: Average = field(init=False)
     _weak: WeakDiscriminator = field(init=False)
+    _fast: FastGenerator = field(init=False)
     _integral: float = field(default=0.0, init=False)
     _log_scale: float = field(default=0.0, init=False)
     # Log of the largest scale: halved by each roll-back.
@@ -86,7 +94,7 @@ class AutoPolicy(Stateful):
 
     def __post_init__(self) -> None:
         self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
-        self._weak = WeakDiscriminator()
+        self._weak, self._fast = WeakDiscriminator(), FastGenerator(self.min_g_scale)
         check_decay(self.decay)
         if not 0 < self.low < self.target < self.high < 1:
             raise ValueError("low, target and high must rise within (0, 1)")
@@ -96,6 +104,8 @@ class AutoPolicy(Stateful):
             raise ValueError("gains and max_change must be positive")
         if not 0 < self.min_scale < 1:
             raise ValueError("min_scale must be above 0 and below 1")
+        if not 0 < self.min_g_scale <= 1 or not 0 <= self.label_smoothing < 1:
+            raise ValueError("min_g_scale must be in (0, 1], label_smoothing in [0, 1)")
         if self.max_noise_std < 0 or self.max_weight_scale < 1 or self.most_roll_backs < 0:
             raise ValueError("limits must not be negative, and max_weight_scale at least 1")
 
@@ -107,12 +117,13 @@ class AutoPolicy(Stateful):
         accuracy = self._accuracy.update(measured)
         self._loss.update(abs(signals.d_loss_real + signals.d_loss_fake))
         assert accuracy is not None, "finite, or it would have been rolled back"
+        fast = self._fast.observe(signals, accuracy, self.high)
         self._steer_learning_rate(accuracy)
         self._steer_outer(accuracy, signals)
         trial = self._weak.observe(signals, accuracy, self.low, self._is_untouched())
         if trial.roll_back and self._has_snapshot and self._roll_backs < self.most_roll_backs:
             return self._roll_back(trial.reason)
-        reasons = [trial.reason] if trial.reason else []
+        reasons = [reason for reason in (trial.reason, fast) if reason]
         if self._log_scale < 0:
             reasons.append(
                 f"D's smoothed accuracy {accuracy:.2f} for a target of {self.target:g}: its "
@@ -140,6 +151,9 @@ class AutoPolicy(Stateful):
         error = math.copysign(max(0.0, abs(error) - self.dead_zone), error)
         if error < 0 and accuracy >= self.low and (self._noise_std or self._log_weight):
             # What was put on last comes off first; below the band all of it at once.
+            return
+        if error > 0 and self._fast.scale < 1:
+            # G was slowed: it comes back before D is.
             return
         limits = (math.log(self.min_scale), self._log_ceiling)
         # The integral never leaves the actuator's range, so it has nothing to unwind. Where all is
@@ -181,7 +195,8 @@ class AutoPolicy(Stateful):
 
     def _is_untouched(self) -> bool:
         """Whether D is trained as configured, so that a weak D is not of our making."""
-        return self._log_scale > -0.1 + self._log_ceiling and not self._noise_std
+        ours = self._noise_std > 0 or self._fast.scale < 1
+        return self._log_scale > -0.1 + self._log_ceiling and not ours
 
     def _snapshot_due(self, accuracy: float) -> bool:
         calm = self.low <= accuracy <= self.high
@@ -227,6 +242,7 @@ class AutoPolicy(Stateful):
         self._integral = min(self._integral, self._log_ceiling)
         self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
         self._weak.forget()
+        self._fast.forget()
         self._calm_steps = self._steps_since_snapshot = 0
         message = (
             f"{why}: back to the last calm state (time {self._roll_backs} of "
@@ -239,7 +255,9 @@ class AutoPolicy(Stateful):
         """The actuators as they stand."""
         return Action(
             d_learning_rate_scale=math.exp(self._log_scale),
+            g_learning_rate_scale=self._fast.scale,
             adversarial_weight_scale=math.exp(self._log_weight),
             noise_std=self._noise_std,
+            label_smoothing=self.label_smoothing,
             reason=reason,
         )

@@ -16,8 +16,8 @@ LEARNING = 0.97
 CONSTANT_SPREAD = 1e-3
 # D's gradient below this share of the largest one seen: nothing reaches its weights.
 GONE_GRADIENT = 1e-3
-# What a copy of D reaches on one held batch: it can learn, or it cannot.
-CAN_FIT, CANNOT_FIT = 0.85, 0.65
+# What a copy of D reaches on one held batch where it can learn.
+CAN_FIT = 0.85
 # Factors of a trial, and their limits.
 RAISE, LOWER = 1.5, 0.5
 HIGHEST, LOWEST = 2.0, 0.125
@@ -122,10 +122,6 @@ class WeakDiscriminator:
         gradient = signals.readings.d_gradient_norm
         if gradient is not None and gradient < GONE_GRADIENT * self._largest_gradient:
             return f"its gradient is {gradient:.2g} after {self._largest_gradient:.2g}"
-        fit = signals.readings.d_probe_accuracy
-        if self._probing and fit is not None and fit < CANNOT_FIT:
-            self._probing = False
-            return f"a copy of it fits one batch only to {fit:.2f}"
         return ""
 
     def _say(self, reason: str) -> Trial:

@@ -26,6 +26,9 @@ class AdversarialForm(Protocol):
     has_probability: bool
     # D's loss (both halves together) where it cannot tell real from fake and answers as it should.
     equilibrium_d_loss: float
+    # With the target 1 - s for real images, D's loss grows by s times this times the mean of what
+    # it sees of them (and by what no weight depends on); 0 where D has no target for them.
+    smoothing_slope: float
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         """The real and the fake half of D's loss: scalars whose sum is D's loss."""
@@ -54,6 +57,7 @@ class NonSaturating:
     halves_are_independent = True
     has_probability = True
     equilibrium_d_loss = math.log(4)
+    smoothing_slope = 1.0
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         return F.softplus(-real_logits).mean(), F.softplus(fake_logits).mean()
@@ -78,6 +82,7 @@ class LeastSquares:
     halves_are_independent = True
     has_probability = False
     equilibrium_d_loss = 0.5
+    smoothing_slope = 2.0
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         return (real_logits - 1).square().mean(), fake_logits.square().mean()
@@ -102,6 +107,7 @@ class Hinge:
     halves_are_independent = True
     has_probability = False
     equilibrium_d_loss = 2.0
+    smoothing_slope = 0.0
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         return F.relu(1 - real_logits).mean(), F.relu(1 + fake_logits).mean()
@@ -127,6 +133,7 @@ class Wasserstein:
     halves_are_independent = True
     has_probability = False
     equilibrium_d_loss = 0.0
+    smoothing_slope = 0.0
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         return -real_logits.mean(), fake_logits.mean()
@@ -153,6 +160,7 @@ class RelativisticAverage:
     halves_are_independent = False
     has_probability = False
     equilibrium_d_loss = math.log(4)
+    smoothing_slope = 0.0
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         real, fake = _relative_to_average(real_logits, fake_logits)
@@ -182,6 +190,7 @@ class RelativisticPaired:
     halves_are_independent = False
     has_probability = False
     equilibrium_d_loss = math.log(2)
+    smoothing_slope = 0.0
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         half = F.softplus(fake_logits - real_logits).mean() / 2

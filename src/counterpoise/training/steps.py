@@ -66,7 +66,7 @@ class DiscriminatorStep:
     ) -> Tensor:
         """Update D on the halves of its loss that the action chooses, and on penalties.
 
-        `real` and `fake` are those that were judged. Returns the penalties that were added.
+        `real` and `fake` are those that were judged. Returns what was added to the halves.
         """
         halves = [
             (judgement.loss_real, action.d_trains_on_real),
@@ -74,6 +74,9 @@ class DiscriminatorStep:
         ]
         loss = sum(half for half, wanted in halves if wanted)
         penalty = self._penalty(real, fake.detach(), step, noise)
+        if action.label_smoothing and action.d_trains_on_real:
+            slope = action.label_smoothing * self.form.smoothing_slope
+            penalty = penalty + slope * judgement.real_logits.mean()
         if action.lecam_weight:
             penalty = penalty + action.lecam_weight * lecam_penalty(
                 judgement.real_logits,

@@ -1,0 +1,40 @@
+"""The Frechet distance of two sets of features."""
+
+import torch
+from torch import Tensor
+
+
+def frechet_distance(fake_features: Tensor, real_features: Tensor) -> float:
+    """Squared Frechet distance of the Gaussians with the sets' means and covariances.
+
+    Features are (N, D) and (M, D), at least two rows each; computed in float64. Rounding can take
+    the distance of equal sets below zero, which is cut off. NaN where a feature is not finite.
+    Source: Heusel et al. 2017 (FID), equation 6; Dowson and Landau 1982.
+    """
+    if fake_features.ndim != 2 or fake_features.shape[1:] != real_features.shape[1:]:
+        shapes = f"{tuple(fake_features.shape)} and {tuple(real_features.shape)}"
+        raise ValueError(f"features must be (N, D) and (M, D), not {shapes}")
+    if min(len(fake_features), len(real_features)) < 2:
+        raise ValueError("a covariance needs at least two rows of features")
+    fake, real = fake_features.detach().double(), real_features.detach().double()
+    if not (fake.isfinite().all() and real.isfinite().all()):
+        return float("nan")
+    means = (fake.mean(0) - real.mean(0)).square().sum()
+    fake_covariance, real_covariance = torch.cov(fake.T), torch.cov(real.T)
+    if fake.shape[1] == 1:
+        fake_covariance, real_covariance = (
+            fake_covariance.reshape(1, 1),
+            real_covariance.reshape(1, 1),
+        )
+    # tr (A B)^1/2 = tr (A^1/2 B A^1/2)^1/2, of a symmetric matrix without negative eigenvalues.
+    root = _square_root(fake_covariance)
+    cross = torch.linalg.eigvalsh(root @ real_covariance @ root).clamp(min=0).sqrt().sum()
+    distance = means + fake_covariance.trace() + real_covariance.trace() - 2 * cross
+    return max(0.0, float(distance))
+
+
+def _square_root(covariance: Tensor) -> Tensor:
+    """The symmetric square root of a covariance matrix, also where that is rank-deficient."""
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return root

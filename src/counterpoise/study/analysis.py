@@ -1,0 +1,179 @@
+"""What a study says: failures, quality, comparisons; `report` words and shows the numbers."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterpoise.study.results import FAILURES, Grid, Pair
+from counterpoise.study.statistics import (
+    NO_ESTIMATE,
+    Estimate,
+    Interval,
+    hierarchical_mean,
+    mean_ranks,
+    ranks,
+    student_mean,
+    wilson,
+)
+
+# Failures that no strategy steers by: `auto` holds what the third kind measures.
+BY_QUALITY = ("diverged", "collapsed")
+
+
+@dataclass(frozen=True)
+class FailureCount:
+    """Failed trainings of a strategy among its finished ones."""
+
+    failed: int
+    of: int
+    interval: Interval | None
+
+    @property
+    def share(self) -> float:
+        return self.failed / self.of if self.of else float("nan")
+
+
+@dataclass(frozen=True)
+class StrategyResult:
+    """One strategy over a part of the gauntlet."""
+
+    name: str
+    failures: FailureCount
+    by_quality: FailureCount  # diverged or collapsed
+    kinds: dict[str, int]
+    untuned: FailureCount  # where `auto` was never tuned
+    rank: Estimate  # among the strategies that have every cell; none for the others
+    missing: int  # cells of the plan without a result
+    to_auto: Estimate  # paired difference of quality, in spreads of the task; above 0: better
+    to_none: Estimate
+
+
+@dataclass(frozen=True)
+class Beaten:
+    """Where another strategy did better than `auto`."""
+
+    pair: Pair
+    strategy: str
+    why: str
+
+
+def count_failures(grid: Grid, place: int, kinds: Collection[str] = FAILURES) -> FailureCount:
+    """The failures of one strategy, in any of `kinds`."""
+    done = grid.done[:, place]
+    failed = int((grid.failed(kinds)[:, place] & done).sum())
+    return FailureCount(failed, int(done.sum()), wilson(failed, int(done.sum())))
+
+
+def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyResult]:
+    """All strategies, those with fewest failures first, then by rank."""
+    untuned = grid.of_pairs(lambda pair: pair not in tuned_on)
+    ranked = complete_ranks(grid)
+    results = []
+    for place, name in enumerate(grid.strategies):
+        failures = count_failures(grid, place)
+        results.append(
+            StrategyResult(
+                name,
+                failures,
+                count_failures(grid, place, BY_QUALITY),
+                {kind: count_failures(grid, place, (kind,)).failed for kind in FAILURES},
+                count_failures(untuned, place),
+                ranked.get(name, NO_ESTIMATE),
+                int((grid.missing | (grid.error & grid.expected))[:, place].sum()),
+                paired(grid, name, "auto"),
+                paired(grid, name, "none"),
+            )
+        )
+    return sorted(results, key=lambda r: (r.failures.share, r.rank.mean or np.inf, r.name))
+
+
+def complete_ranks(grid: Grid) -> dict[str, Estimate]:
+    """Mean ranks of the strategies that have a result in every task, stressor and seed."""
+    complete = [p for p in range(len(grid.strategies)) if grid.done[:, p].all()]
+    if len(complete) < 2:
+        return {}
+    quality, failed = (
+        np.moveaxis(array[:, complete], 1, 2).reshape(-1, len(complete))
+        for array in (grid.quality, grid.failed())
+    )
+    estimates = mean_ranks(ranks(quality, failed), len(grid.seeds))
+    return {grid.strategies[p]: e for p, e in zip(complete, estimates, strict=True)}
+
+
+def paired(grid: Grid, name: str, reference: str) -> Estimate:
+    """The mean difference of quality to a reference, over the cells that both have."""
+    place, other = grid.place(name), grid.place(reference)
+    if place is None or other is None or name == reference:
+        return NO_ESTIMATE
+    return hierarchical_mean(grid.quality[:, place] - grid.quality[:, other])
+
+
+def where_beaten(grid: Grid) -> list[Beaten]:
+    """Every task and stressor where a strategy is better than `auto` beyond chance, or survives
+    in more seeds; of several, the best one."""
+    auto = grid.place("auto")
+    if auto is None:
+        return []
+    found = []
+    failed, done = grid.failed(), grid.done
+    for place, pair in enumerate(grid.pairs):
+        both = [
+            p
+            for p in range(len(grid.strategies))
+            if p != auto and (done[place, p] & done[place, auto]).any()
+        ]
+        survivors = {
+            p: int((failed[place, auto] & ~failed[place, p] & done[place, p]).sum())
+            - int((~failed[place, auto] & failed[place, p] & done[place, auto]).sum())
+            for p in both
+        }
+        if survivors and max(survivors.values()) > 0:
+            best = max(survivors, key=lambda p: (survivors[p], np.nanmean(grid.quality[place, p])))
+            seeds = int(failed[place, auto].sum())
+            why = f"auto fails in {seeds} of {len(grid.seeds)} seeds, it in "
+            why += f"{int(failed[place, best].sum())}"
+            found.append(Beaten(pair, grid.strategies[best], why))
+            continue
+        better = {}
+        for p in both:
+            difference = student_mean(grid.quality[place, p] - grid.quality[place, auto])
+            if difference.interval is not None and difference.interval.low > 0:
+                better[p] = difference
+        if better:
+            best = max(better, key=lambda p: better[p].mean or 0.0)
+            scores = grid.scores()[place]
+            why = (
+                f"mean score {np.nanmean(scores[best]):.4g} against "
+                f"{np.nanmean(scores[auto]):.4g}, better in every paired interval"
+            )
+            found.append(Beaten(pair, grid.strategies[best], why))
+    return found
+
+
+def failure_table(grid: Grid) -> np.ndarray:
+    """Share of failed cells, (strategies, stressors), over tasks and seeds; NaN without a cell."""
+    shares = np.full((len(grid.strategies), len(grid.stressors)), np.nan)
+    for column, stressor in enumerate(grid.stressors):
+        part = grid.of_pairs({p for p in grid.pairs if p[1] == stressor}.__contains__)
+        done, failed = part.done.sum((0, 2)), (part.failed() & part.done).sum((0, 2))
+        shares[:, column] = np.where(done > 0, failed / np.maximum(done, 1), np.nan)
+    return shares
+
+
+def task_scores(grid: Grid, task: str, stressor: str) -> dict[str, Estimate]:
+    """The mean score of each strategy in one task under one stressor, over seeds."""
+    places = [p for p, pair in enumerate(grid.pairs) if pair == (task, stressor)]
+    if not places:
+        return {}
+    scores = grid.scores()[places[0]]
+    return {name: student_mean(scores[p]) for p, name in enumerate(grid.strategies)}
+
+
+def metric_means(grid: Grid, task: str, name: str) -> dict[str, Estimate]:
+    """The mean of a metric of each strategy in one task under the stressor `none`."""
+    part = grid.of_pairs(lambda pair: pair == (task, "none"))
+    values = part.values(lambda row: row.metrics.get(name))
+    if not len(values):
+        return {}
+    return {s: student_mean(values[0, p]) for p, s in enumerate(part.strategies)}

@@ -1,0 +1,293 @@
+"""One training of the gauntlet: an ordinary GAN loop in the hands of `Balance`."""
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from counterpoise.anyloop.handle import Balance
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
+from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+from counterpoise.sensors.ranking import auc
+from counterpoise.study.plan import Cell, StudyPlan
+from counterpoise.study.setting import Setting
+from counterpoise.study.strategies import STRATEGIES
+from counterpoise.study.stressors import STRESSORS
+from counterpoise.study.super_resolution import SuperResolution
+from counterpoise.study.task import Batch, Task
+from counterpoise.study.tasks import TASKS
+
+# Evaluations of D in a training, whose last quarter judges it; G is measured at every fourth.
+EVALUATIONS, G_EVERY = 20, 4
+# Samples of each kind on which D is asked at an evaluation.
+ASKED = 256
+# A D that ranks real above fake in this share of pairs is saturated; samples that cover less than
+# this share of the data have collapsed.
+SATURATED_AUC, COLLAPSED_COVERAGE = 0.99, 0.5
+LSGAN_ON_SIGMOID = "lsgan-on-sigmoid"
+
+
+def setting_of(cell: Cell, plan: StudyPlan) -> Setting:
+    """The task's setting, as the strategy has it, under the stressor."""
+    setting, strategy = TASKS[cell.task].setting, STRATEGIES[cell.strategy]
+    setting = dataclasses.replace(
+        setting,
+        steps=max(EVALUATIONS, round(setting.steps * plan.steps_scale)),
+        g_learning_rate=setting.g_learning_rate * strategy.g_learning_rate_factor,
+        d_learning_rate=setting.d_learning_rate * strategy.d_learning_rate_factor,
+        **strategy.values,
+    )
+    return STRESSORS[cell.stressor].apply(setting)
+
+
+def play_cell(cell: Cell, plan: StudyPlan) -> dict[str, Any]:
+    """Train one cell and return its row of `results.jsonl`.
+
+    Deterministic on one machine and device but for `seconds`; in the caller's process, whose
+    random state it leaves alone. Raises `UserError` where a dependency or data is missing.
+    """
+    started = time.perf_counter()
+    task, setting = TASKS[cell.task], setting_of(cell, plan)
+    if isinstance(task, SuperResolution) and plan.data_folders:
+        task = dataclasses.replace(task, folders=plan.data_folders)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cell.seed)
+        row = train(task, setting, cell.seed, plan.device)
+    return {
+        **dataclasses.asdict(cell),
+        "status": "done",
+        **row,
+        "seconds": round(time.perf_counter() - started, 3),
+        "versions": {"torch": torch.__version__, "counterpoise": version("counterpoise")},
+    }
+
+
+def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[str, Any]:
+    """Train as `setting` says and measure on the way."""
+    g, d = (network.to(device) for network in task.networks(setting, seed))
+    if setting.d_ends_in_sigmoid:
+        d = nn.Sequential(d, nn.Sigmoid())
+    optimizers = [
+        torch.optim.Adam(network.parameters(), rate, betas=setting.betas, fused=True)
+        for network, rate in ((g, setting.g_learning_rate), (d, setting.d_learning_rate))
+    ]
+    g_optimizer, d_optimizer = optimizers
+    batches = to_device(task.batches(setting, 1000 + 10 * seed), device)
+    asked = to_device(
+        task.batches(dataclasses.replace(setting, batch_size=ASKED), 777_777 + 10 * seed), device
+    )
+    part = Part(task, setting, g, d, torch.Generator(device).manual_seed(5000 + seed))
+    evaluation = Evaluation(task, g, d, asked)
+    balance = Balance(
+        g,
+        d,
+        g_optimizer,
+        d_optimizer,
+        policy=setting.policy,
+        policy_options=dict(setting.policy_options),
+        objective=objective_name(setting.form),
+        paired=isinstance(task, SuperResolution),
+        log_every=setting.steps + 1,
+        seed=seed,
+    )
+    d_updates = roll_backs = 0
+    with balance:
+        for step in range(1, setting.steps + 1):
+            if setting.shock != 1 and step == setting.steps // 2 + 1:
+                d_optimizer.param_groups[0]["lr"] *= setting.shock
+
+            # D, as often as the policy wants it.
+            source, real = next(batches)
+            fake = g(source)
+            with balance.d_step() as d_step:
+                d_optimizer.zero_grad()
+                part.d_loss(d_step, real, fake.detach()).backward()  # type: ignore[no-untyped-call]
+                d_optimizer.step()
+            for _ in range(balance.action.d_steps - 1):
+                further_source, further_real = next(batches)
+                with torch.no_grad():
+                    further_fake = g(further_source)
+                with balance.d_step() as d_step:
+                    d_optimizer.zero_grad()
+                    part.d_loss(d_step, further_real, further_fake).backward()  # type: ignore[no-untyped-call]
+                    d_optimizer.step()
+
+            # G, against the D just updated.
+            with balance.g_step() as g_step:
+                g_optimizer.zero_grad()
+                part.g_loss(g_step, real, fake).backward()  # type: ignore[no-untyped-call]
+                g_optimizer.step()
+            action = balance.action
+            d_updates += action.d_steps * (not action.roll_back)
+            roll_backs += action.roll_back
+
+            if step * EVALUATIONS // setting.steps > (step - 1) * EVALUATIONS // setting.steps:
+                evaluation.take(step)
+                if evaluation.is_lost():
+                    break
+        findings = sorted(balance.diagnosis().ids())
+    return evaluation.row() | {
+        "findings": findings,
+        "steps": setting.steps,
+        "d_updates": d_updates,
+        "roll_backs": roll_backs,
+    }
+
+
+class Part:
+    """The losses of both networks, under the setting."""
+
+    def __init__(
+        self, task: Task, setting: Setting, g: nn.Module, d: nn.Module, draw: torch.Generator
+    ) -> None:
+        self._task, self._setting, self._g, self._d, self._draw = task, setting, g, d, draw
+        self._form = ADVERSARIAL_FORMS[
+            "lsgan" if setting.form == LSGAN_ON_SIGMOID else setting.form
+        ]
+        self._sigmoid_in_loss = setting.form == LSGAN_ON_SIGMOID and not setting.d_ends_in_sigmoid
+
+    def d_loss(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
+        """D's loss as the policy wants it, with the penalties."""
+        setting = self._setting
+        if setting.label_noise:
+            real, fake = self._swapped(real, fake)
+        if setting.d_joint_batch:
+            real_outputs, fake_outputs = self._d(torch.cat([real, fake])).chunk(2)
+            step.logits(real=real_outputs, fake=fake_outputs)
+        else:
+            real_outputs, fake_outputs = self._d(real), self._d(fake)
+        if self._sigmoid_in_loss:
+            real_outputs, fake_outputs = real_outputs.sigmoid(), fake_outputs.sigmoid()
+        loss_real, loss_fake = self._form.d_loss(real_outputs, fake_outputs)
+        if setting.real_target != 1:
+            target = torch.full_like(real_outputs, setting.real_target)
+            smoothed: Callable[[Tensor, Tensor], Tensor] = (
+                F.binary_cross_entropy_with_logits
+                if setting.form == "non-saturating"
+                else F.mse_loss
+            )
+            loss_real = smoothed(real_outputs, target)
+        loss: Tensor = setting.loss_multiplier * step.loss(real=loss_real, fake=loss_fake)
+        if setting.r1:
+            loss = loss + setting.r1 / 2 * r1_penalty(self._d, real)
+        if setting.r2:
+            loss = loss + setting.r2 / 2 * r2_penalty(self._d, fake)
+        if setting.gradient_penalty:
+            penalty = gradient_penalty(self._d, real, fake, self._draw)
+            loss = loss + setting.gradient_penalty * penalty
+        return loss
+
+    def g_loss(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
+        """G's loss: adversarial, and content where the task has it."""
+        setting = self._setting
+        real_outputs = self._d(real).detach() if self._form.g_needs_real else None
+        fake_outputs = self._d(fake)
+        if self._sigmoid_in_loss:
+            fake_outputs = fake_outputs.sigmoid()
+        adversarial = self._form.g_loss(real_outputs, fake_outputs)
+        weight = setting.adversarial_weight * setting.loss_multiplier
+        loss: Tensor = step.adversarial(weight * adversarial)
+        content = self._task.content_loss(fake, real) if setting.content_weight else None
+        return loss if content is None else loss + setting.content_weight * content
+
+    def _swapped(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """A share of the pairs with their labels exchanged."""
+        chosen = torch.rand(len(real), generator=self._draw, device=real.device)
+        wrong = (chosen < self._setting.label_noise).reshape(-1, *(1 for _ in real.shape[1:]))
+        return torch.where(wrong, fake, real), torch.where(wrong, real, fake)
+
+
+class Evaluation:
+    """What is measured on the way, on clean samples: noise of a policy's does not hide D."""
+
+    def __init__(self, task: Task, g: nn.Module, d: nn.Module, asked: Iterator[Batch]) -> None:
+        self._task, self._g, self._d, self._asked = task, g, d, asked
+        self._points: list[dict[str, float]] = []
+
+    @torch.no_grad()
+    def take(self, step: int) -> None:
+        """Measure G on unseen samples, and D on fresh ones of what it is trained on."""
+        source, real = next(self._asked)
+        outputs = self._d(real), self._d(self._g(source))
+        real_logits, fake_logits = (output.flatten(1).mean(1).float().cpu() for output in outputs)
+        # D's own threshold differs between objectives; the best one does not.
+        point = {
+            "step": float(step),
+            "auc": float(auc(real_logits, fake_logits)),
+            "accuracy": best_accuracy(real_logits, fake_logits),
+        }
+        weights = [*self._g.parameters(), *self._d.parameters()]
+        finite = all(bool(w.isfinite().all()) for w in weights)
+        values: dict[str, float] = {}
+        if finite and (len(self._points) + 1) % G_EVERY == 0:
+            measured = copy.deepcopy(self._g).cpu() if real.is_cuda else self._g
+            measured.eval()
+            values = self._task.measure(measured)
+            self._g.train()
+        finite = finite and all(map(math.isfinite, (*values.values(), *point.values())))
+        self._points.append(point | {"finite": float(finite)} | values)
+
+    def is_lost(self) -> bool:
+        """Whether the last two evaluations found something that is not finite."""
+        return len(self._points) > 1 and not any(p["finite"] for p in self._points[-2:])
+
+    def row(self) -> dict[str, Any]:
+        """What a training came to."""
+        task, last = self._task, self._points[-1]
+        late = self._points[-EVALUATIONS // 4 :]
+        diverged = not last["finite"]
+        auc_late = sum(p["auc"] for p in late) / len(late)
+        failures = ["diverged"] if diverged else []
+        if not diverged and last["coverage"] < COLLAPSED_COVERAGE:
+            failures.append("collapsed")
+        if auc_late >= SATURATED_AUC:
+            failures.append("d-saturated")
+        names = [name for name in last if name not in ("step", "auc", "accuracy", "finite")]
+        accuracy = sum(p["accuracy"] for p in late) / len(late)
+        return {
+            "failures": failures,
+            "score": None if diverged else finite_or_none(last[task.score_name]),
+            "score_name": task.score_name,
+            "higher_is_better": task.higher_is_better,
+            "metrics": {name: finite_or_none(last[name]) for name in names},
+            "d_last_quarter": {
+                "accuracy": finite_or_none(accuracy),
+                "auc": finite_or_none(auc_late),
+            },
+            "curve": {
+                "step": [int(p["step"]) for p in self._points],
+                "auc": [finite_or_none(p["auc"]) for p in self._points],
+                "score": [finite_or_none(p.get(task.score_name)) for p in self._points],
+            },
+        }
+
+
+def best_accuracy(real_logits: Tensor, fake_logits: Tensor) -> float:
+    """The mean of the accuracies on real and fake at the best threshold, in [0.5, 1]."""
+    candidates = torch.cat([real_logits, fake_logits])
+    right = (real_logits >= candidates[:, None]).float().mean(1)
+    right = right + (fake_logits < candidates[:, None]).float().mean(1)
+    return float(right.max() / 2)
+
+
+def objective_name(form: str) -> str | None:
+    """What `Balance` is told; None where it reads the objective itself."""
+    return None if form == LSGAN_ON_SIGMOID else form
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A number for strict JSON, rounded to what matters."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+
+
+def to_device(batches: Iterator[Batch], device: str) -> Iterator[Batch]:
+    """Batches where the networks are."""
+    for source, real in batches:
+        yield source.to(device), real.to(device)
