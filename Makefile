@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow score bench lint format lock clean
+.PHONY: demo test test-slow score bench study-quick lint format lock clean
 
 $(VENV): $(VENV)/.installed
 
@@ -30,6 +30,11 @@ score: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/sensor_cost.py
 	$(BIN)/python benchmarks/read_log.py
+
+# Six strategies through five troubles of two small tasks; goes on where it was interrupted.
+study-quick: $(VENV)/.installed
+	$(BIN)/counterpoise study run --quick
+	$(BIN)/counterpoise study report runs/study-quick
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -30,9 +30,11 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. seeds=[0,1,2]."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: one per usable core.")
+        int | None, typer.Option(help="Processes; default: one per usable core.")
     ] = None,
-    executor: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    executor: Annotated[
+        str, typer.Option(metavar="local|ray", help="Processes of this machine, or a Ray cluster.")
+    ] = "local",
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster's address; default: one of this machine.")
     ] = None,
@@ -50,21 +52,24 @@ def run(
     """
     from counterpoise.commands import study
 
-    if quick and plan not in (None, "quick"):
-        raise UserError("give --quick or --plan, not both")
+    if quick and plan is not None:
+        raise UserError("give --plan NAME or --quick, not both (--quick is --plan quick)")
     if plan is None and not quick:
         raise UserError("give --plan NAME (see `counterpoise study list`), or --quick")
     if executor not in ("local", "ray"):
         raise UserError(f"--executor: local or ray (given: {executor})")
-    if address is not None and executor != "ray":
+    chosen: Literal["local", "ray"] = "ray" if executor == "ray" else "local"
+    if address is not None and chosen != "ray":
         raise UserError("--address is for --executor ray")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers: give at least 1 (given: {workers})")
     sys.exit(
         study.run(
             plan or "quick",
             overrides or [],
             out,
             workers,
-            executor,
+            chosen,
             address,
             only or [],
             dry_run,

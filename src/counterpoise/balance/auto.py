@@ -94,7 +94,7 @@ class AutoPolicy(Stateful):
 
     def __post_init__(self) -> None:
         self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
-        self._weak, self._fast = WeakDiscriminator(), FastGenerator(self.min_g_scale)
+        self._weak = WeakDiscriminator()
         check_decay(self.decay)
         if not 0 < self.low < self.target < self.high < 1:
             raise ValueError("low, target and high must rise within (0, 1)")
@@ -108,6 +108,7 @@ class AutoPolicy(Stateful):
             raise ValueError("min_g_scale must be in (0, 1], label_smoothing in [0, 1)")
         if self.max_noise_std < 0 or self.max_weight_scale < 1 or self.most_roll_backs < 0:
             raise ValueError("limits must not be negative, and max_weight_scale at least 1")
+        self._fast = FastGenerator(self.min_g_scale)
 
     def observe(self, signals: Signals) -> Action:
         broken = self._what_exploded(signals)

@@ -1,13 +1,16 @@
 """`counterpoise study`: run, report, list."""
 
+import contextlib
 import os
+import shlex
 import signal
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,17 +24,17 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from counterpoise.study.plan import PLANS, StudyPlan, load_plan
+from counterpoise.study.plan import PLANS, StudyPlan, cells_of, load_plan
 from counterpoise.study.play import play_cell
-from counterpoise.study.report import write_report
-from counterpoise.study.run import Progress, run_study, selected
+from counterpoise.study.run import Progress, Row, run_study, selected
 from counterpoise.study.store import StudyFolder
 from counterpoise.study.strategies import STRATEGIES
 from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.tasks import TASKS
 
-# Where the output is piped: seconds between two lines on the progress.
-PLAIN_EVERY_SECONDS = 30.0
+# Where the output is piped, a line on the progress comes as soon as either has passed.
+PLAIN_EVERY_SECONDS, PLAIN_EVERY_SHARE = 30.0, 0.05
+SHOWN_ERRORS = 5
 
 
 def run(
@@ -39,75 +42,73 @@ def run(
     overrides: Sequence[str],
     out: Path | None,
     workers: int | None,
-    executor: str,
+    executor: Literal["local", "ray"],
     address: str | None,
     only: Sequence[str],
     dry_run: bool,
     console: Console,
 ) -> int:
     """Run a study with its progress shown; the exit code."""
-    plan = load_plan(source, overrides)
-    folder = out or Path("runs") / f"study-{plan.name}"
-    count = workers or usable_cores()
+    plan = _with_absolute_folders(load_plan(source, overrides))
+    folder = out if out is not None else Path("runs") / f"study-{plan.name}"
+    count = workers if workers is not None else usable_cores()
     if dry_run:
-        _describe(plan, folder, only, console)
+        _describe(plan, folder, only, f"{executor}, workers: {count}", console)
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
-    resume = f"counterpoise study run --plan {source} --out {folder}"
-    with _Watch(console) as watch:
+    again = _command(source, overrides, folder, workers, executor, address, only)
+    with _Watch(console) as watch, _terminated_as_interrupted():
         try:
             progress = run_study(
                 plan,
                 folder,
                 play_cell,
                 workers=count,
-                executor=cast(Literal["local", "ray"], executor),
+                executor=executor,
                 address=address,
                 only=only,
                 watch=watch,
             )
         except KeyboardInterrupt:
-            console.print(
-                f"interrupted; what is done is kept. Go on with: {resume}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            _say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
             raise
-    console.print(table_of(progress))
-    for row in progress.errors[:5]:
+    console.print(table_of(progress.rows))
+    for row in progress.errors[:SHOWN_ERRORS]:
         key = "/".join(str(row[name]) for name in ("task", "stressor", "strategy", "seed"))
-        console.print(f"error in {key}: {row['message']}", highlight=False, soft_wrap=True)
-    if progress.errors:
-        console.print(
-            f"{len(progress.errors)} cells ended in an error; run the same command to try again",
-            highlight=False,
-            soft_wrap=True,
-        )
-    console.print(f"next: counterpoise study report {folder}", highlight=False, soft_wrap=True)
-    return 1 if progress.errors else 0
+        _say(console, f"error in {key}: {row['message']}")
+    if errors := len(progress.errors):
+        what = "1 cell ended in an error" if errors == 1 else f"{errors} cells ended in errors"
+        _say(console, f"{what} of the program; to try again: {again}")
+    if left_out := len(cells_of(plan)) - progress.cells:
+        _say(console, f"--only left out {left_out} cells of the plan")
+    _say(console, f"next: {shlex.join(['counterpoise', 'study', 'report', str(folder)])}")
+    return 1 if errors else 0
 
 
 def report(folder: Path, console: Console) -> None:
     """Write a study's report and print its table."""
+    # A study runs where what its report draws with is not installed.
+    from counterpoise.study.report import write_report
+
     written = write_report(folder)
-    console.print(written.summary, highlight=False, soft_wrap=True, markup=False)
-    console.print(written.table, highlight=False, soft_wrap=True, markup=False)
+    _say(console, written.summary)
+    _say(console, written.table)
     for path in written.paths:
-        console.print(str(path), highlight=False, soft_wrap=True)
+        _say(console, str(path))
 
 
 def list_names(console: Console) -> None:
     """All names that a plan may use."""
-
-    def say(title: str, entries: dict[str, str]) -> None:
-        console.print(f"{title}:", highlight=False)
+    lists = {
+        "plans": {name: _size(plan) for name, plan in PLANS.items()},
+        "tasks": {name: task.description for name, task in TASKS.items()},
+        "stressors": {name: stressor.description for name, stressor in STRESSORS.items()},
+        "strategies": {n: f"{s.description} [{s.kind}]" for n, s in STRATEGIES.items()},
+    }
+    for title, entries in lists.items():
+        _say(console, f"{title}:")
+        width = max(map(len, entries)) + 2
         for name, text in entries.items():
-            console.print(f"  {name:<22}{text}", highlight=False, soft_wrap=True, markup=False)
-
-    say("plans", {n: f"{len(selected(p, ()))} cells" for n, p in PLANS.items()})
-    say("tasks", {n: t.description for n, t in TASKS.items()})
-    say("stressors", {n: s.description for n, s in STRESSORS.items()})
-    say("strategies", {n: f"{s.description} [{s.kind}]" for n, s in STRATEGIES.items()})
+            _say(console, f"  {name:<{width}}{text}")
 
 
 def usable_cores() -> int:
@@ -115,31 +116,89 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def table_of(progress: Progress) -> Table:
-    """Cells done, failed and their median seconds, by strategy."""
-    table = Table("strategy", "done", "failed", "errors", "median seconds")
-    for name in dict.fromkeys(row["strategy"] for row in progress.rows):
-        rows = [row for row in progress.rows if row["strategy"] == name]
-        done = [row for row in rows if row["status"] == "done"]
+def table_of(rows: Sequence[Row]) -> Table:
+    """Cells done, trainings that failed and median seconds, by strategy."""
+    table = Table("strategy")
+    for heading in ("done", "failed", "errors", "median seconds"):
+        table.add_column(heading, justify="right")
+    by_strategy: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_strategy[row["strategy"]].append(row)
+    for name, of_strategy in by_strategy.items():
+        done = [row for row in of_strategy if row["status"] == "done"]
         failed = sum(bool(row["failures"]) for row in done)
-        seconds = statistics.median(row["seconds"] for row in done) if done else float("nan")
-        errors = len(rows) - len(done)
-        table.add_row(name, str(len(done)), str(failed), str(errors or ""), f"{seconds:.1f}")
+        seconds = f"{statistics.median(row['seconds'] for row in done):.1f}" if done else ""
+        errors = len(of_strategy) - len(done)
+        table.add_row(name, str(len(done)), str(failed), str(errors or ""), seconds)
     return table
 
 
-def _describe(plan: StudyPlan, folder: Path, only: Sequence[str], console: Console) -> None:
-    cells = selected(plan, only)
-    rows = StudyFolder(folder).finished()
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _with_absolute_folders(plan: StudyPlan) -> StudyPlan:
+    """The plan with folders that it can be resumed with, and played by Ray, from anywhere."""
+    folders = tuple(Path(os.path.abspath(folder)) for folder in plan.data_folders)
+    return plan.model_copy(update={"data_folders": folders})
+
+
+def _command(
+    source: str,
+    overrides: Sequence[str],
+    folder: Path,
+    workers: int | None,
+    executor: str,
+    address: str | None,
+    only: Sequence[str],
+) -> str:
+    """What to type to go on."""
+    words = ["counterpoise", "study", "run", "--plan", source, "--out", str(folder)]
+    for item in overrides:
+        words += ["--set", item]
+    if workers is not None:
+        words += ["--workers", str(workers)]
+    if executor != "local":
+        words += ["--executor", executor]
+    if address is not None:
+        words += ["--address", address]
+    for glob in only:
+        words += ["--only", glob]
+    return shlex.join(words)
+
+
+def _size(plan: StudyPlan) -> str:
+    """A plan in one line."""
+    lists = ("tasks", "stressors", "strategies", "seeds")
+    parts = ", ".join(f"{len(getattr(plan, name))} {name}" for name in lists)
+    return f"{len(cells_of(plan))} cells: {parts}; on {plan.device}"
+
+
+def _describe(
+    plan: StudyPlan, folder: Path, only: Sequence[str], executor: str, console: Console
+) -> None:
+    """Say what would be run, without writing anything."""
+    cells, study = selected(plan, only), StudyFolder(folder)
+    study.has(plan)
+    rows = study.finished()
     done = sum(rows.get(cell.key, {}).get("status") == "done" for cell in cells)
-    console.print(plan.to_yaml(), highlight=False, soft_wrap=True, markup=False)
-    console.print(
-        f"{len(cells)} cells, {done} of them done in {folder}", highlight=False, soft_wrap=True
-    )
+    _say(console, plan.to_yaml())
+    _say(console, f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
+    _say(console, f"executor: {executor}")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Watch:
@@ -147,7 +206,6 @@ class _Watch:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._said = 0.0
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -156,13 +214,16 @@ class _Watch:
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
+            # Cells take seconds to minutes: the ETA is of the last half hour, not half minute.
+            speed_estimate_period=1800.0,
         )
-        self._task = self._bar.add_task("cells")
+        self._task = self._bar.add_task("cells", total=None)
         self._live: Live | None = None
+        self._said: tuple[float, int] | None = None
 
     def __enter__(self) -> Callable[[Progress, str], None]:
         if self._console.is_terminal:
-            self._live = Live(self._bar, console=self._console, refresh_per_second=2)
+            self._live = Live(self._bar, console=self._console, transient=True)
             self._live.start()
         return self._show
 
@@ -172,18 +233,24 @@ class _Watch:
 
     def _show(self, progress: Progress, message: str) -> None:
         if message:
-            self._console.print(message, highlight=False, soft_wrap=True)
-        self._bar.update(self._task, total=progress.cells, completed=progress.done)
-        if self._live is not None:
-            self._live.update(Group(table_of(progress), self._bar))
+            _say(self._console, message)
+        if self._live is None:
+            self._show_line(progress)
             return
+        self._bar.update(self._task, total=progress.cells, completed=progress.done)
+        # The bar first: a terminal may be too low for all strategies.
+        self._live.update(Group(self._bar, table_of(progress.rows)))
+
+    def _show_line(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now - self._said >= PLAIN_EVERY_SECONDS or progress.done == progress.cells:
-            self._said = now
-            failed = sum(bool(row.get("failures")) for row in progress.rows)
-            errors = f", {len(progress.errors)} errors" if progress.errors else ""
-            self._console.print(
-                f"{progress.done} of {progress.cells} cells, {failed} failed trainings{errors}",
-                highlight=False,
-                soft_wrap=True,
-            )
+        if self._said is not None and progress.done < progress.cells:
+            then, done = self._said
+            few = progress.done - done < PLAIN_EVERY_SHARE * progress.cells
+            if few and now - then < PLAIN_EVERY_SECONDS:
+                return
+        self._said = now, progress.done
+        failed = sum(bool(row.get("failures")) for row in progress.rows)
+        words = [f"{progress.done} of {progress.cells} cells", f"{failed} failed trainings"]
+        if progress.errors:
+            words.append(f"{len(progress.errors)} errors")
+        _say(self._console, ", ".join(words))

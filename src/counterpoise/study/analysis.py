@@ -45,6 +45,7 @@ class StrategyResult:
     untuned: FailureCount  # where `auto` was never tuned
     rank: Estimate  # among the strategies that have every cell; none for the others
     missing: int  # cells of the plan without a result
+    everywhere: bool  # whether the plan has it in all tasks
     to_auto: Estimate  # paired difference of quality, in spreads of the task; above 0: better
     to_none: Estimate
 
@@ -66,7 +67,8 @@ def count_failures(grid: Grid, place: int, kinds: Collection[str] = FAILURES) ->
 
 
 def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyResult]:
-    """All strategies, those with fewest failures first, then by rank."""
+    """All strategies, those with fewest failures first, then by rank; at the end those that are not
+    in all tasks, since they meet fewer stressors."""
     untuned = grid.of_pairs(lambda pair: pair not in tuned_on)
     ranked = complete_ranks(grid)
     results = []
@@ -81,11 +83,20 @@ def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyRes
                 count_failures(untuned, place),
                 ranked.get(name, NO_ESTIMATE),
                 int((grid.missing | (grid.error & grid.expected))[:, place].sum()),
+                bool(grid.expected[:, place].all()),
                 paired(grid, name, "auto"),
                 paired(grid, name, "none"),
             )
         )
-    return sorted(results, key=lambda r: (r.failures.share, r.rank.mean or np.inf, r.name))
+    return sorted(
+        results,
+        key=lambda r: (
+            not r.everywhere,
+            np.nan_to_num(r.failures.share, nan=np.inf),
+            r.rank.mean or np.inf,
+            r.name,
+        ),
+    )
 
 
 def complete_ranks(grid: Grid) -> dict[str, Estimate]:

@@ -56,9 +56,8 @@ def failure_map(shares: np.ndarray, strategies: Sequence[str], stressors: Sequen
     plot = pyplot()
     size = (1.8 + 0.62 * len(stressors), 1.4 + 0.27 * len(strategies))
     figure, axes = plot.subplots(figsize=size, layout="constrained")
-    colours = plot.get_cmap("YlOrRd").copy()
-    colours.set_bad("#e4e6ea")
-    axes.imshow(np.ma.masked_invalid(100 * shares), cmap=colours, vmin=0, vmax=100, aspect="auto")
+    axes.set_facecolor("#e4e6ea")  # seen where there is no cell
+    axes.imshow(np.ma.masked_invalid(100 * shares), cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
     for row, column in np.ndindex(*shares.shape):
         if not np.isnan(shares[row, column]):
             share = 100 * shares[row, column]
@@ -124,6 +123,6 @@ def plane(distortion: dict[str, Estimate], perception: dict[str, Estimate]) -> A
 def rendered(figure: Any, kind: str) -> bytes:
     """A figure as the bytes of an SVG or PNG file."""
     buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -139,6 +140,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Block Ctrl-C: a child keeps that for life, so that the parent alone decides what it ends."""
+    # Starting this helper of multiprocessing's unblocks SIGINT: it must be there before.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

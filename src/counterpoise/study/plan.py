@@ -82,8 +82,8 @@ PLANS: Registry[StudyPlan] = Registry(
         "ablation",
         StudyPlan(
             name="ablation",
-            tasks=GAUNTLET_TASKS,
-            stressors=tuple(STRESSORS),
+            tasks=("ring", "digits"),
+            stressors=("none", "d-lr-x10", "g-lr-x10", "d-tiny", "lsgan-sigmoid", "late-shock"),
             strategies=("none", "auto", *of_kind("ablation")),
             seeds=(0, 1, 2),
         ),

@@ -110,7 +110,7 @@ def _sentences(
         said.append(f"{errors} ended in an error of the program and count as missing.")
     if len(grid.seeds) < 2:
         said.append("With one seed, no interval over seeds is known.")
-    whole = [row for row in rows if not row.missing and row.failures.of]
+    whole = [row for row in rows if not row.missing and row.everywhere]
     if whole:
         best = [row for row in whole if row.failures.share == whole[0].failures.share]
         names = ", ".join(row.name for row in best)
@@ -161,7 +161,7 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
         ),
         [
             (
-                row.name,
+                row.name + ("" if row.everywhere else " (not in all tasks)"),
                 _share(row.failures) + (f" ({row.missing} missing)" if row.missing else ""),
                 _percent_interval(row.failures),
                 _share(row.by_quality),

@@ -1,0 +1,85 @@
+"""The sliced Wasserstein distance against scipy, closed forms and degraded photographs."""
+
+import math
+
+import pytest
+import skimage.data
+import torch
+import torch.nn.functional as F
+from scipy.stats import wasserstein_distance
+
+from counterpoise.metrics.sliced_wasserstein import (
+    _enlarged,
+    laplacian_pyramid,
+    sliced_wasserstein,
+    sliced_wasserstein_points,
+)
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    picture = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1).float() / 255
+    tiles = picture.unfold(1, 64, 64).unfold(2, 64, 64).reshape(3, -1, 64, 64)
+    return tiles.transpose(0, 1)[::4].contiguous()
+
+
+def blurred(images, times):
+    for _ in range(times):
+        images = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+    return images
+
+
+def test_points_on_a_line_against_scipy():
+    draw = torch.Generator().manual_seed(0)
+    a, b = torch.randn(300, 1, generator=draw), 2 * torch.randn(300, 1, generator=draw) + 1
+    expected = wasserstein_distance(a[:, 0].numpy(), b[:, 0].numpy())
+    assert sliced_wasserstein_points(a, b) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_shift_in_the_plane():
+    points = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    shifted = points + torch.tensor([3.0, 0.0])
+    # The mean of |cos| over directions is 2 / pi.
+    distance = sliced_wasserstein_points(shifted, points, projections=4000)
+    assert distance == pytest.approx(3 * 2 / math.pi, rel=0.03)
+
+
+def test_the_pyramid_adds_up_to_the_image(photographs):
+    levels = laplacian_pyramid(photographs, 16)
+    assert [level.shape[-1] for level in levels] == [64, 32, 16]
+    image = levels[-1]
+    for level in reversed(levels[:-1]):
+        image = level + _enlarged(image, level.shape[-2:])
+    assert torch.allclose(image, photographs, atol=1e-6)
+
+
+def test_equal_sets_are_at_no_distance_and_a_seed_repeats(photographs):
+    same = sliced_wasserstein(photographs, photographs, same_positions=True)
+    assert list(same) == [64, 32, 16]
+    assert all(value == 0 for value in same.values())
+    other = sliced_wasserstein(photographs, photographs)
+    assert all(value > 0 for value in other.values())
+    assert other == sliced_wasserstein(photographs, photographs)
+    assert other != sliced_wasserstein(photographs, photographs, seed=1)
+
+
+def test_more_blur_is_further_away_and_contrast_counts_by_the_real_scale(photographs):
+    def distance(images, **options):
+        found = sliced_wasserstein(images, photographs, same_positions=True, **options)
+        return sum(found.values()) / len(found)
+
+    values = [distance(blurred(photographs, n), normalise_by="real") for n in range(4)]
+    assert values == sorted(values)
+    faded = 0.5 * photographs + 0.25
+    assert distance(faded, normalise_by="set") < 0.01 * distance(faded, normalise_by="real")
+
+
+@pytest.mark.parametrize("shapes", [((2, 3, 64, 64), (2, 3, 32, 32)), ((2, 3, 8, 8), (2, 3, 8, 8))])
+def test_impossible_images_are_refused(shapes):
+    with pytest.raises(ValueError, match="images"):
+        sliced_wasserstein(*(torch.zeros(shape) for shape in shapes))
+
+
+def test_impossible_points_are_refused():
+    with pytest.raises(ValueError, match="points"):
+        sliced_wasserstein_points(torch.zeros(3, 2), torch.zeros(4, 2))

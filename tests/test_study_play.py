@@ -1,0 +1,385 @@
+"""One training of the gauntlet: what it is made of, what it measures, when it counts as failed."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from counterpoise.errors import UserError
+from counterpoise.study.digits import classifier, digits
+from counterpoise.study.plan import (
+    AUTO_TUNED_ON,
+    PLANS,
+    Cell,
+    StudyPlan,
+    cells_of,
+    load_plan,
+    of_kind,
+)
+from counterpoise.study.play import (
+    EVALUATIONS,
+    Evaluation,
+    Part,
+    best_accuracy,
+    play_cell,
+    setting_of,
+    train,
+)
+from counterpoise.study.strategies import STRATEGIES
+from counterpoise.study.stressors import STRESSORS
+from counterpoise.study.task import drawn
+from counterpoise.study.tasks import TASKS
+
+SHORT = PLANS["full"].model_copy(update={"steps_scale": 0.02})
+
+
+def timeless(row):
+    return {key: value for key, value in row.items() if key != "seconds"}
+
+
+def setting(key, plan=PLANS["full"]):
+    task, stressor, strategy, seed = key.split("/")
+    return setting_of(Cell(task, stressor, strategy, int(seed)), plan)
+
+
+# Plans.
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_every_plan_has_cells_of_known_names_and_survives_its_file(name, tmp_path):
+    plan = load_plan(name)
+    cells = cells_of(plan)
+    assert len(set(cells)) == len(cells) > 0
+    file = tmp_path / "plan.yaml"
+    file.write_text(plan.to_yaml())
+    assert load_plan(file) == plan
+    for cell in cells:
+        assert setting_of(cell, plan).steps >= EVALUATIONS
+
+
+def test_the_full_plan_has_every_policy_form_and_baseline_on_three_seeds():
+    plan = PLANS["full"]
+    assert set(plan.strategies) == set(of_kind("policy", "form", "baseline"))
+    assert len(plan.seeds) >= 3
+    assert {(c.task, c.stressor) for c in cells_of(plan)} >= AUTO_TUNED_ON
+
+
+@pytest.mark.parametrize(
+    ("source", "overrides", "message"),
+    [
+        ("fast", [], "unknown plan 'fast'; known: quick, full"),
+        ("quick", ["tasks=[rings]"], "unknown task 'rings'; known: ring, grid"),
+        ("quick", ["strategies=[magic]"], "unknown strategy 'magic'"),
+        ("quick", ["stressors=[war]"], "unknown stressor 'war'"),
+        ("quick", ["seeds=[-1]"], "seeds must not be negative"),
+        ("quick", ["steps_scale=0"], "steps_scale"),
+        ("quick", ["device=tpu"], "device must be cpu or cuda"),
+        ("quick", ["colour=red"], "colour"),
+        ("quick", ["seeds"], "an override is written key=value"),
+        ("quick", ["seeds=[1"], "not a YAML value"),
+        ("quick", ["tasks=[ring]", "strategies=[seed-loop]"], "has no cell"),
+        ("nowhere.yaml", [], "cannot be read"),
+    ],
+)
+def test_a_wrong_plan_is_one_line(source, overrides, message):
+    with pytest.raises(UserError) as error:
+        load_plan(source, overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_plan_file_that_is_no_mapping_is_refused(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text("- ring\n")
+    with pytest.raises(UserError, match="expected a mapping"):
+        load_plan(file)
+
+
+# Stressors and strategies do what they say.
+
+
+def test_stressors_come_after_the_strategy():
+    base = setting("ring/none/none/0")
+    assert setting("ring/d-lr-x10/none/0").d_learning_rate == 10 * base.d_learning_rate
+    assert setting("ring/g-lr-x10/none/0").g_learning_rate == 10 * base.g_learning_rate
+    assert setting("ring/d-wide/none/0").d_width == 4 * base.d_width
+    assert setting("ring/d-tiny/none/0").d_width == base.d_width // 8
+    assert setting("digits/no-norm/none/0").d_norm == "none"
+    assert setting("digits/batchnorm-split/spectral-norm/0").d_norm == "batch"
+    assert setting("sr/no-content/none/0").content_weight == 0
+    assert setting("sr/late-shock/none/0").shock == 10
+    assert setting("sr/label-noise/none/0").label_noise == 0.2
+    assert setting("sr/few-samples/none/0").train_samples == 20
+    assert setting("sr/batch-4/none/0").batch_size == 4
+
+
+def test_the_sigmoid_leaves_the_objectives_of_others():
+    plain = setting("ring/lsgan-sigmoid/auto/0")
+    assert (plain.form, plain.d_ends_in_sigmoid) == ("lsgan-on-sigmoid", True)
+    other = setting("ring/lsgan-sigmoid/hinge/0")
+    assert (other.form, other.d_ends_in_sigmoid) == ("hinge", True)
+
+
+def test_every_stressor_but_none_changes_every_task_it_names():
+    for name, stressor in STRESSORS.items():
+        for task in stressor.tasks - {"seed", "sr-full"}:
+            changed = setting(f"{task}/{name}/none/0") != setting(f"{task}/none/none/0")
+            assert changed == (name != "none"), (task, name)
+
+
+def test_every_strategy_differs_from_the_bare_loop_in_every_task():
+    same = [
+        (task, name)
+        for name, strategy in STRATEGIES.items()
+        for task in strategy.tasks
+        if name != "none" and setting(f"{task}/none/{name}/0") == setting(f"{task}/none/none/0")
+    ]
+    # The question's loop is what its own task would be without a gate, doubled.
+    assert same == []
+
+
+def test_few_samples_are_the_same_few_for_training_and_asking():
+    for name in ("ring", "digits", "sr"):
+        task = TASKS[name]
+        few = dataclasses.replace(task.setting, train_samples=5, batch_size=64)
+        first, second = (next(task.batches(few, seed))[1] for seed in (1, 2))
+        shown = {row.numpy().tobytes() for row in first}
+        assert len(shown) == 5
+        assert shown == {row.numpy().tobytes() for row in second}
+
+
+def test_the_late_shock_comes_at_half_time(monkeypatch):
+    rates = []
+    step = torch.optim.Adam.step
+
+    def spy(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    start = dataclasses.replace(TASKS["ring"].setting, steps=20, shock=10.0, batch_size=8)
+    train(TASKS["ring"], start, 0)
+    d_rates = rates[0::2]
+    assert d_rates == [1e-3] * 10 + [1e-2] * 10
+
+
+# The game.
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "ring/none/auto/0",
+        "ring/label-noise/wgan-gp/1",
+        "grid/batchnorm-split/r3gan/0",
+        "digits/lsgan-sigmoid/loss-gate/0",
+        "digits/late-shock/label-smoothing/2",
+        "sr/none/gradient-balance/0",
+    ],
+)
+def test_a_cell_gives_the_same_row_again_in_strict_json(key):
+    task, stressor, strategy, seed = key.split("/")
+    cell = Cell(task, stressor, strategy, int(seed))
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    first = play_cell(cell, SHORT)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(12)
+    assert timeless(play_cell(cell, SHORT)) == timeless(first)
+    json.dumps(first, allow_nan=False)
+    assert first["status"] == "done"
+    assert first["score"] == first["metrics"][first["score_name"]]
+    assert 0 <= first["metrics"]["coverage"] <= 1
+    assert len(first["curve"]["step"]) == EVALUATIONS
+    assert first["d_updates"] >= first["steps"] * (strategy != "loss-gate")
+
+
+def test_seeds_differ():
+    rows = [play_cell(Cell("ring", "none", "none", seed), SHORT) for seed in (0, 1)]
+    assert rows[0]["score"] != rows[1]["score"] or rows[0]["metrics"] != rows[1]["metrics"]
+
+
+def test_a_training_that_diverges_is_stopped_and_counted():
+    start = dataclasses.replace(
+        TASKS["ring"].setting, steps=100, g_learning_rate=math.inf, batch_size=8
+    )
+    row = train(TASKS["ring"], start, 0)
+    assert "diverged" in row["failures"]
+    assert row["score"] is None
+    assert row["curve"]["step"][-1] < 100
+
+
+class Constant(nn.Module):
+    """Gives the same sample for every source."""
+
+    def __init__(self, sample):
+        super().__init__()
+        self.sample = nn.Parameter(sample)
+
+    def forward(self, source):
+        return self.sample.expand(len(source), -1)
+
+
+def test_collapse_and_saturation_are_found():
+    task = TASKS["ring"]
+    g = Constant(torch.tensor([2.0, 0.0]))
+    d = nn.Linear(2, 1)
+    with torch.no_grad():  # every real sample left of G's is ranked above it
+        d.weight.copy_(torch.tensor([[-1.0, 0.0]]))
+    asked = task.batches(dataclasses.replace(task.setting, batch_size=256), 3)
+    evaluation = Evaluation(task, g, d, asked)
+    for step in range(EVALUATIONS):
+        evaluation.take(step)
+    row = evaluation.row()
+    assert row["failures"] == ["collapsed"]
+    assert row["metrics"]["modes"] == 1
+    g.sample.data = torch.tensor([9.0, 0.0])
+    for step in range(EVALUATIONS):
+        evaluation.take(step)
+    assert evaluation.row()["failures"] == ["collapsed", "d-saturated"]
+    assert evaluation.row()["d_last_quarter"] == {"accuracy": 1.0, "auc": 1.0}
+
+
+def test_the_best_threshold():
+    real, fake = torch.tensor([3.0, 4.0, 5.0, 1.0]), torch.tensor([0.0, 2.0, 2.0, 2.5])
+    assert best_accuracy(real, fake) == 0.875
+    assert best_accuracy(torch.zeros(5), torch.zeros(5)) == 0.5
+
+
+class _Step:
+    """A part of the loop in the hands of nobody."""
+
+    def loss(self, *, real, fake):
+        return real + fake
+
+    def adversarial(self, loss):
+        return loss
+
+    def logits(self, **outputs):
+        self.outputs = outputs
+
+
+def d_loss(**changes):
+    torch.manual_seed(0)
+    task = TASKS["ring"]
+    start = dataclasses.replace(task.setting, **changes)
+    g, d = task.networks(start, 0)
+    part = Part(task, start, g, d, torch.Generator().manual_seed(0))
+    real, fake = torch.randn(2, 16, 2).unbind()
+    return part.d_loss(_Step(), real, fake), d(real), d(fake)
+
+
+def test_smoothed_labels_are_torchs_cross_entropy_and_squares():
+    loss, real, fake = d_loss(real_target=0.9)
+    expected = F.binary_cross_entropy_with_logits(real, torch.full_like(real, 0.9))
+    expected = expected + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    assert torch.isclose(loss, expected)
+    loss, real, fake = d_loss(real_target=0.9, form="lsgan")
+    assert torch.isclose(loss, (real - 0.9).square().mean() + fake.square().mean())
+
+
+def test_least_squares_behind_the_sigmoid():
+    loss, real, fake = d_loss(form="lsgan-on-sigmoid")
+    expected = (real.sigmoid() - 1).square().mean() + fake.sigmoid().square().mean()
+    assert torch.isclose(loss, expected)
+
+
+def test_the_multiplier_doubles_the_loss_and_a_joint_batch_matters_to_batch_norm_alone():
+    single, *_ = d_loss()
+    assert torch.isclose(d_loss(loss_multiplier=2.0)[0], 2 * single)
+    assert torch.isclose(d_loss(d_joint_batch=True)[0], single)
+    apart, joint = (d_loss(d_norm="batch", d_joint_batch=joint)[0] for joint in (False, True))
+    assert not torch.isclose(apart, joint)
+
+
+def test_label_noise_swaps_a_share():
+    clean, *_ = d_loss()
+    noisy, *_ = d_loss(label_noise=0.2)
+    assert not torch.isclose(clean, noisy)
+
+
+# Tasks.
+
+
+@pytest.mark.parametrize("name", ["ring", "grid", "digits"])
+def test_real_samples_are_perfect(name):
+    task = TASKS[name]
+    batches = task.batches(dataclasses.replace(task.setting, batch_size=3000), 0)
+
+    class Real(nn.Module):
+        def forward(self, source):
+            return next(batches)[1][: len(source)]
+
+    found = task.measure(Real())
+    assert found["coverage"] == 1
+    assert found["high_quality"] > 0.9
+    random = task.measure(Constant(torch.full((next(batches)[1].shape[1],), 0.3)))
+    assert random["coverage"] < 0.5
+    worse = random[task.score_name] < found[task.score_name]
+    assert worse == task.higher_is_better
+
+
+def test_the_real_photographs_are_perfect_and_black_is_lost(monkeypatch):
+    task = TASKS["sr"]
+    from counterpoise.study import super_resolution
+
+    lr, hr = super_resolution.crop_pool((), super_resolution.HELD_OUT_PX, 48, True)
+
+    class Same(nn.Module):
+        def forward(self, source):
+            assert torch.equal(source, lr)
+            return (hr + 1e-3).clamp(0, 1)
+
+    class Black(nn.Module):
+        def forward(self, source):
+            return torch.zeros_like(hr)
+
+    real, black = task.measure(Same()), task.measure(Black())
+    assert (real["coverage"], black["coverage"]) == (1, 0)
+    assert real["sliced_wasserstein"] < 10 < black["sliced_wasserstein"]
+    assert real["psnr_y"] > 45
+    assert real["rmse"] < 1 < black["rmse"]
+
+
+def test_the_classifier_knows_unseen_digits():
+    images, classes = (part[-500:] for part in digits())
+    right = (classifier()(images).argmax(1) == classes).float().mean()
+    assert right > 0.93
+
+
+def test_a_pool_is_drawn_with_replacement_and_the_same_for_a_seed():
+    pool = (torch.arange(3), torch.arange(3))
+    first, second = (next(drawn(pool, 50, 1)) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[0], first[1])
+    assert set(first[0].tolist()) == {0, 1, 2}
+
+
+def test_digits_say_what_is_missing(monkeypatch):
+    import sys
+
+    digits.cache_clear()
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(UserError, match="scikit-learn"):
+        digits()
+
+
+def test_a_plan_may_bring_its_own_photographs(tmp_path):
+    from helpers import write_images
+
+    write_images(tmp_path / "own", 6, height=96, width=96)
+    plan = StudyPlan(
+        name="own",
+        tasks=("sr",),
+        stressors=("none",),
+        strategies=("none",),
+        seeds=(0,),
+        steps_scale=0.1,
+        data_folders=(tmp_path / "own",),
+    )
+    row = play_cell(Cell("sr", "none", "none", 0), plan)
+    assert row["metrics"] != play_cell(Cell("sr", "none", "none", 0), SHORT)["metrics"]

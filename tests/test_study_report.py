@@ -1,0 +1,310 @@
+"""A study's report on planted results: the known answer in words, tables and pictures."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, bootstrap
+
+from counterpoise.errors import UserError
+from counterpoise.study.analysis import count_failures, paired, strategy_results, where_beaten
+from counterpoise.study.plan import StudyPlan, cells_of
+from counterpoise.study.report import Table, write_report
+from counterpoise.study.results import grid_of, read_results
+from counterpoise.study.statistics import (
+    Interval,
+    hierarchical_mean,
+    mean_ranks,
+    ranks,
+    standardised,
+    student_mean,
+    wilson,
+)
+from study_helpers import row_of, write_study
+
+PLAN = StudyPlan(
+    name="planted",
+    tasks=("ring", "digits", "sr"),
+    stressors=("none", "d-lr-x10", "batch-4"),
+    strategies=("none", "auto", "r1", "hinge"),
+    seeds=(0, 1, 2),
+)
+# What the strategies are worth, higher is better, and where they fail.
+WORTH = {"none": 0.5, "auto": 0.8, "r1": 0.7, "hinge": 0.2}
+
+
+def planted(cell):
+    worth = WORTH[cell.strategy] + 0.01 * cell.seed
+    if (cell.task, cell.stressor, cell.strategy) == ("digits", "batch-4", "r1"):
+        worth += 0.5 + 0.002 * cell.seed  # r1 beats auto here
+    failures = []
+    if cell.strategy == "hinge":
+        failures = ["collapsed"]
+    elif cell.strategy == "none" and cell.stressor == "d-lr-x10":
+        failures = ["d-saturated"] if cell.seed else ["diverged", "d-saturated"]
+    elif (cell.task, cell.stressor, cell.strategy) == ("sr", "batch-4", "auto"):
+        failures = ["d-saturated"]
+    higher = cell.task == "ring"
+    changes = {}
+    if cell.task == "sr":
+        changes = {
+            "score_name": "sliced_wasserstein",
+            "higher_is_better": False,
+            "metrics": {"rmse": 10 * worth, "sliced_wasserstein": -worth, "coverage": 1.0},
+        }
+    score = None if "diverged" in failures else (worth if higher else -worth)
+    row = row_of(cell, failures=failures, **changes)
+    return row | {"score": score}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return write_study(tmp_path / "study", PLAN, [planted(cell) for cell in cells_of(PLAN)])
+
+
+def grid(folder, plan=PLAN):
+    cells = [(c.task, c.stressor, c.strategy, c.seed) for c in cells_of(plan)]
+    return grid_of(read_results(folder), cells)
+
+
+def by_name(folder, tuned_on=()):
+    return {result.name: result for result in strategy_results(grid(folder), tuned_on)}
+
+
+def test_failures_are_counted_by_kind_and_where_auto_was_not_tuned(study):
+    results = by_name(study, tuned_on={("sr", "batch-4"), ("ring", "none")})
+    assert list(results) == ["r1", "auto", "none", "hinge"]
+    assert (results["hinge"].failures.failed, results["hinge"].failures.of) == (27, 27)
+    none = results["none"]
+    assert none.failures.failed == 9
+    assert none.kinds == {"diverged": 3, "collapsed": 0, "d-saturated": 9}
+    assert none.by_quality.failed == 3
+    assert (results["auto"].failures.failed, results["auto"].untuned.failed) == (3, 0)
+    assert results["auto"].untuned.of == 21
+    assert results["r1"].failures.share == 0
+    assert {r.missing for r in results.values()} == {0}
+
+
+def test_quality_is_compared_in_pairs_and_ranked(study):
+    results = by_name(study)
+    assert results["auto"].to_none.mean > 0
+    assert results["auto"].to_none.interval.low > 0
+    assert results["hinge"].to_auto.interval.high < 0
+    assert results["none"].to_none.mean is None
+    assert results["hinge"].rank.mean > results["auto"].rank.mean
+    assert results["auto"].rank.interval.low <= results["auto"].rank.mean
+
+
+def test_where_auto_is_beaten_is_found(study):
+    found = {(item.pair, item.strategy): item.why for item in where_beaten(grid(study))}
+    assert found[("sr", "batch-4"), "r1"].startswith("auto fails in 3 of 3 seeds, it in 0")
+    assert "better in every paired interval" in found[("digits", "batch-4"), "r1"]
+    assert len(found) == 2
+
+
+def test_the_report_says_it(study):
+    report = write_report(study, tuned_on={("sr", "batch-4")})
+    assert "108 of 108 trainings done" in report.summary
+    assert "Fewest failures: r1, 0 of 27 (0 %)." in report.summary
+    assert "auto fails in 3 of 27 (11 %); where it was never tuned, 0 of 24 (0 %)" in report.summary
+    page = (study / "report.html").read_text()
+    text = (study / "report.md").read_text()
+    for part in ("digits/batch-4", "Where auto is beaten", "27 of 27 (100 %)"):
+        assert part in page
+        assert part in text
+    for loading in ("<script", "<link", "<img", "src=", "@import", "url(http"):
+        assert loading not in page
+    for path in report.paths:
+        assert path.stat().st_size > 500
+    assert page.count("<svg") == 4
+    assert {path.name for path in (study / "figures").glob("*.png")} == {
+        "failures.png",
+        "stressors.png",
+        "against-none.png",
+        "plane-sr.png",
+    }
+
+
+def test_a_report_made_twice_is_the_same(study):
+    write_report(study)
+    first = {path: path.read_bytes() for path in study.rglob("*") if path.suffix in (".md", ".svg")}
+    write_report(study)
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_what_is_missing_is_said_and_not_ranked(study):
+    rows = [planted(cell) for cell in cells_of(PLAN)]
+    error = {key: rows[0][key] for key in ("task", "stressor", "strategy", "seed")}
+    rows = [error | {"status": "error", "message": "boom"}, *rows[2:], rows[-1]]
+    write_study(study, PLAN, rows)
+    with (study / "results.jsonl").open("a") as file:
+        file.write('{"torn')
+    report = write_report(study)
+    assert "106 of 108 trainings done. 1 are missing" in report.summary
+    assert "1 ended in an error of the program" in report.summary
+    assert "is torn" in report.summary
+    assert "more than once" in report.summary
+    results = by_name(study)
+    assert results["none"].missing == 1
+    assert results["none"].rank.mean is None
+    assert results["r1"].rank.mean is not None
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    plan = PLAN.model_copy(update={"seeds": (0,)})
+    folder = write_study(tmp_path / "s", plan, [planted(cell) for cell in cells_of(plan)])
+    report = write_report(folder)
+    assert "With one seed, no interval over seeds is known" in report.summary
+
+
+def test_names_are_escaped(tmp_path):
+    plan = PLAN.model_copy(update={"name": "<script>alert(1)</script>"})
+    folder = write_study(tmp_path / "s", plan, [planted(cell) for cell in cells_of(plan)])
+    write_report(folder)
+    assert "<script>" not in (folder / "report.html").read_text()
+
+
+def test_changes_to_the_questions_loop_have_a_table(tmp_path):
+    plan = StudyPlan(
+        name="seed",
+        tasks=("seed",),
+        stressors=("none",),
+        strategies=("seed-loop", "seed-auto"),
+        seeds=(0, 1, 2),
+    )
+
+    def row(cell):
+        auto = cell.strategy == "seed-auto"
+        return row_of(
+            cell,
+            score=(100.0 if auto else 200.0) + cell.seed,
+            failures=() if auto else ("d-saturated",),
+            score_name="sliced_wasserstein",
+            higher_is_better=False,
+            metrics={"rmse": 1.0, "sliced_wasserstein": 1.0, "coverage": 1.0},
+            d_updates=10 if auto else 1,
+        )
+
+    folder = write_study(tmp_path / "s", plan, [row(cell) for cell in cells_of(plan)])
+    table = write_report(folder).tables[0]
+    assert table.title.startswith("Changes to the question's loop")
+    rows = {line[0]: line for line in table.rows}
+    assert rows["auto in place of the gate"][1] == "0 of 3 (0 %)"
+    assert rows["the question's loop as it is"][4].startswith("10 (")
+    assert rows["auto in place of the gate"][-1].startswith("+")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"colour": "red"}, "results.jsonl line 1: colour: unknown column"),
+        ({"score": None, "steps": None}, "results.jsonl line 1: steps"),
+    ],
+)
+def test_a_wrong_row_is_one_line(tmp_path, row, message):
+    cell = cells_of(PLAN)[0]
+    folder = write_study(tmp_path / "s", PLAN, [planted(cell) | row])
+    with pytest.raises(UserError) as error:
+        write_report(folder)
+    assert message in str(error.value)
+    assert not (folder / "report.html").exists()
+
+
+def test_no_study_and_no_results_are_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"study\.yaml"):
+        write_report(tmp_path)
+    folder = write_study(tmp_path / "s", PLAN, [])
+    with pytest.raises(UserError, match="no results yet"):
+        write_report(folder)
+
+
+def test_matplotlib_is_named_where_it_is_missing(study, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match=r"pip install 'counterpoise\[study\]'"):
+        write_report(study)
+
+
+def test_the_markdown_table_is_exact():
+    table = Table("t", "n", ("a", "b"), [("1", "2")])
+    assert table.markdown() == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+# Statistics against references.
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 10), (3, 10), (10, 10), (7, 200)])
+def test_wilson_against_scipy(count, of):
+    expected = binomtest(count, of).proportion_ci(method="wilson")
+    found = wilson(count, of)
+    assert found.low == pytest.approx(expected.low, abs=1e-12)
+    assert found.high == pytest.approx(expected.high, abs=1e-12)
+    assert wilson(0, 0) is None
+
+
+def test_the_bootstrap_of_single_values_against_scipy():
+    values = np.random.default_rng(0).normal(size=40)
+    found = hierarchical_mean(np.repeat(values[:, None], 2, axis=1))
+    expected = bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=10_000, random_state=1
+    ).confidence_interval
+    assert found.mean == pytest.approx(values.mean())
+    assert found.interval.low == pytest.approx(expected.low, abs=0.02)
+    assert found.interval.high == pytest.approx(expected.high, abs=0.02)
+
+
+def test_situations_count_alike_and_gaps_are_left_out():
+    values = np.array([[1.0, 1.0, 1.0], [3.0, np.nan, np.nan], [np.nan] * 3])
+    found = hierarchical_mean(values)
+    assert (found.mean, found.count) == (2.0, 4)
+    assert hierarchical_mean(np.full((2, 2), np.nan)).mean is None
+    assert hierarchical_mean(np.array([[1.0], [2.0]])).interval is None
+
+
+def test_students_interval():
+    found = student_mean(np.array([1.0, 2.0, 3.0, np.nan]))
+    half = 4.302653 / np.sqrt(3)
+    assert found.interval.low == pytest.approx(2 - half, rel=1e-5)
+    assert student_mean(np.array([1.0])).interval is None
+
+
+def test_intervals_exclude_and_overlap():
+    assert Interval(1, 2).excludes(0)
+    assert not Interval(-1, 2).excludes(0)
+    assert Interval(0, 1).overlaps(Interval(1, 2))
+
+
+def test_scores_are_standardised_in_their_direction_and_the_lost_are_worst():
+    scores = np.array([[[1.0]], [[2.0]], [[np.nan]], [[3.0]]])
+    done = np.array([[[True]], [[True]], [[True]], [[False]]])
+    higher = standardised(scores, True, done)[:, 0, 0]
+    assert higher[0] < higher[1]
+    assert higher[2] == higher[0]
+    assert np.isnan(higher[3])
+    lower = standardised(scores, False, done)[:, 0, 0]
+    assert lower[0] > lower[1] == lower[2]
+
+
+def test_ranks_put_failures_last_with_ties():
+    found = ranks(np.array([[0.5, 2.0, 9.0, 8.0]]), np.array([[False, False, True, True]]))
+    assert found.tolist() == [[2, 1, 3.5, 3.5]]
+    estimates = mean_ranks(np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]]), seeds=3)
+    assert estimates[0].mean == pytest.approx(4 / 3)
+    assert estimates[0].interval.low >= 1
+
+
+def test_a_large_study_is_reported_in_seconds(tmp_path):
+    plan = PLAN.model_copy(
+        update={"strategies": ("none", "auto", "r1", "hinge"), "seeds": tuple(range(100))}
+    )
+    rows = [planted(cell) for cell in cells_of(plan)]
+    folder = write_study(tmp_path / "s", plan, rows)
+    assert json.loads((folder / "results.jsonl").read_text().splitlines()[-1])["seed"] == 99
+    started = time.perf_counter()
+    results = strategy_results(grid(folder, plan), ())
+    assert len(results) == 4
+    assert count_failures(grid(folder, plan), 1).of == 900
+    assert paired(grid(folder, plan), "auto", "none").count == 900
+    assert time.perf_counter() - started < 60
