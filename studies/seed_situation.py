@@ -36,6 +36,7 @@ from counterpoise.records import NO_READINGS, Readings
 from counterpoise.sensors.discriminator import discriminator_statistics, signals_from_statistics
 from counterpoise.sensors.gradients import GradientTracker, output_gradients
 from counterpoise.sensors.probes import probe_discriminator
+from counterpoise.study.port import PortGenerator
 from counterpoise.trace import TraceBuilder
 
 FORM = ADVERSARIAL_FORMS["non-saturating"]
@@ -62,34 +63,6 @@ class Setting:
     perceptual_scale: float = 1e6
     # The port doubles all adversarial losses (its texture mode), and gates the doubled halves.
     loss_multiplier: float = 2.0
-
-
-class PortGenerator(nn.Module):
-    """ENet as the question's port has it: batch normalisation after every convolution."""
-
-    def __init__(self, width: int, blocks: int = 3) -> None:
-        super().__init__()
-
-        def convolution(inputs: int, outputs: int) -> nn.Sequential:
-            return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs))
-
-        self.first = convolution(3, width)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(convolution(width, width), nn.ReLU(), convolution(width, width))
-            for _ in range(blocks)
-        )
-        self.upsampled = nn.ModuleList(convolution(width, width) for _ in range(2))
-        self.last = nn.Sequential(convolution(width, width), nn.ReLU(), convolution(width, 3))
-
-    def forward(self, lr: Tensor) -> Tensor:
-        """RGB (N, 3, h, w) in [0, 1] to (N, 3, 4h, 4w), clamped to [0, 1]."""
-        features = F.relu(self.first(lr))
-        for block in self.blocks:
-            features = features + block(features)
-        for convolution in self.upsampled:
-            features = F.relu(convolution(F.interpolate(features, scale_factor=2.0)))
-        base = F.interpolate(lr, scale_factor=4.0, mode="bilinear")
-        return (base + self.last(features)).clamp(0, 1)
 
 
 def port_discriminator(setting: Setting) -> nn.Module:
@@ -177,7 +150,8 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
         halves = [(loss_real, action.d_trains_on_real), (loss_fake, action.d_trains_on_fake)]
         wanted = [half for half, on in halves if on]
         if action.d_steps and wanted:
-            (setting.loss_multiplier * torch.stack(wanted).sum()).backward()
+            smoothing = action.label_smoothing * FORM.smoothing_slope * real_logits.mean()
+            (setting.loss_multiplier * (torch.stack(wanted).sum() + smoothing)).backward()
             readings = readings.updated(Readings(d_gradient_norm=float(tracker.read()[0])))
             d_optimizer.step()
 
@@ -200,6 +174,7 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
             g_gradient_content=float(gradients[1].norm()),
         )
         readings = readings.updated(taken)
+        set_rate(g_optimizer, setting.g_learning_rate * action.g_learning_rate_scale)
         g_optimizer.zero_grad(set_to_none=True)
         fake.backward(gradients[0] * action.adversarial_weight_scale + gradients[1])
         g_optimizer.step()

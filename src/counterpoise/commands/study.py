@@ -35,6 +35,7 @@ from counterpoise.study.tasks import TASKS
 # Where the output is piped, a line on the progress comes as soon as either has passed.
 PLAIN_EVERY_SECONDS, PLAIN_EVERY_SHARE = 30.0, 0.05
 SHOWN_ERRORS = 5
+EXIT_INTERRUPTED = 130
 
 
 def run(
@@ -70,7 +71,7 @@ def run(
             )
         except KeyboardInterrupt:
             _say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
-            raise
+            return EXIT_INTERRUPTED
     console.print(table_of(progress.rows))
     for row in progress.errors[:SHOWN_ERRORS]:
         key = "/".join(str(row[name]) for name in ("task", "stressor", "strategy", "seed"))

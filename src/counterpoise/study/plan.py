@@ -184,11 +184,18 @@ AUTO_TUNED_ON: frozenset[tuple[str, str]] = frozenset(
         ("ring", "d-lr-x10"),
         ("ring", "late-shock"),
         ("ring", "g-lr-x10"),
+        ("ring", "d-tiny"),
+        ("ring", "batch-4"),
+        ("grid", "none"),
+        ("grid", "d-tiny"),
         ("digits", "none"),
         ("digits", "d-lr-x10"),
+        ("digits", "g-lr-x10"),
+        ("digits", "d-tiny"),
         ("digits", "lsgan-sigmoid"),
         ("digits", "batchnorm-split"),
         ("sr", "none"),
+        ("sr", "d-lr-x10"),
         ("sr", "batchnorm-split"),
     }
 )
