@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -280,10 +281,43 @@ class FakeRay:
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     fake = FakeRay(ConnectionError("nobody\nat home"))
     monkeypatch.setattr(ray_executor, "_import_ray", lambda: fake)
-    with pytest.raises(UserError, match=r"^Ray: no cluster answers at far:1 \(nobody at home\)"):
-        list(RayExecutor(play, PLAN, 2, "far:1").outcomes(cells_of(PLAN)))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UserError, match=rf"^Ray: no cluster at {address} \(nobody at home\)"):
+            list(RayExecutor(play, PLAN, 2, address).outcomes(cells_of(PLAN)))
+    assert fake.options["address"] == address
     assert "num_cpus" not in fake.options
     assert fake.shut_down == 1
+
+
+def test_an_address_where_nobody_listens_is_not_tried_for_long(monkeypatch):
+    monkeypatch.setattr(ray_executor, "_import_ray", FakeRay)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+    for wrong, words in {
+        address: "nobody answers .*refused",
+        "head": "give HOST:PORT, ray://HOST:PORT or auto",
+        "127.0.0.1:99999": "nobody answers",
+    }.items():
+        with pytest.raises(UserError, match=f"^--address {wrong}: {words}"):
+            list(RayExecutor(play, PLAN, 2, wrong).outcomes(cells_of(PLAN)))
+
+
+def test_an_interrupt_waits_until_ray_has_started(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    fake, told = FakeRay(), []
+
+    def init(**options):
+        signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray does with a handler of its own
+        told.append("started")
+
+    fake.init = init
+    monkeypatch.setattr(ray_executor, "_import_ray", lambda: fake)
+    with pytest.raises(KeyboardInterrupt):
+        list(RayExecutor(play, PLAN, 2).outcomes(cells_of(PLAN)))
+    assert (told, fake.shut_down) == (["started"], 1)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_cluster_without_a_gpu_is_not_waited_for(monkeypatch):

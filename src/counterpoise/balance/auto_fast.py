@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from counterpoise.balance.smoothing import Average
+from counterpoise.balance.smoothing import Average, clamp, is_finite
 from counterpoise.records import Signals
 
 # Memory of D's ranking in steps about 5, and of its mean and swing about 50; steps before they say
@@ -55,7 +55,8 @@ class FastGenerator:
 
     def observe(self, signals: Signals, accuracy: float, high: float) -> str:
         """Move `scale`, by D's smoothed accuracy where D leads; the reason where it is below 1."""
-        ranking = accuracy if signals.auc is None else signals.auc
+        auc = signals.auc
+        ranking = accuracy if auc is None or not is_finite(auc) else clamp(auc, 0, 1)
         short = self._short.update(ranking)
         assert short is not None, "finite"
         mean, square = self._mean.update(short), self._square.update(short * short)

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -22,6 +24,8 @@ from counterpoise.study.plan import Cell, StudyPlan
 
 # Tasks that Ray is given for each processor, so that none of them waits for us.
 QUEUED_PER_CPU = 2
+# What an address has to say that somebody is there.
+ANSWER_SECONDS = 5.0
 # Ray reports its use to its makers unless told otherwise, and warns of how it will count GPUs.
 RAY_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -85,36 +89,70 @@ def _cluster(address: str | None, count: int) -> Iterator[Any]:
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     ray = _import_ray()
+    if address is not None:
+        _check_address(address)
     own = {"include_dashboard": False, "num_cpus": count} if address is None else {}
-    with _signal_handlers_kept():
-        try:
-            ray.init(
-                address=address or "local",
-                log_to_driver=False,
-                configure_logging=False,
-                runtime_env={"env_vars": ONE_THREAD},
-                **own,
-            )
-        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-            ray.shutdown()
-            reason = " ".join(str(error).split())[:200]
-            where = "cannot start" if address is None else f"no cluster answers at {address}"
-            raise UserError(f"Ray: {where} ({reason}); see --address, --workers") from error
+    # Also what an interruption leaves of the start is shut down.
     try:
+        with _interrupts_held_back():
+            try:
+                ray.init(
+                    address=address or "local",
+                    log_to_driver=False,
+                    configure_logging=False,
+                    runtime_env={"env_vars": ONE_THREAD},
+                    **own,
+                )
+            except (OSError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                where = f"no cluster at {address}" if address else "cannot start here"
+                raise UserError(f"Ray: {where} ({reason}); see --address, --workers") from error
+            except SystemExit as stop:
+                # How Ray's own handler, once it is there, answers SIGTERM.
+                raise KeyboardInterrupt from stop
         yield ray
     finally:
         ray.shutdown()
 
 
+def _check_address(address: str) -> None:
+    """Raise `UserError` where nobody listens: Ray itself would try for a quarter of an hour."""
+    if address == "auto":
+        return
+    parts = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if parts is None:
+        raise UserError(f"--address {address}: give HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        with socket.create_connection((parts[1], int(parts[2])), timeout=ANSWER_SECONDS):
+            pass
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UserError(
+            f"--address {address}: nobody answers ({error}); "
+            "start Ray there, or leave --address out for a cluster of this machine's own"
+        ) from error
+
+
 @contextlib.contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Keep our own way of ending at SIGTERM: Ray puts its handler in place."""
-    before = signal.getsignal(signal.SIGTERM)
+def _interrupts_held_back() -> Iterator[None]:
+    """Put SIGINT and SIGTERM off until Ray has started: broken off in between, it crashes.
+
+    Our handlers are put back, since Ray leaves its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for arrived_number in arrived[:1]:
+        signal.raise_signal(arrived_number)
 
 
 def _reason(error: Exception) -> str:

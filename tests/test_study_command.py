@@ -1,0 +1,259 @@
+"""`counterpoise study` as a user meets it."""
+
+import io
+import shlex
+import signal
+
+import pytest
+import yaml
+from rich.console import Console
+
+from counterpoise.commands import study as command
+from counterpoise.study import run as run_module
+from counterpoise.study.plan import PLANS, StudyPlan, cells_of, load_plan
+from counterpoise.study.play import play_cell
+from counterpoise.study.strategies import STRATEGIES
+from counterpoise.study.stressors import STRESSORS
+from counterpoise.study.tasks import TASKS
+from study_helpers import PLAN, play, play_and_miss, play_and_raise
+from test_study_run import InThisProcess, rows_in
+from test_study_store import events_of
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    path = tmp_path / "my plan.yaml"
+    path.write_text(PLAN.to_yaml())
+    return path
+
+
+@pytest.fixture
+def playing(monkeypatch):
+    """Have the command play cells with another function, in this process."""
+    monkeypatch.setattr(run_module, "LocalExecutor", InThisProcess)
+
+    def use(play_function):
+        monkeypatch.setattr(command, "play_cell", play_function)
+
+    use(play)
+    return use
+
+
+@pytest.mark.usefixtures("playing")
+def test_a_study_says_how_far_it_is_and_what_comes_next(counterpoise, plan_file, tmp_path):
+    folder = tmp_path / "my study"
+    code, out, err = counterpoise("study", "run", "--plan", plan_file, "--out", folder)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "0 of 16 cells, 0 failed trainings"
+    assert "16 of 16 cells, 0 failed trainings" in lines
+    assert lines[-1] == f"next: counterpoise study report '{folder}'"
+    table = [line.split() for line in lines if "│" in line]
+    assert table == [
+        ["│", name, "│", "8", "│", "0", "│", "│", "0.0", "│"] for name in ("none", "auto")
+    ]
+    assert load_plan(folder / "study.yaml") == PLAN
+    code, out, _ = counterpoise("study", "run", "--plan", plan_file, "--out", folder)
+    assert (code, out.splitlines()[0]) == (0, "16 of 16 cells, 0 failed trainings")
+    assert len((folder / "results.jsonl").read_text().splitlines()) == 16
+
+
+def test_errors_are_said_and_make_the_exit_code_1(counterpoise, playing, plan_file, tmp_path):
+    playing(play_and_raise)
+    arguments = ["study", "run", "--plan", plan_file, "--out", tmp_path / "out", "--workers", 3]
+    code, out, err = counterpoise(*arguments)
+    assert (code, err) == (1, "")
+    assert "16 of 16 cells, 0 failed trainings, 8 errors" in out
+    assert "error in ring/none/auto/0: RuntimeError: this cell has a bug (study_helpers" in out
+    again = shlex.join(["counterpoise", *map(str, arguments)])
+    assert f"8 cells ended in errors of the program; to try again: {again}" in out
+    playing(play)
+    code, out, _ = counterpoise(*arguments)
+    assert code == 0
+    assert "error" not in out.replace("errors", "")
+
+
+def test_a_missing_dependency_is_said_once(counterpoise, playing, plan_file, tmp_path):
+    playing(play_and_miss)
+    code, _, err = counterpoise("study", "run", "--plan", plan_file, "--out", tmp_path / "out")
+    assert (code, err) == (2, "counterpoise: scikit-learn is missing\n")
+
+
+@pytest.mark.usefixtures("playing")
+def test_only_some_cells(counterpoise, plan_file, tmp_path):
+    options = ["--plan", plan_file, "--out", tmp_path / "out"]
+    code, out, _ = counterpoise("study", "run", *options, "--only", "ring/*", "--only", "*/0")
+    assert code == 0
+    assert "12 of 12 cells" in out
+    assert "--only left out 4 cells of the plan" in out
+
+
+@pytest.mark.usefixtures("playing")
+def test_plain_lines_come_now_and_then_and_not_for_every_cell(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "load_plan", lambda source, overrides: many_cells())
+    file = io.StringIO()
+    console = Console(file=file, width=100)
+    assert command.run("x", [], tmp_path, 1, "local", None, [], False, console) == 0
+    lines = [line for line in file.getvalue().splitlines() if " of 400 cells" in line]
+    assert len(lines) == 21
+    assert lines[1].startswith("20 of 400 cells")
+
+
+@pytest.mark.usefixtures("playing")
+def test_a_terminal_has_a_bar_and_a_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "load_plan", lambda source, overrides: PLAN)
+    file = io.StringIO()
+    console = Console(file=file, width=100, force_terminal=True, _environ={"TERM": "xterm"})
+    assert command.run("x", [], tmp_path, 1, "local", None, [], False, console) == 0
+    text = file.getvalue()
+    assert "ETA" in text
+    assert "16/16" in text
+    assert " of 16 cells" not in text
+    assert "median seconds" in text
+
+
+def many_cells():
+    return PLAN.model_copy(update={"seeds": tuple(range(50))})
+
+
+def test_a_dry_run_writes_nothing(counterpoise, tmp_path):
+    folder = tmp_path / "out"
+    code, out, err = counterpoise(
+        "study",
+        "run",
+        "--quick",
+        "--out",
+        folder,
+        "--set",
+        "seeds=[5]",
+        "--workers",
+        2,
+        "--dry-run",
+    )
+    assert (code, err) == (0, "")
+    assert not folder.exists()
+    plan = load_plan("quick", ["seeds=[5]"])
+    assert yaml.safe_load(out.partition("\n\n")[0]) == plan.model_dump(mode="json")
+    assert f"{len(cells_of(plan))} cells, 0 of them done in {folder}" in out
+    assert "executor: local, workers: 2" in out
+
+
+@pytest.mark.usefixtures("playing")
+def test_a_dry_run_knows_what_is_done_and_refuses_another_plan(counterpoise, plan_file, tmp_path):
+    options = ["--plan", plan_file, "--out", tmp_path / "out"]
+    counterpoise("study", "run", *options, "--only", "ring/*")
+    code, out, _ = counterpoise("study", "run", *options, "--dry-run")
+    assert code == 0
+    assert "16 cells, 8 of them done" in out
+    code, _, err = counterpoise("study", "run", *options, "--set", "seeds=[9]", "--dry-run")
+    assert code == 2
+    assert "another plan (other seeds)" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "give --plan NAME (see `counterpoise study list`), or --quick"),
+        (["--quick", "--plan", "full"], "give --plan NAME or --quick, not both"),
+        (["--plan", "slow"], "unknown plan 'slow'; known: quick, full"),
+        (["--plan", "nowhere.yaml"], "plan nowhere.yaml: cannot be read"),
+        (["--quick", "--set", "seeds"], "an override is written key=value (given: seeds)"),
+        (["--quick", "--set", "tasks=[sudoku]"], "unknown task 'sudoku'; known: ring"),
+        (["--quick", "--set", "speed=3"], "plan quick: speed: extra inputs"),
+        (["--quick", "--executor", "slurm"], "--executor: local or ray (given: slurm)"),
+        (["--quick", "--address", "a:1"], "--address is for --executor ray"),
+        (["--quick", "--workers", "0"], "--workers: give at least 1 (given: 0)"),
+        (["--quick", "--only", "ring"], "--only ring: no cell of plan quick has such a name"),
+        (["--quick", "--out", "/dev/null/x"], "/dev/null/x: cannot be written (Not a directory)"),
+    ],
+)
+def test_a_mistake_is_one_line(counterpoise, monkeypatch, tmp_path, options, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = counterpoise("study", "run", *options)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_of_no_study_is_one_line(counterpoise, tmp_path):
+    code, _, err = counterpoise("study", "report", tmp_path)
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "not a study" in err
+
+
+@pytest.mark.usefixtures("playing")
+def test_a_report_prints_its_table_and_where_it_lies(counterpoise, plan_file, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    folder = tmp_path / "out"
+    counterpoise("study", "run", "--plan", plan_file, "--out", folder)
+    code, out, err = counterpoise("study", "report", folder)
+    assert (code, err) == (0, "")
+    assert str(folder / "report.html") in out
+    assert (folder / "report.html").exists()
+    assert any("|" in line and "auto" in line for line in out.splitlines())
+
+
+def test_the_list_has_every_name_with_a_line(counterpoise):
+    code, out, err = counterpoise("study", "list")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    for title, names in {
+        "plans": PLANS,
+        "tasks": TASKS,
+        "stressors": STRESSORS,
+        "strategies": STRATEGIES,
+    }.items():
+        start = lines.index(f"{title}:") + 1
+        listed = [line.split(maxsplit=1) for line in lines[start : start + len(names)]]
+        assert [name for name, _ in listed] == list(names)
+
+
+def test_what_resumes_has_every_option_that_matters(tmp_path):
+    text = command._command(
+        "quick", ["seeds=[0, 1]"], tmp_path / "a b", 3, "ray", "head:6379", ["ring/*"]
+    )
+    assert shlex.split(text)[3:] == [
+        *("--plan", "quick"),
+        *("--out", str(tmp_path / "a b")),
+        *("--set", "seeds=[0, 1]"),
+        *("--workers", "3"),
+        *("--executor", "ray"),
+        *("--address", "head:6379"),
+        *("--only", "ring/*"),
+    ]
+
+
+@pytest.mark.usefixtures("playing")
+def test_folders_of_data_are_found_from_anywhere(counterpoise, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, _ = counterpoise(
+        "study", "run", "--quick", "--set", "data_folders=[photos]", "--only", "ring/none/*/0"
+    )
+    assert code == 0
+    plan = load_plan(tmp_path / "runs" / "study-quick" / "study.yaml")
+    assert plan.data_folders == (tmp_path / "photos",)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_real_cells_in_workers_are_those_of_this_process(counterpoise, tmp_path):
+    plan = StudyPlan(
+        name="real",
+        tasks=("ring",),
+        stressors=("late-shock",),
+        strategies=("auto",),
+        seeds=(3,),
+        steps_scale=0.02,
+    )
+    (tmp_path / "real.yaml").write_text(plan.to_yaml())
+    folder = tmp_path / "out"
+    code, out, err = counterpoise("study", "run", "--plan", tmp_path / "real.yaml", "--out", folder)
+    assert (code, err) == (0, ""), out
+    rows = rows_in(folder)
+    expected = {cell.key: play_cell(cell, plan) for cell in cells_of(plan)}
+    for row in (*rows.values(), *expected.values()):
+        assert row.pop("seconds") > 0
+    assert rows == expected
+    assert [event["event"] for event in events_of(folder)] == ["start", "end"]
