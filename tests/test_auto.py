@@ -145,6 +145,27 @@ def test_a_drowned_adversarial_term_is_raised_and_comes_back():
     assert actions[-1].adversarial_weight_scale == 1
 
 
+def test_the_weight_is_not_counted_twice_where_it_is_in_what_is_read():
+    """A training reads the adversarial gradient with the policy's factor in it."""
+
+    class Reading(Plant):
+        def apply(self, action):
+            super().apply(action)
+            scale = action.adversarial_weight_scale
+            self.readings = Readings(
+                g_gradient_adversarial=0.01 * scale,
+                g_gradient_content=1.0,
+                g_adversarial_scale=scale,
+            )
+
+    plain = Plant(strength=0.05, g_strength=0.001)
+    plain.readings = Readings(g_gradient_adversarial=0.01, g_gradient_content=1.0)
+    _, expected = run(AutoPolicy(), plain, 300)
+    _, actions = run(AutoPolicy(), Reading(strength=0.05, g_strength=0.001), 300)
+    weights = [[a.adversarial_weight_scale for a in each] for each in (actions, expected)]
+    assert max(weights[0]) == pytest.approx(max(weights[1]), rel=0.2)
+
+
 class NonMonotonic(Plant):
     """Learns at its configured rate, slowly; three times that breaks it for good."""
 

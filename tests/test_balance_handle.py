@@ -133,8 +133,16 @@ def test_adversarial_weight_scales_what_reaches_g(scripted, named):
     for one, other in zip(scaled, turn(reference, None, 4.0), strict=True):
         torch.testing.assert_close(one, other)
     balance.end_step()
-    assert balance.readings.g_gradient_content > 0
-    assert balance.readings.g_gradient_adversarial > 0
+    plain, _ = scripted(untouched := Loop(), Action(), sensors_every=1)
+    turn(untouched, plain, 1.0)
+    plain.end_step()
+    scaled, unscaled = balance.readings, plain.readings
+    assert unscaled.g_gradient_content > 0
+    assert unscaled.g_gradient_adversarial > 0
+    assert scaled.g_gradient_content == pytest.approx(unscaled.g_gradient_content, rel=1e-3)
+    assert scaled.g_gradient_adversarial == pytest.approx(4 * unscaled.g_gradient_adversarial)
+    assert (scaled.g_adversarial_scale, unscaled.g_adversarial_scale) == (4, 1)
+    assert scaled.g_gradient_unscaled == pytest.approx(unscaled.g_gradient_unscaled)
 
 
 def test_halves_and_lecam_through_the_steps_loss(scripted):

@@ -129,6 +129,7 @@ def test_the_policy_sees_the_latest_readings(tmp_path, scripted):
     rows = signals(tmp_path / "run")
     assert readings.d_probe_accuracy == rows[5]["d_probe_accuracy"]
     assert readings.g_gradient_adversarial == rows[5]["g_gradient_adversarial"] > 0
+    assert readings.g_adversarial_scale == 1
     # What is read before the decision is of the step itself where it is due.
     assert policy.seen[6].readings.held_out_logit_mean == rows[5]["held_out_logit_mean"]
     assert policy.seen[6].readings.auc_quantised == rows[5]["auc_quantised"]

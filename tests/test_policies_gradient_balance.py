@@ -18,6 +18,29 @@ def with_gradients(adversarial, content):
 norms = st.floats(1e-6, 1e6)
 
 
+def read_under(adversarial, content, scale):
+    """As a training reads them: the adversarial gradient has the policy's factor in it."""
+    readings = Readings(
+        g_gradient_adversarial=adversarial * scale,
+        g_gradient_content=content,
+        g_adversarial_scale=scale,
+    )
+    return replace(SIGNALS, readings=readings)
+
+
+@given(norms, norms, st.integers(1, 10))
+@settings(max_examples=30, deadline=None)
+def test_the_weight_settles_though_it_is_in_what_is_read(adversarial, content, every):
+    """Read every few steps, under the factor of that time."""
+    policy = build_policy("gradient-balance", {"max_change": 0.1})
+    scale, signals = 1.0, SIGNALS
+    for step in range(200):
+        if step % every == 0:
+            signals = read_under(adversarial, content, scale)
+        scale = policy.observe(signals).adversarial_weight_scale
+    assert scale == pytest.approx(min(max(content / adversarial, 0.01), 100), rel=1e-4)
+
+
 @given(norms, norms, st.floats(0.1, 10))
 @settings(max_examples=30, deadline=None)
 def test_the_weight_settles_where_the_gradients_have_the_ratio(adversarial, content, ratio):

@@ -12,9 +12,11 @@ class Readings:
     Gradients of G's loss terms are taken at G's output, so that they compare: what reaches G.
     """
 
-    # Norms of the gradient of the adversarial term, and of all other terms together, at G's output.
+    # Norms of the gradient of the adversarial term, and of all other terms together, at G's output,
+    # and the policy's factor on the adversarial term that is in the former.
     g_gradient_adversarial: float | None = None
     g_gradient_content: float | None = None
+    g_adversarial_scale: float | None = None
     # Norms of the parameters' gradients, of the last update.
     g_gradient_norm: float | None = None
     d_gradient_norm: float | None = None
@@ -44,6 +46,13 @@ class Readings:
     # Accuracy that a copy of D reaches on one held batch in a few steps at its configured
     # learning rate (`Action.probe_discriminator` asks for it).
     d_probe_accuracy: float | None = None
+
+    @property
+    def g_gradient_unscaled(self) -> float | None:
+        """`g_gradient_adversarial` as it would be without a policy's factor: what a policy that
+        chooses this factor has to go by."""
+        gradient, scale = self.g_gradient_adversarial, self.g_adversarial_scale
+        return gradient / scale if gradient is not None and scale else gradient
 
     def taken(self) -> dict[str, float]:
         """The readings that were taken, by name."""

@@ -40,6 +40,7 @@ COLUMNS: dict[str, str] = {
     # Readings of sensors: see `records.Readings`.
     "g_gradient_adversarial": "the adversarial term's gradient at G's output",
     "g_gradient_content": "the other terms' gradient at G's output",
+    "g_adversarial_scale": "the policy's factor on the adversarial term in that gradient",
     "g_gradient_norm": "the norm of G's gradient",
     "d_gradient_norm": "the norm of D's gradient",
     "g_update_ratio": "G's update over its weights",

@@ -232,7 +232,7 @@ class Engine:
         def weigh(gradient: Tensor) -> Tensor | None:
             # `step.adversarial` has weighed the term already.
             weighed = gradient if scale == 1 or turn.g_adversarial else gradient * scale
-            self._measure.adversarial_gradient(weighed)
+            self._measure.adversarial_gradient(weighed, scale)
             return weighed
 
         way.register_hook(weigh)  # type: ignore[no-untyped-call]

@@ -47,6 +47,7 @@ class Measurements:
         self._readings = NO_READINGS
         # Gradients at G's output: D's share of it, and all of it.
         self._adversarial: Tensor | None = None
+        self._adversarial_scale = 1.0
         self._total: Tensor | None = None
 
     @property
@@ -70,6 +71,7 @@ class Measurements:
             content = self._total - self._adversarial
             self._take("g_gradient_adversarial", vector_norm(self._adversarial) / scale)
             self._take("g_gradient_content", vector_norm(content) / scale)
+            self._take("g_adversarial_scale", torch.tensor(self._adversarial_scale))
         self._adversarial = self._total = None
         return self._readings.updated(Readings(**mean_of_each(self._taken, self.device)))
 
@@ -85,9 +87,11 @@ class Measurements:
 
         images.register_hook(note)  # type: ignore[no-untyped-call]
 
-    def adversarial_gradient(self, gradient: Tensor) -> None:
-        """The gradient that came back to D's input in G's part, of the shape of G's output."""
+    def adversarial_gradient(self, gradient: Tensor, adversarial_weight_scale: float) -> None:
+        """The gradient that came back to D's input in G's part, of the shape of G's output, scaled
+        by the policy as given."""
         if self.due:
+            self._adversarial_scale = adversarial_weight_scale
             self._adversarial = gradient.detach().float()
 
     @contextmanager

@@ -188,7 +188,7 @@ class AutoPolicy(Stateful):
     def _adversarial_share(self, signals: Signals) -> float | None:
         """Share of the adversarial term in the gradient at G's output, with its present weight."""
         readings = signals.readings
-        adversarial, content = readings.g_gradient_adversarial, readings.g_gradient_content
+        adversarial, content = readings.g_gradient_unscaled, readings.g_gradient_content
         if adversarial is None or content is None or not is_finite(adversarial, content):
             return None
         adversarial *= math.exp(self._log_weight)

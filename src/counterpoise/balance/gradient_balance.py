@@ -44,7 +44,7 @@ class GradientBalancePolicy(Stateful):
             raise ValueError("max_change must be above 0")
 
     def observe(self, signals: Signals) -> Action:
-        adversarial = signals.readings.g_gradient_adversarial
+        adversarial = signals.readings.g_gradient_unscaled
         content = signals.readings.g_gradient_content
         problem = ""
         if adversarial is None or content is None:

@@ -94,7 +94,7 @@ class Game:
         if played.g_updated:
             with self.sensors.watch("g"):
                 update = self.g_step.update(fake, hr, scale, train=True, inputs=inputs)
-            self.sensors.read_output(update)
+            self.sensors.read_output(update, scale)
             for _ in range(action.g_steps - 1):
                 self.further_g_step(scale)
         else:

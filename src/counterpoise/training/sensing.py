@@ -103,8 +103,8 @@ class TrainingSensors:
         if self.due(self._step + 1):
             tracker.keep()
 
-    def read_output(self, update: GeneratorUpdate) -> None:
-        """Read the gradients at G's output."""
+    def read_output(self, update: GeneratorUpdate, adversarial_weight_scale: float) -> None:
+        """Read the gradients at G's output, the adversarial one scaled as `update` has it."""
         if not self.due(self._step):
             return
         # A process's loss is the mean over its share of the batch: of n shares with gradients of
@@ -114,6 +114,10 @@ class TrainingSensors:
         for name, gradient in gradients.items():
             if gradient is not None:
                 self._scalars[f"g_gradient_{name}"] = gradient.float().norm() * scale
+        if update.adversarial_gradient is not None:
+            self._scalars["g_adversarial_scale"] = torch.tensor(
+                adversarial_weight_scale, device=self._parts.fabric.device
+            )
 
     def after_updates(self) -> Readings:
         """What was read of the updates; call it at the end of each step."""
