@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from counterpoise.anyloop.handle import Balance
 from counterpoise.anyloop.objective import LoopObjective, logits_of
 from counterpoise.balance.policies import POLICIES
 from counterpoise.errors import UserError
@@ -255,3 +256,25 @@ def test_two_processes_decide_alike_and_one_writes(tmp_path):
     assert one == other
     assert one[0]["readings"]["g_gradient_norm"] > 0
     assert len(rows_of(tmp_path / "run")) == 12
+
+
+def test_points_have_no_range_to_leave():
+    """Only images are stored in a range: a D that wins on points wins on where they lie."""
+    torch.manual_seed(0)
+    g, d = torch.nn.Linear(4, 2), torch.nn.Linear(2, 1)
+    g_optimizer, d_optimizer = (torch.optim.Adam(net.parameters(), 1e-3) for net in (g, d))
+    balance = Balance(g, d, g_optimizer, d_optimizer, objective="non-saturating", sensors_every=1)
+    with balance:
+        for _ in range(2):
+            fake = g(torch.randn(8, 4)) + 10
+            with balance.d_step() as step:
+                d_optimizer.zero_grad()
+                real_loss = F.softplus(-d(torch.rand(8, 2))).mean()
+                step.loss(real=real_loss, fake=F.softplus(d(fake.detach())).mean()).backward()
+                d_optimizer.step()
+            with balance.g_step():
+                g_optimizer.zero_grad()
+                F.softplus(-d(fake)).mean().backward()
+                g_optimizer.step()
+    assert balance.readings.diversity_ratio is not None
+    assert balance.readings.fake_out_of_range is None

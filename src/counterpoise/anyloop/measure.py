@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -157,7 +158,11 @@ class Measurements:
             return
         pairs = self.paired and real.shape == fake.shape and real.ndim == 4
         paired = pairs and min(real.shape[2:]) >= PATCH_PX
-        self._take_all(image_readings(fake, real, paired=paired))
+        readings = image_readings(fake, real, paired=paired)
+        if real.ndim != 4:
+            # Only images are stored in a range: a point outside a batch's is no giveaway.
+            readings = replace(readings, fake_out_of_range=None)
+        self._take_all(readings)
 
     def _read_leaks(self, d: nn.Module, real: Tensor, fake: Tensor, turn: Turn) -> None:
         value_range = _value_range(real)

@@ -8,7 +8,7 @@ from counterpoise.records import Signals
 
 # Memory of D's ranking in steps about 5, and of its mean and swing about 50; steps before they say
 # anything.
-SHORT_DECAY, LONG_DECAY, LEAST_STEPS = 0.8, 0.98, 40
+SHORT_DECAY, LONG_DECAY, LEAST_STEPS = 0.8, 0.98, 20
 # Mean share of pairs that D ranks rightly below which it may be fooled, and what says that it is:
 # a swing (standard deviation over steps) of that share, a gradient that points the same way step
 # after step (cosine), or outputs of G that are alike (diversity in ratio to real ones).
@@ -17,7 +17,7 @@ FOOLED, ALIKE = 0.55, 0.5
 # All is well below (cosine, swing) and above (diversity) these.
 CALM_SWING, CALM_COSINE, DIVERSE = 0.06, 0.5, 0.7
 # Steps of a lead before G is slowed; log units per step down, and up.
-PATIENCE_STEPS = 25
+PATIENCE_STEPS = 8
 SLOWING_RATE, RECOVERY_RATE = 0.05, 0.002
 # Where D leads instead, G gets its learning rate back, before D loses any of its own.
 RETURN_RATE, FAST_RETURN_RATE = 0.005, 0.02

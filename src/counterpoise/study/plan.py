@@ -196,6 +196,7 @@ AUTO_TUNED_ON: frozenset[tuple[str, str]] = frozenset(
         ("digits", "batchnorm-split"),
         ("sr", "none"),
         ("sr", "d-lr-x10"),
+        ("sr", "no-content"),
         ("sr", "batchnorm-split"),
     }
 )
