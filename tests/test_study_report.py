@@ -122,7 +122,7 @@ def test_the_report_says_it(study):
         "failures.png",
         "stressors.png",
         "against-none.png",
-        "plane-sr.png",
+        "plane-sr-sliced_wasserstein.png",
     }
 
 

@@ -93,7 +93,9 @@ def differences(results: Sequence[StrategyResult], reference: str) -> Any:
     return figure
 
 
-def plane(distortion: dict[str, Estimate], perception: dict[str, Estimate]) -> Any:
+def plane(
+    distortion: dict[str, Estimate], perception: dict[str, Estimate], measure: str
+) -> Any:
     """The perception-distortion plane: both axes are better towards the origin."""
     plot = pyplot()
     figure, axes = plot.subplots(figsize=(7.5, 5), layout="constrained")
@@ -115,7 +117,7 @@ def plane(distortion: dict[str, Estimate], perception: dict[str, Estimate]) -> A
     axes.set_xlim(0.9 * min(middle), 1.1 * max(middle))
     axes.set_ylim(0.8 * min(height), 1.15 * max(height))
     axes.set_xlabel("distortion: RMSE of luma, grey levels")
-    axes.set_ylabel("perception: sliced Wasserstein distance")
+    axes.set_ylabel(f"perception: {measure}")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

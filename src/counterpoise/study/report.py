@@ -27,6 +27,7 @@ from counterpoise.study.statistics import Estimate
 from counterpoise.study.store import plan_of
 
 SUPER_RESOLUTION = ("sr", "sr-full", "seed")
+PERCEPTION = {"sliced_wasserstein": "sliced Wasserstein distance", "lpips": "LPIPS"}
 NOT_KNOWN = "-"
 
 
@@ -119,6 +120,9 @@ def _sentences(
     if auto is not None and auto.failures.of:
         where = "; where it was never tuned, " + _share(auto.untuned) if auto.untuned.of else ""
         said.append(f"auto fails in {_share(auto.failures)}{where}.")
+    measured = {name for row in results.done for name in row.metrics}
+    if "sliced_wasserstein" in measured and "lpips" not in measured:
+        said.append("LPIPS was not measured: AlexNet's weights were not at hand.")
     return said + [f"{note[0].upper()}{note[1:]}." for note in results.notes]
 
 
@@ -278,16 +282,17 @@ def _figures(grid: Grid, rows: Sequence[StrategyResult]) -> list[Figure]:
         )
     for task in grid.tasks:
         distortion = metric_means(grid, task, "rmse") if task in SUPER_RESOLUTION else {}
-        if any(estimate.mean is not None for estimate in distortion.values()):
-            perception = metric_means(grid, task, "sliced_wasserstein")
-            drawn.append(
-                (
-                    f"plane-{task}",
-                    f"Perception and distortion, task {task}, no stressor",
-                    "Strategies by RMSE and sliced Wasserstein distance; lower is better",
-                    figures.plane(distortion, perception),
+        for measure, words in PERCEPTION.items():
+            perception = metric_means(grid, task, measure) if distortion else {}
+            if any(estimate.mean is not None for estimate in perception.values()):
+                drawn.append(
+                    (
+                        f"plane-{task}-{measure}",
+                        f"Perception and distortion, task {task}, no stressor",
+                        f"Strategies by RMSE and {words}; lower is better",
+                        figures.plane(distortion, perception, words),
+                    )
                 )
-            )
     made = [
         Figure(name, title, alt, *(figures.rendered(figure, kind) for kind in ("svg", "png")))
         for name, title, alt, figure in drawn

@@ -14,6 +14,7 @@ from counterpoise.config import DataConfig, DiscriminatorConfig, GeneratorConfig
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.resize import downscale
 from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, to_luma
+from counterpoise.metrics.lpips import lpips_at_hand
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.discriminator import build_discriminator
@@ -122,7 +123,9 @@ class SuperResolution:
             same_positions=True,
             normalise_by="real",
         )
-        return {
+        lpips = lpips_at_hand()
+        perceptual = {} if lpips is None else {"lpips": float(lpips(quantise(fake), real).mean())}
+        return perceptual | {
             "psnr_y": float(values.mean()),
             "ssim_y": float(ssim(*luma).mean()),
             "rmse": float((255 * (luma[0] - luma[1]).square().flatten(1).mean(1).sqrt()).mean()),
