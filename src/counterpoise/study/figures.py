@@ -93,9 +93,7 @@ def differences(results: Sequence[StrategyResult], reference: str) -> Any:
     return figure
 
 
-def plane(
-    distortion: dict[str, Estimate], perception: dict[str, Estimate], measure: str
-) -> Any:
+def plane(distortion: dict[str, Estimate], perception: dict[str, Estimate], measure: str) -> Any:
     """The perception-distortion plane: both axes are better towards the origin."""
     plot = pyplot()
     figure, axes = plot.subplots(figsize=(7.5, 5), layout="constrained")

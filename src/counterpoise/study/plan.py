@@ -82,7 +82,7 @@ PLANS: Registry[StudyPlan] = Registry(
         "ablation",
         StudyPlan(
             name="ablation",
-            tasks=("ring", "digits"),
+            tasks=("ring", "digits", "seed"),
             stressors=("none", "d-lr-x10", "g-lr-x10", "d-tiny", "lsgan-sigmoid", "late-shock"),
             strategies=("none", "auto", *of_kind("ablation")),
             seeds=(0, 1, 2),

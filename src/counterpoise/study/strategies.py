@@ -34,7 +34,7 @@ def _policy(name: str, description: str, **options: Any) -> tuple[str, Strategy]
 
 def _auto_without(part: str, description: str, **options: Any) -> tuple[str, Strategy]:
     values = {"policy": "auto", "policy_options": options}
-    return f"auto-without-{part}", Strategy("ablation", description, values)
+    return f"auto-without-{part}", Strategy("ablation", description, values, tasks=GAUNTLET | SEED)
 
 
 # What the question did: its gate trains D on a half of its (doubled) loss where that is above 0.3.
@@ -62,7 +62,7 @@ def _change_without_gate(description: str, **values: Any) -> Strategy:
 STRATEGIES: Registry[Strategy] = Registry(
     "strategy",
     # Policies, with their defaults; ramps meant for long trainings are cut to this budget.
-    _policy("none", "the bare loop"),
+    ("none", Strategy("policy", "the bare loop", {"policy": "none"}, tasks=GAUNTLET | SEED)),
     _policy("ratio", "two steps of D for one of G", d_steps=2),
     _policy("threshold", "the paper's rule: D pauses while it is right on 80 % of both kinds"),
     _policy("loss-gate", "the question's gate: D learns from a half whose loss is above 0.3"),
@@ -91,7 +91,10 @@ STRATEGIES: Registry[Strategy] = Registry(
     ),
     _policy("instance-noise", "noise on D's inputs, fading away", anneal_steps=1000),
     _policy("lecam", "LeCam's regulariser (Tseng et al. 2021)", start_steps=100),
-    _policy("auto", "this project's controller"),
+    (
+        "auto",
+        Strategy("policy", "this project's controller", {"policy": "auto"}, tasks=GAUNTLET | SEED),
+    ),
     # Objectives, each with its usual penalties.
     ("lsgan", Strategy("form", "least squares on raw scores", {"form": "lsgan"})),
     ("hinge", Strategy("form", "hinge loss", {"form": "hinge"})),
