@@ -133,6 +133,20 @@ def test_a_report_made_twice_is_the_same(study):
     assert {path: path.read_bytes() for path in first} == first
 
 
+def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):
+    rows = [planted(cell) for cell in cells_of(PLAN)]
+    alone = [row for row in rows if row["strategy"] == "auto" or row["seed"] == 0]
+    write_study(study, PLAN, [row | {"failures": []} for row in alone])
+    write_report(study)
+    assert "Nowhere so far, but 54 trainings are missing" in (study / "report.md").read_text()
+    strategies = tuple(name for name in PLAN.strategies if name != "auto")
+    plan = PLAN.model_copy(update={"strategies": strategies})
+    write_study(study, plan, [row for row in rows if row["strategy"] != "auto"])
+    write_report(study)
+    for name in ("report.md", "report.html"):
+        assert "auto is beaten" not in (study / name).read_text()
+
+
 def test_what_is_missing_is_said_and_not_ranked(study):
     rows = [planted(cell) for cell in cells_of(PLAN)]
     error = {key: rows[0][key] for key in ("task", "stressor", "strategy", "seed")}
