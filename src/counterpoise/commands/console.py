@@ -8,6 +8,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -23,18 +24,25 @@ METRIC_TITLES = {
 }
 
 
+def progress_columns() -> tuple[ProgressColumn, ...]:
+    """What a bar of ours shows: what, how much of it, since when, and for how long."""
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+
+
 class ConsoleReporter:
     """Prints a training's lines above a progress bar with ETA (no bar where output is piped)."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
+            *progress_columns(),
             console=console,
             disable=not console.is_terminal,
             transient=True,

@@ -14,16 +14,10 @@ from typing import Any, Literal
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from counterpoise.commands.console import progress_columns
 from counterpoise.study.plan import PLANS, StudyPlan, cells_of, load_plan
 from counterpoise.study.play import play_cell
 from counterpoise.study.run import Progress, Row, run_study, selected
@@ -208,12 +202,7 @@ class _Watch:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
+            *progress_columns(),
             console=console,
             # Cells take seconds to minutes: the ETA is of the last half hour, not half minute.
             speed_estimate_period=1800.0,
