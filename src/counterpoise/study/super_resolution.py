@@ -86,11 +86,8 @@ class SuperResolution:
             ),
             self.crop_px,
         )
-        if self.is_port:
-            return PortGenerator(self.width, self.blocks), d
-        state = self._pretrained(seed)
         generator = self._generator()
-        generator.load_state_dict(state)
+        generator.load_state_dict(self._pretrained(seed))
         return generator, d
 
     def batches(self, setting: Setting, seed: int) -> Iterator[Batch]:
@@ -134,11 +131,21 @@ class SuperResolution:
         }
 
     def _generator(self) -> nn.Module:
+        if self.is_port:
+            return PortGenerator(self.width, self.blocks)
         return build_generator(GeneratorConfig(width=self.width, blocks=self.blocks))
 
     def _pretrained(self, seed: int) -> dict[str, Tensor]:
         """G after its training on squared errors alone; once for each process and seed."""
-        key = (self.folders, self.width, self.blocks, self.crop_px, self.pretrain_steps, seed)
+        key = (
+            self.folders,
+            self.is_port,
+            self.width,
+            self.blocks,
+            self.crop_px,
+            self.pretrain_steps,
+            seed,
+        )
         if key not in _PRETRAINED:
             with torch.random.fork_rng(devices=[]), torch.enable_grad():
                 torch.manual_seed(seed)

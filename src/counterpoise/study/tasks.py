@@ -88,6 +88,8 @@ TASKS: Registry[Task] = Registry(
             ),
             width=8,
             blocks=3,
+            # The question's logs are of the third epoch.
+            pretrain_steps=400,
             discriminator="enhancenet",
             is_port=True,
         ),
