@@ -1,11 +1,11 @@
 """A study's tables, as text."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from counterpoise.study.analysis import FailureCount, StrategyResult, paired, task_scores
 from counterpoise.study.results import Grid, Pair
-from counterpoise.study.statistics import Estimate, student_mean
+from counterpoise.study.statistics import Estimate, Interval, student_mean
 from counterpoise.study.strategies import STRATEGIES
 
 NOT_KNOWN = "-"
@@ -125,7 +125,7 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
 
         def mean(key: str, place: int = place) -> str:
             values = grid.values(lambda row: row.d_last_quarter.get(key))
-            return _estimate(student_mean(values[0, place]), 2)
+            return _estimate(_within(student_mean(values[0, place]), 1), 2)
 
         updates = grid.values(lambda row: row.d_updates / row.steps)[0, place]
         lines.append(
@@ -134,7 +134,7 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
                 share_text(by_name[name].failures),
                 mean("accuracy"),
                 mean("auc"),
-                _estimate(student_mean(100 * updates), 0),
+                _estimate(_within(student_mean(100 * updates), 100), 0),
                 _estimate(student_mean(grid.scores()[0, place]), 1),
                 _estimate(paired(grid, name, "seed-loop"), 2, signed=True),
             )
@@ -147,6 +147,14 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
         ("change", "failed", "D's accuracy", "AUC", "D trained, %", "texture", "against the loop"),
         lines,
     )
+
+
+def _within(estimate: Estimate, most: float) -> Estimate:
+    """A mean of values in [0, `most`], where an interval of few of them may reach further."""
+    if estimate.interval is None:
+        return estimate
+    ends = (min(max(end, 0.0), most) for end in (estimate.interval.low, estimate.interval.high))
+    return replace(estimate, interval=Interval(*ends))
 
 
 def share_text(count: FailureCount) -> str:
