@@ -4,16 +4,29 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.evaluate import (
-    COLUMNS,
+from counterpoise.errors import UserError
+from counterpoise.evaluate.measures import (
+    CLASSIC,
+    GROUPS,
+    HELD_OUT,
+    MEASURES,
+    choose_measures,
+    measure_image,
+    measures_named,
+)
+from counterpoise.evaluate.scores import (
     Scores,
-    image_metrics,
     score_bicubic,
     score_generator,
     to_tensor,
     write_csv,
 )
+from counterpoise.metrics import dists, lpips
 from helpers import random_pixels, smooth_pixels
+
+
+def image_metrics(fake, hr, border_px):
+    return measure_image(fake, hr, border_px, measures_named(HELD_OUT))
 
 
 def test_equal_images_are_perfect():
@@ -53,14 +66,86 @@ def test_a_generator_that_is_bicubic_scores_as_bicubic():
     generator = lambda lr: bicubic_upsample(lr, 4, "half-pixel")  # noqa: E731
     one = score_bicubic(pairs, 4).means()
     other = score_generator(generator, pairs, 4, torch.device("cpu"), "g").means()
-    for name in COLUMNS:
+    for name in CLASSIC:
         assert other[name] == pytest.approx(one[name], abs=0.02)
+    assert other["rmse"] == pytest.approx(one["rmse"], rel=0.01)
+    assert other["sliced_wasserstein"] == pytest.approx(one["sliced_wasserstein"], rel=0.02)
 
 
 def test_csv_has_a_row_per_image_and_a_mean(tmp_path):
-    rows = [("a", dict.fromkeys(COLUMNS, 1.0)), ("b", dict.fromkeys(COLUMNS, 3.0))]
+    rows = [("a", dict.fromkeys(CLASSIC, 1.0)), ("b", dict.fromkeys(CLASSIC, 3.0))]
     write_csv(tmp_path / "s.csv", {"set": [Scores("m", rows)]})
     with (tmp_path / "s.csv").open() as file:
         read = list(csv.DictReader(file))
     assert [row["image"] for row in read] == ["a", "b", "mean"]
     assert float(read[2]["psnr_y"]) == 2
+
+
+def test_rmse_is_that_of_the_luma_in_grey_levels():
+    hr, fake = (to_tensor(random_pixels(seed, 24, 24)) for seed in (0, 1))
+    weights = torch.tensor([65.481, 128.553, 24.966]).reshape(3, 1, 1)
+    error = ((hr - fake) * weights).sum(0)[4:-4, 4:-4].square().mean().sqrt().item()
+    assert image_metrics(fake, hr, 4)["rmse"] == pytest.approx(error, rel=1e-5)
+
+
+def test_means_leave_out_images_that_are_too_small_and_csv_leaves_them_empty(tmp_path):
+    small, large = (to_tensor(smooth_pixels(0, side, side)) for side in (64, 200))
+    measures = measures_named(["psnr_y", "ms_ssim"])
+    scores = Scores("m")
+    for name, image in (("small", small), ("large", large)):
+        fake = (image + 0.05).clamp(0, 1)
+        scores.rows.append((name, measure_image(fake, image, 4, measures)))
+    assert np.isnan(scores.rows[0][1]["ms_ssim"])
+    assert scores.means()["ms_ssim"] == scores.rows[1][1]["ms_ssim"] < 1
+    only_small = Scores("m", scores.rows[:1])
+    assert np.isnan(only_small.means()["ms_ssim"])
+    write_csv(tmp_path / "s.csv", {"set": [scores]})
+    with (tmp_path / "s.csv").open() as file:
+        read = list(csv.DictReader(file))
+    assert read[0]["ms_ssim"] == ""
+    assert read[0]["psnr_y"] != ""
+
+
+def test_metrics_are_chosen_by_name_or_group():
+    measures, notes = choose_measures("PSNR, ms-ssim")
+    assert [m.name for m in measures] == [*GROUPS["psnr"], "ms_ssim"]
+    assert notes == []
+    with pytest.raises(UserError, match="no metric 'vif'; known: psnr, ssim, psnr_y"):
+        choose_measures("psnr,vif")
+
+
+def test_what_cannot_be_computed_is_said_and_refused_where_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    measures, notes = choose_measures(None)
+    names = {m.name for m in measures}
+    assert names == set(MEASURES) - {"lpips", "dists", "niqe"}
+    assert [note.split()[0] for note in notes] == ["LPIPS", "DISTS", "NIQE"]
+    with pytest.raises(UserError, match="--metrics: LPIPS needs .*alexnet.*; NIQE needs"):
+        choose_measures("psnr,lpips,niqe")
+
+
+def test_lpips_and_dists_are_measured_where_their_weights_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    torch.manual_seed(0)
+    for network, file in (
+        (lpips.alexnet_features(), lpips.ALEXNET_FILE),
+        (dists.vgg16_features(), dists.VGG16_FILE),
+    ):
+        weights = {f"features.{name}": value for name, value in network.state_dict().items()}
+        torch.save(weights, tmp_path / "checkpoints" / file)
+    caches = (lpips.lpips_at_hand, dists.dists_at_hand)
+    for cached in caches:
+        cached.cache_clear()
+    measures, notes = choose_measures(None)
+    assert {"lpips", "dists"} <= {m.name for m in measures}
+    assert len(notes) == 1
+    hr = to_tensor(smooth_pixels(0, 48, 48))
+    measured = [
+        measure_image(fake, hr, 4, choose_measures("lpips,dists")[0])
+        for fake in (hr, (hr + 0.1 * torch.rand(hr.shape)).clamp(0, 1))
+    ]
+    for name in ("lpips", "dists"):
+        assert abs(measured[0][name]) < 1e-5 < measured[1][name]
+    for cached in caches:
+        cached.cache_clear()

@@ -10,6 +10,7 @@ from scipy.stats import wasserstein_distance
 
 from counterpoise.metrics.sliced_wasserstein import (
     _enlarged,
+    image_sliced_wasserstein,
     laplacian_pyramid,
     sliced_wasserstein,
     sliced_wasserstein_points,
@@ -83,3 +84,23 @@ def test_impossible_images_are_refused(shapes):
 def test_impossible_points_are_refused():
     with pytest.raises(ValueError, match="points"):
         sliced_wasserstein_points(torch.zeros(3, 2), torch.zeros(4, 2))
+
+
+def test_one_image_against_its_original(photographs):
+    picture = photographs[:1]
+    values = [image_sliced_wasserstein(blurred(picture, n), picture) for n in range(4)]
+    assert values[0] == 0
+    assert values == sorted(values)
+    assert values[1] > 10
+    levels = sliced_wasserstein(
+        blurred(picture, 1), picture, patches_per_image=1024, projections=128, least_px=16,
+        normalise_by="real", same_positions=True,
+    )  # fmt: skip
+    assert values[1] == pytest.approx(sum(levels.values()) / 3)
+
+
+@pytest.mark.parametrize("side", [7, 11, 27, 28, 57])
+def test_an_image_of_any_side_has_levels(side):
+    draw = torch.Generator().manual_seed(0)
+    fake, real = torch.rand(2, 1, 3, side, side + 1, generator=draw).unbind(0)
+    assert image_sliced_wasserstein(fake, real) > 0

@@ -8,17 +8,16 @@ import pytest
 from scipy.stats import binomtest, bootstrap
 
 from counterpoise.errors import UserError
+from counterpoise.statistics import Interval, student_mean
 from counterpoise.study.analysis import count_failures, paired, strategy_results, where_beaten
 from counterpoise.study.plan import StudyPlan, cells_of
 from counterpoise.study.report import Table, write_report
 from counterpoise.study.results import grid_of, read_results
 from counterpoise.study.statistics import (
-    Interval,
     hierarchical_mean,
     mean_ranks,
     ranks,
     standardised,
-    student_mean,
     wilson,
 )
 from study_helpers import row_of, write_study

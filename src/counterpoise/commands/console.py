@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,12 +16,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-METRIC_TITLES = {
-    "psnr_y": "PSNR (Y)",
-    "ssim_y": "SSIM (Y)",
-    "psnr_rgb": "PSNR (RGB)",
-    "ssim_rgb": "SSIM (RGB)",
+# How bad a finding is, in colours.
+SEVERITY_STYLES = {
+    "severe": "bold red",
+    "warning": "bold yellow",
+    "note": "bold",
+    "healthy": "bold green",
 }
 
 
@@ -75,12 +78,34 @@ class ConsoleReporter:
 
 
 def metrics_table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
-    """A table of methods against metrics."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("method")
-    for heading in METRIC_TITLES.values():
-        table.add_column(heading, justify="right")
+    """A table of methods against the metrics that at least one of them has."""
+    from counterpoise.evaluate.measures import MEASURES
+
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("method", overflow="fold")
+    shown = [m for name, m in MEASURES.items() if any(name in values for _, values in rows)]
+    for measure in shown:
+        table.add_column(measure.title, justify="right")
     for method, values in rows:
-        cells = [f"{values[m]:.2f}" if "psnr" in m else f"{values[m]:.4f}" for m in METRIC_TITLES]
-        table.add_row(method, *cells)
+        cells = [measure.text(values.get(measure.name, float("nan"))) for measure in shown]
+        table.add_row(Text(method), *cells)
     return table
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table: as wide as it is where the output is not a terminal."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    free = console.options.update(max_width=10_000)
+    own_width = console.width
+    console.width = max(own_width, Measurement.get(console, free, table).maximum)
+    try:
+        console.print(table)
+    finally:
+        console.width = own_width
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line as it is: nothing in it is markup, and it is not broken."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

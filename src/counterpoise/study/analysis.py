@@ -5,17 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from counterpoise.statistics import NO_ESTIMATE, Estimate, Interval, student_mean
 from counterpoise.study.results import FAILURES, Grid, Pair
-from counterpoise.study.statistics import (
-    NO_ESTIMATE,
-    Estimate,
-    Interval,
-    hierarchical_mean,
-    mean_ranks,
-    ranks,
-    student_mean,
-    wilson,
-)
+from counterpoise.study.statistics import hierarchical_mean, mean_ranks, ranks, wilson
 
 # Failures that no strategy steers by: `auto` holds what the third kind measures.
 BY_QUALITY = ("diverged", "collapsed")

@@ -1,31 +1,15 @@
 """A study's figures, by matplotlib: SVG for the page, PNG for a README."""
 
-import importlib
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from counterpoise.errors import UserError
+from counterpoise.plotting import pyplot
+from counterpoise.statistics import Estimate
 from counterpoise.study.analysis import StrategyResult
-from counterpoise.study.statistics import Estimate
 
 OURS, OTHERS, GREY = "#0a7f5a", "#4a6fa5", "#8a8f98"
-
-
-def pyplot() -> Any:
-    """matplotlib without a display; `UserError` where it is not installed."""
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-    except ModuleNotFoundError:
-        raise UserError(
-            "the report's figures need matplotlib; install it: pip install 'counterpoise[study]'"
-        ) from None
-    matplotlib.use("Agg")
-    # Text as text, and the same file for the same numbers.
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "counterpoise"})
-    return importlib.import_module("matplotlib.pyplot")
 
 
 def failure_bars(results: Sequence[StrategyResult]) -> Any:
@@ -118,11 +102,3 @@ def plane(distortion: dict[str, Estimate], perception: dict[str, Estimate], meas
     axes.set_ylabel(f"perception: {measure}")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def rendered(figure: Any, kind: str) -> bytes:
-    """A figure as the bytes of an SVG or PNG file."""
-    buffer = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-    return buffer.getvalue()

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from counterpoise.plotting import pyplot, rendered
 from counterpoise.run_folder import atomic_write
 from counterpoise.study import figures
 from counterpoise.study.analysis import (
@@ -109,7 +110,7 @@ def _sentences(
 
 
 def _figures(grid: Grid, rows: Sequence[StrategyResult]) -> list[Figure]:
-    plot = figures.pyplot()
+    plot = pyplot()
     names = [row.name for row in rows]
     order = [grid.strategies.index(name) for name in names]
     shares = failure_table(grid)[order]
@@ -153,7 +154,7 @@ def _figures(grid: Grid, rows: Sequence[StrategyResult]) -> list[Figure]:
                     )
                 )
     made = [
-        Figure(name, title, alt, *(figures.rendered(figure, kind) for kind in ("svg", "png")))
+        Figure(name, title, alt, *(rendered(figure, kind) for kind in ("svg", "png")))
         for name, title, alt, figure in drawn
     ]
     plot.close("all")

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from counterpoise.statistics import Estimate, Interval, student_mean
 from counterpoise.study.analysis import FailureCount, StrategyResult, paired, task_scores
 from counterpoise.study.results import Grid, Pair
-from counterpoise.study.statistics import Estimate, Interval, student_mean
 from counterpoise.study.strategies import STRATEGIES
 
 NOT_KNOWN = "-"

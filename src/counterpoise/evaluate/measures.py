@@ -1,0 +1,170 @@
+"""What images are measured by: every measure's name, direction, needs, and how to choose some."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from counterpoise.errors import UserError
+from counterpoise.metrics.dists import LEAST_PX as DISTS_LEAST_PX
+from counterpoise.metrics.dists import dists_at_hand, why_no_dists
+from counterpoise.metrics.functional import (
+    MS_SSIM_LEAST_PX,
+    SSIM_WINDOW_PX,
+    crop_border,
+    ms_ssim,
+    psnr,
+    quantise,
+    rmse,
+    ssim,
+    to_luma,
+)
+from counterpoise.metrics.lpips import lpips_at_hand, why_no_lpips
+from counterpoise.metrics.sliced_wasserstein import PATCH_PX, image_sliced_wasserstein
+from counterpoise.outlook import PERCEPTION
+
+LPIPS_LEAST_PX = 31
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """An output and its original, (1, C, H, W) in [0, 1] as 8-bit files hold them, border cut."""
+
+    fake: Tensor
+    real: Tensor
+    fake_luma: Tensor
+    real_luma: Tensor
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number for an output against its original."""
+
+    name: str  # as in `metrics.jsonl`, CSV files and `--metrics`
+    title: str
+    digits: int  # decimals in tables
+    higher_is_better: bool
+    of: Callable[[ImagePair], float]
+    least_px: int = 1  # sides that an image must have, its border cut
+    why_not: Callable[[], str] = str  # what is missing, and what to do; empty where nothing is
+
+    def text(self, value: float) -> str:
+        """The value for a table; `-` where there is none."""
+        return "-" if value != value else f"{value:.{self.digits}f}"
+
+
+def _lpips(pair: ImagePair) -> float:
+    measure = lpips_at_hand()
+    assert measure is not None, "`why_not` was asked"
+    return float(measure(pair.fake, pair.real))
+
+
+def _dists(pair: ImagePair) -> float:
+    measure = dists_at_hand()
+    assert measure is not None, "`why_not` was asked"
+    return float(measure(pair.fake, pair.real))
+
+
+def _no_niqe() -> str:
+    return (
+        "NIQE needs its authors' fitted model, which no dependency of counterpoise brings; on a "
+        "folder of outputs: pip install pyiqa, then pyiqa niqe -t FOLDER"
+    )
+
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("psnr_y", "PSNR (Y)", 2, True, lambda p: float(psnr(p.fake_luma, p.real_luma))),
+        Measure(
+            "ssim_y",
+            "SSIM (Y)",
+            4,
+            True,
+            lambda p: float(ssim(p.fake_luma, p.real_luma)),
+            SSIM_WINDOW_PX,
+        ),
+        Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda p: float(psnr(p.fake, p.real))),
+        Measure(
+            "ssim_rgb",
+            "SSIM (RGB)",
+            4,
+            True,
+            lambda p: float(ssim(p.fake, p.real)),
+            SSIM_WINDOW_PX,
+        ),
+        Measure(
+            "ms_ssim",
+            "MS-SSIM (Y)",
+            4,
+            True,
+            lambda p: float(ms_ssim(p.fake_luma, p.real_luma)),
+            MS_SSIM_LEAST_PX,
+        ),
+        Measure("rmse", "RMSE (Y)", 2, False, lambda p: float(rmse(p.fake_luma, p.real_luma))),
+        Measure(
+            "sliced_wasserstein",
+            "sliced W.",
+            1,
+            False,
+            lambda p: image_sliced_wasserstein(p.fake, p.real),
+            PATCH_PX,
+        ),
+        Measure("lpips", "LPIPS", 4, False, _lpips, LPIPS_LEAST_PX, why_no_lpips),
+        Measure("dists", "DISTS", 4, False, _dists, DISTS_LEAST_PX, why_no_dists),
+        Measure("niqe", "NIQE", 2, False, lambda p: float("nan"), why_not=_no_niqe),
+    )
+}
+# What the field's tables have; and what a training's held-out images are measured by.
+CLASSIC = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+HELD_OUT = (*CLASSIC, "rmse", "sliced_wasserstein")
+GROUPS = {"psnr": ("psnr_y", "psnr_rgb"), "ssim": ("ssim_y", "ssim_rgb")}
+
+
+def choose_measures(names: str | None) -> tuple[list[Measure], list[str]]:
+    """The measures of a list `psnr,ssim_y,lpips`, or all that can be computed here.
+
+    With them a line for each that cannot. Raises `UserError` for an unknown name, and where one
+    was asked for by name that cannot be computed.
+    """
+    if names is None:
+        missing = {name: measure.why_not() for name, measure in MEASURES.items()}
+        return (
+            [measure for name, measure in MEASURES.items() if not missing[name]],
+            [why for why in missing.values() if why],
+        )
+    wanted: dict[str, Measure] = {}
+    for name in (part.strip().lower().replace("-", "_") for part in names.split(",")):
+        known = GROUPS.get(name, (name,))
+        if known[0] not in MEASURES:
+            choices = ", ".join([*GROUPS, *MEASURES])
+            raise UserError(f"--metrics: no metric '{name}'; known: {choices}")
+        wanted |= {one: MEASURES[one] for one in known}
+    if lacking := [why for measure in wanted.values() if (why := measure.why_not())]:
+        raise UserError(f"--metrics: {'; '.join(lacking)}")
+    return list(wanted.values()), []
+
+
+def measure_image(
+    fake: Tensor, hr: Tensor, border_px: int, measures: Sequence[Measure]
+) -> dict[str, float]:
+    """The measures of one image (3, H, W) in [0, 1] against its original, by name.
+
+    Both are rounded to 8 bit and lose `border_px` pixels on each side, as the field's tables have
+    it (the scale factor). `_y`, and RMSE and MS-SSIM, are of BT.601 luma as MATLAB's rgb2ycbcr
+    gives it, `_rgb` and the perceptual ones of all channels. NaN where the image is too small.
+    """
+    rgb = [crop_border(quantise(x[None]), border_px) for x in (fake, hr)]
+    pair = ImagePair(*rgb, *(to_luma(x) for x in rgb))
+    side = min(pair.real.shape[-2:])
+    return {m.name: m.of(pair) if side >= m.least_px else float("nan") for m in measures}
+
+
+def measures_named(names: Sequence[str]) -> list[Measure]:
+    """The measures with these names."""
+    return [MEASURES[name] for name in names]
+
+
+def perception_at_hand(names: Sequence[str]) -> str | None:
+    """The perceptual measure to judge by among those that were computed."""
+    return next((name for name in PERCEPTION if name in names), None)

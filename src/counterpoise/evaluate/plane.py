@@ -1,0 +1,134 @@
+"""The perception-distortion plane: who is on the front, and which one to take.
+
+Blau and Michaeli 2018 (1711.06077): no method can be best in both at once, so methods are compared
+by a distortion (how far from the original) against a perceptual measure (how far from what real
+images look like). Lower is better in both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from counterpoise.evaluate.measures import MEASURES, perception_at_hand
+from counterpoise.evaluate.published import PublishedPoint
+from counterpoise.evaluate.scores import Scores
+from counterpoise.outlook import DISTORTION, PERCEPTION
+from counterpoise.plotting import pyplot
+from counterpoise.statistics import pareto_front
+
+OURS, OTHERS, INK = "#0a7f5a", "#4a6fa5", "#33373d"
+LINE_STYLES = ("-", "--", ":", "-.")
+LEAST_SPREAD = 1e-12
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates on the plane. `order` lists their indices, the recommended one first."""
+
+    perception: str  # the measure
+    points: np.ndarray  # (candidates, 2): mean distortion and mean perceptual distance
+    spreads: np.ndarray  # (2,): what a difference is measured in
+    on_front: np.ndarray  # (candidates,) of bool
+    distances: np.ndarray  # (candidates,): to the ideal, in spreads
+    order: tuple[int, ...]
+
+    @property
+    def recommended(self) -> int:
+        return self.order[0]
+
+
+def rank(candidates: Sequence[Scores]) -> Ranking:
+    """Rank candidates that were scored on the same images.
+
+    The ideal has the lowest mean distortion and the lowest mean perceptual distance of all of them;
+    nobody reaches it unless one is best in both. The recommended candidate is the one of the Pareto
+    front that is nearest to it, in spreads: the standard deviation of each measure over the images,
+    averaged over the candidates, or for a single image the measure's mean. Those of the front come
+    before the others. Ties go to the earlier candidate.
+    """
+    perception = perception_at_hand(candidates[0].names)
+    assert perception is not None, "a perceptual measure was computed"
+    values = np.array(
+        [[scores.values(DISTORTION), scores.values(perception)] for scores in candidates]
+    )
+    points = values.mean(2)
+    spreads = values.std(2, ddof=1).mean(0) if values.shape[2] > 1 else points.mean(0)
+    spreads = np.maximum(spreads, LEAST_SPREAD)
+    distances = np.sqrt((((points - points.min(0)) / spreads) ** 2).sum(1))
+    on_front = pareto_front(points)
+    order = sorted(range(len(points)), key=lambda i: (not on_front[i], distances[i]))
+    return Ranking(perception, points, spreads, on_front, distances, tuple(order))
+
+
+def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
+    """The perceptual measure, and for each method whether no other is better in both.
+
+    None without both measures.
+    """
+    perception = perception_at_hand(scores[0].names)
+    if perception is None or DISTORTION not in scores[0].names:
+        return None
+    means = [s.means() for s in scores]
+    points = np.array([(m[DISTORTION], m[perception]) for m in means])
+    if not np.isfinite(points).all():
+        return None
+    return perception, [bool(on) for on in pareto_front(points)]
+
+
+def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[PublishedPoint]) -> Any:
+    """The plane of what was measured, and that of the published points beside it.
+
+    The published ones are PSNR and LPIPS; a method without LPIPS is a line at its PSNR there.
+    """
+    plot = pyplot()
+    means = {s.method: s.means() for s in scores}
+    measured = [name for name in PERCEPTION if name in scores[0].names][::-1]
+    panels = len(measured) + bool(published)
+    figure, all_axes = plot.subplots(
+        1, panels, figsize=(5.6 * panels, 4.4), layout="constrained", squeeze=False
+    )
+    for axes, perception in zip(all_axes[0], measured, strict=False):
+        points = {name: (m[DISTORTION], m[perception]) for name, m in means.items()}
+        _scatter(axes, points, OURS)
+        axes.set_xlabel("distortion: RMSE of luma, grey levels (left is better)", fontsize=9)
+        axes.set_ylabel(f"perception: {_long_title(perception)} (down is better)", fontsize=9)
+    if published:
+        axes = all_axes[0][-1]
+        known = {p.method: (p.psnr_y, p.lpips) for p in published if p.lpips is not None}
+        _scatter(axes, known, OTHERS)
+        ours = {name: (m["psnr_y"], m.get("lpips")) for name, m in means.items() if "psnr_y" in m}
+        _scatter(axes, {n: (x, y) for n, (x, y) in ours.items() if y is not None}, OURS)
+        lines = {
+            name: x for name, (x, y) in ours.items() if y is None and not name.startswith("bicubic")
+        }
+        lines |= {p.method: p.psnr_y for p in published if p.lpips is None}
+        for number, (name, x) in enumerate(sorted(lines.items(), key=lambda item: -item[1])):
+            style = LINE_STYLES[number % len(LINE_STYLES)]
+            label = f"{name}: {x:.2f} dB, LPIPS not known"
+            axes.axvline(x, ymax=0.14, color=INK, lw=1.4, ls=style, label=label)
+        if lines:
+            axes.legend(fontsize=7, loc="upper left", frameon=False)
+        axes.invert_xaxis()
+        axes.set_xlabel("distortion: PSNR of luma, dB (left is better)", fontsize=9)
+        axes.set_ylabel("perception: LPIPS, AlexNet (down is better)", fontsize=9)
+        axes.set_title("published points", fontsize=9, color=OTHERS)
+    figure.suptitle(f"{title}: perception against distortion", fontsize=11)
+    return figure
+
+
+def _long_title(perception: str) -> str:
+    long = {"sliced_wasserstein": "sliced Wasserstein distance"}
+    return long.get(perception, MEASURES[perception].title)
+
+
+def _scatter(axes: Any, points: dict[str, tuple[float, float]], colour: str) -> None:
+    """Points with their names; room for the names to the right."""
+    for name, (x, y) in points.items():
+        axes.plot([x], [y], "o", color=colour, ms=6)
+        axes.annotate(name, (x, y), fontsize=8, xytext=(5, 4), textcoords="offset points")
+    axes.margins(0.3, 0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#eceef1", lw=0.8)
+    axes.set_axisbelow(True)

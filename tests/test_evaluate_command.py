@@ -1,0 +1,191 @@
+"""`counterpoise evaluate` as a user meets it."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from counterpoise.config import GeneratorConfig
+from counterpoise.data.resize import imresize
+from counterpoise.models.generator import build_generator
+from counterpoise.models.weights import save_generator
+from helpers import smooth_pixels
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """HR images of two sets, outputs of one of them, and two generators."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    for name in ("one/HR", "two", "outputs"):
+        (folder / name).mkdir(parents=True)
+    for number in range(3):
+        pixels = smooth_pixels(number, 64, 80)
+        for name in ("one/HR", "two"):
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+        noise = np.random.default_rng(number).integers(-4, 5, pixels.shape)
+        noisy = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / "outputs" / f"{number}_x4.png")
+    torch.manual_seed(0)
+    for name in ("a", "b"):
+        generator = build_generator(GeneratorConfig(width=4, blocks=1))
+        save_generator(folder / f"{name}.safetensors", generator, {})
+    return folder
+
+
+def one_line(result, *expected):
+    code, _, err = result
+    assert code == 2, err
+    assert err.count("\n") == 1, err
+    for text in expected:
+        assert text in err
+
+
+def test_outputs_instead_of_weights(counterpoise, place):
+    code, out, err = counterpoise(
+        "evaluate", "--outputs", place / "outputs", "--data", place / "one/HR"
+    )
+    assert (code, err) == (0, "")
+    assert "one: 3 images, x4" in out
+    assert "outputs" in out
+    assert "RMSE and sliced W. (Pareto front): outputs" in out
+    assert "not computed: NIQE needs" in out
+    assert "MS-SSIM (Y): without 3 of 3 images, which are under 176 pixels" in out
+
+
+def test_chosen_metrics_alone_are_in_table_and_csv(counterpoise, place, tmp_path):
+    code, out, _ = counterpoise(
+        "evaluate", "--outputs", place / "outputs", "--data", place / "two",
+        "--metrics", "psnr,rmse", "--csv", tmp_path / "s.csv",
+    )  # fmt: skip
+    assert code == 0
+    assert "SSIM" not in out
+    assert "not computed" not in out
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["set", "method", "image", "psnr_y", "psnr_rgb", "rmse"]
+    assert [row["image"] for row in rows if row["method"] == "outputs"][-1] == "mean"
+
+
+def test_images_without_an_output_are_named_and_left_out_for_all(counterpoise, place, tmp_path):
+    (tmp_path / "some").mkdir()
+    for name in ("0_x4.png", "2_x4.png"):
+        (tmp_path / "some" / name).write_bytes((place / "outputs" / name).read_bytes())
+    Image.fromarray(smooth_pixels(0, 64, 80)).save(tmp_path / "some" / "stray.png")
+    code, out, _ = counterpoise(
+        "evaluate", "--outputs", tmp_path / "some", "--data", place / "two", "--metrics", "psnr"
+    )
+    assert code == 0
+    assert "two: 2 images" in out
+    assert "no output for 1.png, which is left out for all methods" in out
+    assert "stray.png: is of no image of two, not used" in out
+
+
+def test_figures(counterpoise, place, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    code, out, _ = counterpoise(
+        "evaluate", "--weights", place / "a.safetensors", "--data", place / "two",
+        "--figures", tmp_path, "--crop", "8,12,30",
+    )  # fmt: skip
+    assert code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"crops-two.png", "plane-two.png"}
+    for path in tmp_path.iterdir():
+        with Image.open(path) as image:
+            assert min(image.size) > 200
+    assert f"crops: {tmp_path / 'crops-two.png'}" in out
+
+
+def test_without_matplotlib_there_are_crops_and_a_line(counterpoise, place, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, _ = counterpoise(
+        "evaluate", "--outputs", place / "outputs", "--data", place / "two", "--figures", tmp_path,
+        "--metrics", "psnr,rmse,sliced_wasserstein",
+    )  # fmt: skip
+    assert code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["crops-two.png"]
+    assert "no figure of the plane: figures need matplotlib; install it: pip install" in out
+
+
+def test_compare_weights_with_outputs_and_their_csv(counterpoise, place, tmp_path):
+    pair = [place / "a.safetensors", place / "outputs"]
+    code, out, _ = counterpoise(
+        "evaluate", "--compare", *pair, "--data", place / "two", "--csv", tmp_path / "s.csv",
+        "--metrics", "psnr,rmse,sliced_wasserstein",
+    )  # fmt: skip
+    assert code == 0
+    differences = out[out.index("two: B against A") :]
+    assert "3 of 3" in differences
+    assert "A: a (bicubic LR)" in differences
+    assert "B: outputs" in differences
+    assert differences.count("B is better") == 4
+    assert "Of 3 images, an interval by resampling is rather too narrow" in differences
+    from_csv = counterpoise(
+        "evaluate", "--compare", f"{tmp_path / 's.csv'}:a (bicubic LR)",
+        f"{tmp_path / 's.csv'}:outputs",
+    )  # fmt: skip
+    assert from_csv[0] == 0
+    numbers = [line for line in differences.splitlines() if line.startswith("│")]
+    assert numbers == [line for line in from_csv[1].splitlines() if line.startswith("│")]
+
+
+def test_weights_of_one_name_are_told_apart(counterpoise, place, tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "g.safetensors").write_bytes((place / "a.safetensors").read_bytes())
+    code, out, _ = counterpoise(
+        "evaluate", "--compare", tmp_path / "x/g.safetensors", tmp_path / "y/g.safetensors",
+        "--data", place / "two", "--metrics", "psnr",
+    )  # fmt: skip
+    assert code == 0
+    assert "A: x/g (bicubic LR)" in out
+    assert "B: y/g (bicubic LR)" in out
+    assert "equal" in out
+
+
+def test_several_sets_need_a_folder_of_outputs_each(counterpoise, place, tmp_path):
+    sets = [place / "one/HR", place / "two"]
+    start = ["evaluate", "--metrics", "psnr", "--data", *sets, "--outputs"]
+    one_line(counterpoise(*start, place / "outputs"), "with several sets", "outputs/one")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            source = place / "outputs" / f"{number}_x4.png"
+            (tmp_path / name / f"{number}.png").write_bytes(source.read_bytes())
+    code, out, _ = counterpoise(*start, tmp_path)
+    assert code == 0
+    assert "one: 3 images" in out
+    assert "two: 3 images" in out
+
+
+def test_a_folder_that_is_called_like_markup(counterpoise, place, tmp_path):
+    folder = tmp_path / "[red]out[bold]"
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.asarray(Image.open(place / "two" / f"{number}.png"))
+        small = imresize(pixels, (16, 20))
+        Image.fromarray(imresize(small, (64, 80))).save(folder / f"{number}.png")
+    code, out, _ = counterpoise(
+        "evaluate", "--outputs", folder, "--data", place / "two", "--metrics", "psnr,rmse"
+    )
+    assert code == 0
+    assert "[red]out[bold]" in out
+
+
+def test_mistakes(counterpoise, place, tmp_path):
+    data = ["--data", place / "two"]
+    weights = ["--weights", place / "a.safetensors"]
+    one_line(counterpoise("evaluate", *data), "give --weights FILE, --outputs FOLDER or --compare")
+    one_line(counterpoise("evaluate", *weights), "give --data FOLDER")
+    one_line(counterpoise("evaluate", *weights, *data, "--crop", "1,2,3"), "--crop needs --figures")
+    one_line(counterpoise("evaluate", *weights, *data, "--metrics", "ssi"), "no metric 'ssi'")
+    one_line(counterpoise("evaluate", *weights, *data, "--scale", 2), "x2 and x4 cannot be in one")
+    same = [place / "a.safetensors", place / "a.safetensors"]
+    one_line(counterpoise("evaluate", *data, "--compare", *same), "is given twice")
+    one_line(
+        counterpoise("evaluate", "--outputs", place / "two", *data, "--scale", 4, "--crop", "x",
+                     "--figures", tmp_path),
+        "expected X,Y,SIZE",
+    )  # fmt: skip
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,113 @@
+"""Two methods on the same images."""
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from counterpoise.errors import UserError
+from counterpoise.evaluate.comparison import compare, read_csv
+from counterpoise.evaluate.scores import Scores, write_csv
+
+
+def scores(name, **columns):
+    count = len(next(iter(columns.values())))
+    rows = [(f"{i}.png", {k: v[i] for k, v in columns.items()}) for i in range(count)]
+    return Scores(name, rows)
+
+
+def test_paired_difference_against_scipy():
+    random = np.random.default_rng(0)
+    content = random.normal(28, 4, 20)  # images differ far more than methods do
+    a, b = content, content + random.normal(0.3, 0.2, 20)
+    (found,) = compare(scores("a", psnr_y=a), scores("b", psnr_y=b))
+    expected = bootstrap(
+        (b - a,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert found.difference.mean == pytest.approx((b - a).mean())
+    assert found.difference.interval.low == pytest.approx(expected.low, abs=0.005)
+    assert found.difference.interval.high == pytest.approx(expected.high, abs=0.005)
+    assert found.verdict == "B is better"
+    assert found.b_wins == (b > a).sum()
+
+
+def test_lower_is_better_where_it_is():
+    a, b = np.arange(10.0), np.arange(10.0) + 1
+    found = {
+        d.measure.name: d
+        for d in compare(scores("a", psnr_y=a, rmse=a), scores("b", psnr_y=b, rmse=b))
+    }
+    assert found["psnr_y"].verdict == "B is better"
+    assert found["rmse"].verdict == "A is better"
+    assert (found["psnr_y"].b_wins, found["rmse"].b_wins) == (10, 0)
+
+
+def test_equal_and_not_told_apart():
+    a = np.arange(8.0)
+    (same,) = compare(scores("a", rmse=a), scores("b", rmse=a))
+    assert same.verdict == "equal"
+    (mixed,) = compare(scores("a", rmse=a), scores("b", rmse=a + np.tile([1, -1], 4)))
+    assert mixed.verdict == "not told apart"
+    (one,) = compare(scores("a", rmse=a[:1]), scores("b", rmse=a[:1] + 1))
+    assert (one.difference.interval, one.verdict) == (None, "not told apart")
+
+
+def test_images_are_paired_by_name_and_what_is_not_finite_is_left_out():
+    a = scores("a", psnr_y=[1.0, 2.0, 3.0, 4.0], rmse=[1.0, 1.0, 1.0, 1.0])
+    b = scores("b", psnr_y=[2.0, np.inf, np.nan, 5.0], rmse=[2.0, 2.0, 2.0, 2.0])
+    b.rows = [*b.rows[::-1], ("other.png", {"psnr_y": 9.0, "rmse": 9.0})]
+    psnr, rmse = compare(a, b)
+    assert (psnr.difference.count, psnr.difference.mean) == (2, 1.0)
+    assert rmse.difference.count == 4
+
+
+def test_nothing_in_common():
+    a = scores("a", rmse=[1.0])
+    with pytest.raises(UserError, match="no image in common"):
+        compare(a, Scores("b", [("x", {"rmse": 1.0})]))
+    with pytest.raises(UserError, match="no metric in common"):
+        compare(a, scores("b", psnr_y=[1.0]))
+
+
+def test_csv_comes_back_as_it_was_written(tmp_path):
+    a = scores("mine", psnr_y=[28.123456, 30.0], ms_ssim=[np.nan, 0.9])
+    plain = scores("bicubic (bicubic LR)", psnr_y=[27.0, 29.0], ms_ssim=[np.nan, 0.8])
+    write_csv(tmp_path / "s.csv", {"Set5": [plain, a]})
+    read = read_csv(tmp_path / "s.csv")["Set5"]
+    assert read.method == "mine"
+    assert [name for name, _ in read.rows] == ["0.png", "1.png"]
+    assert read.values("psnr_y").tolist() == [28.123456, 30.0]
+    assert np.isnan(read.values("ms_ssim")[0])
+    other = read_csv(tmp_path / "s.csv", "bicubic (bicubic LR)")["Set5"]
+    assert other.values("psnr_y").tolist() == [27.0, 29.0]
+
+
+def test_anybody_s_csv(tmp_path):
+    (tmp_path / "theirs.csv").write_text("image,psnr_y,vif\na.png,28,0.5\n")
+    read = read_csv(tmp_path / "theirs.csv")
+    assert read[""].method == "theirs"
+    assert read[""].rows == [("a.png", {"psnr_y": 28.0})]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name,psnr_y\na,1\n", "needs a column `image`"),
+        ("image,vif\na,1\n", "columns named as metrics"),
+        ("image,psnr_y\na,high\n", "line 2 has a value that is not a number"),
+        ("image,psnr_y\na,1\na,2\n", "line 3 has image a a second time"),
+        ("method,image,psnr_y\nm,a,1\nn,a,1\n", "several methods in it; say which: .*:METHOD"),
+        ("image,psnr_y\n", "has no rows"),
+    ],
+)
+def test_wrong_csv_files(tmp_path, text, expected):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(UserError, match=expected):
+        read_csv(tmp_path / "s.csv")
+
+
+def test_missing_method_and_file(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_csv(tmp_path / "none.csv")
+    (tmp_path / "s.csv").write_text("image,psnr_y\na,1\n")
+    with pytest.raises(UserError, match="no method 'x' in it"):
+        read_csv(tmp_path / "s.csv", "x")

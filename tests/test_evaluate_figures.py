@@ -1,0 +1,143 @@
+"""Crops side by side, the perception-distortion plane, and the published points beside it."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from counterpoise.errors import UserError
+from counterpoise.evaluate.crops import CROP_PX, MOST_ROWS, CropPlace, CropSheet, parse_crop
+from counterpoise.evaluate.plane import front_of, plane_figure
+from counterpoise.evaluate.published import LEFT_OUT, PUBLISHED, published_points
+from counterpoise.evaluate.scores import ImageOutputs, Scores, to_tensor
+from counterpoise.plotting import rendered
+from helpers import smooth_pixels
+
+
+def image(name, wrong_at, error=0.5, height=200, width=240):
+    hr = to_tensor(smooth_pixels(0, height, width)) * 0.5
+    other = hr.clone()
+    top, left = wrong_at
+    other[:, top : top + 20, left : left + 20] += error
+    lr = np.zeros((height // 4, width // 4, 3), np.uint8)
+    rows = {"plain": {"psnr_y": 30.0}, "other": {"psnr_y": 25.0}}
+    return ImageOutputs(name, lr, hr, {"plain": hr, "other": other}, rows)
+
+
+def test_the_crop_is_where_methods_differ_most():
+    sheet = CropSheet(4)
+    sheet.add(image("a.png", (120, 40)))
+    place = sheet.rows[0].place
+    assert place.size == CROP_PX
+    assert place.y <= 120
+    assert place.y + CROP_PX >= 140
+    assert place.x <= 40
+    assert place.x + CROP_PX >= 60
+    assert (place.x % 4, place.y % 4) == (0, 0)
+
+
+def test_the_most_different_images_are_kept():
+    sheet = CropSheet(4)
+    for number in range(MOST_ROWS + 2):
+        sheet.add(image(f"{number}.png", (100, 100), error=0.1 * (number + 1)))
+    assert [row.image for row in sheet.rows] == ["5.png", "4.png", "3.png", "2.png"]
+
+
+def test_cells_are_the_methods_pixels_at_the_asked_place(tmp_path):
+    sheet = CropSheet(4, CropPlace(40, 120, 20, "a"))
+    picture = image("a.png", (120, 40))
+    sheet.add(picture)
+    sheet.add(image("b.png", (0, 0)))
+    (row,) = sheet.rows
+    assert list(row.cells) == ["LR (pixels enlarged)", "plain", "other", "HR"]
+    expected = (picture.outputs["other"] * 255).round().byte().permute(1, 2, 0).numpy()
+    assert np.array_equal(row.cells["other"], expected[120:140, 40:60])
+    assert np.array_equal(row.cells["plain"], row.cells["HR"])
+    sheet.save(tmp_path / "crops.png")
+    with Image.open(tmp_path / "crops.png") as drawn:
+        drawn = np.asarray(drawn.convert("RGB"))
+    # Every pixel of the crop, enlarged by 11 (216 / 20), is in the figure.
+    block = np.kron(expected[120:140, 40:60], np.ones((11, 11, 1), np.uint8))
+    left = 6 + 2 * (220 + 6)
+    assert np.array_equal(drawn[38 : 38 + 220, left : left + 220], block)
+
+
+def test_a_crop_that_fits_nowhere(tmp_path):
+    sheet = CropSheet(4, CropPlace(200, 0, 64))
+    sheet.add(image("a.png", (0, 0)))
+    with pytest.raises(UserError, match="--crop: 200,0,64 does not fit into any image"):
+        sheet.save(tmp_path / "crops.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_small_image_has_a_smaller_crop(tmp_path):
+    sheet = CropSheet(4)
+    sheet.add(image("a.png", (4, 4), height=32, width=40))
+    assert sheet.rows[0].place == CropPlace(4, 4, 24)
+    sheet.save(tmp_path / "crops.png")
+
+
+def test_crop_option():
+    assert parse_crop("1, 2, 30") == CropPlace(1, 2, 30)
+    assert parse_crop("my photo.png:1,2,30") == CropPlace(1, 2, 30, "my photo.png")
+    for wrong in ("1,2", "1,2,0", "a,2,3", "-1,2,3"):
+        with pytest.raises(UserError, match="expected X,Y,SIZE"):
+            parse_crop(wrong)
+
+
+def methods():
+    points = {"bicubic (bicubic LR)": (10.7, 212.0), "mine": (9.8, 59.0), "worse": (11.0, 80.0)}
+    return [
+        Scores(name, [("a", {"psnr_y": 28.0, "rmse": x, "sliced_wasserstein": y})])
+        for name, (x, y) in points.items()
+    ]
+
+
+def test_the_front():
+    assert front_of(methods()) == ("sliced_wasserstein", [False, True, False])
+    assert front_of([Scores("a", [("x", {"psnr_y": 28.0})])]) is None
+
+
+def test_the_plane_s_figure_has_every_method_and_point():
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    points, _ = published_points("Set5", 5, 4)
+    text = rendered(plane_figure("Set5", methods(), points), "svg").decode()
+    for name in ("bicubic (bicubic LR)", "mine", "worse", "SRGAN", "ESRGAN"):
+        assert f">{name}<" in text
+    assert "ENet-PAT (authors' weights): 28.57 dB, LPIPS not known" in text
+    assert "mine: 28.00 dB, LPIPS not known" in text
+    alone = rendered(plane_figure("photos", methods(), ()), "svg").decode()
+    assert "SRGAN" not in alone
+
+
+def test_published_points_only_for_whole_sets_at_x4():
+    points, note = published_points("set14", 14, 4)
+    assert [point.method for point in points] == [
+        "bicubic",
+        "SRGAN",
+        "ESRGAN",
+        "ENet-PAT (authors' weights)",
+    ]
+    assert note == LEFT_OUT
+    assert published_points("Urban100", 10, 4) == (
+        (),
+        "no published points: they are means over 100 images, and here are 10",
+    )
+    assert published_points("Set5", 5, 2) == published_points("photos", 5, 4) == ((), "")
+
+
+def test_every_published_point_has_a_source_and_bicubic_is_ours(shared_data):
+    """The source's bicubic row is one that we measure: its protocol is ours."""
+    from counterpoise.data.catalog import catalog_folder
+    from counterpoise.evaluate.measures import measures_named
+    from counterpoise.evaluate.scores import bicubic_method, score_methods
+
+    for known in PUBLISHED.values():
+        assert all(point.source for point in known.points)
+    catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
+    (scores,) = score_methods(
+        catalog, 4, [bicubic_method(4, "bicubic")], measures_named(["psnr_y"])
+    )
+    bicubic = PUBLISHED["Set5"].points[0]
+    assert scores.means()["psnr_y"] == pytest.approx(bicubic.psnr_y, abs=0.02)
+    assert torch.is_tensor(bicubic_method(4, "bicubic").upscale("", np.zeros((8, 8, 3), np.uint8)))

@@ -1,0 +1,108 @@
+"""Which file of a folder of outputs is of which image."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from counterpoise.data.catalog import catalog_folder
+from counterpoise.errors import UserError
+from counterpoise.evaluate.measures import measures_named
+from counterpoise.evaluate.outputs import folder_method, match_outputs
+from counterpoise.evaluate.scores import score_methods
+from helpers import smooth_pixels
+
+
+def write(folder, *names, height=48, width=64):
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        Image.fromarray(smooth_pixels(number, height, width)).save(folder / name)
+    return folder
+
+
+def catalog_of(tmp_path, *names):
+    return catalog_folder(write(tmp_path / "HR", *names), 4, 19)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "img_1.png",
+        "img_1x4.png",
+        "img_1X4.png",
+        "img_1_x4.jpg",
+        "img_1_SRF_4_SRGAN.png",
+        "img_1-out.webp",
+        "img_1 (1).bmp",
+        "img_1x4_best.png",
+    ],
+)
+def test_common_names(tmp_path, name):
+    catalog = catalog_of(tmp_path, "img_1.png", "img_10.png")
+    found = match_outputs(write(tmp_path / "out", name), catalog)
+    assert found.files == {"img_1.png": tmp_path / "out" / name}
+    assert found.missing == ["img_10.png"]
+
+
+@pytest.mark.parametrize("name", ["img_11.png", "img_1a.png", "img_1x2.png", "my_img_1.png"])
+def test_other_names_are_left_over(tmp_path, name):
+    catalog = catalog_of(tmp_path, "img_1.png")
+    write(tmp_path / "out", name)
+    with pytest.raises(UserError, match="none of its 1 images has the name of one of the 1"):
+        match_outputs(tmp_path / "out", catalog)
+
+
+def test_the_longest_name_is_meant_and_the_original_s_mark_is_not_part_of_it(tmp_path):
+    catalog = catalog_of(tmp_path, "a_HR.png", "a_b_HR.png")
+    found = match_outputs(write(tmp_path / "out", "a_x4.png", "a_b_x4.png", "c.png"), catalog)
+    assert {k: v.name for k, v in found.files.items()} == {
+        "a_HR.png": "a_x4.png",
+        "a_b_HR.png": "a_b_x4.png",
+    }
+    assert [path.name for path in found.left_over] == ["c.png"]
+
+
+def test_an_exact_name_goes_before_a_marked_one(tmp_path):
+    catalog = catalog_of(tmp_path, "a.png")
+    found = match_outputs(write(tmp_path / "out", "a.png", "a_bicubic.png"), catalog)
+    assert found.files["a.png"].name == "a.png"
+    assert [path.name for path in found.left_over] == ["a_bicubic.png"]
+
+
+def test_ambiguity_is_refused(tmp_path):
+    catalog = catalog_of(tmp_path, "a.png")
+    folder = write(tmp_path / "out", "a_SRGAN.png", "a_ESRGAN.png", "a_EDSR.png")
+    with pytest.raises(UserError, match=r"a_EDSR.png and a_ESRGAN.png and 1 more are all of a.png"):
+        match_outputs(folder, catalog)
+    write(tmp_path / "HR" / "more", "a.jpg")
+    with pytest.raises(UserError, match="have one name"):
+        match_outputs(folder, catalog_folder(tmp_path / "HR", 4, 19))
+
+
+def test_sizes_are_checked_and_an_uncut_output_is_cut(tmp_path):
+    # 50 x 66 is cut to 48 x 64 at x4.
+    write(tmp_path / "HR", "a.png", height=50, width=66)
+    catalog = catalog_folder(tmp_path / "HR", 4, 19)
+    for height, width in ((50, 66), (48, 64)):
+        folder = write(tmp_path / "out", "a.png", height=height, width=width)
+        pixels = np.asarray(Image.open(folder / "a.png"))
+        method = folder_method("m", {"a.png": folder / "a.png"}, catalog, "bicubic")
+        seen = []
+        (scores,) = score_methods(catalog, 4, [method], measures_named(["psnr_y"]), seen.append)
+        output = (seen[0].outputs["m"] * 255).round().byte().permute(1, 2, 0).numpy()
+        assert np.array_equal(output, pixels[:48, :64])
+        assert scores.rows[0][0] == "a.png"
+    folder = write(tmp_path / "out", "a.png", height=48, width=60)
+    expected = f"{folder / 'a.png'} is 60x48 and its original 66x50"
+    with pytest.raises(UserError, match=re.escape(expected)):
+        folder_method("m", {"a.png": folder / "a.png"}, catalog, "bicubic")
+
+
+def test_a_damaged_output_is_named(tmp_path):
+    catalog = catalog_of(tmp_path, "a.png")
+    bad = Path(write(tmp_path / "out", "b.png") / "a.png")
+    bad.write_bytes(b"no image")
+    with pytest.raises(UserError, match="a.png: not an image"):
+        folder_method("m", {"a.png": bad}, catalog, "bicubic")
