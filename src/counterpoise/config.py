@@ -36,25 +36,25 @@ class GeneratorConfig(Section):
     """A generator's architecture, and the properties that its weights are only valid with."""
 
     name: Literal["enhancenet"] = "enhancenet"
-    scale: Literal[2, 4, 8] = 4
-    width: PositiveInt = 64
-    blocks: NonNegativeInt = 10
+    scale: Literal[2, 4, 8] = 4  # output pixels per input pixel, along a side
+    width: PositiveInt = 64  # feature maps of a layer
+    blocks: NonNegativeInt = 10  # residual blocks
     # The bicubic image that the residual is added to (the official weights need tf1-legacy).
     bicubic: Literal["half-pixel", "tf1-legacy"] = "half-pixel"
     # How the low-resolution images that it was trained on were made.
     degradation: Literal["bicubic", "lanczos"] = "bicubic"
-    input_mean: tuple[float, float, float] = ENHANCENET_INPUT_MEAN
+    input_mean: tuple[float, float, float] = ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
 
 
 class DiscriminatorConfig(Section):
     """A discriminator's architecture. All of them return logits."""
 
     name: Literal["enhancenet", "patchgan", "unet"] = "enhancenet"
-    width: PositiveInt = 32
+    width: PositiveInt = 32  # feature maps of the first layer
     # The U-Net is spectrally normalised by definition; `norm` must then stay "spectral".
     norm: Literal["none", "batch", "instance", "spectral"] = "none"
-    leaky_slope: NonNegativeFloat = 0.2
-    input_mean: tuple[float, float, float] = ENHANCENET_INPUT_MEAN
+    leaky_slope: NonNegativeFloat = 0.2  # of its leaky ReLUs
+    input_mean: tuple[float, float, float] = ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
 
     @model_validator(mode="after")
     def _unet_is_spectral(self) -> Self:
@@ -74,16 +74,16 @@ class DataConfig(Section):
     lr_folders: tuple[Path, ...] = ()
     # HR images for the held-out metrics and samples; empty: `held_out_images` are set aside.
     held_out_folders: tuple[Path, ...] = ()
-    held_out_images: PositiveInt = 4
+    held_out_images: PositiveInt = 4  # where there are no held_out_folders
     # Held-out images are measured on at most this large a central part.
     held_out_px: PositiveInt = 512
     # Side of the high-resolution training crop.
     crop_px: PositiveInt = 128
     # The paper's preparation: centre square crop, then resize to this side (256). Off: null.
     square_px: PositiveInt | None = None
-    flips: bool = True
-    rotations: bool = True
-    worker_processes: NonNegativeInt = 0
+    flips: bool = True  # mirror crops at random
+    rotations: bool = True  # turn them by right angles at random
+    worker_processes: NonNegativeInt = 0  # that cut crops beside the training
     # Decoded images are kept in memory when all of them fit in this much.
     cache_mib: NonNegativeInt = 2048
 
@@ -114,7 +114,7 @@ class FeaturesConfig(Section):
 class PixelLossConfig(Section):
     """E: squared error in image space (values in [0, 1])."""
 
-    weight: NonNegativeFloat = 1.0
+    weight: NonNegativeFloat = 1.0  # 0: off
     # mean over values, or sum over an image (the literal squared norm) and mean over the batch.
     reduction: Literal["mean", "sum"] = "mean"
 
@@ -122,7 +122,7 @@ class PixelLossConfig(Section):
 class PerceptualLossConfig(Section):
     """P: mean squared error of features; weight by layer, empty is off."""
 
-    layers: dict[str, PositiveFloat] = {}
+    layers: dict[str, PositiveFloat] = {}  # weight by layer, such as {pool2: 0.2}; empty: off
 
 
 class TextureLossConfig(Section):
@@ -131,8 +131,8 @@ class TextureLossConfig(Section):
     Layer names choose before (conv1_1) or after (relu1_1) the ReLU.
     """
 
-    layers: dict[str, PositiveFloat] = {}
-    patch_px: PositiveInt = 16
+    layers: dict[str, PositiveFloat] = {}  # weight by layer, such as {pool2: 0.2}; empty: off
+    patch_px: PositiveInt = 16  # side of a patch
     # Cut patches out of the feature maps, or cut the image and run the extractor on each patch.
     patches_of: Literal["features", "image"] = "features"
 
@@ -142,12 +142,12 @@ class AdversarialLossConfig(Section):
 
     form: Literal[
         "non-saturating", "lsgan", "hinge", "wgan", "relativistic-average", "relativistic-paired"
-    ] = "non-saturating"
+    ] = "non-saturating"  # what each side minimises
     # Weight of the generator's adversarial term; 0 trains no discriminator.
     weight: NonNegativeFloat = 0.0
     # Weights gamma of gamma/2 * E|grad D|^2 on real (R1) and on fake images (R2).
     r1: NonNegativeFloat = 0.0
-    r2: NonNegativeFloat = 0.0
+    r2: NonNegativeFloat = 0.0  # see r1
     # Weight lambda of (|grad D| - 1)^2 between real and fake images (WGAN-GP).
     gradient_penalty: NonNegativeFloat = 0.0
     # Penalties are computed every so many steps, scaled up by as much ("lazy regularisation").
@@ -188,10 +188,10 @@ class LossConfig(Section):
 class AdamConfig(Section):
     """Adam for one network."""
 
-    learning_rate: PositiveFloat = 1e-4
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    epsilon: PositiveFloat = 1e-8
-    weight_decay: NonNegativeFloat = 0.0
+    learning_rate: PositiveFloat = 1e-4  # as configured: a policy scales it
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # memory of gradients and of their squares
+    epsilon: PositiveFloat = 1e-8  # keeps the division finite
+    weight_decay: NonNegativeFloat = 0.0  # as a gradient (L2)
 
 
 class OptimizerConfig(Section):
@@ -204,8 +204,8 @@ class OptimizerConfig(Section):
 class BalanceConfig(Section):
     """Which policy keeps G and D in balance. Its options are documented at the policy."""
 
-    policy: str = "none"
-    options: dict[str, Any] = {}
+    policy: str = "none"  # a name from `balance.policies`
+    options: dict[str, Any] = {}  # of the policy, by name
 
 
 class SensorsConfig(Section):
@@ -225,21 +225,24 @@ class TrainConfig(Section):
 
     # Steps on E alone before the losses above (a fresh Adam follows); 0: none.
     pretrain_steps: NonNegativeInt = 0
-    pretrain_learning_rate: PositiveFloat = 1e-4
-    steps: PositiveInt = 100_000
+    pretrain_learning_rate: PositiveFloat = 1e-4  # of G on E alone
+    steps: PositiveInt = 100_000  # after those on E alone
     # Steps that the log calls an epoch (crops are random, so a pass over the images says little).
     epoch_steps: PositiveInt = 1000
     # Images per step over all devices together.
     batch_size: PositiveInt = 16
-    seed: NonNegativeInt = 0
-    ema_decay: Fraction = 0.999
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    devices: PositiveInt = 1
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    log_every: PositiveInt = 100
-    sample_every: PositiveInt = 1000
-    checkpoint_every: PositiveInt = 1000
+    seed: NonNegativeInt = 0  # of everything random
+    ema_decay: Fraction = 0.999  # per step, of the averaged generator
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"  # of what the networks compute
+    devices: PositiveInt = 1  # processes, one per device
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
+    log_every: PositiveInt = 100  # steps between log lines
+    sample_every: PositiveInt = 1000  # steps between samples, and held-out metrics
+    checkpoint_every: PositiveInt = 1000  # steps between checkpoints
+    # The newest ones; the one whose held-out metrics are nearest to the ideal is kept beside them.
     keep_checkpoints: PositiveInt = 3
+    # auto: end the training where held-out metrics show no gain to come (see `outlook`).
+    stop: Literal["never", "auto"] = "never"
 
 
 class RunConfig(Section):

@@ -6,9 +6,11 @@ metrics.jsonl      held-out metrics
 events.jsonl       what happened: starts, fallbacks, skipped images, checkpoints, interruptions
 train.log          the lines that were printed
 checkpoints/       step-00001000.safetensors: everything that a resumed training needs
-samples/           step-00001000.png: LR, bicubic, output, HR
+samples/           step-00001000.png: a sheet of `SHEET_COLUMNS`, a row per crop
+report.html        `counterpoise report`
 tensorboard/       event files
 generator.safetensors, generator-pretrained.safetensors   weights to use
+best.json, generator-best.safetensors   what `counterpoise best` recommends
 """
 
 import contextlib
@@ -19,6 +21,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from counterpoise.errors import UserError
+
+# A sheet of samples: columns of square crops with gaps between, under a line of titles.
+SHEET_COLUMNS = ("LR (pixels enlarged)", "bicubic", "output", "HR")
+SHEET_GAP_PX = 4
+SHEET_HEADER_PX = 18
+
+# Kinds of events that say what became of the process that writes a run.
+BEGAN, RESUMED = "began", "resumed"
+ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "failed"
+# A training ended before its time, by `train.stop`.
+STOPPED_EARLY = "stopped-early"
+# A loop of somebody's let go of its `Balance`: it ended, or broke off.
+CLOSED = "closed"
 
 
 @contextlib.contextmanager
@@ -65,8 +80,11 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.tensorboard = path / "tensorboard"
+        self.report = path / "report.html"
         self.generator = path / "generator.safetensors"
         self.pretrained_generator = path / "generator-pretrained.safetensors"
+        self.best = path / "best.json"
+        self.best_generator = path / "generator-best.safetensors"
 
     def refuse_if_used(self) -> None:
         """Raise `UserError` where the folder has something in it, or cannot be looked into."""
@@ -112,6 +130,10 @@ class RunFolder:
     def sample(self, step: int) -> Path:
         return self.samples / f"step-{step:08d}.png"
 
+    def sample_files(self) -> list[Path]:
+        """The sheets of samples, oldest first."""
+        return sorted(self.samples.glob("step-*.png"))
+
     def checkpoint_files(self) -> list[Path]:
         """The checkpoints, oldest first."""
         return sorted(self.checkpoints.glob("step-*.safetensors"))
@@ -143,19 +165,30 @@ def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of a JSONL file, and a note for each line that is not a JSON object."""
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
+    for number, row in iterate_json_lines(path):
+        if row is not None:
+            rows.append(row)
+        else:
+            notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
+    return rows, notes
+
+
+def iterate_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Number (from 1) and row of every line of a JSONL file; None where it is not a JSON object.
+
+    Empty lines are passed over; of a file that does not exist there are none.
+    """
     if not path.exists():
-        return rows, notes
+        return
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 row = None
-            if isinstance(row, dict):
-                rows.append(row)
-            elif line.strip():
-                notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
-    return rows, notes
+            yield number, row if isinstance(row, dict) else None
 
 
 def drop_rows_after(path: Path, step: int) -> list[str]:

@@ -4,7 +4,9 @@ The names are those of `signals.jsonl`, so our own runs and anybody's log are ju
 rules. A trace holds a bounded number of rows, however long the log was.
 """
 
+import dataclasses
 import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +65,9 @@ COLUMNS: dict[str, str] = {
 # A trace is thinned to half where it would grow beyond this.
 MOST_ROWS = 16_384
 MOST_NON_FINITE = 100
+# Rows that a training under way is judged by, the latest: what is past is past, and a diagnosis
+# must cost little.
+LATEST_ROWS = 2048
 
 # Fields of an action that change nothing: a policy that only looks, or keeps a state.
 NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
@@ -104,7 +109,7 @@ class TraceBuilder:
     """Collects rows in bounded memory: beyond `MOST_ROWS`, every second one is dropped for good.
 
     Which rows are kept depends on their count alone, so it is a fair sample; rows with a non-finite
-    value are listed apart and so never lost.
+    value are listed apart and so never lost. The last `LATEST_ROWS` are kept whole beside them.
     """
 
     source: str = ""
@@ -119,6 +124,7 @@ class TraceBuilder:
         self._steps: list[int] = []
         self._rows: list[dict[str, float]] = []
         self._non_finite: list[tuple[int, str]] = []
+        self._latest: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=LATEST_ROWS)
         self.rows_read = 0
         self._every = 1
 
@@ -131,6 +137,7 @@ class TraceBuilder:
                 finite[name] = value
             elif len(self._non_finite) < MOST_NON_FINITE:
                 self._non_finite.append((step, name))
+        self._latest.append((step, finite if len(finite) == len(values) else values))
         if number % self._every:
             return
         self._steps.append(step)
@@ -138,6 +145,20 @@ class TraceBuilder:
         if len(self._rows) > MOST_ROWS:
             del self._steps[1::2], self._rows[1::2]
             self._every *= 2
+
+    def go_back(self, step: int) -> None:
+        """Forget the rows past `step`: a training went on from an earlier state."""
+        keep = next((i for i, at in enumerate(self._steps) if at > step), len(self._steps))
+        del self._steps[keep:], self._rows[keep:]
+        self._non_finite = [(at, name) for at, name in self._non_finite if at <= step]
+        self._latest = deque(((s, v) for s, v in self._latest if s <= step), maxlen=LATEST_ROWS)
+
+    def latest(self) -> Trace:
+        """The last `LATEST_ROWS` rows, every one."""
+        builder = dataclasses.replace(self, notes=list(self.notes))
+        for step, values in self._latest:
+            builder.add(step, values)
+        return builder.build()
 
     def build(self) -> Trace:
         """The trace of what was added so far."""

@@ -7,7 +7,7 @@ from typing import Any
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from counterpoise.commands.console import ConsoleReporter, metrics_table
+from counterpoise.commands.console import ConsoleReporter, metrics_table, print_table, say
 from counterpoise.config import RunConfig, load_config
 from counterpoise.errors import UserError
 from counterpoise.run_folder import RunFolder, read_json_lines
@@ -81,10 +81,12 @@ def start(config: RunConfig, run_dir: Path | None, name: str, console: Console) 
     return _run(config, RunFolder(path), console, resume=False)
 
 
-def go_on(path: Path, steps: int | None, console: Console) -> int:
+def go_on(path: Path, steps: int | None, stop: str | None, console: Console) -> int:
     """Resume a run; the exit code."""
     run = RunFolder.open(path)
-    config = load(str(run.config), [] if steps is None else [f"train.steps={steps}"])
+    overrides = {"train.steps": steps, "train.stop": stop}
+    given = [f"{key}={value}" for key, value in overrides.items() if value is not None]
+    config = load(str(run.config), given)
     return _run(config, run, console, resume=True)
 
 
@@ -120,13 +122,17 @@ def summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Cons
             f"Go on with: counterpoise resume {run.path}", highlight=False, soft_wrap=True
         )
         return
-    if outcome.step == outcome.first_step:
+    if outcome.stopped_early:
+        if outcome.step == outcome.first_step:
+            say(console, f"This run stopped early because {outcome.stopped_early}.")
+        say(console, f"Go on all the same: counterpoise resume {run.path} --stop never")
+    elif outcome.step == outcome.first_step:
         console.print("This run is complete: nothing left to train (--steps N extends it).")
     rows, _ = read_json_lines(run.metrics)
     newest = {row["stage"]: row for row in rows}
     titles = {BICUBIC: "bicubic", PRETRAIN: "E (pretrained)", TRAIN: config.loss.letters}
     table = [(titles[stage], row) for stage, row in newest.items()]
-    console.print(metrics_table("Held-out images", table))
+    print_table(console, metrics_table("Held-out images", table))
     places = {
         "weights": run.generator,
         "samples": run.sample(outcome.step),

@@ -126,7 +126,8 @@ def load_newest(run: RunFolder) -> tuple[Snapshot, list[str]]:
     raise UserError(f"{run.path}: no checkpoint to resume from ({detail}); start the training anew")
 
 
-def prune(files: Iterable[Path], keep: int) -> None:
-    """Delete all but the newest `keep` of the files, which come oldest first."""
+def prune(files: Iterable[Path], keep: int, spared: Path | None = None) -> None:
+    """Delete all but the newest `keep` of the files, which come oldest first, and but `spared`."""
     for path in list(files)[:-keep]:
-        path.unlink(missing_ok=True)
+        if path != spared:
+            path.unlink(missing_ok=True)

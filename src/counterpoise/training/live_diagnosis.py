@@ -5,13 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.finding import PROBLEMS, SEVERITIES
-from counterpoise.trace import TraceBuilder, signals_row_values
-
-# Rows that are judged, the latest: what is past is past, and a diagnosis must cost little.
-MOST_ROWS = 2048
-# A finding is gone when so many diagnoses in a row did not find it.
-GONE_AFTER = 3
+from counterpoise.diagnosis.news import FindingNews
+from counterpoise.trace import LATEST_ROWS, TraceBuilder, signals_row_values
 
 
 class LiveDiagnosis:
@@ -19,10 +14,8 @@ class LiveDiagnosis:
 
     def __init__(self, objective: str, policy: str) -> None:
         self._objective, self._policy = objective, policy
-        self._rows: deque[tuple[int, dict[str, float]]] = deque(maxlen=MOST_ROWS)
-        # Findings that were told, with their severity, and for how many diagnoses they were absent.
-        self._standing: dict[str, str] = {}
-        self._absent: dict[str, int] = {}
+        self._rows: deque[tuple[int, dict[str, float]]] = deque(maxlen=LATEST_ROWS)
+        self._news = FindingNews()
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a row of `signals.jsonl`; those of a stage without D are left out."""
@@ -42,20 +35,4 @@ class LiveDiagnosis:
         builder = TraceBuilder(objective=self._objective, policy=self._policy)
         for step, values in self._rows:
             builder.add(step, values)
-        problems = [f for f in diagnose(builder.build()).findings if f.severity in PROBLEMS]
-        lines = []
-        for finding in problems:
-            self._absent.pop(finding.id, None)
-            told = self._standing.get(finding.id, SEVERITIES[-1])
-            if SEVERITIES.index(finding.severity) < SEVERITIES.index(told):
-                self._standing[finding.id] = finding.severity
-                lines.append(
-                    f"{finding.id} ({finding.severity}) since step {finding.first_step}: "
-                    f"{finding.title}"
-                )
-        for name in self._standing.keys() - {finding.id for finding in problems}:
-            self._absent[name] = self._absent.get(name, 0) + 1
-            if self._absent[name] == GONE_AFTER:
-                del self._standing[name], self._absent[name]
-                lines.append(f"{name}: no longer found")
-        return lines
+        return [news.text for news in self._news.of(diagnose(builder.build()).findings)]

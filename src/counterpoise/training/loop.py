@@ -1,17 +1,30 @@
 """The training loop: E alone where it is configured, then G and D, kept in balance by a policy."""
 
+import contextlib
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from counterpoise.config import RunConfig
 from counterpoise.errors import TrainingDivergedError, UserError
-from counterpoise.evaluate import score_bicubic, score_generator
+from counterpoise.evaluate.scores import score_bicubic, score_generator
 from counterpoise.models.weights import save_generator
+from counterpoise.outlook import nearest_to_ideal, stop_reason
 from counterpoise.records import StepRecord
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.run_folder import (
+    BEGAN,
+    DIVERGED,
+    ENDED,
+    FAILED,
+    INTERRUPTED,
+    RESUMED,
+    STOPPED_EARLY,
+    RunFolder,
+    read_json_lines,
+)
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
 from counterpoise.training.game import Game
@@ -41,6 +54,8 @@ class Outcome:
     first_step: int
     step: int
     interrupted: bool
+    # Why `train.stop` ended the training before its time; empty where it did not.
+    stopped_early: str = ""
 
 
 def train(
@@ -66,7 +81,14 @@ def train(
             else:
                 run.create(config.to_yaml())
             recorder = FileRecorder(run, reporter, resumed_step)
+        training: Training | None = None
         try:
+            if resumed_step is None:
+                recorder.event(0, BEGAN, "the training begins", tell=False)
+            else:
+                recorder.event(
+                    resumed_step, RESUMED, f"goes on after step {resumed_step}", tell=False
+                )
             for note in [*notes, *parts.notes]:
                 recorder.event(resumed_step or 0, "note", note)
             training = Training(parts, run, recorder, reporter if first else SilentReporter())
@@ -74,9 +96,24 @@ def train(
                 training.score_baseline()
             else:
                 training.restore(snapshot)
-            return training.go_on(stop)
+            outcome = training.go_on(stop)
+            kind = INTERRUPTED if outcome.interrupted else ENDED
+            recorder.event(outcome.step, kind, f"{kind} after step {outcome.step}", tell=False)
+            return outcome
+        except TrainingDivergedError:  # It has its own event.
+            raise
+        except BaseException as error:
+            step = training.step if training is not None else resumed_step or 0
+            with contextlib.suppress(UserError):  # The disk may be what failed.
+                recorder.event(step, FAILED, f"broke off: {_in_short(error)}", tell=False)
+            raise
         finally:
             recorder.close()
+
+
+def _in_short(error: BaseException) -> str:
+    """An error's kind and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder) -> None:
@@ -113,6 +150,8 @@ class Training:
         self.diagnosis = LiveDiagnosis(
             self.config.loss.adversarial.form, self.config.balance.policy
         )
+        # The held-out metrics of the last stage, in order; of the first process only.
+        self.held_out_rows: list[dict[str, Any]] = []
         # Whether the last step had a non-finite number, which the policy may still mend.
         self.broken = False
 
@@ -124,6 +163,8 @@ class Training:
         """Train from the step after `self.step` to the end, or until asked to stop."""
         train = self.config.train
         first_step = self.step
+        if early := self.early_stop():
+            return Outcome(first_step, first_step, interrupted=False, stopped_early=early)
         log = LogLines(train.epoch_steps)
         for step in range(self.step + 1, self.total_steps + 1):
             stage = stage_at(self.stages, step)
@@ -149,12 +190,18 @@ class Training:
                 stage_step = step - stage.first_step + 1
                 self.recorder.log(record, log.lines(record, stage_step, stage.steps))
                 self.diagnose()
+            early = ""
             if (step % train.sample_every == 0 or stage_ends) and not self.broken:
                 self.show()
-            if step % train.checkpoint_every == 0 or stage_ends or stop_wanted:
+                early = "" if step == self.total_steps else self.early_stop()
+            if step % train.checkpoint_every == 0 or stage_ends or stop_wanted or early:
                 self.save()
             if stop_wanted:
                 return Outcome(first_step, step, interrupted=True)
+            if early:
+                message = f"stopped early at step {step} because {early}"
+                self.recorder.event(step, STOPPED_EARLY, message)
+                return Outcome(first_step, step, interrupted=False, stopped_early=early)
         return Outcome(first_step, self.step, interrupted=False)
 
     def iterate(self, step: int, stop: StopRequest) -> tuple[StepRecord, bool]:
@@ -204,7 +251,7 @@ class Training:
             self.recorder.event(record.step, "non-finite", message)
             return
         message = f"{what}; the last checkpoint in {self.run.checkpoints} is from before"
-        self.recorder.event(record.step, "diverged", message)
+        self.recorder.event(record.step, DIVERGED, message)
         raise TrainingDivergedError(message)
 
     def diagnose(self) -> None:
@@ -228,8 +275,20 @@ class Training:
             scores = score_generator(
                 parts.g_average, parts.held_out, scale, self.fabric.device, self.stage.name
             )
-            self.recorder.metrics(self.step, self.stage.name, scores.means())
+            means = scores.means()
+            self.recorder.metrics(self.step, self.stage.name, means)
+            if self.stage is self.stages[-1]:
+                self.held_out_rows.append({"step": self.step, **means})
         self.fabric.barrier()
+
+    def early_stop(self) -> str:
+        """Why the training ends here, by `train.stop`; empty to go on. One answer for all."""
+        if self.config.train.stop == "never":
+            return ""
+        reason = None
+        if self.fabric.is_global_zero:
+            reason = stop_reason(self.held_out_rows, self.total_steps)
+        return str(self.fabric.broadcast(reason or ""))
 
     def save(self) -> None:
         """Write a checkpoint, and the averaged generator's weights for use."""
@@ -249,7 +308,12 @@ class Training:
                 {"step": self.step, "data": self.parts.data_fingerprint(), **game.values()},
             )
             checkpoint.save(self.run.checkpoint(self.step), snapshot)
-            checkpoint.prune(self.run.checkpoint_files(), self.config.train.keep_checkpoints)
+            best_step = nearest_to_ideal(self.held_out_rows)
+            checkpoint.prune(
+                self.run.checkpoint_files(),
+                self.config.train.keep_checkpoints,
+                None if best_step is None else self.run.checkpoint(best_step),
+            )
             trained = {"trained": f"stage {self.stage.name}, step {self.step}"}
             save_generator(self.run.generator, self.parts.g_average, trained)
             if self.stage.name == PRETRAIN and self.step == self.stage.last_step:
@@ -272,4 +336,6 @@ class Training:
             }
         restore_global_rng_state(snapshot.part("rng"))
         if self.fabric.is_global_zero:
+            rows, _ = read_json_lines(self.run.metrics)
+            self.held_out_rows = [r for r in rows if r.get("stage") == self.stages[-1].name]
             self.diagnosis.take_up(read_json_lines(self.run.signals)[0])

@@ -44,7 +44,7 @@ class SilentReporter:
 class Recorder(Protocol):
     """What the training loop writes to."""
 
-    def event(self, step: int, kind: str, message: str) -> None: ...
+    def event(self, step: int, kind: str, message: str, *, tell: bool = True) -> None: ...
     def step(self, record: StepRecord) -> None: ...
     def log(self, record: StepRecord, lines: str) -> None: ...
     def metrics(self, step: int, stage: str, values: Mapping[str, float]) -> None: ...
@@ -55,7 +55,7 @@ class Recorder(Protocol):
 class NullRecorder:
     """Writes nothing: for all processes but the first."""
 
-    def event(self, step: int, kind: str, message: str) -> None:
+    def event(self, step: int, kind: str, message: str, *, tell: bool = True) -> None:
         pass
 
     def step(self, record: StepRecord) -> None:
@@ -93,12 +93,13 @@ class FileRecorder:
         for note in notes:
             self.event(resumed_step or 0, "torn-line", note)
 
-    def event(self, step: int, kind: str, message: str) -> None:
-        """Record something that happened, and tell the person."""
+    def event(self, step: int, kind: str, message: str, *, tell: bool = True) -> None:
+        """Record something that happened, and tell the person unless they see it anyway."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._events.append({"time": now, "step": step, "kind": kind, "message": message})
-        self._write_log(message)
-        self._reporter.message(message)
+        if tell:
+            self._write_log(message)
+            self._reporter.message(message)
 
     def step(self, record: StepRecord) -> None:
         self._signals.append(record.to_json())

@@ -8,15 +8,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from counterpoise.models.bicubic import bicubic_upsample
-from counterpoise.run_folder import atomic_write
-
-GAP_PX = 4
-HEADER_PX = 18
-COLUMNS = ("LR (pixels enlarged)", "bicubic", "output", "HR")
+from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX, atomic_write
 
 
 def sample_grid(generator: nn.Module, lr: Tensor, hr: Tensor, scale: int) -> np.ndarray:
-    """The grid as uint8 (H, W, 3): a row per crop, columns as in `COLUMNS`.
+    """The grid as uint8 (H, W, 3): a row per crop, columns as in `SHEET_COLUMNS`.
 
     `lr` (N, 3, h, w) and `hr` (N, 3, H, W) are in [0, 1]; the generator is used as it is.
     """
@@ -31,15 +27,20 @@ def sample_grid(generator: nn.Module, lr: Tensor, hr: Tensor, scale: int) -> np.
     count, height, width, _ = pixels[0].shape
     canvas = Image.new(
         "RGB",
-        (len(columns) * (width + GAP_PX) - GAP_PX, HEADER_PX + count * (height + GAP_PX) - GAP_PX),
+        (
+            len(columns) * (width + SHEET_GAP_PX) - SHEET_GAP_PX,
+            SHEET_HEADER_PX + count * (height + SHEET_GAP_PX) - SHEET_GAP_PX,
+        ),
         "white",
     )
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=11)
-    for column, (title, images) in enumerate(zip(COLUMNS, pixels, strict=True)):
-        x = column * (width + GAP_PX)
+    for column, (title, images) in enumerate(zip(SHEET_COLUMNS, pixels, strict=True)):
+        x = column * (width + SHEET_GAP_PX)
         draw.text((x + 2, 2), _fitting(title, width, font), fill="black", font=font)
         for row, image in enumerate(images):
-            canvas.paste(Image.fromarray(image), (x, HEADER_PX + row * (height + GAP_PX)))
+            canvas.paste(
+                Image.fromarray(image), (x, SHEET_HEADER_PX + row * (height + SHEET_GAP_PX))
+            )
     return np.asarray(canvas)
 
 

@@ -1,0 +1,88 @@
+"""`best` behind the command line."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from counterpoise.commands.console import print_table, say
+from counterpoise.commands.weights import pick_device
+from counterpoise.config import load_config
+from counterpoise.evaluate.measures import MEASURES
+from counterpoise.models.weights import save_generator
+from counterpoise.outlook import DISTORTION
+from counterpoise.run_folder import RunFolder, atomic_write
+from counterpoise.training.ranking import Choice, choose, generator_of
+
+OUTLOOK_WORDS = {
+    "yes": "More training is likely to pay",
+    "no": "More training is not likely to pay",
+    "unknown": "Whether more training pays is not known",
+}
+
+
+def run(path: Path, data: Path | None, as_json: bool, device: str, console: Console) -> None:
+    """Rank a run's checkpoints; write `best.json` and the recommended weights into its folder."""
+    choice = choose(path, data, pick_device(device))
+    folder = RunFolder(path)
+    best, config = choice.recommended, load_config(folder.config)
+    facts = {"trained": f"stage {choice.stage}, step {best.step}, {best.weights}"}
+    save_generator(folder.best_generator, generator_of(best, config), facts)
+    result = choice.to_json()
+    with atomic_write(folder.best) as temporary:
+        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if as_json:
+        print(json.dumps(result, allow_nan=False))  # noqa: T201
+        return
+    print_table(console, _table(choice))
+    for note in choice.notes:
+        say(console, f"note: {note}")
+    say(console, f"Recommended: {best.name}, since {choice.why()}.")
+    if choice.against_newest:
+        plane = (DISTORTION, choice.ranking.perception)
+        differences = [d for d in choice.against_newest if d.measure.name in plane]
+        words = "; ".join(
+            f"{d.measure.title} {d.difference.mean:+.2f}"
+            + (
+                f" ({interval.low:+.2f} to {interval.high:+.2f})"
+                if (interval := d.difference.interval) is not None
+                else ""
+            )
+            + {"A is better": ", worse", "B is better": ", better"}.get(
+                d.verdict, ", not told apart"
+            )
+            for d in differences
+        )
+        say(
+            console,
+            f"Against the newest average, paired over {choice.image_count} images: {words}.",
+        )
+    say(console, f"{OUTLOOK_WORDS[choice.outlook.more_training_pays]}: {choice.outlook.reason}.")
+    say(console, f"weights      {folder.best_generator}")
+    say(console, f"all of it    {folder.best}")
+
+
+def _table(choice: Choice) -> Table:
+    ranking = choice.ranking
+    title = f"{choice.run}: {choice.image_count} images ({choice.images})"
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("")
+    table.add_column("generator", overflow="fold")
+    names = [name for name in MEASURES if name in choice.candidates[0].scores.names]
+    for name in names:
+        table.add_column(MEASURES[name].title, justify="right")
+    table.add_column("from ideal", justify="right")
+    for place, index in enumerate(ranking.order, start=1):
+        candidate, means = choice.candidates[index], choice.candidates[index].scores.means()
+        cells = [MEASURES[name].text(means[name]) for name in names]
+        mark = "front" if ranking.on_front[index] else ""
+        distance = f"{ranking.distances[index]:.3f} {mark}".rstrip()
+        table.add_row(str(place), candidate.name, *cells, distance)
+    table.add_section()
+    for scores in choice.references:
+        means = scores.means()
+        cells = [MEASURES[name].text(means[name]) for name in names]
+        table.add_row("", Text(scores.method), *cells, "-")
+    return table

@@ -1,0 +1,202 @@
+"""Whether more training is likely to pay: a rule over a run's held-out metrics.
+
+`counterpoise best` says it in words and `train --stop auto` stops by it. The rule looks at the
+latest third of the evaluations of the held-out images, at a distortion (RMSE) and a perceptual
+measure: the trend of each measure's logarithm over the steps, by least squares, is carried on for
+as many steps again. Training pays while one of the two is falling for certain, and by at least 2 %
+there or by the planned end; it does not when neither can be hoped to: where the hopeful end of both
+intervals is a gain of under 2 %.
+Between the two nobody knows, and training goes on. A straight line promises more than curves that
+level out keep, so the rule stops late rather than early.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from counterpoise.statistics import CONFIDENCE, Interval, scipy_stats
+
+# The latest third of the evaluations is looked at, at least so many, and so many must be there.
+WINDOW_EVALUATIONS, LEAST_EVALUATIONS = 8, 6
+# A change that is worth the steps of another window, as a share of the measure.
+LEAST_GAIN = 0.02
+# Neighbouring evaluations of an averaged generator are alike: the interval of the trend is widened
+# for that by at most so much of a correlation.
+MOST_CORRELATION = 0.8
+SMALLEST = 1e-9
+DISTORTION = "rmse"
+# The perceptual measures that `metrics.jsonl` may have, the one to judge by first.
+PERCEPTION = ("lpips", "dists", "sliced_wasserstein")
+TITLES = {
+    "rmse": "RMSE",
+    "lpips": "LPIPS",
+    "dists": "DISTS",
+    "sliced_wasserstein": "sliced Wasserstein distance",
+}
+
+Verdict = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What a measure (lower is better) would change by in as many steps again, as a share of it."""
+
+    name: str
+    change: float
+    interval: Interval
+    # The same by the planned end of the training; None where there is none, or it is nearer.
+    change_to_end: float | None = None
+
+    @property
+    def pays(self) -> bool:
+        """Whether it falls, for certain and by enough."""
+        most = min(self.change, self.change_to_end or 0.0)
+        return self.interval.high < 0 and most <= -LEAST_GAIN
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no gain worth having can be hoped for."""
+        return self.interval.low > -LEAST_GAIN
+
+    def words(self) -> str:
+        """The forecast in words."""
+        low, high = self.interval.low, self.interval.high
+        text = f"{TITLES[self.name]} {self.change:+.1%} (95 %: {low:+.1%} to {high:+.1%})"
+        if self.change_to_end is not None and high < 0:
+            text += f" and {self.change_to_end:+.1%} by the planned end"
+        return text
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Whether more training is likely to pay, and why."""
+
+    more_training_pays: Verdict
+    reason: str
+    trends: tuple[Trend, ...] = ()
+    # The evaluations that were looked at.
+    evaluations: int = 0
+    first_step: int | None = None
+    last_step: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def stage_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of `metrics.jsonl` that are of the stage it ends with, without bicubic's."""
+    found = [row for row in rows if isinstance(row.get("step"), int) and row["step"] > 0]
+    return [row for row in found if row.get("stage") == found[-1].get("stage")]
+
+
+def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None) -> Outlook:
+    """Judge the held-out evaluations of one stage, oldest first (see `stage_rows`).
+
+    `planned_steps` is the step that the training is to end with.
+    """
+    latest = list(rows)[-max(WINDOW_EVALUATIONS, len(rows) // 3) :]
+    if len(latest) < LEAST_EVALUATIONS:
+        return Outlook(
+            "unknown",
+            f"{len(latest)} held-out evaluations are too few for a trend, which takes "
+            f"{LEAST_EVALUATIONS} (train.sample_every sets how often there is one)",
+            evaluations=len(latest),
+        )
+    perception = next((name for name in PERCEPTION if _has(latest, name)), None)
+    if perception is None or not _has(latest, DISTORTION):
+        return Outlook(
+            "unknown",
+            "the held-out evaluations have no RMSE with a perceptual measure beside it: they are "
+            "of an older version of counterpoise, or not finite",
+            evaluations=len(latest),
+        )
+    steps = np.array([row["step"] for row in latest], dtype=float)
+    if len(np.unique(steps)) < len(steps):
+        return Outlook("unknown", "held-out evaluations share a step", evaluations=len(latest))
+    trends = tuple(
+        trend(name, steps, np.array([row[name] for row in latest], dtype=float), planned_steps)
+        for name in (perception, DISTORTION)
+    )
+    first, last = int(steps[0]), int(steps[-1])
+    forecast = " and ".join(one.words() for one in trends)
+    where = (
+        f"over {len(latest)} held-out evaluations, steps {first} to {last}, the trend carried on "
+        f"for as long again gives {forecast}"
+    )
+    if any(one.pays for one in trends):
+        falling = " and ".join(TITLES[one.name] for one in trends if one.pays)
+        verdict: Verdict = "yes"
+        reason = f"{where}: {falling} still falls"
+    elif all(one.is_done for one in trends):
+        verdict = "no"
+        reason = f"{where}: at best less than {LEAST_GAIN:.0%} would be gained"
+    else:
+        verdict = "unknown"
+        reason = f"{where}: that is too uncertain to tell"
+    return Outlook(verdict, reason, trends, len(latest), first, last)
+
+
+def stop_reason(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None) -> str | None:
+    """Why `train --stop auto` stops after the last of these evaluations; None to go on."""
+    found = outlook(rows, planned_steps)
+    return found.reason if found.more_training_pays == "no" else None
+
+
+def trend(
+    name: str, steps: np.ndarray, values: np.ndarray, planned_steps: int | None = None
+) -> Trend:
+    """The change of a positive measure over the next `steps[-1] - steps[0]` steps, as a share.
+
+    A straight line through the logarithms, with Student's interval of its slope, which is widened
+    for the correlation of neighbouring residuals as for a first-order autoregression.
+    """
+    span = float(steps[-1] - steps[0])
+    x = (steps - steps.mean()) / span
+    y = np.log(np.maximum(values, SMALLEST))
+    spread = float((x * x).sum())
+    slope = float((x * (y - y.mean())).sum()) / spread
+    residuals = y - y.mean() - slope * x
+    squares = float((residuals**2).sum())
+    degrees = len(x) - 2
+    error = math.sqrt(squares / degrees / spread)
+    if squares > 0:
+        correlation = float((residuals[1:] * residuals[:-1]).sum()) / squares
+        correlation = min(max(correlation, 0.0), MOST_CORRELATION)
+        error *= math.sqrt((1 + correlation) / (1 - correlation))
+    half = float(scipy_stats().t.ppf(0.5 + CONFIDENCE / 2, degrees)) * error
+    left = 0.0 if planned_steps is None else (planned_steps - float(steps[-1])) / span
+    return Trend(
+        name,
+        math.expm1(slope),
+        Interval(math.expm1(slope - half), math.expm1(slope + half)),
+        # A rise carried on for ever has no end that can be written down, and needs none.
+        math.expm1(min(slope, 0.0) * left) if left > 1 else None,
+    )
+
+
+def nearest_to_ideal(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step of the evaluation nearest to the lowest RMSE and the lowest perceptual distance.
+
+    In shares of these lowest values, for lack of a spread over images; of equals, the later one.
+    None where there is no such pair of measures.
+    """
+    perception = next((name for name in PERCEPTION if rows and _has(rows, name)), None)
+    if perception is None or not _has(rows, DISTORTION):
+        return None
+    points = np.array([(row[DISTORTION], row[perception]) for row in rows], dtype=float)
+    lowest = np.maximum(points.min(0), SMALLEST)
+    distances = ((points / lowest - 1) ** 2).sum(1)
+    return int(rows[len(rows) - 1 - int(np.argmin(distances[::-1]))]["step"])
+
+
+def _has(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Whether every row has a finite number of that name."""
+    values = [row.get(name) for row in rows]
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in values
+    )

@@ -1,0 +1,181 @@
+"""Whether more training pays: planted trends, honest doubt, and a check of the intervals."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import linregress, t
+
+from counterpoise.outlook import (
+    LEAST_EVALUATIONS,
+    WINDOW_EVALUATIONS,
+    nearest_to_ideal,
+    outlook,
+    stage_rows,
+    stop_reason,
+    trend,
+)
+
+
+def rows(perception, distortion=10.0, count=12, noise=0.0, seed=0):
+    """Evaluations whose measures are functions of the number, or constants."""
+    random = np.random.default_rng(seed)
+
+    def value(of, i):
+        exact = of(i) if callable(of) else of
+        return exact * float(np.exp(noise * random.standard_normal()))
+
+    return [
+        {
+            "step": 100 * (i + 1),
+            "stage": "train",
+            "rmse": value(distortion, i),
+            "sliced_wasserstein": value(perception, i),
+        }
+        for i in range(count)
+    ]
+
+
+def test_a_falling_measure_pays():
+    found = outlook(rows(lambda i: 100 * 0.99**i, noise=0.001))
+    assert found.more_training_pays == "yes"
+    assert "sliced Wasserstein distance still falls" in found.reason
+    assert (found.first_step, found.last_step) == (500, 1200)
+    assert found.trends[0].change == pytest.approx(0.99**7 - 1, abs=0.005)
+    assert stop_reason(rows(lambda i: 100 * 0.99**i)) is None
+
+
+def test_a_slow_but_certain_fall_pays_where_the_planned_end_is_far():
+    slow = rows(lambda i: 100 * 0.9995**i, count=8, noise=0.0001)
+    assert outlook(slow).more_training_pays == "no"
+    assert outlook(slow, planned_steps=1000).more_training_pays == "no"
+    far = outlook(slow, planned_steps=20_000)
+    assert far.more_training_pays == "yes"
+    assert far.trends[0].change_to_end == pytest.approx(0.9995**192 - 1, abs=0.02)
+    assert "by the planned end" in far.reason
+    # One that is not certain does not pay for being far from the end.
+    flat = rows(100.0, noise=0.001, seed=2)
+    assert outlook(flat, planned_steps=20_000).more_training_pays == "no"
+
+
+def test_falling_distortion_alone_pays_too():
+    assert outlook(rows(50.0, lambda i: 10 * 0.99**i)).more_training_pays == "yes"
+
+
+@pytest.mark.parametrize("slope", [1.0, 1.01])
+def test_flat_or_rising_does_not_pay(slope):
+    found = outlook(rows(lambda i: 100 * slope**i, noise=0.001))
+    assert found.more_training_pays == "no"
+    assert "less than 2% would be gained" in found.reason
+    assert stop_reason(rows(lambda i: 100 * slope**i, noise=0.001)) == found.reason
+
+
+def test_noise_is_not_known():
+    found = outlook(rows(100.0, noise=0.1))
+    assert found.more_training_pays == "unknown"
+    assert "too uncertain" in found.reason
+
+
+def test_few_evaluations_are_not_known():
+    found = outlook(rows(100.0, count=LEAST_EVALUATIONS - 1))
+    assert found.more_training_pays == "unknown"
+    assert "5 held-out evaluations are too few" in found.reason
+    assert outlook(rows(100.0, count=LEAST_EVALUATIONS)).more_training_pays == "no"
+    assert outlook([]).more_training_pays == "unknown"
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), True, "7"])
+def test_what_is_not_a_number_is_not_judged(value):
+    evaluations = rows(100.0)
+    evaluations[-1]["rmse"] = value
+    found = outlook(evaluations)
+    assert found.more_training_pays == "unknown"
+    assert "not finite" in found.reason
+    assert nearest_to_ideal(evaluations) is None
+
+
+def test_an_older_run_without_a_perceptual_measure_is_not_judged():
+    old = [{"step": i, "stage": "train", "psnr_y": 28.0} for i in range(1, 9)]
+    assert "older version" in outlook(old).reason
+
+
+def test_the_latest_third_is_looked_at():
+    early_fall = rows(lambda i: 100 * 0.9 ** min(i, 15), count=40, noise=0.001)
+    found = outlook(early_fall)
+    assert found.evaluations == 13
+    assert found.more_training_pays == "no"
+    assert outlook(early_fall[:20]).evaluations == WINDOW_EVALUATIONS
+
+
+def test_interval_against_scipy():
+    random = np.random.default_rng(3)
+    steps = np.arange(1.0, 11.0) * 500
+    # Neighbours that alternate: nothing to widen for.
+    noise = 0.01 * np.abs(random.standard_normal(10)) * np.tile([1, -1], 5)
+    values = np.exp(-steps / 20_000 + noise)
+    found = trend("rmse", steps, values)
+    fit = linregress(steps, np.log(values))
+    span = steps[-1] - steps[0]
+    half = t.ppf(0.975, 8) * fit.stderr
+    assert found.change == pytest.approx(np.expm1(fit.slope * span))
+    assert found.interval.low == pytest.approx(np.expm1((fit.slope - half) * span))
+    assert found.interval.high == pytest.approx(np.expm1((fit.slope + half) * span))
+
+
+def test_alike_neighbours_widen_the_interval():
+    steps = np.arange(12.0)
+    wave = 0.02 * np.sin(steps / 2)
+    smooth, shuffled = wave, np.random.default_rng(0).permutation(wave)
+    spreads = []
+    for noise in (smooth, shuffled):
+        fit = linregress(steps, noise)
+        found = trend("rmse", steps, np.exp(noise))
+        half = np.log1p(found.interval.high) - np.log1p(found.change)
+        spreads.append(half / (t.ppf(0.975, 10) * fit.stderr * 11))
+    assert spreads[0] > 1.5
+    assert spreads[1] == pytest.approx(1, abs=0.2)
+
+
+def stops(evaluations):
+    return any(stop_reason(evaluations[:n]) for n in range(1, len(evaluations) + 1))
+
+
+def test_a_steady_gain_is_seldom_stopped_and_a_plateau_is_found():
+    """Over whole trainings of 30 evaluations, with a look at each."""
+    gaining = [rows(lambda i: 100 * 0.995**i, count=30, noise=0.005, seed=s) for s in range(20)]
+    level = [rows(100.0, count=30, noise=0.005, seed=s) for s in range(20)]
+    assert sum(map(stops, gaining)) <= 1
+    assert sum(map(stops, level)) >= 19
+
+
+@given(
+    st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=20),
+    st.floats(0.01, 100),
+)
+def test_units_do_not_matter(values, factor):
+    plain = [{"step": i + 1, "rmse": v, "sliced_wasserstein": v} for i, v in enumerate(values)]
+    scaled = [{**row, "rmse": factor * row["rmse"]} for row in plain]
+    one, other = outlook(plain), outlook(scaled)
+    assert other.trends[1].change == pytest.approx(one.trends[1].change, rel=1e-6, abs=1e-9)
+
+
+def test_rows_of_the_last_stage():
+    everything = [
+        {"step": 0, "stage": "bicubic"},
+        {"step": 100, "stage": "pretrain"},
+        {"step": 200, "stage": "train"},
+        {"stage": "train"},
+        {"step": 300, "stage": "train"},
+    ]
+    assert [row["step"] for row in stage_rows(everything)] == [200, 300]
+    assert stage_rows(everything[:1]) == []
+
+
+def test_the_nearest_to_the_ideal():
+    points = {100: (10.0, 200.0), 200: (10.1, 120.0), 300: (12.0, 118.0)}
+    evaluations = [
+        {"step": step, "rmse": x, "sliced_wasserstein": y} for step, (x, y) in points.items()
+    ]
+    assert nearest_to_ideal(evaluations) == 200
+    assert nearest_to_ideal([*evaluations, {**evaluations[1], "step": 400}]) == 400
+    assert nearest_to_ideal([]) is None
