@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from counterpoise.commands.console import SEVERITY_STYLES
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Diagnosis, Finding
 from counterpoise.diagnosis.found import number
@@ -23,7 +24,6 @@ from counterpoise.trace import Trace
 
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREADABLE = 0, 1, 2
 STANDARD_INPUT = "-"
-STYLES = {"severe": "bold red", "warning": "bold yellow", "note": "bold", "healthy": "bold green"}
 # Columns of a curve where there is room, and where there is none; of the numbers beside it.
 CHART_WIDTH, LEAST_CHART_WIDTH, NUMBERS_WIDTH = 48, 8, 24
 SHOWN_REMEDIES = 4
@@ -102,7 +102,7 @@ def print_diagnosis(trace: Trace, diagnosis: Diagnosis, console: Console) -> Non
     """The page in the terminal: verdict, curves, findings, what could not be judged."""
     _say(console, headline(diagnosis), "bold")
     worst = diagnosis.findings[0].severity
-    _say(console, verdict(diagnosis), STYLES[worst])
+    _say(console, verdict(diagnosis), SEVERITY_STYLES[worst])
     _say(console, objective_line(diagnosis), "dim")
     console.print()
     _print_curves(trace, console)
@@ -141,7 +141,7 @@ def _print_curves(trace: Trace, console: Console) -> None:
 def _print_finding(finding: Finding, own_run: bool, shown: set[str], console: Console) -> None:
     """A finding, with the remedies that no finding above it has named already (`shown`)."""
     line = Text()
-    line.append(f"{finding.severity} ", STYLES[finding.severity])
+    line.append(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
     line.append(f"{finding.title} ", "bold")
     line.append(f"[{finding.id}] {span(finding)}", "dim")
     console.print(line)

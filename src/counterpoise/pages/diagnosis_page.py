@@ -1,14 +1,13 @@
 """A diagnosis as one self-contained HTML page."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 
-from jinja2 import Environment
 from markupsafe import Markup
 
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.pages.series import shown_series
 from counterpoise.pages.svg_chart import line_chart
+from counterpoise.pages.templates import template
 from counterpoise.pages.wording import headline, objective_line, span, todo, verdict
 from counterpoise.trace import Trace
 
@@ -18,10 +17,6 @@ def diagnosis_page(runs: Sequence[tuple[Trace, Diagnosis]]) -> str:
 
     Everything that comes from a log is escaped.
     """
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(
-        (files("counterpoise.pages") / "diagnosis.html").read_text(encoding="utf-8")
-    )
     sections = [
         {
             "diagnosis": diagnosis,
@@ -36,4 +31,4 @@ def diagnosis_page(runs: Sequence[tuple[Trace, Diagnosis]]) -> str:
         }
         for trace, diagnosis in runs
     ]
-    return template.render(sections=sections)
+    return template("diagnosis.html").render(sections=sections)

@@ -49,7 +49,7 @@ def sparkline(values: np.ndarray, width: int) -> str:
     """A curve of at most `width` block characters, from the smallest value to the largest."""
     means = np.array([group.mean() for group in buckets(values, width)])
     low, high = means.min(), means.max()
-    if high == low:
+    if values.min() == values.max() or high == low:  # Means of equal values may differ in a bit.
         return BLOCKS[3] * len(means)
     heights = np.round((means - low) / (high - low) * (len(BLOCKS) - 1)).astype(int)
     return "".join(BLOCKS[height] for height in heights)

@@ -1,0 +1,69 @@
+"""`report` behind the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from counterpoise.errors import UserError
+from counterpoise.pages.run_report import MARK, run_report
+from counterpoise.run_folder import RunFolder, atomic_write
+
+# Where a page of several runs goes, and how far into a file its mark is looked for.
+SEVERAL = Path("report.html")
+MARK_WITHIN_BYTES = 4096
+
+
+def run(runs: Sequence[Path], out: Path | None, console: Console) -> int:
+    """Write the page of one run into its folder, that of several beside you; the exit code."""
+    path = out if out is not None else _default_place(runs)
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; give a file, e.g. --out {path / 'report.html'}")
+    if out is None:
+        _refuse_to_replace(path)
+    report = run_report(runs)
+    write(path, report.html)
+    for name, verdict in report.verdicts:
+        text = verdict if len(report.verdicts) == 1 else f"{name}: {verdict}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def write(path: Path, html: str) -> None:
+    """Write a page, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+def write_at_end(run_folder: RunFolder, console: Console) -> None:
+    """Write the report of a training that has just ended.
+
+    Its result stands whatever becomes of the page: a failure is one line.
+    """
+    try:
+        write(run_folder.report, run_report([run_folder.path]).html)
+        line = f"{'report':<12} {run_folder.report}"
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        line = f"no report: {reason}; try again with: counterpoise report {run_folder.path}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _default_place(runs: Sequence[Path]) -> Path:
+    return RunFolder(runs[0]).report if len(runs) == 1 else SEVERAL
+
+
+def _refuse_to_replace(path: Path) -> None:
+    """Somebody's own file of that name is not replaced unless it is named with --out."""
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            ours = MARK.encode() in file.read(MARK_WITHIN_BYTES)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not ours:
+        raise UserError(
+            f"{path}: exists and is no report of `counterpoise report`; name another with --out"
+        )

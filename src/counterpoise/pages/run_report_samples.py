@@ -1,0 +1,143 @@
+"""The samples of a run as small pictures inside a page: every crop, over the steps of the training.
+
+LR, bicubic and HR of a crop are the same in all steps, so they are kept once and without loss; the
+outputs are compressed, and only as many steps are taken as fit.
+"""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX
+
+MOST_STEPS = 60
+MOST_CROPS = 8
+# A crop is shown at this side at most.
+MOST_CROP_PX = 256
+# A picture that claims to be larger is not opened: it would need more memory than it is worth.
+MOST_FILE_PX = 16_384
+QUALITY = 90  # WebP, of the outputs
+LR, BICUBIC, OUTPUT, HR = range(len(SHEET_COLUMNS))
+_STEP = re.compile(r"step-(\d+)\.png")
+
+
+@dataclass(frozen=True)
+class SampleCrop:
+    """One crop: data URIs, and the outputs by step (None where that sheet lacks the crop)."""
+
+    lr: str
+    bicubic: str
+    hr: str
+    outputs: list[str | None]
+    side_px: int
+    key: str  # alike for the same picture in two runs
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples that are shown, and what is not."""
+
+    steps: list[int]
+    crops: list[SampleCrop]
+    left_out: list[int]  # steps with samples that did not fit
+    notes: list[str]
+
+
+def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
+    """The sheets of a run, oldest first, in at most about `most_bytes` of page."""
+    notes: list[str] = []
+    found = {int(m[1]): path for path in files if (m := _STEP.fullmatch(path.name))}
+    newest: list[list[np.ndarray]] | None = None
+    steps = sorted(found)
+    # The newest sheet that can be read says which crops there are.
+    while steps and newest is None:
+        newest = _tiles(found[steps[-1]], notes)
+        if newest is None:
+            steps.pop()
+    if newest is None:
+        return Samples([], [], [], notes)
+    rows = newest[:MOST_CROPS]
+    if len(newest) > len(rows):
+        notes.append(f"{len(rows)} of {len(newest)} crops are shown")
+    fixed = [{c: _encoded(row[c], lossless=True) for c in (LR, BICUBIC, HR)} for row in rows]
+    keys = [_key(row[HR]) for row in rows]
+    left = most_bytes - sum(len(uri) for uris in fixed for uri in uris.values())
+    per_step = sum(len(_encoded(row[OUTPUT])) for row in rows)
+    # Later pictures of a training are the finer ones, and compress less: the newest is the measure.
+    chosen = spread(steps, max(1, min(MOST_STEPS, left // max(1, per_step))))
+    shown: list[int] = []
+    outputs: list[list[str | None]] = [[] for _ in rows]
+    other = 0
+    for step in chosen:
+        tiles = newest if step == steps[-1] else _tiles(found[step], notes)
+        if tiles is None:
+            continue
+        shown.append(step)
+        for place, key in enumerate(keys):
+            same = place < len(tiles) and _key(tiles[place][HR]) == key
+            other += not same
+            outputs[place].append(_encoded(tiles[place][OUTPUT]) if same else None)
+    if other:
+        notes.append(
+            f"{other} outputs are not shown: the held-out pictures were others in these steps"
+        )
+    crops = [
+        SampleCrop(uris[LR], uris[BICUBIC], uris[HR], out, row[HR].shape[0], key)
+        for uris, out, row, key in zip(fixed, outputs, rows, keys, strict=True)
+    ]
+    return Samples(shown, crops, [s for s in steps if s not in set(chosen)], notes)
+
+
+def spread(steps: Sequence[int], count: int) -> list[int]:
+    """`count` of the steps, evenly, with the first and the last; the last alone for one."""
+    if count >= len(steps):
+        return list(steps)
+    if count == 1:
+        return [steps[-1]]
+    places = np.linspace(0, len(steps) - 1, count).round().astype(int)
+    return [steps[place] for place in dict.fromkeys(places.tolist())]
+
+
+def _tiles(path: Path, notes: list[str]) -> list[list[np.ndarray]] | None:
+    """The crops of a sheet, each a row of `SHEET_COLUMNS`; None, with a note, where it is none."""
+    try:
+        with Image.open(path, formats=["PNG"]) as file:
+            if max(file.size) > MOST_FILE_PX:
+                raise ValueError(f"{file.width}x{file.height} pixels")
+            pixels = np.asarray(file.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        notes.append(f"samples/{path.name} cannot be read ({error}): left out")
+        return None
+    columns = len(SHEET_COLUMNS)
+    side, odd_columns = divmod(pixels.shape[1] + SHEET_GAP_PX, columns)
+    side -= SHEET_GAP_PX
+    height = pixels.shape[0] - SHEET_HEADER_PX + SHEET_GAP_PX
+    if odd_columns or side < 1 or height < side or height % (side + SHEET_GAP_PX):
+        notes.append(f"samples/{path.name} is not a sheet of samples of this version: left out")
+        return None
+    rows = []
+    for top in range(SHEET_HEADER_PX, pixels.shape[0], side + SHEET_GAP_PX):
+        lefts = [column * (side + SHEET_GAP_PX) for column in range(columns)]
+        rows.append([pixels[top : top + side, left : left + side] for left in lefts])
+    return rows
+
+
+def _key(pixels: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
+
+
+def _encoded(pixels: np.ndarray, *, lossless: bool = False) -> str:
+    """A picture as a data URI (WebP)."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if max(image.size) > MOST_CROP_PX:
+        image.thumbnail((MOST_CROP_PX, MOST_CROP_PX), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, format="WEBP", lossless=lossless, quality=QUALITY, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

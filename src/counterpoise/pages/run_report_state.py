@@ -1,0 +1,89 @@
+"""What became of a run: finished, going on, stopped, broken off; from what its folder holds."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from counterpoise.run_folder import (
+    BEGAN,
+    CLOSED,
+    DIVERGED,
+    ENDED,
+    FAILED,
+    INTERRUPTED,
+    RESUMED,
+    RunFolder,
+)
+
+# A run that wrote a row this recently, or within so many of its steps, is taken to be going on.
+LIVELY_SECONDS = 120
+LIVELY_STEPS = 50
+GOING_ON, FINISHED, STOPPED, BROKEN, UNKNOWN = (
+    "going on",
+    "finished",
+    "stopped",
+    "broken",
+    "unknown",
+)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How a run stands, and the sentence that says so."""
+
+    kind: str
+    text: str
+
+
+def run_state(
+    run: RunFolder,
+    events: Sequence[Mapping[str, Any]],
+    last_step: int | None,
+    planned_steps: int | None,
+    seconds_per_step: float | None,
+) -> RunState:
+    """Judge by the last event that speaks of it, and by when the last row was written.
+
+    `planned_steps` of a run of ours; None for somebody's own loop, which has no plan.
+    """
+    if last_step is None:
+        return RunState(UNKNOWN, "No step is recorded yet.")
+    of = "" if planned_steps is None else f" of {planned_steps:,}"
+    at = f"step {last_step:,}{of}"
+    go_on = f"Go on with: counterpoise resume {run.path}"
+    speaking = [event for event in events if event.get("kind") in _WORDS]
+    kind = speaking[-1]["kind"] if speaking else None
+    message = str(speaking[-1].get("message", "")) if speaking else ""
+    if kind == DIVERGED:
+        return RunState(BROKEN, f"Diverged: {message}.")
+    if kind == FAILED:
+        return RunState(
+            BROKEN, f"Broke off at {at}: {message.removeprefix('broke off: ')}. {go_on}"
+        )
+    if kind == INTERRUPTED:
+        return RunState(STOPPED, f"Interrupted after {at}, and saved. {go_on}")
+    if kind == CLOSED:
+        return RunState(FINISHED, f"Closed after {at}: the loop ended, or let go of it.")
+    if planned_steps is not None and last_step >= planned_steps:
+        return RunState(FINISHED, f"Finished: {at}.")
+    if kind == ENDED:
+        return RunState(FINISHED, f"Ended after {at}{_reason(message)}.")
+    age = time.time() - run.signals.stat().st_mtime
+    if age < max(LIVELY_SECONDS, LIVELY_STEPS * (seconds_per_step or 0)):
+        return RunState(GOING_ON, f"Still going on when this page was written: {at}.")
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.signals.stat().st_mtime))
+    if planned_steps is None:
+        return RunState(UNKNOWN, f"The last row, {at}, is of {when}; how it ended is not recorded.")
+    return RunState(
+        BROKEN, f"Broken off at {at}: nothing was written since {when}, and no end. {go_on}"
+    )
+
+
+_WORDS = {BEGAN, RESUMED, ENDED, INTERRUPTED, DIVERGED, FAILED, CLOSED}
+
+
+def _reason(message: str) -> str:
+    """What an end says beyond that it is one, such as why it was early."""
+    head, _, tail = message.partition(": ")
+    return f": {tail}" if tail and head else ""

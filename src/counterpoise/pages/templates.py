@@ -1,0 +1,22 @@
+"""The templates and scripts beside this module."""
+
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, Template
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("counterpoise", "pages"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def template(name: str) -> Template:
+    """A template; what is put into it is escaped."""
+    return _ENVIRONMENT.get_template(name)
+
+
+def text_of(name: str) -> str:
+    """A style sheet or script, to be put into a page as it is."""
+    return (files("counterpoise.pages") / name).read_text(encoding="utf-8")
