@@ -266,7 +266,8 @@ def test_evaluate_prints_a_table_per_set_and_a_csv(counterpoise, tmp_path, weigh
     assert "two: 2 images" in out
     assert "bicubic (bicubic LR)" in out
     lines = csv.read_text().splitlines()
-    assert lines[0] == "set,method,image,psnr_y,ssim_y,psnr_rgb,ssim_rgb"
+    classic = "set,method,image,psnr_y,ssim_y,psnr_rgb,ssim_rgb,"
+    assert lines[0] == classic + "ms_ssim,rmse,sliced_wasserstein"
     assert len(lines) == 1 + 2 * 2 * 3
 
 

@@ -5,10 +5,12 @@ import dataclasses
 import pytest
 
 from counterpoise.diagnosis.finding import Finding
+from counterpoise.diagnosis.news import GONE_AFTER
 from counterpoise.records import Action, StepRecord
 from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.trace import LATEST_ROWS
 from counterpoise.training import live_diagnosis, loop
-from counterpoise.training.live_diagnosis import GONE_AFTER, MOST_ROWS, LiveDiagnosis
+from counterpoise.training.live_diagnosis import LiveDiagnosis
 from helpers import SIGNALS
 from training_helpers import run, tiny
 
@@ -115,7 +117,7 @@ def test_a_real_diagnosis_of_the_latest_rows():
         live.add(row(step, **SATURATED))
     assert any(line.startswith("d-saturated (severe) since step") for line in live.news())
     # What is long past is past.
-    for step in range(200, 200 + MOST_ROWS):
+    for step in range(200, 200 + LATEST_ROWS):
         live.add(row(step))
     assert "d-saturated: no longer found" in [
         line for _ in range(GONE_AFTER) for line in live.news()

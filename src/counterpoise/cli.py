@@ -14,6 +14,7 @@ from rich.console import Console
 
 from counterpoise.cli_study import app as study_app
 from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.watching import defaults as watch_defaults
 
 app = typer.Typer(
     name="counterpoise",
@@ -32,6 +33,10 @@ EXIT_INTERRUPTED = 130
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.batch_size=8."),
+]
+StopOption = Annotated[
+    str | None,
+    typer.Option(help="auto: end where held-out metrics show no gain to come; or never."),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
@@ -73,6 +78,7 @@ def train(
     ] = None,
     devices: Annotated[int | None, typer.Option(help="Processes, one per device.")] = None,
     overrides: SetOption = None,
+    stop: StopOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and what is found.")
     ] = False,
@@ -89,6 +95,8 @@ def train(
         settings.append(f"data.folders={json.dumps([str(folder) for folder in data])}")
     if devices is not None:
         settings.append(f"train.devices={devices}")
+    if stop is not None:
+        settings.append(f"train.stop={stop}")
     source = preset if preset is not None else str(config)
     resolved = training.load(source, settings)
     if dry_run:
@@ -103,11 +111,12 @@ def resume(
     steps: Annotated[
         int | None, typer.Option(help="Train to this many steps after pretraining instead.")
     ] = None,
+    stop: StopOption = None,
 ) -> None:
     """Go on with an interrupted training from its newest checkpoint."""
     from counterpoise.commands import training
 
-    sys.exit(training.go_on(run, steps, console))
+    sys.exit(training.go_on(run, steps, stop, console))
 
 
 @app.command()
@@ -167,18 +176,99 @@ def upscale(
 
 @app.command()
 def evaluate(
-    weights: Annotated[Path, typer.Option(help="A generator's weights, or the folder of a run.")],
-    data: Annotated[list[Path], typer.Option(help="Folder of HR images; may be repeated.")],
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(help="A generator's weights, or the folder of a run; may be repeated."),
+    ] = None,
+    outputs: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder of somebody's outputs, by image name; may be repeated."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folder of HR images; may be repeated.")
+    ] = None,
     more_data: Annotated[
         list[Path] | None, typer.Argument(metavar="[SET]...", help="Further folders.")
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="E.g. psnr,ssim,ms_ssim,rmse,sliced_wasserstein,lpips,dists."),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write one row per image here.")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Write crops side by side, and the perception-distortion plane, here."),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(metavar="[IMAGE:]X,Y,SIZE", help="Crop this, not where methods differ most."),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B",
+            help="Paired differences of two: weights, folders of outputs, or per-image CSV files.",
+        ),
+    ] = None,
+    scale: Annotated[
+        int | None, typer.Option(min=2, help="Of outputs without weights; default 4.")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """PSNR and SSIM (Y and RGB, a border of the scale cropped), with plain bicubic beside."""
+    """Score upscaled images against HR, with plain bicubic beside (a border of the scale cropped).
+
+    PSNR, SSIM, MS-SSIM, RMSE, sliced Wasserstein; LPIPS and DISTS where their weights are at hand.
+    """
     from counterpoise.commands import evaluation
 
-    evaluation.run(weights, [*data, *(more_data or [])], csv, device, console)
+    request = evaluation.Request(
+        folders=[*(data or []), *(more_data or [])],
+        weights=weights or [],
+        outputs=outputs or [],
+        metrics=metrics,
+        csv=csv,
+        figures=figures,
+        crop=crop,
+        compare=compare,
+        scale=scale,
+        device=device,
+    )
+    evaluation.run(request, console)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are overlaid.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; default RUN/report.html, or report.html for several."),
+    ] = None,
+) -> None:
+    """Write a run, or several, as one page: verdict, charts, samples, metrics, configuration."""
+    from counterpoise.commands import reporting
+
+    sys.exit(reporting.run(runs, out, console))
+
+
+@app.command()
+def best(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of HR images instead of the run's held-out ones.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Say which checkpoint of a run to take, and whether more training is likely to pay.
+
+    Scores every saved checkpoint on held-out images, G as trained and its average, and ranks them
+    on the perception-distortion plane. Writes best.json and generator-best.safetensors.
+    """
+    from counterpoise.commands import best as command
+
+    command.run(run, data, as_json, device, console)
 
 
 @app.command()
@@ -212,3 +302,51 @@ def diagnose(
     if not sources:
         raise UserError("give a log file, a run folder, or - to read a pipe")
     sys.exit(diagnosis.run(sources, objective, mapping or [], as_json, html, console))
+
+
+@app.command()
+def watch(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|LOGFILE", help="A run's folder, or anybody's log.")
+    ],
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve a page on 127.0.0.1 instead, for this machine.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")
+    ] = watch_defaults.PORT,
+    once: Annotated[bool, typer.Option("--once", help="Print how it stands, and end.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for a folder or file that is not there yet.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, max=3600.0, help="Seconds between two looks.")
+    ] = watch_defaults.EVERY_SECONDS,
+    stale: Annotated[
+        float, typer.Option(min=1.0, help="Seconds without a step before that is said.")
+    ] = watch_defaults.STALE_SECONDS,
+    objective: Annotated[
+        str | None, typer.Option(help="What the losses are: bce, lsgan, hinge, wgan, ...")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="THEIRS=OURS", help="Name a column, e.g. errD=d_loss."),
+    ] = None,
+) -> None:
+    """Watch a training as it goes: curves, what is wrong and what to change first. Read-only."""
+    from counterpoise.commands import watching
+
+    sys.exit(
+        watching.run(
+            source,
+            once=once,
+            web=web,
+            port=port,
+            wait=wait,
+            every_seconds=every,
+            stale_seconds=stale,
+            objective=objective,
+            mapping=mapping or [],
+            console=console,
+        )
+    )

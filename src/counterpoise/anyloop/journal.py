@@ -1,5 +1,6 @@
 """What a watched loop leaves behind: a run folder, log lines, and a diagnosis as it goes."""
 
+import contextlib
 import datetime
 import logging
 from pathlib import Path
@@ -12,7 +13,15 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.records import StepRecord
-from counterpoise.run_folder import JsonLines, RunFolder, cannot_write, drop_rows_after
+from counterpoise.run_folder import (
+    BEGAN,
+    CLOSED,
+    RESUMED,
+    JsonLines,
+    RunFolder,
+    cannot_write,
+    drop_rows_after,
+)
 from counterpoise.trace import TraceBuilder, signals_row_values
 
 # What `logging` users switch on and off; findings are warnings, log lines are informational.
@@ -43,6 +52,7 @@ class Journal:
         self._reported: set[str] = set()
         self._waiting: list[tuple[int, str, str]] = []
         self._speaks = True
+        self._last_step = 0
         self.objective: str | None = None
 
     def begin(self, step: int, writes: bool) -> None:
@@ -63,6 +73,11 @@ class Journal:
                 )
             run.save_config(self._config())
         self._signals, self._events = JsonLines(run.signals), JsonLines(run.events)
+        self._last_step = step
+        if step:
+            self._append_event(step, RESUMED, f"goes on after step {step}")
+        else:
+            self._append_event(0, BEGAN, "the loop begins")
         for note in notes:
             self.event(step, "torn-line", note)
         for waiting in self._waiting:
@@ -90,6 +105,7 @@ class Journal:
     def step(self, record: StepRecord) -> None:
         """Write down a step, and judge the run where that is due."""
         row = record.to_json()
+        self._last_step = record.step
         self._trace.add(record.step, signals_row_values(row))
         if self._signals is not None:
             self._signals.append(row)
@@ -109,10 +125,14 @@ class Journal:
         return diagnose(self._trace.build(), self.objective)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and say so in them."""
+        # A full disk has been said already, and closing may come at any time, even at the exit.
+        with contextlib.suppress(UserError):
+            self._append_event(self._last_step, CLOSED, f"closed after step {self._last_step}")
         for file in (self._signals, self._events):
             if file is not None:
                 file.close()
+        self._signals = self._events = None
 
     def _report(self, step: int) -> None:
         """Say what was not said before."""
@@ -136,9 +156,13 @@ class Journal:
             # The folder is made at the first step.
             self._waiting.append((step, kind, message))
             return
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._events.append({"time": now, "step": step, "kind": kind, "message": message})
+        self._append_event(step, kind, message)
         self._write_log(message)
+
+    def _append_event(self, step: int, kind: str, message: str) -> None:
+        if self._events is not None:
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            self._events.append({"time": now, "step": step, "kind": kind, "message": message})
 
     def _write_log(self, text: str) -> None:
         if self._run is None or self._events is None:

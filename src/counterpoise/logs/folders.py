@@ -8,61 +8,86 @@ from typing import Any
 import yaml
 
 from counterpoise.logs.names import column_of, plain
-from counterpoise.logs.runs import Position, RunCollector
-from counterpoise.logs.tables import read_json_rows
+from counterpoise.logs.runs import Position, RunCollector, traces_of
+from counterpoise.logs.tables import JsonReader
 from counterpoise.trace import Trace
 
 EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
+RUN_FOLDER = "run folder"
 
 
 def read_run_folder(folder: Path, objective: str | None, mapping: Mapping[str, str]) -> list[Trace]:
     """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it."""
-    config = _mapping(folder / "config.yaml")
-    loss, balance = config.get("loss"), config.get("balance")
-    adversarial = loss.get("adversarial") if isinstance(loss, dict) else None
-    if objective is None and isinstance(adversarial, dict):
-        form = adversarial.get("form")
-        objective = form if isinstance(form, str) else None
+    config = configuration(folder)
+    objective = objective or configured(config, "loss", "adversarial", "form")
     with (folder / "signals.jsonl").open(encoding="utf-8", errors="replace") as file:
-        traces = read_json_rows(file, str(folder), objective, mapping)
-    policy = balance.get("policy") if isinstance(balance, dict) else None
-    return [_with_policy(trace, policy) for trace in traces]
+        reader = JsonReader(str(folder), objective, mapping)
+        reader.feed(file)
+    traces = traces_of(reader.collectors())
+    policy = configured(config, "balance", "policy")
+    return [dataclasses.replace(trace, policy=policy, format=RUN_FOLDER) for trace in traces]
 
 
-def _with_policy(trace: Trace, policy: Any) -> Trace:
-    known = policy if isinstance(policy, str) else None
-    return dataclasses.replace(trace, policy=known, format="run folder")
-
-
-def _mapping(path: Path) -> dict[str, Any]:
+def configuration(folder: Path) -> dict[str, Any]:
+    """The `config.yaml` of a run folder as it stands; empty where there is none to be read."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return tree if isinstance(tree, dict) else {}
+
+
+def configured(config: Mapping[str, Any], *path: str) -> str | None:
+    """The text at a key path of a configuration; None where there is none."""
+    node: Any = config
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node if isinstance(node, str) else None
+
+
+class EventFile:
+    """Reads the scalars of a TensorBoard event file, one training run, as it grows."""
+
+    def __init__(
+        self, path: Path, source: str, objective: str | None, mapping: Mapping[str, str]
+    ) -> None:
+        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+        self._source, self._objective, self._mapping = source, objective, mapping
+        loader: Any = EventFileLoader
+        self._loader = loader(str(path))
+        self._rows: dict[int, dict[str, float]] = {}
+
+    def feed(self) -> bool:
+        """Read what was appended; whether there was anything."""
+        grown = False
+        for event in self._loader.Load():
+            for value in event.summary.value:
+                number = _scalar(value)
+                column = _event_column(value.tag, self._mapping)
+                if number is not None and column is not None:
+                    self._rows.setdefault(event.step, {})[column] = number
+                    grown = True
+        return grown
+
+    def collector(self) -> RunCollector:
+        """The run so far. Values of a step come one by one, in any order of steps."""
+        collector = RunCollector(self._source, TENSORBOARD, self._objective)
+        for step in sorted(self._rows):
+            collector.add(Position(step=step), self._rows[step])
+        return collector
 
 
 def read_event_files(
     paths: list[Path], source: str, objective: str | None, mapping: Mapping[str, str]
 ) -> list[Trace]:
     """The scalars of TensorBoard event files, one training run each."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
     traces = []
     for path in paths:
-        rows: dict[int, dict[str, float]] = {}
-        loader: Any = EventFileLoader
-        for event in loader(str(path)).Load():
-            for value in event.summary.value:
-                number = _scalar(value)
-                column = _event_column(value.tag, mapping)
-                if number is not None and column is not None:
-                    rows.setdefault(event.step, {})[column] = number
-        collector = RunCollector(source, TENSORBOARD, objective)
-        for step in sorted(rows):
-            collector.add(Position(step=step), rows[step])
-        traces += collector.traces()
+        file = EventFile(path, source, objective, mapping)
+        file.feed()
+        traces += file.collector().traces()
     return traces
 
 

@@ -1,6 +1,5 @@
 """Reads a log, anybody's, as traces: one for each training run in it."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -8,19 +7,16 @@ from typing import IO
 from counterpoise.errors import UserError
 from counterpoise.logs.folders import EVENT_FILES, read_event_files, read_run_folder
 from counterpoise.logs.formats import FORMATS
+from counterpoise.logs.lines import LineReader
 from counterpoise.logs.names import checked_mapping
-from counterpoise.logs.tables import (
-    begins_json,
-    read_json_rows,
-    read_table,
-    split_cells,
-    table_delimiter,
-)
-from counterpoise.logs.text import TextReader, clean_lines
+from counterpoise.logs.runs import traces_of
+from counterpoise.logs.tables import JsonReader
 from counterpoise.trace import COLUMNS, Trace
 
-# Lines that are looked at to tell what a file is.
-LOOK_AHEAD = 50
+# Longer lines are read in parts, so that a file without line ends fits into memory.
+MOST_BYTES = 1 << 16
+# Bytes that tell a text from another file.
+BINARY_LOOK_BYTES = 4096
 # A log of nothing but learning rates or gradient norms is none of a game.
 TELLING = {
     name
@@ -28,8 +24,6 @@ TELLING = {
     if name.startswith(("g_loss", "g_adv", "d_loss", "d_real", "d_fake", "d_accuracy", "auc"))
     or name.endswith("logit_mean")
 }
-# Longer lines are read in parts, so that a file without line ends fits into memory.
-MOST_BYTES = 1 << 16
 
 
 def read_log(
@@ -61,10 +55,7 @@ def read_log(
         if ".tfevents." in source.name:
             return _some(read_event_files([source], name, objective, known), name)
         with source.open("rb") as file:
-            if _is_binary(file.read(4096)):
-                raise UserError(
-                    f"{name}: a binary file, not a log; give a text log or a run folder"
-                )
+            refuse_binary(file.read(BINARY_LOOK_BYTES), name)
         with source.open(encoding="utf-8-sig", errors="replace") as file:
             return _some(_read_lines(file, name, objective, known), name)
     except OSError as error:
@@ -73,9 +64,10 @@ def read_log(
         ) from None
 
 
-def _is_binary(start: bytes) -> bool:
-    wide = start.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return b"\0" in start or wide
+def refuse_binary(start: bytes, name: str) -> None:
+    """Raise `UserError` where a file that begins like this is no text (UTF-16 counts as none)."""
+    if b"\0" in start or start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
 
 
 def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) -> list[Trace]:
@@ -88,7 +80,9 @@ def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) 
         )
     if (folder / "stats.jsonl").is_file():
         with (folder / "stats.jsonl").open(encoding="utf-8", errors="replace") as file:
-            return _some(read_json_rows(file, name, objective, known), name)
+            reader = JsonReader(name, objective, known)
+            reader.feed(file)
+        return _some(traces_of(reader.collectors()), name)
     events = sorted(folder.rglob(EVENT_FILES))
     if events:
         return _some(read_event_files(events, name, objective, known), name)
@@ -101,51 +95,12 @@ def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) 
 def _read_lines(
     file: IO[str], source: str, objective: str | None, known: Mapping[str, str]
 ) -> list[Trace]:
-    lines = _bounded_lines(file)
-    first = list(itertools.islice(lines, LOOK_AHEAD))
-    if not any(line.strip() for line in first):
-        if not any(line.strip() for line in lines):
-            raise UserError(f"{source}: empty; give a log with at least some lines")
-        return []
-    everything = itertools.chain(first, lines)
-    beginning = next(line for line in first if line.strip()).lstrip("\ufeff \t")
-    if begins_json(beginning):
-        return read_json_rows(everything, source, objective, known)
-    start = _table_start(first, known)
-    if start is not None:
-        row, delimiter = start
-        rest = itertools.islice(everything, row, None)
-        return read_table(rest, delimiter, source, objective, known)
-    return TextReader(source, objective, known).read(everything)
-
-
-def _table_start(first: list[str], known: Mapping[str, str]) -> tuple[int, str] | None:
-    """The row of a table's header and what parts its columns, where the file is a table."""
-    for row, line in enumerate(first[:-1]):
-        header = next(clean_lines([line]), "").strip()
-        delimiter = table_delimiter(header)
-        if delimiter is None:
-            continue
-        below = next(clean_lines(first[row + 1 :]), "")
-        cells = split_cells(below.strip(), delimiter)
-        if delimiter == ";":
-            cells = [cell.replace(",", ".") for cell in cells]
-        if len(cells) == len(split_cells(header, delimiter)) and _numeric(cells):
-            return row, delimiter
-    return None
-
-
-def _numeric(cells: list[str]) -> bool:
-    """Whether more than half of some cells are numbers or empty, and one is a number."""
-    numbers = 0
-    for cell in cells:
-        try:
-            float(cell)
-        except ValueError:
-            continue
-        numbers += 1
-    empty = sum(not cell.strip() for cell in cells)
-    return numbers >= 1 and 2 * (numbers + empty) > len(cells)
+    reader = LineReader(source, objective, known)
+    reader.feed(_bounded_lines(file))
+    reader.finish()
+    if reader.is_empty:
+        raise UserError(f"{source}: empty; give a log with at least some lines")
+    return traces_of(reader.collectors())
 
 
 def _bounded_lines(file: IO[str]) -> Iterator[str]:
@@ -155,15 +110,20 @@ def _bounded_lines(file: IO[str]) -> Iterator[str]:
 
 
 def _some(traces: Iterable[Trace], source: str, why: str = "") -> list[Trace]:
-    found = [trace for trace in traces if TELLING & trace.columns.keys() or trace.non_finite]
+    found = [trace for trace in traces if tells(trace)]
     if not found:
-        formats = ", ".join(FORMATS)
-        raise UserError(
-            f"{source}: "
-            + (
-                why
-                or f"no losses or outputs of D that are known (formats: {formats}, keras, csv, "
-                "jsonl, stylegan, tensorboard); name its columns, e.g. --map errD=d_loss"
-            )
-        )
+        raise UserError(f"{source}: {why or nothing_known()}")
     return found
+
+
+def tells(trace: Trace) -> bool:
+    """Whether a trace has anything of a game between G and D."""
+    return bool(TELLING & trace.columns.keys() or trace.non_finite)
+
+
+def nothing_known() -> str:
+    """What is said of a log that tells nothing."""
+    return (
+        f"no losses or outputs of D that are known (formats: {', '.join(FORMATS)}, keras, csv, "
+        "jsonl, stylegan, tensorboard); name its columns, e.g. --map errD=d_loss"
+    )

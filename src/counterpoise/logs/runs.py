@@ -1,7 +1,7 @@
 """Rows into training runs: one trace for each time that a file's steps begin anew."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from counterpoise.trace import Trace, TraceBuilder
 
@@ -106,12 +106,34 @@ class RunCollector:
 
     def traces(self) -> list[Trace]:
         """The runs that have any rows."""
-        found = [builder for builder in self._builders if builder.rows_read]
-        for number, builder in enumerate(found, start=1):
-            builder.notes += sorted(self._guesses)
-            parts = [self.suffix] if self.suffix else []
-            if len(found) > 1:
-                parts.append(f"run {number} of {len(found)}")
-            builder.title = ", ".join(parts)
-            builder.notes += self.notes
-        return [builder.build() for builder in found]
+        runs = self._runs()
+        return [self._named(run.build(), place, len(runs)) for place, run in enumerate(runs, 1)]
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the latest row; None before a row."""
+        return self._last if self._runs() else None
+
+    def newest(self) -> tuple[Trace, Trace] | None:
+        """The run that the file ends with: all of it, and its latest rows; None before a row."""
+        runs = self._runs()
+        if not runs:
+            return None
+        whole, latest = runs[-1].build(), runs[-1].latest()
+        return self._named(whole, len(runs), len(runs)), self._named(latest, len(runs), len(runs))
+
+    def _runs(self) -> list[TraceBuilder]:
+        return [builder for builder in self._builders if builder.rows_read]
+
+    def _named(self, trace: Trace, place: int, count: int) -> Trace:
+        """A run as the `place`th of `count`, with what is to be said of its reading."""
+        parts = [self.suffix] if self.suffix else []
+        if count > 1:
+            parts.append(f"run {place} of {count}")
+        notes = (*trace.notes, *sorted(self._guesses), *self.notes)
+        return replace(trace, title=", ".join(parts), notes=notes)
+
+
+def traces_of(collectors: Iterable[RunCollector]) -> list[Trace]:
+    """All runs of all pairs of networks."""
+    return [trace for collector in collectors for trace in collector.traces()]

@@ -10,9 +10,10 @@ from counterpoise.errors import UserError
 from counterpoise.logs.names import CONTENT, EPOCH_NAMES, KNOWN, STEP_NAMES, column_of, plain
 from counterpoise.logs.runs import Position, RunCollector
 from counterpoise.logs.text import MOST_ACCURACY, clean_lines
-from counterpoise.trace import Trace, signals_row_values
+from counterpoise.trace import signals_row_values
 
 STYLEGAN = "stylegan-stats"
+SIGNALS = "signals"
 # StyleGAN's names; its signs are E[sign(logit)], so accuracies by another scale.
 STYLEGAN_NAMES = {
     "Loss/scores/real": "real_logit_mean",
@@ -37,31 +38,51 @@ def table_delimiter(header: str) -> str | None:
     return None
 
 
-def read_table(
-    lines: Iterable[str],
-    delimiter: str,
-    source: str,
-    objective: str | None,
-    mapping: Mapping[str, str],
-) -> list[Trace]:
-    """A table with a header line; `UserError` where no column of it is known."""
-    rows = _cells(clean_lines(lines), delimiter)
-    header = next(rows, [])
-    columns = [_column(cell, mapping) for cell in header]
-    if not any(column not in (None, "step", "epoch") for column in columns):
-        names = ", ".join(header[:12])
-        raise UserError(
-            f"{source}: no known column in its header ({names}); name them, e.g. "
-            f"--map {header[-1] if header else 'errD'}=d_loss"
-        )
-    name = {",": "csv", "\t": "tsv", ";": "csv"}.get(delimiter, "columns")
-    collector = RunCollector(source, name, objective)
-    broken = 0
-    for cells in rows:
+class TableReader:
+    """Reads a table with a header line; lines may come in portions."""
+
+    def __init__(
+        self, delimiter: str, source: str, objective: str | None, mapping: Mapping[str, str]
+    ) -> None:
+        self._delimiter, self._source, self._mapping = delimiter, source, mapping
+        name = {",": "csv", "\t": "tsv", ";": "csv"}.get(delimiter, "columns")
+        self._collector = RunCollector(source, name, objective)
+        self._columns: list[str | None] | None = None
+        self._broken = 0
+
+    def feed(self, lines: Iterable[str]) -> None:
+        """Read further lines; `UserError` where no column of the header is known."""
+        rows = _cells(clean_lines(lines), self._delimiter)
+        if self._columns is None and (header := next(rows, None)) is not None:
+            self._columns = self._checked(header)
+        for cells in rows:
+            self._read_row(cells, self._columns or [])
+
+    def finish(self) -> None:
+        """No line will come."""
+
+    def collectors(self) -> list[RunCollector]:
+        """The runs in the lines so far."""
+        if self._broken:
+            note = f"{self._broken} lines of the table had no number that could be read"
+            self._collector.notes[:] = [note]
+        return [self._collector]
+
+    def _checked(self, header: list[str]) -> list[str | None]:
+        columns = [_column(cell, self._mapping) for cell in header]
+        if not any(column not in (None, "step", "epoch") for column in columns):
+            names = ", ".join(header[:12])
+            raise UserError(
+                f"{self._source}: no known column in its header ({names}); name them, e.g. "
+                f"--map {header[-1] if header else 'errD'}=d_loss"
+            )
+        return columns
+
+    def _read_row(self, cells: list[str], columns: list[str | None]) -> None:
         values: dict[str, float] = {}
         position: dict[str, int] = {}
         for column, cell in zip(columns, cells, strict=False):
-            number = _number(cell.replace(",", ".") if delimiter == ";" else cell)
+            number = _number(cell.replace(",", ".") if self._delimiter == ";" else cell)
             if column is None or number is None:
                 continue
             if column in ("step", "epoch"):
@@ -70,12 +91,9 @@ def read_table(
             else:
                 _put(values, column, number)
         if values:
-            collector.add(_position(position), values)
-        elif [_column(cell, mapping) for cell in cells] != columns:
-            broken += 1
-    if broken:
-        collector.notes.append(f"{broken} lines of the table had no number that could be read")
-    return collector.traces()
+            self._collector.add(_position(position), values)
+        elif [_column(cell, self._mapping) for cell in cells] != columns:
+            self._broken += 1
 
 
 def split_cells(line: str, delimiter: str) -> list[str]:
@@ -138,36 +156,54 @@ def _position(position: Mapping[str, int]) -> Position:
     return Position(step=position.get("step"), epoch=position.get("epoch"))
 
 
-def read_json_rows(
-    lines: Iterable[str], source: str, objective: str | None, mapping: Mapping[str, str]
-) -> list[Trace]:
-    """JSON lines: our own signals, StyleGAN's stats, or objects with known names."""
-    collector: RunCollector | None = None
-    columns: dict[str, str | None] = {}
-    broken = 0
-    for row in _objects(lines):
-        if row is None:
-            broken += 1
-            continue
+class JsonReader:
+    """Reads JSON lines: our own signals, StyleGAN's stats, or objects with known names.
+
+    Lines may come in portions.
+    """
+
+    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
+        self._source, self._objective, self._mapping = source, objective, mapping
+        self._collector: RunCollector | None = None
+        self._columns: dict[str, str | None] = {}
+        self._broken = 0
+
+    def feed(self, lines: Iterable[str]) -> None:
+        """Read further lines."""
+        for row in _objects(lines):
+            if row is None:
+                self._broken += 1
+            else:
+                self._read_row(row)
+
+    def finish(self) -> None:
+        """No line will come."""
+
+    def collectors(self) -> list[RunCollector]:
+        """The runs in the lines so far."""
+        if self._collector is None:
+            return []
+        if self._broken:
+            word = "line is" if self._broken == 1 else "lines are"
+            note = f"{self._broken} {word} torn or not a JSON object: left out"
+            self._collector.notes[:] = [note]
+        return [self._collector]
+
+    def _read_row(self, row: Mapping[str, Any]) -> None:
+        collector = self._collector
         if collector is None:
             name = _json_format(row)
             # StyleGAN's only objective is the non-saturating logistic one.
-            known = objective or ("non-saturating" if name == STYLEGAN else None)
-            collector = RunCollector(source, name, known)
+            known = self._objective or ("non-saturating" if name == STYLEGAN else None)
+            collector = self._collector = RunCollector(self._source, name, known)
         if collector.format == STYLEGAN:
             _add_stylegan(collector, row)
-        elif collector.format == "signals":
+        elif collector.format == SIGNALS:
             # Stages without a discriminator have nothing to judge.
             if "d_loss" in row and isinstance(row.get("step"), int):
                 collector.add(Position(step=row["step"]), signals_row_values(row))
         else:
-            _add_object(collector, row, columns, mapping)
-    if collector is None:
-        return []
-    if broken:
-        word = "line is" if broken == 1 else "lines are"
-        collector.notes.append(f"{broken} {word} torn or not a JSON object: left out")
-    return collector.traces()
+            _add_object(collector, row, self._columns, self._mapping)
 
 
 def begins_json(line: str) -> bool:
@@ -194,7 +230,7 @@ def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any] | None]:
 def _json_format(row: Mapping[str, Any]) -> str:
     if any(name in row for name in STYLEGAN_NAMES):
         return STYLEGAN
-    return "signals" if {"stage", "g_terms"} <= row.keys() else "jsonl"
+    return SIGNALS if {"stage", "g_terms"} <= row.keys() else "jsonl"
 
 
 def _add_stylegan(collector: RunCollector, row: Mapping[str, Any]) -> None:

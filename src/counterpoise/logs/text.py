@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from counterpoise.logs.formats import FORMATS, NUMBER, PAIR, LineFormat, generic_position
 from counterpoise.logs.names import CONTENT, KNOWN, column_of, plain
 from counterpoise.logs.runs import Position, RunCollector
-from counterpoise.trace import Trace
 
 GENERIC = "name: value lines"
 KERAS = "keras"
@@ -105,7 +104,7 @@ class TextReader:
     """Reads lines of any of `FORMATS`, or `name: value` lines of no known format.
 
     The first format that a line betrays is the file's; before that, and where none does, lines are
-    read generically.
+    read generically. Lines may come in portions, and be asked about in between.
     """
 
     def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
@@ -122,15 +121,21 @@ class TextReader:
         # The columns of the latest line.
         self._latest: dict[str, Set[str]] = {}
 
-    def read(self, lines: Iterable[str]) -> list[Trace]:
-        """The training runs in the lines."""
+    def feed(self, lines: Iterable[str]) -> None:
+        """Read further lines."""
         for raw in lines:
             # Only the last line can be without an end: it may be torn.
             self._may_be_torn = not raw.endswith(("\n", "\r"))
             for line in clean_lines([raw]):
                 self._read_line(line)
+
+    def finish(self) -> None:
+        """No line will come: what may be half of a step's lines is the whole."""
         self._flush()
-        return [trace for c in self._collectors.values() for trace in c.traces()]
+
+    def collectors(self) -> list[RunCollector]:
+        """The runs of each pair of networks in the lines so far."""
+        return list(self._collectors.values())
 
     def _read_line(self, line: str) -> None:
         if self._format is None:

@@ -1,0 +1,252 @@
+"""A watched training in the terminal: as much of it as there is room for."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from counterpoise.commands.console import SEVERITY_STYLES
+from counterpoise.diagnosis.finding import PROBLEMS, Finding
+from counterpoise.diagnosis.found import number
+from counterpoise.pages.series import sparkline
+from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
+from counterpoise.watching.changes import FINDING
+from counterpoise.watching.curves import Curve, braille_chart, curves
+from counterpoise.watching.state import (
+    GONE,
+    RUNNING,
+    STALE,
+    STARTING,
+    UNREADABLE,
+    WAITING,
+    Game,
+    State,
+    facts,
+)
+from counterpoise.watching.words import game_verdict, remedy_how, shown_findings, since
+
+STATUS_STYLES = {
+    RUNNING: "bold green",
+    ENDED: "bold",
+    CLOSED: "bold",
+    STARTING: "bold cyan",
+    WAITING: "bold cyan",
+    INTERRUPTED: "bold yellow",
+    STALE: "bold yellow",
+    GONE: "bold yellow",
+    UNREADABLE: "bold red",
+    DIVERGED: "bold red",
+    FAILED: "bold red",
+}
+# Lines that charts have at least, and one chart has at most.
+LEAST_CHART_LINES, MOST_CHART_HEIGHT = 4, 8
+# A chart of fewer lines than this is a single one.
+LEAST_CHART_HEIGHT = 3
+# From this width on, charts stand side by side.
+TWO_COLUMNS_WIDTH = 140
+GAP = 3
+MOST_TITLE, LATEST_WIDTH, RANGE_WIDTH = 22, 9, 20
+LABEL_WIDTH = 15
+FOOTER = "Ctrl-C ends the watching; the training goes on."
+
+
+class WatchScreen:
+    """Draws a state in the room that there is; all of it where the height is not limited."""
+
+    def __init__(self, state: State, footer: str = FOOTER) -> None:
+        self._state, self._footer = state, footer
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, height = options.max_width, options.height
+        head, facts = self._head(width, height), self._facts(width, height)
+        foot = [_line(self._footer, "dim", width)] if self._footer else []
+        if height is None:
+            blocks = [head, self._charts(None, width), self._findings(None, width), facts, foot]
+        else:
+            # One blank line between the blocks that there are.
+            room = height - len(head) - len(facts) - len(foot) - 3
+            charts = sum(len(curves(game.whole)) for game in self._state.games)
+            most = room - min(charts, LEAST_CHART_LINES)
+            findings = self._findings(max(0, most), width)
+            drawn = self._charts(max(0, room - len(findings)), width)
+            blocks = [head, drawn, findings, facts, foot]
+        first = True
+        for block in blocks:
+            if block and not first and block is not foot:
+                yield Text("")
+            first = first and not block
+            yield from block
+
+    def _head(self, width: int, height: int | None) -> list[Text]:
+        state = self._state
+        title = Text(state.source, "bold")
+        parts = [state.stage and f"stage {state.stage}", state.policy and f"policy {state.policy}"]
+        title.append("".join(f"  {part}" for part in parts if part), "dim")
+        lines = [_cut(title, width)]
+        # What it is at the moment may be long: a command to go on with, or an error.
+        status = Text(state.status.text, STATUS_STYLES.get(state.status.kind, "bold"))
+        lines += _wrapped(status, width, None if height is None else 2)
+        if state.step is not None:
+            lines.append(_cut(_progress(state, width), width))
+        if state.unread_bytes:
+            left = f"reading: {state.unread_bytes / 1e6:.0f} MB to go"
+            lines.append(_line(left, "cyan", width))
+        for game in state.games:
+            style = "bold"
+            if game.diagnosis is not None and game.diagnosis.rows:
+                style = SEVERITY_STYLES[game.diagnosis.findings[0].severity]
+            words = Text(game_verdict(game.title, game.diagnosis), style)
+            lines += _wrapped(words, width, None if height is None else 2)
+        return lines
+
+    def _charts(self, room: int | None, width: int) -> list[Text]:
+        """The curves of all games, most telling first, in at most `room` lines."""
+        titled = [
+            (f"{game.title}: {curve.title}" if len(self._state.games) > 1 else curve.title, curve)
+            for game in self._state.games
+            for curve in curves(game.whole)
+        ]
+        if not titled or room == 0:
+            return []
+        columns = 2 if width >= TWO_COLUMNS_WIDTH and room is not None else 1
+        each = (width - GAP * (columns - 1)) // columns
+        height = 1
+        if room is not None:
+            rows = -(-len(titled) // columns)
+            height = max(1, min(MOST_CHART_HEIGHT, room // rows))
+            if height < LEAST_CHART_HEIGHT:
+                height = 1
+            titled = titled[: room // height * columns]
+        names = min(MOST_TITLE, max(len(title) for title, _ in titled))
+        drawn = [_chart(title, curve, names, each, height) for title, curve in titled]
+        lines = []
+        for start in range(0, len(drawn), columns):
+            for row in zip(*drawn[start : start + columns], strict=False):
+                line = Text()
+                for place, part in enumerate(row):
+                    line.append(" " * (place * (each + GAP) - line.cell_len))
+                    line.append_text(part)
+                lines.append(_cut(line, width))
+        return lines
+
+    def _findings(self, room: int | None, width: int) -> list[Text]:
+        """The findings, worst first, in at most `room` lines; those left out are named."""
+        several = len(self._state.games) > 1
+        found = [(game, finding) for game in self._state.games for finding in _shown(game)]
+        blocks = [
+            _finding(game, finding, f"{game.title}: " if several else "", width, room is None)
+            for game, finding in found
+        ]
+        if room is None:
+            return [line for block in blocks for line in block]
+        # As many whole findings as fit; the first one is cut rather than left out.
+        lines: list[Text] = []
+        for place, block in enumerate(blocks):
+            last = place == len(blocks) - 1
+            if len(lines) + len(block) + (not last) > room:
+                if place == 0 and room > 1:
+                    lines = block[: room - (not last)]
+                    place = 1
+                if len(lines) < room and place < len(blocks):
+                    names = ", ".join(finding.id for _, finding in found[place:])
+                    lines.append(_line(f"and {len(blocks) - place} more: {names}", "dim", width))
+                return lines
+            lines += block
+        return lines
+
+    def _facts(self, width: int, height: int | None) -> list[Text]:
+        state = self._state
+        # The stage stands at the top.
+        known = [(label, words) for label, words in facts(state) if label != "stage"]
+        if state.sample is not None:
+            known.append(("sample", str(state.sample)))
+        events = [event for event in state.events if event.kind != FINDING]
+        for event in events[-1:] if height is not None else events:
+            known.append(("event", f"{event.clock} step {event.step}: {event.message}".lstrip()))
+        lines = []
+        for label, words in known:
+            parts = _wrapped(Text(words), width - LABEL_WIDTH, 1 if height is not None else None)
+            for place, part in enumerate(parts):
+                lead = Text(f"{label if place == 0 else '':<{LABEL_WIDTH}}", "dim")
+                lines.append(lead.append_text(part))
+        return lines
+
+
+def _shown(game: Game) -> Iterable[Finding]:
+    return shown_findings(game.diagnosis)
+
+
+def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -> list[Text]:
+    assert game.diagnosis is not None, "it has findings"
+    title = Text(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
+    title.append(f"{lead}{finding.title} ", "bold")
+    title.append(
+        f"[{finding.id}] {since(finding, game.diagnosis, game.goes_back)}, "
+        f"confidence {finding.confidence:.0%}",
+        "dim",
+    )
+    lines = _wrapped(title, width, None if whole else 2)
+    if whole:
+        for item in finding.evidence:
+            lines += _indented(Text(f"- {item.text}", "dim"), 4, width, None)
+    if finding.remedies and finding.severity in PROBLEMS:
+        remedy = finding.remedies[0]
+        lines += _indented(Text(f"change first: {remedy.text}"), 2, width, None if whole else 2)
+        how = remedy_how(finding, game.whole.policy)
+        if how and whole:
+            lines += _indented(Text(how, "cyan"), 4, width, None)
+    return lines
+
+
+def _progress(state: State, width: int) -> Text:
+    text = Text(state.progress)
+    if state.total_steps:
+        share = min(1.0, (state.step or 0) / state.total_steps)
+        text.append(f"  {share:.0%} ")
+        bar = min(60, width - text.cell_len)
+        done = round(share * bar)
+        text.append("━" * done, "cyan").append("━" * (bar - done), "bright_black")
+    return text
+
+
+def _chart(title: str, curve: Curve, names: int, width: int, height: int) -> list[Text]:
+    """A curve in `height` lines: its name, where it is now, and from where to where it goes."""
+    least, most = number(float(curve.values.min())), number(float(curve.values.max()))
+    latest = f"{number(float(curve.values[-1])):>{LATEST_WIDTH}}"
+    spread = f"  {least} to {most}"
+    name = f"{title[:names]:<{names}} "
+    if height == 1:
+        room = max(8, width - len(name) - LATEST_WIDTH - RANGE_WIDTH)
+        line = Text(name)
+        line.append(f"{sparkline(curve.values, room):<{room}}", "cyan")
+        return [line.append(latest, "bold").append(spread, "dim")]
+    lines = [Text(name).append(latest, "bold").append(spread, "dim")]
+    lines += [Text(row, "cyan") for row in braille_chart(curve.values, width, height - 1)]
+    return lines
+
+
+def _line(text: str, style: str, width: int) -> Text:
+    return _cut(Text(text, style), width)
+
+
+def _cut(text: Text, width: int) -> Text:
+    text.truncate(max(1, width), overflow="ellipsis")
+    text.no_wrap = True
+    return text
+
+
+_MEASURE = Console(width=80, quiet=True)
+
+
+def _wrapped(text: Text, width: int, most: int | None) -> list[Text]:
+    """A text in lines of at most `width`; the last of at most `most` lines ends in an ellipsis."""
+    lines = list(text.wrap(_MEASURE, max(1, width)))
+    if most is not None and len(lines) > most:
+        lines = lines[:most]
+        lines[-1].append(" ...")
+    return [_cut(line, width) for line in lines]
+
+
+def _indented(text: Text, indent: int, width: int, most: int | None) -> Iterator[Text]:
+    for line in _wrapped(text, width - indent, most):
+        yield Text(" " * indent).append_text(line)

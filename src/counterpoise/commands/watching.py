@@ -1,0 +1,150 @@
+"""`watch` behind the command line."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from counterpoise.commands.diagnosis import parse_mapping
+from counterpoise.commands.watch_screen import WatchScreen
+from counterpoise.diagnosis.objectives import objective_name
+from counterpoise.errors import UserError
+from counterpoise.logs.names import checked_mapping
+from counterpoise.watching.changes import Changes
+from counterpoise.watching.server import Board, WatchServer
+from counterpoise.watching.sources import Watcher, open_source
+from counterpoise.watching.state import UNREADABLE, State
+
+# The share of the time that drawing may take: after a drawing, so many times as long a rest.
+REST = 10.0
+
+
+def run(
+    path: Path,
+    *,
+    once: bool,
+    web: bool,
+    port: int,
+    wait: bool,
+    every_seconds: float,
+    stale_seconds: float,
+    objective: str | None,
+    mapping: Sequence[str],
+    console: Console,
+) -> int:
+    """Show a training until Ctrl-C; the exit code.
+
+    Raises `UserError` where there is nothing to be watched, or the page's port is taken.
+    """
+    opener = partial(
+        open_source,
+        objective=None if objective is None else objective_name(objective),
+        mapping=checked_mapping(parse_mapping(mapping)),
+        stale_seconds=stale_seconds,
+    )
+    watcher = Watcher(path, wait, opener)
+    if once:
+        show_once(watcher, console)
+        return 0
+    with interruptible():
+        if web:
+            serve(watcher, port, every_seconds, console)
+        elif console.is_terminal:
+            draw(watcher, every_seconds, console)
+        else:
+            say(watcher, every_seconds, console)
+    return 0
+
+
+def show_once(watcher: Watcher, console: Console) -> None:
+    """Print the state as it is; `UserError` where the log tells nothing."""
+    state = settled(watcher)
+    if state.status.kind == UNREADABLE:
+        raise UserError(f"{state.source}: {state.status.text.removeprefix(f'{state.source}: ')}")
+    console.print(WatchScreen(state, footer=""))
+
+
+def settled(watcher: Watcher) -> State:
+    """The state once everything that stands in the files is read."""
+    state = watcher.look()
+    while state.unread_bytes:
+        state = watcher.look()
+    return watcher.look(judge_now=True)
+
+
+def draw(watcher: Watcher, every_seconds: float, console: Console) -> None:
+    """Draw the terminal full, again and again; what was last seen stays when it ends."""
+    state: State | None = None
+    try:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            for state in states(watcher, every_seconds):
+                live.update(WatchScreen(state), refresh=True)
+    finally:
+        if state is not None:
+            for line in Changes().lines(state):
+                _say(console, line)
+
+
+def say(watcher: Watcher, every_seconds: float, console: Console) -> None:
+    """Print a line per change."""
+    changes = Changes()
+    for state in states(watcher, every_seconds):
+        for line in changes.lines(state):
+            _say(console, line)
+
+
+def serve(watcher: Watcher, port: int, every_seconds: float, console: Console) -> None:
+    """Serve the page, and print a line per change."""
+    changes = Changes()
+    board = Board(watcher.look())
+    with WatchServer(board, port) as server:
+        _say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
+        for state in states(watcher, every_seconds):
+            board.publish(state)
+            for line in changes.lines(state):
+                _say(console, line)
+
+
+def states(
+    watcher: Watcher, every_seconds: float, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[State]:
+    """The state every so often, for ever; what stands in the files already is read in one go."""
+    shown_at = float("-inf")
+    while True:
+        began = time.monotonic()
+        state = watcher.look()
+        now = time.monotonic()
+        if state.unread_bytes and now - shown_at < every_seconds:
+            continue
+        shown_at = now
+        yield state
+        if not state.unread_bytes:
+            sleep(max(every_seconds, REST * (time.monotonic() - began)))
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C, and a request to terminate, end the block quietly: watching changes nothing."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if main else None
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _say(console: Console, line: str) -> None:
+    """A line that may come from a log: never read as markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

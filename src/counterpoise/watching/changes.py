@@ -1,0 +1,83 @@
+"""A watched training as lines, one per change: for pipes and files."""
+
+import time
+from collections.abc import Callable
+
+from counterpoise.diagnosis.finding import Diagnosis
+from counterpoise.diagnosis.found import number
+from counterpoise.diagnosis.news import FindingNews
+from counterpoise.watching.curves import curves
+from counterpoise.watching.state import FINAL, State
+from counterpoise.watching.words import game_verdict
+
+# How far it is, is said no oftener.
+PROGRESS_SECONDS = 30.0
+# Numbers beside the progress.
+SHOWN_NUMBERS = 4
+# Events that are findings are said from the diagnosis, those that end a run by its status.
+FINDING = "finding"
+
+
+class Changes:
+    """Remembers what was said."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._before: State | None = None
+        self._news: dict[str, FindingNews] = {}
+        self._judged: dict[str, Diagnosis] = {}
+        self._verdicts: dict[str, str] = {}
+        self._progress: tuple[float, int | None] = (float("-inf"), None)
+
+    def lines(self, state: State) -> list[str]:
+        """What is new since the last state."""
+        before, self._before = self._before, state
+        lines = []
+        if before is None or before.status.kind != state.status.kind:
+            lines.append(f"{state.source}: {state.status.text}")
+        if state.stage and (before is None or before.stage != state.stage):
+            lines.append(f"stage {state.stage}")
+        told = () if before is None else before.events
+        for event in state.events:
+            if event.kind not in (FINDING, *FINAL) and event not in told:
+                lines.append(f"step {event.step}: {event.message}")
+        for note in state.notes:
+            if before is None or note not in before.notes:
+                lines.append(f"note: {note}")
+        lines += self._found(state)
+        if state.sample is not None and (before is None or before.sample != state.sample):
+            lines.append(f"samples: {state.sample}")
+        return lines + self._how_far(state)
+
+    def _found(self, state: State) -> list[str]:
+        lines = []
+        for game in state.games:
+            diagnosis, title = game.diagnosis, game.title
+            if diagnosis is None or self._judged.get(title) is diagnosis:
+                continue
+            self._judged[title] = diagnosis
+            news = self._news.setdefault(title, FindingNews()).of(diagnosis.findings)
+            words = game_verdict(title, diagnosis)
+            if self._verdicts.get(title) != words and (news or title not in self._verdicts):
+                lines.append(words)
+            self._verdicts[title] = words
+            for item in news:
+                lines.append(f"{title}: {item.text}" if title else item.text)
+                if item.finding is not None and (remedies := item.finding.remedies):
+                    lines.append(f"  what to change first: {remedies[0].text}")
+        return lines
+
+    def _how_far(self, state: State) -> list[str]:
+        said_at, said = self._progress
+        now = self._clock()
+        if state.step is None or state.step == said or now - said_at < PROGRESS_SECONDS:
+            return []
+        if state.unread_bytes:
+            return []
+        self._progress = now, state.step
+        numbers = [
+            f"{curve.title} {number(float(curve.values[-1]))}"
+            for game in state.games[:1]
+            for curve in curves(game.whole)[:SHOWN_NUMBERS]
+        ]
+        return [", ".join([state.progress, *numbers])]

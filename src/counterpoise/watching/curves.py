@@ -1,0 +1,77 @@
+"""Curves of a trace for little room: which ones first, and braille charts of several rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterpoise.pages.series import SHOWN, buckets
+from counterpoise.trace import Trace
+
+# What is looked at first where there is no room for all.
+FIRST = (
+    "d_real",
+    "d_fake_before",
+    "d_loss",
+    "g_loss",
+    "auc",
+    "d_accuracy",
+    "d_fake_after",
+    "g_adversarial",
+    "g_gradient_adversarial",
+    "g_gradient_content",
+    "d_learning_rate",
+)
+# Dots of a braille character, from the top: left and right column.
+_DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_BLANK = 0x2800
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The known values of a column."""
+
+    title: str
+    steps: np.ndarray  # (values,), int64
+    values: np.ndarray  # (values,), float64, finite
+
+
+def curves(trace: Trace) -> list[Curve]:
+    """The columns worth showing that have at least two values, most telling first."""
+    names = [name for name, _ in SHOWN]
+    titles = dict(SHOWN)
+    order = [name for name in FIRST if name in titles] + [n for n in names if n not in FIRST]
+    found = []
+    for name in order:
+        values = trace.get(name)
+        known = np.isfinite(values)
+        if known.sum() > 1:
+            found.append(Curve(titles[name], trace.steps[known], values[known]))
+    return found
+
+
+def braille_chart(values: np.ndarray, width: int, height: int) -> list[str]:
+    """`height` lines of at most `width` braille characters, from the smallest value to the largest.
+
+    Each column of dots spans the least to the largest of the values that fall into it, and reaches
+    to its neighbour, so that no spike is lost and the line does not break.
+    """
+    groups = buckets(values, 2 * width)
+    low, high = float(values.min()), float(values.max())
+    rows = 4 * height
+    scale = (rows - 1) / (high - low) if high > low else 0.0
+
+    def row_of(value: float) -> int:
+        return round((high - value) * scale) if scale else rows // 2
+
+    cells = [[_BLANK] * (-(-len(groups) // 2)) for _ in range(height)]
+    before: float | None = None
+    for column, group in enumerate(groups):
+        least, most = float(group.min()), float(group.max())
+        if before is not None:
+            # From the last value of the column before, half of the way.
+            between = (before + float(group[0])) / 2
+            least, most = min(least, between), max(most, between)
+        before = float(group[-1])
+        for row in range(row_of(most), row_of(least) + 1):
+            cells[row // 4][column // 2] |= _DOTS[column % 2][row % 4]
+    return ["".join(map(chr, line)) for line in cells]

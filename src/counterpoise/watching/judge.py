@@ -1,0 +1,43 @@
+"""Diagnoses what is watched, no oftener than a small share of the time allows."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.trace import Trace
+from counterpoise.watching.state import Game
+
+# A diagnosis that took a second is not made again for so many.
+REST = 20.0
+
+# All of a training, its latest rows, and whether it has a D to be judged.
+Traces = tuple[Trace, Trace, bool]
+
+
+class Judge:
+    """Keeps the games as they were judged last."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._games: tuple[Game, ...] = ()
+        self._outdated, self._rests_until = False, 0.0
+
+    def outdate(self) -> None:
+        """There are new rows."""
+        self._outdated = True
+
+    def forget(self) -> None:
+        """What was judged is no more."""
+        self._games, self._outdated, self._rests_until = (), True, 0.0
+
+    def games(self, traces: Callable[[], Iterable[Traces]], *, now: bool) -> tuple[Game, ...]:
+        """The games, judged anew where there are new rows and it is time (or `now`)."""
+        if self._outdated and (now or self._clock() >= self._rests_until):
+            began = self._clock()
+            self._games = tuple(
+                Game(whole, diagnose(latest) if has_d else None)
+                for whole, latest, has_d in traces()
+            )
+            ended = self._clock()
+            self._outdated, self._rests_until = False, ended + REST * (ended - began)
+        return self._games

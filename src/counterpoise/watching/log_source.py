@@ -1,0 +1,200 @@
+"""Follows somebody's log: text in any format that `logs` reads, or TensorBoard's event files."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from counterpoise.errors import UserError
+from counterpoise.logs.folders import EVENT_FILES, EventFile
+from counterpoise.logs.lines import LineReader
+from counterpoise.logs.read import BINARY_LOOK_BYTES, nothing_known, refuse_binary, tells
+from counterpoise.logs.runs import RunCollector
+from counterpoise.watching.judge import Judge, Traces
+from counterpoise.watching.pace import Arrivals, patience_seconds, steps_per_second
+from counterpoise.watching.state import GONE, UNREADABLE, State, Status, status_of
+from counterpoise.watching.tail import FileTail, Portion
+
+
+class LogSource:
+    """A text log of anybody's, in any format that `logs` reads."""
+
+    def __init__(
+        self,
+        path: Path,
+        objective: str | None,
+        mapping: Mapping[str, str],
+        stale_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """`mapping` is one that `names.checked_mapping` made."""
+        self._path, self._objective, self._mapping = path, objective, mapping
+        self._clock = clock
+        self._tail, self._judge = FileTail(path), Judge()
+        self._news = LogNews(str(path), stale_seconds, clock)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._reader = LineReader(str(self._path), self._objective, self._mapping)
+        self._problem = ""
+
+    def poll(self) -> bool:
+        portion = self._tail.poll()
+        if portion.anew:
+            self._begin()
+            self._judge.forget()
+            self._news.forget()
+        try:
+            refuse_binary(self._tail.head[:BINARY_LOOK_BYTES], str(self._path))
+            self._reader.feed(portion.lines)
+        except UserError as error:
+            self._problem = str(error)
+        if portion.lines:
+            self._judge.outdate()
+        self._news.hear(portion, self._collectors())
+        return portion.anew or bool(portion.lines)
+
+    def _collectors(self) -> list[RunCollector]:
+        if self._problem:
+            return []
+        try:
+            return self._reader.collectors()
+        except UserError as error:
+            self._problem = str(error)
+            return []
+
+    def state(self, *, judge_now: bool) -> State:
+        return self._news.state(self._judge, self._collectors(), self._problem, judge_now)
+
+
+class LogNews:
+    """What a log that grows says beside its numbers: whether it grows, and how fast."""
+
+    def __init__(self, source: str, stale_seconds: float, clock: Callable[[], float]) -> None:
+        self._source, self._stale_seconds, self._clock = source, stale_seconds, clock
+        self._portion = Portion()
+        self.forget()
+
+    def forget(self) -> None:
+        """The log begins anew."""
+        self._arrivals = Arrivals()
+        self._step: int | None = None
+
+    def hear(self, portion: Portion, collectors: list[RunCollector]) -> None:
+        """A look at the log, and what it has by now."""
+        self._portion = portion
+        steps = [step for c in collectors if (step := c.last_step) is not None]
+        self._step = max(steps, default=None)
+        if self._step is not None and not portion.unread_bytes:
+            now = self._clock() if len(self._arrivals) else portion.changed_at
+            self._arrivals.add(now, self._step)
+
+    def state(
+        self, judge: Judge, collectors: list[RunCollector], problem: str, judge_now: bool
+    ) -> State:
+        """The state, where `problem` says what keeps the log from being read."""
+
+        def traces() -> Iterator[Traces]:
+            for collector in collectors:
+                found = collector.newest()
+                if found is not None and tells(found[0]):
+                    yield (*found, True)
+
+        games = judge.games(traces, now=judge_now)
+        problem = self._portion.problem or problem
+        if problem:
+            status = Status(UNREADABLE, problem.removeprefix(f"{self._source}: "))
+        elif not self._portion.exists:
+            status = Status(GONE, "the file is gone: waits for it to come back")
+        else:
+            quiet = self._clock() - self._portion.changed_at if self._portion.changed_at else 0.0
+            status = status_of(
+                self._source,
+                step=self._step,
+                total_steps=None,
+                last=None,
+                quiet_seconds=quiet,
+                patience_seconds=patience_seconds(self._arrivals, (), self._stale_seconds),
+                own_run=False,
+            )
+        notes = {note for game in games for note in game.whole.notes}
+        if not games and not problem and self._step is None and self._portion.exists:
+            notes.add(nothing_known())
+        return State(
+            source=self._source,
+            status=status,
+            step=self._step,
+            steps_per_second=steps_per_second(self._arrivals, ()),
+            games=games,
+            notes=tuple(sorted(notes)),
+            unread_bytes=self._portion.unread_bytes,
+        )
+
+
+class EventFilesSource:
+    """TensorBoard event files: the newest of a folder, or one alone."""
+
+    # A folder is looked through again so often.
+    LOOK_SECONDS = 5.0
+
+    def __init__(
+        self,
+        path: Path,
+        objective: str | None,
+        mapping: Mapping[str, str],
+        stale_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._path, self._objective, self._mapping = path, objective, mapping
+        self._clock = clock
+        self._judge = Judge()
+        self._news = LogNews(str(path), stale_seconds, clock)
+        self._newest: Path | None = None
+        self._file: EventFile | None = None
+        self._looked_at = 0.0
+        self._collected: list[RunCollector] = []
+
+    def poll(self) -> bool:
+        now = self._clock()
+        if self._newest is None or now - self._looked_at >= self.LOOK_SECONDS:
+            self._looked_at = now
+            newest = self._newest_file()
+            if newest != self._newest:
+                self._newest, self._file, self._collected = newest, None, []
+                self._judge.forget()
+                self._news.forget()
+        try:
+            changed_at = 0.0 if self._newest is None else self._newest.stat().st_mtime
+            grown = self._read()
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError)
+            problem = "" if gone else f"cannot be read ({error.strerror or error})"
+            self._newest, self._file = None, None
+            self._news.hear(Portion(exists=not gone, problem=problem), self._collected)
+            return True
+        exists = self._newest is not None
+        self._news.hear(Portion(exists=exists, changed_at=changed_at), self._collected)
+        return grown
+
+    def _newest_file(self) -> Path | None:
+        if not self._path.is_dir():
+            return self._path if self._path.is_file() else None
+        dated = []
+        for file in self._path.rglob(EVENT_FILES):
+            try:
+                dated.append((file.stat().st_mtime, file))
+            except OSError:  # It was there a moment ago.
+                continue
+        return max(dated, default=(0.0, None))[1]
+
+    def _read(self) -> bool:
+        if self._newest is None:
+            return False
+        if self._file is None:
+            self._file = EventFile(self._newest, str(self._path), self._objective, self._mapping)
+        if not self._file.feed():
+            return False
+        self._collected = [self._file.collector()]
+        self._judge.outdate()
+        return True
+
+    def state(self, *, judge_now: bool) -> State:
+        return self._news.state(self._judge, self._collected, "", judge_now)

@@ -1,0 +1,101 @@
+"""What is watched: a run folder, a log file, or what will become one."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from counterpoise.errors import UserError
+from counterpoise.logs.folders import EVENT_FILES
+from counterpoise.logs.read import BINARY_LOOK_BYTES, refuse_binary
+from counterpoise.watching.defaults import STALE_SECONDS
+from counterpoise.watching.log_source import EventFilesSource, LogSource
+from counterpoise.watching.run_source import RunSource
+from counterpoise.watching.state import WAITING, State, Status
+
+
+class Source(Protocol):
+    """Something that is watched."""
+
+    def poll(self) -> bool:
+        """Read what is new; whether anything changed."""
+        ...
+
+    def state(self, *, judge_now: bool) -> State:
+        """What is known. Judged anew where that is due, or `judge_now`."""
+        ...
+
+
+def open_source(
+    path: Path,
+    objective: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    stale_seconds: float = STALE_SECONDS,
+    clock: Callable[[], float] = time.time,
+) -> Source:
+    """What is at a path, to be watched; `UserError` where there is nothing that can be.
+
+    `objective` is what the losses are, where the files do not say it; `mapping` one that
+    `names.checked_mapping` made; `clock` gives seconds since the epoch, as the times of files are.
+    """
+    mapping = mapping or {}
+    if path.is_dir():
+        if (path / "config.yaml").is_file() or (path / "signals.jsonl").is_file():
+            return RunSource(path, objective, stale_seconds, clock)
+        if (path / "stats.jsonl").is_file():
+            path = path / "stats.jsonl"
+        elif next(path.rglob(EVENT_FILES), None) is None:
+            raise UserError(
+                f"{path}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
+                "event files; give a run folder or a log file, or --wait for it to become one"
+            )
+        else:
+            return EventFilesSource(path, objective, mapping, stale_seconds, clock)
+    if not path.exists():
+        raise UserError(
+            f"{path}: no such file or folder; give a run folder or a log file, or --wait for it"
+        )
+    if ".tfevents." in path.name:
+        return EventFilesSource(path, objective, mapping, stale_seconds, clock)
+    if not path.is_file():
+        raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
+    try:
+        with path.open("rb") as file:
+            refuse_binary(file.read(BINARY_LOOK_BYTES), str(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return LogSource(path, objective, mapping, stale_seconds, clock)
+
+
+class Watcher:
+    """Looks at what is at a path, again and again."""
+
+    def __init__(
+        self, path: Path, wait: bool, open_at: Callable[[Path], Source] = open_source
+    ) -> None:
+        """`wait`: what is not there yet is waited for. `open_at` is `open_source` with its options.
+
+        Raises `UserError` where there is nothing to be watched, and none is to be waited for.
+        """
+        self._path, self._wait, self._open_at = path, wait, open_at
+        self._source: Source | None = None
+        self._why = ""
+        self._try_to_open()
+
+    def _try_to_open(self) -> bool:
+        try:
+            self._source = self._open_at(self._path)
+        except UserError as error:
+            if not self._wait:
+                raise
+            self._why = str(error).removeprefix(f"{self._path}: ").partition(";")[0]
+            return False
+        return True
+
+    def look(self, *, judge_now: bool = False) -> State:
+        """Read what is new, and say what there is."""
+        if self._source is None and not self._try_to_open():
+            return State(str(self._path), Status(WAITING, f"waits: {self._why}"))
+        assert self._source is not None, "it was opened above"
+        self._source.poll()
+        return self._source.state(judge_now=judge_now)
