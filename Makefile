@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow score bench study-quick lint format lock clean
+.PHONY: demo test test-slow score bench study-quick docs lint format lock clean
 
 $(VENV): $(VENV)/.installed
 
@@ -35,6 +35,11 @@ bench: $(VENV)/.installed
 study-quick: $(VENV)/.installed
 	$(BIN)/counterpoise study run --quick
 	$(BIN)/counterpoise study report runs/study-quick
+
+# The documentation site, into build/site; a warning is an error. (The variable: Material's notice
+# on MkDocs 2 is not one of ours.)
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

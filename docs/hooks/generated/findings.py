@@ -1,0 +1,217 @@
+"""The diagnosis catalogue: a page per finding, from the code's own table and a labelled log."""
+
+import ast
+import inspect
+import json
+import sys
+from dataclasses import dataclass
+from types import FunctionType
+
+from counterpoise.diagnosis.catalogue import CATALOGUE, Entry
+from counterpoise.diagnosis.diagnose import LEAST_ROWS, LEAST_STEPS, RULES, diagnose
+from counterpoise.diagnosis.finding import SEVERITIES, Finding, Remedy
+from counterpoise.logs.read import read_log
+from counterpoise.registry import Registry
+from counterpoise.trace import Trace
+from generated import ROOT, Pages
+from generated.charts import charts
+from generated.markdown import code, docstring, fence, first_sentence, table, with_links
+
+TUNING = ROOT / "corpus" / "tuning"
+QUESTION = ROOT / "tests" / "data" / "seed"
+# Those that no rule finds, and how bad they are.
+VERDICTS = {"not-enough-evidence": ("note",), "healthy": ("healthy",)}
+SEVERITY_MEANS = {
+    "severe": "training on as it is will not help",
+    "warning": "look at it, change something",
+    "note": "worth knowing, no fault",
+    "healthy": "nothing found, with enough evidence",
+}
+
+
+# The curves that show a finding; where a log lacks them, its first ones.
+TELLING = {
+    "mode-collapse": ("diversity_ratio",),
+    "adversarial-term-drowned": ("g_gradient_adversarial", "g_gradient_content"),
+    "content-term-drowned": ("g_gradient_adversarial", "g_gradient_content"),
+    "d-memorises": ("real_logit_mean", "held_out_logit_mean"),
+    "g-vanishing-gradient": ("d_fake_before", "g_gradient_adversarial"),
+    "d-too-weak": ("d_accuracy", "auc", "d_loss"),
+}
+USUAL = ("d_real", "d_fake_before", "d_loss", "g_loss")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A log that shows a finding."""
+
+    log: str
+    cause: str
+    trace: Trace
+    finding: Finding
+
+
+def pages(catalogue: Registry[Entry] = CATALOGUE) -> Pages:
+    """The index and a page for every finding of the catalogue."""
+    examples = _examples()
+    made = {"findings/index.md": _index(catalogue)}
+    for finding_id in catalogue:
+        made[f"findings/{finding_id}.md"] = _page(
+            finding_id, catalogue[finding_id], examples.get(finding_id)
+        )
+    return made
+
+
+def severities(finding_id: str) -> tuple[str, ...]:
+    """How bad a finding can be, worst first, as its rule's code says."""
+    if finding_id in VERDICTS:
+        return VERDICTS[finding_id]
+    rule = RULES[finding_id]
+    assert isinstance(rule, FunctionType)
+    said = _words(rule, set())
+    return tuple(severity for severity in SEVERITIES if severity in said)
+
+
+def _words(function: FunctionType, seen: set[str]) -> set[str]:
+    """The texts in a function and in those of its own module that it calls."""
+    seen.add(function.__name__)
+    words = set()
+    for node in ast.walk(ast.parse(inspect.getsource(function))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words.add(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called = getattr(sys.modules[function.__module__], node.func.id, None)
+            if isinstance(called, FunctionType) and called.__module__ == function.__module__:
+                words |= _words(called, seen) if called.__name__ not in seen else set()
+    return words
+
+
+def _index(catalogue: Registry[Entry]) -> str:
+    rows = [
+        (
+            f"[{entry.title}]({finding_id}.md)",
+            code(finding_id),
+            _severity_text(finding_id),
+            "; ".join(entry.needs) or "nothing",
+        )
+        for finding_id, entry in catalogue.items()
+    ]
+    severity_rows = [(code(name), SEVERITY_MEANS[name]) for name in SEVERITIES]
+    return "\n".join(
+        [
+            "# Findings",
+            "",
+            "Everything that `counterpoise diagnose`, a training under way and "
+            "`Balance.diagnosis()` can say. These pages are made from the table that they speak "
+            "from (`counterpoise.diagnosis.catalogue`), so they say the same.",
+            "",
+            table(("finding", "id", "can be", "what a log must have for it"), rows),
+            "## How bad",
+            "",
+            table(("severity", "means"), severity_rows),
+            f"Below {LEAST_ROWS} lines only NaN is judged. In a training that is recorded step by "
+            "step, some findings wait, since every young D is at chance and every game swings at "
+            "first: "
+            + "; ".join(
+                f"{code(name)} for {steps} steps"
+                for name, steps in sorted(LEAST_STEPS.items(), key=lambda item: item[1])
+            )
+            + ".",
+            "",
+            "How often the diagnosis is right is measured on logs of known causes: see "
+            "[Diagnose a log](../how-to/diagnose.md#how-often-is-it-right).",
+            "",
+        ]
+    )
+
+
+def _severity_text(finding_id: str) -> str:
+    *most, last = severities(finding_id)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _page(finding_id: str, entry: Entry, example: Example | None) -> str:
+    parts = [
+        f"# {entry.title}",
+        f"`{finding_id}` · can be **{_severity_text(finding_id)}**",
+        with_links(entry.meaning),
+        "## What a log must have",
+        "\n".join(f"- {need}" for need in entry.needs) or "Nothing: it is the verdict of a log.",
+    ]
+    if finding_id in RULES:
+        parts += ["## What it goes by", _rule_words(finding_id)]
+    if example is not None:
+        parts += ["## How it looks", *_example_parts(example)]
+    parts += ["## What to change, likeliest first" if finding_id in RULES else "## What to do"]
+    parts += [_remedy(number, remedy) for number, remedy in enumerate(entry.remedies, start=1)] or [
+        "Nothing."
+    ]
+    if entry.source:
+        parts += ["## Source", with_links(entry.source) + "."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rule_words(finding_id: str) -> str:
+    rule = RULES[finding_id]
+    assert isinstance(rule, FunctionType)
+    where = f"`{rule.__module__}.{rule.__name__}`"
+    return f"{docstring(rule)}\n\nThe rule, with its thresholds, is {where}."
+
+
+def _remedy(number: int, remedy: Remedy) -> str:
+    heading, more = first_sentence(remedy.text)
+    parts = [f"### {number}. {heading}"] + ([more] if more else [])
+    if remedy.config:
+        policy = remedy.config.removeprefix("balance.policy=")
+        more = f" ([what it does](../reference/policies.md#{policy}))"
+        linked = more if policy != remedy.config and policy != "none" else ""
+        parts += [
+            f"In counterpoise's own training{linked}:",
+            fence(f"--set {remedy.config}", "sh"),
+        ]
+    if remedy.code.startswith("--"):
+        parts += ["On the command line:", fence(f"counterpoise diagnose LOG {remedy.code}", "sh")]
+    elif remedy.code:
+        parts += ["In your own loop:", fence(remedy.code, "python")]
+    if remedy.source:
+        parts.append(f"Source: {with_links(remedy.source)}.")
+    return "\n\n".join(parts)
+
+
+def _example_parts(example: Example) -> list[str]:
+    finding = example.finding
+    evidence = "\n".join(f"- {item.text}" for item in finding.evidence)
+    columns = TELLING.get(finding.id, USUAL)
+    return [
+        f"`counterpoise diagnose {example.log}` ({example.cause}) finds it, "
+        f"**{finding.severity}**, from step {finding.first_step:,} to {finding.last_step:,}, by "
+        "this evidence:",
+        evidence,
+        charts(example.trace, columns, (finding,)),
+    ]
+
+
+def _examples() -> dict[str, Example]:
+    """A log of each finding: the question's own, else one of the corpus that is labelled with it.
+
+    Of the corpus' two parts only the one that thresholds were chosen on; nobody reads the other.
+    """
+    question = sorted(QUESTION.glob("*.log"), key=lambda path: path.stem != "bce_epoch3")
+    logs = [(path, "the question's log", set(CATALOGUE)) for path in question]
+    manifest = json.loads((TUNING / "manifest.json").read_text(encoding="utf-8"))
+    of_corpus = "a log of [the corpus](../how-to/diagnose.md#how-often-is-it-right)"
+    logs += [
+        (TUNING / label["file"], of_corpus, set(label["expected"])) for label in manifest.values()
+    ]
+    found: dict[str, Example] = {}
+    for path, cause, expected in logs:
+        # A labelled log shows what it is labelled with, and nothing that it may have beside.
+        if expected <= set(found):
+            continue
+        trace = read_log(path)[0]
+        for finding in diagnose(trace).findings:
+            if finding.id in expected and finding.id not in found:
+                found[finding.id] = Example(
+                    path.relative_to(ROOT).as_posix(), cause, trace, finding
+                )
+    return found

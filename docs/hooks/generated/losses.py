@@ -1,0 +1,79 @@
+"""The adversarial forms and G's other terms, from the code that computes them."""
+
+import inspect
+import math
+import textwrap
+
+from counterpoise.diagnosis.objectives import ALIASES, OBJECTIVES
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
+from counterpoise.losses.content import perceptual_loss, pixel_loss, texture_loss
+from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+from generated import Pages
+from generated.markdown import code, docstring, fence, table
+
+CONSTANTS = {math.log(4): "ln 4", math.log(2): "ln 2"}
+TERMS = {
+    "E": ("loss.pixel.weight", pixel_loss),
+    "P": ("loss.perceptual.layers", perceptual_loss),
+    "T": ("loss.texture.layers", texture_loss),
+}
+PENALTIES = {
+    "loss.adversarial.r1": r1_penalty,
+    "loss.adversarial.r2": r2_penalty,
+    "loss.adversarial.gradient_penalty": gradient_penalty,
+}
+
+
+def pages() -> Pages:
+    """One page with adversarial forms, penalties, content terms, and names of objectives."""
+    parts = [
+        "# Losses",
+        "What G and D minimise. `--set loss.adversarial.form=hinge` chooses a form; every key is "
+        "in [Configuration](configuration.md).",
+        "## Adversarial forms",
+        "All of them work on logits: a sigmoid inside the loss would make some gradients vanish "
+        "where D is sure.",
+        table(
+            ("form", "D's loss at equilibrium", "D(x) is", "G's loss sees real images"),
+            [
+                (
+                    f"[`{name}`](#{name})",
+                    _number(form.equilibrium_d_loss),
+                    "a probability" if form.has_probability else "a score",
+                    "yes" if form.g_needs_real else "no",
+                )
+                for name, form in ADVERSARIAL_FORMS.items()
+            ],
+        ),
+        *(_form(name, form) for name, form in ADVERSARIAL_FORMS.items()),
+        "## Penalties on D",
+    ]
+    for key, function in PENALTIES.items():
+        parts += [f"### `{key}`", docstring(function)]
+    parts.append("## Content terms")
+    for letter, (key, function) in TERMS.items():
+        parts += [f"### {letter}: `{key}`", docstring(function)]
+    rows = [
+        (
+            code(name),
+            objective.title,
+            ", ".join(code(alias) for alias, target in ALIASES.items() if target == name) or "",
+        )
+        for name, objective in OBJECTIVES.items()
+    ]
+    parts += [
+        "## Names of objectives in logs",
+        "What `counterpoise diagnose --objective` and `Balance(objective=...)` understand.",
+        table(("objective", "what", "also called"), rows),
+    ]
+    return {"reference/losses.md": "\n\n".join(parts) + "\n"}
+
+
+def _form(name: str, form: AdversarialForm) -> str:
+    sides = [textwrap.dedent(inspect.getsource(side)) for side in (form.d_loss, form.g_loss)]
+    return f"### {name}\n\n{docstring(type(form))}\n\n" + fence("\n".join(sides), "python")
+
+
+def _number(value: float) -> str:
+    name = next((text for known, text in CONSTANTS.items() if known == value), "")
+    return f"{name} = {value:.4f}" if name else f"{value:g}"

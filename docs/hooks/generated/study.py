@@ -1,0 +1,103 @@
+"""Tasks, stressors, strategies and plans of the gauntlet, from their tables."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, cells_of
+from counterpoise.study.strategies import STRATEGIES, Strategy
+from counterpoise.study.stressors import STRESSORS
+from counterpoise.study.tasks import TASKS
+from generated import Pages
+from generated.markdown import code, table, with_links
+
+KINDS = {
+    "policy": "A policy with its defaults; ramps that are meant for long trainings are shortened.",
+    "form": "An objective, with its usual penalties or normalisation of D.",
+    "baseline": "What people copy.",
+    "ablation": "`auto` without one of its parts.",
+    "change": "One change to the question's loop, for the task `seed`.",
+}
+SHOWN_SETTINGS = ("steps", "batch_size", "g_learning_rate", "d_learning_rate", "d_width", "d_norm")
+
+
+def pages() -> Pages:
+    """One page with all that a study is made of."""
+    parts = [
+        "# Studies",
+        "What `counterpoise study` plays: every combination of a plan's tasks, stressors, "
+        "strategies and seeds that changes anything. This page is made from the tables that the "
+        "study reads; [the gauntlet](../gauntlet.md) says how a result is judged, and "
+        "[Run a balance study](../how-to/study.md) how to run one.",
+        "## Plans",
+        table(
+            ("plan", "tasks", "stressors", "strategies", "seeds", "trainings"),
+            [
+                (
+                    code(name),
+                    ", ".join(plan.tasks),
+                    str(len(plan.stressors)),
+                    str(len(plan.strategies)),
+                    str(len(plan.seeds)),
+                    f"{len(cells_of(plan)):,}",
+                )
+                for name, plan in PLANS.items()
+            ],
+        ),
+        "## Tasks",
+        table(
+            ("task", "what", "score", "a training begins from"),
+            [
+                (
+                    code(name),
+                    task.description,
+                    f"{task.score_name} ({'higher' if task.higher_is_better else 'lower'} is "
+                    "better)",
+                    ", ".join(
+                        code(f"{key}={getattr(task.setting, key)}") for key in SHOWN_SETTINGS
+                    ),
+                )
+                for name, task in TASKS.items()
+            ],
+        ),
+        "## Stressors",
+        "A stressor changes the setting after the strategy's own changes, so it hits all alike.",
+        table(
+            ("stressor", "what it changes", "on the tasks"),
+            [
+                (code(name), stressor.description, ", ".join(sorted(stressor.tasks)))
+                for name, stressor in STRESSORS.items()
+            ],
+        ),
+        "## Strategies",
+    ]
+    for kind, meaning in KINDS.items():
+        of_kind = [(name, s) for name, s in STRATEGIES.items() if s.kind == kind]
+        parts += [
+            f"### {kind.capitalize()}",
+            meaning,
+            table(
+                ("strategy", "what", "what it sets"),
+                [(code(n), with_links(s.description), _values(s)) for n, s in of_kind],
+            ),
+        ]
+    pairs = sorted(AUTO_TUNED_ON)
+    parts += [
+        "## What `auto` was tuned on",
+        "Every table of a report has a column for all other pairs.",
+        table(("task", "stressor"), [tuple(map(code, pair)) for pair in pairs]),
+    ]
+    return {"reference/studies.md": "\n\n".join(parts) + "\n"}
+
+
+def _values(strategy: Strategy) -> str:
+    values = dict(asdict(strategy)["values"])
+    for network in ("g", "d"):
+        factor = getattr(strategy, f"{network}_learning_rate_factor")
+        if factor != 1:
+            values[f"{network}_learning_rate"] = f"times {factor:g}"
+    return ", ".join(code(item) for item in _items(values)) or "nothing"
+
+
+def _items(values: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in values.items() if value not in ({}, ())]
