@@ -80,6 +80,21 @@ def test_it_comes_back_where_all_is_calm_faster_where_d_leads_and_slower_the_nex
     assert recovery(0.6, 0.6, times=3) < calm
 
 
+def test_a_slowed_g_that_d_follows_is_tried_at_a_larger_rate_but_less_so_after_a_relapse():
+    def recovery(times):
+        fast = FastGenerator(0.02)
+        for _ in range(times):
+            for value in at_chance(300):
+                fast.observe(shown(value, cosine=0.95), 0.5, HIGH)
+            start = fast.scale
+            # Swings, so not calm, but D ranks most pairs rightly all the time.
+            for step in range(600):
+                fast.observe(shown(0.84 + 0.1 * np.sin(step / 10), cosine=0.6), 0.75, HIGH)
+        return fast.scale / start
+
+    assert recovery(1) > recovery(2) > recovery(3) > 1
+
+
 def test_without_a_ranking_the_accuracy_serves():
     rows = [dataclasses.replace(shown(auc, cosine=0.95), auc=None) for auc in at_chance(200)]
     assert watched(rows, accuracy=0.53)[0].scale < 0.1

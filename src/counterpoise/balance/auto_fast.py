@@ -19,8 +19,11 @@ CALM_SWING, CALM_COSINE, DIVERSE = 0.06, 0.5, 0.7
 # Steps of a lead before G is slowed; log units per step down, and up.
 PATIENCE_STEPS = 8
 SLOWING_RATE, RECOVERY_RATE = 0.05, 0.002
-# Where D leads instead, G gets its learning rate back, before D loses any of its own.
-RETURN_RATE, FAST_RETURN_RATE = 0.005, 0.02
+# Where D leads instead, G gets its learning rate back, before D loses any of its own; from this mean
+# on a slowed G is followed, and is tried at a larger rate.
+RETURN_RATE, FAST_RETURN_RATE, FOLLOWED = 0.005, 0.02, 0.8
+# Each time that G runs ahead again, it comes back so many times slower.
+RELAPSE = 4.0
 
 
 class FastGenerator:
@@ -72,7 +75,7 @@ class FastGenerator:
         self._steps_of_lead = self._steps_of_lead + 1 if leads else max(0, self._steps_of_lead - 1)
         if leads and self._steps_of_lead >= PATIENCE_STEPS:
             if not self._slowing and self._log_scale < 0:
-                self._recovery_rate /= 2
+                self._recovery_rate /= RELAPSE
             self._slowing = True
             self._log_scale = max(self._log_scale - SLOWING_RATE, self._log_least)
         elif not leads:
@@ -86,6 +89,8 @@ class FastGenerator:
                 rate = FAST_RETURN_RATE
             elif mean > high:
                 rate = RETURN_RATE
+            elif mean > FOLLOWED:
+                rate = RETURN_RATE * self._recovery_rate / RECOVERY_RATE
             else:
                 rate = self._recovery_rate if calm else 0.0
             self._log_scale = min(0.0, self._log_scale + rate)

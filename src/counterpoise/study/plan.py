@@ -186,6 +186,7 @@ AUTO_TUNED_ON: frozenset[tuple[str, str]] = frozenset(
         ("ring", "g-lr-x10"),
         ("ring", "d-tiny"),
         ("ring", "batch-4"),
+        ("ring", "lsgan-sigmoid"),
         ("grid", "none"),
         ("grid", "d-tiny"),
         ("digits", "none"),
