@@ -32,6 +32,10 @@ class Changes:
     def lines(self, state: State) -> list[str]:
         """What is new since the last state."""
         before, self._before = self._before, state
+        if before is not None and (before.step or 0) > (state.step or 0):
+            # Another training, or this one from an earlier step: what is wrong is told anew.
+            self._news.clear()
+            self._verdicts.clear()
         lines = []
         if before is None or before.status.kind != state.status.kind:
             lines.append(f"{state.source}: {state.status.text}")

@@ -50,12 +50,17 @@ def curves(trace: Trace) -> list[Curve]:
 
 
 def braille_chart(values: np.ndarray, width: int, height: int) -> list[str]:
-    """`height` lines of at most `width` braille characters, from the smallest value to the largest.
+    """`height` lines of `width` braille characters, from the smallest value to the largest.
 
     Each column of dots spans the least to the largest of the values that fall into it, and reaches
-    to its neighbour, so that no spike is lost and the line does not break.
+    to its neighbour, so that no spike is lost and the line does not break. Few values are drawn as
+    wide as many, with straight lines in between.
     """
-    groups = buckets(values, 2 * width)
+    dots = 2 * width
+    if len(values) < dots:
+        places = np.linspace(0, len(values) - 1, dots)
+        values = np.interp(places, np.arange(len(values)), values)
+    groups = buckets(values, dots)
     low, high = float(values.min()), float(values.max())
     rows = 4 * height
     scale = (rows - 1) / (high - low) if high > low else 0.0

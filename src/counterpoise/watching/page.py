@@ -101,6 +101,9 @@ class _View:
                         "how": remedy_how(finding, game.whole.policy) if is_problem else "",
                     }
                 )
+        self.shades = bool(charts) and any(
+            g.diagnosis and g.diagnosis.problems for g in state.games
+        )
         self.facts = facts(state)
         self.events = [(e.clock, e) for e in reversed(state.events[-SHOWN_EVENTS:])]
 

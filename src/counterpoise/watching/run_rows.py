@@ -97,6 +97,6 @@ class RunRows:
 
 def _time(text: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return datetime.fromisoformat(text).astimezone()
+    except (TypeError, ValueError, OverflowError):
         return None

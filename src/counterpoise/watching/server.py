@@ -25,6 +25,7 @@ HEARTBEAT_SECONDS = 10.0
 RETRY_MILLISECONDS = 2000
 MOST_STREAMS = 32
 REQUEST_SECONDS = 30.0
+HTTP_PORT = 80
 MOST_SAMPLE_BYTES = 64 << 20
 PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
 HEADERS = {
@@ -127,7 +128,10 @@ class WatchServer(ThreadingHTTPServer):
         except OSError as error:
             why = "in use already" if error.errno == errno.EADDRINUSE else error.strerror or error
             raise UserError(f"--port {port}: {why}; give another, or 0 for a free one") from None
-        self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+        names = (ADDRESS, "localhost")
+        self.hosts = {f"{name}:{self.server_port}" for name in names}
+        if self.server_port == HTTP_PORT:  # Browsers leave it out.
+            self.hosts.update(names)
         self.url = f"http://{ADDRESS}:{self.server_port}/"
 
     def __enter__(self) -> "WatchServer":

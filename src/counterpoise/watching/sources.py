@@ -12,13 +12,14 @@ from counterpoise.watching.defaults import STALE_SECONDS
 from counterpoise.watching.log_source import EventFilesSource, LogSource
 from counterpoise.watching.run_source import RunSource
 from counterpoise.watching.state import WAITING, State, Status
+from counterpoise.watching.tail import HOLE
 
 
 class Source(Protocol):
     """Something that is watched."""
 
-    def poll(self) -> bool:
-        """Read what is new; whether anything changed."""
+    def poll(self) -> None:
+        """Read what is new."""
         ...
 
     def state(self, *, judge_now: bool) -> State:
@@ -61,7 +62,7 @@ def open_source(
         raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
     try:
         with path.open("rb") as file:
-            refuse_binary(file.read(BINARY_LOOK_BYTES), str(path))
+            refuse_binary(file.read(BINARY_LOOK_BYTES).lstrip(HOLE), str(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     return LogSource(path, objective, mapping, stale_seconds, clock)
