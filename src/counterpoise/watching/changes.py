@@ -64,7 +64,7 @@ class Changes:
             words = game_verdict(title, diagnosis)
             if self._verdicts.get(title) != words and (news or title not in self._verdicts):
                 lines.append(words)
-            self._verdicts[title] = words
+                self._verdicts[title] = words
             for item in news:
                 lines.append(f"{title}: {item.text}" if title else item.text)
                 if item.finding is not None and (remedies := item.finding.remedies):

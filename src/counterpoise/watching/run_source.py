@@ -76,7 +76,7 @@ class RunSource:
             try:
                 row = json.loads(line)
                 taken = isinstance(row, dict) and take(row)
-            except (ValueError, RecursionError, OverflowError):
+            except (ValueError, TypeError, RecursionError, OverflowError):
                 taken = False
             torn += not taken and not line.isspace()
         return torn
