@@ -83,7 +83,8 @@ class WatchScreen:
             if block and not first and block is not foot:
                 yield Text("")
             first = first and not block
-            yield from block
+            for line in block:
+                yield _cut(line, width)
 
     def _head(self, width: int, height: int | None) -> list[Text]:
         state = self._state
