@@ -78,7 +78,7 @@ def test_the_parts_of_a_training_under_way(tmp_path):
 
 def test_a_healthy_training_has_no_findings_and_no_shades():
     parts = Page().parts(state(games=(game(real=0.6, fake=0.4),)))
-    assert (parts["findings"], parts["sample"], parts["facts"]) == ("", "", "")
+    assert (parts["findings"], parts["sample"]) == ("", "")
     assert "Shaded" not in parts["charts"]
 
 

@@ -4,17 +4,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
 from counterpoise.watching.state import (
     RUNNING,
     STALE,
     STARTING,
     Event,
+    Game,
     State,
     Status,
     facts,
     status_of,
 )
+from trace_helpers import bce_columns, trace
 
 
 def status(**known):
@@ -96,6 +99,16 @@ def test_events_say_the_day_only_where_it_is_not_today():
     past = now - timedelta(days=3)
     assert Event(1, "note", "", past).clock == f"{past:%Y-%m-%d %H:%M}"
     assert Event(1, "note", "").clock == ""
+
+
+def test_what_the_losses_are_judged_as_is_said_once():
+    game = Game(judged := trace(**bce_columns(0.6, 0.4)), diagnose(judged))
+    ((label, words),) = facts(State("log", Status(RUNNING, ""), games=(game, game)))
+    assert label == "objective"
+    assert words == f"BCE, non-saturating: {game.diagnosis.objective_evidence}."
+    unknown = Game(judged := trace(d_loss=0.3), diagnose(judged))
+    ((_, words),) = facts(State("log", Status(RUNNING, ""), games=(unknown,)))
+    assert words.startswith("unknown (say it with --objective): ")
 
 
 def test_facts_are_those_that_are_known():

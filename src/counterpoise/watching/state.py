@@ -8,7 +8,7 @@ from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.found import number
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
 from counterpoise.trace import Trace
-from counterpoise.watching.words import ago, progress_words
+from counterpoise.watching.words import ago, objective_words, progress_words
 
 # Kinds of a status beside those of a run's last event.
 WAITING, STARTING, RUNNING, STALE, GONE = "waiting", "starting", "running", "stale", "gone"
@@ -111,6 +111,9 @@ def facts(state: State) -> list[tuple[str, str]]:
         found.append(("learning rates", rates))
     if state.held_out:
         found.append(("held out", state.held_out))
+    judged = [game.diagnosis for game in state.games if game.diagnosis and game.diagnosis.rows]
+    # Games of one log mostly have the same.
+    found += [("objective", words) for words in dict.fromkeys(map(objective_words, judged))]
     return found + [("note", note) for note in state.notes]
 
 
