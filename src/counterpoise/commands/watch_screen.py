@@ -49,7 +49,7 @@ TWO_COLUMNS_WIDTH = 140
 GAP = 3
 LEAST_TITLE, LATEST_WIDTH, RANGE_WIDTH = 22, 9, 20
 LABEL_WIDTH = 15
-FOOTER = "Ctrl-C ends the watching; the training goes on."
+FOOTER = "Ctrl-C ends the watching, and changes nothing."
 
 
 class WatchScreen:
@@ -88,7 +88,7 @@ class WatchScreen:
 
     def _head(self, width: int, height: int | None) -> list[Text]:
         state = self._state
-        title = Text(state.source, "bold")
+        title = Text().append(state.source, "bold")
         parts = [state.stage and f"stage {state.stage}", state.policy and f"policy {state.policy}"]
         title.append("".join(f"  {part}" for part in parts if part), "dim")
         lines = [_cut(title, width)]
@@ -176,8 +176,8 @@ class WatchScreen:
         for label, words in known:
             parts = _wrapped(Text(words), width - LABEL_WIDTH, 1 if height is not None else None)
             for place, part in enumerate(parts):
-                lead = Text(f"{label if place == 0 else '':<{LABEL_WIDTH}}", "dim")
-                lines.append(lead.append_text(part))
+                lead = f"{label if place == 0 else '':<{LABEL_WIDTH}}"
+                lines.append(Text().append(lead, "dim").append_text(part))
         return lines
 
 
@@ -187,7 +187,7 @@ def _shown(game: Game) -> Iterable[Finding]:
 
 def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -> list[Text]:
     assert game.diagnosis is not None, "it has findings"
-    title = Text(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
+    title = Text().append(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
     title.append(f"{lead}{finding.title} ", "bold")
     title.append(
         f"[{finding.id}] {since(finding, game.diagnosis, game.goes_back)}, "
