@@ -1,5 +1,6 @@
 """Anybody's log is judged as it grows, as it would be at once."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
+from counterpoise.trace import TraceBuilder
 from counterpoise.watching.log_source import EventFilesSource, LogSource
 from watching_helpers import SEED, Clock, append, seed_lines
 
@@ -131,6 +133,17 @@ def test_json_lines_and_a_second_training_in_the_same_file(source, path):
     append(path, *rows[:2])
     state = look(source)
     assert (state.step, state.games[0].title) == (2, "run 2 of 2")
+
+
+def test_trainings_that_are_past_take_no_room(source, path):
+    lines = [f"step: {step} d_loss: 1.3 g_loss: 0.7\n" for step in (3, 3, 2, 2, 1, 1)]
+    for _ in range(20):
+        append(path, *lines * 10)
+        state = look(source)
+    assert state.games[0].title == "run 401 of 401"  # it falls twice in each of 200 times
+    gc.collect()
+    builders = [item for item in gc.get_objects() if isinstance(item, TraceBuilder)]
+    assert len([item for item in builders if item.source == str(path)]) < 5
 
 
 def test_a_log_of_two_pairs_of_networks_has_two_games(source, path):

@@ -55,7 +55,10 @@ class LogSource:
             self._problem = str(error)
         if portion.lines:
             self._judge.outdate()
-        self._news.hear(portion, self._collectors())
+        collectors = self._collectors()
+        for collector in collectors:
+            collector.drop_earlier()
+        self._news.hear(portion, collectors)
 
     def _collectors(self) -> list[RunCollector]:
         if self._problem:
