@@ -1,5 +1,7 @@
 """What is at a path decides how it is followed."""
 
+import os
+
 import pytest
 
 from counterpoise.errors import UserError
@@ -33,11 +35,10 @@ def test_each_kind_has_its_source(tmp_path):
         ("empty", "a folder without config.yaml"),
         ("program", "a binary file"),
         ("pipe", "not a file that can be followed"),
+        ("x" * 300, r"cannot be read \(File name too long\)"),
     ],
 )
 def test_what_cannot_be_watched_is_said(tmp_path, name, why):
-    import os
-
     (tmp_path / "empty").mkdir()
     (tmp_path / "program").write_bytes(b"MZ\0\1")
     os.mkfifo(tmp_path / "pipe")

@@ -1,6 +1,7 @@
 """Follows the files of a run folder."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class RunSource:
         self._sample: Path | None = None
 
     def poll(self) -> None:
-        self._exists = self._run.path.is_dir()
+        self._exists = os.path.isdir(self._run.path)  # It never raises, unlike that of a `Path`.
         self._read_config()
         # Events first: an event that ends a run is of a step that is there already.
         for tail, take, forget in (
