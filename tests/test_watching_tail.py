@@ -100,6 +100,17 @@ def test_a_file_that_is_replaced_begins_anew(path, content):
     assert "".join(portion.lines).encode() == content
 
 
+@pytest.mark.parametrize("content", [b"ONE\ntwo\nthree\n", b"one\nTWO\nthree\n"])
+def test_a_replaced_file_is_known_by_either_end_of_what_was_read(path, content, monkeypatch):
+    monkeypatch.setattr(tail, "MARK_BYTES", 4)
+    path.write_bytes(b"one\ntwo\n")
+    follower = FileTail(path)
+    follower.poll()
+    path.write_bytes(content)
+    portion = follower.poll()
+    assert (portion.anew, len(portion.lines)) == (True, 3)
+
+
 def test_a_file_that_is_replaced_by_itself_and_more_goes_on(path):
     path.write_bytes(b"one\ntwo\n")
     follower = FileTail(path)
