@@ -17,6 +17,7 @@ from counterpoise.watching.state import (
     RUNNING,
     STALE,
     STARTING,
+    UNKNOWN,
     UNREADABLE,
     WAITING,
     Game,
@@ -34,6 +35,7 @@ STATUS_STYLES = {
     INTERRUPTED: "bold yellow",
     STALE: "bold yellow",
     GONE: "bold yellow",
+    UNKNOWN: "bold yellow",
     UNREADABLE: "bold red",
     DIVERGED: "bold red",
     FAILED: "bold red",
@@ -45,21 +47,27 @@ LEAST_CHART_HEIGHT = 3
 # From this width on, charts stand side by side.
 TWO_COLUMNS_WIDTH = 140
 GAP = 3
-MOST_TITLE, LATEST_WIDTH, RANGE_WIDTH = 22, 9, 20
+LEAST_TITLE, LATEST_WIDTH, RANGE_WIDTH = 22, 9, 20
 LABEL_WIDTH = 15
-FOOTER = "Ctrl-C ends the watching; the training goes on."
+FOOTER = "Ctrl-C ends the watching, and changes nothing."
 
 
 class WatchScreen:
-    """Draws a state in the room that there is; all of it where the height is not limited."""
+    """Draws a state: as much as fits into the terminal, with a footer; or all of it."""
 
-    def __init__(self, state: State, footer: str = FOOTER) -> None:
-        self._state, self._footer = state, footer
+    def __init__(self, state: State, *, fits: bool) -> None:
+        self._state, self._fits = state, fits
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, height = options.max_width, options.height
+        width = options.max_width
+        # Not `options.height`: rich forgets it where a renderable stands in another one.
+        height = options.size.height if self._fits else None
         head, facts = self._head(width, height), self._facts(width, height)
-        foot = [_line(self._footer, "dim", width)] if self._footer else []
+        foot = [_line(FOOTER, "dim", width)] if self._fits else []
+        if height is not None:
+            # In a low terminal, the verdict counts more than settings, and both than the charts.
+            head = head[: max(1, height - len(foot))]
+            facts = facts[: max(0, height - len(head) - len(foot) - 1)]
         if height is None:
             blocks = [head, self._charts(None, width), self._findings(None, width), facts, foot]
         else:
@@ -75,11 +83,12 @@ class WatchScreen:
             if block and not first and block is not foot:
                 yield Text("")
             first = first and not block
-            yield from block
+            for line in block:
+                yield _cut(line, width)
 
     def _head(self, width: int, height: int | None) -> list[Text]:
         state = self._state
-        title = Text(state.source, "bold")
+        title = Text().append(state.source, "bold")
         parts = [state.stage and f"stage {state.stage}", state.policy and f"policy {state.policy}"]
         title.append("".join(f"  {part}" for part in parts if part), "dim")
         lines = [_cut(title, width)]
@@ -117,7 +126,7 @@ class WatchScreen:
             if height < LEAST_CHART_HEIGHT:
                 height = 1
             titled = titled[: room // height * columns]
-        names = min(MOST_TITLE, max(len(title) for title, _ in titled))
+        names = min(max(LEAST_TITLE, each // 4), max(len(title) for title, _ in titled))
         drawn = [_chart(title, curve, names, each, height) for title, curve in titled]
         lines = []
         for start in range(0, len(drawn), columns):
@@ -167,8 +176,8 @@ class WatchScreen:
         for label, words in known:
             parts = _wrapped(Text(words), width - LABEL_WIDTH, 1 if height is not None else None)
             for place, part in enumerate(parts):
-                lead = Text(f"{label if place == 0 else '':<{LABEL_WIDTH}}", "dim")
-                lines.append(lead.append_text(part))
+                lead = f"{label if place == 0 else '':<{LABEL_WIDTH}}"
+                lines.append(Text().append(lead, "dim").append_text(part))
         return lines
 
 
@@ -178,7 +187,7 @@ def _shown(game: Game) -> Iterable[Finding]:
 
 def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -> list[Text]:
     assert game.diagnosis is not None, "it has findings"
-    title = Text(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
+    title = Text().append(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
     title.append(f"{lead}{finding.title} ", "bold")
     title.append(
         f"[{finding.id}] {since(finding, game.diagnosis, game.goes_back)}, "
@@ -214,7 +223,8 @@ def _chart(title: str, curve: Curve, names: int, width: int, height: int) -> lis
     least, most = number(float(curve.values.min())), number(float(curve.values.max()))
     latest = f"{number(float(curve.values[-1])):>{LATEST_WIDTH}}"
     spread = f"  {least} to {most}"
-    name = f"{title[:names]:<{names}} "
+    short = title if len(title) <= names else f"{title[: names - 1]}…"
+    name = f"{short:<{names}} "
     if height == 1:
         room = max(8, width - len(name) - LATEST_WIDTH - RANGE_WIDTH)
         line = Text(name)
@@ -229,7 +239,15 @@ def _line(text: str, style: str, width: int) -> Text:
     return _cut(Text(text, style), width)
 
 
+def printable(text: str) -> str:
+    """A text as it may be sent to a terminal: what a log has of control characters is none."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
 def _cut(text: Text, width: int) -> Text:
+    text.plain = printable(text.plain)
     text.truncate(max(1, width), overflow="ellipsis")
     text.no_wrap = True
     return text
@@ -240,7 +258,10 @@ _MEASURE = Console(width=80, quiet=True)
 
 def _wrapped(text: Text, width: int, most: int | None) -> list[Text]:
     """A text in lines of at most `width`; the last of at most `most` lines ends in an ellipsis."""
+    text.plain = printable(text.plain)
     lines = list(text.wrap(_MEASURE, max(1, width)))
+    for line in lines:
+        line.rstrip()
     if most is not None and len(lines) > most:
         lines = lines[:most]
         lines[-1].append(" ...")

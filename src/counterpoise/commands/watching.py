@@ -11,15 +11,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from counterpoise.commands.console import say
 from counterpoise.commands.diagnosis import parse_mapping
-from counterpoise.commands.watch_screen import WatchScreen
+from counterpoise.commands.watch_screen import WatchScreen, printable
 from counterpoise.diagnosis.objectives import objective_name
 from counterpoise.errors import UserError
 from counterpoise.logs.names import checked_mapping
 from counterpoise.watching.changes import Changes
 from counterpoise.watching.server import Board, WatchServer
 from counterpoise.watching.sources import Watcher, open_source
-from counterpoise.watching.state import UNREADABLE, State
+from counterpoise.watching.state import UNKNOWN, UNREADABLE, State
 
 # The share of the time that drawing may take: after a drawing, so many times as long a rest.
 REST = 10.0
@@ -42,6 +43,8 @@ def run(
 
     Raises `UserError` where there is nothing to be watched, or the page's port is taken.
     """
+    if once and web:
+        raise UserError("--once with --web: a page that ends at once; give one of them")
     opener = partial(
         open_source,
         objective=None if objective is None else objective_name(objective),
@@ -58,16 +61,16 @@ def run(
         elif console.is_terminal:
             draw(watcher, every_seconds, console)
         else:
-            say(watcher, every_seconds, console)
+            tell(watcher, every_seconds, console)
     return 0
 
 
 def show_once(watcher: Watcher, console: Console) -> None:
     """Print the state as it is; `UserError` where the log tells nothing."""
     state = settled(watcher)
-    if state.status.kind == UNREADABLE:
-        raise UserError(f"{state.source}: {state.status.text.removeprefix(f'{state.source}: ')}")
-    console.print(WatchScreen(state, footer=""))
+    if state.status.kind in (UNREADABLE, UNKNOWN):
+        raise UserError(f"{state.source}: {state.status.text}")
+    console.print(WatchScreen(state, fits=False))
 
 
 def settled(watcher: Watcher) -> State:
@@ -84,19 +87,19 @@ def draw(watcher: Watcher, every_seconds: float, console: Console) -> None:
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             for state in states(watcher, every_seconds):
-                live.update(WatchScreen(state), refresh=True)
+                live.update(WatchScreen(state, fits=True), refresh=True)
     finally:
         if state is not None:
             for line in Changes().lines(state):
-                _say(console, line)
+                say(console, printable(line))
 
 
-def say(watcher: Watcher, every_seconds: float, console: Console) -> None:
+def tell(watcher: Watcher, every_seconds: float, console: Console) -> None:
     """Print a line per change."""
     changes = Changes()
     for state in states(watcher, every_seconds):
         for line in changes.lines(state):
-            _say(console, line)
+            say(console, printable(line))
 
 
 def serve(watcher: Watcher, port: int, every_seconds: float, console: Console) -> None:
@@ -104,11 +107,11 @@ def serve(watcher: Watcher, port: int, every_seconds: float, console: Console) -
     changes = Changes()
     board = Board(watcher.look())
     with WatchServer(board, port) as server:
-        _say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
+        say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
         for state in states(watcher, every_seconds):
             board.publish(state)
             for line in changes.lines(state):
-                _say(console, line)
+                say(console, printable(line))
 
 
 def states(
@@ -143,8 +146,3 @@ def interruptible() -> Iterator[None]:
     finally:
         if main:
             signal.signal(signal.SIGTERM, before)
-
-
-def _say(console: Console, line: str) -> None:
-    """A line that may come from a log: never read as markup."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -42,6 +42,7 @@ class RunCollector:
     def __post_init__(self) -> None:
         self._builders: list[TraceBuilder] = []
         self._guesses: set[str] = set()
+        self._dropped = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -114,13 +115,19 @@ class RunCollector:
         """The step of the latest row; None before a row."""
         return self._last if self._runs() else None
 
+    def drop_earlier(self) -> None:
+        """Forget all runs but the last: for whoever follows a log, which may begin ever anew."""
+        self._dropped += len(self._builders) - 1
+        del self._builders[:-1]
+
     def newest(self) -> tuple[Trace, Trace] | None:
         """The run that the file ends with: all of it, and its latest rows; None before a row."""
         runs = self._runs()
         if not runs:
             return None
+        place = self._dropped + len(runs)
         whole, latest = runs[-1].build(), runs[-1].latest()
-        return self._named(whole, len(runs), len(runs)), self._named(latest, len(runs), len(runs))
+        return self._named(whole, place, place), self._named(latest, place, place)
 
     def _runs(self) -> list[TraceBuilder]:
         return [builder for builder in self._builders if builder.rows_read]

@@ -32,6 +32,10 @@ class Changes:
     def lines(self, state: State) -> list[str]:
         """What is new since the last state."""
         before, self._before = self._before, state
+        if before is not None and (before.step or 0) > (state.step or 0):
+            # Another training, or this one from an earlier step: what is wrong is told anew.
+            self._news.clear()
+            self._verdicts.clear()
         lines = []
         if before is None or before.status.kind != state.status.kind:
             lines.append(f"{state.source}: {state.status.text}")
@@ -60,7 +64,7 @@ class Changes:
             words = game_verdict(title, diagnosis)
             if self._verdicts.get(title) != words and (news or title not in self._verdicts):
                 lines.append(words)
-            self._verdicts[title] = words
+                self._verdicts[title] = words
             for item in news:
                 lines.append(f"{title}: {item.text}" if title else item.text)
                 if item.finding is not None and (remedies := item.finding.remedies):

@@ -1,6 +1,7 @@
 """Curves of a trace for little room: which ones first, and braille charts of several rows."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,6 +22,8 @@ FIRST = (
     "g_gradient_content",
     "d_learning_rate",
 )
+# What is beyond is drawn there: sums and differences of it would be infinite.
+LARGEST = 1e300
 # Dots of a braille character, from the top: left and right column.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _BLANK = 0x2800
@@ -45,33 +48,35 @@ def curves(trace: Trace) -> list[Curve]:
         values = trace.get(name)
         known = np.isfinite(values)
         if known.sum() > 1:
-            found.append(Curve(titles[name], trace.steps[known], values[known]))
+            drawn = np.clip(values[known], -LARGEST, LARGEST)
+            found.append(Curve(titles[name], trace.steps[known], drawn))
     return found
 
 
 def braille_chart(values: np.ndarray, width: int, height: int) -> list[str]:
-    """`height` lines of at most `width` braille characters, from the smallest value to the largest.
+    """`height` lines of `width` braille characters, from the smallest value to the largest.
 
     Each column of dots spans the least to the largest of the values that fall into it, and reaches
-    to its neighbour, so that no spike is lost and the line does not break.
+    to its neighbour, so that no spike is lost and the line does not break. Few values are drawn as
+    wide as many, with straight lines in between.
     """
-    groups = buckets(values, 2 * width)
+    dots = 2 * width
+    if len(values) < dots:
+        places = np.linspace(0, len(values) - 1, dots)
+        values = np.interp(places, np.arange(len(values)), values)
+    groups = buckets(values, dots)
     low, high = float(values.min()), float(values.max())
     rows = 4 * height
-    scale = (rows - 1) / (high - low) if high > low else 0.0
 
     def row_of(value: float) -> int:
-        return round((high - value) * scale) if scale else rows // 2
+        return round((high - value) / (high - low) * (rows - 1)) if high > low else rows // 2
 
-    cells = [[_BLANK] * (-(-len(groups) // 2)) for _ in range(height)]
-    before: float | None = None
+    cells = [[_BLANK] * width for _ in range(height)]
+    # Half of the way from the last value of a column to the first of the next.
+    between = [float(a[-1] + b[0]) / 2 for a, b in pairwise(groups)]
     for column, group in enumerate(groups):
-        least, most = float(group.min()), float(group.max())
-        if before is not None:
-            # From the last value of the column before, half of the way.
-            between = (before + float(group[0])) / 2
-            least, most = min(least, between), max(most, between)
-        before = float(group[-1])
+        ends = between[max(0, column - 1) : column + 1]
+        least, most = min(float(group.min()), *ends), max(float(group.max()), *ends)
         for row in range(row_of(most), row_of(least) + 1):
             cells[row // 4][column // 2] |= _DOTS[column % 2][row % 4]
     return ["".join(map(chr, line)) for line in cells]

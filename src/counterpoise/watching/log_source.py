@@ -1,17 +1,23 @@
 """Follows somebody's log: text in any format that `logs` reads, or TensorBoard's event files."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from counterpoise.errors import UserError
 from counterpoise.logs.folders import EVENT_FILES, EventFile
 from counterpoise.logs.lines import LineReader
-from counterpoise.logs.read import BINARY_LOOK_BYTES, nothing_known, refuse_binary, tells
+from counterpoise.logs.read import refuse_binary, tells
 from counterpoise.logs.runs import RunCollector
 from counterpoise.watching.judge import Judge, Traces
 from counterpoise.watching.pace import Arrivals, patience_seconds, steps_per_second
-from counterpoise.watching.state import GONE, UNREADABLE, State, Status, status_of
-from counterpoise.watching.tail import FileTail, Portion
+from counterpoise.watching.state import GONE, UNKNOWN, UNREADABLE, State, Status, status_of
+from counterpoise.watching.tail import HOLE, FileTail, Portion
+
+NOTHING_KNOWN = (
+    "nothing in it yet that is known: no losses, no outputs of D; where they have other names, say "
+    "so, e.g. --map errD=d_loss"
+)
 
 
 class LogSource:
@@ -36,21 +42,23 @@ class LogSource:
         self._reader = LineReader(str(self._path), self._objective, self._mapping)
         self._problem = ""
 
-    def poll(self) -> bool:
+    def poll(self) -> None:
         portion = self._tail.poll()
         if portion.anew:
             self._begin()
             self._judge.forget()
             self._news.forget()
         try:
-            refuse_binary(self._tail.head[:BINARY_LOOK_BYTES], str(self._path))
+            refuse_binary(self._tail.head.lstrip(HOLE), str(self._path))
             self._reader.feed(portion.lines)
         except UserError as error:
             self._problem = str(error)
         if portion.lines:
             self._judge.outdate()
-        self._news.hear(portion, self._collectors())
-        return portion.anew or bool(portion.lines)
+        collectors = self._collectors()
+        for collector in collectors:
+            collector.drop_earlier()
+        self._news.hear(portion, collectors)
 
     def _collectors(self) -> list[RunCollector]:
         if self._problem:
@@ -62,7 +70,9 @@ class LogSource:
             return []
 
     def state(self, *, judge_now: bool) -> State:
-        return self._news.state(self._judge, self._collectors(), self._problem, judge_now)
+        collectors = self._collectors()  # May find a problem.
+        empty = self._reader.is_empty
+        return self._news.state(self._judge, collectors, self._problem, judge_now, is_empty=empty)
 
 
 class LogNews:
@@ -88,9 +98,18 @@ class LogNews:
             self._arrivals.add(now, self._step)
 
     def state(
-        self, judge: Judge, collectors: list[RunCollector], problem: str, judge_now: bool
+        self,
+        judge: Judge,
+        collectors: list[RunCollector],
+        problem: str,
+        judge_now: bool,
+        *,
+        is_empty: bool,
     ) -> State:
-        """The state, where `problem` says what keeps the log from being read."""
+        """The state.
+
+        `problem` says what keeps the log from being read; `is_empty`: there was nothing to read.
+        """
 
         def traces() -> Iterator[Traces]:
             for collector in collectors:
@@ -104,6 +123,8 @@ class LogNews:
             status = Status(UNREADABLE, problem.removeprefix(f"{self._source}: "))
         elif not self._portion.exists:
             status = Status(GONE, "the file is gone: waits for it to come back")
+        elif not (games or is_empty or self._portion.unread_bytes):
+            status = Status(UNKNOWN, NOTHING_KNOWN)
         else:
             quiet = self._clock() - self._portion.changed_at if self._portion.changed_at else 0.0
             status = status_of(
@@ -116,8 +137,6 @@ class LogNews:
                 own_run=False,
             )
         notes = {note for game in games for note in game.whole.notes}
-        if not games and not problem and self._step is None and self._portion.exists:
-            notes.add(nothing_known())
         return State(
             source=self._source,
             status=status,
@@ -152,7 +171,7 @@ class EventFilesSource:
         self._looked_at = 0.0
         self._collected: list[RunCollector] = []
 
-    def poll(self) -> bool:
+    def poll(self) -> None:
         now = self._clock()
         if self._newest is None or now - self._looked_at >= self.LOOK_SECONDS:
             self._looked_at = now
@@ -163,16 +182,15 @@ class EventFilesSource:
                 self._news.forget()
         try:
             changed_at = 0.0 if self._newest is None else self._newest.stat().st_mtime
-            grown = self._read()
+            self._read()
         except OSError as error:
             gone = isinstance(error, FileNotFoundError)
             problem = "" if gone else f"cannot be read ({error.strerror or error})"
             self._newest, self._file = None, None
             self._news.hear(Portion(exists=not gone, problem=problem), self._collected)
-            return True
+            return
         exists = self._newest is not None
         self._news.hear(Portion(exists=exists, changed_at=changed_at), self._collected)
-        return grown
 
     def _newest_file(self) -> Path | None:
         if not self._path.is_dir():
@@ -185,16 +203,18 @@ class EventFilesSource:
                 continue
         return max(dated, default=(0.0, None))[1]
 
-    def _read(self) -> bool:
+    def _read(self) -> None:
         if self._newest is None:
-            return False
+            return
         if self._file is None:
             self._file = EventFile(self._newest, str(self._path), self._objective, self._mapping)
-        if not self._file.feed():
-            return False
-        self._collected = [self._file.collector()]
-        self._judge.outdate()
-        return True
+        if self._file.feed():
+            self._collected = [self._file.collector()]
+            self._judge.outdate()
 
     def state(self, *, judge_now: bool) -> State:
-        return self._news.state(self._judge, self._collected, "", judge_now)
+        state = self._news.state(self._judge, self._collected, "", judge_now, is_empty=False)
+        if self._newest is None or self._newest == self._path:
+            return state
+        name = self._newest.relative_to(self._path)
+        return replace(state, notes=(*state.notes, f"follows {name}, the newest event file"))

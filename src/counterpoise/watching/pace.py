@@ -34,10 +34,6 @@ class Arrivals:
         while len(self._seen) > LEAST_ARRIVALS and seconds - self._seen[1][0] > WINDOW_SECONDS:
             self._seen.popleft()
 
-    def clear(self) -> None:
-        """Forget them: another training is watched."""
-        self._seen.clear()
-
     def steps_per_second(self) -> float | None:
         """None where too little was seen."""
         if len(self._seen) < 2:

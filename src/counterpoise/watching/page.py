@@ -101,6 +101,7 @@ class _View:
                         "how": remedy_how(finding, game.whole.policy) if is_problem else "",
                     }
                 )
+        self.shades = any("<rect" in chart for _, _, chart in charts)
         self.facts = facts(state)
         self.events = [(e.clock, e) for e in reversed(state.events[-SHOWN_EVENTS:])]
 

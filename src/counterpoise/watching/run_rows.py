@@ -47,11 +47,15 @@ class RunRows:
         self.last: Event | None = None
 
     def signal(self, row: Mapping[str, Any]) -> bool:
-        """Take a row of `signals.jsonl`; False where it is none."""
+        """Take a row of `signals.jsonl`; False (or an error of its values) where it is none."""
         step = row.get("step")
         if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= 1 << 60:
             return False
         stage, has_d = str(row.get("stage", "")), "d_loss" in row
+        # First what may raise, so that such a row leaves no trace.
+        values = signals_row_values(row)
+        rates = [(n.upper(), row.get(f"{n}_learning_rate")) for n in NETWORKS]
+        learning_rates = tuple((n, float(r)) for n, r in rates if isinstance(r, int | float))
         if (stage, has_d) != (self.stage, self.has_d):
             # Numbers of another stage are of another loss.
             self._builder = TraceBuilder(source=self._source, format=RUN_FOLDER)
@@ -59,11 +63,10 @@ class RunRows:
         elif self.step is not None and step <= self.step:
             self._builder.go_back(step - 1)
         self.step, self.stage, self.has_d = step, stage, has_d
-        self._builder.add(step, signals_row_values(row))
+        self.learning_rates = learning_rates
+        self._builder.add(step, values)
         action = row.get("action")
         self.action = action if isinstance(action, Mapping) else None
-        rates = [(n.upper(), row.get(f"{n}_learning_rate")) for n in NETWORKS]
-        self.learning_rates = tuple((n, float(r)) for n, r in rates if isinstance(r, int | float))
         seconds = row.get("seconds")
         if isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0:
             self.step_seconds.append(float(seconds))
@@ -97,6 +100,6 @@ class RunRows:
 
 def _time(text: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return datetime.fromisoformat(text).astimezone()
+    except (TypeError, ValueError, OverflowError):
         return None

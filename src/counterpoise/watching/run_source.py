@@ -1,6 +1,7 @@
 """Follows the files of a run folder."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ class RunSource:
         self._exists, self._problem = True, ""
         self._sample: Path | None = None
 
-    def poll(self) -> bool:
-        self._exists = self._run.path.is_dir()
-        changed = self._read_config()
+    def poll(self) -> None:
+        self._exists = os.path.isdir(self._run.path)  # It never raises, unlike that of a `Path`.
+        self._read_config()
         # Events first: an event that ends a run is of a step that is there already.
         for tail, take, forget in (
             (self._events, self._rows.event, self._rows.forget_events),
@@ -48,16 +49,11 @@ class RunSource:
             if portion.anew:
                 forget()
             self._take(portion, take)
-            changed |= portion.anew or bool(portion.lines)
             self._hear(portion)
-        changed |= self._read_signals()
-        samples = self._run.sample_files()
-        newest = samples[-1] if samples else None
-        changed |= newest != self._sample
-        self._sample = newest
-        return changed
+        self._read_signals()
+        self._sample = max(self._run.sample_files(), default=None)
 
-    def _read_signals(self) -> bool:
+    def _read_signals(self) -> None:
         portion = self._signals.poll()
         self._problem, self._unread_bytes = portion.problem, portion.unread_bytes
         if portion.anew:
@@ -72,7 +68,6 @@ class RunSource:
             self._arrivals.add(now, self._rows.step)
         if portion.lines:
             self._judge.outdate()
-        return portion.anew or bool(portion.lines)
 
     @staticmethod
     def _take(portion: Portion, take: Callable[[Mapping[str, Any]], bool]) -> int:
@@ -81,35 +76,33 @@ class RunSource:
         for line in portion.lines:
             try:
                 row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            if not (isinstance(row, dict) and take(row)) and not line.isspace():
-                torn += 1
+                taken = isinstance(row, dict) and take(row)
+            except (ValueError, TypeError, RecursionError, OverflowError):
+                taken = False
+            torn += not taken and not line.isspace()
         return torn
 
     def _hear(self, portion: Portion) -> None:
         if portion.changed_at:
             self._heard_at = max(self._heard_at, portion.changed_at)
 
-    def _read_config(self) -> bool:
+    def _read_config(self) -> None:
         try:
             status = self._run.config.stat()
         except OSError:
-            return False
+            return
         seen = (status.st_mtime_ns, status.st_size)
-        if seen == self._config_seen:
-            return False
-        self._config_seen, self._config = seen, configuration(self._run.path)
-        # An objective or a policy may be known now.
-        self._judge.outdate()
-        return True
+        if seen != self._config_seen:
+            self._config_seen, self._config = seen, configuration(self._run.path)
+            # An objective or a policy may be known now.
+            self._judge.outdate()
 
     def state(self, *, judge_now: bool) -> State:
         rows = self._rows
         policy = configured(self._config, "balance", "policy")
         total_steps = planned_steps(self._config)
         if self._problem:
-            status = Status(UNREADABLE, self._problem)
+            status = Status(UNREADABLE, f"{self._run.signals.name} {self._problem}")
         elif not self._exists:
             status = Status(GONE, "the folder is gone: waits for it to come back")
         else:
@@ -131,7 +124,10 @@ class RunSource:
             if found is not None:
                 yield (*found, rows.has_d)
 
-        torn = [f"{self._torn} lines of signals.jsonl are torn: left out"] if self._torn else []
+        torn = []
+        if self._torn:
+            word = "line" if self._torn == 1 else "lines"
+            torn.append(f"{self._torn} {word} of signals.jsonl left out: torn, or no step")
         return State(
             source=self._source,
             status=status,

@@ -9,9 +9,11 @@ import errno
 import json
 import threading
 import time
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 
 from counterpoise.errors import UserError
@@ -25,6 +27,9 @@ HEARTBEAT_SECONDS = 10.0
 RETRY_MILLISECONDS = 2000
 MOST_STREAMS = 32
 REQUEST_SECONDS = 30.0
+HTTP_PORT = 80
+# How often the server looks whether it is to end.
+END_LOOK_SECONDS = 0.2
 MOST_SAMPLE_BYTES = 64 << 20
 PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
 HEADERS = {
@@ -93,9 +98,7 @@ class Board:
 
     def whole(self) -> tuple[str, str]:
         """The page, and the nonce of its script and style."""
-        _, parts = self.parts()
-        with self._rendering:
-            return self._page.whole(parts)
+        return self._page.whole(self.parts()[1])
 
     def sample(self) -> bytes | None:
         """The newest sheet of samples; None where there is none, or it is no PNG of the run's."""
@@ -107,7 +110,7 @@ class Board:
             if not inside or not path.is_file() or path.stat().st_size > MOST_SAMPLE_BYTES:
                 return None
             data = path.read_bytes()
-        except OSError:
+        except (OSError, RuntimeError):  # RuntimeError: a link that goes round, until Python 3.13.
             return None
         return data if data.startswith(PNG_BEGINNING) else None
 
@@ -127,11 +130,20 @@ class WatchServer(ThreadingHTTPServer):
         except OSError as error:
             why = "in use already" if error.errno == errno.EADDRINUSE else error.strerror or error
             raise UserError(f"--port {port}: {why}; give another, or 0 for a free one") from None
-        self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+        names = (ADDRESS, "localhost")
+        self.hosts = {f"{name}:{self.server_port}" for name in names}
+        if self.server_port == HTTP_PORT:  # Browsers leave it out.
+            self.hosts.update(names)
         self.url = f"http://{ADDRESS}:{self.server_port}/"
 
+    def server_bind(self) -> None:
+        # Without the parent's look-up of a name for the address, which can take long.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = ADDRESS, self.socket.getsockname()[1]
+
     def __enter__(self) -> "WatchServer":
-        threading.Thread(target=self.serve_forever, daemon=True, name="watch-page").start()
+        serve = partial(self.serve_forever, END_LOOK_SECONDS)
+        threading.Thread(target=serve, daemon=True, name="watch-page").start()
         return self
 
     def __exit__(self, *args: object) -> None:
@@ -147,7 +159,6 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one browser."""
 
     server: WatchServer
-    server_version, sys_version = "counterpoise", ""
     protocol_version = "HTTP/1.1"
     timeout = REQUEST_SECONDS
 
@@ -173,7 +184,8 @@ class Handler(BaseHTTPRequestHandler):
         if route == "/":
             page, nonce = board.whole()
             policy = {"Content-Security-Policy": POLICY.format(nonce=nonce)}
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", page.encode(), policy, body)
+            data = page.encode(errors="replace")  # A file name may be no text.
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", data, policy, body)
         elif route == "/events" and body:
             self._stream(board)
         elif route == "/sample.png" and (sample := board.sample()) is not None:
@@ -243,6 +255,9 @@ class Handler(BaseHTTPRequestHandler):
             pass
         finally:
             board.leave()
+
+    def version_string(self) -> str:
+        return "counterpoise"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are not for the terminal."""

@@ -12,13 +12,14 @@ from counterpoise.watching.defaults import STALE_SECONDS
 from counterpoise.watching.log_source import EventFilesSource, LogSource
 from counterpoise.watching.run_source import RunSource
 from counterpoise.watching.state import WAITING, State, Status
+from counterpoise.watching.tail import HOLE
 
 
 class Source(Protocol):
     """Something that is watched."""
 
-    def poll(self) -> bool:
-        """Read what is new; whether anything changed."""
+    def poll(self) -> None:
+        """Read what is new."""
         ...
 
     def state(self, *, judge_now: bool) -> State:
@@ -38,33 +39,42 @@ def open_source(
     `objective` is what the losses are, where the files do not say it; `mapping` one that
     `names.checked_mapping` made; `clock` gives seconds since the epoch, as the times of files are.
     """
-    mapping = mapping or {}
+    try:
+        return _source_at(path, objective, mapping or {}, stale_seconds, clock)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _source_at(
+    path: Path,
+    objective: str | None,
+    mapping: Mapping[str, str],
+    stale_seconds: float,
+    clock: Callable[[], float],
+) -> Source:
+    options = (objective, mapping, stale_seconds, clock)
     if path.is_dir():
         if (path / "config.yaml").is_file() or (path / "signals.jsonl").is_file():
             return RunSource(path, objective, stale_seconds, clock)
         if (path / "stats.jsonl").is_file():
-            path = path / "stats.jsonl"
-        elif next(path.rglob(EVENT_FILES), None) is None:
-            raise UserError(
-                f"{path}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
-                "event files; give a run folder or a log file, or --wait for it to become one"
-            )
-        else:
-            return EventFilesSource(path, objective, mapping, stale_seconds, clock)
+            return LogSource(path / "stats.jsonl", *options)
+        if next(path.rglob(EVENT_FILES), None) is not None:
+            return EventFilesSource(path, *options)
+        raise UserError(
+            f"{path}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
+            "event files; give a run folder or a log file, or --wait for it to become one"
+        )
     if not path.exists():
         raise UserError(
             f"{path}: no such file or folder; give a run folder or a log file, or --wait for it"
         )
-    if ".tfevents." in path.name:
-        return EventFilesSource(path, objective, mapping, stale_seconds, clock)
     if not path.is_file():
         raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
-    try:
-        with path.open("rb") as file:
-            refuse_binary(file.read(BINARY_LOOK_BYTES), str(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return LogSource(path, objective, mapping, stale_seconds, clock)
+    if ".tfevents." in path.name:
+        return EventFilesSource(path, *options)
+    with path.open("rb") as file:
+        refuse_binary(file.read(BINARY_LOOK_BYTES).lstrip(HOLE), str(path))
+    return LogSource(path, *options)
 
 
 class Watcher:

@@ -8,15 +8,14 @@ from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.found import number
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
 from counterpoise.trace import Trace
-from counterpoise.watching.words import ago, progress_words
+from counterpoise.watching.words import ago, objective_words, progress_words
 
 # Kinds of a status beside those of a run's last event.
 WAITING, STARTING, RUNNING, STALE, GONE = "waiting", "starting", "running", "stale", "gone"
-UNREADABLE = "unreadable"
+# A log that cannot be read, and one in which nothing is known (yet).
+UNREADABLE, UNKNOWN = "unreadable", "unknown"
 # Those where nothing more is to come unless somebody does something.
 FINAL = (ENDED, INTERRUPTED, DIVERGED, FAILED, CLOSED)
-# Those that a person should look at.
-TROUBLE = (DIVERGED, FAILED, STALE, GONE, UNREADABLE)
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,15 @@ class Event:
     step: int
     kind: str
     message: str
-    time: datetime | None = None  # None where it says none that can be read
+    time: datetime | None = None  # of this machine's zone; None where it says none
 
     @property
     def clock(self) -> str:
         """When it was, for a person at this machine: the time, or the day where it is long ago."""
         if self.time is None:
             return ""
-        local = self.time.astimezone()
-        recent = datetime.now(UTC) - local < timedelta(hours=12)
-        return f"{local:%H:%M}" if recent else f"{local:%Y-%m-%d %H:%M}"
+        recent = datetime.now(UTC) - self.time < timedelta(hours=12)
+        return f"{self.time:%H:%M}" if recent else f"{self.time:%Y-%m-%d %H:%M}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,8 @@ class State:
     @property
     def progress(self) -> str:
         """How far it is, how fast it goes and how long it takes, in words."""
-        return progress_words(self.step, self.total_steps, self.steps_per_second, self.seconds_left)
+        pace = self.steps_per_second if self.status.kind == RUNNING else None
+        return progress_words(self.step, self.total_steps, pace, self.seconds_left)
 
     @property
     def seconds_left(self) -> float | None:
@@ -112,6 +111,9 @@ def facts(state: State) -> list[tuple[str, str]]:
         found.append(("learning rates", rates))
     if state.held_out:
         found.append(("held out", state.held_out))
+    judged = [game.diagnosis for game in state.games if game.diagnosis and game.diagnosis.rows]
+    # Games of one log mostly have the same.
+    found += [("objective", words) for words in dict.fromkeys(map(objective_words, judged))]
     return found + [("note", note) for note in state.notes]
 
 
@@ -135,7 +137,7 @@ def status_of(
         # A run of ours would have said that it ended.
         what, why = ("step", "it hangs, or was killed") if own_run else ("line", "ended, or hangs")
         words = f"no {what} yet, and nothing new" if step is None else f"no new {what}"
-        return Status(STALE, f"{words} since {ago(quiet_seconds)}: {why}")
+        return Status(STALE, f"{words} for {ago(quiet_seconds)}: {why}")
     if step is None:
         return Status(STARTING, "starting: no step yet")
     return Status(RUNNING, "running")

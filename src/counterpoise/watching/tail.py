@@ -12,6 +12,9 @@ MOST_LINE_BYTES = 1 << 16
 # So many bytes at the beginning and before the place that was read to tell whether it is the file
 # that was read: replacing it, a training that is resumed keeps most of it.
 MARK_BYTES = 1024
+# What a file begins with that was emptied while a program went on to write where it was.
+HOLE = b"\0"
+BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class FileTail:
     def _forget(self) -> None:
         self._offset = 0
         self.head, self._mark, self._rest = b"", b"", b""
+        self._began = False
 
     def poll(self) -> Portion:
         """The lines that were completed since the last look.
@@ -60,7 +64,7 @@ class FileTail:
             self._forget()
             return Portion(anew=gone, exists=False)
         except OSError as error:
-            return Portion(problem=f"{self.path}: cannot be read ({error.strerror or error})")
+            return Portion(problem=f"cannot be read ({error.strerror or error})")
         self._seen = seen
         lines = self._lines(data)
         unread = max(0, size - self._offset)
@@ -76,10 +80,13 @@ class FileTail:
             self.head = (self.head + data)[:MARK_BYTES]
         self._offset += len(data)
         self._mark = (self._mark + data)[-MARK_BYTES:]
+        if not self._began:
+            data = data.lstrip(HOLE).removeprefix(BOM)
+            self._began = bool(data)
         whole = self._rest + data
         # A carriage return at the very end may be half of a line end.
         end = max(whole.rfind(b"\n"), whole.rfind(b"\r", 0, -1)) + 1
         if len(whole) - end > MOST_LINE_BYTES:
             end = len(whole)
         text, self._rest = whole[:end].decode("utf-8", errors="replace"), whole[end:]
-        return list(io.StringIO(text.removeprefix("\ufeff"), newline=None))
+        return list(io.StringIO(text, newline=None))

@@ -5,7 +5,7 @@ from typing import Any
 
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding
 from counterpoise.diagnosis.found import number
-from counterpoise.pages.wording import verdict
+from counterpoise.pages.wording import objective_line, verdict
 
 # Fields of an action by what they do; `{}` is the value.
 ACTIONS = {
@@ -137,6 +137,11 @@ def game_verdict(title: str, diagnosis: Diagnosis | None) -> str:
     else:
         words = verdict(diagnosis)
     return f"{title}: {words}" if title else words
+
+
+def objective_words(diagnosis: Diagnosis) -> str:
+    """What the losses are judged as, and how that is known."""
+    return objective_line(diagnosis).removeprefix("Objective: ")
 
 
 def shown_findings(diagnosis: Diagnosis | None) -> Sequence[Finding]:

@@ -1,0 +1,224 @@
+"""`watch` on the command line: once, live, and where it cannot."""
+
+import contextlib
+import io
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from functools import partial
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from counterpoise.commands import watching
+from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.logs.read import read_log
+from counterpoise.watching import tail
+from counterpoise.watching.sources import Watcher
+from watching_helpers import SEED, append, begin_run, seed_lines
+
+LOG = SEED / "bce_epoch3.log"
+GUARD_SECONDS = 60.0
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "train.log"
+
+
+def test_once_for_a_log(counterpoise):
+    code, out, err = counterpoise("watch", LOG, "--once")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == str(LOG)
+    assert "step 21,276\nNot healthy: 2 things are seriously wrong: D is not trained" in out
+    (trace,) = read_log(LOG)
+    for finding in diagnose(trace).findings:
+        assert f"[{finding.id}]" in out
+
+
+def test_once_for_a_run(counterpoise, tmp_path):
+    run = begin_run(tmp_path / "run", steps=40)
+    code, out, err = counterpoise("watch", run.path, "--once")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == f"{run.path}  stage train  policy threshold"
+    assert "step 40 of 100, 2 steps/s, 30 s left" in out
+    assert "the training begins" in out
+    assert "Ctrl-C" not in out
+
+
+def test_once_reads_a_long_log_to_its_end(counterpoise, monkeypatch):
+    monkeypatch.setattr(tail, "MOST_BYTES_AT_ONCE", 500)
+    code, out, _ = counterpoise("watch", LOG, "--once")
+    assert code == 0
+    assert "step 21,276" in out
+    assert "to go" not in out
+
+
+def test_once_takes_the_names_and_the_objective_of_a_log(counterpoise, path):
+    append(path, *(f"step: {s} errD: 1.0 errG: 0.5\n" for s in range(1, 30)))
+    names = ("--map", "errD=d_loss", "--map", "errG=g_loss", "--objective", "hinge")
+    code, out, _ = counterpoise("watch", path, "--once", *names)
+    assert code == 0
+    assert "Loss D" in out
+
+
+def test_once_where_it_waits(counterpoise, path):
+    code, out, _ = counterpoise("watch", path, "--once", "--wait")
+    assert (code, out) == (0, f"{path}\nwaits: no such file or folder\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (None, (), "no such file or folder; give a run folder or a log file, or --wait for it"),
+        (b"MZ\0\1", (), "a binary file, not a log; give a text log or a run folder"),
+        (b"hello\n", ("--once",), "nothing in it yet that is known: no losses"),
+        (b"foo,bar\n1,2\n", ("--once",), r"no known column in its header \(foo, bar\)"),
+        (b"", ("--once", "--web"), "--once with --web"),
+        (b"", ("--objective", "bcd"), "bcd"),
+        (b"", ("--map", "errD"), "errD"),
+        (b"", ("--map", "errD=nothing"), "nothing"),
+    ],
+)
+def test_bad_input_is_one_line(counterpoise, path, content, options, said):
+    if content is not None:
+        path.write_bytes(content)
+    code, out, err = counterpoise("watch", path, *options)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("counterpoise: ")
+    assert re.search(said, err)
+
+
+class StopError(Exception):
+    """In place of Ctrl-C, which pytest would take for its own."""
+
+
+def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monkeypatch):
+    append(path, *seed_lines())
+    monkeypatch.setattr(tail, "MOST_BYTES_AT_ONCE", 500)
+    slept, seen = [], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        for state in watching.states(Watcher(path, wait=False), 0.5, sleep):
+            seen.append(state)
+    assert seen[-1].unread_bytes == 0
+    assert all(state.unread_bytes for state in seen[:-2])
+    assert all(seconds >= 0.5 for seconds in slept)
+
+
+def test_a_screen_is_drawn_and_the_end_is_left_behind(path, monkeypatch):
+    append(path, *seed_lines())
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
+    watcher = Watcher(path, wait=False)
+
+    def one_state(watcher, every_seconds):
+        yield watcher.look()
+        raise StopError
+
+    monkeypatch.setattr(watching, "states", one_state)
+    with contextlib.suppress(StopError):
+        watching.draw(watcher, 1.0, console)
+    full, _, left = console.file.getvalue().rpartition("\x1b[?1049l")
+    assert full.startswith("\x1b[?1049h")
+    assert "Ctrl-C ends the watching" in full
+    assert "\x1b[?25h" in full + left  # the cursor is back
+    assert "Not healthy: 2 things are seriously wrong" in left
+    assert "d-frozen (severe) since step 19776" in left
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start `watch` as a process of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*arguments, **options):
+            command = [sys.executable, "-m", "counterpoise", "watch", *map(str, arguments)]
+            process = stack.enter_context(subprocess.Popen(command, text=True, **options))
+            # Whoever waits for what it never says gets the end of its output.
+            guard = threading.Timer(GUARD_SECONDS, process.kill)
+            guard.start()
+            stack.callback(process.kill)
+            stack.callback(guard.cancel)
+            return process
+
+        yield run
+
+
+def until(lines, text):
+    """Lines up to the one with a text."""
+    told = []
+    for line in lines:
+        told.append(line)
+        if text in line:
+            return told
+    raise AssertionError(told)
+
+
+def test_changes_are_told_as_they_come_and_ctrl_c_ends_it(start, path):
+    append(path, *seed_lines()[:8])
+    process = start(path, "--every", "0.1", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told = until(process.stdout, "cannot say")
+    assert told[0] == f"{path}: running\n"
+    append(path, *seed_lines()[8:])
+    until(process.stdout, "d-frozen (severe) since step 19776")
+    path.unlink()
+    until(process.stdout, "the file is gone")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    assert process.stderr.read() == ""
+
+
+def test_a_page_is_served_until_it_is_told_to_end(start, path):
+    append(path, *seed_lines())
+    process = start(path, "--web", "--port", "0", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    (line,) = until(process.stdout, "page: ")
+    url = re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
+    with urllib.request.urlopen(url, timeout=20) as page:  # noqa: S310
+        assert "Not healthy" in page.read().decode()
+    process.terminate()
+    assert process.wait(20) == 0
+    assert process.stderr.read() == ""
+
+
+def more(terminal):
+    """What a terminal shows further."""
+    assert select.select([terminal], [], [], GUARD_SECONDS)[0]
+    return os.read(terminal, 1 << 16)
+
+
+def test_ctrl_c_gives_the_terminal_back(start, path, request):
+    pty = pytest.importorskip("pty")
+    import termios
+
+    append(path, *seed_lines())
+    ours, theirs = pty.openpty()
+    request.addfinalizer(partial(os.close, ours))
+    request.addfinalizer(partial(os.close, theirs))
+    termios.tcsetwinsize(theirs, (30, 100))
+    before = termios.tcgetattr(theirs)
+    environment = os.environ | {"TERM": "xterm-256color"}
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = start(path, **streams, start_new_session=True, env=environment)
+    shown = b""
+    while b"Ctrl-C ends the watching" not in shown:
+        shown += more(ours)
+    process.send_signal(signal.SIGINT)
+    while b"d-saturated (severe)" not in shown.rpartition(b"\x1b[?1049l")[2]:
+        shown += more(ours)
+    assert process.wait(20) == 0
+    assert shown.count(b"\x1b[?1049h") == shown.count(b"\x1b[?1049l") == 1
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")
+    assert termios.tcgetattr(theirs) == before
+    assert Path(path).read_text() == LOG.read_text()  # it only reads
