@@ -212,7 +212,9 @@ def test_several_runs_share_a_chart_for_each_curve(run, tmp_path):
 def test_the_digits_of_a_metric():
     assert metric_text("psnr_y", 26.123) == "26.12"
     assert metric_text("psnr_y", 0.3, signed=True) == "+0.30"
+    assert metric_text("psnr_y", -0.001, signed=True) == "+0.00"
     assert metric_text("of another tool", 1 / 3) == "0.3333"
+    assert metric_text("rmse", float("nan")) == "nan"
     assert metric_title("of another tool") == "of another tool"
 
 

@@ -51,7 +51,8 @@ def metric_title(name: str) -> str:
 def metric_text(name: str, value: float, *, signed: bool = False) -> str:
     """A held-out metric for a person, with the digits that it deserves."""
     digits = MEASURES[name].digits if name in MEASURES else 4
-    return f"{value:{'+' if signed else ''}.{digits}f}"
+    # Plus nothing makes a rounded -0 a 0.
+    return f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
 
 
 def charts_of(runs: Sequence[ReportedRun]) -> list[Chart]:

@@ -9,6 +9,7 @@ import yaml
 
 from counterpoise.diagnosis.finding import SEVERITIES, Finding
 from counterpoise.diagnosis.found import number
+from counterpoise.outlook import TITLES
 from counterpoise.pages.run_report_charts import metric_text, metric_title
 from counterpoise.pages.run_report_folder import BICUBIC, METRIC, MOST_METRICS, ReportedRun
 from counterpoise.pages.run_report_outlook import MOST_CANDIDATES
@@ -172,7 +173,7 @@ def _candidate_table(run: ReportedRun) -> dict[str, Any] | None:
     return {
         "names": [metric_title(name) for name in names],
         "rows": rows,
-        "plane": f"{metric_title(best.distortion)} and {metric_title(best.perception)}",
+        "plane": " and ".join(TITLES.get(n, n) for n in (best.distortion, best.perception)),
         "left_out": len(best.candidates) - len(shown),
     }
 
