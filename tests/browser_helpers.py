@@ -26,6 +26,42 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _START_SECONDS, _CALL_SECONDS = 60, 120
 
 
+_CONTRASTS = """
+const parse = (text) => {
+  const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+  return [r, g, b, a];
+};
+const over = (top, under) => top.slice(0, 3).map((c, i) => c * top[3] + under[i] * (1 - top[3]));
+const light = (colour) => {
+  const [r, g, b] = colour.map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (element) => {
+  const stack = [];
+  for (let e = element; e; e = e.parentElement)
+    stack.push(parse(getComputedStyle(e).backgroundColor));
+  return stack.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
+};
+const found = [];
+for (const element of document.body.querySelectorAll("*")) {
+  const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  const box = element.getBoundingClientRect();
+  const style = getComputedStyle(element);
+  if (!own || !box.width || style.visibility === "hidden" || element.closest("script, noscript"))
+    continue;
+  if (element.closest(".hoverlayer, .wipe")) continue;
+  const svg = element instanceof SVGElement;
+  const ground = behind(svg ? element.closest("div") : element);
+  const ink = over(parse(svg ? style.fill : style.color), ground);
+  const [low, high] = [light(ink), light(ground)].sort((a, b) => a - b);
+  const name = `${element.tagName} ${element.textContent}`.slice(0, 60);
+  found.push([(high + 0.05) / (low + 0.05), name]);
+}
+return found;
+"""
+
+
 class Browser:
     """One window."""
 
@@ -113,6 +149,10 @@ class Browser:
         """What a screen reader is told, node by node."""
         nodes: list[dict[str, Any]] = self._devtools("Accessibility.getFullAXTree")["nodes"]
         return [node for node in nodes if not node.get("ignored")]
+
+    def contrasts(self) -> list[tuple[float, str]]:
+        """Contrast (WCAG) of every text in sight against what is behind it, and the text."""
+        return [(ratio, text) for ratio, text in self.run(_CONTRASTS)]
 
     def complaints(self) -> list[str]:
         """What the console has said since the last call: errors, warnings and all else."""

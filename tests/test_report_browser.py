@@ -261,41 +261,6 @@ def test_the_wipe_by_mouse_and_by_keyboard(opened):
 
 # ------------------------------------------------------------------------------ people
 
-CONTRASTS = """
-const parse = (text) => {
-  const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
-  return [r, g, b, a];
-};
-const over = (top, under) => top.slice(0, 3).map((c, i) => c * top[3] + under[i] * (1 - top[3]));
-const light = (colour) => {
-  const [r, g, b] = colour.map((c) => c / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const behind = (element) => {
-  const stack = [];
-  for (let e = element; e; e = e.parentElement)
-    stack.push(parse(getComputedStyle(e).backgroundColor));
-  return stack.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
-};
-const found = [];
-for (const element of document.body.querySelectorAll("*")) {
-  const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-  const box = element.getBoundingClientRect();
-  const style = getComputedStyle(element);
-  if (!own || !box.width || style.visibility === "hidden" || element.closest("script, noscript"))
-    continue;
-  if (element.closest(".hoverlayer, .wipe")) continue;
-  const svg = element instanceof SVGElement;
-  const ground = behind(svg ? element.closest("div") : element);
-  const ink = over(parse(svg ? style.fill : style.color), ground);
-  const [low, high] = [light(ink), light(ground)].sort((a, b) => a - b);
-  const name = `${element.tagName} ${element.textContent}`.slice(0, 60);
-  found.push([(high + 0.05) / (low + 0.05), name]);
-}
-return found;
-"""
-
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_all_text_has_contrast(opened, dark):
@@ -303,7 +268,7 @@ def test_all_text_has_contrast(opened, dark):
     show_all(opened)
     ground = opened.run("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") is not dark
-    found = opened.run(CONTRASTS)
+    found = opened.contrasts()
     assert len(found) > 200
     assert [(text, ratio) for ratio, text in found if ratio < 4.5] == []
     # The charts follow, drawn before or after.
