@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pytest
 
 from counterpoise.records import Action, Readings, StepRecord
 from counterpoise.trace import COLUMNS, MOST_ROWS, TraceBuilder, signals_row_values
@@ -21,6 +22,22 @@ def test_a_long_log_is_thinned_evenly_and_no_nan_is_lost():
     assert set(np.diff(trace.steps)) == {trace.kept_every}
     assert trace.steps[0] == 0
     assert trace.non_finite == ((12_345, "d_loss"),)
+
+
+@pytest.mark.parametrize(("first", "every"), [(1, 10), (3, 100), (0, 7)])
+def test_what_is_measured_now_and_then_outlives_the_thinning(first, every):
+    builder = TraceBuilder()
+    for step in range(1, 5 * MOST_ROWS):
+        measured = {"diversity_ratio": float(step)} if (step - first) % every == 0 else {}
+        builder.add(step, {"d_loss": float(step), **measured})
+    trace = builder.build()
+    assert len(trace) <= MOST_ROWS
+    assert (np.diff(trace.steps) > 0).all()
+    read = np.isfinite(trace.get("diversity_ratio"))
+    assert read.sum() > 5 * MOST_ROWS / max(every, trace.kept_every) / 2
+    # A row is kept whole: all its values are of its own step.
+    np.testing.assert_array_equal(trace.get("d_loss"), trace.steps)
+    np.testing.assert_array_equal(trace.get("diversity_ratio")[read], trace.steps[read])
 
 
 def test_missing_is_nan_and_empty_columns_are_not_there():

@@ -38,6 +38,11 @@ TITLES = {
 }
 
 Verdict = Literal["yes", "no", "unknown"]
+WORDS: dict[Verdict, str] = {
+    "yes": "More training is likely to pay",
+    "no": "More training is not likely to pay",
+    "unknown": "Whether more training pays is not known",
+}
 
 
 @dataclass(frozen=True)

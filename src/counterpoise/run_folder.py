@@ -16,7 +16,9 @@ best.json, generator-best.safetensors   what `counterpoise best` recommends
 import contextlib
 import json
 import os
+import platform
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +36,13 @@ ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "fail
 STOPPED_EARLY = "stopped-early"
 # A loop of somebody's let go of its `Balance`: it ended, or broke off.
 CLOSED = "closed"
+
+
+def software() -> str:
+    """The versions that a run is made with, for its first event and for every resumed one."""
+    parts = ["counterpoise", "torch"]
+    names = [f"{name} {version(name)}" for name in parts]
+    return ", ".join([*names, f"Python {platform.python_version()}"])
 
 
 @contextlib.contextmanager

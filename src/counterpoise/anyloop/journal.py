@@ -21,6 +21,7 @@ from counterpoise.run_folder import (
     RunFolder,
     cannot_write,
     drop_rows_after,
+    software,
 )
 from counterpoise.trace import TraceBuilder, signals_row_values
 
@@ -75,9 +76,9 @@ class Journal:
         self._signals, self._events = JsonLines(run.signals), JsonLines(run.events)
         self._last_step = step
         if step:
-            self._append_event(step, RESUMED, f"goes on after step {step}")
+            self._append_event(step, RESUMED, f"goes on after step {step}, with {software()}")
         else:
-            self._append_event(0, BEGAN, "the loop begins")
+            self._append_event(0, BEGAN, f"the loop begins, with {software()}")
         for note in notes:
             self.event(step, "torn-line", note)
         for waiting in self._waiting:

@@ -12,15 +12,9 @@ from counterpoise.commands.weights import pick_device
 from counterpoise.config import load_config
 from counterpoise.evaluate.measures import MEASURES
 from counterpoise.models.weights import save_generator
-from counterpoise.outlook import DISTORTION
+from counterpoise.outlook import DISTORTION, WORDS
 from counterpoise.run_folder import RunFolder, atomic_write
 from counterpoise.training.ranking import Choice, choose, generator_of
-
-OUTLOOK_WORDS = {
-    "yes": "More training is likely to pay",
-    "no": "More training is not likely to pay",
-    "unknown": "Whether more training pays is not known",
-}
 
 
 def run(path: Path, data: Path | None, as_json: bool, device: str, console: Console) -> None:
@@ -59,7 +53,7 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
             console,
             f"Against the newest average, paired over {choice.image_count} images: {words}.",
         )
-    say(console, f"{OUTLOOK_WORDS[choice.outlook.more_training_pays]}: {choice.outlook.reason}.")
+    say(console, f"{WORDS[choice.outlook.more_training_pays]}: {choice.outlook.reason}.")
     say(console, f"weights      {folder.best_generator}")
     say(console, f"all of it    {folder.best}")
 

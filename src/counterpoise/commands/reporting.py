@@ -42,6 +42,7 @@ def write_at_end(run_folder: RunFolder, console: Console) -> None:
     Its result stands whatever becomes of the page: a failure is one line.
     """
     try:
+        _refuse_to_replace(run_folder.report)
         write(run_folder.report, run_report([run_folder.path]).html)
         line = f"{'report':<12} {run_folder.report}"
     except Exception as error:

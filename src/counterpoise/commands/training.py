@@ -8,8 +8,9 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from counterpoise.commands.console import ConsoleReporter, metrics_table, print_table, say
+from counterpoise.commands.reporting import write_at_end
 from counterpoise.config import RunConfig, load_config
-from counterpoise.errors import UserError
+from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.run_folder import RunFolder, read_json_lines
 from counterpoise.training.checks import check_training
 from counterpoise.training.loop import BICUBIC, Outcome
@@ -107,10 +108,16 @@ def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -
     # The first process chose the folder; the others may have seen it appear.
     run = RunFolder(Path(fabric.broadcast(str(run.path))))
     quiet = Console(quiet=True)
-    with ConsoleReporter(console if fabric.is_global_zero else quiet) as reporter:
-        outcome = run_training(config, run, fabric, reporter, resume=resume)
+    try:
+        with ConsoleReporter(console if fabric.is_global_zero else quiet) as reporter:
+            outcome = run_training(config, run, fabric, reporter, resume=resume)
+    except TrainingDivergedError:  # Its page says how it came to that.
+        if fabric.is_global_zero:
+            write_at_end(run, console)
+        raise
     if fabric.is_global_zero:
         summarise(config, run, outcome, console)
+        write_at_end(run, console)
     return EXIT_INTERRUPTED if outcome.interrupted else 0
 
 

@@ -61,12 +61,14 @@
       }
       let end = start;
       while (end < values.length && values[end] !== null) end += 1;
-      let sum = 0;
       let from = start;
       let to = start;
       for (let i = start; i < end; i += 1) {
-        while (to < end && x[to] <= x[i] + width / 2) sum += values[to++];
-        while (x[from] < x[i] - width / 2) sum -= values[from++];
+        while (to < end && x[to] <= x[i] + width / 2) to += 1;
+        while (x[from] < x[i] - width / 2) from += 1;
+        // Summed anew each time: a running sum never forgets the rounding of a huge value.
+        let sum = 0;
+        for (let k = from; k < to; k += 1) sum += values[k];
         out[i] = sum / (to - from);
       }
       start = end;
@@ -79,7 +81,8 @@
     const number = many ? series.run : place;
     return {
       colour: colour(`c${number % COLOURS}`),
-      dash: DASHES[Math.floor(number / COLOURS) % DASHES.length],
+      // Told apart without colours too, and where one curve lies on another.
+      dash: DASHES[(number + Math.floor(number / COLOURS)) % DASHES.length],
     };
   };
 
@@ -126,7 +129,8 @@
         traces.push({
           x: series.nonFinite, y: series.nonFinite.map(() => 0.05), yaxis: "y2", mode: "markers",
           marker: { symbol: "x", size: 9, color: colour("severe") },
-          hovertemplate: `NaN or infinity: ${name}<extra></extra>`,
+          customdata: series.nonFinite.map(() => `NaN or infinity: ${name}`),
+          hovertemplate: "%{customdata}<extra></extra>",
         });
     });
     for (const line of chart.lines)
@@ -178,19 +182,35 @@
     return { shapes, annotations };
   };
 
+  // The values that are in sight, with some room; on a log scale in powers of ten.
+  const heightOf = (chart, traces) => {
+    const [from, to] = rangeOf(chart);
+    let seen = [];
+    for (const { x, y, yaxis } of traces)
+      if (yaxis !== "y2" && x.length)
+        seen.push(x.length === 2 ? y : y.filter((_, i) => x[i] !== null && (
+          (x[i] >= from && x[i] <= to) || (x[i] < from && (x[i + 1] ?? from) >= from) ||
+          (x[i] > to && (x[i - 1] ?? to) <= to))));
+    if (chart.log)
+      seen = seen.map((list) => list.filter((y) => y > 0).map((y) => Math.log10(y)));
+    let [low, high] = extent(seen);
+    if (low > high) [low, high] = [0, 1];
+    if (chart.span && !chart.log) {
+      low = Math.min(chart.span[0], low);
+      high = Math.max(chart.span[1], high);
+    }
+    const flat = high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high));
+    const pad = flat ? (chart.log ? 0.5 : 0.5 * Math.abs(high) || 1) : 0.05 * (high - low);
+    return [low - pad, high + pad];
+  };
+
   const layoutOf = (chart, traces) => {
-    const visible = traces.filter((trace) => trace.yaxis !== "y2").map((trace) => trace.y);
     const axis = {
       gridcolor: colour("grid"), linecolor: colour("rule"), zerolinecolor: colour("rule"),
       automargin: true,
     };
-    const y = { ...axis, type: chart.log ? "log" : "linear", tickformat: ".6~g" };
-    if (chart.log) y.dtick = undefined;
-    else if (chart.span) {
-      const [low, high] = extent(visible);
-      const pad = 0.03 * (chart.span[1] - chart.span[0]);
-      y.range = [Math.min(chart.span[0], low) - pad, Math.max(chart.span[1], high) + pad];
-    }
+    const y = { ...axis, type: chart.log ? "log" : "linear", tickformat: ".6~g",
+      range: heightOf(chart, traces), fixedrange: true };
     return {
       ...shadesOf(chart), yaxis: y, xaxis: { ...axis, range: rangeOf(chart).slice(), title: {
         text: "step", standoff: 4 }, exponentformat: "none", separatethousands: true },
@@ -218,9 +238,11 @@
     const config = { displayModeBar: false, responsive: true, showTips: false, doubleClick: false };
     window.Plotly.react(chart.plot, traces, layoutOf(chart, traces), config);
     if (!first) return;
+    // Where the library measures texts, which is nothing to read out.
+    byId("js-plotly-tester")?.setAttribute("aria-hidden", "true");
     chart.plot.on("plotly_relayout", (change) => {
       if (change["xaxis.range[0]"] !== undefined)
-        setRange(chart, [change["xaxis.range[0]"], change["xaxis.range[1]"]], true);
+        setRange(chart, [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
     });
     chart.plot.on("plotly_doubleclick", () => setRange(chart, null));
   };
@@ -230,16 +252,16 @@
       if (chart.near) draw(chart);
     }
   };
-  const setRange = (chart, range, itself = false) => {
+  const setRange = (chart, range) => {
     if (range) {
-      const least = Math.max(1, (steps[1] - steps[0]) / 1e5);
-      if (range[1] - range[0] < least) return;
+      const middle = (range[0] + range[1]) / 2;
+      const half = Math.max(range[1] - range[0], 1, (steps[1] - steps[0]) / 1e5) / 2;
+      range = [middle - half, middle + half];
       if (range[0] <= steps[0] && range[1] >= steps[1]) range = null;
     }
     if (linked()) sharedRange = range;
     if (chart) chart.range = range;
-    const others = linked() ? charts : [chart];
-    refresh(itself ? others.filter((other) => other !== chart) : others);
+    refresh(linked() ? charts : [chart]);
   };
   const zoom = (chart, factor, shift = 0) => {
     const [from, to] = rangeOf(chart);
@@ -310,17 +332,15 @@
 
   for (const chart of charts) {
     const legend = chart.figure.querySelector(".legend");
-    const alone = chart.series.length === 1 && !many && !chart.series[0].nonFiniteCount;
-    if (alone) legend.remove();
+    if (!chart.legend && !chart.series[0].nonFiniteCount) legend.remove();
     else chart.series.forEach((series, place) => {
       const button = document.createElement("button");
       const style = styleOf(chart, place);
       button.type = "button";
       button.setAttribute("aria-pressed", String(!series.hidden));
       button.innerHTML = '<svg viewBox="0 0 34 8" aria-hidden="true"><line x1="1" x2="33" y1="4" y2="4" stroke-width="3"/></svg><span></span>';
-      const number = many ? series.run : place;
       const line = button.querySelector("line");
-      line.style.stroke = `var(--c${number % COLOURS})`;
+      line.style.stroke = `var(--c${(many ? series.run : place) % COLOURS})`;
       line.style.strokeDasharray = { solid: "", dash: "9 6", dot: "3 4", dashdot: "9 3 3 3" }[style.dash];
       const count = series.nonFiniteCount;
       button.querySelector("span").textContent =

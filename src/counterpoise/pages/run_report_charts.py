@@ -7,205 +7,11 @@ from typing import Any
 
 from counterpoise.diagnosis.finding import PROBLEMS
 from counterpoise.diagnosis.found import number
-from counterpoise.pages.run_report_curves import (
-    ACCURACY,
-    ACTION,
-    ADVERSARIAL_SHARE,
-    SMOOTHED_ACCURACY,
-    TERM,
-    Curve,
-)
+from counterpoise.evaluate.measures import MEASURES
+from counterpoise.outlook import TITLES
+from counterpoise.pages.run_report_curves import ACCURACY, ACTION, TERM, Curve
 from counterpoise.pages.run_report_folder import METRIC, ReportedRun
-
-METRIC_TITLES = {
-    "psnr_y": "PSNR (Y), dB",
-    "psnr_rgb": "PSNR (RGB), dB",
-    "ssim_y": "SSIM (Y)",
-    "ssim_rgb": "SSIM (RGB)",
-}
-SHARE = (0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A chart: its title, what to see in it, and its curves by name, each with a label.
-
-    A name that ends in `*` stands for all curves that begin so.
-    """
-
-    key: str
-    title: str
-    what: str
-    curves: tuple[tuple[str, str], ...]
-    span: tuple[float, float] | None = None  # that its axis shows at least
-    only_means: bool = False  # where single values are 0 or 1
-    lines: tuple[tuple[float, str], ...] = ()
-
-
-PLANS = (
-    Plan(
-        "g-loss",
-        "Loss of G, by term",
-        "Weighted, as trained on. The value of an adversarial loss says little by itself.",
-        (("g_loss", "G, all terms"), (TERM + "*", "")),
-    ),
-    Plan(
-        "d-loss",
-        "Loss of D",
-        "Both halves; near zero for long, D is certain of everything.",
-        (
-            ("d_loss", "D, both halves"),
-            ("d_loss_real", "on real"),
-            ("d_loss_fake", "on fake"),
-            ("d_penalty", "penalties"),
-        ),
-    ),
-    Plan(
-        "d-outputs",
-        "D(x) and D(G(z))",
-        "D's mean output on real images, and on the same fakes before and after D's update.",
-        (
-            ("d_real", "D(x)"),
-            ("d_fake_before", "D(G(z)) before"),
-            ("d_fake_after", "D(G(z)) after"),
-        ),
-    ),
-    Plan(
-        "d-accuracy",
-        "D's accuracy and AUC",
-        "Share of images that D judges rightly; 0.5 is chance. AUC: how often a real image scores "
-        "above a fake one.",
-        (
-            (SMOOTHED_ACCURACY, "accuracy as the controller sees it"),
-            (ACCURACY, "accuracy"),
-            ("d_accuracy", "accuracy (as logged)"),
-            ("d_accuracy_real", "on real"),
-            ("d_accuracy_fake", "on fake"),
-            ("auc", "AUC"),
-        ),
-        SHARE,
-    ),
-    Plan(
-        "logits",
-        "D's logits",
-        "Means over a batch, before any sigmoid.",
-        (
-            ("real_logit_mean", "on real"),
-            ("fake_logit_mean", "on fake"),
-            ("held_out_logit_mean", "on held-out real"),
-        ),
-    ),
-    Plan(
-        "share",
-        "Share of D in the gradient that reaches G",
-        "Adversarial gradient at G's output over that of all terms: near 0, G does not hear D; "
-        "near 1, nothing else.",
-        ((ADVERSARIAL_SHARE, "adversarial share"),),
-        SHARE,
-    ),
-    Plan(
-        "output-gradients",
-        "Gradients at G's output",
-        "Norms; the adversarial one with the policy's weight in it.",
-        (
-            ("g_gradient_adversarial", "adversarial term"),
-            ("g_gradient_content", "all other terms"),
-        ),
-    ),
-    Plan(
-        "gradient-norms",
-        "Gradients of the weights",
-        "Norms of the last update's gradients.",
-        (("g_gradient_norm", "G"), ("d_gradient_norm", "D")),
-    ),
-    Plan(
-        "update-ratios",
-        "Updates over weights",
-        "How far a step moves a network; about 0.001 is usual for Adam.",
-        (("g_update_ratio", "G"), ("d_update_ratio", "D")),
-    ),
-    Plan(
-        "cosines",
-        "Cosine of the gradients of two steps",
-        "Below 0 again and again: the network turns back and forth.",
-        (("g_gradient_cosine", "G"), ("d_gradient_cosine", "D")),
-        (-1.0, 1.0),
-    ),
-    Plan(
-        "d-updated",
-        "Share of steps in which D was trained",
-        "The means over neighbouring steps.",
-        (("d_updated", "D trained"), ("g_updated", "G trained")),
-        SHARE,
-        only_means=True,
-    ),
-    Plan(
-        "actions",
-        "What the policy set",
-        "Only what it ever changed; factors are of the configured values.",
-        ((ACTION + "*", ""),),
-    ),
-    Plan(
-        "learning-rates",
-        "Learning rates",
-        "As used, with the policy's factors in them.",
-        (("g_learning_rate", "G"), ("d_learning_rate", "D")),
-    ),
-    Plan(
-        "detail",
-        "Outputs against real images",
-        "Ratios, 1 is alike: variety within a batch, fine detail, texture.",
-        (
-            ("diversity_ratio", "variety"),
-            ("high_frequency_ratio", "fine detail"),
-            ("patch_variance_ratio", "texture"),
-        ),
-        lines=((1.0, "as real images"),),
-    ),
-    Plan(
-        "saturation",
-        "Share of outputs of D where its sigmoid is flat",
-        "There, G learns little from D.",
-        (("d_saturation_real", "on real"), ("d_saturation_fake", "on fake")),
-        SHARE,
-    ),
-    Plan(
-        "probes",
-        "D's tests",
-        "Accuracy on held-out images; AUC where a leak is hidden from D (a large fall: D judges by "
-        "the leak); accuracy of a copy of D trained on one batch.",
-        (
-            ("d_accuracy_held_out", "accuracy, held-out real"),
-            ("auc_quantised", "AUC, fakes of 8 bits"),
-            ("auc_border_hidden", "AUC, borders hidden"),
-            ("d_probe_accuracy", "accuracy of a copy of D"),
-            ("fake_out_of_range", "fakes out of range"),
-        ),
-        SHARE,
-    ),
-    Plan("speed", "Seconds per step", "Measuring included.", (("seconds", "seconds"),)),
-)
-# With several runs, a chart has one curve of each.
-COMPARED = (
-    ("g_loss", "Loss of G"),
-    (TERM + "adversarial", "Adversarial loss of G"),
-    ("d_loss", "Loss of D"),
-    ("d_real", "D(x)"),
-    ("d_fake_before", "D(G(z)) before D's update"),
-    ("d_fake_after", "D(G(z)) after D's update"),
-    (ACCURACY, "D's accuracy"),
-    ("auc", "AUC"),
-    (ADVERSARIAL_SHARE, "Share of D in the gradient that reaches G"),
-    ("g_gradient_norm", "Gradient norm of G"),
-    ("d_gradient_norm", "Gradient norm of D"),
-    ("d_updated", "Share of steps in which D was trained"),
-    ("d_learning_rate", "Learning rate of D"),
-    ("g_learning_rate", "Learning rate of G"),
-    (ACTION + "adversarial_weight_scale", "The policy's factor on the adversarial weight"),
-    ("diversity_ratio", "Variety of outputs over that of real images"),
-    ("high_frequency_ratio", "Fine detail of outputs over that of real images"),
-    ("seconds", "Seconds per step"),
-)
+from counterpoise.pages.run_report_plans import COMPARED, PLANS
 
 
 @dataclass
@@ -221,6 +27,7 @@ class Chart:
     lines: list[dict[str, Any]] = field(default_factory=list)
     only_means: bool = False
     summary: str = ""
+    legend: bool = True  # where the title alone does not say what is drawn
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -231,7 +38,21 @@ class Chart:
             "band": self.band,
             "lines": self.lines,
             "onlyMeans": self.only_means,
+            "legend": self.legend,
         }
+
+
+def metric_title(name: str) -> str:
+    """What to call a held-out metric."""
+    title = MEASURES[name].title if name in MEASURES else name
+    return f"{title}, dB" if name.startswith("psnr") else title
+
+
+def metric_text(name: str, value: float, *, signed: bool = False) -> str:
+    """A held-out metric for a person, with the digits that it deserves."""
+    digits = MEASURES[name].digits if name in MEASURES else 4
+    # Plus nothing makes a rounded -0 a 0.
+    return f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
 
 
 def charts_of(runs: Sequence[ReportedRun]) -> list[Chart]:
@@ -259,6 +80,7 @@ def _charts_of_one(run: ReportedRun) -> list[Chart]:
         chart = Chart(plan.key, plan.title, plan.what, [], plan.span, only_means=plan.only_means)
         chart.series = [_series(run, 0, name, label) for name, label in names]
         chart.lines = [{"value": value, "label": label} for value, label in plan.lines]
+        chart.legend = len(plan.curves) > 1 or plan.curves[0][0].endswith("*")
         if plan.key == "d-accuracy" and run.band is not None:
             for series in chart.series:
                 # What the controller steers by stands for it.
@@ -299,41 +121,42 @@ def _overlaid(runs: Sequence[ReportedRun], name: str, title: str) -> Chart | Non
 
 
 def _metric_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
-    names = dict.fromkeys(name for run in runs for name in run.metric_curves)
+    names = dict.fromkeys(name for run in runs for name in run.metric_curves.curves)
     charts = []
-    for name in names:
+    for place_on_page, name in enumerate(names):
         metric = name.removeprefix(METRIC)
-        chart = Chart(
-            name.replace(".", "-"),
-            f"Held-out images: {METRIC_TITLES.get(metric, metric)}",
-            "",
-            [],
-        )
+        title = TITLES.get(metric) or metric_title(metric)
+        # Names in a file may be anything, so they are no part of an address on the page.
+        chart = Chart(f"metric-{place_on_page}", f"Held-out images: {title}", "", [])
+        chart.legend = len(runs) > 1
+        if metric in MEASURES:
+            direction = "Higher" if MEASURES[metric].higher_is_better else "Lower"
+            chart.what = f"{direction} is better."
         words = []
         baselines = {}
         for place, run in enumerate(runs):
-            if name in run.metric_curves:
-                label = run.name if len(runs) > 1 else METRIC_TITLES.get(metric, metric)
+            if name in run.metric_curves.curves:
+                label = run.name if len(runs) > 1 else title
                 chart.series.append(_series(run, place, name, label))
-                words.append(_words(run.metric_curves[name], label))
+                words.append(_words(run.metric_curves.curves[name], label))
             if metric in run.bicubic:
-                baselines[round(run.bicubic[metric], 4)] = "plain bicubic"
-        chart.lines = [{"value": v, "label": label} for v, label in baselines.items()]
+                baselines[metric_text(metric, run.bicubic[metric])] = run.bicubic[metric]
+        chart.lines = [{"value": value, "label": "bicubic"} for value in baselines.values()]
         if baselines:
-            chart.what = "Dashed: plain bicubic, " + ", ".join(map(number, baselines)) + "."
+            chart.what += f" Dashed: plain bicubic, {', '.join(baselines)}."
         chart.summary = "; ".join(words)
         charts.append(chart)
     return charts
 
 
 def _series(run: ReportedRun, place: int, name: str, label: str) -> dict[str, Any]:
-    named = name.removeprefix(METRIC)
+    curves = run.metric_curves if name.startswith(METRIC) else run.curves
     return {
         "run": place,
         "curve": name,
         "label": label,
-        "nonFinite": run.curves.non_finite.get(named, []),
-        "nonFiniteCount": run.curves.non_finite_count.get(named, 0),
+        "nonFinite": curves.non_finite.get(name, []),
+        "nonFiniteCount": curves.non_finite_count.get(name, 0),
     }
 
 

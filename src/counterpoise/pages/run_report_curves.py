@@ -21,6 +21,8 @@ MOST_MARKED = 200
 MOST_TERMS = 40
 
 TERM, ACTION = "g_terms.", "action."
+# Counts the steps in which a policy was asked; it is not drawn.
+_ASKED = ACTION
 ACCURACY, SMOOTHED_ACCURACY = "accuracy", "accuracy_smoothed"
 ADVERSARIAL_SHARE = "adversarial_share"
 # The numbers that a policy may set, with what they are where it does not.
@@ -87,6 +89,7 @@ class Curve:
     last: tuple[int, float]
     low: float
     high: float
+    mean: float
 
 
 @dataclass
@@ -150,7 +153,8 @@ class CurveBuilder:
             self._buckets.append({})
             self._spans.append((step, step))
         self._rows += 1
-        self._spans[-1] = (self._spans[-1][0], step)
+        first, last = self._spans[-1]
+        self._spans[-1] = (min(first, step), max(last, step))
         stage = row.get("stage")
         if isinstance(stage, str) and (stage in self._stages or len(self._stages) < MOST_TERMS):
             if self._stages and stage not in self._stages:
@@ -172,13 +176,13 @@ class CurveBuilder:
     def build(self) -> Curves:
         """The curves of the rows so far."""
         names = dict.fromkeys(name for bucket in self._buckets for name in bucket)
-        first = self._spans[0][0] if self._spans else None
+        names.pop(_ASKED, None)
         return Curves(
             curves={name: self._curve(name) for name in names},
             non_finite=self._non_finite,
             non_finite_count=self._non_finite_count,
             rows=self._rows,
-            first_step=first,
+            first_step=min((first for first, _ in self._spans), default=None),
             last_step=max((last for _, last in self._spans), default=None),
             rows_per_bucket=self._every,
             torn_lines=self._torn,
@@ -205,6 +209,7 @@ class CurveBuilder:
                 value = action.get(name, ACTION_DEFAULTS[name])
                 if isinstance(value, int | float):
                     yield ACTION + name, _float(value)
+            yield _ASKED, 0.0
 
     def _derived(self, row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         real, fake = row.get("d_accuracy_real"), row.get("d_accuracy_fake")
@@ -230,16 +235,13 @@ class CurveBuilder:
         """A policy sets this for the first time: until now it was as configured."""
         self._actions.add(name)
         default = ACTION_DEFAULTS[name]
-        current = self._rows - 1
-        for bucket, (first, last) in zip(self._buckets, self._spans, strict=True):
-            had_d = bucket.get("d_loss") or bucket.get("d_loss_real")
-            begins_now = bucket is self._buckets[-1] and current % self._every == 0
-            if had_d is not None and not begins_now:
-                last = had_d.last_step
-                cell = Cell(
-                    first, last, had_d.count, had_d.count * default, default, first, default, last
+        for bucket in self._buckets:
+            asked = bucket.get(_ASKED)
+            if asked is not None:
+                first, last, count = asked.first_step, asked.last_step, asked.count
+                bucket[ACTION + name] = Cell(
+                    first, last, count, count * default, default, first, default, last
                 )
-                bucket[ACTION + name] = cell
 
     def _mark(self, name: str, step: int) -> None:
         if name not in self._non_finite_count and len(self._non_finite_count) >= 4 * MOST_TERMS:
@@ -261,7 +263,8 @@ class CurveBuilder:
                 for name, cell in buckets[place + 1].items():
                     before = joined.get(name)
                     joined[name] = cell if before is None else before.joined(cell)
-                span = (span[0], spans[place + 1][1])
+                first, last = spans[place + 1]
+                span = (min(span[0], first), max(span[1], last))
             self._buckets.append(joined)
             self._spans.append(span)
         self._every *= 2
@@ -297,6 +300,7 @@ class CurveBuilder:
             last=(last.last_step, last.total / last.count),
             low=min(cell.low for cell in cells),
             high=max(cell.high for cell in cells),
+            mean=sum(cell.total for cell in cells) / sum(cell.count for cell in cells),
         )
 
 

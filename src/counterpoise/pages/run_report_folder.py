@@ -1,5 +1,7 @@
 """Everything that a report says of one run, read from its folder."""
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.logs.read import read_log
-from counterpoise.pages.run_report_curves import MOST_BUCKETS, Curve, CurveBuilder, Curves
+from counterpoise.pages.run_report_curves import MOST_BUCKETS, TERM, CurveBuilder, Curves
+from counterpoise.pages.run_report_outlook import Future, read_future
 from counterpoise.pages.run_report_reasons import Reason, ReasonBuilder
 from counterpoise.pages.run_report_samples import Samples, read_samples
 from counterpoise.pages.run_report_state import RunState, run_state
@@ -54,11 +57,12 @@ class ReportedRun:
     reasons: list[Reason]
     decided_steps: int  # in which the policy was asked
     metrics: list[dict[str, Any]]
-    metric_curves: dict[str, Curve]
+    metric_curves: Curves  # of the held-out metrics, with `METRIC` before their names
     bicubic: dict[str, float]
     events: list[dict[str, Any]]
     samples: Samples
     state: RunState
+    future: Future
     notes: list[str]  # on what could not be read
 
     @property
@@ -116,6 +120,7 @@ def _read(
         None if seconds is None else seconds.last[1],
     )
     samples = read_samples(folder.sample_files(), sample_bytes)
+    future = read_future(folder, config, metrics)
     return ReportedRun(
         name=name,
         folder=folder,
@@ -134,14 +139,16 @@ def _read(
         events=events,
         samples=samples,
         state=state,
-        notes=[*notes, *samples.notes],
+        future=future,
+        notes=[*notes, *samples.notes, *future.notes],
     )
 
 
 def _config_tree(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        json.dumps(tree, default=str)  # An alias may lead back to what it is in.
+    except (ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
         notes.append(f"config.yaml is damaged: {' '.join(str(error).split())}")
         return {}
     if not isinstance(tree, dict):
@@ -215,7 +222,7 @@ def _curve_notes(curves: Curves) -> list[str]:
     return notes
 
 
-def _metric_curves(metrics: list[dict[str, Any]], buckets: int) -> dict[str, Curve]:
+def _metric_curves(metrics: list[dict[str, Any]], buckets: int) -> Curves:
     """The curves of the held-out metrics, bicubic's aside."""
     builder = CurveBuilder(most_buckets=buckets)
     names: dict[str, None] = {}
@@ -225,8 +232,17 @@ def _metric_curves(metrics: list[dict[str, Any]], buckets: int) -> dict[str, Cur
             kept = list(names)[:MOST_METRICS]
             terms = {name: value for name, value in _numbers(row).items() if name in kept}
             builder.add({"step": row.get("step"), "g_terms": terms})
-    found = builder.build().curves
-    return {METRIC + name.partition(".")[2]: curve for name, curve in found.items()}
+    found = builder.build()
+
+    def renamed(values: dict[str, Any]) -> dict[str, Any]:
+        return {METRIC + name.removeprefix(TERM): value for name, value in values.items()}
+
+    return dataclasses.replace(
+        found,
+        curves=renamed(found.curves),
+        non_finite=renamed(found.non_finite),
+        non_finite_count=renamed(found.non_finite_count),
+    )
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, float]:

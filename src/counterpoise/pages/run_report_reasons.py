@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 MOST_REASONS = 24
 MOST_SPELLS = 150
 OTHER = "other reasons"
-NO_REASON = "no reason given"
+NO_REASON = "sets"  # where a policy gives no reason
 
 
 @dataclass
@@ -66,7 +66,8 @@ class ReasonBuilder:
             return
         text = str(action.get("reason") or "")
         if not text:
-            text = f"{NO_REASON}: " + ", ".join(f"{name} {action[name]}" for name in changed)
+            settings = (f"{name.replace('_', ' ')} to {action[name]}" for name in changed)
+            text = f"{NO_REASON} {', '.join(settings)}"
         kind = _NUMBER.sub("#", text)
         if kind not in self._reasons and len(self._reasons) >= MOST_REASONS:
             kind = OTHER

@@ -42,8 +42,7 @@
     const step = samples().steps[choice.index];
     const against = againstOf();
     const uri = one.outputs[choice.index];
-    const size = `${one.side_px * Number(byId("sample-size").value)}px`;
-    for (const image of [over, under]) image.style.width = image.style.height = size;
+    byId("wipe").style.width = `${one.side_px * Number(byId("sample-size").value)}px`;
     under.src = against.uri;
     under.alt = `Crop ${choice.crop + 1}: ${against.name}`;
     over.hidden = !uri;

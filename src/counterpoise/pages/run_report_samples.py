@@ -8,7 +8,7 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,36 +63,58 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
             steps.pop()
     if newest is None:
         return Samples([], [], [], notes)
-    rows = newest[:MOST_CROPS]
+    fixed: list[dict[int, str]] = []
+    left = most_bytes
+    for row in newest[:MOST_CROPS]:
+        uris = {c: _encoded(row[c], lossless=True) for c in (LR, BICUBIC, HR)}
+        size = sum(map(len, uris.values()))
+        if fixed and left - size < most_bytes // 2:  # The outputs are to have the other half.
+            break
+        fixed.append(uris)
+        left -= size
+    rows = newest[: len(fixed)]
     if len(newest) > len(rows):
-        notes.append(f"{len(rows)} of {len(newest)} crops are shown")
-    fixed = [{c: _encoded(row[c], lossless=True) for c in (LR, BICUBIC, HR)} for row in rows]
+        notes.append(f"{len(rows)} of {len(newest)} crops are shown, to keep this page small")
     keys = [_key(row[HR]) for row in rows]
-    left = most_bytes - sum(len(uri) for uris in fixed for uri in uris.values())
-    per_step = sum(len(_encoded(row[OUTPUT])) for row in rows)
-    # Later pictures of a training are the finer ones, and compress less: the newest is the measure.
-    chosen = spread(steps, max(1, min(MOST_STEPS, left // max(1, per_step))))
-    shown: list[int] = []
-    outputs: list[list[str | None]] = [[] for _ in rows]
-    other = 0
-    for step in chosen:
+    outputs: dict[int, list[str | None]] = {}
+    for step in spread(steps, MOST_STEPS):
         tiles = newest if step == steps[-1] else _tiles(found[step], notes)
-        if tiles is None:
-            continue
-        shown.append(step)
-        for place, key in enumerate(keys):
-            same = place < len(tiles) and _key(tiles[place][HR]) == key
-            other += not same
-            outputs[place].append(_encoded(tiles[place][OUTPUT]) if same else None)
+        if tiles is not None:
+            outputs[step] = [
+                _encoded(tiles[place][OUTPUT])
+                if place < len(tiles) and _key(tiles[place][HR]) == key
+                else None
+                for place, key in enumerate(keys)
+            ]
+    chosen = _fitting(outputs, left)
+    other = sum(uri is None for step in chosen for uri in outputs[step])
     if other:
         notes.append(
             f"{other} outputs are not shown: the held-out pictures were others in these steps"
         )
     crops = [
-        SampleCrop(uris[LR], uris[BICUBIC], uris[HR], out, row[HR].shape[0], key)
-        for uris, out, row, key in zip(fixed, outputs, rows, keys, strict=True)
+        SampleCrop(
+            uris[LR],
+            uris[BICUBIC],
+            uris[HR],
+            [outputs[step][place] for step in chosen],
+            row[HR].shape[0],
+            key,
+        )
+        for place, (uris, row, key) in enumerate(zip(fixed, rows, keys, strict=True))
     ]
-    return Samples(shown, crops, [s for s in steps if s not in set(chosen)], notes)
+    unread = set(spread(steps, MOST_STEPS)) - outputs.keys()  # They have a note of their own.
+    return Samples(chosen, crops, [s for s in steps if s not in {*chosen, *unread}], notes)
+
+
+def _fitting(outputs: Mapping[int, Sequence[str | None]], most_bytes: int) -> list[int]:
+    """As many of the steps as have room, evenly; the last one in any case."""
+    sizes = {step: sum(len(uri or "") for uri in uris) for step, uris in outputs.items()}
+    chosen = list(outputs)
+    while len(chosen) > 1 and (total := sum(sizes[step] for step in chosen)) > most_bytes:
+        fewer = int(len(chosen) * max(0, most_bytes) / total)
+        chosen = spread(chosen, max(1, min(len(chosen) - 1, fewer)))
+    return chosen
 
 
 def spread(steps: Sequence[int], count: int) -> list[int]:

@@ -13,19 +13,18 @@ from counterpoise.run_folder import (
     FAILED,
     INTERRUPTED,
     RESUMED,
+    STOPPED_EARLY,
     RunFolder,
 )
 
 # A run that wrote a row this recently, or within so many of its steps, is taken to be going on.
 LIVELY_SECONDS = 120
 LIVELY_STEPS = 50
-GOING_ON, FINISHED, STOPPED, BROKEN, UNKNOWN = (
-    "going on",
-    "finished",
-    "stopped",
-    "broken",
-    "unknown",
-)
+GOING_ON, FINISHED, STOPPED, BROKEN = "going on", "finished", "stopped", "broken"
+LOST, UNKNOWN = "lost", "unknown"
+
+
+_SPEAKING = {BEGAN, RESUMED, STOPPED_EARLY, ENDED, INTERRUPTED, DIVERGED, FAILED, CLOSED}
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,14 @@ def run_state(
     of = "" if planned_steps is None else f" of {planned_steps:,}"
     at = f"step {last_step:,}{of}"
     go_on = f"Go on with: counterpoise resume {run.path}"
-    speaking = [event for event in events if event.get("kind") in _WORDS]
+    speaking = [event for event in events if event.get("kind") in _SPEAKING]
+    # A training that stops early ends after it, without a reason.
+    if [event["kind"] for event in speaking[-2:]] == [STOPPED_EARLY, ENDED]:
+        del speaking[-1]
     kind = speaking[-1]["kind"] if speaking else None
     message = str(speaking[-1].get("message", "")) if speaking else ""
     if kind == DIVERGED:
-        return RunState(BROKEN, f"Diverged: {message}.")
+        return RunState(LOST, f"Diverged: {message}.")
     if kind == FAILED:
         return RunState(
             BROKEN, f"Broke off at {at}: {message.removeprefix('broke off: ')}. {go_on}"
@@ -67,8 +69,11 @@ def run_state(
         return RunState(FINISHED, f"Closed after {at}: the loop ended, or let go of it.")
     if planned_steps is not None and last_step >= planned_steps:
         return RunState(FINISHED, f"Finished: {at}.")
+    if kind == STOPPED_EARLY:
+        go_on = f"Go on all the same with: counterpoise resume {run.path} --stop never"
+        return RunState(FINISHED, f"{message[:1].upper()}{message[1:]}. {go_on}")
     if kind == ENDED:
-        return RunState(FINISHED, f"Ended after {at}{_reason(message)}.")
+        return RunState(FINISHED, f"Ended after {at}.")
     age = time.time() - run.signals.stat().st_mtime
     if age < max(LIVELY_SECONDS, LIVELY_STEPS * (seconds_per_step or 0)):
         return RunState(GOING_ON, f"Still going on when this page was written: {at}.")
@@ -78,12 +83,3 @@ def run_state(
     return RunState(
         BROKEN, f"Broken off at {at}: nothing was written since {when}, and no end. {go_on}"
     )
-
-
-_WORDS = {BEGAN, RESUMED, ENDED, INTERRUPTED, DIVERGED, FAILED, CLOSED}
-
-
-def _reason(message: str) -> str:
-    """What an end says beyond that it is one, such as why it was early."""
-    head, _, tail = message.partition(": ")
-    return f": {tail}" if tail and head else ""

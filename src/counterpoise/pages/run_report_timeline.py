@@ -1,11 +1,13 @@
 """A run as lines over its steps: stages, findings, what the policy did, what happened."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from counterpoise.pages.run_report_folder import ReportedRun
 from counterpoise.pages.run_report_reasons import Reason
+from counterpoise.pages.run_report_samples import spread
 from counterpoise.run_folder import DIVERGED, FAILED, INTERRUPTED, RESUMED
 
 # Kinds of events that are marked on the timeline. The others are in the list of what happened.
@@ -21,6 +23,8 @@ MARKED = {
     "torn-line": "torn lines",
 }
 MOST_MARKS = 100
+MOST_TICKS = 6
+MOST_NAMES = 3
 LEAST_WIDTH = 0.4  # percent, so that one step can be seen
 
 
@@ -90,28 +94,48 @@ def _event_lines(run: ReportedRun, scale: "_Scale") -> list[Line]:
         step = event_step(event)
         if title is not None and step is not None:
             steps.setdefault(title, []).append(step)
-    for name, marked in run.curves.non_finite.items():
-        steps.setdefault(f"{MARKED['non-finite']} in {name}", []).extend(marked)
+    for marked in run.curves.non_finite.values():
+        steps.setdefault(MARKED["non-finite"], []).extend(marked)
     lines = []
     for title, found in steps.items():
         line = Line(title, "event")
         shown = sorted(set(found))
         line.bars = [
-            scale.bar(step, step, f"{title}: step {step:,}") for step in shown[:MOST_MARKS]
+            scale.bar(step, step, f"{title}: step {step:,}") for step in spread(shown, MOST_MARKS)
         ]
         line.text = f"{len(shown)} steps, {_span(shown[0], shown[-1])}"
         if len(shown) == 1:
             line.text = f"step {shown[0]:,}"
+        if title == MARKED["non-finite"] and run.curves.non_finite:
+            line.text += f", in {_few(list(run.curves.non_finite))}"
         if len(shown) > MOST_MARKS:
-            line.text += f"; the first {MOST_MARKS} are marked"
+            line.text += f"; {MOST_MARKS} of them are marked"
         lines.append(line)
     return lines
+
+
+def ticks(first: int | None, last: int | None) -> list[tuple[float, str]]:
+    """Round steps to write under the lines, each with its place in percent."""
+    if first is None or last is None:
+        return []
+    length = max(1, last - first)
+    rough = length / MOST_TICKS
+    power = 10 ** math.floor(math.log10(rough)) if rough > 1 else 1
+    distance = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    found = range(-(-first // distance) * distance, last + 1, distance)
+    return [(round(100 * (step - first) / length, 3), f"{step:,}") for step in found]
 
 
 def event_step(event: Mapping[str, Any]) -> int | None:
     """The step of an event; None where it has none."""
     step = event.get("step")
     return step if isinstance(step, int) and not isinstance(step, bool) else None
+
+
+def _few(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _span(first: int, last: int) -> str:

@@ -10,6 +10,8 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+# Unlike Jinja's own `capitalize`, it leaves the other letters as they are.
+_ENVIRONMENT.filters["capfirst"] = lambda text: text[:1].upper() + text[1:]
 
 
 def template(name: str) -> Template:

@@ -24,6 +24,7 @@ from counterpoise.run_folder import (
     STOPPED_EARLY,
     RunFolder,
     read_json_lines,
+    software,
 )
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
@@ -84,11 +85,10 @@ def train(
         training: Training | None = None
         try:
             if resumed_step is None:
-                recorder.event(0, BEGAN, "the training begins", tell=False)
+                recorder.event(0, BEGAN, f"the training begins, with {software()}", tell=False)
             else:
-                recorder.event(
-                    resumed_step, RESUMED, f"goes on after step {resumed_step}", tell=False
-                )
+                message = f"goes on after step {resumed_step}, with {software()}"
+                recorder.event(resumed_step, RESUMED, message, tell=False)
             for note in [*notes, *parts.notes]:
                 recorder.event(resumed_step or 0, "note", note)
             training = Training(parts, run, recorder, reporter if first else SilentReporter())

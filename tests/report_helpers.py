@@ -1,0 +1,105 @@
+"""Run folders written by hand, with all that a report shows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from counterpoise.config import load_config
+from counterpoise.run_folder import RunFolder
+from counterpoise.training.samples import sample_grid, save_grid
+
+STEPS, PRETRAIN_STEPS, SIDE_PX = 60, 20, 32
+RUN = ["train.pretrain_steps=20", "train.steps=40", "balance.policy=auto"]
+
+
+def rows(count=STEPS, pretrain=PRETRAIN_STEPS, **columns):
+    """Rows of `signals.jsonl` of a calm training; columns are numbers or functions of the step."""
+    found = []
+    for step in range(1, count + 1):
+        row = {
+            "step": step,
+            "stage": "pretrain" if step <= pretrain else "train",
+            "g_loss": 1 / step,
+            "g_terms": {"pixel": 1 / step},
+            "g_updated": True,
+            "g_learning_rate": 1e-3,
+            "seconds": 0.5,
+        }
+        if step > pretrain:
+            row["g_terms"] = {"perceptual": 0.5, "adversarial": 0.25}
+            row |= {
+                "d_loss": 1.2,
+                "d_loss_real": 0.6,
+                "d_loss_fake": 0.6,
+                "d_real": 0.6,
+                "d_fake_before": 0.4,
+                "d_fake_after": 0.39,
+                "d_accuracy_real": 0.75,
+                "d_accuracy_fake": 0.85,
+                "auc": 0.8,
+                "d_updated": True,
+                "d_learning_rate": 1e-4,
+                "g_gradient_adversarial": 1.0,
+                "g_gradient_content": 3.0,
+                "action": {},
+            }
+        row |= {k: value(step) if callable(value) else value for k, value in columns.items()}
+        found.append(row)
+    return found
+
+
+def metrics(count=STEPS, every=5):
+    found = [{"step": 0, "stage": "bicubic", "psnr_y": 26.0, "rmse": 12.0, "lpips": 0.4}]
+    for step in range(every, count + 1, every):
+        stage = "pretrain" if step <= PRETRAIN_STEPS else "train"
+        gain = step / count
+        row = {"step": step, "stage": stage, "psnr_y": 26 + gain, "rmse": 12 - gain, "lpips": 0.3}
+        found.append(row)
+    return found
+
+
+def event(step, kind, message="it happened"):
+    return {"time": "2026-01-02T03:04:05+00:00", "step": step, "kind": kind, "message": message}
+
+
+EVENTS = [event(0, "began", "the training begins, with torch 2"), event(STEPS, "ended")]
+
+
+def write_lines(path, lines):
+    text = (line if isinstance(line, str) else json.dumps(line) for line in lines)
+    path.write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
+
+
+class Tint(nn.Module):
+    """Upscales by repetition, and adds a shade that tells one step from another."""
+
+    def __init__(self, shade):
+        super().__init__()
+        self.shade = shade
+
+    def forward(self, lr):
+        return lr.repeat_interleave(4, 2).repeat_interleave(4, 3) * 0.5 + self.shade
+
+
+def write_samples(folder: RunFolder, steps, *, crops=2, seed=0):
+    hr = torch.from_numpy(np.random.default_rng(seed).random((crops, 3, SIDE_PX, SIDE_PX)))
+    hr = hr.float()
+    for step in steps:
+        grid = sample_grid(Tint(step / 200), hr[:, :, ::4, ::4], hr, 4)
+        save_grid(grid, folder.sample(step))
+
+
+def write_run(path: Path, signals=None, *, events=EVENTS, samples=(20, 40, 60), overrides=()):
+    """A run folder; the parts that are None are not written."""
+    path.mkdir(parents=True)
+    folder = RunFolder(path)
+    folder.save_config(load_config("demo", [*RUN, *overrides]).to_yaml())
+    write_lines(folder.signals, rows() if signals is None else signals)
+    write_lines(folder.metrics, metrics())
+    if events is not None:
+        write_lines(folder.events, events)
+    write_samples(folder, samples)
+    return folder
