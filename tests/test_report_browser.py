@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from browser_helpers import ARROW_LEFT, ARROW_RIGHT, END, HOME, TAB, open_browser
+from browser_helpers import Keys, open_browser
 from counterpoise.pages.run_report import run_report
 from report_helpers import EVENTS, event, rows, write_lines, write_run
 
@@ -192,11 +192,11 @@ def test_a_curve_is_hidden_by_its_button(opened):
 def test_charts_by_the_keyboard_alone(opened):
     show(opened)
     opened.run(f"document.querySelector('{LOSS}').focus()")
-    opened.press(HOME)
+    opened.press(Keys.HOME)
     assert readout(opened).startswith("Step 1: G, all terms 2.01")
-    opened.press(ARROW_RIGHT)
+    opened.press(Keys.ARROW_RIGHT)
     assert readout(opened).startswith("Step 2: ")
-    opened.press(END + ARROW_LEFT)
+    opened.press(Keys.END + Keys.ARROW_LEFT)
     assert readout(opened).startswith("Step 59: ")
     opened.press("+")
     first, last = axis(opened, "xaxis.range")
@@ -226,13 +226,13 @@ def test_the_slider_changes_the_sample(opened):
     assert text_of(opened, "#sample-step-name") == "60"
     newest = source_of(opened, "#wipe-over")
     opened.run("document.querySelector('#sample-step').focus()")
-    opened.press(ARROW_LEFT)
+    opened.press(Keys.ARROW_LEFT)
     assert text_of(opened, "#sample-step-name") == "40"
     assert source_of(opened, "#wipe-over") not in ("", newest)
     assert source_of(opened, "#wipe-over") == source_of(opened, "#quad-output")
     alt = opened.run("return document.querySelector('#wipe-over').alt")
     assert alt == "Crop 1: output at step 40"
-    opened.press(HOME)
+    opened.press(Keys.HOME)
     assert text_of(opened, "#sample-step-name") == "20"
     opened.click("#strip button:nth-child(3)")
     assert source_of(opened, "#wipe-over") == newest
@@ -247,7 +247,7 @@ def test_the_wipe_by_mouse_and_by_keyboard(opened):
     share = float(opened.run(clip).split()[1].rstrip("%"))
     assert share == pytest.approx(75, abs=4)
     opened.run("document.querySelector('#wipe-at').focus()")
-    opened.press(END)
+    opened.press(Keys.END)
     assert opened.run(clip) == "inset(0px 0% 0px 0px)"
     for value, name in (("hr", "HR"), ("lr", "LR, pixels enlarged"), ("bicubic", "bicubic")):
         opened.run(
@@ -305,11 +305,11 @@ def test_everything_that_can_be_used_has_a_name_and_its_turn(opened):
     assert [node for node in nodes if not node[1].strip()] == []
     # From the top, the keyboard comes to the verdict, and on to everything.
     opened.run("window.scrollTo(0, 0); document.activeElement.blur()")
-    opened.press(TAB)
+    opened.press(Keys.TAB)
     assert opened.run("return document.activeElement.className") == "skip"
     reached = set()
     for _ in range(60):
-        opened.press(TAB)
+        opened.press(Keys.TAB)
         reached.add(
             opened.run("return document.activeElement.id || document.activeElement.className")
         )

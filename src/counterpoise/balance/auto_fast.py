@@ -19,8 +19,8 @@ CALM_SWING, CALM_COSINE, DIVERSE = 0.06, 0.5, 0.7
 # Steps of a lead before G is slowed; log units per step down, and up.
 PATIENCE_STEPS = 8
 SLOWING_RATE, RECOVERY_RATE = 0.05, 0.002
-# Where D leads instead, G gets its learning rate back, before D loses any of its own; from this mean
-# on a slowed G is followed, and is tried at a larger rate.
+# Where D leads instead, G gets its learning rate back, before D loses any of its own. From the last
+# of these means on D follows a slowed G, which is tried at a larger rate.
 RETURN_RATE, FAST_RETURN_RATE, FOLLOWED = 0.005, 0.02, 0.8
 # Each time that G runs ahead again, it comes back so many times slower.
 RELAPSE = 4.0
