@@ -10,6 +10,7 @@ from generated import ROOT
 from generated.charts import log_charts
 from generated.layers import picture, unit_list
 from generated.markdown import code, fence, table
+from generated.study import question_changes
 
 
 def loop_bugs() -> str:
@@ -41,6 +42,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "log formats": log_formats,
     "column names": column_names,
     "question loop": question_loop,
+    "question changes": question_changes,
     "layer picture": picture,
     "layer units": unit_list,
     "chart bce_epoch1": lambda: log_charts("tests/data/seed/bce_epoch1.log"),
