@@ -22,7 +22,7 @@ KINDS = {
     "ablation": "`auto` without one of its parts.",
     "change": "One change to the question's loop, for the task `seed`.",
 }
-# The columns of the report's table that answer the question, and what they are called apart from it.
+# The columns of the report's table that answer the question, and their names apart from it.
 QUESTION_STUDY = ROOT / "studies" / "results" / "seed"
 QUESTION_COLUMNS = {
     "change": "change",

@@ -96,6 +96,7 @@ def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[Publi
         axes.set_ylabel(f"perception: {_long_title(perception)} (down is better)", fontsize=9)
     if published:
         axes = all_axes[0][-1]
+        axes.invert_xaxis()
         known = {p.method: (p.psnr_y, p.lpips) for p in published if p.lpips is not None}
         _scatter(axes, known, OTHERS)
         ours = {name: (m["psnr_y"], m.get("lpips")) for name, m in means.items() if "psnr_y" in m}
@@ -110,7 +111,6 @@ def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[Publi
             axes.axvline(x, ymax=0.14, color=INK, lw=1.4, ls=style, label=label)
         if lines:
             axes.legend(fontsize=7, loc="upper left", frameon=False)
-        axes.invert_xaxis()
         axes.set_xlabel("distortion: PSNR of luma, dB (left is better)", fontsize=9)
         axes.set_ylabel("perception: LPIPS, AlexNet (down is better)", fontsize=9)
         axes.set_title("published points", fontsize=9, color=OTHERS)
@@ -124,11 +124,20 @@ def _long_title(perception: str) -> str:
 
 
 def _scatter(axes: Any, points: dict[str, tuple[float, float]], colour: str) -> None:
-    """Points with their names; room for the names to the right."""
+    """Points with their names, which stand on the side of the middle."""
+    middle = sum(x for x, _ in points.values()) / max(len(points), 1)
     for name, (x, y) in points.items():
         axes.plot([x], [y], "o", color=colour, ms=6)
-        axes.annotate(name, (x, y), fontsize=8, xytext=(5, 4), textcoords="offset points")
-    axes.margins(0.3, 0.2)
+        is_right = (x > middle) != axes.xaxis_inverted()
+        axes.annotate(
+            name,
+            (x, y),
+            fontsize=8,
+            xytext=(-6 if is_right else 6, 4),
+            textcoords="offset points",
+            horizontalalignment="right" if is_right else "left",
+        )
+    axes.margins(0.2, 0.2)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#eceef1", lw=0.8)
     axes.set_axisbelow(True)
