@@ -7,7 +7,7 @@ from PIL import Image
 
 from counterpoise.errors import UserError
 from counterpoise.evaluate.crops import CROP_PX, MOST_ROWS, CropPlace, CropSheet, parse_crop
-from counterpoise.evaluate.plane import front_of, plane_figure
+from counterpoise.evaluate.plane import _name_sides, front_of, plane_figure
 from counterpoise.evaluate.published import PUBLISHED, published_points
 from counterpoise.evaluate.scores import ImageOutputs, Scores, to_tensor
 from counterpoise.plotting import rendered
@@ -96,6 +96,15 @@ def methods():
 def test_the_front():
     assert front_of(methods()) == ("sliced_wasserstein", [False, True, False])
     assert front_of([Scores("a", [("x", {"psnr_y": 28.0})])]) is None
+
+
+def test_names_stand_away_from_near_points_or_towards_the_middle():
+    points = [np.array(p) for p in ((10.19, 196.0), (10.3, 192.0), (10.7, 215.0), (9.8, 60.0))]
+    left, below = True, True
+    expected = [(left, not below), (not left, below), (left, not below), (not left, not below)]
+    assert _name_sides(points) == expected
+    assert _name_sides([]) == []
+    assert len(_name_sides(points[:1])) == 1
 
 
 def test_the_plane_s_figure_has_every_method_and_point():

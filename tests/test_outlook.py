@@ -79,7 +79,7 @@ def test_noise_is_not_known():
 def test_few_evaluations_are_not_known():
     found = outlook(rows(100.0, count=LEAST_EVALUATIONS - 1))
     assert found.more_training_pays == "unknown"
-    assert "5 held-out evaluations are too few" in found.reason
+    assert "takes 6 held-out evaluations, and there are 5" in found.reason
     assert outlook(rows(100.0, count=LEAST_EVALUATIONS)).more_training_pays == "no"
     assert outlook([]).more_training_pays == "unknown"
 

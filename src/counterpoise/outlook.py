@@ -102,8 +102,8 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
     if len(latest) < LEAST_EVALUATIONS:
         return Outlook(
             "unknown",
-            f"{len(latest)} held-out evaluations are too few for a trend, which takes "
-            f"{LEAST_EVALUATIONS} (train.sample_every sets how often there is one)",
+            f"a trend takes {LEAST_EVALUATIONS} held-out evaluations, and there are {len(latest)} "
+            "(train.sample_every sets how often there is one)",
             evaluations=len(latest),
         )
     perception = next((name for name in PERCEPTION if _has(latest, name)), None)
