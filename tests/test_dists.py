@@ -64,7 +64,7 @@ def test_the_smallest_image(vgg):
 def test_without_weights_it_says_what_to_do(hub):
     assert dists.dists_at_hand() is None
     assert str(hub) in dists.why_no_dists()
-    assert "torchvision.models.vgg16" in dists.why_no_dists()
+    assert "download.pytorch.org/models/vgg16" in dists.why_no_dists()
     assert "torchvision" not in sys.modules
 
 

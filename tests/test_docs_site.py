@@ -18,7 +18,7 @@ from docs_helpers import ROOT
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 
 import loads
-from generated import command_line, configuration, findings, layers, policies
+from generated import command_line, configuration, findings, layers, parts, policies
 
 
 def words_of(text):
@@ -86,6 +86,29 @@ def test_public_modules_are_there():
         for unit in layer.units:
             for module in unit.modules():
                 assert layers.first_line(module), module
+
+
+README_LINK = re.compile(r"\]\(([^)]+)\)")
+
+
+def anchors(page):
+    """The anchors of a Markdown page's headings, as a repository's page makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+def test_the_readme_s_links_work_on_a_repository_s_page():
+    links = README_LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 10
+    for link in links:
+        path, _, anchor = link.partition("#")
+        assert (ROOT / path).is_file(), link
+        assert not anchor or anchor in anchors(ROOT / path), link
+
+
+def test_the_readme_s_table_of_changes_is_the_study_s():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert parts.PARTS["question changes"]() in text
 
 
 def test_what_a_page_would_load_from_the_network_is_seen():

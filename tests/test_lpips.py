@@ -39,7 +39,7 @@ def test_it_is_what_torchmetrics_computes(hub, monkeypatch):
 
 def test_without_weights_it_says_what_to_do(hub):
     assert lpips.lpips_at_hand() is None
-    assert "AlexNet weights at" in lpips.why_no_lpips()
+    assert "AlexNet weights: put https://download.pytorch.org/models/" in lpips.why_no_lpips()
     assert str(hub) in lpips.why_no_lpips()
 
 

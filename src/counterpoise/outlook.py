@@ -69,9 +69,10 @@ class Trend:
     def words(self) -> str:
         """The forecast in words."""
         low, high = self.interval.low, self.interval.high
-        text = f"{TITLES[self.name]} {self.change:+.1%} (95 %: {low:+.1%} to {high:+.1%})"
+        interval = f"{_percent(low)} to {_percent(high)}"
+        text = f"{TITLES[self.name]} {_percent(self.change)} (95 %: {interval})"
         if self.change_to_end is not None and high < 0:
-            text += f" and {self.change_to_end:+.1%} by the planned end"
+            text += f", and {_percent(self.change_to_end)} by the planned end"
         return text
 
 
@@ -92,6 +93,10 @@ class Outlook:
         return asdict(self)
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:+.1f} %"
+
+
 def stage_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows of `metrics.jsonl` that are of the stage it ends with, without bicubic's."""
     found = [row for row in rows if isinstance(row.get("step"), int) and row["step"] > 0]
@@ -107,8 +112,8 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
     if len(latest) < LEAST_EVALUATIONS:
         return Outlook(
             "unknown",
-            f"{len(latest)} held-out evaluations are too few for a trend, which takes "
-            f"{LEAST_EVALUATIONS} (train.sample_every sets how often there is one)",
+            f"a trend takes {LEAST_EVALUATIONS} held-out evaluations, and there are {len(latest)} "
+            "(train.sample_every sets how often there is one)",
             evaluations=len(latest),
         )
     perception = next((name for name in PERCEPTION if _has(latest, name)), None)
@@ -127,21 +132,20 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
         for name in (perception, DISTORTION)
     )
     first, last = int(steps[0]), int(steps[-1])
-    forecast = " and ".join(one.words() for one in trends)
     where = (
         f"over {len(latest)} held-out evaluations, steps {first} to {last}, the trend carried on "
-        f"for as long again gives {forecast}"
+        f"for as long again gives {'; '.join(one.words() for one in trends)}"
     )
     if any(one.pays for one in trends):
         falling = " and ".join(TITLES[one.name] for one in trends if one.pays)
         verdict: Verdict = "yes"
-        reason = f"{where}: {falling} still falls"
+        reason = f"{falling} still falling; {where}"
     elif all(one.is_done for one in trends):
         verdict = "no"
-        reason = f"{where}: at best less than {LEAST_GAIN:.0%} would be gained"
+        reason = f"at best less than {100 * LEAST_GAIN:.0f} % would be gained; {where}"
     else:
         verdict = "unknown"
-        reason = f"{where}: that is too uncertain to tell"
+        reason = f"too uncertain to tell; {where}"
     return Outlook(verdict, reason, trends, len(latest), first, last)
 
 

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from counterpoise.study.analysis import strategy_results
 from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, cells_of
+from counterpoise.study.report_tables import report_tables
+from counterpoise.study.results import grid_of, read_results
+from counterpoise.study.store import plan_of
 from counterpoise.study.strategies import STRATEGIES, Strategy
 from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.tasks import TASKS
-from generated import Pages
+from generated import ROOT, Pages
 from generated.markdown import code, table, with_links
 
 KINDS = {
@@ -17,6 +21,15 @@ KINDS = {
     "baseline": "What people copy.",
     "ablation": "`auto` without one of its parts.",
     "change": "One change to the question's loop, for the task `seed`.",
+}
+# The columns of the report's table that answer the question, and their names apart from it.
+QUESTION_STUDY = ROOT / "studies" / "results" / "seed"
+QUESTION_COLUMNS = {
+    "change": "change",
+    "failed": "failed",
+    "D's accuracy": "D's accuracy",
+    "AUC": "AUC",
+    "against the loop": "texture against the loop",
 }
 SHOWN_SETTINGS = ("steps", "batch_size", "g_learning_rate", "d_learning_rate", "d_width", "d_norm")
 
@@ -88,6 +101,16 @@ def pages() -> Pages:
         table(("task", "stressor"), [tuple(map(code, pair)) for pair in pairs]),
     ]
     return {"reference/studies.md": "\n\n".join(parts) + "\n"}
+
+
+def question_changes() -> str:
+    """What each change to the question's loop does, from the study's committed rows."""
+    plan, results = plan_of(QUESTION_STUDY), read_results(QUESTION_STUDY)
+    grid = grid_of(results, [(c.task, c.stressor, c.strategy, c.seed) for c in cells_of(plan)])
+    whole = report_tables(grid, strategy_results(grid, AUTO_TUNED_ON), AUTO_TUNED_ON)[0]
+    places = [whole.columns.index(name) for name in QUESTION_COLUMNS]
+    rows = [tuple(row[place] for place in places) for row in whole.rows]
+    return table(tuple(QUESTION_COLUMNS.values()), rows)
 
 
 def _values(strategy: Strategy) -> str:

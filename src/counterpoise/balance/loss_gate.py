@@ -14,7 +14,7 @@ class LossGatePolicy:
     trained on one of them alone; D is frozen when neither is above. This is the loop of the
     question, kept as it was, so that what it does can be measured; it is no recommendation.
     `loss_multiplier` is what the losses are multiplied by before they are compared (2 in that
-    loop's texture mode).
+    loop's texture mode). Source: the loop of the question, no paper.
     """
 
     threshold: float = 0.3

@@ -10,11 +10,20 @@ from rich.text import Text
 from counterpoise.commands.console import print_table, say
 from counterpoise.commands.weights import pick_device
 from counterpoise.config import load_config
+from counterpoise.evaluate.comparison import Difference
 from counterpoise.evaluate.measures import MEASURES
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import DISTORTION, WORDS
 from counterpoise.run_folder import RunFolder, atomic_write
 from counterpoise.training.ranking import Choice, choose, generator_of
+
+# What a comparison of the newest (A) with the recommended (B) says of the recommended.
+VERDICT_WORDS = {
+    "A is better": "worse",
+    "B is better": "better",
+    "equal": "equal",
+    "not told apart": "not told apart",
+}
 
 
 def run(path: Path, data: Path | None, as_json: bool, device: str, console: Console) -> None:
@@ -36,19 +45,7 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
     say(console, f"Recommended: {best.name}, since {choice.why()}.")
     if choice.against_newest:
         plane = (DISTORTION, choice.ranking.perception)
-        differences = [d for d in choice.against_newest if d.measure.name in plane]
-        words = "; ".join(
-            f"{d.measure.title} {d.difference.mean:+.2f}"
-            + (
-                f" ({interval.low:+.2f} to {interval.high:+.2f})"
-                if (interval := d.difference.interval) is not None
-                else ""
-            )
-            + {"A is better": ", worse", "B is better": ", better"}.get(
-                d.verdict, ", not told apart"
-            )
-            for d in differences
-        )
+        words = "; ".join(_words(d) for d in choice.against_newest if d.measure.name in plane)
         say(
             console,
             f"Against the newest average, paired over {choice.image_count} images: {words}.",
@@ -56,6 +53,15 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
     say(console, f"{WORDS[choice.outlook.more_training_pays]}: {choice.outlook.reason}.")
     say(console, f"weights      {folder.best_generator}")
     say(console, f"all of it    {folder.best}")
+
+
+def _words(difference: Difference) -> str:
+    """A difference from the newest average, in words."""
+    text = f"{difference.measure.title} {difference.difference.mean:+.2f}"
+    interval = difference.difference.interval
+    if interval is not None:
+        text += f" ({interval.low:+.2f} to {interval.high:+.2f})"
+    return f"{text}, {VERDICT_WORDS[difference.verdict]}"
 
 
 def _table(choice: Choice) -> Table:

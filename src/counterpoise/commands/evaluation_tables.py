@@ -38,7 +38,7 @@ def say_set(
             say(
                 console,
                 f"{measure.title}: without {small} of {count} images, which are under "
-                f"{measure.least_px} pixels without their border",
+                f"{measure.least_px} pixels without their border{measure.nor}",
             )
     published, note = published_points(name, count, scale)
     front = front_of(scores)

@@ -20,6 +20,8 @@ from counterpoise.metrics.functional import (
     to_luma,
 )
 from counterpoise.metrics.lpips import lpips_at_hand, why_no_lpips
+from counterpoise.metrics.niqe import LEAST_PX as NIQE_LEAST_PX
+from counterpoise.metrics.niqe import niqe_at_hand, why_no_niqe
 from counterpoise.metrics.sliced_wasserstein import PATCH_PX, image_sliced_wasserstein
 from counterpoise.outlook import PERCEPTION
 
@@ -38,7 +40,7 @@ class ImagePair:
 
 @dataclass(frozen=True)
 class Measure:
-    """A number for an output against its original."""
+    """A number for an output against its original (for NIQE, of the output alone)."""
 
     name: str  # as in `metrics.jsonl`, CSV files and `--metrics`
     title: str
@@ -46,6 +48,8 @@ class Measure:
     higher_is_better: bool
     of: Callable[[ImagePair], float]
     least_px: int = 1  # sides that an image must have, its border cut
+    nor: str = ""  # what else has no value
+    needs: str = ""  # files that do not come with counterpoise
     why_not: Callable[[], str] = str  # what is missing, and what to do; empty where nothing is
 
     def text(self, value: float) -> str:
@@ -65,11 +69,10 @@ def _dists(pair: ImagePair) -> float:
     return float(measure(pair.fake, pair.real))
 
 
-def _no_niqe() -> str:
-    return (
-        "NIQE needs its authors' fitted model, which no dependency of counterpoise brings; on a "
-        "folder of outputs: pip install pyiqa, then pyiqa niqe -t FOLDER"
-    )
+def _niqe(pair: ImagePair) -> float:
+    measure = niqe_at_hand()
+    assert measure is not None, "`why_not` was asked"
+    return measure(pair.fake_luma)
 
 
 MEASURES: dict[str, Measure] = {
@@ -110,9 +113,31 @@ MEASURES: dict[str, Measure] = {
             lambda p: image_sliced_wasserstein(p.fake, p.real),
             PATCH_PX,
         ),
-        Measure("lpips", "LPIPS", 4, False, _lpips, LPIPS_LEAST_PX, why_no_lpips),
-        Measure("dists", "DISTS", 4, False, _dists, DISTS_LEAST_PX, why_no_dists),
-        Measure("niqe", "NIQE", 2, False, lambda p: float("nan"), why_not=_no_niqe),
+        Measure(
+            "lpips",
+            "LPIPS",
+            4,
+            False,
+            _lpips,
+            LPIPS_LEAST_PX,
+            "",
+            "AlexNet's weights",
+            why_no_lpips,
+        ),
+        Measure(
+            "dists", "DISTS", 4, False, _dists, DISTS_LEAST_PX, "", "VGG-16's weights", why_no_dists
+        ),
+        Measure(
+            "niqe",
+            "NIQE",
+            2,
+            False,
+            _niqe,
+            NIQE_LEAST_PX,
+            " or flat",
+            "BasicSR's copy of its authors' model",
+            why_no_niqe,
+        ),
     )
 }
 # What the field's tables have; and what a training's held-out images are measured by.
@@ -152,7 +177,8 @@ def measure_image(
 
     Both are rounded to 8 bit and lose `border_px` pixels on each side, as the field's tables have
     it (the scale factor). `_y`, and RMSE and MS-SSIM, are of BT.601 luma as MATLAB's rgb2ycbcr
-    gives it, `_rgb` and the perceptual ones of all channels. NaN where the image is too small.
+    gives it, as NIQE is of the output's; `_rgb` and the other perceptual ones of all channels. NaN
+    where the image is too small.
     """
     rgb = [crop_border(quantise(x[None]), border_px) for x in (fake, hr)]
     pair = ImagePair(*rgb, *(to_luma(x) for x in rgb))

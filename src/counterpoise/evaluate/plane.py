@@ -21,6 +21,8 @@ from counterpoise.statistics import pareto_front
 OURS, OTHERS, INK = "#0a7f5a", "#4a6fa5", "#33373d"
 LINE_STYLES = ("-", "--", ":", "-.")
 LEAST_SPREAD = 1e-12
+# Points whose names would run into each other, as shares of the picture's width and height.
+NEAR = (0.4, 0.08)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[Publi
         axes.set_ylabel(f"perception: {_long_title(perception)} (down is better)", fontsize=9)
     if published:
         axes = all_axes[0][-1]
+        axes.invert_xaxis()
         known = {p.method: (p.psnr_y, p.lpips) for p in published if p.lpips is not None}
         _scatter(axes, known, OTHERS)
         ours = {name: (m["psnr_y"], m.get("lpips")) for name, m in means.items() if "psnr_y" in m}
@@ -110,7 +113,6 @@ def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[Publi
             axes.axvline(x, ymax=0.14, color=INK, lw=1.4, ls=style, label=label)
         if lines:
             axes.legend(fontsize=7, loc="upper left", frameon=False)
-        axes.invert_xaxis()
         axes.set_xlabel("distortion: PSNR of luma, dB (left is better)", fontsize=9)
         axes.set_ylabel("perception: LPIPS, AlexNet (down is better)", fontsize=9)
         axes.set_title("published points", fontsize=9, color=OTHERS)
@@ -124,11 +126,38 @@ def _long_title(perception: str) -> str:
 
 
 def _scatter(axes: Any, points: dict[str, tuple[float, float]], colour: str) -> None:
-    """Points with their names; room for the names to the right."""
-    for name, (x, y) in points.items():
-        axes.plot([x], [y], "o", color=colour, ms=6)
-        axes.annotate(name, (x, y), fontsize=8, xytext=(5, 4), textcoords="offset points")
-    axes.margins(0.3, 0.2)
+    """Points with their names, and room for these."""
+    seen_as = np.array([-1 if axes.xaxis_inverted() else 1, 1])
+    sides = _name_sides([np.multiply(point, seen_as) for point in points.values()])
+    for (name, point), (to_left, below) in zip(points.items(), sides, strict=True):
+        axes.plot(*([value] for value in point), "o", color=colour, ms=6)
+        axes.annotate(
+            name,
+            point,
+            fontsize=8,
+            xytext=(-6 if to_left else 6, -11 if below else 4),
+            textcoords="offset points",
+            horizontalalignment="right" if to_left else "left",
+        )
+    axes.margins(0.2, 0.2)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#eceef1", lw=0.8)
     axes.set_axisbelow(True)
+
+
+def _name_sides(points: Sequence[np.ndarray]) -> list[tuple[bool, bool]]:
+    """Whether each point's name stands to its left, and below: away from its near neighbours.
+
+    Where it has none, above and towards the middle.
+    """
+    if not points:
+        return []
+    places = np.array(points)
+    places = (places - places.mean(0)) / np.maximum(np.ptp(places, axis=0), LEAST_SPREAD)
+    sides = []
+    for number, place in enumerate(places):
+        others = np.delete(places, number, axis=0) - place
+        near = others[(np.abs(others) < NEAR).all(1)]
+        right, up = near.mean(0) if len(near) else (place[0], 0.0)
+        sides.append((bool(right > 0), bool(up > 0)))
+    return sides

@@ -12,6 +12,7 @@ from counterpoise.errors import UserError
 
 # torchvision's file of VGG-16's weights, where torch.hub keeps what was once downloaded.
 VGG16_FILE = "vgg16-397923af.pth"
+VGG16_URL = f"https://download.pytorch.org/models/{VGG16_FILE}"
 # The weights of the similarities come with torchmetrics.
 WEIGHTS_FILE = Path("functional", "image", "dists_models", "weights.pt")
 # ImageNet's channel means and deviations, for values in [0, 1].
@@ -100,8 +101,8 @@ def why_no_dists() -> str:
     """What is missing for `dists_at_hand`, and what to do; empty where nothing is."""
     if not _vgg16_path().is_file():
         return (
-            f"DISTS needs torchvision's VGG-16 weights at {_vgg16_path()}; "
-            "torchvision.models.vgg16(weights='DEFAULT') puts them there"
+            f"DISTS needs torchvision's VGG-16 weights: put {VGG16_URL} (528 MiB) "
+            f"at {_vgg16_path()}"
         )
     return ""
 

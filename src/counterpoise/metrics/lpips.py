@@ -11,6 +11,7 @@ from counterpoise.errors import UserError
 
 # torchvision's file of AlexNet's weights, where torch.hub keeps what was once downloaded.
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
+ALEXNET_URL = f"https://download.pytorch.org/models/{ALEXNET_FILE}"
 # The heads come with torchmetrics.
 HEADS_FILE = Path("functional", "image", "lpips_models", "alex.pth")
 # ImageNet's channel means and deviations, for values in [-1, 1] (the authors' ScalingLayer).
@@ -75,8 +76,8 @@ def why_no_lpips() -> str:
     """What is missing for `lpips_at_hand`, and what to do; empty where nothing is."""
     if not _alexnet_path().is_file():
         return (
-            f"LPIPS needs torchvision's AlexNet weights at {_alexnet_path()}; "
-            "torchvision.models.alexnet(weights='DEFAULT') puts them there"
+            f"LPIPS needs torchvision's AlexNet weights: put {ALEXNET_URL} (233 MiB) "
+            f"at {_alexnet_path()}"
         )
     return ""
 

@@ -240,7 +240,7 @@ def _candidates(
     if not candidates or stage is None:
         raise UserError(f"no checkpoint that can be read: {'; '.join(notes)}")
     if others:
-        notes.append(f"{others} checkpoint(s) of the stage before are left out")
+        notes.append(f"checkpoints of the stage before are left out: {others}")
     return candidates, stage.name, notes
 
 

@@ -1,0 +1,188 @@
+"""NIQE, where its authors' fitted model is at hand; nothing is downloaded."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from counterpoise.errors import UserError
+
+# The authors' model as BasicSR ships it; in torch.hub's folder the same file does.
+MODEL_FILE = "niqe_pris_params.npz"
+BLOCK_PX = 96
+# Two blocks across and two down: the statistics of fewer say little.
+LEAST_PX = 2 * BLOCK_PX
+# MATLAB's fspecial("gaussian", 7, 7/6).
+WINDOW_PX, WINDOW_STD_PX = 7, 7 / 6
+# Shapes of a generalised Gaussian that are tried.
+SHAPES = np.arange(0.2, 10.001, 0.001)
+# A pixel's neighbours (rows, columns) whose products are looked at.
+NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
+# MATLAB's imresize by a half: the cubic kernel, stretched to twice its width.
+HALF_DISTANCES = (np.arange(8) - 3.5) / 2
+FEATURES = 36
+
+
+@dataclass(frozen=True)
+class NiqeModel:
+    """A Gaussian of the features of blocks of pristine photographs: (36,) and (36, 36)."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def __call__(self, luma: Tensor) -> float:
+        """How far one image (1, 1, H, W) is from them; lower is more natural, 3 to 5 is usual.
+
+        BT.601 luma in [0, 1], sides of at least 192 pixels; what is left of the last whole block of
+        96 is not looked at. NaN for an image without texture. Nothing is compared with an original.
+        Source: Mittal et al. 2013 (Making a "completely blind" image quality analyzer), and the
+        authors' MATLAB code.
+        """
+        if min(luma.shape[-2:]) < LEAST_PX:
+            raise ValueError(f"NIQE needs sides of at least {LEAST_PX} pixels")
+        features = block_features((luma[0, 0].double().cpu().numpy() * 255).round())
+        whole = features[~np.isnan(features).any(1)]
+        if len(whole) < 2:
+            return float("nan")
+        apart = self.mean - np.nanmean(features, axis=0)
+        spread = (self.covariance + np.cov(whole, rowvar=False)) / 2
+        return float(np.sqrt(apart @ np.linalg.pinv(spread) @ apart))
+
+
+def block_features(image: np.ndarray) -> np.ndarray:
+    """The features of an image's blocks, (blocks, 36); grey levels (H, W) in [0, 255].
+
+    Half of them are of the image, half of it at half the size. NaN where a block has no texture.
+    """
+    down, across = (side // BLOCK_PX for side in image.shape)
+    image = image[: down * BLOCK_PX, : across * BLOCK_PX]
+    found = []
+    for size in (BLOCK_PX, BLOCK_PX // 2):
+        if size < BLOCK_PX:
+            image = halved(image)
+        blocks = _normalised(image).reshape(down, size, across, size).swapaxes(1, 2)
+        found.append(_features(blocks.reshape(-1, size, size)))
+    return np.concatenate(found, axis=1)
+
+
+def halved(image: np.ndarray) -> np.ndarray:
+    """Half the size, even sides, as MATLAB's imresize does it: cubic, without aliases."""
+    far = np.abs(HALF_DISTANCES)
+    weights = np.where(
+        far <= 1, 1.5 * far**3 - 2.5 * far**2 + 1, -0.5 * far**3 + 2.5 * far**2 - 4 * far + 2
+    )
+    weights /= weights.sum()
+    for _ in range(2):
+        rows, count = np.pad(image, ((3, 3), (0, 0)), mode="symmetric"), len(image)
+        image = sum(w * rows[place : place + count : 2] for place, w in enumerate(weights)).T
+    return image
+
+
+def generalised_gaussian(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shape, and scales below and above 0, of rows of values (N, M), each (N,).
+
+    An asymmetric generalised Gaussian of mean 0, by its moments (Lasmar et al. 2009). NaN where
+    no value of a row is below 0, or none above.
+    """
+    ratios = _gamma(2 / SHAPES) ** 2 / (_gamma(1 / SHAPES) * _gamma(3 / SHAPES))
+    squares = values**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left, right = (
+            np.sqrt((squares * side).sum(1) / side.sum(1)) for side in (values < 0, values > 0)
+        )
+        lean = left / right
+        moments = np.abs(values).mean(1) ** 2 / squares.mean(1)
+        wanted = moments * (lean**3 + 1) * (lean + 1) / (lean**2 + 1) ** 2
+    shape = SHAPES[np.abs(ratios - wanted[:, None]).argmin(1)]
+    shape = np.where(np.isnan(wanted), np.nan, shape)
+    factor = np.sqrt(_gamma(1 / shape) / _gamma(3 / shape))
+    return shape, left * factor, right * factor
+
+
+def _gamma(values: np.ndarray) -> np.ndarray:
+    """The gamma function of values above 0."""
+    found: np.ndarray = torch.lgamma(torch.from_numpy(values)).exp().numpy()
+    return found
+
+
+def _normalised(image: np.ndarray) -> np.ndarray:
+    """Each pixel by the mean and the deviation of its surroundings."""
+    window = torch.exp(
+        -((torch.arange(WINDOW_PX, dtype=torch.float64) - WINDOW_PX // 2) ** 2)
+        / (2 * WINDOW_STD_PX**2)
+    )
+    window = (window / window.sum()).reshape(1, 1, 1, WINDOW_PX)
+
+    def blurred(values: np.ndarray) -> np.ndarray:
+        border = WINDOW_PX // 2
+        padded = F.pad(torch.from_numpy(values)[None, None], [border] * 4, mode="replicate")
+        smooth: np.ndarray = F.conv2d(F.conv2d(padded, window), window.mT)[0, 0].numpy()
+        return smooth
+
+    mean = blurred(image)
+    deviation = np.sqrt(np.abs(blurred(image**2) - mean**2))
+    normalised: np.ndarray = (image - mean) / (deviation + 1)
+    return normalised
+
+
+def _features(blocks: np.ndarray) -> np.ndarray:
+    """(blocks, side, side) to (blocks, 18)."""
+    count = len(blocks)
+    shape, left, right = generalised_gaussian(blocks.reshape(count, -1))
+    found = [shape, (left + right) / 2]
+    for shift in NEIGHBOURS:
+        products = blocks * np.roll(blocks, shift, axis=(1, 2))
+        shape, left, right = generalised_gaussian(products.reshape(count, -1))
+        found += [shape, (right - left) * _gamma(2 / shape) / _gamma(1 / shape), left, right]
+    return np.stack(found, axis=1)
+
+
+def why_no_niqe() -> str:
+    """What is missing for `niqe_at_hand`, and what to do; empty where nothing is."""
+    if _model_path() is None:
+        return (
+            "NIQE needs its authors' fitted model, which BasicSR brings: pip install --no-deps "
+            f"basicsr, or put its basicsr/metrics/{MODEL_FILE} at {_hub_path()}"
+        )
+    return ""
+
+
+@cache
+def niqe_at_hand() -> NiqeModel | None:
+    """NIQE where its authors' model is at hand, or None (`why_no_niqe` says why).
+
+    Raises `UserError` for a file that is not that model.
+    """
+    path = _model_path()
+    if path is None:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            mean, covariance = file["mu_pris_param"].ravel(), file["cov_pris_param"]
+    except Exception as error:
+        raise UserError(
+            f"{path} does not hold NIQE's model; remove it ({type(error).__name__})"
+        ) from error
+    if mean.shape != (FEATURES,) or covariance.shape != (FEATURES, FEATURES):
+        raise UserError(f"{path} does not hold NIQE's model; remove it (other shapes)")
+    return NiqeModel(mean.astype(float), covariance.astype(float))
+
+
+def _model_path() -> Path | None:
+    if _hub_path().is_file():
+        return _hub_path()
+    # Only looked for, never imported: BasicSR itself does not load beside today's torchvision.
+    found = find_spec("basicsr")
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / "metrics" / MODEL_FILE
+    return path if path.is_file() else None
+
+
+def _hub_path() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / MODEL_FILE
