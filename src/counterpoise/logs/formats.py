@@ -12,12 +12,15 @@ from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
 from counterpoise.logs.runs import Position
 from counterpoise.registry import Registry
 
-NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
+# Digits are never given back (`++`): a long line must cost no more than its length.
+NUMBER = r"[-+]?(?:(?:\d++(?:,\d++)*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+|nan|inf(?:inity)?)"
 # Longer numbers count no steps.
 MOST_DIGITS = 15
+# A name begins where its letters do and has at most twelve words, for the same reason.
 # name : number, with a second number after a slash (D(G(z)): before / after), maybe in per cent.
 PAIR = re.compile(
-    r"(?P<name>[A-Za-z_][\w()]*(?:[ /.-][A-Za-z_(][\w()]*)*)\.?['\"]?\s*[:=]\s*\(?"
+    r"(?<![A-Za-z_])(?P<name>[A-Za-z_][\w()]*+(?:[ /.-][A-Za-z_(][\w()]*+){0,11}+)"
+    r"\.?['\"]?\s*+[:=]\s*+\(?"
     rf"(?P<number>{NUMBER})(?![\w:])(?:\s*/\s*(?P<second>{NUMBER}))?\s*(?P<percent>%)?",
     re.IGNORECASE,
 )
