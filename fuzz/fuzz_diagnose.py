@@ -152,12 +152,12 @@ def check(data: bytes, source: random.Random) -> str:
         if "\n" in line:
             raise UnclearError("JSON of several lines")
         json.loads(line, parse_constant=_no_constant)
-    if source.random() < 0.1:
+    if source.random() < 0.04:
         page = diagnosis_page(runs)
         page.encode()
         if SCRIPT in page:
             raise UnclearError("a script in the page")
-    if source.random() < 0.03:
+    if source.random() < 0.005:
         console = Console(file=io.StringIO(), width=source.choice((10, 40, 120)))
         for trace, diagnosis in runs:
             print_diagnosis(trace, diagnosis, console)

@@ -122,7 +122,7 @@ FORMATS: Registry[LineFormat] = Registry(
         "kair",
         LineFormat(
             "<epoch: 12, iter: 5,000, lr:1.000e-04> G_loss: ... D_real: ... D_fake: ...",
-            _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>[\d,]+)"),
+            _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
             first_epoch=0,
             # Its G_loss is the pixel term, F_loss the features', D_loss G's adversarial term.
             names={
@@ -138,7 +138,7 @@ FORMATS: Registry[LineFormat] = Registry(
         "basicsr",
         LineFormat(
             "[epoch:  0, iter:   1,000, lr:(1.000e-04,)] l_g_gan: ... l_d_real: ...",
-            _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>[\d,]+)"),
+            _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
             first_epoch=0,
         ),
     ),

@@ -21,7 +21,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)
 _ANY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
 # One of these in the pattern of a line: quick to match, and checked when it is read. Nothing is
 # given back (`++`): a pattern of many would take for ever on a line that fits almost.
-_A_NUMBER = r"([-+]?[\d.]++(?:,\d[\d.]*+)*+(?:[eE][-+]?\d++)?+|[nN]a[nN]|-?inf)"
+_A_NUMBER = r"([-+]?[\d.]++(?:,\d[\d.]*+)*+(?:[eE][-+]?\d++)?+|[-+]?(?i:nan|inf(?:inity)?+))"
 _KERAS_EPOCH = re.compile(r"^\s*Epoch (\d+)/\d+\s*$")
 _PAIR_OF = re.compile(r"^(?:d|g|cycle|idt|d_real|d_fake|g_gan)_([ab])$")
 # Halves of what a loop prints in two lines.
