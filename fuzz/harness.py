@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterpoise.errors import UserError
+from counterpoise.errors import MOST_CHARACTERS, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 # A reader that waits (for a pipe that nobody writes to) uses no CPU: this ends it.
@@ -65,7 +65,7 @@ def run_one(target: Target, seed: int, number: int, seconds: float) -> tuple[str
             return target.check(data, source), None
     except UserError as error:
         text = str(error)
-        if text and text == " ".join(text.splitlines()) and len(text) <= 2000:
+        if text and text == " ".join(text.splitlines()) and len(text) <= MOST_CHARACTERS:
             return "refused", None
         return "failed", Failure(number, data, f"UnclearError: not one short line: {text[:300]!r}")
     except (Exception, TooSlowError) as error:

@@ -33,7 +33,10 @@ def parse(text: str) -> Any:
         return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
     # Its constructors raise AttributeError, KeyError, OverflowError... on values of a wrong kind.
     except Exception as error:
-        raise BadYamlError(" ".join(str(error).split())[:500] or type(error).__name__) from None
+        detail = " ".join(str(error).split())[:500]
+        if not isinstance(error, yaml.YAMLError):
+            detail = f"a value that is not of its kind ({type(error).__name__}: {detail})"
+        raise BadYamlError(detail) from None
 
 
 def read(path: Path) -> Any:
@@ -59,12 +62,12 @@ class _Loader(yaml.SafeLoader):
         # The scanner looks through all open brackets at each character.
         if self.flow_level >= MOST_DEPTH:
             raise _problem(f"nested more than {MOST_DEPTH} deep", self.get_mark())
-        super().fetch_flow_collection_start(token)  # type: ignore[no-untyped-call]
+        super().fetch_flow_collection_start(token)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self._depth += 1
         if self._depth > MOST_DEPTH:
-            raise _problem(f"nested more than {MOST_DEPTH} deep", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+            raise _problem(f"nested more than {MOST_DEPTH} deep", self.get_mark())
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -85,13 +88,14 @@ class _Loader(yaml.SafeLoader):
                 seen.add((key.tag, key.value))
         return node
 
-    def compose_document(self) -> Any:
-        node = super().compose_document()  # type: ignore[no-untyped-call]
+    def compose_document(self) -> yaml.Node | None:
+        node = super().compose_document()
         values, depth = _size(node, {})
         if values > MOST_VALUES:
-            raise _problem(f"more than {MOST_VALUES:,} values, aliases followed", node.start_mark)
+            what = f"more than {MOST_VALUES:,} values, aliases followed (or one holds itself)"
+            raise _problem(what, None)
         if depth > MOST_DEPTH:
-            raise _problem(f"nested more than {MOST_DEPTH} deep by aliases", node.start_mark)
+            raise _problem(f"nested more than {MOST_DEPTH} deep by aliases", None)
         return node
 
 

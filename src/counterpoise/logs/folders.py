@@ -131,13 +131,12 @@ def _scalar(value: Any) -> float | None:
     if not value.HasField("tensor") or tensor.tensor_shape.dim:
         return None
     # Read by hand: a shape that lies must take no memory.
-    kind = {
-        DT_FLOAT: (np.dtype("<f4"), tensor.float_val),
-        DT_DOUBLE: (np.dtype("<f8"), tensor.double_val),
-    }
-    if tensor.dtype not in kind:
+    if tensor.dtype == DT_FLOAT:
+        dtype, numbers = "<f4", tensor.float_val
+    elif tensor.dtype == DT_DOUBLE:
+        dtype, numbers = "<f8", tensor.double_val
+    else:
         return None
-    dtype, numbers = kind[tensor.dtype]
-    if len(tensor.tensor_content) == dtype.itemsize:
+    if len(tensor.tensor_content) == np.dtype(dtype).itemsize:
         return float(np.frombuffer(tensor.tensor_content, dtype)[0])
     return float(numbers[0]) if numbers else None

@@ -55,7 +55,16 @@ def load_vgg19(
     description = f"VGG-19 of {path.name}, up to {deepest}, {scaling} input"
     if digest in MEAN_ONE:
         description += ", filters rescaled to mean one"
-    vgg = VGG19(tensors, scaling, description)
+    try:
+        vgg = VGG19(tensors, scaling, description)
+    except (RuntimeError, TypeError, NotImplementedError) as error:  # sparse, quantised...
+        detail = " ".join(str(error).split())[:120]
+        raise UserError(f"features.weights {path}: its tensors are unusable ({detail})") from error
+    for name, weight in vgg.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise UserError(
+                f"features.weights {path}: {name} has a value that is not finite; fetch it anew"
+            )
     missing = [layer for layer in layers if layer not in vgg.available_layers]
     if missing:
         raise UserError(
