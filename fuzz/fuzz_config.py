@@ -15,8 +15,8 @@ from pathlib import Path
 from harness import ROOT, Target, UnclearError, main
 from mutate import NUMBERS, TOKENS, mutated
 
-from counterpoise.training.checks import check_training
 from counterpoise.config import RunConfig, load_config, preset_names
+from counterpoise.training.checks import check_training
 
 MOST_BYTES = 20_000
 LAUGHTER = b"a: &a [1, 2, 3]\n" + b"".join(

@@ -31,7 +31,7 @@ from counterpoise.models.weights import load_generator
 from counterpoise.training import checkpoint
 
 sys.path.insert(0, str(ROOT / "tests"))
-from test_tensorflow_checkpoint import checkpoint_of, tensors_of  # noqa: E402
+from test_tensorflow_checkpoint import checkpoint_of, tensors_of
 
 MOST_BYTES = 20_000
 CONFIG = GeneratorConfig(scale=2, width=4, blocks=1)

@@ -23,11 +23,14 @@ DOWNLOAD_TIMEOUT_SECONDS = 15.0
 KNOWN_SCALINGS: dict[str, InputScaling] = {
     "dcbb9e9d": "torchvision",
     # ViktorSvensson/vgg19-tfjs, up to conv3_4, float16
+    # pragma: allowlist nextline secret
     "716ada8ed0144382f8413b5dc1a19f849b20d478a735ef54b4d06e96e4d8db3f": "caffe",
     # pietrocarbo/deep-transfer, up to conv3_1
+    # pragma: allowlist nextline secret
     "ec9e0871e9f201932a7ba40c24de7e2a0b489695ef9861bb4d21f15db09a573f": "caffe",
 }
 # Files whose filters have been rescaled (Gatys et al. 2015) so that mean activations are about one.
+# pragma: allowlist nextline secret
 MEAN_ONE = frozenset({"ec9e0871e9f201932a7ba40c24de7e2a0b489695ef9861bb4d21f15db09a573f"})
 
 
