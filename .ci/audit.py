@@ -61,7 +61,10 @@ def vulnerabilities() -> bool:
     for package in vulnerable:
         for item in package["vulns"]:
             fixed = ", ".join(item["fix_versions"]) or "no version yet"
-            say("VULNERABLE", f"{package['name']} {package['version']}: {item['id']}, fixed in {fixed}")
+            say(
+                "VULNERABLE",
+                f"{package['name']} {package['version']}: {item['id']}, fixed in {fixed}",
+            )
     return not vulnerable
 
 
