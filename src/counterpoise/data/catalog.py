@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from counterpoise.config import DataConfig
-from counterpoise.data.images import UnreadableImageError, find_images, read_rgb
+from counterpoise.data.images import UnreadableImageError, find_images, read_rgb, real_path
 from counterpoise.errors import UserError
 
 # Photographs and textures inside scikit-image's package. The held-out ones are never trained on;
@@ -142,7 +142,7 @@ def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
         return training, held_out
     if config.held_out_folders:
         held_out = _of_folders(config.held_out_folders, (), config, scale)
-        reserved = {path.resolve() for _, path in _distinct(config.held_out_folders)}
+        reserved = {real_path(path) for _, path in _distinct(config.held_out_folders)}
         return _of_folders(config.folders, config.lr_folders, config, scale, reserved), held_out
     everything = _of_folders(config.folders, config.lr_folders, config, scale)
     held = _spread(len(everything), config.held_out_images)
@@ -192,7 +192,7 @@ def _of_folders(
     entries: list[Entry] = []
     skipped: list[Skipped] = []
     for name, path in _distinct(folders):
-        if path.resolve() in reserved:
+        if real_path(path) in reserved:
             skipped.append(Skipped(path, "is held out (data.held_out_folders)"))
         else:
             entries.append(Entry(name, path))
@@ -208,7 +208,7 @@ def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
     found: dict[Path, tuple[str, Path]] = {}
     for folder in folders:
         for path in find_images(folder):
-            found.setdefault(path.resolve(), (str(path.relative_to(folder)), path))
+            found.setdefault(real_path(path), (str(path.relative_to(folder)), path))
     return list(found.values())
 
 

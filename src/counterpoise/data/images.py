@@ -76,6 +76,11 @@ def _refuse_folder(error: OSError) -> NoReturn:
     ) from error
 
 
+def real_path(path: Path) -> Path:
+    """Where a path leads, links followed; one that leads back to itself is left as it is."""
+    return Path(os.path.realpath(path))
+
+
 def open_image(path: Path) -> Image.Image:
     """A decoded image, upright by its EXIF orientation; `UnreadableImageError` where damaged."""
     try:
