@@ -12,7 +12,6 @@ from PIL import Image
 from counterpoise.data.images import (
     FORMATS,
     UnreadableImageError,
-    converted,
     open_image,
     same_size,
 )
@@ -93,11 +92,11 @@ def read_picture(path: Path) -> Picture:
         image = image.convert("RGBA" if transparent else "RGB")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         notes.append(f"{path.name} is {image.mode}: it becomes RGB")
-        image, icc_profile = converted(image, "RGB", path), None
+        image, icc_profile = image.convert("RGB"), None
     if image.mode in ("1", "L", "LA", "La"):
         image = image.convert("LA" if "a" in image.mode.lower() else "L")
     elif image.mode != "RGBA":
-        image = converted(image, "RGB", path)
+        image = image.convert("RGB")
     pixels = np.asarray(image)
     if image.mode == "L":
         return Picture(pixels[..., None], None, icc_profile, notes)

@@ -130,17 +130,7 @@ def to_rgb(image: Image.Image, path: Path) -> np.ndarray:
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "P":
         image = image.convert("RGBA")
-    return np.asarray(converted(image, "RGB", path))
-
-
-def converted(image: Image.Image, mode: str, path: Path) -> Image.Image:
-    """`image.convert(mode)`; `UnreadableImageError` for a kind of colour that has no such way."""
-    try:
-        return image.convert(mode)
-    except ValueError:
-        raise UnreadableImageError(
-            path, f"its colours are {image.mode}, which cannot become {mode}; convert it first"
-        ) from None
+    return np.asarray(image.convert("RGB"))
 
 
 def same_size(page: Any, image: Image.Image) -> bool:

@@ -58,11 +58,7 @@ def load_vgg19(
     description = f"VGG-19 of {path.name}, up to {deepest}, {scaling} input"
     if digest in MEAN_ONE:
         description += ", filters rescaled to mean one"
-    try:
-        vgg = VGG19(tensors, scaling, description)
-    except (RuntimeError, TypeError, NotImplementedError) as error:  # sparse, quantised...
-        detail = " ".join(str(error).split())[:120]
-        raise UserError(f"features.weights {path}: its tensors are unusable ({detail})") from error
+    vgg = VGG19(tensors, scaling, description)
     for name, weight in vgg.named_parameters():
         if not bool(weight.isfinite().all()):
             raise UserError(
@@ -122,7 +118,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
     if not isinstance(state, dict):
         raise UserError(f"features.weights {path}: holds no state dict; give VGG-19's")
-    return {k: v for k, v in state.items() if isinstance(v, Tensor)}, {}
+    tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise UserError(
+                f"features.weights {path}: {name} is sparse, quantised or without values; save it "
+                "as a plain tensor of floats"
+            )
+    return tensors, {}
 
 
 def _recorded_scaling(path: Path, metadata: dict[str, str], digest: str) -> InputScaling:
