@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow score bench study-quick docs lint format lock clean
+.PHONY: demo test test-slow score bench audit fuzz study-quick docs lint format lock clean
 
 $(VENV): $(VENV)/.installed
 
@@ -30,6 +30,17 @@ score: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/sensor_cost.py
 	$(BIN)/python benchmarks/read_log.py
+
+# Known vulnerabilities, leaked secrets, and what there is in build/sbom.json.
+audit: $(VENV)/.installed
+	$(BIN)/python .ci/audit.py
+
+# What users' files can do to their readers, for an hour or so; `--seed` tries other inputs.
+fuzz: $(VENV)/.installed
+	$(BIN)/python fuzz/fuzz_diagnose.py
+	$(BIN)/python fuzz/fuzz_config.py
+	$(BIN)/python fuzz/fuzz_images.py
+	$(BIN)/python fuzz/fuzz_weights.py
 
 # Six strategies through five troubles of two small tasks; goes on where it was interrupted.
 study-quick: $(VENV)/.installed

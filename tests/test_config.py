@@ -92,7 +92,7 @@ def test_problems_of_checks_are_reported(tmp_path):
         ("missing.yaml", None, "cannot be read"),
         ("list.yaml", "- 1\n", "expected a mapping"),
         ("broken.yaml", "a: [1\n", "not valid YAML"),
-        ("binary.yaml", b"\xff\xfe\x00", "cannot be read"),
+        ("binary.yaml", b"\xff\xfe\x00", "not UTF-8"),
         ("object.yaml", "a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
     ],
 )

@@ -199,7 +199,7 @@ def test_exif_orientation_in_either_depth(tmp_path, monkeypatch, orientation, dt
     else:
         tifffile.imwrite(path, stored, photometric="rgb", extratags=tag)
     if kind == "opencv":  # what a compression that tifffile does not know comes to
-        monkeypatch.setattr(picture_io, "_decode_tiff", lambda path: None)
+        monkeypatch.setattr(picture_io, "_decode_tiff", lambda path, image: None)
     expected = Image.fromarray((stored >> (8 if dtype == np.uint16 else 0)).astype(np.uint8))
     transposed = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -3,6 +3,7 @@
 Heavy imports happen inside the verbs, so that `--help` answers at once.
 """
 
+import io
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ import typer
 from rich.console import Console
 
 from counterpoise.cli_study import app as study_app
-from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.errors import TrainingDivergedError, UserError, one_line
 from counterpoise.watching import defaults as watch_defaults
 
 app = typer.Typer(
@@ -43,6 +44,9 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 def main() -> None:
     """Run the command line: a user's mistake is one line and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks becomes "?"
+            stream.reconfigure(errors="replace")
     try:
         app()
     except UserError as error:
@@ -51,6 +55,11 @@ def main() -> None:
         _stop(f"training diverged: {error}", EXIT_DIVERGED)
     except KeyboardInterrupt:
         _stop("interrupted", EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A path that the system refuses, before anything asked what it is (a name too long...).
+        _stop(one_line(f"{error.filename}: {error.strerror}; give another path"), EXIT_USER_ERROR)
 
 
 def _stop(message: str, code: int) -> None:

@@ -6,6 +6,7 @@ one configuration are reported together, each with its key path.
 
 import copy
 import importlib.resources
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,23 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from counterpoise import safe_yaml
 from counterpoise.errors import UserError
 
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+# Larger whole numbers fit into no file of a run exactly.
+MOST_INT = 2**53
+PositiveInt = Annotated[int, Field(ge=1, le=MOST_INT)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MOST_INT)]
+# Feature maps of a layer, and layers: a network of more would never be built.
+Width = Annotated[int, Field(ge=1, le=65536)]
+Blocks = Annotated[int, Field(ge=0, le=10_000)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+# Of a value or a name in a message.
+MOST_SHOWN_CHARACTERS = 120
 
 # Mean colour of the official ENet-PAT network's inputs, RGB in [0, 1] (official inference code).
 ENHANCENET_INPUT_MEAN = (0.47614917, 0.45001204, 0.40904046)
@@ -37,24 +48,28 @@ class GeneratorConfig(Section):
 
     name: Literal["enhancenet"] = "enhancenet"
     scale: Literal[2, 4, 8] = 4  # output pixels per input pixel, along a side
-    width: PositiveInt = 64  # feature maps of a layer
-    blocks: NonNegativeInt = 10  # residual blocks
+    width: Width = 64  # feature maps of a layer
+    blocks: Blocks = 10  # residual blocks
     # The bicubic image that the residual is added to (the official weights need tf1-legacy).
     bicubic: Literal["half-pixel", "tf1-legacy"] = "half-pixel"
     # How the low-resolution images that it was trained on were made.
     degradation: Literal["bicubic", "lanczos"] = "bicubic"
-    input_mean: tuple[float, float, float] = ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
+    input_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (
+        ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
+    )
 
 
 class DiscriminatorConfig(Section):
     """A discriminator's architecture. All of them return logits."""
 
     name: Literal["enhancenet", "patchgan", "unet"] = "enhancenet"
-    width: PositiveInt = 32  # feature maps of the first layer
+    width: Width = 32  # feature maps of the first layer
     # The U-Net is spectrally normalised by definition; `norm` must then stay "spectral".
     norm: Literal["none", "batch", "instance", "spectral"] = "none"
     leaky_slope: NonNegativeFloat = 0.2  # of its leaky ReLUs
-    input_mean: tuple[float, float, float] = ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
+    input_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (
+        ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
+    )
 
     @model_validator(mode="after")
     def _unet_is_spectral(self) -> Self:
@@ -334,23 +349,20 @@ def _read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
     """The raw mapping of a preset or file, and what to call it in messages."""
     if str(source) in preset_names():
         file = importlib.resources.files("counterpoise.presets") / f"{source}.yaml"
-        text, where = file.read_text(encoding="utf-8"), f"preset {source}"
+        tree, where = safe_yaml.parse(file.read_text(encoding="utf-8")), f"preset {source}"
     else:
         path, where = Path(source), f"config {source}"
         if path.suffix not in (".yaml", ".yml"):
             known = ", ".join(preset_names())
             raise UserError(f"no preset '{source}' (known: {known}) and not a .yaml file")
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            tree = safe_yaml.read(path)
+        except OSError as error:
             raise UserError(
-                f"{where}: cannot be read ({error}); give a preset or a YAML file"
+                f"{where}: cannot be read ({error.strerror or error}); give a preset or a YAML file"
             ) from None
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        detail = " ".join(str(error).split())
-        raise UserError(f"{where}: not valid YAML: {detail}") from None
+        except safe_yaml.BadYamlError as error:
+            raise UserError(f"{where}: not valid YAML: {error}") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -364,12 +376,14 @@ def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:
     if not equals or not path:
         return Problem(item, "an override is written key.path=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return Problem(path, f"'{text}' is not a YAML value")
+        value = safe_yaml.parse(text)
+    except safe_yaml.BadYamlError as error:
+        return Problem(path, f"'{shortened(text)}' is not a YAML value ({error})")
     if isinstance(value, str):
         value = _yaml_1_2_number(value)
     *parents, leaf = path.split(".")
+    if len(parents) > safe_yaml.MOST_DEPTH:
+        return Problem(shortened(path), "no key is this deep")
     node = tree
     for key in parents:
         child = node.setdefault(key, {})
@@ -394,4 +408,16 @@ def _plain_message(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = error.get("input")
-    return message if isinstance(given, dict | Section) else f"{message} (given: {given!r})"
+    return message if isinstance(given, dict | Section) else f"{message} (given: {_shown(given)})"
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, in little space however large it is."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = MOST_SHOWN_CHARACTERS
+    return short.repr(value)
+
+
+def shortened(text: str) -> str:
+    """Text from a user in a message, in little space however long it is."""
+    return text if len(text) <= MOST_SHOWN_CHARACTERS else text[:MOST_SHOWN_CHARACTERS] + "..."

@@ -1,11 +1,29 @@
 """The two ways in which counterpoise stops on purpose."""
 
+# Beyond this a message is cut in its middle: a name in it may be of any length.
+MOST_CHARACTERS = 4000
+
+
+def one_line(text: str) -> str:
+    """Text from anywhere as one printable line: other characters (line ends, ESC...) as escapes."""
+    if not text.isprintable():
+        text = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+        )
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[: MOST_CHARACTERS // 2]} ... {text[-MOST_CHARACTERS // 3 :]}"
+    return text
+
 
 class UserError(Exception):
     """A mistake in what the user gave: one line that says what, where and what to do.
 
-    The command line prints the message without a traceback and exits with code 2.
+    The command line prints the message without a traceback and exits with code 2. A name or a
+    value in the message may hold anything: what does not print is escaped.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class TrainingDivergedError(Exception):

@@ -1,12 +1,20 @@
 """Reading and writing a user's pictures without losing what is in them: alpha, grey, 16 bits."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from counterpoise.data.images import UnreadableImageError, open_image
+from counterpoise.data.images import (
+    FORMATS,
+    UnreadableImageError,
+    open_image,
+    same_size,
+)
 from counterpoise.errors import UserError
 from counterpoise.png16 import SIGNATURE as PNG_SIGNATURE
 from counterpoise.png16 import write_png
@@ -149,18 +157,39 @@ def write_picture(path: Path, picture: Picture) -> list[str]:
     return notes
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Pillow's warnings of sloppy metadata in a file that it has decoded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _read_header(path: Path) -> _Header:
     with path.open("rb") as file:
         head = file.read(25)
-    with Image.open(path) as image:
+    with _quietly(), Image.open(path, formats=FORMATS) as image:
         tags = getattr(image, "tag_v2", {})
-        is_16_bit = 16 in tags.get(TIFF_BITS_PER_SAMPLE, ())
+        is_16_bit = 16 in _numbers(tags.get(TIFF_BITS_PER_SAMPLE))
         return _Header(
-            frames=getattr(image, "n_frames", 1),
+            frames=_frames(image),
             is_16_bit=head[24] == 16 if head.startswith(PNG_SIGNATURE) else is_16_bit,
             inverted=tags.get(TIFF_PHOTOMETRIC) == MIN_IS_WHITE,
-            premultiplied=PREMULTIPLIED in tags.get(TIFF_EXTRA_SAMPLES, ()),
+            premultiplied=PREMULTIPLIED in _numbers(tags.get(TIFF_EXTRA_SAMPLES)),
         )
+
+
+def _numbers(tag: object) -> tuple[object, ...]:
+    """The values of a TIFF's tag, which may have one or be missing."""
+    return tag if isinstance(tag, tuple) else (tag,)
+
+
+def _frames(image: Image.Image) -> int:
+    """How many frames or pages there are; 1 where those after the first are damaged."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # decoders raise whatever they like; the first frame has been decoded
+        return 1
 
 
 def _read_deep_grey(path: Path, image: Image.Image, header: _Header, notes: list[str]) -> Picture:
@@ -180,7 +209,7 @@ def _read_deep_grey(path: Path, image: Image.Image, header: _Header, notes: list
 
 def _read_16_bit(path: Path, image: Image.Image, *, premultiplied: bool) -> Picture:
     """A 16-bit picture with colour or alpha; `image` is Pillow's decoding of it."""
-    pixels = _decode_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else None
+    pixels = _decode_tiff(path, image) if path.suffix.lower() in (".tif", ".tiff") else None
     if pixels is None:
         pixels = _decode_with_opencv(path)
     if pixels.ndim == 2:
@@ -198,13 +227,15 @@ def _read_16_bit(path: Path, image: Image.Image, *, premultiplied: bool) -> Pict
     return Picture(np.ascontiguousarray(colour), alpha)
 
 
-def _decode_tiff(path: Path) -> np.ndarray | None:
+def _decode_tiff(path: Path, image: Image.Image) -> np.ndarray | None:
     """The pixels of a 16-bit TIFF, upright; None where its compression needs another decoder."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
+            if page.dtype != np.uint16 or not same_size(page, image):
+                return None
             pixels: np.ndarray = page.asarray()
             tag = page.tags.get(ORIENTATION)
             planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
@@ -225,7 +256,7 @@ def _decode_with_opencv(path: Path) -> np.ndarray:
     if pixels is None or pixels.dtype != np.uint16:
         raise UnreadableImageError(path, "its 16-bit pixels cannot be decoded")
     if path.suffix.lower() == ".png":  # OpenCV turns TIFFs upright by itself, and PNGs never
-        with Image.open(path) as raw:
+        with _quietly(), Image.open(path, formats=FORMATS) as raw:
             turns, mirrored = UPRIGHT.get(raw.getexif().get(ORIENTATION, 1), (0, False))
         pixels = np.rot90(pixels, turns)
         pixels = pixels[:, ::-1] if mirrored else pixels

@@ -197,23 +197,32 @@ class TraceBuilder:
         )
 
 
+def as_float(number: int | float) -> float:
+    """A number as a float; infinite where it is too large for one."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
 def signals_row_values(row: Mapping[str, Any]) -> dict[str, float]:
     """The values of a row of our `signals.jsonl`, as `StepRecord.to_json` writes it, by column."""
     values = {
-        name: float(value)
+        name: as_float(value)
         for name in COLUMNS
         if isinstance(value := row.get(name), int | float)  # flags count as 0 and 1
     }
     terms = row.get("g_terms")
     if isinstance(terms, dict):
-        numbers = {k: float(v) for k, v in terms.items() if isinstance(v, int | float)}
+        numbers = {k: as_float(v) for k, v in terms.items() if isinstance(v, int | float)}
         if "adversarial" in numbers:
             values["g_adversarial"] = numbers.pop("adversarial")
         if numbers:
             values["g_content"] = sum(numbers.values())
     if isinstance(row.get("action"), dict):
         values["policy_acted"] = float(bool(row["action"].keys() - NO_CHANGE))
-    for name in row.get("non_finite", ()):
+    non_finite = row.get("non_finite")
+    for name in non_finite if isinstance(non_finite, list) else ():
         column = "d_fake_before" if name == "d_fake" else str(name)
         if column.startswith("g_terms."):
             column = "g_adversarial" if column.endswith("adversarial") else "g_content"

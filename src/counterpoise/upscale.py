@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.data.images import find_images
+from counterpoise.data.images import find_images, real_path
 from counterpoise.errors import UserError
 from counterpoise.models.bicubic import REACH_PX, bicubic_upsample
 from counterpoise.models.generator import EnhanceNet
@@ -103,9 +103,9 @@ def plan_pictures(source: Path, destination: Path, *, overwrite: bool) -> list[t
     """
     if source.is_dir():
         sources = find_images(source)
-        if source.resolve() in destination.resolve().parents:
-            own = destination.resolve()
-            sources = [path for path in sources if own not in path.resolve().parents]
+        if real_path(source) in real_path(destination).parents:
+            own = real_path(destination)
+            sources = [path for path in sources if own not in real_path(path).parents]
         pairs = [(path, destination / path.relative_to(source)) for path in sources]
         if destination.is_file():
             raise UserError(f"{destination}: is a file, and {source} is a folder; give a folder")
@@ -116,7 +116,7 @@ def plan_pictures(source: Path, destination: Path, *, overwrite: bool) -> list[t
         raise UserError(f"{source}: no such file or folder; give a picture or a folder of them")
     for path, target in pairs:
         check_writable(target)
-        if target.exists() and target.resolve() == path.resolve():
+        if target.exists() and real_path(target) == real_path(path):
             raise UserError(f"{target}: would replace its own source; choose another place")
         if target.exists() and not overwrite:
             raise UserError(f"{target}: exists already; choose another place or use --overwrite")

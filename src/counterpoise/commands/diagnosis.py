@@ -1,5 +1,6 @@
 """`diagnose` behind the command line."""
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -73,6 +74,8 @@ def run(
 def read_source(source: str, columns: dict[str, str], objective: str | None) -> list[Trace]:
     """The training runs of a file, a run folder or standard input."""
     if source == STANDARD_INPUT:
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
         return read_log(sys.stdin, mapping=columns, objective=objective)
     return read_log(Path(source), mapping=columns, objective=objective)
 

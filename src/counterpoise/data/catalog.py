@@ -4,9 +4,9 @@ import importlib.resources
 import os
 import re
 import warnings
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from counterpoise.config import DataConfig
-from counterpoise.data.images import UnreadableImageError, find_images, read_rgb
+from counterpoise.data.images import UnreadableImageError, find_images, read_rgb, real_path
 from counterpoise.errors import UserError
 
 # Photographs and textures inside scikit-image's package. The held-out ones are never trained on;
@@ -142,7 +142,7 @@ def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
         return training, held_out
     if config.held_out_folders:
         held_out = _of_folders(config.held_out_folders, (), config, scale)
-        reserved = {path.resolve() for _, path in _distinct(config.held_out_folders)}
+        reserved = {real_path(path) for _, path in _distinct(config.held_out_folders)}
         return _of_folders(config.folders, config.lr_folders, config, scale, reserved), held_out
     everything = _of_folders(config.folders, config.lr_folders, config, scale)
     held = _spread(len(everything), config.held_out_images)
@@ -192,7 +192,7 @@ def _of_folders(
     entries: list[Entry] = []
     skipped: list[Skipped] = []
     for name, path in _distinct(folders):
-        if path.resolve() in reserved:
+        if real_path(path) in reserved:
             skipped.append(Skipped(path, "is held out (data.held_out_folders)"))
         else:
             entries.append(Entry(name, path))
@@ -208,7 +208,7 @@ def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
     found: dict[Path, tuple[str, Path]] = {}
     for folder in folders:
         for path in find_images(folder):
-            found.setdefault(path.resolve(), (str(path.relative_to(folder)), path))
+            found.setdefault(real_path(path), (str(path.relative_to(folder)), path))
     return list(found.values())
 
 
@@ -260,10 +260,8 @@ def _catalog(
     # warnings, which is the whole process's business: what they leave behind is put right here.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
-        for entry, result in zip(
-            entries,
-            pool.map(partial(_try_decode, config=config, scale=scale), entries),
-            strict=True,
+        for entry, result in _in_order(
+            pool, partial(_try_decode, config=config, scale=scale), entries
         ):
             if isinstance(result, Skipped):
                 left_out.append(result)
@@ -279,11 +277,29 @@ def _catalog(
     return Catalog(usable, images, left_out, scale, config.square_px, origin)
 
 
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Entry], "Decoded | Skipped"], entries: Sequence[Entry]
+) -> Iterator[tuple[Entry, "Decoded | Skipped"]]:
+    """Entries with their results, a bounded number ahead: one slow image must not make all others
+    wait for it decoded, in memory.
+    """
+    waiting: deque[tuple[Entry, Future[Decoded | Skipped]]] = deque()
+    for entry in entries:
+        waiting.append((entry, pool.submit(work, entry)))
+        if len(waiting) > 2 * (os.cpu_count() or 1):
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for first, future in waiting:
+        yield first, future.result()
+
+
 def _try_decode(entry: Entry, config: DataConfig, scale: int) -> Decoded | Skipped:
     try:
         image = decode(entry, scale, config.square_px)
     except UnreadableImageError as error:
         return Skipped(error.path, error.reason)
+    except MemoryError:
+        return Skipped(entry.hr_path, "too large for this machine's memory")
     if min(image.hr.shape[:2]) < config.crop_px:
         return Skipped(entry.hr_path, f"smaller than {config.crop_px} pixels")
     return image

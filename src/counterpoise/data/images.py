@@ -1,9 +1,11 @@
 """Finding and decoding images."""
 
+import contextlib
 import os
+import threading
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -11,6 +13,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from counterpoise.errors import UserError
 
 ORIENTATION = 0x0112  # the EXIF and TIFF tag
+# What is decoded, by Pillow's names, whatever a file is called: others of its decoders start
+# programs or read vector graphics. (Telephones' MPO is a JPEG.)
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+# Pillow's limit of pixels, twice its threshold for a warning.
+MOST_MILLION_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+# Larger images are decoded one at a time: each may take gigabytes.
+LARGE_PIXELS = 16_000_000
+_large = threading.Lock()
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
@@ -66,21 +76,36 @@ def _refuse_folder(error: OSError) -> NoReturn:
     ) from error
 
 
+def real_path(path: Path) -> Path:
+    """Where a path leads, links followed; one that leads back to itself is left as it is."""
+    return Path(os.path.realpath(path))
+
+
 def open_image(path: Path) -> Image.Image:
     """A decoded image, upright by its EXIF orientation; `UnreadableImageError` where damaged."""
     try:
+        if path.exists() and not path.is_file():  # to open a pipe is to wait for its writer
+            raise UnreadableImageError(path, "not a file, but a folder, a pipe or a device")
         with warnings.catch_warnings():
             # Pillow warns of large images and of sloppy metadata; neither keeps us from using them.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                image.load()
-                return ImageOps.exif_transpose(image)
+            with Image.open(path, formats=FORMATS) as image:
+                large = image.width * image.height > LARGE_PIXELS
+                with _large if large else contextlib.nullcontext():
+                    image.load()
+                    return ImageOps.exif_transpose(image)
+    except UnreadableImageError:
+        raise
     except FileNotFoundError:
         raise UnreadableImageError(path, "no such file") from None
     except UnidentifiedImageError:
-        raise UnreadableImageError(path, "not an image that can be decoded") from None
+        raise UnreadableImageError(
+            path, f"not an image that can be decoded (of {', '.join(FORMATS)})"
+        ) from None
     except Image.DecompressionBombError:
-        raise UnreadableImageError(path, "too large: more than 178 million pixels") from None
+        raise UnreadableImageError(
+            path, f"too large: more than {MOST_MILLION_PIXELS} million pixels"
+        ) from None
     except Exception as error:  # decoders raise whatever they like on damaged files
         detail = " ".join(str(error).split())
         raise UnreadableImageError(path, f"damaged ({detail})") from error
@@ -90,7 +115,7 @@ def read_rgb(path: Path) -> np.ndarray:
     """An image as uint8 RGB (H, W, 3): grey replicated, alpha dropped, 16 bits reduced to 8."""
     image = open_image(path)
     if path.suffix.lower() in (".tif", ".tiff") and image.mode in ("RGB", "RGBA"):
-        image = _deep_tiff(path) or image
+        image = _deep_tiff(path, image) or image
     return to_rgb(image, path)
 
 
@@ -108,7 +133,12 @@ def to_rgb(image: Image.Image, path: Path) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _deep_tiff(path: Path) -> Image.Image | None:
+def same_size(page: Any, image: Image.Image) -> bool:
+    """Whether a TIFF's page is as large as Pillow's image of it, in either orientation."""
+    return {page.imagewidth, page.imagelength} == {image.width, image.height}
+
+
+def _deep_tiff(path: Path, image: Image.Image) -> Image.Image | None:
     """A colour TIFF of 16 bits as 8-bit RGB, upright; None for all that Pillow can be left to.
 
     Pillow cuts 16 bits off instead of rounding, and garbles them where each channel has its own
@@ -120,7 +150,8 @@ def _deep_tiff(path: Path) -> Image.Image | None:
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
-            if page.dtype != np.uint16:
+            # Sizes that tifffile reads otherwise than Pillow, which has checked them, are a lie.
+            if page.dtype != np.uint16 or not same_size(page, image):
                 return None
             planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
             pixels = page.asarray()
@@ -132,9 +163,9 @@ def _deep_tiff(path: Path) -> Image.Image | None:
             ) from error
         return None
     pixels = np.moveaxis(pixels, 0, -1) if planar else pixels
-    image = Image.fromarray(np.ascontiguousarray(_to_8_bit(pixels[..., :3])))
-    image.getexif()[ORIENTATION] = 1 if tag is None else int(tag.value)
-    return ImageOps.exif_transpose(image)
+    reduced = Image.fromarray(np.ascontiguousarray(_to_8_bit(pixels[..., :3])))
+    reduced.getexif()[ORIENTATION] = 1 if tag is None else int(tag.value)
+    return ImageOps.exif_transpose(reduced)
 
 
 def _to_8_bit(values: np.ndarray) -> np.ndarray:

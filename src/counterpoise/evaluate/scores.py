@@ -162,7 +162,11 @@ def write_csv(path: Path, sets: Mapping[str, Iterable[Scores]]) -> None:
     names = list(
         dict.fromkeys(name for methods in sets.values() for s in methods for name in s.names)
     )
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as temporary,
+        # A file's name need not be text.
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["set", "method", "image", *names])
         for set_name, methods in sets.items():

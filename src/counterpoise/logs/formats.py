@@ -12,12 +12,15 @@ from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
 from counterpoise.logs.runs import Position
 from counterpoise.registry import Registry
 
-NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
+# Digits are never given back (`++`): a long line must cost no more than its length.
+NUMBER = r"[-+]?(?:(?:\d++(?:,\d++)*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+|nan|inf(?:inity)?)"
 # Longer numbers count no steps.
 MOST_DIGITS = 15
+# A name begins where its letters do and has at most twelve words, for the same reason.
 # name : number, with a second number after a slash (D(G(z)): before / after), maybe in per cent.
 PAIR = re.compile(
-    r"(?P<name>[A-Za-z_][\w()]*(?:[ /.-][A-Za-z_(][\w()]*)*)\.?['\"]?\s*[:=]\s*\(?"
+    r"(?<![A-Za-z_])(?P<name>[A-Za-z_][\w()]*+(?:[ /.-][A-Za-z_(][\w()]*+){0,11}+)"
+    r"\.?['\"]?\s*+[:=]\s*+\(?"
     rf"(?P<number>{NUMBER})(?![\w:])(?:\s*/\s*(?P<second>{NUMBER}))?\s*(?P<percent>%)?",
     re.IGNORECASE,
 )
@@ -119,7 +122,7 @@ FORMATS: Registry[LineFormat] = Registry(
         "kair",
         LineFormat(
             "<epoch: 12, iter: 5,000, lr:1.000e-04> G_loss: ... D_real: ... D_fake: ...",
-            _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>[\d,]+)"),
+            _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
             first_epoch=0,
             # Its G_loss is the pixel term, F_loss the features', D_loss G's adversarial term.
             names={
@@ -135,7 +138,7 @@ FORMATS: Registry[LineFormat] = Registry(
         "basicsr",
         LineFormat(
             "[epoch:  0, iter:   1,000, lr:(1.000e-04,)] l_g_gan: ... l_d_real: ...",
-            _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>[\d,]+)"),
+            _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
             first_epoch=0,
         ),
     ),

@@ -1,7 +1,7 @@
 """Reads the lines of a log whose format shows itself in them: all at once, or as they come."""
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Protocol
 
 from counterpoise.logs.runs import RunCollector
 from counterpoise.logs.tables import (
@@ -13,8 +13,16 @@ from counterpoise.logs.tables import (
 )
 from counterpoise.logs.text import TextReader, clean_lines
 
+# Longer lines are read in parts, so that a file without line ends fits into memory.
+MOST_CHARACTERS_AT_ONCE = 1 << 16
 # Lines that are looked at to tell what a file is.
 LOOK_AHEAD = 50
+
+
+def bounded_lines(file: IO[str]) -> Iterator[str]:
+    """The lines of a file, those without an end in parts."""
+    while line := file.readline(MOST_CHARACTERS_AT_ONCE):
+        yield line
 
 
 class FormatReader(Protocol):

@@ -1,20 +1,19 @@
 """Reads a log, anybody's, as traces: one for each training run in it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, one_line
 from counterpoise.logs.folders import EVENT_FILES, read_event_files, read_run_folder
 from counterpoise.logs.formats import FORMATS
-from counterpoise.logs.lines import LineReader
+from counterpoise.logs.lines import LineReader, bounded_lines
 from counterpoise.logs.names import checked_mapping
 from counterpoise.logs.runs import traces_of
 from counterpoise.logs.tables import JsonReader
 from counterpoise.trace import COLUMNS, Trace
 
-# Longer lines are read in parts, so that a file without line ends fits into memory.
-MOST_BYTES = 1 << 16
 # Bytes that tell a text from another file.
 BINARY_LOOK_BYTES = 4096
 # A log of nothing but learning rates or gradient norms is none of a game.
@@ -44,7 +43,7 @@ def read_log(
     known = checked_mapping(mapping)
     if not isinstance(source, Path):
         return _some(_read_lines(source, "standard input", objective, known), "standard input")
-    name = str(source)
+    name = one_line(str(source))
     try:
         if source.is_dir():
             return _read_folder(source, objective, known)
@@ -54,10 +53,11 @@ def read_log(
             raise UserError(f"{name}: empty; give a log with at least some lines")
         if ".tfevents." in source.name:
             return _some(read_event_files([source], name, objective, known), name)
+        # Opened once: what was read of a pipe is gone.
         with source.open("rb") as file:
-            refuse_binary(file.read(BINARY_LOOK_BYTES), name)
-        with source.open(encoding="utf-8-sig", errors="replace") as file:
-            return _some(_read_lines(file, name, objective, known), name)
+            refuse_binary(file.peek(BINARY_LOOK_BYTES)[:BINARY_LOOK_BYTES], name)
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+            return _some(_read_lines(text, name, objective, known), name)
     except OSError as error:
         raise UserError(
             f"{name}: cannot be read ({error.strerror or error}); give a log file or a run folder"
@@ -71,7 +71,7 @@ def refuse_binary(start: bytes, name: str) -> None:
 
 
 def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) -> list[Trace]:
-    name = str(folder)
+    name = one_line(str(folder))
     if (folder / "signals.jsonl").is_file():
         return _some(
             read_run_folder(folder, objective, known),
@@ -81,9 +81,9 @@ def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) 
     if (folder / "stats.jsonl").is_file():
         with (folder / "stats.jsonl").open(encoding="utf-8", errors="replace") as file:
             reader = JsonReader(name, objective, known)
-            reader.feed(file)
+            reader.feed(bounded_lines(file))
         return _some(traces_of(reader.collectors()), name)
-    events = sorted(folder.rglob(EVENT_FILES))
+    events = sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file())
     if events:
         return _some(read_event_files(events, name, objective, known), name)
     raise UserError(
@@ -96,17 +96,11 @@ def _read_lines(
     file: IO[str], source: str, objective: str | None, known: Mapping[str, str]
 ) -> list[Trace]:
     reader = LineReader(source, objective, known)
-    reader.feed(_bounded_lines(file))
+    reader.feed(bounded_lines(file))
     reader.finish()
     if reader.is_empty:
         raise UserError(f"{source}: empty; give a log with at least some lines")
     return traces_of(reader.collectors())
-
-
-def _bounded_lines(file: IO[str]) -> Iterator[str]:
-    """Lines, those without an end in parts."""
-    while line := file.readline(MOST_BYTES):
-        yield line
 
 
 def _some(traces: Iterable[Trace], source: str, why: str = "") -> list[Trace]:

@@ -12,6 +12,8 @@ NO_EPOCH_LENGTH = (
 
 
 MOST_STEPS = 1 << 60
+# Runs of a file that are kept, the latest.
+MOST_RUNS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class RunCollector:
             d_loss_is_mean=self.d_loss_is_mean,
         )
         self._builders.append(builder)
+        if len(self._builders) > MOST_RUNS:
+            del self._builders[0]
+            self._dropped += 1
         self._epoch: int | None = None
         self._first_epoch = 0
         self._offset = 0  # steps of earlier epochs, where their length is not printed
@@ -135,10 +140,13 @@ class RunCollector:
     def _named(self, trace: Trace, place: int, count: int) -> Trace:
         """A run as the `place`th of `count`, with what is to be said of its reading."""
         parts = [self.suffix] if self.suffix else []
+        notes = [*trace.notes, *sorted(self._guesses), *self.notes]
+        if self._dropped:
+            place, count = place + self._dropped, count + self._dropped
+            notes.append(f"steps begin anew {count:,} times: only the last {MOST_RUNS} are judged")
         if count > 1:
             parts.append(f"run {place} of {count}")
-        notes = (*trace.notes, *sorted(self._guesses), *self.notes)
-        return replace(trace, title=", ".join(parts), notes=notes)
+        return replace(trace, title=", ".join(parts), notes=tuple(notes))
 
 
 def traces_of(collectors: Iterable[RunCollector]) -> list[Trace]:

@@ -10,7 +10,7 @@ from counterpoise.errors import UserError
 from counterpoise.logs.names import CONTENT, EPOCH_NAMES, KNOWN, STEP_NAMES, column_of, plain
 from counterpoise.logs.runs import Position, RunCollector
 from counterpoise.logs.text import MOST_ACCURACY, clean_lines
-from counterpoise.trace import signals_row_values
+from counterpoise.trace import as_float, signals_row_values
 
 STYLEGAN = "stylegan-stats"
 SIGNALS = "signals"
@@ -22,6 +22,10 @@ STYLEGAN_NAMES = {
     "Loss/D/loss": "d_loss",
     "Loss/r1_penalty": "d_penalty",
 }
+# Larger numbers count no steps.
+MOST_NUMBERED = 1e15
+# Names whose columns are kept; a log whose names never end must not fill the memory.
+MOST_NAMES = 4096
 _WHITE = re.compile(r"\s+")
 
 
@@ -86,7 +90,7 @@ class TableReader:
             if column is None or number is None:
                 continue
             if column in ("step", "epoch"):
-                if number == number and abs(number) < 1e15:
+                if abs(number) < MOST_NUMBERED:
                     position[column] = int(number)
             else:
                 _put(values, column, number)
@@ -141,7 +145,7 @@ def _number(cell: Any) -> float | None:
     if isinstance(cell, bool):
         return float(cell)
     if isinstance(cell, int | float):
-        return float(cell)
+        return as_float(cell)
     if isinstance(cell, str):
         if cell.strip().lower() in ("true", "false"):
             return float(cell.strip().lower() == "true")
@@ -242,7 +246,8 @@ def _add_stylegan(collector: RunCollector, row: Mapping[str, Any]) -> None:
         if (mean := _mean(row.get(f"Loss/signs/{side}"))) is not None:
             values[f"d_accuracy_{side}"] = (1 + sign * mean) / 2
     kimg = _mean(row.get("Progress/kimg"))
-    collector.add(Position(step=None if kimg is None else round(kimg * 1000)), values)
+    step = round(kimg * 1000) if kimg is not None and abs(kimg) < MOST_NUMBERED else None
+    collector.add(Position(step=step), values)
 
 
 def _mean(entry: Any) -> float | None:
@@ -262,10 +267,12 @@ def _add_object(
         if number is None:
             continue
         if name not in columns:
+            if len(columns) == MOST_NAMES:
+                columns.clear()
             columns[name] = _column(name, mapping)
         column = columns[name]
         if column in ("step", "epoch"):
-            if number == number and abs(number) < 1e15:
+            if abs(number) < MOST_NUMBERED:
                 position[column] = int(number)
         elif column is not None:
             _put(values, column, number)

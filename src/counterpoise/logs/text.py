@@ -10,16 +10,23 @@ from counterpoise.logs.runs import Position, RunCollector
 GENERIC = "name: value lines"
 KERAS = "keras"
 MOST_CHARACTERS = 4000
+# Kinds of lines that are read the quick way, and names whose columns are kept: a log in which
+# either never ends must not take time or memory for each.
+MOST_TEMPLATES = 8
+MOST_NAMES = 4096
 # Whoever prints D's accuracy above this prints per cent.
 MOST_ACCURACY = 1.5
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
+# Colours, and titles of windows, which end with BEL or ESC and a backslash.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\-_])")
 _ANY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
-# What a number may be made of, and words as well: quick to match, and checked when it is read.
-_ANY_WORD = "([-+.,0-9a-zA-Z]+)"
+# One of these in the pattern of a line: quick to match, and checked when it is read. Nothing is
+# given back (`++`): a pattern of many would take for ever on a line that fits almost.
+_A_NUMBER = r"([-+]?[\d.]++(?:,\d[\d.]*+)*+(?:[eE][-+]?\d++)?+|[-+]?(?i:nan|inf(?:inity)?+))"
 _KERAS_EPOCH = re.compile(r"^\s*Epoch (\d+)/\d+\s*$")
 _PAIR_OF = re.compile(r"^(?:d|g|cycle|idt|d_real|d_fake|g_gan)_([ab])$")
 # Halves of what a loop prints in two lines.
 CONTENT_TERM = "g_content"
+TORN = "the last line is torn: left out"
 _G_ONLY = frozenset({"g_loss", "g_adversarial", "g_content"})
 
 
@@ -63,7 +70,7 @@ class Template:
         columns = {span: (column, percent) for span, column, _, percent in numbers}
         pattern, end = "", 0
         for group, match in enumerate(_ANY_NUMBER.finditer(line)):
-            pattern += re.escape(line[end : match.start()]) + _ANY_WORD
+            pattern += re.escape(line[end : match.start()]) + _A_NUMBER
             end = match.end()
             if match.span() in places:
                 self._places.append((group, places[match.span()]))
@@ -92,7 +99,7 @@ class Template:
                 values[column] = float(texts[group].replace(",", ""))
             for group, column, percent in self._special:
                 _put(values, column, texts[group], percent)
-        except ValueError:  # A word: not a line of this kind.
+        except ValueError:  # "1.2.3" or "e": not a line of this kind.
             return None
         places = {name: texts[group] for group, name in self._places}
         if not all(text.replace(",", "").isdecimal() for text in places.values()):
@@ -116,7 +123,7 @@ class TextReader:
         # Values of a line that is half of what a loop prints, and its position.
         self._half: tuple[Position, dict[str, float]] | None = None
         self._names: dict[str, str | None] = {}
-        self._template: Template | None = None
+        self._templates: list[Template] = []
         self._may_be_torn = False
         # The columns of the latest line.
         self._latest: dict[str, Set[str]] = {}
@@ -158,10 +165,13 @@ class TextReader:
 
     def _read_known(self, known: LineFormat, line: str) -> None:
         """A line of a file whose format is known."""
-        if self._template is not None and (read := self._template.read(line)) is not None:
-            places, values = read
-            self._add("", known.position_from(places), values)
-            return
+        for place, template in enumerate(self._templates):
+            if (read := template.read(line)) is not None:
+                if place:  # most lines are of the kind of the line before
+                    self._templates.insert(0, self._templates.pop(place))
+                places, values = read
+                self._add("", known.position_from(places), values)
+                return
         match = known.place.search(line)
         if match is None:
             return
@@ -169,9 +179,14 @@ class TextReader:
         if known.pairs:
             self._read_pairs(position, line)
             return
-        roles = {match.span(name): name for name in match.groupdict() if match[name] is not None}
-        self._template = Template(line, roles, list(self._numbers(line)))
+        if len(self._templates) < MOST_TEMPLATES:
+            self._learn(match, line)
         self._add("", position, self._values(line))
+
+    def _learn(self, match: re.Match[str], line: str) -> None:
+        """Keep what a line looks like, to read others of its kind quickly."""
+        roles = {match.span(name): name for name in match.groupdict() if match[name] is not None}
+        self._templates.append(Template(line, roles, list(self._numbers(line))))
 
     def _recognise(self, line: str) -> None:
         for name in FORMATS:
@@ -203,6 +218,8 @@ class TextReader:
     def _name(self, name: str) -> str | None:
         """The column of a name as it is printed; None for another number."""
         if name not in self._names:
+            if len(self._names) == MOST_NAMES:
+                self._names.clear()
             self._names[name] = self._look_up(plain(name))
         return self._names[name]
 
@@ -283,7 +300,8 @@ class TextReader:
         collector = self._collectors[suffix]
         collector.format = self._format_name
         if self._may_be_torn and values.keys() < self._latest.get(suffix, set()):
-            collector.notes.append("the last line is torn: left out")
+            if TORN not in collector.notes:
+                collector.notes.append(TORN)
             return
         self._latest[suffix] = values.keys()
         collector.add(position, values)

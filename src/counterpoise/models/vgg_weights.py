@@ -23,11 +23,14 @@ DOWNLOAD_TIMEOUT_SECONDS = 15.0
 KNOWN_SCALINGS: dict[str, InputScaling] = {
     "dcbb9e9d": "torchvision",
     # ViktorSvensson/vgg19-tfjs, up to conv3_4, float16
+    # pragma: allowlist nextline secret
     "716ada8ed0144382f8413b5dc1a19f849b20d478a735ef54b4d06e96e4d8db3f": "caffe",
     # pietrocarbo/deep-transfer, up to conv3_1
+    # pragma: allowlist nextline secret
     "ec9e0871e9f201932a7ba40c24de7e2a0b489695ef9861bb4d21f15db09a573f": "caffe",
 }
 # Files whose filters have been rescaled (Gatys et al. 2015) so that mean activations are about one.
+# pragma: allowlist nextline secret
 MEAN_ONE = frozenset({"ec9e0871e9f201932a7ba40c24de7e2a0b489695ef9861bb4d21f15db09a573f"})
 
 
@@ -56,6 +59,11 @@ def load_vgg19(
     if digest in MEAN_ONE:
         description += ", filters rescaled to mean one"
     vgg = VGG19(tensors, scaling, description)
+    for name, weight in vgg.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise UserError(
+                f"features.weights {path}: {name} has a value that is not finite; fetch it anew"
+            )
     missing = [layer for layer in layers if layer not in vgg.available_layers]
     if missing:
         raise UserError(
@@ -110,7 +118,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
     if not isinstance(state, dict):
         raise UserError(f"features.weights {path}: holds no state dict; give VGG-19's")
-    return {k: v for k, v in state.items() if isinstance(v, Tensor)}, {}
+    tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise UserError(
+                f"features.weights {path}: {name} is sparse, quantised or without values; save it "
+                "as a plain tensor of floats"
+            )
+    return tensors, {}
 
 
 def _recorded_scaling(path: Path, metadata: dict[str, str], digest: str) -> InputScaling:

@@ -65,7 +65,7 @@ def load_generator(path: Path) -> LoadedGenerator:
         _check_shapes(config, tensors)
         generator = build_generator(config)
         generator.load_state_dict(tensors)
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError, TypeError, OverflowError) as error:
         detail = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: its weights do not fit its own description: {detail}") from error
     return LoadedGenerator(generator.eval().requires_grad_(False), metadata)
@@ -83,19 +83,24 @@ def _check_shapes(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> Non
         if tensors[name].shape != expected[name]:
             wrong, right = tuple(tensors[name].shape), tuple(expected[name])
             raise ValueError(f"tensor {name!r} has shape {wrong}, expected {right}")
-        if not bool(tensors[name].isfinite().all()):
+        if not tensors[name].is_floating_point():
+            raise ValueError(f"tensor {name!r} is of type {tensors[name].dtype}, not of floats")
+        if not bool(tensors[name].float().isfinite().all()):
             raise ValueError(f"tensor {name!r} has a value that is not finite")
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give a weight file (.safetensors)")
     try:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give a weight file (.safetensors)")
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
-    except (OSError, SafetensorError, ValueError) as error:
+    except UserError:
+        raise
+    # Kinds of numbers that torch lacks come as AttributeError, KeyError...: by its version.
+    except Exception as error:
         hint = "give a .safetensors file"
         if is_tensorflow_checkpoint(path):
             hint = "it is a TensorFlow checkpoint: run `counterpoise import-weights` on it first"

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from counterpoise import safe_yaml
 from counterpoise.config import PositiveFloat, Section
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry
@@ -120,8 +121,8 @@ def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
         try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            tree = safe_yaml.read(path)
+        except (OSError, safe_yaml.BadYamlError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"plan {source}: cannot be read ({reason})") from None
         if not isinstance(tree, dict):
@@ -133,8 +134,8 @@ def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
         if not equals or not key:
             raise UserError(f"plan {source}: an override is written key=value (given: {item})")
         try:
-            tree[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            tree[key] = safe_yaml.parse(text)
+        except safe_yaml.BadYamlError:
             raise UserError(f"plan {source}: {key}: '{text}' is not a YAML value") from None
     try:
         plan = StudyPlan.model_validate(tree)

@@ -110,7 +110,14 @@ def load(path: Path) -> Snapshot:
                 raise UserError(f"{path}: not a checkpoint of counterpoise")
             values = json.loads(metadata["values"])
             return Snapshot({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise UserError(f"{path}: damaged checkpoint ({error})") from error
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
+from counterpoise import safe_yaml
 from counterpoise.config import RunConfig, load_config
 from counterpoise.data.catalog import catalog_folder, scan
 from counterpoise.data.dataset import full_pairs
@@ -176,8 +176,8 @@ def generator_of(candidate: Candidate, config: RunConfig) -> EnhanceNet:
 
 def _why_no_checkpoints(run: RunFolder) -> str:
     try:
-        tree = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        tree = safe_yaml.read(run.config)
+    except (OSError, safe_yaml.BadYamlError):
         tree = None
     if isinstance(tree, dict) and "train" not in tree:
         return (
