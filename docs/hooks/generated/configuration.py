@@ -16,6 +16,8 @@ HEADING = ("key", "default", "may be", "meaning")
 CONSTRAINED = {
     "PositiveInt": "whole, 1 or more",
     "NonNegativeInt": "whole, 0 or more",
+    "Width": "whole, from 1 to 65,536",
+    "Blocks": "whole, from 0 to 10,000",
     "PositiveFloat": "above 0",
     "NonNegativeFloat": "0 or more",
     "Fraction": "from 0 to below 1",
