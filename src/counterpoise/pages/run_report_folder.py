@@ -1,14 +1,13 @@
 """Everything that a report says of one run, read from its folder."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from counterpoise import safe_yaml
 from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.balance.smoothing import check_decay
 from counterpoise.config import RunConfig
@@ -146,9 +145,8 @@ def _read(
 
 def _config_tree(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-        json.dumps(tree, default=str)  # An alias may lead back to what it is in.
-    except (ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
+        tree = safe_yaml.read(folder.config)
+    except safe_yaml.BadYamlError as error:
         notes.append(f"config.yaml is damaged: {' '.join(str(error).split())}")
         return {}
     if not isinstance(tree, dict):
