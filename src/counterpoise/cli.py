@@ -5,6 +5,7 @@ Heavy imports happen inside the verbs, so that `--help` answers at once.
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,6 @@ console = Console()
 
 EXIT_DIVERGED = 1
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 SetOption = Annotated[
     list[str] | None,
@@ -49,8 +49,10 @@ def main() -> None:
         _stop(str(error), EXIT_USER_ERROR)
     except TrainingDivergedError as error:
         _stop(f"training diverged: {error}", EXIT_DIVERGED)
-    except KeyboardInterrupt:
-        _stop("interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        # A training says which signal it was.
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        _stop("interrupted", 128 + number)
 
 
 def _stop(message: str, code: int) -> None:

@@ -1,6 +1,7 @@
 """`train` and `resume` behind the command line: devices, the run folder and the closing words."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from counterpoise.training.loop import BICUBIC, Outcome
 from counterpoise.training.loop import train as run_training
 from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
 from counterpoise.training.setup import build_parts
-
-EXIT_INTERRUPTED = 130
 
 
 def load(source: str, overrides: list[str]) -> RunConfig:
@@ -111,7 +110,15 @@ def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -
         outcome = run_training(config, run, fabric, reporter, resume=resume)
     if fabric.is_global_zero:
         summarise(config, run, outcome, console)
-    return EXIT_INTERRUPTED if outcome.interrupted else 0
+    return exit_code(outcome)
+
+
+def exit_code(outcome: Outcome) -> int:
+    """0, or what a shell gives a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    if not outcome.interrupted:
+        return 0
+    # Another process of this training may be the one that was asked.
+    return 128 + (outcome.signal_number or signal.SIGINT)
 
 
 def summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Console) -> None:

@@ -49,6 +49,7 @@ class Recorder(Protocol):
     def log(self, record: StepRecord, lines: str) -> None: ...
     def metrics(self, step: int, stage: str, values: Mapping[str, float]) -> None: ...
     def samples(self, step: int, grid: np.ndarray) -> None: ...
+    def sync(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -70,6 +71,9 @@ class NullRecorder:
     def samples(self, step: int, grid: np.ndarray) -> None:
         pass
 
+    def sync(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -86,12 +90,14 @@ class FileRecorder:
         self._signals = JsonLines(run.signals)
         self._metrics = JsonLines(run.metrics)
         self._events = JsonLines(run.events)
+        self._files = (self._signals, self._metrics, self._events)
         self._log_path = run.log
         self._tensorboard = SummaryWriter(
             str(run.tensorboard), purge_step=None if resumed_step is None else resumed_step + 1
         )
+        notes += [file.note for file in self._files if file.note]
         for note in notes:
-            self.event(resumed_step or 0, "torn-line", note)
+            self.event(max(resumed_step or 0, 0), "torn-line", note)
 
     def event(self, step: int, kind: str, message: str, *, tell: bool = True) -> None:
         """Record something that happened, and tell the person unless they see it anyway."""
@@ -119,8 +125,13 @@ class FileRecorder:
     def samples(self, step: int, grid: np.ndarray) -> None:
         self._tensorboard.add_image("samples", grid, step, dataformats="HWC")
 
+    def sync(self) -> None:
+        """Bring all rows to the disk: a checkpoint must not outlive the rows before it."""
+        for file in self._files:
+            file.sync()
+
     def close(self) -> None:
-        for file in (self._signals, self._metrics, self._events):
+        for file in self._files:
             file.close()
         self._tensorboard.close()
 
