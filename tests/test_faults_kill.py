@@ -61,7 +61,7 @@ def test_killed_at_a_few_writes(fault_server, fault_config, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_every_write(fault_server, fault_config, tmp_path, record_property):
+def test_killed_at_every_write(fault_server, fault_config, tmp_path, capsys):
     """Before and in the middle of all that a training asks of the disk.
 
     Its resumption is killed too, at an operation drawn at random.
@@ -76,12 +76,12 @@ def test_killed_at_every_write(fault_server, fault_config, tmp_path, record_prop
         life.check(expected)
         kills += life.kills
         shutil.rmtree(life.path)
-    record_property("kills", kills)
-    record_property("operations in a run", ended.count)
+    with capsys.disabled():
+        print(f"\n{kills} kills, at each of the {ended.count} operations of a run and after them")  # noqa: T201
 
 
 @pytest.mark.slow
-def test_killed_at_200_random_moments(fault_server, longer_fault_config, tmp_path, record_property):
+def test_killed_at_200_random_moments(fault_server, longer_fault_config, tmp_path, capsys):
     """Of the whole command, its start included; the resumptions are killed alike."""
     expected, ended = undisturbed(fault_server, longer_fault_config, tmp_path)
     draw, kills, lives = random.Random(200), 0, 0  # noqa: S311
@@ -92,5 +92,5 @@ def test_killed_at_200_random_moments(fault_server, longer_fault_config, tmp_pat
         life.check(expected)
         kills, lives = kills + life.kills, lives + 1
         shutil.rmtree(life.path)
-    record_property("kills", kills)
-    record_property("trainings", lives)
+    with capsys.disabled():
+        print(f"\n{kills} kills in {lives} trainings")  # noqa: T201

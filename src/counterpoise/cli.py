@@ -3,6 +3,7 @@
 Heavy imports happen inside the verbs, so that `--help` answers at once.
 """
 
+import errno
 import json
 import os
 import signal
@@ -49,6 +50,12 @@ def main() -> None:
         _stop(str(error), EXIT_USER_ERROR)
     except TrainingDivergedError as error:
         _stop(f"training diverged: {error}", EXIT_DIVERGED)
+    except OSError as error:
+        # Where it is known what was being written, a UserError has said so.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        what = f"{error.filename}: " if error.filename else ""
+        _stop(f"{what}{error.strerror}; free some space", EXIT_USER_ERROR)
     except KeyboardInterrupt as interrupt:
         # A training says which signal it was.
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
