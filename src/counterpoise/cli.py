@@ -6,7 +6,6 @@ Heavy imports happen inside the verbs, so that `--help` answers at once.
 import errno
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +29,7 @@ console = Console()
 
 EXIT_DIVERGED = 1
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
 
 SetOption = Annotated[
     list[str] | None,
@@ -56,10 +56,8 @@ def main() -> None:
             raise
         what = f"{error.filename}: " if error.filename else ""
         _stop(f"{what}{error.strerror}; free some space", EXIT_USER_ERROR)
-    except KeyboardInterrupt as interrupt:
-        # A training says which signal it was.
-        number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        _stop("interrupted", 128 + number)
+    except KeyboardInterrupt:
+        _stop("interrupted", EXIT_INTERRUPTED)
 
 
 def _stop(message: str, code: int) -> None:

@@ -106,8 +106,15 @@ def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -
     # The first process chose the folder; the others may have seen it appear.
     run = RunFolder(Path(fabric.broadcast(str(run.path))))
     quiet = Console(quiet=True)
-    with ConsoleReporter(console if fabric.is_global_zero else quiet) as reporter:
-        outcome = run_training(config, run, fabric, reporter, resume=resume)
+    try:
+        with ConsoleReporter(console if fabric.is_global_zero else quiet) as reporter:
+            outcome = run_training(config, run, fabric, reporter, resume=resume)
+    except KeyboardInterrupt as interrupt:
+        if fabric.is_global_zero:
+            say(console, "Stopped at once, without saving.")
+            if run.config.exists():
+                say(console, f"Go on with: counterpoise resume {run.path}")
+        return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     if fabric.is_global_zero:
         summarise(config, run, outcome, console)
     return exit_code(outcome)
