@@ -11,10 +11,11 @@ from counterpoise.errors import UserError
 from counterpoise.run_folder import RunFolder, read_json_lines
 
 READERS = ("report", "diagnose", "watch", "best")
-TELLING: dict[str, set[str]] = {
-    "signals.jsonl": set(),
-    "metrics.jsonl": set(),
-    "events.jsonl": set(),
+# Who reads a file tells of its torn line; to `watch`, it may be one that is being written.
+TELLING = {
+    "signals.jsonl": {"report", "diagnose"},
+    "metrics.jsonl": {"report", "best"},
+    "events.jsonl": {"report"},
 }
 
 
@@ -74,9 +75,8 @@ def test_a_torn_last_line_is_read_past_and_told(fault_server, finished, path, na
         said = ended.out + ended.err
         if verb == "report":
             said += (path / "report.html").read_text()
-        if re.search(
-            rf"{name}.{{0,40}}(torn|unfinished|half-written)", said.replace(str(path), "")
-        ):
+        # The folder's name is that of this test.
+        if "torn or not a JSON object: left out" in said:
             told.add(verb)
     assert told == TELLING[name]
     ended = fault_server.run("resume", path, "--steps", "6")

@@ -350,21 +350,11 @@ class Training:
             self.recorder.event(self.step, "non-finite", message)
             return
         if self.fabric.is_global_zero:
-            game = self.game
-            modules = {name: module.state_dict() for name, module in game.modules().items()}
-            optimizers = {name: o.state_dict() for name, o in game.optimizers().items()}
-            kept = game.snapshot
-            snapshot = checkpoint.collect_states(
-                modules | {f"{KEPT}/{name}": state for name, state in kept.modules.items()},
-                optimizers | {f"{KEPT}/{name}": state for name, state in kept.optimizers.items()},
-                {"rng": global_rng_state(), "sensors": game.sensors.tensors()},
-                {
-                    "step": self.step,
-                    "data": self.parts.data_fingerprint(),
-                    "show_is_due": self.show_is_due,
-                    **game.values(),
-                },
-            )
+            try:
+                snapshot = self.snapshot()
+            except TrainingDivergedError as error:
+                self.recorder.event(self.step, DIVERGED, f"step {self.step}: {error}")
+                raise
             # The checkpoint goes last: what is killed before it does all of this again.
             trained = {"trained": f"stage {self.stage.name}, step {self.step}"}
             save_generator(self.run.generator, self.parts.g_average, trained)
@@ -379,6 +369,24 @@ class Training:
                 None if best_step is None else self.run.checkpoint(best_step),
             )
         self.fabric.barrier()
+
+    def snapshot(self) -> checkpoint.Snapshot:
+        """All that `restore` needs; `TrainingDivergedError` where a weight is not finite."""
+        game = self.game
+        modules = {name: module.state_dict() for name, module in game.modules().items()}
+        optimizers = {name: o.state_dict() for name, o in game.optimizers().items()}
+        kept = game.snapshot
+        return checkpoint.collect_states(
+            modules | {f"{KEPT}/{name}": state for name, state in kept.modules.items()},
+            optimizers | {f"{KEPT}/{name}": state for name, state in kept.optimizers.items()},
+            {"rng": global_rng_state(), "sensors": game.sensors.tensors()},
+            {
+                "step": self.step,
+                "data": self.parts.data_fingerprint(),
+                "show_is_due": self.show_is_due,
+                **game.values(),
+            },
+        )
 
     def restore(self, snapshot: checkpoint.Snapshot) -> None:
         """Take up the state of a checkpoint."""
