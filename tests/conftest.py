@@ -46,3 +46,29 @@ def counterpoise(capsys, monkeypatch):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fault_server(tmp_path_factory):
+    """Runs command lines to be killed, or on a disk that gets full; see `fault_helpers`."""
+    from fault_helpers import build_shim, server
+
+    folder = tmp_path_factory.mktemp("faults")
+    with server(folder, build_shim(folder)) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="session")
+def fault_config(tmp_path_factory):
+    """The file of a training's configuration of 8 steps, with images of its own."""
+    from fault_helpers import short_config
+
+    return short_config(tmp_path_factory.mktemp("short"))
+
+
+@pytest.fixture(scope="session")
+def longer_fault_config(tmp_path_factory):
+    """The same with 40 steps."""
+    from fault_helpers import LONGER, short_config
+
+    return short_config(tmp_path_factory.mktemp("longer"), *LONGER)

@@ -36,6 +36,7 @@ def test_a_run_is_a_folder_of_plain_files(finished):
     names = {str(p.relative_to(finished)) for p in finished.rglob("*") if p.is_file()}
     names = {name for name in names if not name.startswith("tensorboard/")}
     assert names == {
+        ".lock",
         "config.yaml",
         "signals.jsonl",
         "metrics.jsonl",
@@ -165,11 +166,30 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, finished):
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
-def test_no_checkpoint_is_one_line(tmp_path):
-    run_folder = RunFolder(tmp_path / "empty")
+def test_a_training_that_broke_off_before_its_first_checkpoint_begins_anew(tmp_path, finished):
+    path = tmp_path / "early"
+    run_folder = RunFolder(path)
     run_folder.create(tiny().to_yaml())
-    with pytest.raises(UserError, match="no checkpoint to resume from"):
-        run(tiny(), tmp_path / "empty", resume=True)
+    for name in ("signals.jsonl", "metrics.jsonl", "events.jsonl"):
+        first = (finished / name).read_text().splitlines(keepends=True)[0]
+        (path / name).write_text(first + first[:-5])
+    assert run(tiny(), path, resume=True).step == 8
+    assert without_time(signals(path)) == without_time(signals(finished))
+    assert run_folder.metrics.read_text() == (finished / "metrics.jsonl").read_text()
+    events, notes = read_json_lines(run_folder.events)
+    assert notes == []
+    messages = [row["message"] for row in events]
+    assert "begins anew: it broke off before its first checkpoint" in messages
+    assert any("events.jsonl: an unfinished last line" in message for message in messages)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_one_line(tmp_path, finished):
+    path = tmp_path / "damaged"
+    shutil.copytree(finished, path)
+    for file in RunFolder(path).checkpoint_files():
+        file.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="no checkpoint to resume from .*damaged"):
+        run(tiny(), path, resume=True)
 
 
 def test_resuming_on_other_images_is_refused(tmp_path, finished):
@@ -265,13 +285,35 @@ def test_every_kind_of_training_runs(tmp_path, overrides):
 
 def test_stop_request_turns_signals_into_a_wish():
     with StopRequest() as stop:
+        stop.saves = True
         assert not stop.requested
+        os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
+        assert stop.number == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_at_once_what_has_nothing_to_save(number):
+    with StopRequest(), pytest.raises(KeyboardInterrupt) as caught:
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+    assert caught.value.args == (number,)
+
+
+def test_a_hangup_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.01)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def command(*arguments):

@@ -3,6 +3,7 @@
 Heavy imports happen inside the verbs, so that `--help` answers at once.
 """
 
+import errno
 import io
 import json
 import os
@@ -56,10 +57,14 @@ def main() -> None:
     except KeyboardInterrupt:
         _stop("interrupted", EXIT_INTERRUPTED)
     except OSError as error:
-        if error.filename is None:
+        # Where it is known what was being read or written, a UserError has said so.
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not is_full:
             raise
-        # A path that the system refuses, before anything asked what it is (a name too long...).
-        _stop(one_line(f"{error.filename}: {error.strerror}; give another path"), EXIT_USER_ERROR)
+        # Else a path that the system refuses, before anything asked what it is (a long name...).
+        what = f"{error.filename}: " if error.filename is not None else ""
+        todo = "free some space" if is_full else "give another path"
+        _stop(one_line(f"{what}{error.strerror}; {todo}"), EXIT_USER_ERROR)
 
 
 def _stop(message: str, code: int) -> None:

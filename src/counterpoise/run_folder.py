@@ -11,6 +11,7 @@ report.html        `counterpoise report`
 tensorboard/       event files
 generator.safetensors, generator-pretrained.safetensors   weights to use
 best.json, generator-best.safetensors   what `counterpoise best` recommends
+.lock              held by the process that writes the run
 """
 
 import contextlib
@@ -20,9 +21,10 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from counterpoise.errors import UserError
+from counterpoise.folder_lock import LOCK_FILE, FolderLock
 
 # A sheet of samples: columns of square crops with gaps between, under a line of titles.
 SHEET_COLUMNS = ("LR (pixels enlarged)", "bicubic", "output", "HR")
@@ -36,6 +38,9 @@ ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "fail
 STOPPED_EARLY = "stopped-early"
 # A loop of somebody's let go of its `Balance`: it ended, or broke off.
 CLOSED = "closed"
+
+# Files are searched for their last line in blocks of this size.
+BLOCK_BYTES = 1 << 16
 
 
 def software() -> str:
@@ -58,14 +63,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        # Some writers make private files; ours are as readable as the folder that they are in.
-        temporary.chmod(path.parent.stat().st_mode & 0o666)
+        # Some writers make private files; ours are as readable as the folder that they are in,
+        # where the file system knows of such things.
+        with contextlib.suppress(PermissionError):
+            temporary.chmod(path.parent.stat().st_mode & 0o666)
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk, so that a power cut does not undo it; where that can be asked."""
+    with contextlib.suppress(OSError):
+        file = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
@@ -95,13 +113,22 @@ class RunFolder:
         self.best = path / "best.json"
         self.best_generator = path / "generator-best.safetensors"
 
-    def refuse_if_used(self) -> None:
-        """Raise `UserError` where the folder has something in it, or cannot be looked into."""
+    def is_used(self) -> bool:
+        """Whether the folder has something in it, but for what a crash at the very start leaves.
+
+        Raises `UserError` where it cannot be looked into.
+        """
         try:
-            used = self.path.exists() and any(self.path.iterdir())
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return False
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        if used:
+        return any(name != LOCK_FILE and not is_leftover(name) for name in names)
+
+    def refuse_if_used(self) -> None:
+        """Raise `UserError` where the folder has something in it, or cannot be looked into."""
+        if self.is_used():
             raise UserError(
                 f"{self.path}: exists already; continue it with `counterpoise resume {self.path}`, "
                 "or choose another --run-dir"
@@ -127,11 +154,25 @@ class RunFolder:
             )
         return run
 
+    def lock(self) -> FolderLock:
+        """Make the folder where it is not there, and be the only one that writes in it.
+
+        Raises `UserError` naming the process that does already. Readers are not kept out.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return FolderLock(
+                self.path, "writes this run", "wait for it, stop it, or choose another folder"
+            )
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
     def remove_leftovers(self) -> None:
         """Delete temporary files of writes that a crash interrupted."""
         for folder in (self.path, self.checkpoints, self.samples):
-            for leftover in folder.glob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
+            for file in folder.glob(".*"):
+                if is_leftover(file.name):
+                    file.unlink(missing_ok=True)
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}.safetensors"
@@ -148,26 +189,83 @@ class RunFolder:
         return sorted(self.checkpoints.glob("step-*.safetensors"))
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file's name is one of `atomic_write`'s, or of safetensors' own temporary files."""
+    return name.startswith(".") and (name.endswith(".tmp") or name.startswith(".tmp"))
+
+
 class JsonLines:
-    """Appends one JSON object per line, so that a crash can tear at most the last line."""
+    """Appends one JSON object per line: each is in the file whole, or not at all.
+
+    A line that a crash has torn is cut off when the file is opened, and told of in `note`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        torn = cut_torn_line(path)
+        self.note = f"{path.name}: an unfinished last line ({torn} bytes) was cut off" * bool(torn)
         try:
-            self._file: IO[str] = path.open("a", encoding="utf-8", buffering=1)
+            self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             raise cannot_write(path, error) from error
 
     def append(self, row: dict[str, Any]) -> None:
+        assert self._file is not None, "it is closed"
+        append_line(self._file, self.path, json.dumps(row, allow_nan=False))
+
+    def sync(self) -> None:
+        """Bring all rows to the disk, so that a power cut does not take them."""
+        assert self._file is not None, "it is closed"
         try:
-            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            os.fsync(self._file)
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
     def close(self) -> None:
-        # A full disk has been reported by `append` already; closing flushes the same bytes again.
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+
+def append_line(file: int, path: Path, line: str) -> None:
+    """Append a line to an open file, or leave it as it was and raise `UserError`."""
+    data = (line + "\n").encode()
+    before = os.fstat(file).st_size
+    try:
+        while data:
+            data = data[os.write(file, data) :]
+    except OSError as error:
         with contextlib.suppress(OSError):
-            self._file.close()
+            os.ftruncate(file, before)
+        raise cannot_write(path, error) from error
+
+
+def cut_torn_line(path: Path) -> int:
+    """Remove an unfinished last line, which a crash has left; how many bytes that were."""
+    try:
+        with path.open("rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            whole = _end_of_last_line(file, size)
+            if whole < size:
+                file.truncate(whole)
+            return size - whole
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _end_of_last_line(file: BinaryIO, size: int) -> int:
+    """The position after the last newline of a file, 0 where it has none."""
+    end = size
+    while end > 0:
+        start = max(0, end - BLOCK_BYTES)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -12,6 +12,7 @@ from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis
 from counterpoise.errors import UserError
+from counterpoise.folder_lock import FolderLock
 from counterpoise.records import StepRecord
 from counterpoise.run_folder import (
     BEGAN,
@@ -48,6 +49,7 @@ class Journal:
         self._policy, self._options, self._log_every = policy, options, log_every
         self._signals: JsonLines | None = None
         self._events: JsonLines | None = None
+        self._lock: FolderLock | None = None
         self._trace = TraceBuilder(source=str(run_dir or ""), policy=policy)
         self._next_diagnosis = FIRST_DIAGNOSIS
         self._reported: set[str] = set()
@@ -63,17 +65,25 @@ class Journal:
         if self._run is None or self._signals is not None:
             return
         run = self._run
-        notes: list[str] = []
         if step:
-            notes = drop_rows_after(RunFolder.open(run.path).signals, step)
-        else:
-            if run.path.exists() and any(run.path.iterdir()):
-                raise UserError(
-                    f"{run.path}: has files in it already; choose another run_dir, or call "
-                    "balance.load_state_dict(...) with the state it was saved with to go on"
-                )
-            run.save_config(self._config())
-        self._signals, self._events = JsonLines(run.signals), JsonLines(run.events)
+            RunFolder.open(run.path)
+        elif run.is_used():
+            raise UserError(
+                f"{run.path}: has files in it already; choose another run_dir, or call "
+                "balance.load_state_dict(...) with the state it was saved with to go on"
+            )
+        self._lock = run.lock()
+        try:
+            notes = [self._lock.note] if self._lock.note else []
+            if step:
+                notes += drop_rows_after(run.signals, step)
+            else:
+                run.save_config(self._config())
+            self._signals, self._events = JsonLines(run.signals), JsonLines(run.events)
+        except BaseException:
+            self._let_go()
+            raise
+        notes += [file.note for file in (self._signals, self._events) if file.note]
         self._last_step = step
         if step:
             self._append_event(step, RESUMED, f"goes on after step {step}, with {software()}")
@@ -130,10 +140,16 @@ class Journal:
         # A full disk has been said already, and closing may come at any time, even at the exit.
         with contextlib.suppress(UserError):
             self._append_event(self._last_step, CLOSED, f"closed after step {self._last_step}")
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close what is open; others may write to the folder."""
         for file in (self._signals, self._events):
             if file is not None:
                 file.close()
-        self._signals = self._events = None
+        if self._lock is not None:
+            self._lock.release()
+        self._signals = self._events = self._lock = None
 
     def _report(self, step: int) -> None:
         """Say what was not said before."""

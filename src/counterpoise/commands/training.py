@@ -1,6 +1,7 @@
 """`train` and `resume` behind the command line: devices, the run folder and the closing words."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ from counterpoise.training.loop import BICUBIC, Outcome
 from counterpoise.training.loop import train as run_training
 from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
 from counterpoise.training.setup import build_parts
-
-EXIT_INTERRUPTED = 130
 
 
 def load(source: str, overrides: list[str]) -> RunConfig:
@@ -115,10 +114,25 @@ def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -
         if fabric.is_global_zero:
             write_at_end(run, console)
         raise
+    except KeyboardInterrupt as interrupt:
+        if fabric.is_global_zero:
+            say(console, "Stopped at once, without saving.")
+            if run.config.exists():
+                say(console, f"Go on with: counterpoise resume {run.path}")
+        return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     if fabric.is_global_zero:
         summarise(config, run, outcome, console)
-        write_at_end(run, console)
-    return EXIT_INTERRUPTED if outcome.interrupted else 0
+        if not outcome.interrupted:  # Who asked it to stop does not wait for a page.
+            write_at_end(run, console)
+    return exit_code(outcome)
+
+
+def exit_code(outcome: Outcome) -> int:
+    """0, or what a shell gives a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    if not outcome.interrupted:
+        return 0
+    # Another process of this training may be the one that was asked.
+    return 128 + (outcome.signal_number or signal.SIGINT)
 
 
 def summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Console) -> None:

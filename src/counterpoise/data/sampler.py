@@ -10,6 +10,9 @@ from torch.utils.data import DataLoader, Sampler
 from counterpoise.data.dataset import CropPairs
 from counterpoise.errors import UserError
 
+# A worker that is told to end goes on for so long, so that the training can save first.
+TERMINATION_SECONDS = 60
+
 
 class PositionSampler(Sampler[list[int]]):
     """This process's share of each batch of positions, forever.
@@ -66,17 +69,38 @@ def batches(
         last_line = str(error).strip().splitlines()[-1]
         raise UserError(last_line.split("UserError: ", 1)[-1]) from error
     except (RuntimeError, OSError, EOFError) as error:
-        # PyTorch's own notice, or what is left of a pair that a dying worker was handing over.
-        notice = not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker")
-        if not worker_processes or not notice:
+        # Other than PyTorch's own notice: what is left of a pair that a dying worker handed over.
+        lost = worker_processes and not isinstance(error, RuntimeError)
+        death = _died(error, worker_processes) if lost else worker_death(error, worker_processes)
+        if death is None:
             raise
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"data.worker_processes {worker_processes}: a worker process died ({detail}), perhaps "
-            "for want of memory; lower data.worker_processes (0 works without any), then resume"
-        ) from error
+        raise death from error
+
+
+def worker_death(error: BaseException, worker_processes: int) -> UserError | None:
+    """What to say of PyTorch's notice of a dead worker; None for any other error.
+
+    PyTorch raises it from a signal handler: anywhere in the process whose worker died.
+    """
+    is_notice = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
+    return _died(error, worker_processes) if worker_processes and is_notice else None
+
+
+def _died(error: BaseException, worker_processes: int) -> UserError:
+    detail = " ".join(str(error).split()) or type(error).__name__
+    return UserError(
+        f"data.worker_processes {worker_processes}: a worker process died ({detail}), perhaps "
+        "for want of memory; lower data.worker_processes (0 works without any), then resume"
+    )
 
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the training decides when its workers end."""
+    """A signal may reach every process of the terminal or the job; the training decides when its
+    workers end. After SIGTERM it has `TERMINATION_SECONDS` for that.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(TERMINATION_SECONDS))

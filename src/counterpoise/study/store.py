@@ -1,7 +1,6 @@
 """A study's folder: the plan, one row per finished cell, and the lock of the one who writes."""
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -10,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.run_folder import atomic_write, cannot_write
+from counterpoise.folder_lock import FolderLock
+from counterpoise.run_folder import append_line, atomic_write, cannot_write, cut_torn_line
 from counterpoise.study.plan import Cell, StudyPlan, load_plan
 
-PLAN_FILE, RESULTS_FILE, EVENTS_FILE, LOCK_FILE = (
-    "study.yaml",
-    "results.jsonl",
-    "events.jsonl",
-    ".lock",
-)
+PLAN_FILE, RESULTS_FILE, EVENTS_FILE = "study.yaml", "results.jsonl", "events.jsonl"
 
 
 class StudyFolder:
@@ -40,31 +35,19 @@ class StudyFolder:
         self.has(plan)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+            lock = FolderLock(self.path, "runs this study", "wait for it, or give another --out")
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        try:
-            self._lock(lock)
+        with lock:
             if not self.has(plan):
                 with atomic_write(self.plan) as temporary:
                     temporary.write_text(plan.to_yaml(), encoding="utf-8")
             for file in (self.events, self.results):
                 if torn := cut_torn_line(file):
                     self.note("torn-line", f"{file.name}: an unfinished {torn} bytes were cut off")
+            if lock.note:
+                self.note("no-lock", lock.note)
             yield
-        finally:
-            os.close(lock)
-
-    def _lock(self, file: int) -> None:
-        """Take the lock, which the system gives back however this process ends."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{self.path}: another process runs this study; wait for it, or give another --out"
-            ) from None
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def has(self, plan: StudyPlan) -> bool:
         """Whether this is a study of `plan` (True), or free for one (False).
@@ -140,10 +123,8 @@ def append_whole_line(path: Path, line: str) -> None:
         raise cannot_write(path, error) from error
     try:
         before = os.fstat(file).st_size
-        data = (line + "\n").encode()
+        append_line(file, path, line)
         try:
-            while data:
-                data = data[os.write(file, data) :]
             os.fsync(file)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -151,20 +132,6 @@ def append_whole_line(path: Path, line: str) -> None:
             raise cannot_write(path, error) from error
     finally:
         os.close(file)
-
-
-def cut_torn_line(path: Path) -> int:
-    """Remove an unfinished last line, which a crash has left; how many bytes that were."""
-    if not path.exists():
-        return 0
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        try:
-            os.truncate(path, whole)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-    return len(data) - whole
 
 
 def plan_of(folder: Path) -> StudyPlan:

@@ -121,15 +121,20 @@ def load(path: Path) -> Snapshot:
         raise UserError(f"{path}: damaged checkpoint ({error})") from error
 
 
-def load_newest(run: RunFolder) -> tuple[Snapshot, list[str]]:
-    """The newest checkpoint that can be read, and a note for every newer one that cannot."""
+def load_newest(run: RunFolder) -> tuple[Snapshot | None, list[str]]:
+    """The newest checkpoint that can be read, and a note for every newer one that cannot.
+
+    None where none has been written yet; `UserError` where none can be read.
+    """
     notes: list[str] = []
     for path in reversed(run.checkpoint_files()):
         try:
             return load(path), notes
         except UserError as error:
             notes.append(f"{error}; falling back to the one before")
-    detail = "; ".join(notes) or "it has none yet"
+    if not notes:
+        return None, []
+    detail = "; ".join(notes)
     raise UserError(f"{run.path}: no checkpoint to resume from ({detail}); start the training anew")
 
 

@@ -9,8 +9,9 @@ import torch
 from lightning_fabric import Fabric
 
 from counterpoise.config import RunConfig
+from counterpoise.data.sampler import worker_death
 from counterpoise.errors import TrainingDivergedError, UserError
-from counterpoise.evaluate.scores import score_bicubic, score_generator
+from counterpoise.evaluate.scores import Scores, score_bicubic, score_generator
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import nearest_to_ideal, stop_reason
 from counterpoise.records import StepRecord
@@ -46,6 +47,8 @@ from counterpoise.training.setup import Parts, build_parts
 BICUBIC = "bicubic"
 # The part of a checkpoint that holds the state to come back to, where one is kept.
 KEPT = "kept"
+# The step before all rows, `bicubic`'s at step 0 included.
+NOTHING = -1
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Outcome:
     first_step: int
     step: int
     interrupted: bool
+    # The signal that asked this process to stop, where one did.
+    signal_number: int | None = None
     # Why `train.stop` ended the training before its time; empty where it did not.
     stopped_early: str = ""
 
@@ -64,15 +69,24 @@ def train(
 ) -> Outcome:
     """Train from the start, or go on from the newest checkpoint of `run`.
 
-    On a CPU, a training that was interrupted and resumed continues bitwise as if it had not been.
-    Raises `TrainingDivergedError` at the first non-finite loss, after recording the step.
+    On a CPU, a training that was interrupted and resumed continues bitwise as if it had not been;
+    one that broke off before its first checkpoint begins anew. Raises `TrainingDivergedError` at
+    the first non-finite loss, after recording the step, and `UserError` where another process
+    writes to the run.
     """
-    with StopRequest() as stop:
+    with contextlib.ExitStack() as held:
+        stop = held.enter_context(StopRequest())
+        first = fabric.is_global_zero
+        notes: list[str] = []
+        if first and resume:
+            notes += _lock(run, held)
         parts = build_parts(config, fabric)
-        snapshot, notes = checkpoint.load_newest(run) if resume else (None, [])
+        snapshot = None
+        if resume:
+            snapshot, damaged = checkpoint.load_newest(run)
+            notes += damaged
         if snapshot is not None:
             check_resumable(snapshot, parts, run)
-        first = fabric.is_global_zero
         resumed_step = None if snapshot is None else int(snapshot.values["step"])
         recorder: Recorder = NullRecorder()
         if first:
@@ -80,11 +94,17 @@ def train(
                 run.remove_leftovers()
                 run.save_config(config.to_yaml())
             else:
+                notes += _lock(run, held)
                 run.create(config.to_yaml())
-            recorder = FileRecorder(run, reporter, resumed_step)
+            # What was recorded before the first checkpoint is recorded anew, from step 0 on.
+            dropped_after = NOTHING if resume and resumed_step is None else resumed_step
+            recorder = FileRecorder(run, reporter, dropped_after)
         training: Training | None = None
         try:
-            if resumed_step is None:
+            if resume and resumed_step is None:
+                message = "begins anew: it broke off before its first checkpoint"
+                recorder.event(0, RESUMED, f"{message}, with {software()}")
+            elif resumed_step is None:
                 recorder.event(0, BEGAN, f"the training begins, with {software()}", tell=False)
             else:
                 message = f"goes on after step {resumed_step}, with {software()}"
@@ -96,6 +116,7 @@ def train(
                 training.score_baseline()
             else:
                 training.restore(snapshot)
+            stop.saves = True
             outcome = training.go_on(stop)
             kind = INTERRUPTED if outcome.interrupted else ENDED
             recorder.event(outcome.step, kind, f"{kind} after step {outcome.step}", tell=False)
@@ -104,11 +125,22 @@ def train(
             raise
         except BaseException as error:
             step = training.step if training is not None else resumed_step or 0
+            # A dead worker is told of between any two lines of ours.
+            death = worker_death(error, config.data.worker_processes)
+            kind = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
             with contextlib.suppress(UserError):  # The disk may be what failed.
-                recorder.event(step, FAILED, f"broke off: {_in_short(error)}", tell=False)
+                recorder.event(step, kind, f"broke off: {_in_short(death or error)}", tell=False)
+            if death is not None:
+                raise death from error
             raise
         finally:
             recorder.close()
+
+
+def _lock(run: RunFolder, held: contextlib.ExitStack) -> list[str]:
+    """Keep other processes from writing to the run; what to say where that cannot be."""
+    lock = held.enter_context(run.lock())
+    return [lock.note] if lock.note else []
 
 
 def _in_short(error: BaseException) -> str:
@@ -154,6 +186,8 @@ class Training:
         self.held_out_rows: list[dict[str, Any]] = []
         # Whether the last step had a non-finite number, which the policy may still mend.
         self.broken = False
+        # Whether the samples and metrics of this step are still to come.
+        self.show_is_due = False
 
     @property
     def stage(self) -> Stage:
@@ -163,6 +197,11 @@ class Training:
         """Train from the step after `self.step` to the end, or until asked to stop."""
         train = self.config.train
         first_step = self.step
+        if self.show_is_due:
+            shown = self.show(stop)
+            self.save()
+            if not shown:
+                return Outcome(first_step, first_step, True, signal_number=stop.number)
         if early := self.early_stop():
             return Outcome(first_step, first_step, interrupted=False, stopped_early=early)
         log = LogLines(train.epoch_steps)
@@ -191,13 +230,15 @@ class Training:
                 self.recorder.log(record, log.lines(record, stage_step, stage.steps))
                 self.diagnose()
             early = ""
-            if (step % train.sample_every == 0 or stage_ends) and not self.broken:
-                self.show()
-                early = "" if step == self.total_steps else self.early_stop()
+            self.show_is_due = (step % train.sample_every == 0 or stage_ends) and not self.broken
+            # Scoring many images may take longer than whoever stops us waits: saving goes first.
+            if self.show_is_due and not stop_wanted:
+                stop_wanted = not self.show(stop)
+                early = "" if stop_wanted or step == self.total_steps else self.early_stop()
             if step % train.checkpoint_every == 0 or stage_ends or stop_wanted or early:
                 self.save()
             if stop_wanted:
-                return Outcome(first_step, step, interrupted=True)
+                return Outcome(first_step, step, interrupted=True, signal_number=stop.number)
             if early:
                 message = f"stopped early at step {step} because {early}"
                 self.recorder.event(step, STOPPED_EARLY, message)
@@ -265,21 +306,33 @@ class Training:
             scores = score_bicubic(self.parts.held_out, self.config.generator.scale)
             self.recorder.metrics(0, BICUBIC, scores.means())
 
-    def show(self) -> None:
-        """Write samples and held-out metrics of the averaged generator."""
+    def show(self, stop: StopRequest) -> bool:
+        """Write samples and held-out metrics of the averaged generator.
+
+        False where the first process was asked to stop before it had them. One answer for all.
+        """
         if self.fabric.is_global_zero:
-            parts, scale = self.parts, self.config.generator.scale
-            grid = sample_grid(parts.g_average, parts.sample_lr, parts.sample_hr, scale)
-            save_grid(grid, self.run.sample(self.step))
-            self.recorder.samples(self.step, grid)
-            scores = score_generator(
-                parts.g_average, parts.held_out, scale, self.fabric.device, self.stage.name
-            )
-            means = scores.means()
-            self.recorder.metrics(self.step, self.stage.name, means)
-            if self.stage is self.stages[-1]:
-                self.held_out_rows.append({"step": self.step, **means})
-        self.fabric.barrier()
+            self._show(stop)
+        self.show_is_due = bool(self.fabric.broadcast(self.show_is_due))
+        return not self.show_is_due
+
+    def _show(self, stop: StopRequest) -> None:
+        parts, scale = self.parts, self.config.generator.scale
+        scores = Scores(self.stage.name)
+        for pair in parts.held_out:
+            if stop.requested:
+                return
+            scores.rows += score_generator(
+                parts.g_average, [pair], scale, self.fabric.device, self.stage.name
+            ).rows
+        grid = sample_grid(parts.g_average, parts.sample_lr, parts.sample_hr, scale)
+        save_grid(grid, self.run.sample(self.step))
+        self.recorder.samples(self.step, grid)
+        means = scores.means()
+        self.recorder.metrics(self.step, self.stage.name, means)
+        if self.stage is self.stages[-1]:
+            self.held_out_rows.append({"step": self.step, **means})
+        self.show_is_due = False
 
     def early_stop(self) -> str:
         """Why the training ends here, by `train.stop`; empty to go on. One answer for all."""
@@ -297,16 +350,17 @@ class Training:
             self.recorder.event(self.step, "non-finite", message)
             return
         if self.fabric.is_global_zero:
-            game = self.game
-            modules = {name: module.state_dict() for name, module in game.modules().items()}
-            optimizers = {name: o.state_dict() for name, o in game.optimizers().items()}
-            kept = game.snapshot
-            snapshot = checkpoint.collect_states(
-                modules | {f"{KEPT}/{name}": state for name, state in kept.modules.items()},
-                optimizers | {f"{KEPT}/{name}": state for name, state in kept.optimizers.items()},
-                {"rng": global_rng_state(), "sensors": game.sensors.tensors()},
-                {"step": self.step, "data": self.parts.data_fingerprint(), **game.values()},
-            )
+            try:
+                snapshot = self.snapshot()
+            except TrainingDivergedError as error:
+                self.recorder.event(self.step, DIVERGED, f"step {self.step}: {error}")
+                raise
+            # The checkpoint goes last: what is killed before it does all of this again.
+            trained = {"trained": f"stage {self.stage.name}, step {self.step}"}
+            save_generator(self.run.generator, self.parts.g_average, trained)
+            if self.stage.name == PRETRAIN and self.step == self.stage.last_step:
+                save_generator(self.run.pretrained_generator, self.parts.g_average, trained)
+            self.recorder.sync()
             checkpoint.save(self.run.checkpoint(self.step), snapshot)
             best_step = nearest_to_ideal(self.held_out_rows)
             checkpoint.prune(
@@ -314,11 +368,25 @@ class Training:
                 self.config.train.keep_checkpoints,
                 None if best_step is None else self.run.checkpoint(best_step),
             )
-            trained = {"trained": f"stage {self.stage.name}, step {self.step}"}
-            save_generator(self.run.generator, self.parts.g_average, trained)
-            if self.stage.name == PRETRAIN and self.step == self.stage.last_step:
-                save_generator(self.run.pretrained_generator, self.parts.g_average, trained)
         self.fabric.barrier()
+
+    def snapshot(self) -> checkpoint.Snapshot:
+        """All that `restore` needs; `TrainingDivergedError` where a weight is not finite."""
+        game = self.game
+        modules = {name: module.state_dict() for name, module in game.modules().items()}
+        optimizers = {name: o.state_dict() for name, o in game.optimizers().items()}
+        kept = game.snapshot
+        return checkpoint.collect_states(
+            modules | {f"{KEPT}/{name}": state for name, state in kept.modules.items()},
+            optimizers | {f"{KEPT}/{name}": state for name, state in kept.optimizers.items()},
+            {"rng": global_rng_state(), "sensors": game.sensors.tensors()},
+            {
+                "step": self.step,
+                "data": self.parts.data_fingerprint(),
+                "show_is_due": self.show_is_due,
+                **game.values(),
+            },
+        )
 
     def restore(self, snapshot: checkpoint.Snapshot) -> None:
         """Take up the state of a checkpoint."""
@@ -335,7 +403,11 @@ class Training:
                 for name in game.optimizers()
             }
         restore_global_rng_state(snapshot.part("rng"))
+        self.show_is_due = bool(snapshot.values.get("show_is_due", False))
         if self.fabric.is_global_zero:
             rows, _ = read_json_lines(self.run.metrics)
+            done = {(row.get("step"), row.get("stage")) for row in rows}
+            self.show_is_due = self.show_is_due and (self.step, self.stage.name) not in done
             self.held_out_rows = [r for r in rows if r.get("stage") == self.stages[-1].name]
             self.diagnosis.take_up(read_json_lines(self.run.signals)[0])
+        self.show_is_due = bool(self.fabric.broadcast(self.show_is_due))

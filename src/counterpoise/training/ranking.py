@@ -150,7 +150,9 @@ def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
     ranking = rank([candidate.scores for candidate in candidates])
     recommended = candidates[ranking.recommended]
     newest = max((c for c in candidates if c.weights == PARTS["g_average"]), key=lambda c: c.step)
-    rows = stage_rows(read_json_lines(run.metrics)[0])
+    metrics, torn = read_json_lines(run.metrics)
+    rows = stage_rows(metrics)
+    notes += torn
     notes += _better_and_gone(rows, candidates, config)
     return Choice(
         run=path,

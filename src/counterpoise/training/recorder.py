@@ -1,8 +1,10 @@
 """Writes a run's signals, metrics, events and TensorBoard files, and words its log lines."""
 
+import contextlib
 import datetime
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +51,7 @@ class Recorder(Protocol):
     def log(self, record: StepRecord, lines: str) -> None: ...
     def metrics(self, step: int, stage: str, values: Mapping[str, float]) -> None: ...
     def samples(self, step: int, grid: np.ndarray) -> None: ...
+    def sync(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -70,6 +73,9 @@ class NullRecorder:
     def samples(self, step: int, grid: np.ndarray) -> None:
         pass
 
+    def sync(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -86,12 +92,21 @@ class FileRecorder:
         self._signals = JsonLines(run.signals)
         self._metrics = JsonLines(run.metrics)
         self._events = JsonLines(run.events)
+        self._files = (self._signals, self._metrics, self._events)
         self._log_path = run.log
-        self._tensorboard = SummaryWriter(
-            str(run.tensorboard), purge_step=None if resumed_step is None else resumed_step + 1
-        )
+        purge_step = None if resumed_step is None else resumed_step + 1
+        self._tensorboard_path = run.tensorboard
+        self._hook = threading.excepthook
+        threading.excepthook = self._thread_failed
+        try:
+            with self._written_by_tensorboard():
+                self._tensorboard = SummaryWriter(str(run.tensorboard), purge_step=purge_step)
+        except BaseException:
+            threading.excepthook = self._hook
+            raise
+        notes += [file.note for file in self._files if file.note]
         for note in notes:
-            self.event(resumed_step or 0, "torn-line", note)
+            self.event(max(resumed_step or 0, 0), "torn-line", note)
 
     def event(self, step: int, kind: str, message: str, *, tell: bool = True) -> None:
         """Record something that happened, and tell the person unless they see it anyway."""
@@ -108,21 +123,47 @@ class FileRecorder:
         """Log a step: to the person, to `train.log` and to TensorBoard."""
         self._write_log(lines)
         self._reporter.log_lines(lines)
-        for name, value in _scalars(record.to_json()).items():
-            self._tensorboard.add_scalar(name, value, record.step)
+        with self._written_by_tensorboard():
+            for name, value in _scalars(record.to_json()).items():
+                self._tensorboard.add_scalar(name, value, record.step)
 
     def metrics(self, step: int, stage: str, values: Mapping[str, float]) -> None:
         self._metrics.append({"step": step, "stage": stage, **values})
-        for name, value in values.items():
-            self._tensorboard.add_scalar(f"held_out/{name}", value, step)
+        with self._written_by_tensorboard():
+            for name, value in values.items():
+                self._tensorboard.add_scalar(f"held_out/{name}", value, step)
 
     def samples(self, step: int, grid: np.ndarray) -> None:
-        self._tensorboard.add_image("samples", grid, step, dataformats="HWC")
+        with self._written_by_tensorboard():
+            self._tensorboard.add_image("samples", grid, step, dataformats="HWC")
+
+    def sync(self) -> None:
+        """Bring all rows to the disk: a checkpoint must not outlive the rows before it."""
+        for file in self._files:
+            file.sync()
 
     def close(self) -> None:
-        for file in (self._signals, self._metrics, self._events):
+        for file in self._files:
             file.close()
-        self._tensorboard.close()
+        try:
+            with self._written_by_tensorboard():
+                self._tensorboard.close()
+        finally:
+            threading.excepthook = self._hook
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread needs no traceback: its error comes with the next call."""
+        module = type(failure.thread).__module__
+        if not (isinstance(failure.exc_value, OSError) and module.startswith("tensorboard.")):
+            self._hook(failure)
+
+    @contextlib.contextmanager
+    def _written_by_tensorboard(self) -> Iterator[None]:
+        """One line for what its thread could not write; it comes with a later call."""
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self._tensorboard_path, error) from error
 
     def _write_log(self, text: str) -> None:
         try:

@@ -1,0 +1,186 @@
+"""Trainings that are killed, and disks that get full, at a chosen moment."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from counterpoise.run_folder import RunFolder
+from helpers import write_images
+from training_helpers import signals, tiny, without_time
+
+HERE = Path(__file__).parent
+# Actions of `fault_shim.c`.
+COUNT, KILL_BEFORE, KILL_AMID, FULL_ONCE, FULL_FROM = range(5)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int  # negative: a signal
+    seconds: float
+    out: str
+    err: str
+    # Operations on files that it asked for; 0 where it was killed.
+    count: int = 0
+    # The operation at which the fault struck.
+    fired_on: str = ""
+
+
+class Server:
+    """Runs command lines in forked children of one process that has everything imported."""
+
+    def __init__(self, folder: Path, shim: Path | None = None) -> None:
+        self.folder = folder
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        if shim is not None:
+            environment["LD_PRELOAD"] = str(shim)
+        self._process = subprocess.Popen(
+            [sys.executable, HERE / "fault_server.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self._answer()
+
+    def run(
+        self,
+        *arguments,
+        below: Path | str = "",
+        at: int = 0,
+        action: int = COUNT,
+        after_s: float | None = None,
+        number: int = signal.SIGKILL,
+        before: tuple[str, ...] = (),
+    ) -> Ended:
+        """Run a command line; do `action` at the `at`-th operation on a file `below` a folder, or
+        send signal `number` after so many seconds. `before`: statements of the child's own.
+        """
+        out, err, found = (self.folder / name for name in ("out", "err", "found"))
+        found.unlink(missing_ok=True)
+        order = {
+            "arguments": [str(a) for a in arguments],
+            "below": str(below),
+            "at": at,
+            "action": action,
+            "after_s": after_s,
+            "signal": number,
+            "before": list(before),
+        } | {"out": str(out), "err": str(err), "found": str(found)}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        extra = json.loads(found.read_text()) if found.exists() else {}
+        return Ended(out=out.read_text(), err=err.read_text(), **answer, **extra)
+
+    def _answer(self):
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the server of faults has ended"
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+@contextlib.contextmanager
+def server(folder: Path, shim: Path | None = None):
+    serving = Server(folder, shim)
+    try:
+        yield serving
+    finally:
+        serving.close()
+
+
+def build_shim(folder: Path) -> Path:
+    """Compile `fault_shim.c`; skips where that cannot be."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("faults at a chosen write need Linux and a C compiler (cc)")
+    library = folder / "fault_shim.so"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", library, HERE / "fault_shim.c", "-ldl"],
+        check=True,
+    )
+    return library
+
+
+def _settings(group: str, **values: int) -> list[str]:
+    return [f"{group}.{name}={value}" for name, value in values.items()]
+
+
+def short_config(folder: Path, *overrides: str) -> Path:
+    """The file of a training's configuration for seconds: E, then E and A; 8 steps of both.
+
+    With a policy that keeps snapshots and its own state, sensors, and images of its own.
+    """
+    write_images(folder / "images", 6)
+    config = tiny(
+        *_settings("train", checkpoint_every=2, sample_every=4, log_every=4, batch_size=2),
+        "train.keep_checkpoints=2",
+        *_settings("data", held_out_images=1, held_out_px=32),
+        "balance.policy=auto",
+        "sensors={every: 4, held_out_crops: 2}",
+        *overrides,
+        data=folder / "images",
+    )
+    file = folder / "short.yaml"
+    file.write_text(config.to_yaml())
+    return file
+
+
+# More steps, for the tests that take their time.
+LONGER = _settings("train", pretrain_steps=8, steps=32, checkpoint_every=4, sample_every=16)
+
+
+def results(path: Path) -> dict:
+    """Everything that must be the same whatever happened on the way, comparable with `==`."""
+    run = RunFolder(path)
+    newest = run.checkpoint_files()[-1]
+    files = {"newest checkpoint": newest, "generator": run.generator}
+    files["pretrained generator"] = run.pretrained_generator
+    found = {name: contents(file) for name, file in files.items()}
+    found["newest checkpoint's step"] = newest.name
+    found["signals"] = without_time(signals(path))
+    found["metrics"] = run.metrics.read_text()
+    found["samples"] = {file.name: file.read_bytes() for file in run.sample_files()}
+    found["config"] = run.config.read_text()
+    return found
+
+
+def contents(path: Path) -> dict:
+    """A safetensors file's metadata, and the bytes of its tensors by name."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found = {name: (str(t.dtype), tuple(t.shape), raw(t)) for name, t in tensors.items()}
+        return {"metadata": file.metadata(), **found}
+
+
+def raw(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def differing(one: dict, other: dict) -> list[str]:
+    """The names whose values differ: a readable failure."""
+    return [name for name in one.keys() | other.keys() if one.get(name) != other.get(name)]
+
+
+def leftovers(path: Path) -> list[str]:
+    """Temporary files below a folder, whoever named them."""
+    names = [str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()]
+    return [n for n in names if n.endswith(".tmp") or Path(n).name.startswith(".tmp")]

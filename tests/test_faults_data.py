@@ -1,0 +1,180 @@
+"""Images that vanish or change, workers that die, numbers that break, clocks that jump."""
+
+import itertools
+import math
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.training import loop
+from counterpoise.training.game import Game
+from fault_helpers import contents, differing, results
+from helpers import smooth_pixels, write_images
+from training_helpers import run, signals, tiny
+
+# Every image is decoded again for each crop.
+NO_CACHE = "data.cache_mib=0"
+
+
+def kinds_of(path):
+    return [row["kind"] for row in read_json_lines(RunFolder(path).events)[0]]
+
+
+def in_step(monkeypatch, number, act):
+    """Call `act` with the training at the beginning of a step."""
+    iterate = loop.Training.iterate
+
+    def acting(self, step, stop):
+        if step == number:
+            act(self)
+        return iterate(self, step, stop)
+
+    monkeypatch.setattr(loop.Training, "iterate", acting)
+
+
+def vanish(path):
+    path.unlink()
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def shrink(path):
+    Image.fromarray(smooth_pixels(0, 16, 16)).save(path)
+
+
+def become_text(path):
+    path.write_text("not an image")
+
+
+@pytest.mark.parametrize("harm", [vanish, truncate, shrink, become_text])
+def test_an_image_that_is_harmed_stops_in_one_line_and_put_back_costs_nothing(
+    tmp_path, monkeypatch, harm
+):
+    images = write_images(tmp_path / "images", 6)
+    kept = {path: path.read_bytes() for path in images}
+    config = tiny(NO_CACHE, data=tmp_path / "images")
+    run(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        in_step(patch, 6, lambda training: [harm(path) for path in images])
+        with pytest.raises(UserError, match=r"image\d.png: .*put (it|the image) back") as stopped:
+            run(config, tmp_path / "run")
+    assert "\n" not in str(stopped.value)
+    assert kinds_of(tmp_path / "run")[-1] == "failed"
+    for path, data in kept.items():
+        path.write_bytes(data)
+    run(config, tmp_path / "run", resume=True)
+    assert differing(results(tmp_path / "run"), results(tmp_path / "whole")) == []
+
+
+def test_a_worker_killed_at_any_moment_is_one_line_and_costs_nothing(tmp_path, monkeypatch):
+    """PyTorch tells of it in a signal handler, wherever the training just is."""
+    write_images(tmp_path / "images", 6)
+    config = tiny("data.worker_processes=2", data=tmp_path / "images")
+    run(config, tmp_path / "whole")
+
+    pids = []
+    next_batch = Game.next_batch
+
+    def noting(self):
+        batch = next_batch(self)
+        loader = self._batches.gi_frame.f_locals["loader"]
+        pids[:] = [worker.pid for worker in loader._iterator._workers]
+        return batch
+
+    def kill(training):
+        os.kill(pids[0], signal.SIGKILL)
+        # Not in the loader.
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Game, "next_batch", noting)
+        in_step(patch, 6, kill)
+        with pytest.raises(UserError, match="a worker process died .*then resume") as stopped:
+            run(config, tmp_path / "run")
+    assert "\n" not in str(stopped.value)
+    run(config, tmp_path / "run", resume=True)
+    assert differing(results(tmp_path / "run"), results(tmp_path / "whole")) == []
+
+
+def planted(monkeypatch, number, change):
+    """Change the HR crops of one batch."""
+    next_batch, count = Game.next_batch, itertools.count(1)
+
+    def changed(self):
+        lr, hr = next_batch(self)
+        return (lr, change(hr)) if next(count) == number else (lr, hr)
+
+    monkeypatch.setattr(Game, "next_batch", changed)
+
+
+def nan_in_one_pixel(hr):
+    hr = hr.clone()
+    hr[0, 0, 0, 0] = math.nan
+    return hr
+
+
+def test_a_nan_in_a_batch_ends_the_training_and_its_checkpoints_stay_clean(tmp_path, monkeypatch):
+    run(tiny(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        planted(patch, 6, nan_in_one_pixel)
+        with pytest.raises(TrainingDivergedError, match="step 6: .* not finite"):
+            run(tiny(), tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    assert "g_loss" in signals(folder.path)[-1]["non_finite"]
+    assert kinds_of(folder.path)[-1] == "diverged"
+    for file in (*folder.checkpoint_files(), folder.generator):
+        for name, value in contents(file).items():
+            if name != "metadata" and value[0] == "torch.float32":
+                assert np.isfinite(np.frombuffer(value[2], np.float32)).all(), name
+    # It was a passing fault: the resumption is that of the last checkpoint.
+    run(tiny(), folder.path, resume=True)
+    assert differing(results(folder.path), results(tmp_path / "whole")) == []
+
+
+def test_weights_that_break_before_a_checkpoint_are_an_event(tmp_path, monkeypatch):
+    """The losses of a step are of before its update, which may be what breaks the weights."""
+    save = loop.Training.save
+
+    def broken(self):
+        if self.step == 4:
+            with torch.no_grad():
+                next(self.parts.g.parameters())[0] = math.inf
+        save(self)
+
+    monkeypatch.setattr(loop.Training, "save", broken)
+    with pytest.raises(TrainingDivergedError, match="not finite"):
+        run(tiny(), tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    assert kinds_of(folder.path)[-1] == "diverged"
+    assert [f.stem for f in folder.checkpoint_files()] == ["step-00000003"]
+
+
+def test_a_loss_spike_is_recorded_and_the_training_goes_on(tmp_path, monkeypatch):
+    planted(monkeypatch, 6, lambda hr: hr * 1e4)
+    run(tiny("train.log_every=1"), tmp_path / "run")
+    losses = {row["step"]: row["g_loss"] for row in signals(tmp_path / "run")}
+    assert losses[6] > 1e6 * losses[5]
+    assert len(losses) == 8
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert f"Loss G: {losses[6]:.6f}" in log
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
+    run(tiny(), tmp_path / "whole")
+    jumps = itertools.cycle([0.0, 4e9, 1e3, 2e9])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    run(tiny(), tmp_path / "run")
+    monkeypatch.undo()
+    assert differing(results(tmp_path / "run"), results(tmp_path / "whole")) == []
+    assert all(0 <= row["seconds"] < 3600 for row in signals(tmp_path / "run"))
