@@ -1,7 +1,8 @@
 """What a training step measures, what a policy answers, and how both are written down."""
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 
@@ -56,14 +57,21 @@ class Readings:
 
     def taken(self) -> dict[str, float]:
         """The readings that were taken, by name."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        if self is NO_READINGS:
+            return {}
+        values = zip(_READINGS, _read_all(self), strict=True)
+        return {name: value for name, value in values if value is not None}
 
     def updated(self, newer: "Readings") -> "Readings":
         """These readings with newer ones in their place where there are any."""
-        return replace(self, **newer.taken())
+        taken = newer.taken()
+        return Readings(**(self.taken() | taken)) if taken else self
 
 
 NO_READINGS = Readings()
+# All of this is done in every step of a training.
+_READINGS = tuple(f.name for f in fields(Readings))
+_read_all = attrgetter(*_READINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +103,12 @@ class Signals:
 
     def numbers(self) -> dict[str, float]:
         """What is known, by name, but for the readings."""
-        return {
-            name: value
-            for name in self.__slots__
-            if name != "readings" and (value := getattr(self, name)) is not None
-        }
+        values = zip(_NUMBERS, _read_numbers(self), strict=True)
+        return {name: value for name, value in values if value is not None}
+
+
+_NUMBERS = tuple(f.name for f in fields(Signals) if f.name != "readings")
+_read_numbers = attrgetter(*_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +146,15 @@ class Action:
 
     def changes(self) -> dict[str, Any]:
         """The fields that differ from "leave everything as configured"."""
-        return {
-            f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default
-        }
+        if self is NO_ACTION:
+            return {}
+        values = zip(_ASKED.items(), _read_asked(self), strict=True)
+        return {name: value for (name, default), value in values if value != default}
 
 
 NO_ACTION = Action()
+_ASKED = {f.name: f.default for f in fields(Action)}
+_read_asked = attrgetter(*_ASKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +221,8 @@ class StepRecord:
             values |= self.signals.numbers()
         values |= {"d_fake_after": self.d_fake_after or 0.0, "d_penalty": self.d_penalty or 0.0}
         values |= self.readings.taken()
+        if math.isfinite(sum(values.values())):  # then each is, and mostly so
+            return []
         return [name for name, value in values.items() if not math.isfinite(value)]
 
 

@@ -139,6 +139,10 @@ class RunFolder:
         return sorted(self.checkpoints.glob("step-*.safetensors"))
 
 
+# Made once: `json.dumps` with an option makes one for every row.
+_STRICT = json.JSONEncoder(allow_nan=False)
+
+
 class JsonLines:
     """Appends one JSON object per line, so that a crash can tear at most the last line."""
 
@@ -151,7 +155,7 @@ class JsonLines:
 
     def append(self, row: dict[str, Any]) -> None:
         try:
-            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.write(_STRICT.encode(row) + "\n")
         except OSError as error:
             raise cannot_write(self.path, error) from error
 

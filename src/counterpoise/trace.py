@@ -6,6 +6,7 @@ rules. A trace holds a bounded number of rows, however long the log was.
 
 import dataclasses
 import math
+from array import array
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -122,7 +123,8 @@ class TraceBuilder:
 
     def __post_init__(self) -> None:
         self._steps: list[int] = []
-        self._rows: list[dict[str, float]] = []
+        # Columns end at the last row that had a value; what is missing before it is NaN.
+        self._columns: dict[str, array[float]] = {}
         self._non_finite: list[tuple[int, str]] = []
         self._latest: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=LATEST_ROWS)
         self.rows_read = 0
@@ -140,16 +142,25 @@ class TraceBuilder:
         self._latest.append((step, finite if len(finite) == len(values) else values))
         if number % self._every:
             return
+        row = len(self._steps)
         self._steps.append(step)
-        self._rows.append(finite)
-        if len(self._rows) > MOST_ROWS:
-            del self._steps[1::2], self._rows[1::2]
+        for name, value in finite.items():
+            column = self._columns.setdefault(name, array("d"))
+            if len(column) < row:
+                column.extend([math.nan] * (row - len(column)))
+            column.append(value)
+        if len(self._steps) > MOST_ROWS:
+            del self._steps[1::2]
+            for column in self._columns.values():
+                del column[1::2]
             self._every *= 2
 
     def go_back(self, step: int) -> None:
         """Forget the rows past `step`: a training went on from an earlier state."""
         keep = next((i for i, at in enumerate(self._steps) if at > step), len(self._steps))
-        del self._steps[keep:], self._rows[keep:]
+        del self._steps[keep:]
+        for column in self._columns.values():
+            del column[keep:]
         self._non_finite = [(at, name) for at, name in self._non_finite if at <= step]
         self._latest = deque(((s, v) for s, v in self._latest if s <= step), maxlen=LATEST_ROWS)
 
@@ -162,12 +173,12 @@ class TraceBuilder:
 
     def build(self) -> Trace:
         """The trace of what was added so far."""
-        names = {name for row in self._rows for name in row}
-        columns = {
-            name: np.array([row.get(name, np.nan) for row in self._rows])
-            for name in COLUMNS
-            if name in names
-        }
+        columns = {}
+        for name in COLUMNS:
+            values = np.array(self._columns.get(name, ()), dtype=np.float64)
+            if not np.isnan(values).all():
+                missing = len(self._steps) - len(values)
+                columns[name] = np.pad(values, (0, missing), constant_values=np.nan)
         return Trace(
             steps=np.array(self._steps, dtype=np.int64),
             columns=columns,
@@ -188,8 +199,8 @@ def signals_row_values(row: Mapping[str, Any]) -> dict[str, float]:
     """The values of a row of our `signals.jsonl`, as `StepRecord.to_json` writes it, by column."""
     values = {
         name: float(value)
-        for name in COLUMNS
-        if isinstance(value := row.get(name), int | float)  # flags count as 0 and 1
+        for name, value in row.items()
+        if isinstance(value, (int, float)) and name in COLUMNS  # flags count as 0 and 1
     }
     terms = row.get("g_terms")
     if isinstance(terms, dict):

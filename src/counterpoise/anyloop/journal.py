@@ -30,7 +30,7 @@ LOGGER = logging.getLogger("counterpoise")
 # The first diagnosis is made after so many steps, the next ones at intervals that grow with the
 # run, so that their cost stays a fixed share of it.
 FIRST_DIAGNOSIS = 100
-DIAGNOSIS_GROWTH = 1.1
+DIAGNOSIS_GROWTH = 1.2
 
 
 class Journal:
