@@ -21,6 +21,8 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+# How a means of speed is chosen; auto: where it pays, which is on a CUDA device.
+Switch = Literal["auto", "always", "never"]
 
 # Mean colour of the official ENet-PAT network's inputs, RGB in [0, 1] (official inference code).
 ENHANCENET_INPUT_MEAN = (0.47614917, 0.45001204, 0.40904046)
@@ -236,6 +238,10 @@ class TrainConfig(Section):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"  # of what the networks compute
     devices: PositiveInt = 1  # processes, one per device
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
+    # Means of speed; a training resumed with other ones goes on, but not to the bit.
+    compile: Switch = "auto"  # G's and D's passes by torch.compile (a compiler must be installed)
+    channels_last: Switch = "auto"  # the memory format of weights and images
+    fused_adam: Switch = "auto"  # one kernel for all weights
     log_every: PositiveInt = 100  # steps between log lines
     sample_every: PositiveInt = 1000  # steps between samples, and held-out metrics
     checkpoint_every: PositiveInt = 1000  # steps between checkpoints

@@ -107,6 +107,11 @@ class Signals:
         return {name: value for name, value in values if value is not None}
 
 
+def unknown_signals(step: int) -> Signals:
+    """What a policy sees that reads no numbers, in a training that has not fetched them yet."""
+    return Signals(step, *[math.nan] * 10)
+
+
 _NUMBERS = tuple(f.name for f in fields(Signals) if f.name != "readings")
 _read_numbers = attrgetter(*_NUMBERS)
 

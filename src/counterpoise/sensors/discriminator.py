@@ -79,15 +79,24 @@ def image_means(logits: Tensor) -> Tensor:
     return logits.flatten(1).mean(1)
 
 
-def on_host(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The same logits, detached, in the host's memory, where they are few; in one transfer."""
-    real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
-    count = real_logits.numel() + fake_logits.numel()
-    if real_logits.device.type == "cpu" or count > MOST_HOST_LOGITS:
-        return real_logits, fake_logits
-    both = torch.cat([real_logits.flatten(), fake_logits.flatten()]).cpu()
-    real, fake = both.split([real_logits.numel(), fake_logits.numel()])
-    return real.reshape(real_logits.shape), fake.reshape(fake_logits.shape)
+def are_few(*logits: Tensor) -> bool:
+    """Whether logits are counted on the host: all but large maps."""
+    return sum(x.numel() for x in logits) <= MOST_HOST_LOGITS
+
+
+def on_host_if_few(*logits: Tensor) -> list[Tensor]:
+    """Logits, detached, where they are to be counted."""
+    return on_host(*logits) if are_few(*logits) else [x.detach() for x in logits]
+
+
+def on_host(*tensors: Tensor) -> list[Tensor]:
+    """Float tensors of one device, detached, in the host's memory; in one transfer, as float32."""
+    tensors = tuple(tensor.detach() for tensor in tensors)
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return list(tensors)
+    whole = torch.cat([tensor.flatten().float() for tensor in tensors]).cpu()
+    parts = whole.split([tensor.numel() for tensor in tensors])
+    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _counted(
