@@ -231,6 +231,34 @@ class StepRecord:
         return [name for name, value in values.items() if not math.isfinite(value)]
 
 
+# So many steps have a row each; of twice as many every second one has, and so on.
+FULL_STEPS = 250_000
+
+
+def rows_every(step: int) -> int:
+    """Of every how many steps one is written around this one: 1, 2 from `FULL_STEPS` on, 4 from
+    twice as many on. So a file grows by the same amount with each doubling of a training."""
+    return 1 << max(0, (max(step, 1) - 1) // FULL_STEPS).bit_length()
+
+
+def is_written(record: StepRecord) -> bool:
+    """Whether a step gets its row in `signals.jsonl`: those of a long training that are due, and
+    all that have something that is not finite or went back."""
+    due = record.step % rows_every(record.step) == 0
+    return due or record.action.roll_back or bool(record.non_finite())
+
+
+def compact(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is written: floats with 7 significant digits, as many as a float32 has."""
+    return {name: _seven_digits(value) for name, value in row.items()}
+
+
+def _seven_digits(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    return compact(value) if isinstance(value, dict) else value
+
+
 def _without_non_finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_non_finite(item) for key, item in value.items()}

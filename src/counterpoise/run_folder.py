@@ -140,7 +140,7 @@ class RunFolder:
 
 
 # Made once: `json.dumps` with an option makes one for every row.
-_STRICT = json.JSONEncoder(allow_nan=False)
+_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class JsonLines:
@@ -203,5 +203,5 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
             if row.get("step", 0) <= step:
-                file.write(json.dumps(row) + "\n")
+                file.write(_STRICT.encode(row) + "\n")
     return notes

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from array import array
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,10 @@ LATEST_ROWS = 2048
 NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
 
 
+# Gives the values of a row that was passed over.
+Unread = Callable[[], Mapping[str, float]]
+
+
 @dataclass(frozen=True)
 class Trace:
     """The numbers of one training run, in order."""
@@ -126,7 +130,7 @@ class TraceBuilder:
         # Columns end at the last row that had a value; what is missing before it is NaN.
         self._columns: dict[str, array[float]] = {}
         self._non_finite: list[tuple[int, str]] = []
-        self._latest: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=LATEST_ROWS)
+        self._latest: deque[tuple[int, Mapping[str, float] | Unread]] = deque(maxlen=LATEST_ROWS)
         self.rows_read = 0
         self._every = 1
 
@@ -155,6 +159,18 @@ class TraceBuilder:
                 del column[1::2]
             self._every *= 2
 
+    @property
+    def keeps_next(self) -> bool:
+        """Whether the next row is among those that are kept beyond the latest."""
+        return self.rows_read % self._every == 0
+
+    def add_unread(self, step: int, read: Unread) -> None:
+        """Add a row of finite values that is not kept, and read only if `latest` asks for it."""
+        if self.keeps_next:
+            raise RuntimeError("the row is kept: read and add it")
+        self.rows_read += 1
+        self._latest.append((step, read))
+
     def go_back(self, step: int) -> None:
         """Forget the rows past `step`: a training went on from an earlier state."""
         keep = next((i for i, at in enumerate(self._steps) if at > step), len(self._steps))
@@ -168,7 +184,7 @@ class TraceBuilder:
         """The last `LATEST_ROWS` rows, every one."""
         builder = dataclasses.replace(self, notes=list(self.notes))
         for step, values in self._latest:
-            builder.add(step, values)
+            builder.add(step, values() if callable(values) else values)
         return builder.build()
 
     def build(self) -> Trace:

@@ -95,7 +95,7 @@ def on_host(*tensors: Tensor) -> list[Tensor]:
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return list(tensors)
     whole = torch.cat([tensor.flatten().float() for tensor in tensors]).cpu()
-    parts = whole.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(whole, [tensor.numel() for tensor in tensors])
     return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
