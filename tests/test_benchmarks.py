@@ -119,3 +119,9 @@ def test_read_log(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["read_log", "--lines", "200"])
     load("read_log").main()
     assert "200 lines" in capsys.readouterr().out
+
+
+def test_make_bench_runs_every_benchmark():
+    folder = Path(__file__).parents[1] / "benchmarks"
+    helpers = {"measuring", "loops", "run", "on_gpu"}
+    assert set(load("run").ALL) == {path.stem for path in folder.glob("*.py")} - helpers

@@ -109,7 +109,8 @@ class Signals:
 
 def unknown_signals(step: int) -> Signals:
     """What a policy sees that reads no numbers, in a training that has not fetched them yet."""
-    return Signals(step, *[math.nan] * 10)
+    nan = math.nan
+    return Signals(step, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan)
 
 
 _NUMBERS = tuple(f.name for f in fields(Signals) if f.name != "readings")

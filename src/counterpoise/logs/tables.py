@@ -189,7 +189,8 @@ class JsonReader:
         collector = self._collector
         if collector is None or collector.format != SIGNALS:
             return False
-        whole = line.startswith('{"step":') and line.endswith("}\n")
+        # A torn line and the next one after it are one line.
+        whole = line.rfind('{"step":') == 0 and line.endswith("}\n")
         if not whole or '"d_loss"' not in line or '"non_finite"' in line or "NaN" in line:
             return False
         digits = line[8 : line.find(",")].strip()

@@ -133,19 +133,22 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     memory_format = torch.contiguous_format
     if chosen(train.channels_last, device):
         memory_format = torch.channels_last
-    g = build_generator(config.generator).to(device, memory_format=memory_format)
+    g = build_generator(config.generator).to(device)
+    lay_out(g, memory_format)
     adversarial = config.loss.adversarial.weight > 0
     d = None
     if adversarial:
         d = build_discriminator(config.discriminator, config.data.crop_px)
-        d = d.to(device, memory_format=memory_format)
+        d = d.to(device)
+        lay_out(d, memory_format)
     features = None
     if config.loss.needs_features:
         extractor, feature_notes = build_extractor(config)
         notes += feature_notes
         normalisation, layers = config.features.normalisation, feature_layers(config)
         features = NormalisedFeatures(extractor, normalisation, layers)
-        features = features.to(device, memory_format=memory_format)
+        features = features.to(device)
+        lay_out(features, memory_format)
         if config.features.normalisation == "dataset":
             features.calibrate(calibration_batches(dataset, fabric.device))
     compiles = chosen(train.compile, device)
@@ -179,6 +182,11 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
 def chosen(switch: Switch, device: torch.device) -> bool:
     """Whether a means of speed is used: as the configuration says, or where it pays."""
     return switch == "always" or (switch == "auto" and device.type == "cuda")
+
+
+def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Give a module's 4-D weights a memory format."""
+    module.to(memory_format=memory_format)  # type: ignore[call-overload]
 
 
 def adam(
