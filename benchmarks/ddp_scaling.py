@@ -22,9 +22,9 @@ def seconds_per_step(preset: str, overrides: list[str], steps: int, processes: i
     """The median of the later steps of a run."""
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
-        options = ["train.pretrain_steps=0", "train.sample_every=1000000", *overrides]
+        options = [f"train.steps={steps}", "train.pretrain_steps=0", *overrides]
         command = [sys.executable, "-m", "counterpoise", "train", "--preset", preset]
-        command += ["--steps", str(steps), "--run-dir", str(run), "--devices", str(processes)]
+        command += ["--run-dir", str(run), "--devices", str(processes)]
         command += [part for option in options for part in ("--set", option)]
         environment = {"OMP_NUM_THREADS": "1", **os.environ}
         subprocess.run(command, check=True, capture_output=True, env=environment)  # noqa: S603

@@ -49,7 +49,7 @@ class DiscriminatorStep:
     def judge(self, real: Tensor, fake: Tensor) -> Judgement:
         """D's forward pass on images (N, 3, H, W), as D shall see them; `fake` carries no gradient
         to G."""
-        run_d = self.run_d or self.d
+        run_d = self.d if self.run_d is None else self.run_d
         with self.fabric.autocast():
             real_logits, fake_logits = run_d(real), run_d(fake.detach())
         real_logits, fake_logits = real_logits.float(), fake_logits.float()
@@ -134,7 +134,7 @@ class GeneratorStep:
     def generate(self, lr: Tensor) -> Tensor:
         """G's images (N, 3, H, W), graph attached, always float32."""
         with self.fabric.autocast():
-            fake: Tensor = (self.run_g or self.g)(lr)
+            fake: Tensor = (self.g if self.run_g is None else self.run_g)(lr)
         return fake.float()
 
     def judge(
@@ -143,7 +143,7 @@ class GeneratorStep:
         """The logits G's adversarial term needs, from D as it is now: (real or None, fake)."""
         if self.d is None or self.form is None:
             return None, None
-        run_d = self.run_d or self.d
+        run_d = self.d if self.run_d is None else self.run_d
         with self.fabric.autocast():
             real_logits = run_d(inputs.real(real)).float() if self.form.g_needs_real else None
             return real_logits, run_d(inputs.fake(fake)).float()
