@@ -174,7 +174,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         features=features,
         run_g=compiled(g) if compiles else g,
         run_d=compiled(d) if compiles and d is not None else d,
-        run_features=compiled(features) if compiles and features is not None else features,
+        run_features=features if features is None or not compiles else compiled_features(features),
         notes=notes,
     )
 
@@ -218,6 +218,14 @@ def compiled(module: nn.Module) -> Callable[..., Any]:
     """A module's forward pass, compiled at its first call; batches are all of one size."""
     run: Callable[..., Any] = torch.compile(module, dynamic=False)
     return run
+
+
+def compiled_features(features: NormalisedFeatures) -> FeatureFunction:
+    """The feature network compiled, but for the embedded one: the compiler of torch 2.11 takes the
+    gradient of its replicating padding for one of another memory format, and fails."""
+    if isinstance(features.extractor, EmbeddedExtractor):
+        return features
+    return compiled(features)
 
 
 def compiler_is_here(device: torch.device) -> bool:
