@@ -27,9 +27,9 @@ test-slow: $(VENV)/.installed
 score: $(VENV)/.installed
 	$(BIN)/python corpus/score.py
 
+# Speed, cost and growth, side by side with what people use; JSON in benchmarks/results.
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/sensor_cost.py
-	$(BIN)/python benchmarks/read_log.py
+	$(BIN)/python benchmarks/run.py
 
 # Known vulnerabilities, leaked secrets, and what there is in build/sbom.json.
 audit: $(VENV)/.installed

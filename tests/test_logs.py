@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from counterpoise.errors import UserError
 from counterpoise.logs.read import read_log
+from counterpoise.logs.tables import JsonReader
 from counterpoise.trace import MOST_ROWS
 
 SEED_LINE = (
@@ -506,3 +507,41 @@ def test_a_line_with_a_word_for_a_number_is_another_line():
 def test_numbers_that_are_none_break_nothing(text):
     for trace in read(text):
         assert (np.diff(trace.steps) >= 0).all()
+
+
+def test_passing_over_rows_changes_nothing(tmp_path, monkeypatch):
+    """Of a long run a trace keeps one row of many; those it does not keep need no reading."""
+    rows = []
+    for step in range(1, 301):
+        row = {"step": step, "stage": "train", "g_loss": step / 7, "g_terms": {"pixel": step / 7}}
+        row |= {"d_loss": 1.0 + step / 1000, "d_real": 0.5}
+        if step == 201:
+            row |= {"d_real": None, "non_finite": ["d_real"]}
+        if step % 10 == 0:
+            row["auc"] = 0.75
+        rows.append(row)
+    lines = [json.dumps(row, separators=(",", ":")) for row in rows]
+    lines[119] = json.dumps(rows[119])  # as earlier versions wrote them
+    lines[140] = lines[140][:40]
+    rows_again = [json.dumps(row) for row in rows[249:]]  # steps fall: another run
+    path = tmp_path / "signals.jsonl"
+    path.write_text("\n".join([*lines, *rows_again]) + "\n", encoding="utf-8")
+    monkeypatch.setattr("counterpoise.trace.MOST_ROWS", 16)
+    passed = []
+    read = JsonReader._passes_over
+
+    def watched(self, line):
+        passed.append(read(self, line))
+        return passed[-1]
+
+    monkeypatch.setattr(JsonReader, "_passes_over", watched)
+    some = read_log(path)
+    monkeypatch.setattr(JsonReader, "_passes_over", lambda self, line: False)
+    whole = read_log(path)
+    assert sum(passed) > 200
+    assert len(some) == len(whole) == 2
+    for a, b in zip(some, whole, strict=True):
+        assert a.steps.tolist() == b.steps.tolist()
+        assert a.columns.keys() == b.columns.keys()
+        assert all(np.array_equal(a.get(n), b.get(n), equal_nan=True) for n in a.columns)
+        assert (a.rows_read, a.non_finite, a.notes) == (b.rows_read, b.non_finite, b.notes)

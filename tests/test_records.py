@@ -2,7 +2,7 @@ import json
 import math
 from dataclasses import replace
 
-from counterpoise.records import Action, StepRecord
+from counterpoise.records import Action, StepRecord, compact, is_written, rows_every
 from helpers import SIGNALS
 
 RECORD = StepRecord(
@@ -51,3 +51,26 @@ def test_non_finite_values_are_named_not_hidden():
     assert row["g_terms"]["adversarial"] is None
     json.dumps(row, allow_nan=False)
     assert RECORD.non_finite() == []
+
+
+def test_rows_grow_sparser_as_a_training_grows_long():
+    of_steps = {1: 1, 250_000: 1, 250_001: 2, 500_000: 2, 500_001: 4, 1_000_000: 4, 1_000_001: 8}
+    assert {step: rows_every(step) for step in of_steps} == of_steps
+
+
+def test_what_went_wrong_has_its_row_always():
+    record = StepRecord(
+        step=250_001, stage="train", g_loss=1.0, g_terms={}, g_updated=True,
+        g_learning_rate=1e-4, seconds=0.1,
+    )  # fmt: skip
+    assert not is_written(record)
+    assert is_written(replace(record, step=250_002))
+    assert is_written(replace(record, g_loss=math.inf))
+    assert is_written(replace(record, action=Action(roll_back=True)))
+
+
+def test_rows_are_written_with_seven_digits():
+    row = {"step": 3, "g_loss": 0.17179465270601213, "g_terms": {"pixel": 1e-4 / 3}, "flag": True}
+    assert compact(row) == {
+        "step": 3, "g_loss": 0.1717947, "g_terms": {"pixel": 3.333333e-05}, "flag": True,
+    }  # fmt: skip

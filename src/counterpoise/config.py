@@ -29,6 +29,8 @@ FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+# How a means of speed is chosen; auto: where it pays, which is on a CUDA device.
+Switch = Literal["auto", "always", "never"]
 
 # Of a value or a name in a message.
 MOST_SHOWN_CHARACTERS = 120
@@ -251,6 +253,10 @@ class TrainConfig(Section):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"  # of what the networks compute
     devices: PositiveInt = 1  # processes, one per device
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
+    # Means of speed; a training resumed with other ones goes on, but not to the bit.
+    compile: Switch = "auto"  # G's and D's passes by torch.compile (a compiler must be installed)
+    channels_last: Switch = "auto"  # the memory format of weights and images
+    fused_adam: Switch = "auto"  # one kernel for all weights
     log_every: PositiveInt = 100  # steps between log lines
     sample_every: PositiveInt = 1000  # steps between samples, and held-out metrics
     checkpoint_every: PositiveInt = 1000  # steps between checkpoints

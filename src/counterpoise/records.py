@@ -1,7 +1,8 @@
 """What a training step measures, what a policy answers, and how both are written down."""
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 
@@ -56,14 +57,21 @@ class Readings:
 
     def taken(self) -> dict[str, float]:
         """The readings that were taken, by name."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        if self is NO_READINGS:
+            return {}
+        values = zip(_READINGS, _read_all(self), strict=True)
+        return {name: value for name, value in values if value is not None}
 
     def updated(self, newer: "Readings") -> "Readings":
         """These readings with newer ones in their place where there are any."""
-        return replace(self, **newer.taken())
+        taken = newer.taken()
+        return Readings(**(self.taken() | taken)) if taken else self
 
 
 NO_READINGS = Readings()
+# All of this is done in every step of a training.
+_READINGS = tuple(f.name for f in fields(Readings))
+_read_all = attrgetter(*_READINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +103,18 @@ class Signals:
 
     def numbers(self) -> dict[str, float]:
         """What is known, by name, but for the readings."""
-        return {
-            name: value
-            for name in self.__slots__
-            if name != "readings" and (value := getattr(self, name)) is not None
-        }
+        values = zip(_NUMBERS, _read_numbers(self), strict=True)
+        return {name: value for name, value in values if value is not None}
+
+
+def unknown_signals(step: int) -> Signals:
+    """What a policy sees that reads no numbers, in a training that has not fetched them yet."""
+    nan = math.nan
+    return Signals(step, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan)
+
+
+_NUMBERS = tuple(f.name for f in fields(Signals) if f.name != "readings")
+_read_numbers = attrgetter(*_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +152,15 @@ class Action:
 
     def changes(self) -> dict[str, Any]:
         """The fields that differ from "leave everything as configured"."""
-        return {
-            f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default
-        }
+        if self is NO_ACTION:
+            return {}
+        values = zip(_ASKED.items(), _read_asked(self), strict=True)
+        return {name: value for (name, default), value in values if value != default}
 
 
 NO_ACTION = Action()
+_ASKED = {f.name: f.default for f in fields(Action)}
+_read_asked = attrgetter(*_ASKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +227,37 @@ class StepRecord:
             values |= self.signals.numbers()
         values |= {"d_fake_after": self.d_fake_after or 0.0, "d_penalty": self.d_penalty or 0.0}
         values |= self.readings.taken()
+        if math.isfinite(sum(values.values())):  # then each is, and mostly so
+            return []
         return [name for name, value in values.items() if not math.isfinite(value)]
+
+
+# So many steps have a row each; of twice as many every second one has, and so on.
+FULL_STEPS = 250_000
+
+
+def rows_every(step: int) -> int:
+    """Of every how many steps one is written around this one: 1, 2 from `FULL_STEPS` on, 4 from
+    twice as many on. So a file grows by the same amount with each doubling of a training."""
+    return 1 << max(0, (max(step, 1) - 1) // FULL_STEPS).bit_length()
+
+
+def is_written(record: StepRecord) -> bool:
+    """Whether a step gets its row in `signals.jsonl`: those of a long training that are due, and
+    all that have something that is not finite or went back."""
+    due = record.step % rows_every(record.step) == 0
+    return due or record.action.roll_back or bool(record.non_finite())
+
+
+def compact(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is written: floats with 7 significant digits, as many as a float32 has."""
+    return {name: _seven_digits(value) for name, value in row.items()}
+
+
+def _seven_digits(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    return compact(value) if isinstance(value, dict) else value
 
 
 def _without_non_finite(value: Any) -> Any:

@@ -194,6 +194,10 @@ def is_leftover(name: str) -> bool:
     return name.startswith(".") and (name.endswith(".tmp") or name.startswith(".tmp"))
 
 
+# Made once: `json.dumps` with an option makes one for every row.
+_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 class JsonLines:
     """Appends one JSON object per line: each is in the file whole, or not at all.
 
@@ -211,7 +215,7 @@ class JsonLines:
 
     def append(self, row: dict[str, Any]) -> None:
         assert self._file is not None, "it is closed"
-        append_line(self._file, self.path, json.dumps(row, allow_nan=False))
+        append_line(self._file, self.path, _STRICT.encode(row))
 
     def sync(self) -> None:
         """Bring all rows to the disk, so that a power cut does not take them."""
@@ -306,5 +310,5 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
             if row.get("step", 0) <= step:
-                file.write(json.dumps(row) + "\n")
+                file.write(_STRICT.encode(row) + "\n")
     return notes

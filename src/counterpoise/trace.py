@@ -6,8 +6,9 @@ rules. A trace holds a bounded number of rows, however long the log was.
 
 import dataclasses
 import math
+from array import array
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +74,10 @@ LATEST_ROWS = 2048
 NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
 
 
+# Gives the values of a row that was passed over.
+Unread = Callable[[], Mapping[str, float]]
+
+
 @dataclass(frozen=True)
 class Trace:
     """The numbers of one training run, in order."""
@@ -108,10 +113,10 @@ class Trace:
 class TraceBuilder:
     """Collects rows in bounded memory: beyond `MOST_ROWS`, one of every two is dropped for good.
 
-    Of neighbouring rows the one with the most values is kept, of equals the first: what is measured
-    every tenth step, say, is not lost because every eighth row is kept. No value decides, so it is
-    a fair sample. Rows with a non-finite value are listed apart and so never lost. The last
-    `LATEST_ROWS` are kept whole beside them.
+    Kept are the first row and every 2nd, 4th, 8th..., so that of a run with a row for each step the
+    steps that remain are multiples of that: what is measured every tenth step is still among them.
+    No value decides, so it is a fair sample. Rows with a non-finite value are listed apart and so
+    never lost. The last `LATEST_ROWS` are kept whole beside them.
     """
 
     source: str = ""
@@ -124,9 +129,10 @@ class TraceBuilder:
 
     def __post_init__(self) -> None:
         self._steps: list[int] = []
-        self._rows: list[dict[str, float]] = []
+        # Columns end at the last row that had a value; what is missing before it is NaN.
+        self._columns: dict[str, array[float]] = {}
         self._non_finite: list[tuple[int, str]] = []
-        self._latest: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=LATEST_ROWS)
+        self._latest: deque[tuple[int, Mapping[str, float] | Unread]] = deque(maxlen=LATEST_ROWS)
         self.rows_read = 0
         self._every = 1
 
@@ -140,29 +146,44 @@ class TraceBuilder:
             elif len(self._non_finite) < MOST_NON_FINITE:
                 self._non_finite.append((step, name))
         self._latest.append((step, finite if len(finite) == len(values) else values))
-        if number % self._every and self._rows:
-            if len(finite) > len(self._rows[-1]):
-                self._steps[-1], self._rows[-1] = step, finite
+        if not self._is_kept(number):
             return
+        row = len(self._steps)
         self._steps.append(step)
-        self._rows.append(finite)
-        if len(self._rows) > MOST_ROWS:
-            self._thin()
+        for name, value in finite.items():
+            column = self._columns.setdefault(name, array("d"))
+            if len(column) < row:
+                column.extend([math.nan] * (row - len(column)))
+            column.append(value)
+        if len(self._steps) > MOST_ROWS:
+            # Where all were kept so far, the second is the first of the grid; else the first is.
+            dropped = slice(2 if self._every == 1 else 1, None, 2)
+            del self._steps[dropped]
+            for column in self._columns.values():
+                del column[dropped]
+            self._every *= 2
 
-    def _thin(self) -> None:
-        """Keep one row of every two."""
-        kept = [
-            max(range(i, min(i + 2, len(self._rows))), key=lambda place: len(self._rows[place]))
-            for i in range(0, len(self._rows), 2)
-        ]
-        self._steps = [self._steps[place] for place in kept]
-        self._rows = [self._rows[place] for place in kept]
-        self._every *= 2
+    def _is_kept(self, number: int) -> bool:
+        return number == 0 or (number + 1) % self._every == 0
+
+    @property
+    def keeps_next(self) -> bool:
+        """Whether the next row is among those that are kept beyond the latest."""
+        return self._is_kept(self.rows_read)
+
+    def add_unread(self, step: int, read: Unread) -> None:
+        """Add a row of finite values that is not kept, and read only if `latest` asks for it."""
+        if self.keeps_next:
+            raise RuntimeError("the row is kept: read and add it")
+        self.rows_read += 1
+        self._latest.append((step, read))
 
     def go_back(self, step: int) -> None:
         """Forget the rows past `step`: a training went on from an earlier state."""
         keep = next((i for i, at in enumerate(self._steps) if at > step), len(self._steps))
-        del self._steps[keep:], self._rows[keep:]
+        del self._steps[keep:]
+        for column in self._columns.values():
+            del column[keep:]
         self._non_finite = [(at, name) for at, name in self._non_finite if at <= step]
         self._latest = deque(((s, v) for s, v in self._latest if s <= step), maxlen=LATEST_ROWS)
 
@@ -170,17 +191,17 @@ class TraceBuilder:
         """The last `LATEST_ROWS` rows, every one."""
         builder = dataclasses.replace(self, notes=list(self.notes))
         for step, values in self._latest:
-            builder.add(step, values)
+            builder.add(step, values() if callable(values) else values)
         return builder.build()
 
     def build(self) -> Trace:
         """The trace of what was added so far."""
-        names = {name for row in self._rows for name in row}
-        columns = {
-            name: np.array([row.get(name, np.nan) for row in self._rows])
-            for name in COLUMNS
-            if name in names
-        }
+        columns = {}
+        for name in COLUMNS:
+            values = np.array(self._columns.get(name, ()), dtype=np.float64)
+            if not np.isnan(values).all():
+                missing = len(self._steps) - len(values)
+                columns[name] = np.pad(values, (0, missing), constant_values=np.nan)
         return Trace(
             steps=np.array(self._steps, dtype=np.int64),
             columns=columns,
@@ -209,8 +230,8 @@ def signals_row_values(row: Mapping[str, Any]) -> dict[str, float]:
     """The values of a row of our `signals.jsonl`, as `StepRecord.to_json` writes it, by column."""
     values = {
         name: as_float(value)
-        for name in COLUMNS
-        if isinstance(value := row.get(name), int | float)  # flags count as 0 and 1
+        for name, value in row.items()
+        if isinstance(value, (int, float)) and name in COLUMNS  # flags count as 0 and 1
     }
     terms = row.get("g_terms")
     if isinstance(terms, dict):

@@ -17,7 +17,7 @@ from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.measure import Measurements
 from counterpoise.anyloop.processes import mean_of_each, rank
 from counterpoise.anyloop.steps import DiscriminatorStep, GeneratorStep, Step
-from counterpoise.anyloop.tap import OTHER, REAL, Phase, Tap
+from counterpoise.anyloop.tap import FAKE, OTHER, REAL, Phase, Tap
 from counterpoise.anyloop.turn import Turn
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
@@ -35,6 +35,10 @@ NEEDS_STEPS = (
     "the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
     "balance.action.{field} times, on fresh batches"
 )
+
+
+def _needs_steps(network: str, field: str, count: int) -> str:
+    return NEEDS_STEPS.format(count=count, network=network, field=field)
 
 
 class Engine:
@@ -246,8 +250,11 @@ class Engine:
             self._turn = None
             return
         turn.d_fake_after = self._judge.d_fake(phase)
-        g_loss = self._judge.g_loss(phase)
-        turn.g_loss_of_form = turn.g_loss_of_form if g_loss is None else g_loss
+        if not turn.g_losses:
+            calls = (phase.call(REAL), phase.call(FAKE))
+            turn.g_loss_of_form = self._judge.g_loss(*calls)
+            if turn.g_loss_of_form is None:
+                turn.g_loss_of_form = self._judge.g_loss(turn.real, turn.fake)
         self._finish(turn)
         if self.checker is not None:
             self.checker.turn_ends(phases)
@@ -257,16 +264,15 @@ class Engine:
     def _finish(self, turn: Turn) -> None:
         """Record a turn, and put the kept state back where that was asked for."""
         action, self._turn = turn.decided, None
-        turn.readings = self._measure.end()
+        assert turn.real is not None, "D has judged"
+        assert turn.real.outputs is not None, "D has judged"
+        device = turn.real.outputs.device
+        turn.readings = self._measure.end(device)
         self.readings = self.readings.updated(turn.readings)
-        values = mean_of_each(turn.scalars(), self._measure.device)
-        for which in ("g", "d"):
-            rate = float(self.optimizers[which].param_groups[0]["lr"])
-            setattr(
-                turn,
-                f"{which}_learning_rate",
-                rate * getattr(action, f"{which}_learning_rate_scale"),
-            )
+        values = mean_of_each(turn.scalars(), device)
+        g_rate, d_rate = (float(o.param_groups[0]["lr"]) for o in self.optimizers.values())
+        turn.g_learning_rate = g_rate * action.g_learning_rate_scale
+        turn.d_learning_rate = d_rate * action.d_learning_rate_scale
         self.steps_done = turn.step
         if action.roll_back:
             self._roll_back(turn.step, action.reason)
@@ -295,10 +301,10 @@ class Engine:
             self._say("halves", NEEDS_LOSS)
         if action.label_smoothing and not self._halves_chosen:
             self._say("smoothing", SMOOTHING_NEEDS_LOSS, logging.INFO)
-        for field, network in (("d_steps", "D"), ("g_steps", "G")):
-            count = getattr(action, field)
-            if count > (turn.d_parts if network == "D" else 1):
-                self._say(field, NEEDS_STEPS.format(count=count, network=network, field=field))
+        if action.d_steps > turn.d_parts:
+            self._say("d_steps", _needs_steps("D", "d_steps", action.d_steps))
+        if action.g_steps > 1:
+            self._say("g_steps", _needs_steps("G", "g_steps", action.g_steps))
 
     # What is listened to.
 
@@ -342,8 +348,11 @@ class Engine:
             # Learning-rate schedulers ask for this, to warn of a wrong order of calls.
             optimizer._opt_called = True  # type: ignore[attr-defined]
             return None
-        with scaled_learning_rate(optimizer, scale), self._measure.update(network):
+        if scale == 1 and not self._measure.reads_update(network):
             result = run()
+        else:
+            with scaled_learning_rate(optimizer, scale), self._measure.update(network):
+                result = run()
         if network == "d":
             turn.d_updated = True
         else:

@@ -97,20 +97,26 @@ class CallWatch:
         self._owner, self._name = owner, name
         self._listeners: list[Callable[..., None]] = []
         self._original: Callable[..., Any] | None = None
+        # The last replacement, with what it replaced: mostly the same is put in place again.
+        self._made: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
     def add(self, listener: Callable[..., None]) -> None:
         """Call `listener` with the arguments of every later call, before it."""
         if self._original is None:
-            original = self._original = getattr(self._owner, self._name)
-
-            @functools.wraps(original)
-            def watched(*arguments: Any, **options: Any) -> Any:
-                for each in tuple(self._listeners):
-                    each(*arguments, **options)
-                return original(*arguments, **options)
-
-            setattr(self._owner, self._name, watched)
+            self._original = getattr(self._owner, self._name)
+            if self._made is None or self._made[0] is not self._original:
+                self._made = self._original, self._watched(self._original)
+            setattr(self._owner, self._name, self._made[1])
         self._listeners.append(listener)
+
+    def _watched(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def watched(*arguments: Any, **options: Any) -> Any:
+            for each in tuple(self._listeners):
+                each(*arguments, **options)
+            return original(*arguments, **options)
+
+        return watched
 
     def remove(self, listener: Callable[..., None]) -> None:
         """Stop calling `listener`; with the last one, the function is itself again."""
@@ -147,11 +153,11 @@ def first_tensor(arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor 
     return None
 
 
-def watch_module(
-    module: nn.Module, before: Callable[..., Any], after: Callable[..., Any]
-) -> list[torch.utils.hooks.RemovableHandle]:
-    """Call `before(module, args, options)` and `after(module, args, options, output)`."""
-    return [
-        module.register_forward_pre_hook(ModuleHook(before), with_kwargs=True),
-        module.register_forward_hook(ModuleHook(after), with_kwargs=True),
-    ]
+def watch_before(module: nn.Module, call: Callable[..., Any]) -> torch.utils.hooks.RemovableHandle:
+    """Call `call(module, args, options)` before each forward pass."""
+    return module.register_forward_pre_hook(ModuleHook(call), with_kwargs=True)
+
+
+def watch_after(module: nn.Module, call: Callable[..., Any]) -> torch.utils.hooks.RemovableHandle:
+    """Call `call(module, args, options, output)` after each forward pass."""
+    return module.register_forward_hook(ModuleHook(call), with_kwargs=True)

@@ -13,7 +13,7 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
-from counterpoise.records import StepRecord
+from counterpoise.records import StepRecord, compact, is_written, rows_every
 from counterpoise.run_folder import (
     BEGAN,
     CLOSED,
@@ -32,7 +32,7 @@ LOGGER = logging.getLogger("counterpoise")
 # The first diagnosis is made after so many steps, the next ones at intervals that grow with the
 # run, so that their cost stays a fixed share of it.
 FIRST_DIAGNOSIS = 100
-DIAGNOSIS_GROWTH = 1.1
+DIAGNOSIS_GROWTH = 1.2
 
 
 class Journal:
@@ -118,8 +118,11 @@ class Journal:
         row = record.to_json()
         self._last_step = record.step
         self._trace.add(record.step, signals_row_values(row))
-        if self._signals is not None:
-            self._signals.append(row)
+        if self._signals is not None and is_written(record):
+            self._signals.append(compact(row))
+        if (thinner := rows_every(record.step + 1)) > rows_every(record.step):
+            message = f"from here on signals.jsonl has one step of {thinner}"
+            self.event(record.step, "note", message)
         if record.step % self._log_every == 0:
             line = log_line(record)
             if self._speaks:

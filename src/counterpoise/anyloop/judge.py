@@ -9,12 +9,16 @@ from counterpoise.actuators.lecam import lecam_penalty
 from counterpoise.anyloop.graph import comes_out_of_sigmoid
 from counterpoise.anyloop.objective import LoopObjective, infer_objective
 from counterpoise.anyloop.processes import mean_over_processes
-from counterpoise.anyloop.tap import FAKE, REAL, Phase
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.anyloop.turn import Turn
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
 from counterpoise.records import Action, Readings
-from counterpoise.sensors.discriminator import saturation_readings, signals_from_statistics
+from counterpoise.sensors.discriminator import (
+    image_means,
+    saturation_readings,
+    signals_from_statistics,
+)
 
 NO_OUTPUTS = (
     "Balance: D's part showed no output of D on {missing} images; call the discriminator that was "
@@ -69,14 +73,14 @@ class Judge:
             self._set_objective(LoopObjective.named(self._given, probabilities=sigmoid))
         objective = self.objective
         assert objective is not None, "set above"
-        values = mean_over_processes(objective.statistics(real.outputs, fake.outputs))
+        statistics = objective.statistics(real.outputs, fake.outputs)
+        values = mean_over_processes(statistics, real.outputs.device)
         turn.signals = signals_from_statistics(
             turn.step, values, objective.form.equilibrium_d_loss, readings
         )
         if objective.has_sigmoid:
             turn.saturation = saturation_readings(values)
         turn.real, turn.fake = real, fake
-        turn.g_loss_of_form = self.g_loss(phase)
         turn.action = self.policy.observe(turn.signals)
         return turn.action
 
@@ -101,9 +105,9 @@ class Judge:
             )
         return loss
 
-    def g_loss(self, phase: Phase) -> Tensor | None:
-        """G's adversarial loss as the objective has it, from D's outputs in a part of the turn."""
-        real, fake = (self._logits(phase, kind) for kind in (REAL, FAKE))
+    def g_loss(self, real_call: Call | None, fake_call: Call | None) -> Tensor | None:
+        """G's adversarial loss as the objective has it, from D's calls in a part of the turn."""
+        real, fake = self._logits(real_call), self._logits(fake_call)
         objective = self.objective
         if objective is None or fake is None or (real is None and objective.form.g_needs_real):
             return None
@@ -111,18 +115,17 @@ class Judge:
 
     def d_fake(self, phase: Phase) -> Tensor | None:
         """D(G(z)) in a part of the turn: a mean over images, also where D's output is a map."""
-        fake = self._logits(phase, FAKE)
+        fake = self._logits(phase.call(FAKE))
         if self.objective is None or fake is None:
             return None
-        return self.objective.probability(fake.flatten(1).mean(1)).mean()
+        return self.objective.probability(image_means(fake)).mean()
 
     def restore(self, objective: dict[str, Any] | None) -> None:
         """Take up an objective that was saved."""
         if objective is not None:
             self._set_objective(LoopObjective(**objective))
 
-    def _logits(self, phase: Phase, kind: str) -> Tensor | None:
-        call = phase.call(kind)
+    def _logits(self, call: Call | None) -> Tensor | None:
         if self.objective is None or call is None or call.outputs is None:
             return None
         return self.objective.logits(call.outputs.detach())

@@ -51,11 +51,6 @@ class Measurements:
         self._adversarial_scale = 1.0
         self._total: Tensor | None = None
 
-    @property
-    def device(self) -> torch.device:
-        """Where D is."""
-        return next(self._networks["d"].parameters()).device
-
     def begin(self, step: int) -> None:
         """A turn begins."""
         self.due = step % self._every == 0
@@ -65,8 +60,8 @@ class Measurements:
         self._adversarial = self._total = None
         self._updated.clear()
 
-    def end(self) -> Readings:
-        """The turn's readings, the same in all processes."""
+    def end(self, device: torch.device) -> Readings:
+        """The turn's readings, the same in all processes; `device` is D's."""
         if self._adversarial is not None and self._total is not None:
             scale = 1.0 if self._grad_scaler is None else self._grad_scaler.get_scale()
             content = self._total - self._adversarial
@@ -74,7 +69,9 @@ class Measurements:
             self._take("g_gradient_content", vector_norm(content) / scale)
             self._take("g_adversarial_scale", torch.tensor(self._adversarial_scale))
         self._adversarial = self._total = None
-        return self._readings.updated(Readings(**mean_of_each(self._taken, self.device)))
+        if not self._taken:
+            return self._readings
+        return self._readings.updated(Readings(**mean_of_each(self._taken, device)))
 
     def watch_output(self, images: Tensor) -> None:
         """G has made images (N, ...) with a graph: note what gradient comes back to them."""
@@ -95,10 +92,14 @@ class Measurements:
             self._adversarial_scale = adversarial_weight_scale
             self._adversarial = gradient.detach().float()
 
+    def reads_update(self, network: str) -> bool:
+        """Whether `update` has anything to read."""
+        return (self.due or self._due_next) and network not in self._updated
+
     @contextmanager
     def update(self, network: str) -> Iterator[None]:
         """Around an optimizer's step that is carried out: its gradients, and how far it goes."""
-        if network in self._updated or not (self.due or self._due_next):
+        if not self.reads_update(network):
             yield
             return
         self._updated.add(network)
@@ -141,7 +142,7 @@ class Measurements:
             limit = objective.threshold(
                 *(objective.logits(c.outputs) for c in (real, fake) if c.outputs is not None)
             )
-            self._take_all(held_out_readings(d, self._held_out.to(self.device), limit))
+            self._take_all(held_out_readings(d, self._held_out.to(real_images.device), limit))
         if probing:
             accuracy = probe_discriminator(
                 d,

@@ -16,7 +16,7 @@ from torch.autograd.graph import Node
 from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, nodes_from, operation
 from counterpoise.diagnosis.objectives import objective_name
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
-from counterpoise.sensors.discriminator import discriminator_statistics
+from counterpoise.sensors.discriminator import discriminator_statistics, on_host_if_few
 
 # Where float32 rounds a probability to 1, its logit is at least that of half a step below 1.
 _LARGEST_LOGIT = 25 * math.log(2)
@@ -89,7 +89,8 @@ class LoopObjective:
 
     def statistics(self, real_outputs: Tensor, fake_outputs: Tensor) -> Tensor:
         """`discriminator_statistics` from D's outputs as they are."""
-        real, fake = self.logits(real_outputs.detach()), self.logits(fake_outputs.detach())
+        outputs = on_host_if_few(real_outputs, fake_outputs)
+        real, fake = (self.logits(output) for output in outputs)
         losses = self.d_loss(real, fake)
         return discriminator_statistics(
             *losses, real, fake, self.probability, self.threshold(real, fake)

@@ -16,11 +16,11 @@ def rank() -> int:
     return torch.distributed.get_rank() if distributed() else 0
 
 
-def mean_over_processes(values: Tensor) -> list[float]:
-    """A vector's mean over all processes, as numbers on the host."""
+def mean_over_processes(values: Tensor, device: torch.device) -> list[float]:
+    """A vector's mean over all processes, in one message from `device`, as numbers on the host."""
     values = values.detach()
     if distributed():
-        values = values / torch.distributed.get_world_size()
+        values = values.to(device) / torch.distributed.get_world_size()
         torch.distributed.all_reduce(values)
     return [float(value) for value in values.tolist()]
 
@@ -29,5 +29,7 @@ def mean_of_each(values: Mapping[str, Tensor], device: torch.device) -> dict[str
     """`mean_over_processes` of scalars by name, in one message from `device`."""
     if not values:
         return {}
+    if device.type == "cpu" and not distributed():
+        return {name: float(value.detach().float()) for name, value in values.items()}
     scalars = [value.detach().to(device, torch.float32).reshape(()) for value in values.values()]
-    return dict(zip(values, mean_over_processes(torch.stack(scalars)), strict=True))
+    return dict(zip(values, mean_over_processes(torch.stack(scalars), device), strict=True))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.hooks import first_tensor, watch_module
+from counterpoise.anyloop.hooks import first_tensor, watch_after, watch_before
 from counterpoise.anyloop.user_code import user_line
 
 REAL, FAKE, OTHER = "real", "fake", "other"
@@ -87,8 +87,9 @@ class Tap:
         # What G made last, also before D's part began.
         self.latest: Generated | None = None
         self._handles = [
-            *watch_module(generator, _nothing, self._after_g),
-            *watch_module(discriminator, self._before_d, self._after_d),
+            watch_after(generator, self._after_g),
+            watch_before(discriminator, self._before_d),
+            watch_after(discriminator, self._after_d),
         ]
 
     def close(self) -> None:
@@ -162,10 +163,6 @@ def _kind(phase: Phase, *, carries: bool, from_g: bool) -> str:
     else:
         kind = REAL
     return kind if phase.call(kind) is None else OTHER
-
-
-def _nothing(*_: Any) -> None:
-    pass
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:

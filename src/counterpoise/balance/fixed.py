@@ -1,7 +1,7 @@
 """Policies that never look: `none` and `ratio`."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from counterpoise.records import NO_ACTION, Action, Signals
 
@@ -9,6 +9,8 @@ from counterpoise.records import NO_ACTION, Action, Signals
 @dataclass
 class NonePolicy:
     """Both networks are trained in every step, as configured."""
+
+    reads_signals: ClassVar[bool] = False
 
     def observe(self, signals: Signals) -> Action:
         return NO_ACTION
@@ -26,6 +28,8 @@ class RatioPolicy:
 
     Source: Goodfellow et al. 2014, algorithm 1 (k steps of D); Arjovsky et al. 2017 use 5 : 1.
     """
+
+    reads_signals: ClassVar[bool] = False
 
     d_steps: int = 1
     g_steps: int = 1

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from counterpoise.balance.smoothing import clamp
 from counterpoise.balance.stateful import Stateful
@@ -21,6 +22,8 @@ class InstanceNoisePolicy(Stateful):
     Source: Sonderby et al. 2017 (arXiv 1610.04490), "Instance noise"; Arjovsky and Bottou 2017
     (arXiv 1701.04862), section 3. The numbers are common practice, not theirs.
     """
+
+    reads_signals: ClassVar[bool] = False
 
     std: float = 0.1
     anneal_steps: int = 10000

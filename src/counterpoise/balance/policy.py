@@ -11,7 +11,11 @@ from counterpoise.records import Action, Signals
 
 
 class Policy(Protocol):
-    """Decides, each step, what is trained and how."""
+    """Decides, each step, what is trained and how.
+
+    A policy that decides by `signals.step` alone says so with a class attribute `reads_signals =
+    False`: a training on a GPU need not wait for the numbers then, which are NaN in what it sees.
+    """
 
     def observe(self, signals: Signals) -> Action:
         """The action for this step. Called once per step, after D's forward pass on the step's
@@ -25,3 +29,8 @@ class Policy(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
         ...
+
+
+def reads_signals(policy: Policy) -> bool:
+    """Whether a policy needs the numbers of a step to decide in it."""
+    return bool(getattr(policy, "reads_signals", True))

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from counterpoise.records import Action, Signals
 
@@ -16,6 +16,8 @@ class TturPolicy:
     Source: Heusel et al. 2017 (arXiv 1706.08500), "Two Time-Scale Update Rule for GANs";
     Zhang et al. 2019 (SAGAN, arXiv 1805.08318), section 4 ("Experiments"), for the ratio.
     """
+
+    reads_signals: ClassVar[bool] = False
 
     d_learning_rate_scale: float = 4.0
     g_learning_rate_scale: float = 1.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from counterpoise.trace import Trace, TraceBuilder
+from counterpoise.trace import Trace, TraceBuilder, Unread
 
 NO_STEPS = "some lines do not say their step: they are counted on from the line before"
 NO_EPOCH_LENGTH = (
@@ -67,13 +67,25 @@ class RunCollector:
 
     def add(self, position: Position, values: Mapping[str, float]) -> None:
         """A line's numbers."""
-        if not values:
-            return
+        if values:
+            step = self._place(position)
+            self._builders[-1].add(step, values)
+
+    def passes_over(self, step: int, read: Unread) -> bool:
+        """Take a row of finite values, of a step over the whole training, without reading it, where
+        a trace keeps one of many; False where it must be read."""
+        if self._builders[-1].keeps_next or self._starts_anew(Position(step=step)):
+            return False
+        self._builders[-1].add_unread(self._place(Position(step=step)), read)
+        return True
+
+    def _place(self, position: Position) -> int:
+        """The step of a row, in a new run where it begins one."""
         if self._starts_anew(position):
             self._begin()
         # Whatever a log says, steps do not fall within a run, and fit into 64 bits.
-        step = self._last = min(max(self._step(position), self._last), MOST_STEPS)
-        self._builders[-1].add(step, values)
+        self._last = min(max(self._step(position), self._last), MOST_STEPS)
+        return self._last
 
     def _starts_anew(self, position: Position) -> bool:
         if self._builders[-1].rows_read == 0:

@@ -160,6 +160,10 @@ def _position(position: Mapping[str, int]) -> Position:
     return Position(step=position.get("step"), epoch=position.get("epoch"))
 
 
+# A step of more digits is no step.
+MOST_STEP_DIGITS = 18
+
+
 class JsonReader:
     """Reads JSON lines: our own signals, StyleGAN's stats, or objects with known names.
 
@@ -174,11 +178,29 @@ class JsonReader:
 
     def feed(self, lines: Iterable[str]) -> None:
         """Read further lines."""
-        for row in _objects(lines):
-            if row is None:
-                self._broken += 1
-            else:
-                self._read_row(row)
+        for line in lines:
+            if self._passes_over(line):
+                continue
+            for row in _objects([line]):
+                if row is None:
+                    self._broken += 1
+                else:
+                    self._read_row(row)
+
+    def _passes_over(self, line: str) -> bool:
+        """Whether a line is a whole row of our signals that a trace does not keep: of a million
+        rows most are, and reading JSON is what takes the time."""
+        collector = self._collector
+        if collector is None or collector.format != SIGNALS:
+            return False
+        # A torn line and the next one after it are one line.
+        whole = line.rfind('{"step":') == 0 and line.endswith("}\n")
+        if not whole or '"d_loss"' not in line or '"non_finite"' in line or "NaN" in line:
+            return False
+        digits = line[8 : line.find(",")].strip()
+        if not digits.isascii() or not digits.isdigit() or len(digits) > MOST_STEP_DIGITS:
+            return False
+        return collector.passes_over(int(digits), lambda: _signals_values(line))
 
     def finish(self) -> None:
         """No line will come."""
@@ -208,6 +230,11 @@ class JsonReader:
                 collector.add(Position(step=row["step"]), signals_row_values(row))
         else:
             _add_object(collector, row, self._columns, self._mapping)
+
+
+def _signals_values(line: str) -> Mapping[str, float]:
+    """The values of a row of our signals; none where it turns out to be no JSON."""
+    return next((signals_row_values(row) for row in _objects([line]) if row is not None), {})
 
 
 def begins_json(line: str) -> bool:

@@ -1,7 +1,6 @@
 """Bicubic upscaling by a whole factor, in the two ways that generators are trained on."""
 
 import math
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -39,9 +38,11 @@ def _upsample_along(images: Tensor, dimension: int, scale: int, kind: str) -> Te
     return torch.stack(phases, dimension + 1).flatten(dimension, dimension + 1)
 
 
-@lru_cache
 def _phase_taps(scale: int, kind: str) -> list[list[float]]:
-    """For each output pixel within a source pixel, the weights of its source neighbours."""
+    """For each output pixel within a source pixel, the weights of its source neighbours.
+
+    Not cached: quick, and `torch.compile` would warn of a cache.
+    """
     legacy = kind == "tf1-legacy"
     a = -0.75 if legacy else -0.5
     taps = []

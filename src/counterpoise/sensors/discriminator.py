@@ -1,14 +1,14 @@
 """From D's logits and losses to the numbers that policies and records are made of."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from counterpoise.records import NO_READINGS, Readings, Signals
-from counterpoise.sensors.ranking import auc
+from counterpoise.sensors.ranking import auc, auc_of_numbers
 
 # |logit| beyond which the sigmoid's slope s (1 - s) is under 0.01: 4.585.
 SATURATED_LOGIT = math.log(0.5 + math.sqrt(0.24)) - math.log(0.5 - math.sqrt(0.24))
@@ -25,6 +25,11 @@ _SIGNALS = (
 )
 _SATURATIONS = ("d_saturation_real", "d_saturation_fake")
 _MOMENTS = ("real_mean", "real_mean_square", "fake_mean", "fake_mean_square")
+_NAMES = (*_SIGNALS, *_SATURATIONS, *_MOMENTS)
+
+# Up to so many logits (of a batch, not of a map of a batch) are brought to the host at once: to
+# count there is quicker than to launch a kernel for each number.
+MOST_HOST_LOGITS = 4096
 
 
 def discriminator_statistics(
@@ -41,23 +46,81 @@ def discriminator_statistics(
     is that over pairs within a share. Logits are (N, ...): a map counts as its mean, except in the
     saturation, which is over all logits.
     """
-    real, fake = (x.detach().flatten(1).mean(1) for x in (real_logits, fake_logits))
-    values = [
-        loss_real.detach(),
-        loss_fake.detach(),
-        probability(real).mean(),
-        probability(fake).mean(),
-        (real > threshold).float().mean(),
-        (fake <= threshold).float().mean(),
-        auc(real, fake),
-        _saturation(real_logits),
-        _saturation(fake_logits),
-        real.mean(),
-        real.square().mean(),
-        fake.mean(),
-        fake.square().mean(),
+    real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
+    real, fake = image_means(real_logits), image_means(fake_logits)
+    losses = torch.stack([loss_real.detach().float(), loss_fake.detach().float()])
+    of_real = _means(probability(real), real, real.square())
+    of_fake = _means(probability(fake), fake, fake.square())
+    if real.device.type == "cpu":
+        counted = _counted(real, fake, real_logits, fake_logits, threshold)
+        shares = torch.tensor(counted, dtype=torch.float32)
+    else:
+        shares = torch.stack(
+            [
+                (real > threshold).float().mean(),
+                (fake <= threshold).float().mean(),
+                auc(real, fake),
+                _saturation(real_logits),
+                _saturation(fake_logits),
+            ]
+        )
+    return torch.cat([losses, of_real[:1], of_fake[:1], shares, of_real[1:], of_fake[1:]])
+
+
+def _means(*values: Tensor) -> Tensor:
+    """The mean of each of several vectors of one length, float32: by rows, to the bit, as alone."""
+    return torch.stack(values).float().mean(1)
+
+
+def image_means(logits: Tensor) -> Tensor:
+    """One logit per image, (N,): of logits (N, ...), a map counts as its mean."""
+    if logits.numel() == len(logits):
+        return logits.reshape(len(logits))
+    return logits.flatten(1).mean(1)
+
+
+def are_few(*logits: Tensor) -> bool:
+    """Whether logits are counted on the host: all but large maps."""
+    return sum(x.numel() for x in logits) <= MOST_HOST_LOGITS
+
+
+def on_host_if_few(*logits: Tensor) -> list[Tensor]:
+    """Logits, detached, where they are to be counted."""
+    return on_host(*logits) if are_few(*logits) else [x.detach() for x in logits]
+
+
+def on_host(*tensors: Tensor) -> list[Tensor]:
+    """Float tensors of one device, detached, in the host's memory; in one transfer, as float32."""
+    tensors = tuple(tensor.detach() for tensor in tensors)
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return list(tensors)
+    whole = torch.cat([tensor.flatten().float() for tensor in tensors]).cpu()
+    parts = torch.split(whole, [tensor.numel() for tensor in tensors])
+    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def _counted(
+    real: Tensor, fake: Tensor, real_logits: Tensor, fake_logits: Tensor, threshold: float | Tensor
+) -> list[float]:
+    """Both accuracies, the AUC and both saturations, by counting: as torch's means of flags are, to
+    the bit (below 2^24 images or pairs), in a third of the time."""
+    reals, fakes = real.float().numpy(), fake.float().numpy()
+    all_reals, all_fakes = reals, fakes
+    if real_logits.numel() > len(reals) or fake_logits.numel() > len(fakes):
+        all_reals, all_fakes = real_logits.float().numpy(), fake_logits.float().numpy()
+    limit = np.float32(threshold)
+    return [
+        _share(reals > limit),
+        _share(fakes <= limit),
+        auc_of_numbers(reals, fakes),
+        _share(np.abs(all_reals) > SATURATED_LOGIT),
+        _share(np.abs(all_fakes) > SATURATED_LOGIT),
     ]
-    return torch.stack([value.float() for value in values])
+
+
+def _share(flags: np.ndarray) -> float:
+    """The share of True, as a float32 number."""
+    return float(np.float32(np.count_nonzero(flags)) / np.float32(flags.size))
 
 
 def signals_from_statistics(
@@ -67,7 +130,7 @@ def signals_from_statistics(
     readings: Readings = NO_READINGS,
 ) -> Signals:
     """Name the numbers of `discriminator_statistics`; `readings` are the latest ones."""
-    named = dict(zip((*_SIGNALS, *_SATURATIONS, *_MOMENTS), values, strict=True))
+    named = dict(zip(_NAMES, values, strict=True))
     return Signals(
         step=step,
         **{name: named[name] for name in _SIGNALS},
@@ -87,7 +150,7 @@ def saturation_readings(values: Sequence[float]) -> Readings:
     """
     first = len(_SIGNALS)
     shares = values[first : first + len(_SATURATIONS)]
-    return dataclasses.replace(NO_READINGS, **dict(zip(_SATURATIONS, shares, strict=True)))
+    return Readings(**dict(zip(_SATURATIONS, shares, strict=True)))
 
 
 def _saturation(logits: Tensor) -> Tensor:

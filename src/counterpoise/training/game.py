@@ -1,7 +1,7 @@
 """One step of the game: D judges, the policy decides, D learns, G learns."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,22 @@ from torch import Tensor
 
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.snapshot import Snapshot
+from counterpoise.balance.policy import reads_signals
 from counterpoise.data.sampler import batches
-from counterpoise.records import NO_ACTION, NO_READINGS, Action, Readings, Signals
+from counterpoise.records import (
+    NO_ACTION,
+    NO_READINGS,
+    Action,
+    Readings,
+    Signals,
+    unknown_signals,
+)
 from counterpoise.seeding import generator_for_step
 from counterpoise.sensors.discriminator import (
+    are_few,
     discriminator_statistics,
+    on_host,
+    on_host_if_few,
     saturation_readings,
     signals_from_statistics,
 )
@@ -24,8 +35,8 @@ from counterpoise.training.sensing import (
     readings_from_vector,
     readings_to_vector,
 )
-from counterpoise.training.setup import Parts, adam
-from counterpoise.training.steps import Judgement, update_average
+from counterpoise.training.setup import Parts, chosen
+from counterpoise.training.steps import update_average
 
 
 @dataclass
@@ -36,8 +47,10 @@ class Played:
     g_updated: bool = True
     # G's weighted loss terms, scalars.
     terms: dict[str, Tensor] = field(default_factory=dict)
-    # None in a stage without a discriminator.
+    # None in a stage without a discriminator, and until they are fetched.
     signals: Signals | None = None
+    # What they are to be made of: D's logits on real and on fake images, or their statistics.
+    judged: tuple[Tensor, ...] = ()
     d_fake_after: Tensor | None = None
     d_penalty: Tensor | None = None
     d_learning_rate: float | None = None
@@ -60,12 +73,15 @@ class Game:
         # The latest readings, and what the policy last asked for.
         self.readings = NO_READINGS
         self.last_action = NO_ACTION
+        # Whether a step ends before its numbers are known: nothing on the host waits for them.
+        self.defers = self.fabric.device.type == "cuda" and not reads_signals(parts.policy)
+        self.channels_last = chosen(self.config.train.channels_last, self.fabric.device)
         self.enter(stage)
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage: its losses, and a fresh Adam for G."""
         self.stage = stage
-        self.g_optimizer = adam(self.parts.g.parameters(), stage.g_adam)
+        self.g_optimizer = self.parts.g_adam(stage)
         self.g_step = self.parts.generator_step(stage, self.g_optimizer)
         self.d_step = self.parts.discriminator_step(stage)
         self.snapshot = Snapshot(self.modules(), self.optimizers())
@@ -119,8 +135,14 @@ class Game:
         if self.sensors.read_before_decision():
             readings = self.sensors.before_decision(judgement, hr, fake, inputs)
             self.take_readings(played, readings)
-        played.signals = self.read_signals(step, judgement, played)
-        action = played.action = self.last_action = self.parts.policy.observe(played.signals)
+        logits = judgement.real_logits.detach(), judgement.fake_logits.detach()
+        if self.defers:
+            played.judged = logits if are_few(*logits) else (self.statistics(*logits),)
+            seen = unknown_signals(step)
+        else:
+            statistics = self.statistics(*on_host_if_few(*logits))
+            seen = self.note_signals(step, played, self.mean_over_processes(statistics))
+        action = played.action = self.last_action = self.parts.policy.observe(seen)
         if action.probe_discriminator:
             self.take_readings(played, self.sensors.probe(self.d_step, real_seen, fake_seen))
         if action.keep_snapshot:
@@ -146,23 +168,44 @@ class Game:
         for _ in range(action.d_steps - 1):
             self.further_d_step(action, step, noise)
 
-    def read_signals(self, step: int, judgement: Judgement, played: Played) -> Signals:
-        """What the policy sees, the same in all processes."""
+    def statistics(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """`discriminator_statistics` of this process's share, where the logits are."""
         form = self.parts.form
-        statistics = discriminator_statistics(
-            judgement.loss_real,
-            judgement.loss_fake,
-            judgement.real_logits,
-            judgement.fake_logits,
+        return discriminator_statistics(
+            *form.d_loss(real_logits, fake_logits),
+            real_logits,
+            fake_logits,
             form.probability,
-            form.decision_threshold(judgement.real_logits, judgement.fake_logits),
+            form.decision_threshold(real_logits, fake_logits),
         )
-        values = self.mean_over_processes(statistics)
+
+    def note_signals(self, step: int, played: Played, statistics: list[float]) -> Signals:
+        """Note the signals of a step in `played`, from statistics of all processes."""
+        form = self.parts.form
         if form.has_probability:
-            saturation = saturation_readings(values)
+            saturation = saturation_readings(statistics)
             self.readings = self.readings.updated(saturation)
             played.readings = played.readings.updated(saturation)
-        return signals_from_statistics(step, values, form.equilibrium_d_loss, self.readings)
+        played.judged = ()
+        played.signals = signals_from_statistics(
+            step, statistics, form.equilibrium_d_loss, self.readings
+        )
+        return played.signals
+
+    def settle(self, waiting: Sequence[tuple[int, Played]]) -> None:
+        """Note the signals of played steps that have none yet: one transfer for all."""
+        of_steps = [(step, played) for step, played in waiting if played.judged]
+        if not of_steps:
+            return
+        judged = iter(on_host(*[x for _, played in of_steps for x in played.judged]))
+        rows = []
+        for _, played in of_steps:
+            shown = [next(judged) for _ in played.judged]
+            rows.append(self.statistics(*shown) if len(shown) == 2 else shown[0])
+        means = self.mean_over_processes(torch.cat(rows))
+        size = len(rows[0])
+        for number, (step, played) in enumerate(of_steps):
+            self.note_signals(step, played, means[number * size : (number + 1) * size])
 
     def roll_back(self, step: int, played: Played) -> None:
         """Put the kept state back, if there is one; a person is told either way."""
@@ -218,7 +261,9 @@ class Game:
 
     def mean_over_processes(self, values: Tensor) -> list[float]:
         """The mean of a vector over all processes, on the host: where a step waits."""
-        reduced = self.fabric.all_reduce(values, reduce_op="mean")
+        if self.fabric.world_size == 1:
+            return [float(value) for value in values.tolist()]
+        reduced = self.fabric.all_reduce(values.to(self.fabric.device), reduce_op="mean")
         assert isinstance(reduced, Tensor)
         return [float(value) for value in reduced.tolist()]
 
@@ -238,6 +283,8 @@ class Game:
         lr, hr = next(self._batches)
         device = self.fabric.device
         lr, hr = (x.to(device, non_blocking=True).float().div_(255) for x in (lr, hr))
+        if self.channels_last:
+            lr, hr = (x.contiguous(memory_format=torch.channels_last) for x in (lr, hr))
         return lr, hr
 
     def modules(self) -> dict[str, torch.nn.Module]:

@@ -29,7 +29,7 @@ from counterpoise.run_folder import (
 )
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
-from counterpoise.training.game import Game
+from counterpoise.training.game import Game, Played
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.live_diagnosis import LiveDiagnosis
 from counterpoise.training.plan import PRETRAIN, Stage, plan_stages, stage_at
@@ -188,6 +188,9 @@ class Training:
         self.broken = False
         # Whether the samples and metrics of this step are still to come.
         self.show_is_due = False
+        # Steps that were played and whose numbers are still to be fetched, and since when.
+        self.waiting: list[tuple[int, Played]] = []
+        self.waiting_since = 0.0
 
     @property
     def stage(self) -> Stage:
@@ -212,15 +215,16 @@ class Training:
                 log.restart()
 
             # Train.
-            record, stop_wanted = self.iterate(step, stop)
+            records, stop_wanted = self.iterate(step, stop)
             self.step = step
 
             # Record; a broken training ends here, its evidence on disk.
-            self.recorder.step(record)
-            if self.fabric.is_global_zero:
-                self.diagnosis.add(record.to_json())
+            for record in records:
+                self.recorder.step(record)
+                if self.fabric.is_global_zero:
+                    self.diagnosis.add(record.to_json())
+                self.check_finite(record)
             log.count()
-            self.check_finite(record)
             self.reporter.progress(step, self.total_steps, stage.name)
 
             # Show and save what is due.
@@ -245,24 +249,68 @@ class Training:
                 return Outcome(first_step, step, interrupted=False, stopped_early=early)
         return Outcome(first_step, self.step, interrupted=False)
 
-    def iterate(self, step: int, stop: StopRequest) -> tuple[StepRecord, bool]:
-        """Play one step and fetch its numbers; also whether any process was asked to stop."""
-        started = time.perf_counter()
-        played = self.game.play(step)
+    def iterate(self, step: int, stop: StopRequest) -> tuple[list[StepRecord], bool]:
+        """Play one step. The records of the steps whose numbers are known by now, oldest first,
+        and whether any process was asked to stop.
+
+        On a GPU, where the policy does not wait for numbers, they are fetched at once for all steps
+        up to one that has something to log, to show or to save.
+        """
+        if not self.waiting:
+            self.waiting_since = time.perf_counter()
+        self.waiting.append((step, self.game.play(step)))
+        alone = self.fabric.world_size == 1
+        if self.game.defers and not self.is_due(step) and not (alone and stop.requested):
+            return [], False
+        return self.fetch(stop)
+
+    def is_due(self, step: int) -> bool:
+        """Whether something is logged, shown or saved after this step."""
+        train = self.config.train
+        cadences = (train.log_every, train.sample_every, train.checkpoint_every)
+        return step == self.stage.last_step or any(step % every == 0 for every in cadences)
+
+    def fetch(self, stop: StopRequest) -> tuple[list[StepRecord], bool]:
+        """What `iterate` gives, of all steps that wait."""
         zero = torch.zeros((), device=self.fabric.device)
-        after = zero if played.d_fake_after is None else played.d_fake_after
-        penalty = zero if played.d_penalty is None else played.d_penalty
         wish = torch.tensor(float(stop.requested), device=self.fabric.device)
-        numbers = torch.stack([*played.terms.values(), after, penalty, wish])
-        *term_values, d_fake_after, d_penalty, stop_share = self.game.mean_over_processes(numbers)
-        record = StepRecord(
+        numbers = [wish]
+        for _, played in self.waiting:
+            after = zero if played.d_fake_after is None else played.d_fake_after
+            penalty = zero if played.d_penalty is None else played.d_penalty
+            numbers += [*played.terms.values(), after, penalty]
+        values = iter(self.game.mean_over_processes(torch.stack(numbers)))
+        stop_share = next(values)
+        seconds = (time.perf_counter() - self.waiting_since) / len(self.waiting)
+        self.game.settle(self.waiting)
+        records = []
+        for step, played in self.waiting:
+            terms = {name: next(values) for name in played.terms}
+            records.append(self.record(step, played, terms, next(values), next(values), seconds))
+            for kind, message in played.events:
+                self.recorder.event(step, kind, message)
+        self.waiting.clear()
+        # Every process learns of a stop that any of them was asked for, in the same step.
+        return records, stop_share > 0
+
+    def record(
+        self,
+        step: int,
+        played: Played,
+        terms: dict[str, float],
+        d_fake_after: float,
+        d_penalty: float,
+        seconds: float,
+    ) -> StepRecord:
+        """The row of a step."""
+        return StepRecord(
             step=step,
             stage=self.stage.name,
-            g_loss=sum(term_values),
-            g_terms=dict(zip(played.terms, term_values, strict=True)),
+            g_loss=sum(terms.values()),
+            g_terms=terms,
             g_updated=played.g_updated,
             g_learning_rate=played.g_learning_rate,
-            seconds=time.perf_counter() - started,
+            seconds=seconds,
             signals=played.signals,
             d_fake_after=None if played.signals is None else d_fake_after,
             d_penalty=None if played.signals is None else d_penalty,
@@ -271,10 +319,6 @@ class Training:
             action=played.action,
             readings=played.readings,
         )
-        for kind, message in played.events:
-            self.recorder.event(step, kind, message)
-        # Every process learns of a stop that any of them was asked for, in the same step.
-        return record, stop_share > 0
 
     def check_finite(self, record: StepRecord) -> None:
         """End a training whose numbers are not finite, unless the policy goes back to a kept state.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from counterpoise.records import StepRecord
+from counterpoise.records import StepRecord, compact, is_written, rows_every
 from counterpoise.run_folder import JsonLines, RunFolder, cannot_write, drop_rows_after
 
 
@@ -117,7 +117,11 @@ class FileRecorder:
             self._reporter.message(message)
 
     def step(self, record: StepRecord) -> None:
-        self._signals.append(record.to_json())
+        if is_written(record):
+            self._signals.append(compact(record.to_json()))
+        if (thinner := rows_every(record.step + 1)) > rows_every(record.step):
+            message = f"from here on signals.jsonl has one step of {thinner}"
+            self.event(record.step, "note", message)
 
     def log(self, record: StepRecord, lines: str) -> None:
         """Log a step: to the person, to `train.log` and to TensorBoard."""

@@ -2,8 +2,11 @@
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +15,11 @@ from torch import Tensor, nn
 
 from counterpoise.balance.policies import build_policy
 from counterpoise.balance.policy import Policy
-from counterpoise.config import AdamConfig, RunConfig
+from counterpoise.config import AdamConfig, RunConfig, Switch
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.dataset import CropPairs, central_crops, full_pairs
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
-from counterpoise.losses.generator_loss import GeneratorLoss
+from counterpoise.losses.generator_loss import FeatureFunction, GeneratorLoss
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.features import (
     EmbeddedExtractor,
@@ -35,6 +38,7 @@ CALIBRATION_BATCH = 8
 SAMPLE_CROPS = 4
 SAMPLE_PX = 192
 
+Forward = Callable[[Tensor], Tensor]
 Pairs = list[tuple[str, np.ndarray, np.ndarray]]
 
 
@@ -58,12 +62,17 @@ class Parts:
     form: AdversarialForm
     policy: Policy
     features: NormalisedFeatures | None
+    # The forward passes of g and d as the steps run them, and of the features: perhaps compiled.
+    # Sensors, penalties and evaluations use the modules themselves.
+    run_g: Forward
+    run_d: Forward | None
+    run_features: FeatureFunction | None
     # What a person must be told: fallbacks, skipped images.
     notes: list[str]
 
     def generator_step(self, stage: Stage, optimizer: torch.optim.Optimizer) -> GeneratorStep:
         """G's side of the game in a stage."""
-        loss = GeneratorLoss(stage.loss, self.form, self.features)
+        loss = GeneratorLoss(stage.loss, self.form, self.run_features)
         adversarial = stage.is_adversarial
         return GeneratorStep(
             self.fabric,
@@ -72,6 +81,8 @@ class Parts:
             loss,
             self.form if adversarial else None,
             self.d if adversarial else None,
+            run_g=self.run_g,
+            run_d=self.run_d,
         )
 
     def discriminator_step(self, stage: Stage) -> DiscriminatorStep | None:
@@ -79,8 +90,18 @@ class Parts:
         if not stage.is_adversarial or self.d is None or self.d_optimizer is None:
             return None
         return DiscriminatorStep(
-            self.fabric, self.d, self.d_optimizer, self.form, stage.loss.adversarial
+            self.fabric,
+            self.d,
+            self.d_optimizer,
+            self.form,
+            stage.loss.adversarial,
+            run_d=self.run_d,
         )
+
+    def g_adam(self, stage: Stage) -> torch.optim.Adam:
+        """A fresh Adam for G in a stage."""
+        fused = chosen(self.config.train.fused_adam, self.fabric.device)
+        return adam(self.g.parameters(), stage.g_adam, fused=fused)
 
     def data_fingerprint(self) -> str:
         """Changes when the training images do: a resumed training must see the same ones."""
@@ -108,19 +129,33 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         for item in (*training_images.skipped, *held_out.skipped)
     ]
     sample_lr, sample_hr = central_crops(held_out, scale, degradation, SAMPLE_PX, SAMPLE_CROPS)
-    g = build_generator(config.generator).to(fabric.device)
+    device, train = fabric.device, config.train
+    memory_format = torch.contiguous_format
+    if chosen(train.channels_last, device):
+        memory_format = torch.channels_last
+    g = build_generator(config.generator).to(device)
+    lay_out(g, memory_format)
     adversarial = config.loss.adversarial.weight > 0
     d = None
     if adversarial:
-        d = build_discriminator(config.discriminator, config.data.crop_px).to(fabric.device)
+        d = build_discriminator(config.discriminator, config.data.crop_px)
+        d = d.to(device)
+        lay_out(d, memory_format)
     features = None
     if config.loss.needs_features:
         extractor, feature_notes = build_extractor(config)
         notes += feature_notes
         normalisation, layers = config.features.normalisation, feature_layers(config)
-        features = NormalisedFeatures(extractor, normalisation, layers).to(fabric.device)
+        features = NormalisedFeatures(extractor, normalisation, layers)
+        features = features.to(device)
+        lay_out(features, memory_format)
         if config.features.normalisation == "dataset":
             features.calibrate(calibration_batches(dataset, fabric.device))
+    compiles = chosen(train.compile, device)
+    if compiles and train.compile == "auto" and not compiler_is_here(device):
+        compiles = False
+        notes.append("train.compile is off: Triton or a C++ compiler is not here")
+    fused = chosen(train.fused_adam, device)
     return Parts(
         config=config,
         fabric=fabric,
@@ -133,23 +168,71 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         g=g,
         g_average=copy.deepcopy(g).eval().requires_grad_(False),
         d=d,
-        d_optimizer=adam(d.parameters(), config.optimizer.d) if d is not None else None,
+        d_optimizer=None if d is None else adam(d.parameters(), config.optimizer.d, fused=fused),
         form=ADVERSARIAL_FORMS[config.loss.adversarial.form],
         policy=build_policy(config.balance.policy, config.balance.options),
         features=features,
+        run_g=compiled(g) if compiles else g,
+        run_d=compiled(d) if compiles and d is not None else d,
+        run_features=features if features is None or not compiles else compiled_features(features),
         notes=notes,
     )
 
 
-def adam(parameters: Iterable[Tensor], config: AdamConfig) -> torch.optim.Adam:
-    """A fresh Adam for these parameters."""
-    return torch.optim.Adam(
+def chosen(switch: Switch, device: torch.device) -> bool:
+    """Whether a means of speed is used: as the configuration says, or where it pays."""
+    return switch == "always" or (switch == "auto" and device.type == "cuda")
+
+
+def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Give a module's 4-D weights a memory format."""
+    module.to(memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def adam(
+    parameters: Iterable[Tensor], config: AdamConfig, *, fused: bool = False
+) -> torch.optim.Adam:
+    """A fresh Adam for these parameters; `fused` updates all of them in one kernel."""
+    optimizer = torch.optim.Adam(
         parameters,
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.epsilon,
         weight_decay=config.weight_decay,
+        fused=fused or None,
     )
+    optimizer.register_load_state_dict_post_hook(_lay_out_as_weights)
+    return optimizer
+
+
+def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Give loaded moments the memory format of their weights, which a fused step takes for granted
+    (checkpoints hold everything in the default one)."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight).copy_(value)
+
+
+def compiled(module: nn.Module) -> Callable[..., Any]:
+    """A module's forward pass, compiled at its first call; batches are all of one size."""
+    run: Callable[..., Any] = torch.compile(module, dynamic=False)
+    return run
+
+
+def compiled_features(features: NormalisedFeatures) -> FeatureFunction:
+    """The feature network compiled, but for the embedded one: the compiler of torch 2.11 takes the
+    gradient of its replicating padding for one of another memory format, and fails."""
+    if isinstance(features.extractor, EmbeddedExtractor):
+        return features
+    return compiled(features)
+
+
+def compiler_is_here(device: torch.device) -> bool:
+    """Whether torch.compile can make code for the device: Triton on CUDA, a C++ compiler."""
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    triton = device.type != "cuda" or importlib.util.find_spec("triton") is not None
+    return compiler is not None and triton
 
 
 def build_extractor(config: RunConfig) -> tuple[FeatureExtractor, list[str]]:

@@ -7,13 +7,12 @@ that. Gradients are averaged over the processes explicitly instead, once per upd
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 
 from counterpoise.actuators.inputs import NO_CHANGE, InputChange
 from counterpoise.actuators.lecam import lecam_penalty
@@ -44,12 +43,15 @@ class DiscriminatorStep:
     optimizer: torch.optim.Optimizer
     form: AdversarialForm
     config: AdversarialLossConfig
+    # D's forward pass where no second derivative is needed; None: `d` itself.
+    run_d: Callable[[Tensor], Tensor] | None = None
 
     def judge(self, real: Tensor, fake: Tensor) -> Judgement:
         """D's forward pass on images (N, 3, H, W), as D shall see them; `fake` carries no gradient
         to G."""
+        run_d = self.d if self.run_d is None else self.run_d
         with self.fabric.autocast():
-            real_logits, fake_logits = self.d(real), self.d(fake.detach())
+            real_logits, fake_logits = run_d(real), run_d(fake.detach())
         real_logits, fake_logits = real_logits.float(), fake_logits.float()
         loss_real, loss_fake = self.form.d_loss(real_logits, fake_logits)
         return Judgement(real_logits, fake_logits, loss_real, loss_fake)
@@ -125,11 +127,14 @@ class GeneratorStep:
     loss: GeneratorLoss
     form: AdversarialForm | None
     d: nn.Module | None
+    # The networks' forward passes; None: the modules themselves.
+    run_g: Callable[[Tensor], Tensor] | None = None
+    run_d: Callable[[Tensor], Tensor] | None = None
 
     def generate(self, lr: Tensor) -> Tensor:
         """G's images (N, 3, H, W), graph attached, always float32."""
         with self.fabric.autocast():
-            fake: Tensor = self.g(lr)
+            fake: Tensor = (self.g if self.run_g is None else self.run_g)(lr)
         return fake.float()
 
     def judge(
@@ -138,9 +143,10 @@ class GeneratorStep:
         """The logits G's adversarial term needs, from D as it is now: (real or None, fake)."""
         if self.d is None or self.form is None:
             return None, None
+        run_d = self.d if self.run_d is None else self.run_d
         with self.fabric.autocast():
-            real_logits = self.d(inputs.real(real)).float() if self.form.g_needs_real else None
-            return real_logits, self.d(inputs.fake(fake)).float()
+            real_logits = run_d(inputs.real(real)).float() if self.form.g_needs_real else None
+            return real_logits, run_d(inputs.fake(fake)).float()
 
     def update(
         self,
@@ -194,7 +200,8 @@ def average_gradients(fabric: Fabric, module: nn.Module) -> None:
     if fabric.world_size == 1:
         return
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    flat = fabric.all_reduce(parameters_to_vector(gradients), reduce_op="mean")
+    whole = torch.cat([gradient.flatten() for gradient in gradients])
+    flat = fabric.all_reduce(whole, reduce_op="mean")
     assert isinstance(flat, Tensor)
     offset = 0
     for gradient in gradients:

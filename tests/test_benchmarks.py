@@ -1,0 +1,127 @@
+"""The benchmarks run, in a tiny setting; what they measure is not looked at here."""
+
+import importlib
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from counterpoise.config import load_config
+from training_helpers import TINY
+
+SMALL = [*TINY, "train.log_every=2"]
+
+
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    monkeypatch.setenv("BENCHMARK_RESULTS", str(tmp_path / "results"))
+    yield
+    files = {name: str(getattr(module, "__file__", "")) for name, module in sys.modules.items()}
+    for name in [name for name, file in files.items() if "/benchmarks/" in file]:
+        del sys.modules[name]
+
+
+def load(name):
+    return importlib.import_module(name)
+
+
+def test_interleaving_and_ratios(tmp_path):
+    measuring = load("measuring")
+    order = []
+    contestants = {name: lambda n=name: order.append(n) for name in "ab"}
+    times = measuring.interleave(contestants, rounds=3, turns=2)
+    assert order == ["b", "a", "a", "b"] * 3
+    assert [len(values) for values in times.values()] == [3, 3]
+    results = measuring.summary({"a": [1.0, 2.0, 6.0], "b": [2.0, 4.0, 3.0]}, "a", units=2)
+    assert results["b"] == {"seconds": 1.5, "ratio": 2.0}
+    measuring.report("name", {"rounds": 3}, results)
+    written = json.loads((tmp_path / "results" / "name.json").read_text())
+    assert written["results"] == results
+    assert written["machine"]["torch"]
+
+
+def test_training_speed():
+    results = load("training_speed").measure("demo", SMALL, rounds=1, round_steps=2, turn_steps=2)
+    assert set(results) == {"bare loop", "BasicSR's order", "ours", "ours, no sensors"}
+    assert results["bare loop"]["steps_per_second_over_bare"] == 1
+    assert all(values["seconds"] > 0 for values in results.values())
+
+
+def test_the_loops_train_the_same_networks_on_the_same_batches():
+    loops = load("loops")
+    bare, basicsr = loops.Bare("demo", SMALL), loops.BasicSROrder("demo", SMALL)
+    for a, b in zip(bare.next_batch(), basicsr.next_batch(), strict=True):
+        assert a.equal(b)
+    before = [p.detach().clone() for p in bare.g.parameters()]
+    assert all(a.equal(b) for a, b in zip(before, basicsr.g.parameters(), strict=True))
+    for loop in (bare, basicsr):
+        loop.steps(1)
+        assert all(math.isfinite(value) for value in loop.logged.values())
+    assert not all(a.equal(b) for a, b in zip(before, bare.g.parameters(), strict=True))
+
+
+def test_balance_cost():
+    results = load("balance_cost").measure(rounds=1, round_steps=4, turn_steps=2)
+    assert set(results) == {"without", "policy none", "policy auto"}
+
+
+def test_data_path():
+    results = load("data_path").measure(images=6, count=1, workers=0, rounds=1)
+    assert results["ratio"] > 0
+
+
+def test_waiting():
+    assert 0 < load("waiting").measure("demo", SMALL, 2)["share"] < 1
+
+
+def test_growth():
+    results = load("growth").measure("demo", [2], [32, 64], SMALL, steps=1)
+    small, large = results["batch 2, crop 32"], results["batch 2, crop 64"]
+    assert small["gflop"] < large["gflop"]
+    assert set(results["fit"]) == {"constant_seconds", "seconds_per_128px_image"}
+
+
+def test_signals_growth():
+    results = load("signals_growth").measure(300, "auto")
+    assert 200 < results["bytes_per_step"] < 1000
+
+
+def test_upscale_speed():
+    result = load("upscale_speed").run_once("tiled", 0.01, 16, 4)
+    assert result["megapixels_per_second"] > 0
+    assert result["peak_mib"] >= result["peak_mib_before"]
+
+
+def test_the_script_for_gpus_runs_its_stages(monkeypatch):
+    on_gpu = load("on_gpu")
+    seen = []
+
+    def measure(preset, overrides, rounds, steps):
+        seen.append(overrides)
+        return {}
+
+    monkeypatch.setattr(on_gpu.training_speed, "measure", measure)
+    assert set(on_gpu.measure("demo", ["data.crop_px=64"], 1, 2)) == set(on_gpu.STAGES)
+    for overrides in seen:
+        assert load_config("demo", overrides).data.crop_px == 64
+
+
+@pytest.mark.slow
+def test_ddp_scaling():
+    results = load("ddp_scaling").measure("demo", SMALL, steps=4, batch=2)
+    assert results["scaling"] > 0
+
+
+def test_read_log(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["read_log", "--lines", "200"])
+    load("read_log").main()
+    assert "200 lines" in capsys.readouterr().out
+
+
+def test_make_bench_runs_every_benchmark():
+    folder = Path(__file__).parents[1] / "benchmarks"
+    helpers = {"measuring", "loops", "run", "on_gpu"}
+    assert set(load("run").ALL) == {path.stem for path in folder.glob("*.py")} - helpers

@@ -1,0 +1,135 @@
+"""Means of speed change nothing but the speed, and bits where they must."""
+
+import copy
+
+import pytest
+import torch
+
+from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.training import checkpoint
+from counterpoise.training.game import Game
+from counterpoise.training.setup import adam, chosen
+from training_helpers import run, signals, tiny, without_time
+
+FAST = ["train.channels_last=always", "train.fused_adam=always"]
+
+
+def weights(path, step=8):
+    snapshot = checkpoint.load(RunFolder(path).checkpoint(step))
+    return snapshot.part("g") | snapshot.part("d")
+
+
+def test_auto_is_for_cuda():
+    assert chosen("auto", torch.device("cuda", 0))
+    assert not chosen("auto", torch.device("cpu"))
+    assert chosen("always", torch.device("cpu"))
+    assert not chosen("never", torch.device("cuda", 0))
+
+
+@pytest.mark.parametrize("form", ["non-saturating", "relativistic-average"])
+def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
+    """As on a GPU with a policy that does not read signals; further steps draw batches too."""
+    config = tiny(
+        f"loss.adversarial.form={form}",
+        "balance={policy: ratio, options: {d_steps: 2}}",
+        "sensors={every: 3, probes_every: 0}",
+        "train.log_every=3",
+    )
+    run(config, tmp_path / "at-once")
+    fetched = []
+    settle = Game.settle
+
+    def counted(self, waiting):
+        fetched.append([step for step, _ in waiting])
+        settle(self, waiting)
+
+    begin = Game.__init__
+
+    def deferring(self, *arguments):
+        begin(self, *arguments)
+        self.defers = True
+
+    monkeypatch.setattr(Game, "__init__", deferring)
+    monkeypatch.setattr(Game, "settle", counted)
+    run(config, tmp_path / "late")
+    # Log lines at 3 and 6, a checkpoint at 4, the ends of the stages at 3 and 8.
+    assert fetched == [[1, 2, 3], [4], [5, 6], [7, 8]]
+    late, at_once = (without_time(signals(tmp_path / name)) for name in ("late", "at-once"))
+    assert late == at_once
+    for name, value in weights(tmp_path / "at-once").items():
+        assert value.equal(weights(tmp_path / "late")[name])
+
+
+def test_large_maps_are_reduced_where_they_are(tmp_path, monkeypatch):
+    config = tiny(
+        "discriminator={name: unet, norm: spectral, width: 2}", "balance.policy=none",
+        "data.crop_px=32", "train.log_every=4",
+    )  # fmt: skip
+    run(config, tmp_path / "at-once")
+    begin = Game.__init__
+
+    def deferring(self, *arguments):
+        begin(self, *arguments)
+        self.defers = True
+
+    monkeypatch.setattr(Game, "__init__", deferring)
+    run(config, tmp_path / "late")
+    late, at_once = (without_time(signals(tmp_path / name)) for name in ("late", "at-once"))
+    assert late == at_once
+
+
+def test_channels_last_and_fused_adam_train_alike_and_resume(tmp_path):
+    run(tiny(), tmp_path / "plain")
+    run(tiny(*FAST), tmp_path / "fast")
+    for plain, fast in zip(signals(tmp_path / "plain"), signals(tmp_path / "fast"), strict=True):
+        assert fast["g_loss"] == pytest.approx(plain["g_loss"], rel=1e-3)
+    run_folder = RunFolder(tmp_path / "fast")
+    whole = weights(tmp_path / "fast")
+    run_folder.checkpoint(8).unlink()
+    run(tiny(*FAST), tmp_path / "fast", resume=True)
+    # Checkpoints hold the default memory format; what is loaded is laid out as it was.
+    for name, value in weights(tmp_path / "fast").items():
+        assert value.equal(whole[name]), name
+
+
+def test_loaded_moments_are_laid_out_as_their_weights():
+    def make():
+        torch.manual_seed(0)
+        convolution = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        optimizer = adam(convolution.parameters(), tiny().optimizer.g, fused=True)
+        return convolution, optimizer
+
+    def step(convolution, optimizer):
+        optimizer.zero_grad()
+        images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+        convolution(images.contiguous(memory_format=torch.channels_last)).square().sum().backward()
+        optimizer.step()
+
+    convolution, optimizer = make()
+    step(convolution, optimizer)
+    state = copy.deepcopy(optimizer.state_dict())
+    for entry in state["state"].values():
+        for name, value in entry.items():
+            entry[name] = value.clone(memory_format=torch.contiguous_format)
+    other, other_optimizer = make()
+    other.load_state_dict(convolution.state_dict())
+    other_optimizer.load_state_dict(state)
+    moments = other_optimizer.state[other.weight]["exp_avg"]
+    assert moments.stride() == other.weight.stride()
+    step(convolution, optimizer)
+    step(other, other_optimizer)
+    assert other.weight.equal(convolution.weight)
+
+
+# The compiler warns of what torch itself does, which differs between versions.
+@pytest.mark.filterwarnings("default")
+@pytest.mark.slow
+def test_compiled_passes_train_alike(tmp_path):
+    options = ["loss.perceptual.layers={pool2: 0.2}", "loss.adversarial.r1=1"]
+    run(tiny(*options), tmp_path / "eager")
+    run(tiny(*options, "train.compile=always"), tmp_path / "compiled")
+    pairs = zip(signals(tmp_path / "eager"), signals(tmp_path / "compiled"), strict=True)
+    for eager, compiled in pairs:
+        assert compiled["g_loss"] == pytest.approx(eager["g_loss"], rel=1e-3)
+    events, _ = read_json_lines(RunFolder(tmp_path / "compiled").events)
+    assert not any("compile" in event["message"] for event in events)
