@@ -40,7 +40,7 @@ class Scripted:
 def shown(monkeypatch):
     """The steps whose samples and metrics are due; making them is slow, and tested elsewhere."""
     steps = []
-    monkeypatch.setattr(loop.Training, "show", lambda self: steps.append(self.step))
+    monkeypatch.setattr(loop.Training, "show", lambda self, stop: steps.append(self.step) or True)
     return steps
 
 

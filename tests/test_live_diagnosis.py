@@ -132,7 +132,7 @@ def test_a_stage_without_d_is_not_judged():
 
 
 def test_findings_become_events(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.Training, "show", lambda self: None)
+    monkeypatch.setattr(loop.Training, "show", lambda self, stop: True)
     config = tiny(
         "balance={policy: loss-gate, options: {threshold: 100}}",
         "train={pretrain_steps: 0, steps: 24, log_every: 4, checkpoint_every: 24, batch_size: 4}",

@@ -113,10 +113,10 @@ class Trace:
 class TraceBuilder:
     """Collects rows in bounded memory: beyond `MOST_ROWS`, one of every two is dropped for good.
 
-    Kept are the first row and every 2nd, 4th, 8th..., so that of a run with a row for each step the
-    steps that remain are multiples of that: what is measured every tenth step is still among them.
-    No value decides, so it is a fair sample. Rows with a non-finite value are listed apart and so
-    never lost. The last `LATEST_ROWS` are kept whole beside them.
+    Of neighbouring rows the one with the most values is kept, of equals the first: what is measured
+    every tenth step, say, is not lost because every eighth row is kept. No value decides, so it is
+    a fair sample. Rows with a non-finite value are listed apart and so never lost. The last
+    `LATEST_ROWS` are kept whole beside them.
     """
 
     source: str = ""
@@ -131,6 +131,7 @@ class TraceBuilder:
         self._steps: list[int] = []
         # Columns end at the last row that had a value; what is missing before it is NaN.
         self._columns: dict[str, array[float]] = {}
+        self._values_in_last = 0
         self._non_finite: list[tuple[int, str]] = []
         self._latest: deque[tuple[int, Mapping[str, float] | Unread]] = deque(maxlen=LATEST_ROWS)
         self.rows_read = 0
@@ -146,33 +147,49 @@ class TraceBuilder:
             elif len(self._non_finite) < MOST_NON_FINITE:
                 self._non_finite.append((step, name))
         self._latest.append((step, finite if len(finite) == len(values) else values))
-        if not self._is_kept(number):
-            return
-        row = len(self._steps)
-        self._steps.append(step)
+        if number % self._every == 0:
+            self._steps.append(step)
+            self._write_last(finite)
+            if len(self._steps) > MOST_ROWS:
+                self._thin()
+        elif len(finite) > self._values_in_last:
+            self._steps[-1] = step
+            for column in self._columns.values():
+                del column[len(self._steps) - 1 :]
+            self._write_last(finite)
+
+    def _write_last(self, finite: Mapping[str, float]) -> None:
+        """Give the last row, which has no values yet, those of `finite`."""
+        row = len(self._steps) - 1
         for name, value in finite.items():
             column = self._columns.setdefault(name, array("d"))
             if len(column) < row:
                 column.extend([math.nan] * (row - len(column)))
             column.append(value)
-        if len(self._steps) > MOST_ROWS:
-            # Where all were kept so far, the second is the first of the grid; else the first is.
-            dropped = slice(2 if self._every == 1 else 1, None, 2)
-            del self._steps[dropped]
-            for column in self._columns.values():
-                del column[dropped]
-            self._every *= 2
+        self._values_in_last = len(finite)
 
-    def _is_kept(self, number: int) -> bool:
-        return number == 0 or (number + 1) % self._every == 0
+    def _thin(self) -> None:
+        """Keep one row of every two."""
+        rows = len(self._steps)
+        counts = np.zeros(rows + rows % 2, dtype=np.int64)
+        for column in self._columns.values():
+            counts[: len(column)] += ~np.isnan(np.array(column))
+        pairs = counts.reshape(-1, 2)
+        kept = np.arange(len(pairs)) * 2 + (pairs[:, 1] > pairs[:, 0])
+        self._steps = [self._steps[place] for place in kept]
+        for name, column in self._columns.items():
+            self._columns[name] = array("d", np.array(column)[kept[kept < len(column)]])
+        self._values_in_last = int(pairs[-1].max())
+        self._every *= 2
 
     @property
     def keeps_next(self) -> bool:
         """Whether the next row is among those that are kept beyond the latest."""
-        return self._is_kept(self.rows_read)
+        return self.rows_read % self._every == 0
 
     def add_unread(self, step: int, read: Unread) -> None:
-        """Add a row of finite values that is not kept, and read only if `latest` asks for it."""
+        """Add a row of finite values that is not kept, and read only if `latest` asks for it: one
+        that has no more values than its neighbours."""
         if self.keeps_next:
             raise RuntimeError("the row is kept: read and add it")
         self.rows_read += 1

@@ -162,6 +162,9 @@ def _position(position: Mapping[str, int]) -> Position:
 
 # A step of more digits is no step.
 MOST_STEP_DIGITS = 18
+# Marks of rows of our signals that are read in any case: with numbers that are not finite, or with
+# what sensors read now and then, which a trace keeps before other rows.
+READ_ALWAYS = ('"non_finite"', "NaN", "_gradient_", '"auc_', '"diversity_ratio"')
 
 
 class JsonReader:
@@ -195,7 +198,7 @@ class JsonReader:
             return False
         # A torn line and the next one after it are one line.
         whole = line.rfind('{"step":') == 0 and line.endswith("}\n")
-        if not whole or '"d_loss"' not in line or '"non_finite"' in line or "NaN" in line:
+        if not whole or '"d_loss"' not in line or any(mark in line for mark in READ_ALWAYS):
             return False
         digits = line[8 : line.find(",")].strip()
         if not digits.isascii() or not digits.isdigit() or len(digits) > MOST_STEP_DIGITS:
