@@ -92,9 +92,11 @@ class Server:
         return json.loads(line)
 
     def close(self) -> None:
+        # Said, since children of the test's process may hold the pipe open.
         assert self._process.stdin is not None
+        self._process.stdin.write("null\n")
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(60)
         self._process.stdout.close()
 
 

@@ -63,6 +63,8 @@ def serve():
     print(json.dumps({"ready": os.getpid()}), flush=True)  # noqa: T201
     for line in sys.stdin:
         order = json.loads(line)
+        if order is None:
+            return
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:

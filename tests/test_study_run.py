@@ -204,7 +204,7 @@ def test_a_stopped_command_keeps_its_rows_and_says_how_to_go_on(tmp_path, monkey
     process = start_in_process(folder)
     wait_for_rows(folder, 2)
     if number == signal.SIGINT:
-        with pytest.raises(UserError, match="another process runs this study"):
+        with pytest.raises(UserError, match="another process.* runs this study"):
             run_study(PLAN, folder, play, workers=1)
         # As a terminal does: to all processes of the group.
         os.killpg(process.pid, number)

@@ -69,7 +69,7 @@ def test_a_file_in_the_way_of_the_folder_is_one_line(tmp_path):
 def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path):
     with (
         StudyFolder(tmp_path).opened(PLAN),
-        pytest.raises(UserError, match="another process runs this study"),
+        pytest.raises(UserError, match=r"another process \(pid \d+ on .*\) runs this study"),
         StudyFolder(tmp_path).opened(PLAN),
     ):
         pass
