@@ -128,7 +128,9 @@ def test_the_policy_sees_the_latest_readings(tmp_path, scripted):
     assert first.readings.d_saturation_fake is not None
     rows = signals(tmp_path / "run")
     assert readings.d_probe_accuracy == rows[5]["d_probe_accuracy"]
-    assert readings.g_gradient_adversarial == rows[5]["g_gradient_adversarial"] > 0
+    recorded = pytest.approx(rows[5]["g_gradient_adversarial"], rel=1e-6)  # of seven digits
+    assert readings.g_gradient_adversarial == recorded
+    assert readings.g_gradient_adversarial > 0
     assert readings.g_adversarial_scale == 1
     # What is read before the decision is of the step itself where it is due.
     assert policy.seen[6].readings.held_out_logit_mean == rows[5]["held_out_logit_mean"]

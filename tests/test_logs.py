@@ -518,7 +518,7 @@ def test_passing_over_rows_changes_nothing(tmp_path, monkeypatch):
         if step == 201:
             row |= {"d_real": None, "non_finite": ["d_real"]}
         if step % 10 == 0:
-            row["auc"] = 0.75
+            row["auc_quantised"] = 0.75
         rows.append(row)
     lines = [json.dumps(row, separators=(",", ":")) for row in rows]
     lines[119] = json.dumps(rows[119])  # as earlier versions wrote them

@@ -21,6 +21,7 @@ CONSTRAINED = {
     "PositiveFloat": "above 0",
     "NonNegativeFloat": "0 or more",
     "Fraction": "from 0 to below 1",
+    "Switch": "`auto`, `always`, `never`",
     "bool": "true or false",
     "str": "text",
     "Path": "a path",

@@ -142,7 +142,7 @@ class RunCollector:
         runs = self._runs()
         if not runs:
             return None
-        place = self._dropped + len(runs)
+        place = len(runs)
         whole, latest = runs[-1].build(), runs[-1].latest()
         return self._named(whole, place, place), self._named(latest, place, place)
 
@@ -155,7 +155,10 @@ class RunCollector:
         notes = [*trace.notes, *sorted(self._guesses), *self.notes]
         if self._dropped:
             place, count = place + self._dropped, count + self._dropped
-            notes.append(f"steps begin anew {count:,} times: only the last {MOST_RUNS} are judged")
+            judged = (
+                "only the last is" if len(self._builders) == 1 else f"only the last {MOST_RUNS} are"
+            )
+            notes.append(f"steps begin anew {count:,} times: {judged} judged")
         if count > 1:
             parts.append(f"run {place} of {count}")
         return replace(trace, title=", ".join(parts), notes=tuple(notes))
