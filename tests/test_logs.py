@@ -509,6 +509,11 @@ def test_numbers_that_are_none_break_nothing(text):
         assert (np.diff(trace.steps) >= 0).all()
 
 
+def test_values_that_look_like_names_are_no_header():
+    text = "NaN infinity\nNaN infinity\n" + SEED_LINE.format(epoch=1, step=1) * 2
+    assert one(text).rows_read == 2
+
+
 def test_passing_over_rows_changes_nothing(tmp_path, monkeypatch):
     """Of a long run a trace keeps one row of many; those it does not keep need no reading."""
     rows = []

@@ -140,7 +140,7 @@ def test_broken_descriptions(file, config):
 
 def test_a_description_that_lies_takes_no_memory(file):
     huge = CONFIG.model_copy(update={"width": 1_000_000}).model_dump_json()
-    assert "shape" in refusal(rewritten(file, config=huge))
+    assert "width" in refusal(rewritten(file, config=huge))
     deep = CONFIG.model_copy(update={"blocks": 1_000_000_000}).model_dump_json()
     assert "blocks" in refusal(rewritten(file, config=deep))
 

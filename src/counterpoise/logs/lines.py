@@ -9,6 +9,7 @@ from counterpoise.logs.tables import (
     TableReader,
     begins_json,
     split_cells,
+    table_column,
     table_delimiter,
 )
 from counterpoise.logs.text import TextReader, clean_lines
@@ -86,7 +87,7 @@ class LineReader:
         reader: FormatReader
         if begins_json(first[0].lstrip("\ufeff \t")):
             reader = JsonReader(self._source, self._objective, self._mapping)
-        elif (start := _table_start(first)) is not None:
+        elif (start := _table_start(first, self._mapping)) is not None:
             row, delimiter = start
             first = first[row:]
             reader = TableReader(delimiter, self._source, self._objective, self._mapping)
@@ -96,18 +97,22 @@ class LineReader:
         return reader
 
 
-def _table_start(first: list[str]) -> tuple[int, str] | None:
+def _table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str] | None:
     """The row of a table's header and what parts its columns, where the lines are a table."""
     for row, line in enumerate(first[:-1]):
         header = next(clean_lines([line]), "").strip()
         delimiter = table_delimiter(header)
         if delimiter is None:
             continue
+        names = split_cells(header, delimiter)
+        # Words with numbers below may stand anywhere in a log.
+        if row and not any(table_column(name, mapping) for name in names):
+            continue
         below = next(clean_lines(first[row + 1 :]), "")
         cells = split_cells(below.strip(), delimiter)
         if delimiter == ";":
             cells = [cell.replace(",", ".") for cell in cells]
-        if len(cells) == len(split_cells(header, delimiter)) and _numeric(cells):
+        if len(cells) == len(names) and _numeric(cells):
             return row, delimiter
     return None
 

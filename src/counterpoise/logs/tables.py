@@ -35,6 +35,8 @@ def table_delimiter(header: str) -> str | None:
         if delimiter in header and ":" not in header and "=" not in header:
             return delimiter
     cells = header.split()
+    if all(cell.lower() in ("nan", "inf", "infinity") for cell in cells):
+        return None  # values that look like names
     if len(cells) == 1 and plain(header) in KNOWN:
         return ""
     if len(cells) >= 2 and all(re.fullmatch(r"[A-Za-z_][\w()./]*", cell) for cell in cells):
@@ -73,7 +75,7 @@ class TableReader:
         return [self._collector]
 
     def _checked(self, header: list[str]) -> list[str | None]:
-        columns = [_column(cell, self._mapping) for cell in header]
+        columns = [table_column(cell, self._mapping) for cell in header]
         if not any(column not in (None, "step", "epoch") for column in columns):
             names = ", ".join(header[:12])
             raise UserError(
@@ -96,7 +98,7 @@ class TableReader:
                 _put(values, column, number)
         if values:
             self._collector.add(_position(position), values)
-        elif [_column(cell, self._mapping) for cell in cells] != columns:
+        elif [table_column(cell, self._mapping) for cell in cells] != columns:
             self._broken += 1
 
 
@@ -116,7 +118,7 @@ def _cells(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
             yield []
 
 
-def _column(name: str, mapping: Mapping[str, str]) -> str | None:
+def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
     """A column of a trace, `step`, `epoch`, `+g_content` for a further term of G, or None."""
     known = plain(name)
     if known in mapping:
@@ -299,7 +301,7 @@ def _add_object(
         if name not in columns:
             if len(columns) == MOST_NAMES:
                 columns.clear()
-            columns[name] = _column(name, mapping)
+            columns[name] = table_column(name, mapping)
         column = columns[name]
         if column in ("step", "epoch"):
             if abs(number) < MOST_NUMBERED:
