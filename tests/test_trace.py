@@ -40,6 +40,19 @@ def test_what_is_measured_now_and_then_outlives_the_thinning(first, every):
     np.testing.assert_array_equal(trace.get("diversity_ratio")[read], trace.steps[read])
 
 
+def test_a_thinned_trace_that_goes_back_to_nothing_begins_anew():
+    builder = TraceBuilder()
+    for step in range(10, 10 + MOST_ROWS + 1):
+        builder.add(step, {"d_loss": 1.0})
+    builder.go_back(5)
+    assert builder.keeps_next
+    for step in (6, 7):
+        builder.add(step, {"d_loss": 0.5, "auc": 0.75})
+    trace = builder.build()
+    assert trace.steps[0] == 6
+    assert trace.get("auc")[0] == 0.75
+
+
 def test_missing_is_nan_and_empty_columns_are_not_there():
     builder = TraceBuilder()
     builder.add(1, {"d_loss": 1.0})

@@ -40,6 +40,13 @@ StopOption = Annotated[
     str | None,
     typer.Option(help="auto: end where held-out metrics show no gain to come; or never."),
 ]
+ObjectiveOption = Annotated[
+    str | None, typer.Option(help="What the losses are: bce, lsgan, hinge, wgan, ...")
+]
+MappingOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="THEIRS=OURS", help="Name a column, e.g. errD=d_loss."),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
@@ -291,13 +298,8 @@ def diagnose(
         list[str] | None,
         typer.Argument(metavar="FILE|RUN|-", help="Log files, run folders, or - for a pipe."),
     ] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="What the losses are: bce, lsgan, hinge, wgan, ...")
-    ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="THEIRS=OURS", help="Name a column, e.g. errD=d_loss."),
-    ] = None,
+    objective: ObjectiveOption = None,
+    mapping: MappingOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON per training run.")
     ] = False,
@@ -339,13 +341,8 @@ def watch(
     stale: Annotated[
         float, typer.Option(min=1.0, help="Seconds without a step before that is said.")
     ] = watch_defaults.STALE_SECONDS,
-    objective: Annotated[
-        str | None, typer.Option(help="What the losses are: bce, lsgan, hinge, wgan, ...")
-    ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="THEIRS=OURS", help="Name a column, e.g. errD=d_loss."),
-    ] = None,
+    objective: ObjectiveOption = None,
+    mapping: MappingOption = None,
 ) -> None:
     """Watch a training as it goes: curves, what is wrong and what to change first. Read-only."""
     from counterpoise.commands import watching

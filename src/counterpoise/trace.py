@@ -139,7 +139,8 @@ class TraceBuilder:
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row; `values` may have any of `COLUMNS`, with NaN where the log says NaN."""
-        number, self.rows_read = self.rows_read, self.rows_read + 1
+        is_kept = self.keeps_next
+        self.rows_read += 1
         finite = {}
         for name, value in values.items():
             if value - value == 0:  # neither NaN nor infinite, quickly
@@ -147,7 +148,7 @@ class TraceBuilder:
             elif len(self._non_finite) < MOST_NON_FINITE:
                 self._non_finite.append((step, name))
         self._latest.append((step, finite if len(finite) == len(values) else values))
-        if number % self._every == 0:
+        if is_kept:
             self._steps.append(step)
             self._write_last(finite)
             if len(self._steps) > MOST_ROWS:
@@ -185,7 +186,7 @@ class TraceBuilder:
     @property
     def keeps_next(self) -> bool:
         """Whether the next row is among those that are kept beyond the latest."""
-        return self.rows_read % self._every == 0
+        return not self._steps or self.rows_read % self._every == 0
 
     def add_unread(self, step: int, read: Unread) -> None:
         """Add a row of finite values that is not kept, and read only if `latest` asks for it: one
@@ -201,6 +202,11 @@ class TraceBuilder:
         del self._steps[keep:]
         for column in self._columns.values():
             del column[keep:]
+        self._values_in_last = sum(
+            len(column) == keep and not math.isnan(column[-1])
+            for column in self._columns.values()
+            if column
+        )
         self._non_finite = [(at, name) for at, name in self._non_finite if at <= step]
         self._latest = deque(((s, v) for s, v in self._latest if s <= step), maxlen=LATEST_ROWS)
 
