@@ -5,7 +5,8 @@
 FLOPs are counted by PyTorch's counter over a whole step (a multiply-add counts two). Bytes are the
 least a step must move: weights, gradients and Adam's moments, each read or written as often as an
 update does; activations are left out, so the true intensity is lower. The peak is measured here
-with a large matrix product. The fit is seconds = a + b * batch * (crop / 128)^2, by least squares.
+with a large matrix product of the training's precision. The fit is seconds = a + b * batch *
+(crop / 128)^2, by least squares.
 """
 
 import argparse
@@ -19,21 +20,29 @@ from loops import Ours
 from measuring import report, seconds_of
 
 
-def peak_flops(device: torch.device, side: int = 1024) -> float:
-    """What a matrix product reaches, in FLOP per second, in the precision of float32."""
-    a, b = (torch.randn(side, side, device=device) for _ in range(2))
+def peak_flops(device: torch.device, precision: str) -> float:
+    """What a matrix product reaches, in FLOP per second, in the precision of a training."""
+    side = 8192 if device.type == "cuda" else 1024
+    kind = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+    a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
     times = [seconds_of(lambda: torch.mm(a, b), device) for _ in range(8)]
     return 2 * side**3 / float(np.median(times[2:]))
 
 
-def measure_one(preset: str, overrides: list[str], steps: int, peak: float) -> dict[str, float]:
+def measure_one(preset: str, overrides: list[str], steps: int) -> dict[str, float]:
     """A step of one size."""
-    ours = Ours(preset, ["sensors={every: 0, probes_every: 0}", *overrides])
+    overrides = ["sensors={every: 0, probes_every: 0}", *overrides]
+    # Of a training whose operations the counter sees.
+    counted = Ours(preset, [*overrides, "train.cuda_graphs=never"])
+    counted.steps(1)
+    with FlopCounterMode(display=False) as counter:
+        counted.steps(1)
+    counted.close()
+    del counted
+    ours = Ours(preset, overrides)
     training = ours.training
     device = training.fabric.device
-    ours.steps(1)
-    with FlopCounterMode(display=False) as counter:
-        ours.steps(1)
+    ours.steps(2)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     times = [seconds_of(lambda: ours.steps(1), device) for _ in range(steps)]
@@ -41,9 +50,11 @@ def measure_one(preset: str, overrides: list[str], steps: int, peak: float) -> d
     weights = sum(p.numel() for net in training.game.modules().values() for p in net.parameters())
     ours.close()
     seconds, flops = float(np.median(times)), float(counter.get_total_flops())
+    peak = peak_flops(device, training.config.train.precision)
     return {
         "seconds": seconds,
         "gflop": flops / 1e9,
+        "peak_gflops": peak / 1e9,
         "share_of_peak": flops / seconds / peak,
         "least_mib_moved": 4 * 7 * weights / 2**20,
         "peak_cuda_mib": cuda,
@@ -54,13 +65,12 @@ def measure(
     preset: str, batches: list[int], crops: list[int], overrides: list[str], steps: int = 3
 ) -> dict[str, Any]:
     """Every size, and the fit."""
-    peak = peak_flops(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    results: dict[str, Any] = {"peak_gflops": peak / 1e9}
+    results: dict[str, Any] = {}
     work, seconds = [], []
     for batch in batches:
         for crop in crops:
             size = [f"train.batch_size={batch}", f"data.crop_px={crop}", "data.held_out_px=256"]
-            row = measure_one(preset, [*overrides, *size], steps, peak)
+            row = measure_one(preset, [*overrides, *size], steps)
             results[f"batch {batch}, crop {crop}"] = row
             work.append(batch * (crop / 128) ** 2)
             seconds.append(row["seconds"])

@@ -11,7 +11,7 @@ the host in every step; an average of G's weights, parameter by parameter.
 import copy
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,9 @@ from counterpoise.training.plan import plan_stages
 from counterpoise.training.recorder import FileRecorder, SilentReporter
 from counterpoise.training.setup import build_parts
 
-NEVER = ["train.compile=never", "train.channels_last=never", "train.fused_adam=never"]
+NEVER = [
+    f"train.{means}=never" for means in ("cuda_graphs", "compile", "channels_last", "fused_adam")
+]
 
 
 def make_training(preset: str, overrides: list[str], folder: Path) -> Training:
@@ -42,6 +44,16 @@ def make_training(preset: str, overrides: list[str], folder: Path) -> Training:
     reporter = SilentReporter()
     parts = build_parts(config, make_fabric(config))
     return Training(parts, run, FileRecorder(run, reporter, None), reporter)
+
+
+class Contestant(Protocol):
+    """A training that can be run for some steps."""
+
+    def steps(self, count: int) -> None:
+        """Train for so many steps."""
+
+    def close(self) -> None:
+        """Let go of files."""
 
 
 class Ours:

@@ -9,29 +9,37 @@ training does, and one live diagnosis.
 """
 
 import argparse
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from counterpoise.config import SensorsConfig
-from loops import Bare, BasicSROrder, Ours
+from loops import Bare, BasicSROrder, Contestant, Ours
 from measuring import interleave, report, summary
 
 NO_SENSORS = "sensors={every: 0, probes_every: 0}"
+OURS = {"ours": [], "ours, no sensors": [NO_SENSORS]}
 
 
 def measure(
-    preset: str, overrides: list[str], rounds: int, round_steps: int, turn_steps: int = 5
+    preset: str,
+    overrides: list[str],
+    rounds: int,
+    round_steps: int,
+    turn_steps: int = 5,
+    ours: Mapping[str, list[str]] = OURS,
 ) -> dict[str, Any]:
-    """Seconds per step and ratios to the bare loop."""
-    contestants = {
+    """Seconds per step and ratios to the bare loop; `ours` names overrides of our training's."""
+    trainings = {name: Ours(preset, [*overrides, *options]) for name, options in ours.items()}
+    contestants: dict[str, Contestant] = {
         "bare loop": Bare(preset, overrides),
         "BasicSR's order": BasicSROrder(preset, overrides),
-        "ours": Ours(preset, overrides),
-        "ours, no sensors": Ours(preset, [*overrides, NO_SENSORS]),
+        **trainings,
     }
-    device = contestants["ours"].training.fabric.device  # type: ignore[union-attr]
+    device = next(iter(trainings.values())).training.fabric.device
     for contestant in contestants.values():
         contestant.steps(turn_steps)
-    runs = {name: lambda c=c: c.steps(turn_steps) for name, c in contestants.items()}  # type: ignore[misc]
+    runs = {name: partial(c.steps, turn_steps) for name, c in contestants.items()}
     turns = max(1, round_steps // turn_steps)
     times = interleave(runs, rounds, device, turns)
     for contestant in contestants.values():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.config import load_config
+from counterpoise.models.vgg_weights import load_vgg19
 from training_helpers import TINY
 
 SMALL = [*TINY, "train.log_every=2"]
@@ -95,18 +95,16 @@ def test_upscale_speed():
     assert result["peak_mib"] >= result["peak_mib_before"]
 
 
-def test_the_script_for_gpus_runs_its_stages(monkeypatch):
-    on_gpu = load("on_gpu")
-    seen = []
+def test_the_script_for_gpus_runs_its_stages():
+    stages = load("on_gpu").STAGES
+    speed = load("training_speed")
+    results = speed.measure("demo", SMALL, rounds=1, round_steps=2, turn_steps=2, ours=stages)
+    assert set(results) == {"bare loop", "BasicSR's order", *stages}
 
-    def measure(preset, overrides, rounds, steps):
-        seen.append(overrides)
-        return {}
 
-    monkeypatch.setattr(on_gpu.training_speed, "measure", measure)
-    assert set(on_gpu.measure("demo", ["data.crop_px=64"], 1, 2)) == set(on_gpu.STAGES)
-    for overrides in seen:
-        assert load_config("demo", overrides).data.crop_px == 64
+def test_the_vgg_of_the_script_for_gpus_has_all_layers(tmp_path):
+    path = load("on_gpu").random_vgg(tmp_path)
+    assert load_vgg19(path, None, ["pool5"]).available_layers[-1] == "pool5"
 
 
 @pytest.mark.slow

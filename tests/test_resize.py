@@ -56,14 +56,15 @@ def test_uint8_is_rounded_between_the_passes():
 @given(data=st.data())
 def test_a_crop_is_the_crop_of_the_whole(degradation, data):
     scale = data.draw(st.sampled_from([2, 4, 8]))
-    height, width = data.draw(st.integers(6, 20)), data.draw(st.integers(6, 20))
+    # Tall ones too: Pillow goes another way there.
+    height, width = data.draw(st.integers(6, 40)), data.draw(st.integers(6, 20))
     crop = data.draw(st.integers(1, 6))
     top = data.draw(st.integers(0, height - crop))
     left = data.draw(st.integers(0, width - crop))
     image = random_pixels(data.draw(st.integers(0, 9)), scale * height, scale * width)
     whole = downscale(image, scale, degradation)[top : top + crop, left : left + crop]
     part = downscale_crop(image, scale, degradation, top, left, crop)
-    assert np.abs(whole.astype(int) - part.astype(int)).max() <= 1
+    np.testing.assert_array_equal(part, whole)
 
 
 def test_sides_must_divide():

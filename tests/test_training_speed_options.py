@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from counterpoise.run_folder import RunFolder, read_json_lines
-from counterpoise.training import checkpoint
+from counterpoise.training import acceleration, checkpoint
+from counterpoise.training.acceleration import accelerated, chosen
 from counterpoise.training.game import Game
-from counterpoise.training.setup import adam, chosen
+from counterpoise.training.setup import adam
 from training_helpers import run, signals, tiny, without_time
 
 FAST = ["train.channels_last=always", "train.fused_adam=always"]
@@ -24,6 +25,26 @@ def test_auto_is_for_cuda():
     assert not chosen("auto", torch.device("cpu"))
     assert chosen("always", torch.device("cpu"))
     assert not chosen("never", torch.device("cuda", 0))
+
+
+def test_passes_are_compiled_replayed_or_neither(monkeypatch):
+    g, d = torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 1, 1)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
+
+    def passes(device, *options):
+        return accelerated(g, d, None, tiny(*options).train, device)
+
+    assert passes(cpu)[0] == passes(cuda, "train.cuda_graphs=never")[0]
+    assert passes(cpu, "train.cuda_graphs=always")[0].replayed == []
+    assert len(passes(cuda)[0].replayed) == 2
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: lambda images: module(images))
+    compiled, notes = passes(cpu, "train.compile=always")
+    assert compiled.run_g is not g
+    assert (compiled.replayed, notes) == ([], [])
+    monkeypatch.setattr(acceleration, "compiler_is_here", lambda device: False)
+    replayed, notes = passes(cuda, "train.compile=auto")
+    assert len(replayed.replayed) == 2
+    assert "C++ compiler" in notes[0]
 
 
 @pytest.mark.parametrize("form", ["non-saturating", "relativistic-average"])

@@ -101,8 +101,11 @@ class DataConfig(Section):
     flips: bool = True  # mirror crops at random
     rotations: bool = True  # turn them by right angles at random
     worker_processes: NonNegativeInt = 0  # that cut crops beside the training
-    # Decoded images are kept in memory when all of them fit in this much.
+    # Decoded images are kept in memory, as many as fit in this much.
     cache_mib: NonNegativeInt = 2048
+    # Where all of them are, and fit in this much of a GPU's memory too, they are kept there, and
+    # crops are cut there, without worker processes; 0: never.
+    device_cache_mib: NonNegativeInt = 4096
 
     @model_validator(mode="after")
     def _pairs_are_not_resized(self) -> Self:
@@ -254,7 +257,9 @@ class TrainConfig(Section):
     devices: PositiveInt = 1  # processes, one per device
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
     # Means of speed; a training resumed with other ones goes on, but not to the bit.
-    compile: Switch = "auto"  # G's and D's passes by torch.compile (a compiler must be installed)
+    cuda_graphs: Switch = "auto"  # the networks' passes replayed from CUDA graphs, on a GPU
+    # Instead of graphs, the passes by torch.compile; auto: on a GPU, where a compiler is installed.
+    compile: Switch = "never"
     channels_last: Switch = "auto"  # the memory format of weights and images
     fused_adam: Switch = "auto"  # one kernel for all weights
     log_every: PositiveInt = 100  # steps between log lines

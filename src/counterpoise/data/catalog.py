@@ -83,7 +83,17 @@ class Catalog:
         if self.skipped:
             text += f"; {len(self.skipped)} skipped"
         cached = sum(image is not None for image in self._images)
-        return text + ("" if cached == len(self) else f"; {cached} of them fit in the cache")
+        return text + ("" if self.in_memory else f"; {cached} of them fit in the cache")
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether every image is kept decoded."""
+        return all(image is not None for image in self._images)
+
+    @property
+    def hr_bytes(self) -> int:
+        """What the decoded high-resolution images in memory take."""
+        return sum(image.hr.nbytes for image in self._images if image is not None)
 
     def load(self, index: int) -> "Decoded":
         """The image: from the cache, else decoded again.

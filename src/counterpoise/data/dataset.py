@@ -1,7 +1,8 @@
 """Pairs of LR and HR: random crops for training, whole images and central crops for measuring."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,15 @@ from counterpoise.data.resize import Degradation, downscale, downscale_crop
 from counterpoise.errors import UserError
 
 Pair = tuple[Tensor, Tensor]
+
+
+class Cut(NamedTuple):
+    """Where a crop lies, in low-resolution pixels, and how it is turned after being mirrored."""
+
+    top: int
+    left: int
+    mirrored: bool
+    turns: int
 
 
 class CropPairs(Dataset[Pair]):
@@ -34,35 +44,46 @@ class CropPairs(Dataset[Pair]):
         flips: bool,
         rotations: bool,
     ) -> None:
-        self._catalog, self._scale, self._degradation = catalog, scale, degradation
-        self._lr_crop_px, self._seed = crop_px // scale, seed
+        self.catalog, self.scale, self.lr_crop_px = catalog, scale, crop_px // scale
+        self.degradation, self._seed = degradation, seed
         self._flips, self._rotations = flips, rotations
 
     def __getitem__(self, position: int) -> Pair:
-        count, size, scale = len(self._catalog), self._lr_crop_px, self._scale
-        order = _permutation(self._seed, position // count, count)
-        index = int(order[position % count])
-        image = self._catalog.load(index)
-        random = np.random.default_rng([self._seed, 1, position])
-        height, width = image.hr.shape[0] // scale, image.hr.shape[1] // scale
-        if min(height, width) < size:
-            raise UserError(
-                f"{self._catalog.entries[index].hr_path}: smaller than a crop, which it was not "
-                "when the training began: put the image back, then resume"
-            )
-        top = int(random.integers(height - size + 1))
-        left = int(random.integers(width - size + 1))
+        index, size, scale = self.image_at(position), self.lr_crop_px, self.scale
+        image = self.catalog.load(index)
+        cut = self.cut(position, index, image.hr.shape)
+        top, left = cut.top, cut.left
         hr = image.hr[scale * top : scale * (top + size), scale * left : scale * (left + size)]
         if image.lr is not None:
             lr = image.lr[top : top + size, left : left + size]
         else:
-            lr = downscale_crop(image.hr, scale, self._degradation, top, left, size)
-        if self._flips and random.integers(2):
+            lr = downscale_crop(image.hr, scale, self.degradation, top, left, size)
+        if cut.mirrored:
             lr, hr = lr[:, ::-1], hr[:, ::-1]
-        if self._rotations:
-            turns = int(random.integers(4))
-            lr, hr = np.rot90(lr, turns), np.rot90(hr, turns)
+        lr, hr = np.rot90(lr, cut.turns), np.rot90(hr, cut.turns)
         return _to_tensor(lr), _to_tensor(hr)
+
+    def image_at(self, position: int) -> int:
+        """The index of the image that a position's crop is cut from."""
+        count = len(self.catalog)
+        return int(_permutation(self._seed, position // count, count)[position % count])
+
+    def cut(self, position: int, index: int, hr_shape: Sequence[int]) -> Cut:
+        """All else that is random about a position, whose image has this index and HR shape."""
+        size = self.lr_crop_px
+        height, width = hr_shape[0] // self.scale, hr_shape[1] // self.scale
+        if min(height, width) < size:
+            raise UserError(
+                f"{self.catalog.entries[index].hr_path}: smaller than a crop, which it was not "
+                "when the training began: put the image back, then resume"
+            )
+        random = np.random.default_rng([self._seed, 1, position])
+        return Cut(
+            top=int(random.integers(height - size + 1)),
+            left=int(random.integers(width - size + 1)),
+            mirrored=self._flips and bool(random.integers(2)),
+            turns=int(random.integers(4)) if self._rotations else 0,
+        )
 
 
 @lru_cache(maxsize=4)

@@ -11,6 +11,7 @@ from torch import Tensor
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.balance.policy import reads_signals
+from counterpoise.data.device_crops import device_batches
 from counterpoise.data.sampler import batches
 from counterpoise.records import (
     NO_ACTION,
@@ -29,13 +30,14 @@ from counterpoise.sensors.discriminator import (
     saturation_readings,
     signals_from_statistics,
 )
+from counterpoise.training.acceleration import chosen
 from counterpoise.training.plan import Stage
 from counterpoise.training.sensing import (
     TrainingSensors,
     readings_from_vector,
     readings_to_vector,
 )
-from counterpoise.training.setup import Parts, chosen
+from counterpoise.training.setup import Parts
 from counterpoise.training.steps import update_average
 
 
@@ -75,6 +77,8 @@ class Game:
         self.last_action = NO_ACTION
         # Whether a step ends before its numbers are known: nothing on the host waits for them.
         self.defers = self.fabric.device.type == "cuda" and not reads_signals(parts.policy)
+        # Failures that a person was told of.
+        self.told: set[str] = set()
         self.channels_last = chosen(self.config.train.channels_last, self.fabric.device)
         self.enter(stage)
 
@@ -123,7 +127,15 @@ class Game:
         if update.fake_logits is not None:
             played.d_fake_after = self.parts.form.probability(update.fake_logits).mean()
         self.take_readings(played, self.sensors.after_updates())
+        self.tell_fallbacks(step, played)
         return played
+
+    def tell_fallbacks(self, step: int, played: Played) -> None:
+        """Note, once, which passes turned out not to be replayable."""
+        for passes in self.parts.passes.replayed:
+            if passes.failure and passes.failure not in self.told:
+                self.told.add(passes.failure)
+                played.events.append(("fallback", f"step {step}: {passes.failure}"))
 
     def play_discriminator(
         self, step: int, hr: Tensor, fake: Tensor, inputs: InputChange, played: Played
@@ -137,7 +149,9 @@ class Game:
             self.take_readings(played, readings)
         logits = judgement.real_logits.detach(), judgement.fake_logits.detach()
         if self.defers:
-            played.judged = logits if are_few(*logits) else (self.statistics(*logits),)
+            # Copies: a graph replayed in the next step writes over D's own.
+            few = are_few(*logits)
+            played.judged = tuple(x.clone() for x in logits) if few else (self.statistics(*logits),)
             seen = unknown_signals(step)
         else:
             statistics = self.statistics(*on_host_if_few(*logits))
@@ -270,15 +284,22 @@ class Game:
     def next_batch(self) -> tuple[Tensor, Tensor]:
         """The next LR and HR crops of this process, float32 in [0, 1], on its device."""
         if self._batches is None:
-            self._batches = batches(
-                self.parts.dataset,
+            share = (
                 self.config.train.batch_size,
                 self.fabric.global_rank,
                 self.fabric.world_size,
                 self.batches_drawn,
-                self.config.data.worker_processes,
-                pin_memory=self.fabric.device.type == "cuda",
             )
+            if self.parts.device_crops is not None:
+                self._batches = device_batches(self.parts.device_crops, *share)
+            else:
+                self._batches = batches(
+                    self.parts.dataset,
+                    *share,
+                    self.config.data.worker_processes,
+                    # A thread that pins memory would break into the recording of a CUDA graph.
+                    pin_memory=self.fabric.device.type == "cuda" and not self.parts.passes.replayed,
+                )
         self.batches_drawn += 1
         lr, hr = next(self._batches)
         device = self.fabric.device

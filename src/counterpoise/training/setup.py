@@ -2,11 +2,8 @@
 
 import copy
 import hashlib
-import importlib.util
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,20 +12,18 @@ from torch import Tensor, nn
 
 from counterpoise.balance.policies import build_policy
 from counterpoise.balance.policy import Policy
-from counterpoise.config import AdamConfig, RunConfig, Switch
+from counterpoise.config import AdamConfig, RunConfig
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.dataset import CropPairs, central_crops, full_pairs
+from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
-from counterpoise.losses.generator_loss import FeatureFunction, GeneratorLoss
+from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.models.discriminator import build_discriminator
-from counterpoise.models.features import (
-    EmbeddedExtractor,
-    FeatureExtractor,
-    NormalisedFeatures,
-)
+from counterpoise.models.features import EmbeddedExtractor, FeatureExtractor, NormalisedFeatures
 from counterpoise.models.generator import build_generator
 from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
 from counterpoise.seeding import seed_everything
+from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device, lay_out
 from counterpoise.training.plan import Stage
 from counterpoise.training.steps import DiscriminatorStep, GeneratorStep
 
@@ -38,7 +33,6 @@ CALIBRATION_BATCH = 8
 SAMPLE_CROPS = 4
 SAMPLE_PX = 192
 
-Forward = Callable[[Tensor], Tensor]
 Pairs = list[tuple[str, np.ndarray, np.ndarray]]
 
 
@@ -49,6 +43,8 @@ class Parts:
     config: RunConfig
     fabric: Fabric
     dataset: CropPairs
+    # Cuts the crops of `dataset` on the device; None where the host does.
+    device_crops: DeviceCrops | None
     training_images: Catalog
     held_out: Pairs
     sample_lr: Tensor
@@ -62,17 +58,14 @@ class Parts:
     form: AdversarialForm
     policy: Policy
     features: NormalisedFeatures | None
-    # The forward passes of g and d as the steps run them, and of the features: perhaps compiled.
-    # Sensors, penalties and evaluations use the modules themselves.
-    run_g: Forward
-    run_d: Forward | None
-    run_features: FeatureFunction | None
+    # As the steps run g, d and features; sensors, penalties and evaluations use the modules.
+    passes: Passes
     # What a person must be told: fallbacks, skipped images.
     notes: list[str]
 
     def generator_step(self, stage: Stage, optimizer: torch.optim.Optimizer) -> GeneratorStep:
         """G's side of the game in a stage."""
-        loss = GeneratorLoss(stage.loss, self.form, self.run_features)
+        loss = GeneratorLoss(stage.loss, self.form, self.passes.run_features)
         adversarial = stage.is_adversarial
         return GeneratorStep(
             self.fabric,
@@ -81,8 +74,8 @@ class Parts:
             loss,
             self.form if adversarial else None,
             self.d if adversarial else None,
-            run_g=self.run_g,
-            run_d=self.run_d,
+            run_g=self.passes.run_g,
+            run_d=self.passes.run_d,
         )
 
     def discriminator_step(self, stage: Stage) -> DiscriminatorStep | None:
@@ -95,7 +88,7 @@ class Parts:
             self.d_optimizer,
             self.form,
             stage.loss.adversarial,
-            run_d=self.run_d,
+            run_d=self.passes.run_d,
         )
 
     def g_adam(self, stage: Stage) -> torch.optim.Adam:
@@ -130,6 +123,10 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     ]
     sample_lr, sample_hr = central_crops(held_out, scale, degradation, SAMPLE_PX, SAMPLE_CROPS)
     device, train = fabric.device, config.train
+    device_crops = None
+    if device.type == "cuda" and fits_on_device(training_images, config):
+        device_crops = DeviceCrops(dataset, device)
+        notes.append(f"crops are cut on the GPU, from {device_crops.bytes / 2**20:.0f} MiB there")
     memory_format = torch.contiguous_format
     if chosen(train.channels_last, device):
         memory_format = torch.channels_last
@@ -151,15 +148,14 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         lay_out(features, memory_format)
         if config.features.normalisation == "dataset":
             features.calibrate(calibration_batches(dataset, fabric.device))
-    compiles = chosen(train.compile, device)
-    if compiles and train.compile == "auto" and not compiler_is_here(device):
-        compiles = False
-        notes.append("train.compile is off: Triton or a C++ compiler is not here")
+    passes, speed_notes = accelerated(g, d, features, train, device)
+    notes += speed_notes
     fused = chosen(train.fused_adam, device)
     return Parts(
         config=config,
         fabric=fabric,
         dataset=dataset,
+        device_crops=device_crops,
         training_images=training_images,
         held_out=held_out_pairs(held_out, config),
         sample_lr=sample_lr.to(fabric.device),
@@ -172,21 +168,9 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         form=ADVERSARIAL_FORMS[config.loss.adversarial.form],
         policy=build_policy(config.balance.policy, config.balance.options),
         features=features,
-        run_g=compiled(g) if compiles else g,
-        run_d=compiled(d) if compiles and d is not None else d,
-        run_features=features if features is None or not compiles else compiled_features(features),
+        passes=passes,
         notes=notes,
     )
-
-
-def chosen(switch: Switch, device: torch.device) -> bool:
-    """Whether a means of speed is used: as the configuration says, or where it pays."""
-    return switch == "always" or (switch == "auto" and device.type == "cuda")
-
-
-def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
-    """Give a module's 4-D weights a memory format."""
-    module.to(memory_format=memory_format)  # type: ignore[call-overload]
 
 
 def adam(
@@ -212,27 +196,6 @@ def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
         for name, value in state.items():
             if value.shape == weight.shape and value.stride() != weight.stride():
                 state[name] = torch.empty_like(weight).copy_(value)
-
-
-def compiled(module: nn.Module) -> Callable[..., Any]:
-    """A module's forward pass, compiled at its first call; batches are all of one size."""
-    run: Callable[..., Any] = torch.compile(module, dynamic=False)
-    return run
-
-
-def compiled_features(features: NormalisedFeatures) -> FeatureFunction:
-    """The feature network compiled, but for the embedded one: the compiler of torch 2.11 takes the
-    gradient of its replicating padding for one of another memory format, and fails."""
-    if isinstance(features.extractor, EmbeddedExtractor):
-        return features
-    return compiled(features)
-
-
-def compiler_is_here(device: torch.device) -> bool:
-    """Whether torch.compile can make code for the device: Triton on CUDA, a C++ compiler."""
-    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    triton = device.type != "cuda" or importlib.util.find_spec("triton") is not None
-    return compiler is not None and triton
 
 
 def build_extractor(config: RunConfig) -> tuple[FeatureExtractor, list[str]]:

@@ -1,0 +1,115 @@
+"""Training crops cut on the device that trains, from images that it holds."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterpoise.data.dataset import CropPairs, Pair, full_pairs
+from counterpoise.data.sampler import PositionSampler
+
+
+class DeviceCrops:
+    """The crops of a `CropPairs`, cut on a device: the same values, a whole batch at once.
+
+    All images and their low-resolution twins lie on the device as two tables of uint8 pixels
+    (P, 3); a batch is one look-up in each. What is random is drawn on the host, position by
+    position, as `CropPairs` does.
+    """
+
+    def __init__(self, pairs: CropPairs, device: torch.device) -> None:
+        self._pairs, self._device = pairs, device
+        whole = [
+            (lr, hr) for _, lr, hr in full_pairs(pairs.catalog, pairs.scale, pairs.degradation)
+        ]
+        self._shapes = [hr.shape for _, hr in whole]
+        self._lr, self._lr_starts = _table([lr for lr, _ in whole], device)
+        self._hr, self._hr_starts = _table([hr for _, hr in whole], device)
+        self._lr_grids = _grids(pairs.lr_crop_px, device)
+        self._hr_grids = _grids(pairs.lr_crop_px * pairs.scale, device)
+
+    @property
+    def bytes(self) -> int:
+        """What the images take on the device."""
+        return self._lr.numel() + self._hr.numel()
+
+    def batch(self, positions: Sequence[int]) -> Pair:
+        """(LR, HR) of these positions: (N, 3, h, w) and (N, 3, H, W), uint8, channels last."""
+        return self.cut(self.places(positions))
+
+    def places(self, positions: Sequence[int]) -> list[tuple[int, ...]]:
+        """Where in the tables these positions' crops are, and in which pose: the host's part."""
+        scale = self._pairs.scale
+        places: list[tuple[int, ...]] = []
+        for position in positions:
+            image = self._pairs.image_at(position)
+            cut = self._pairs.cut(position, image, self._shapes[image])
+            hr_width = self._shapes[image][1]
+            lr_width = hr_width // scale
+            places.append(
+                (
+                    self._lr_starts[image] + cut.top * lr_width + cut.left,
+                    lr_width,
+                    self._hr_starts[image] + scale * (cut.top * hr_width + cut.left),
+                    hr_width,
+                    cut.turns + 4 * cut.mirrored,
+                )
+            )
+        return places
+
+    def cut(self, places: Sequence[tuple[int, ...]]) -> Pair:
+        """The crops at these places: the device's part."""
+        table = torch.tensor(places)
+        if self._device.type == "cuda":
+            table = table.pin_memory()
+        table = table.to(self._device, non_blocking=True)
+        lr_start, lr_width, hr_start, hr_width, pose = table.unbind(1)
+        return (
+            _look_up(self._lr, lr_start, lr_width, self._lr_grids[pose]),
+            _look_up(self._hr, hr_start, hr_width, self._hr_grids[pose]),
+        )
+
+
+def device_batches(
+    crops: DeviceCrops, batch_size: int, rank: int, world_size: int, start_batch: int
+) -> Iterator[Pair]:
+    """What `sampler.batches` gives, on the crops' device.
+
+    The next batch's places are found while the training waits for the device.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        coming = None
+        for positions in PositionSampler(batch_size, rank, world_size, start_batch):
+            ready, coming = coming, pool.submit(crops.places, positions)
+            if ready is not None:
+                yield crops.cut(ready.result())
+
+
+def _table(images: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, list[int]]:
+    """The pixels of images (H, W, 3), one image after the other, and where each begins."""
+    sizes = [image.shape[0] * image.shape[1] for image in images]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    table = torch.empty(int(starts[-1]), 3, dtype=torch.uint8, device=device)
+    for image, start, size in zip(images, starts, sizes, strict=False):
+        table[start : start + size] = torch.from_numpy(image.reshape(size, 3).copy())
+    return table, starts[:-1].tolist()
+
+
+def _grids(size: int, device: torch.device) -> Tensor:
+    """Row and column in a crop that each place of its eight poses shows: (8, 2, size, size)."""
+    rows, columns = np.indices((size, size))
+    poses = [
+        [np.rot90(grid[:, ::step], turns) for grid in (rows, columns)]
+        for step in (1, -1)
+        for turns in range(4)
+    ]
+    return torch.from_numpy(np.array(poses)).to(device)
+
+
+def _look_up(pixels: Tensor, start: Tensor, width: Tensor, grid: Tensor) -> Tensor:
+    """Crops (N, 3, s, s) whose first pixels and image widths are given, in the grid's pose."""
+    column = (-1, 1, 1)
+    index = start.view(column) + grid[:, 0] * width.view(column) + grid[:, 1]
+    return pixels[index].permute(0, 3, 1, 2)

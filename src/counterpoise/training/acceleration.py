@@ -1,0 +1,96 @@
+"""Means of speed, and where they are used: none of them changes what is computed."""
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from counterpoise.config import RunConfig, Switch, TrainConfig
+from counterpoise.data.catalog import Catalog
+from counterpoise.losses.generator_loss import FeatureFunction
+from counterpoise.models.features import EmbeddedExtractor, NormalisedFeatures
+from counterpoise.training.cuda_graphs import ReplayedPasses
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def chosen(switch: Switch, device: torch.device) -> bool:
+    """Whether a means of speed is used: as the configuration says, or where it pays."""
+    return switch == "always" or (switch == "auto" and device.type == "cuda")
+
+
+def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Give a module's 4-D weights a memory format."""
+    module.to(memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def fits_on_device(images: Catalog, config: RunConfig) -> bool:
+    """Whether all images and their low-resolution twins may be kept on a GPU."""
+    needed = images.hr_bytes * (1 + 1 / config.generator.scale**2)
+    return images.in_memory and needed <= config.data.device_cache_mib * 2**20
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The passes of the networks as a training runs them."""
+
+    run_g: Forward
+    run_d: Forward | None
+    run_features: FeatureFunction | None
+
+    @property
+    def replayed(self) -> list[ReplayedPasses]:
+        """Those that are replayed from CUDA graphs."""
+        passes = (self.run_g, self.run_d, self.run_features)
+        return [p for p in passes if isinstance(p, ReplayedPasses)]
+
+
+def accelerated(
+    g: nn.Module,
+    d: nn.Module | None,
+    features: NormalisedFeatures | None,
+    train: TrainConfig,
+    device: torch.device,
+) -> tuple[Passes, list[str]]:
+    """The networks' passes as the configuration wants them, and what a person must be told."""
+    notes = []
+    if chosen(train.compile, device):
+        if train.compile == "always" or compiler_is_here(device):
+            run_d = None if d is None else compiled(d)
+            run_features = None if features is None else compiled_features(features)
+            return Passes(compiled(g), run_d, run_features), []
+        notes = ["train.compile is off: Triton or a C++ compiler is not here"]
+    if device.type != "cuda" or train.cuda_graphs == "never":
+        return Passes(g, d, features), notes
+    # Passes of D on real and on fake images, and of the features, wait together for their backward
+    # passes.
+    return Passes(
+        ReplayedPasses(g, "G", most_pending=1),
+        None if d is None else ReplayedPasses(d, "D", most_pending=2),
+        None if features is None else ReplayedPasses(features, "the features", most_pending=2),
+    ), notes
+
+
+def compiled(module: nn.Module) -> Callable[..., Any]:
+    """A module's forward pass, compiled at its first call; batches are all of one size."""
+    run: Callable[..., Any] = torch.compile(module, dynamic=False)
+    return run
+
+
+def compiled_features(features: NormalisedFeatures) -> FeatureFunction:
+    """The feature network compiled, but for the embedded one: the compiler of torch 2.11 takes the
+    gradient of its replicating padding for one of another memory format, and fails."""
+    if isinstance(features.extractor, EmbeddedExtractor):
+        return features
+    return compiled(features)
+
+
+def compiler_is_here(device: torch.device) -> bool:
+    """Whether torch.compile can make code for the device: Triton on CUDA, a C++ compiler."""
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    triton = device.type != "cuda" or importlib.util.find_spec("triton") is not None
+    return compiler is not None and triton

@@ -1,0 +1,148 @@
+"""Replayed passes, with an imitation of CUDA graphs: memory that each replay writes over."""
+
+import pytest
+import torch
+
+from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.training import checkpoint, setup
+from counterpoise.training.acceleration import Passes
+from counterpoise.training.cuda_graphs import ReplayedPasses
+from training_helpers import run, signals, tiny, without_time
+
+
+def imitation(recorded, samples, allow_unused_input):
+    """Like `torch.cuda.make_graphed_callables`: what a replay returns is in the same memory each
+    time, and its backward pass is that of the newest replay."""
+    assert allow_unused_input
+    assert not torch.is_autocast_cache_enabled()
+    weights = tuple(recorded.parameters())
+    (sample,) = samples
+    for _ in range(3):
+        recorded(sample)
+    newest = {}
+    results = []
+
+    def into_the_same_memory(tensors):
+        if not results:
+            results.extend(tensor.detach().clone() for tensor in tensors)
+        for result, tensor in zip(results, tensors, strict=True):
+            result.copy_(tensor.detach())
+        return tuple(result.detach() for result in results)
+
+    class Replay(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, images, *_):
+            with torch.no_grad():
+                sample.copy_(images)
+            with torch.set_grad_enabled(newest["with_graph"]):
+                out = recorded(sample)
+            names = list(out) if isinstance(out, dict) else None
+            newest.update(names=names, out=list(out.values()) if names else [out])
+            return into_the_same_memory(newest["out"])
+
+        @staticmethod
+        def backward(ctx, *gradients):
+            inputs = [x for x in (sample, *weights) if x.requires_grad]
+            found = iter(torch.autograd.grad(newest["out"], inputs, gradients))
+            return tuple(next(found) if x.requires_grad else None for x in (sample, *weights))
+
+    def replay(images):
+        newest["with_graph"] = torch.is_grad_enabled()
+        out = Replay.apply(images, *weights)
+        names = newest["names"]
+        return dict(zip(names, out, strict=True)) if names else out[0]
+
+    return replay
+
+
+@pytest.fixture
+def imitated(monkeypatch):
+    """Trainings on the CPU whose passes are replayed, by the imitation."""
+    made = []
+
+    def replayed(g, d, features, train, device):
+        passes = Passes(
+            ReplayedPasses(g, "G", 1),
+            None if d is None else ReplayedPasses(d, "D", 2),
+            None if features is None else ReplayedPasses(features, "the features", 2),
+        )
+        made.append(passes)
+        return passes, []
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", imitation)
+    monkeypatch.setattr(setup, "accelerated", replayed)
+    return made
+
+
+def weights(path, step=8):
+    snapshot = checkpoint.load(RunFolder(path).checkpoint(step))
+    return snapshot.part("g") | snapshot.part("d")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["balance.policy=threshold", "loss.perceptual.layers={pool2: 0.2}"],
+        ["balance={policy: ratio, options: {d_steps: 2, g_steps: 2}}", "loss.adversarial.r1=1"],
+        ["balance.policy=auto", "loss.adversarial.form=relativistic-average"],
+        ["balance.policy=none", "discriminator.norm=batch", "loss.texture.layers={relu1_1: 1}"],
+        ["balance.policy=ada", "discriminator={name: unet, norm: spectral, width: 2}"],
+    ],
+    ids=["threshold", "two-each", "relativistic", "batch-norm", "unet"],
+)
+def test_a_training_is_the_same(tmp_path, imitated, monkeypatch, options):
+    config = tiny(*options, "sensors={every: 2, probes_every: 3}")
+    run(config, tmp_path / "replayed")
+    (passes,) = imitated
+    assert passes.run_g._recorded
+    changes_buffers = "batch" in str(options) or "spectral" in str(options)
+    assert [bool(p.failure) for p in passes.replayed[:2]] == [False, changes_buffers]
+    monkeypatch.undo()
+    run(config, tmp_path / "plain")
+    # Gradients may be summed in another order.
+    for replayed, plain in zip(
+        *(without_time(signals(tmp_path / name)) for name in ("replayed", "plain")), strict=True
+    ):
+        assert replayed.keys() == plain.keys()
+        for name, value in plain.items():
+            if isinstance(value, float):
+                assert replayed[name] == pytest.approx(value, rel=1e-5, abs=1e-7), name
+    replayed_weights = weights(tmp_path / "replayed")
+    for name, value in weights(tmp_path / "plain").items():
+        torch.testing.assert_close(replayed_weights[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_each_kind_of_pass_is_recorded_as_often_as_it_may_be_pending(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", imitation)
+    network = torch.nn.Conv2d(3, 1, 3)
+    passes = ReplayedPasses(network, "D", most_pending=2)
+    one, other = torch.rand(2, 1, 3, 8, 8)
+    first, second = passes(one), passes(other)
+    assert first.equal(network(one))
+    assert second.equal(network(other))
+    passes(one)
+    assert [len(kind) for kind in passes._recorded.values()] == [2]
+    with torch.no_grad():
+        passes(one)
+    passes(one.clone().requires_grad_())
+    network.requires_grad_(False)
+    passes(one.clone().requires_grad_())
+    passes(one[..., :6])
+    assert len(passes._recorded) == 5
+
+
+def test_what_cannot_be_recorded_is_told_and_run_as_it_is(tmp_path, imitated, monkeypatch):
+    def refuse(*arguments, **options):
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", refuse)
+    run(tiny(), tmp_path / "run")
+    monkeypatch.undo()
+    run(tiny(), tmp_path / "plain")
+    assert without_time(signals(tmp_path / "run")) == without_time(signals(tmp_path / "plain"))
+    events, _ = read_json_lines(RunFolder(tmp_path / "run").events)
+    told = [event["message"] for event in events if event["kind"] == "fallback"]
+    assert told == [
+        "step 1: G is not replayed from CUDA graphs: operation not permitted",
+        "step 4: D is not replayed from CUDA graphs: operation not permitted",
+    ]
