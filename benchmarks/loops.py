@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoise.commands.training import make_fabric
-from counterpoise.config import load_config
+from counterpoise.config_file import load_config
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.run_folder import RunFolder

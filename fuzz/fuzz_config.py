@@ -15,7 +15,8 @@ from pathlib import Path
 from harness import ROOT, Target, UnclearError, main
 from mutate import NUMBERS, TOKENS, mutated
 
-from counterpoise.config import RunConfig, load_config, preset_names
+from counterpoise.config import RunConfig
+from counterpoise.config_file import load_config, preset_names
 from counterpoise.training.checks import check_training
 
 MOST_BYTES = 20_000

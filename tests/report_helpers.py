@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from counterpoise.config import load_config
+from counterpoise.config_file import load_config
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.samples import sample_grid, save_grid
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from counterpoise.balance.policies import POLICIES
-from counterpoise.config import GeneratorConfig, RunConfig, load_config
+from counterpoise.config import GeneratorConfig, RunConfig
+from counterpoise.config_file import load_config
 from counterpoise.errors import TrainingDivergedError
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator

@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from counterpoise.config import Problem, RunConfig, load_config, preset_names
+from counterpoise.config import RunConfig
+from counterpoise.config_file import Problem, load_config, preset_names
 from counterpoise.errors import UserError
 from counterpoise.training.checks import check_training
 

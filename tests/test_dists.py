@@ -17,7 +17,7 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     dists.dists_at_hand.cache_clear()
     (tmp_path / "checkpoints").mkdir()
-    yield tmp_path / "checkpoints" / dists.VGG16_FILE
+    yield tmp_path / "checkpoints" / dists.VGG16.file
     dists.dists_at_hand.cache_clear()
 
 

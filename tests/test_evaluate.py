@@ -130,8 +130,8 @@ def test_lpips_and_dists_are_measured_where_their_weights_are(tmp_path, monkeypa
     (tmp_path / "checkpoints").mkdir()
     torch.manual_seed(0)
     for network, file in (
-        (lpips.alexnet_features(), lpips.ALEXNET_FILE),
-        (dists.vgg16_features(), dists.VGG16_FILE),
+        (lpips.alexnet_features(), lpips.ALEXNET.file),
+        (dists.vgg16_features(), dists.VGG16.file),
     ):
         weights = {f"features.{name}": value for name, value in network.state_dict().items()}
         torch.save(weights, tmp_path / "checkpoints" / file)

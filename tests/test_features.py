@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoise.config import load_config, preset_names
+from counterpoise.config_file import load_config, preset_names
 from counterpoise.errors import UserError
 from counterpoise.models.features import (
     VGG19,

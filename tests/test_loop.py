@@ -18,7 +18,6 @@ from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder, read_json_lines
 from counterpoise.training import checkpoint, loop
-from counterpoise.training.interruption import StopRequest
 from helpers import write_images
 from training_helpers import run, signals, tiny, without_time
 
@@ -282,39 +281,6 @@ def test_every_kind_of_training_runs(tmp_path, overrides):
     config = tiny("train.steps=2", "train.pretrain_steps=1", *overrides)
     assert not run(config, tmp_path / "run").interrupted
     assert all("non_finite" not in row for row in signals(tmp_path / "run"))
-
-
-def test_stop_request_turns_signals_into_a_wish():
-    with StopRequest() as stop:
-        stop.saves = True
-        assert not stop.requested
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.01)
-        assert stop.requested
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
-        assert stop.number == signal.SIGTERM
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_at_once_what_has_nothing_to_save(number):
-    with StopRequest(), pytest.raises(KeyboardInterrupt) as caught:
-        os.kill(os.getpid(), number)
-        time.sleep(1)
-    assert caught.value.args == (number,)
-
-
-def test_a_hangup_that_is_ignored_stays_so():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with StopRequest() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
-            time.sleep(0.01)
-            assert not stop.requested
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def command(*arguments):

@@ -12,7 +12,7 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     lpips.lpips_at_hand.cache_clear()
     (tmp_path / "checkpoints").mkdir()
-    yield tmp_path / "checkpoints" / lpips.ALEXNET_FILE
+    yield tmp_path / "checkpoints" / lpips.ALEXNET.file
     lpips.lpips_at_hand.cache_clear()
 
 

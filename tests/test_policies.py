@@ -12,7 +12,7 @@ from counterpoise.balance.policies import (
     policy_options,
     policy_problems,
 )
-from counterpoise.config import load_config
+from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Action
 from helpers import SIGNALS

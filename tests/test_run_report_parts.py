@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.config import load_config
+from counterpoise.config_file import load_config
 from counterpoise.pages.run_report_charts import charts_of, curve_data, metric_text, metric_title
 from counterpoise.pages.run_report_folder import read_run
 from counterpoise.pages.run_report_paper import PSNR_Y, SETS, paper_rows

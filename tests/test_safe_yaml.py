@@ -5,7 +5,7 @@ import os
 import pytest
 
 from counterpoise import safe_yaml
-from counterpoise.config import load_config
+from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
 
 LAUGHTER = "a: &a [1, 2, 3]\n" + "".join(

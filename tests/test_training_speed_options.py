@@ -81,6 +81,25 @@ def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
         assert value.equal(weights(tmp_path / "late")[name])
 
 
+def test_a_training_that_breaks_off_records_what_it_has(tmp_path, monkeypatch):
+    begin, play = Game.__init__, Game.play
+
+    def deferring(self, *arguments):
+        begin(self, *arguments)
+        self.defers = True
+
+    def failing(self, step):
+        if step == 6:
+            raise RuntimeError("the device is gone")
+        return play(self, step)
+
+    monkeypatch.setattr(Game, "__init__", deferring)
+    monkeypatch.setattr(Game, "play", failing)
+    with pytest.raises(RuntimeError, match="is gone"):
+        run(tiny("balance.policy=none", "train.log_every=4"), tmp_path / "run")
+    assert [row["step"] for row in signals(tmp_path / "run")] == [1, 2, 3, 4, 5]
+
+
 def test_large_maps_are_reduced_where_they_are(tmp_path, monkeypatch):
     config = tiny(
         "discriminator={name: unet, norm: spectral, width: 2}", "balance.policy=none",

@@ -5,11 +5,13 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from counterpoise.commands.training import make_fabric
-from counterpoise.config import RunConfig, load_config
+from counterpoise.config import RunConfig
+from counterpoise.config_file import load_config
 from counterpoise.run_folder import RunFolder, read_json_lines
 from counterpoise.training.checks import check_training
-from counterpoise.training.loop import Outcome, train
+from counterpoise.training.loop import Outcome
 from counterpoise.training.recorder import SilentReporter
+from counterpoise.training.session import train
 
 TINY = [
     "generator={width: 4, blocks: 1}",

@@ -144,7 +144,7 @@ def resume(
 def presets() -> None:
     """List the shipped presets and every choice that has a name."""
     from counterpoise.balance.policies import POLICIES, policy_options
-    from counterpoise.config import preset_names
+    from counterpoise.config_file import preset_names
     from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
     from counterpoise.models.discriminator import DISCRIMINATORS
 

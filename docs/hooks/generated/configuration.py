@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from counterpoise.config import RunConfig, Section, load_config, preset_names
+from counterpoise.config import RunConfig, Section
+from counterpoise.config_file import load_config, preset_names
 from generated import Pages
 from generated.comments import comment_of
 from generated.markdown import capitalised, code, docstring, fence, table, with_links

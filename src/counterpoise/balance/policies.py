@@ -17,7 +17,8 @@ from counterpoise.balance.skip_band import SkipBandPolicy
 from counterpoise.balance.threshold import ThresholdPolicy
 from counterpoise.balance.ttur import TturPolicy
 from counterpoise.balance.win_rate import WinRatePolicy
-from counterpoise.config import Problem, RunConfig
+from counterpoise.config import RunConfig
+from counterpoise.config_file import Problem
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from counterpoise.commands.console import print_table, say
 from counterpoise.commands.weights import pick_device
-from counterpoise.config import load_config
+from counterpoise.config_file import load_config
 from counterpoise.evaluate.comparison import Difference
 from counterpoise.evaluate.measures import MEASURES
 from counterpoise.models.weights import save_generator

@@ -10,13 +10,14 @@ from rich.console import Console
 
 from counterpoise.commands.console import ConsoleReporter, metrics_table, print_table, say
 from counterpoise.commands.reporting import write_at_end
-from counterpoise.config import RunConfig, load_config
+from counterpoise.config import RunConfig
+from counterpoise.config_file import load_config
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.run_folder import RunFolder, read_json_lines
 from counterpoise.training.checks import check_training
 from counterpoise.training.loop import BICUBIC, Outcome
-from counterpoise.training.loop import train as run_training
 from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
+from counterpoise.training.session import train as run_training
 from counterpoise.training.setup import build_parts
 
 

@@ -1,20 +1,14 @@
 """DISTS, where VGG-16's weights are at hand; nothing is downloaded."""
 
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.errors import UserError
+from counterpoise.metrics.published_weights import PublishedFeatures, of_torchmetrics
 
-# torchvision's file of VGG-16's weights, where torch.hub keeps what was once downloaded.
-VGG16_FILE = "vgg16-397923af.pth"
-VGG16_URL = f"https://download.pytorch.org/models/{VGG16_FILE}"
-# The weights of the similarities come with torchmetrics.
-WEIGHTS_FILE = Path("functional", "image", "dists_models", "weights.pt")
+VGG16 = PublishedFeatures("DISTS", "VGG-16", "vgg16-397923af.pth", 528)
 # ImageNet's channel means and deviations, for values in [0, 1].
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Channels of the convolutions of each stage; the index of a convolution in torchvision's `features`
@@ -99,12 +93,7 @@ class Dists(nn.Module):
 
 def why_no_dists() -> str:
     """What is missing for `dists_at_hand`, and what to do; empty where nothing is."""
-    if not _vgg16_path().is_file():
-        return (
-            f"DISTS needs torchvision's VGG-16 weights: put {VGG16_URL} (528 MiB) "
-            f"at {_vgg16_path()}"
-        )
-    return ""
+    return VGG16.why_missing()
 
 
 @cache
@@ -115,32 +104,12 @@ def dists_at_hand() -> Dists | None:
     """
     if why_no_dists():
         return None
-    convolutions, path = vgg16_features(), _vgg16_path()
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        convolutions.load_state_dict(
-            {
-                name.removeprefix("features."): value
-                for name, value in weights.items()
-                if name.startswith("features.")
-            }
-        )
-    except Exception as error:
-        raise UserError(
-            f"{path} does not hold VGG-16's weights; remove it ({type(error).__name__})"
-        ) from error
+    convolutions = vgg16_features()
+    VGG16.load_into(convolutions)
     return Dists(convolutions, *similarity_weights())
 
 
 def similarity_weights() -> tuple[Tensor, Tensor]:
     """The weights of texture and structure, (1, 1475, 1, 1) each, from torchmetrics."""
-    found = find_spec("torchmetrics")
-    assert found is not None, "a dependency"
-    assert found.origin is not None
-    path = Path(found.origin).parent / WEIGHTS_FILE
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    weights = of_torchmetrics("dists_models/weights.pt")
     return weights["alpha"], weights["beta"]
-
-
-def _vgg16_path() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / VGG16_FILE

@@ -1,19 +1,13 @@
 """LPIPS, where AlexNet's weights are at hand; nothing is downloaded."""
 
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from counterpoise.errors import UserError
+from counterpoise.metrics.published_weights import PublishedFeatures, of_torchmetrics
 
-# torchvision's file of AlexNet's weights, where torch.hub keeps what was once downloaded.
-ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
-ALEXNET_URL = f"https://download.pytorch.org/models/{ALEXNET_FILE}"
-# The heads come with torchmetrics.
-HEADS_FILE = Path("functional", "image", "lpips_models", "alex.pth")
+ALEXNET = PublishedFeatures("LPIPS", "AlexNet", "alexnet-owt-7be5be79.pth", 233)
 # ImageNet's channel means and deviations, for values in [-1, 1] (the authors' ScalingLayer).
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 # Layers of AlexNet's convolutional part after which features are compared.
@@ -74,12 +68,7 @@ class Lpips(nn.Module):
 
 def why_no_lpips() -> str:
     """What is missing for `lpips_at_hand`, and what to do; empty where nothing is."""
-    if not _alexnet_path().is_file():
-        return (
-            f"LPIPS needs torchvision's AlexNet weights: put {ALEXNET_URL} (233 MiB) "
-            f"at {_alexnet_path()}"
-        )
-    return ""
+    return ALEXNET.why_missing()
 
 
 @cache
@@ -91,32 +80,11 @@ def lpips_at_hand() -> Lpips | None:
     if why_no_lpips():
         return None
     features = alexnet_features()
-    path = _alexnet_path()
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        features.load_state_dict(
-            {
-                name.removeprefix("features."): value
-                for name, value in weights.items()
-                if name.startswith("features.")
-            }
-        )
-    except Exception as error:
-        raise UserError(
-            f"{path} does not hold AlexNet's weights; remove it ({type(error).__name__})"
-        ) from error
+    ALEXNET.load_into(features)
     return Lpips(features, heads())
 
 
 def heads() -> list[Tensor]:
     """The five linear layers, (1, C, 1, 1) each, from torchmetrics."""
-    found = find_spec("torchmetrics")
-    assert found is not None, "a dependency"
-    assert found.origin is not None
-    path = Path(found.origin).parent / HEADS_FILE
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    weights = of_torchmetrics("lpips_models/alex.pth")
     return [weights[f"lin{index}.model.1.weight"] for index in range(len(TAPS))]
-
-
-def _alexnet_path() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET_FILE

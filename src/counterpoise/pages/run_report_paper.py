@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from counterpoise.config import RunConfig, load_config
+from counterpoise.config import RunConfig
+from counterpoise.config_file import load_config
 
 SOURCE = (
     "Sajjadi, Schoelkopf, Hirsch: EnhanceNet (ICCV 2017, arXiv 1612.07919), the table of its "

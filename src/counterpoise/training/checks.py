@@ -1,7 +1,8 @@
 """What no single section of a configuration can see: combinations that cannot work."""
 
 from counterpoise.balance.policies import check_balance
-from counterpoise.config import Problem, RunConfig
+from counterpoise.config import RunConfig
+from counterpoise.config_file import Problem
 from counterpoise.errors import UserError
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.metrics.functional import SSIM_WINDOW_PX

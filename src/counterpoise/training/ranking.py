@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from counterpoise import safe_yaml
-from counterpoise.config import RunConfig, load_config
+from counterpoise.config import RunConfig
+from counterpoise.config_file import load_config
 from counterpoise.data.catalog import catalog_folder, scan
 from counterpoise.data.dataset import full_pairs
 from counterpoise.errors import UserError

@@ -1,0 +1,131 @@
+"""From a configuration to a run's end: begins or resumes a training and keeps its folder."""
+
+import contextlib
+
+from lightning_fabric import Fabric
+
+from counterpoise.config import RunConfig
+from counterpoise.data.sampler import worker_death
+from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.run_folder import BEGAN, ENDED, FAILED, INTERRUPTED, RESUMED, RunFolder, software
+from counterpoise.training import checkpoint
+from counterpoise.training.interruption import StopRequest
+from counterpoise.training.loop import Outcome, Training
+from counterpoise.training.plan import plan_stages
+from counterpoise.training.recorder import (
+    FileRecorder,
+    NullRecorder,
+    Recorder,
+    Reporter,
+    SilentReporter,
+)
+from counterpoise.training.setup import Parts, build_parts
+
+# The step before all rows, `bicubic`'s at step 0 included.
+NOTHING = -1
+
+
+def train(
+    config: RunConfig, run: RunFolder, fabric: Fabric, reporter: Reporter, *, resume: bool
+) -> Outcome:
+    """Train from the start, or go on from the newest checkpoint of `run`.
+
+    On a CPU, a training that was interrupted and resumed continues bitwise as if it had not been;
+    one that broke off before its first checkpoint begins anew. Raises `TrainingDivergedError` at
+    the first non-finite loss, after recording the step, and `UserError` where another process
+    writes to the run.
+    """
+    with contextlib.ExitStack() as held:
+        stop = held.enter_context(StopRequest())
+        first = fabric.is_global_zero
+        notes: list[str] = []
+        if first and resume:
+            notes += _lock(run, held)
+        parts = build_parts(config, fabric)
+        snapshot = None
+        if resume:
+            snapshot, damaged = checkpoint.load_newest(run)
+            notes += damaged
+        if snapshot is not None:
+            check_resumable(snapshot, parts, run)
+        resumed_step = None if snapshot is None else int(snapshot.values["step"])
+        recorder: Recorder = NullRecorder()
+        if first:
+            if resume:
+                run.remove_leftovers()
+                run.save_config(config.to_yaml())
+            else:
+                notes += _lock(run, held)
+                run.create(config.to_yaml())
+            # What was recorded before the first checkpoint is recorded anew, from step 0 on.
+            dropped_after = NOTHING if resume and resumed_step is None else resumed_step
+            recorder = FileRecorder(run, reporter, dropped_after)
+        training: Training | None = None
+        try:
+            if resume and resumed_step is None:
+                message = "begins anew: it broke off before its first checkpoint"
+                recorder.event(0, RESUMED, f"{message}, with {software()}")
+            elif resumed_step is None:
+                recorder.event(0, BEGAN, f"the training begins, with {software()}", tell=False)
+            else:
+                message = f"goes on after step {resumed_step}, with {software()}"
+                recorder.event(resumed_step, RESUMED, message, tell=False)
+            for note in [*notes, *parts.notes]:
+                recorder.event(resumed_step or 0, "note", note)
+            training = Training(parts, run, recorder, reporter if first else SilentReporter())
+            if snapshot is None:
+                training.score_baseline()
+            else:
+                training.restore(snapshot)
+            stop.saves = True
+            outcome = training.go_on(stop)
+            kind = INTERRUPTED if outcome.interrupted else ENDED
+            recorder.event(outcome.step, kind, f"{kind} after step {outcome.step}", tell=False)
+            return outcome
+        except TrainingDivergedError:  # It has its own event.
+            raise
+        except BaseException as error:
+            step = training.step if training is not None else resumed_step or 0
+            # A dead worker is told of between any two lines of ours.
+            death = worker_death(error, config.data.worker_processes)
+            kind = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+            if training is not None:
+                with contextlib.suppress(Exception):  # The device may be what failed,
+                    training.record_waiting(stop)
+            with contextlib.suppress(UserError):  # or the disk.
+                recorder.event(step, kind, f"broke off: {_in_short(death or error)}", tell=False)
+            if death is not None:
+                raise death from error
+            raise
+        finally:
+            recorder.close()
+
+
+def _lock(run: RunFolder, held: contextlib.ExitStack) -> list[str]:
+    """Keep other processes from writing to the run; what to say where that cannot be."""
+    lock = held.enter_context(run.lock())
+    return [lock.note] if lock.note else []
+
+
+def _in_short(error: BaseException) -> str:
+    """An error's kind and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+
+
+def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder) -> None:
+    """Raise `UserError` where a checkpoint cannot be gone on from, before anything is changed."""
+    if "readings" not in snapshot.values:
+        raise UserError(
+            f"{run.path}: its checkpoints are of an older version of counterpoise; start a new run"
+        )
+    if snapshot.values["data"] != parts.data_fingerprint():
+        raise UserError(
+            f"{run.path}: the training images are not those that this run began with; "
+            "put them back as they were, or start a new run"
+        )
+    step, last_step = int(snapshot.values["step"]), plan_stages(parts.config)[-1].last_step
+    if step > last_step:
+        raise UserError(
+            f"{run.path}: has {step} steps already (pretraining included), more than the "
+            f"{last_step} asked for; give a larger --steps"
+        )
