@@ -284,3 +284,15 @@ def test_read_only_folder_is_one_line(counterpoise, tmp_path, config_file):
     locked = Path(tmp_path / "locked")
     locked.mkdir(mode=0o500)
     one_line(counterpoise("train", "--config", config_file, "--run-dir", locked / "run"), "cannot")
+
+
+@pytest.mark.parametrize(
+    "verb", ["report", "evaluate --data", "diagnose", "watch", "best", "resume", "study report"]
+)
+def test_a_link_that_leads_back_to_itself_is_one_line(counterpoise, tmp_path, verb):
+    path = tmp_path / "round"
+    path.symlink_to(tmp_path / "and-round")
+    (tmp_path / "and-round").symlink_to(path)
+    options = ["--outputs", path] if verb.startswith("evaluate") else []
+    code, out, err = counterpoise(*verb.split(), path, *options)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)

@@ -11,6 +11,7 @@ from counterpoise.commands.console import say
 from counterpoise.commands.evaluation_tables import say_differences, say_set
 from counterpoise.commands.weights import open_weights, pick_device
 from counterpoise.data.catalog import Catalog, catalog_folder
+from counterpoise.data.images import real_path
 from counterpoise.data.resize import Degradation
 from counterpoise.errors import UserError
 from counterpoise.evaluate.comparison import read_csv
@@ -122,10 +123,10 @@ def _open_sources(
     sources: list[Source] = []
 
     def add(path: Path, *, is_weights: bool) -> Source:
-        known = next((s for s in sources if s.path.resolve() == path.resolve()), None)
+        known = next((s for s in sources if real_path(s.path) == real_path(path)), None)
         if known is None:
             generator = open_weights(path, device).generator if is_weights else None
-            known = Source(path.stem if is_weights else path.resolve().name, path, generator)
+            known = Source(path.stem if is_weights else real_path(path).name, path, generator)
             sources.append(known)
         return known
 
@@ -155,7 +156,7 @@ def _with_distinct_names(sources: Sequence[Source]) -> list[Source]:
     """The sources with the folder above in their names, where the names alone are not distinct."""
     names = [source.method_name() for source in sources]
     distinct = [
-        replace(source, name=f"{source.path.resolve().parent.name}/{source.name}")
+        replace(source, name=f"{real_path(source.path).parent.name}/{source.name}")
         if names.count(source.method_name()) > 1
         else source
         for source in sources

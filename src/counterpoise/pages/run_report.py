@@ -13,6 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from counterpoise.data.images import real_path
 from counterpoise.errors import UserError
 from counterpoise.pages.run_report_charts import charts_of, curve_data, finding_bands
 from counterpoise.pages.run_report_curves import MOST_BUCKETS
@@ -100,14 +101,14 @@ def _check(paths: Sequence[Path]) -> None:
         raise UserError(f"{len(paths)} runs are too many to overlay; give at most {MOST_RUNS}")
     seen: set[Path] = set()
     for path in paths:
-        if path.resolve() in seen:
+        if real_path(path) in seen:
             raise UserError(f"{path}: given twice; give each run once")
-        seen.add(path.resolve())
+        seen.add(real_path(path))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """What to call the runs: the folders' names, or the paths where these are alike."""
-    names = [path.resolve().name or str(path) for path in paths]
+    names = [real_path(path).name or str(path) for path in paths]
     return [str(p) if names.count(n) > 1 else n for p, n in zip(paths, names, strict=True)]
 
 
