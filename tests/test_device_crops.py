@@ -71,6 +71,8 @@ def test_every_process_gets_the_host_s_batches(folder):
 
 def test_only_what_fits_is_kept_on_a_device(folder):
     images = pairs(folder).catalog
-    assert fits_on_device(images, tiny("data.device_cache_mib=1"))
-    assert not fits_on_device(images, tiny("data.device_cache_mib=0"))
-    assert not fits_on_device(pairs(folder, cache_mib=0).catalog, tiny())
+    free = 2**20
+    assert fits_on_device(images, tiny("data.device_cache_mib=1"), free)
+    assert not fits_on_device(images, tiny("data.device_cache_mib=0"), free)
+    assert not fits_on_device(images, tiny(), images.hr_bytes)
+    assert not fits_on_device(pairs(folder, cache_mib=0).catalog, tiny(), free)

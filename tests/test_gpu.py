@@ -11,6 +11,7 @@ from counterpoise.models.generator import build_generator
 from counterpoise.picture_io import Picture
 from counterpoise.run_folder import RunFolder, read_json_lines
 from counterpoise.training import checkpoint
+from counterpoise.training.cuda_graphs import ReplayedPasses
 from counterpoise.upscale import upscale_picture
 from helpers import smooth_pixels, write_images
 from training_helpers import run, signals, tiny
@@ -45,18 +46,18 @@ def test_every_kind_of_policy_trains_in_bf16(tmp_path, policy):
     assert all(row["g_loss"] == row["g_loss"] for row in rows)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["balance.policy=threshold"],
-        ["balance.policy=none"],
-        ["balance={policy: ratio, options: {d_steps: 2, g_steps: 2}}"],
-        ["loss.adversarial={form: relativistic-average, weight: 0.1, r1: 1}"],
-        ["discriminator.norm=instance"],
-    ],
-    ids=["threshold", "late-numbers", "two-each", "relativistic", "instance-norm"],
-)
-def test_replayed_passes_train_alike(tmp_path, options):
+# Without normalisation in D: over batches as small as these it makes rounding errors large.
+REPLAYED = {
+    "threshold": ["balance.policy=threshold"],
+    "late-numbers": ["balance.policy=none"],
+    "several-each": ["balance={policy: ratio, options: {d_steps: 2, g_steps: 3}}"],
+    "relativistic": ["loss.adversarial={form: relativistic-average, weight: 0.1, r1: 1}"],
+}
+
+
+@pytest.mark.parametrize("options", REPLAYED.values(), ids=REPLAYED)
+def test_replayed_passes_train_alike(tmp_path, monkeypatch, options):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     settings = (
         CUDA,
         "loss.perceptual.layers={pool2: 0.2}",
@@ -67,12 +68,25 @@ def test_replayed_passes_train_alike(tmp_path, options):
     run(tiny(*settings), tmp_path / "replayed")
     pairs = zip(signals(tmp_path / "eager"), signals(tmp_path / "replayed"), strict=True)
     for eager, replayed in pairs:
-        assert replayed["g_loss"] == pytest.approx(eager["g_loss"], rel=2e-2)
+        assert replayed["g_loss"] == pytest.approx(eager["g_loss"], rel=1e-3)
         for name in ("d_real", "d_fake_after", "g_gradient_norm", "d_update_ratio"):
             if name in eager:
-                assert replayed[name] == pytest.approx(eager[name], rel=5e-2, abs=1e-2), name
+                assert replayed[name] == pytest.approx(eager[name], rel=1e-2), name
     events, _ = read_json_lines(RunFolder(tmp_path / "replayed").events)
     assert not [event for event in events if event["kind"] == "fallback"]
+
+
+def test_a_recording_that_breaks_off_leaves_the_stream_as_it_was():
+    class Waiting(torch.nn.Module):
+        def forward(self, images):
+            return images * images.mean().item()
+
+    stream = torch.cuda.current_stream()
+    passes = ReplayedPasses(Waiting(), "it", most_pending=1)
+    images = torch.rand(2, 3, 4, 4, device="cuda")
+    assert passes(images).equal(Waiting()(images))
+    assert "it is not replayed" in passes.failure
+    assert torch.cuda.current_stream() == stream
 
 
 def test_an_interrupted_run_goes_on(tmp_path):

@@ -91,8 +91,8 @@ class DataConfig(Section):
     worker_processes: NonNegativeInt = 0  # that cut crops beside the training
     # Decoded images are kept in memory, as many as fit in this much.
     cache_mib: NonNegativeInt = 2048
-    # Where all of them are, and fit in this much of a GPU's memory too, they are kept there, and
-    # crops are cut there, without worker processes; 0: never.
+    # Where all of them are, and fit in this much of a GPU's memory too (and in a quarter of what is
+    # free), they are kept there, and crops are cut there, without worker processes; 0: never.
     device_cache_mib: NonNegativeInt = 4096
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Training crops cut on the device that trains, from images that it holds."""
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.data.dataset import CropPairs, Pair, full_pairs
+from counterpoise.data.dataset import CropPairs, Pair
+from counterpoise.data.resize import downscale
 from counterpoise.data.sampler import PositionSampler
 
 
@@ -21,14 +23,21 @@ class DeviceCrops:
 
     def __init__(self, pairs: CropPairs, device: torch.device) -> None:
         self._pairs, self._device = pairs, device
-        whole = [
-            (lr, hr) for _, lr, hr in full_pairs(pairs.catalog, pairs.scale, pairs.degradation)
-        ]
+        # Shrinking large images takes long, and lets go of the interpreter's lock.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            whole = list(pool.map(self._whole, range(len(pairs.catalog))))
         self._shapes = [hr.shape for _, hr in whole]
         self._lr, self._lr_starts = _table([lr for lr, _ in whole], device)
         self._hr, self._hr_starts = _table([hr for _, hr in whole], device)
         self._lr_grids = _grids(pairs.lr_crop_px, device)
         self._hr_grids = _grids(pairs.lr_crop_px * pairs.scale, device)
+
+    def _whole(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image = self._pairs.catalog.load(index)
+        lr = image.lr
+        if lr is None:
+            lr = downscale(image.hr, self._pairs.scale, self._pairs.degradation)
+        return lr, image.hr
 
     @property
     def bytes(self) -> int:

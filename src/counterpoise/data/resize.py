@@ -41,10 +41,10 @@ def downscale(image: np.ndarray, scale: int, degradation: Degradation) -> np.nda
     if (height * scale, width * scale) != image.shape[:2]:
         raise ValueError(f"sides of {image.shape[:2]} are not multiples of {scale}")
     if degradation == "lanczos":
-        # Rows first, as Pillow has always done; since version 13 it takes the columns of tall
-        # images first, and rounds otherwise, so that crops would not be crops of the whole.
-        rows = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.LANCZOS)
-        return np.asarray(rows.resize((width, height), Image.Resampling.LANCZOS))
+        # Narrower first, then lower, as Pillow has always done; since version 13 it makes tall
+        # images lower first, and rounds otherwise, so that crops would not be crops of the whole.
+        narrow = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.LANCZOS)
+        return np.asarray(narrow.resize((width, height), Image.Resampling.LANCZOS))
     return imresize(image, (height, width))
 
 

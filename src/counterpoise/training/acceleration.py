@@ -17,6 +17,9 @@ from counterpoise.training.cuda_graphs import ReplayedPasses
 
 Forward = Callable[[Tensor], Tensor]
 
+# Of a GPU's free memory, for images: networks and their activations need the rest.
+MOST_OF_FREE_MEMORY = 0.25
+
 
 def chosen(switch: Switch, device: torch.device) -> bool:
     """Whether a means of speed is used: as the configuration says, or where it pays."""
@@ -28,10 +31,11 @@ def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
     module.to(memory_format=memory_format)  # type: ignore[call-overload]
 
 
-def fits_on_device(images: Catalog, config: RunConfig) -> bool:
-    """Whether all images and their low-resolution twins may be kept on a GPU."""
+def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
+    """Whether all images and their low-resolution twins may be kept on a GPU with so much free."""
     needed = images.hr_bytes * (1 + 1 / config.generator.scale**2)
-    return images.in_memory and needed <= config.data.device_cache_mib * 2**20
+    room = min(config.data.device_cache_mib * 2**20, free_bytes * MOST_OF_FREE_MEMORY)
+    return images.in_memory and needed <= room
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ def accelerated(
         notes = ["train.compile is off: Triton or a C++ compiler is not here"]
     if device.type != "cuda" or train.cuda_graphs == "never":
         return Passes(g, d, features), notes
+    # Recording leaves nodes of weights' gradients on its stream; that they wait for it is meant.
+    quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
+    if quiet is not None:
+        quiet(False)
     # Passes of D on real and on fake images, and of the features, wait together for their backward
     # passes.
     return Passes(

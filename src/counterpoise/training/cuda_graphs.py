@@ -25,6 +25,7 @@ class ReplayedPasses:
 
     def __init__(self, module: nn.Module, name: str, most_pending: int) -> None:
         self._module, self._name, self._most_pending = module, name, most_pending
+        self._weights = list(module.parameters())
         self._recorded: dict[tuple[Any, ...], list[Any]] = {}
         # Why passes are not replayed any more; empty while they are.
         self.failure = ""
@@ -38,7 +39,7 @@ class ReplayedPasses:
             images.dtype,
             with_graph,
             with_graph and images.requires_grad,
-            any(weight.requires_grad for weight in self._module.parameters()),
+            any(weight.requires_grad for weight in self._weights),
             self._module.training,
             *map(tuple, options),
         )
@@ -62,7 +63,7 @@ class ReplayedPasses:
         if self._changes_buffers(sample, options):
             raise RuntimeError("its passes change its buffers (batch or spectral normalisation)")
         sample.requires_grad_(torch.is_grad_enabled() and images.requires_grad)
-        with _no_autocast_cache():
+        with _no_autocast_cache(), _stream_kept(images.device):
             return torch.cuda.make_graphed_callables(
                 _Pass(self._module, options), (sample,), allow_unused_input=True
             )
@@ -70,8 +71,8 @@ class ReplayedPasses:
     def _changes_buffers(self, sample: Tensor, options: Sequence[Sequence[str]]) -> bool:
         """Whether a pass leaves other buffers behind; they are put back.
 
-        Such a network is not replayed: on a GPU, trainings with batch normalisation in D came out
-        otherwise than without graphs (docs/performance.md).
+        Such a network is not replayed: that a D with batch normalisation trains alike has not been
+        seen on a GPU yet (docs/performance.md).
         """
         buffers = [(buffer, buffer.clone()) for buffer in self._module.buffers()]
         with torch.no_grad():
@@ -103,3 +104,15 @@ def _no_autocast_cache() -> Any:
         yield
     finally:
         torch.set_autocast_cache_enabled(enabled)
+
+
+@contextmanager
+def _stream_kept(device: torch.device) -> Any:
+    """A recording that breaks off may leave its own stream as the current one."""
+    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+    try:
+        yield
+    except BaseException:
+        if stream is not None:
+            torch.cuda.set_stream(stream)
+        raise

@@ -304,9 +304,9 @@ class Game:
         lr, hr = next(self._batches)
         device = self.fabric.device
         lr, hr = (x.to(device, non_blocking=True).float().div_(255) for x in (lr, hr))
-        if self.channels_last:
-            lr, hr = (x.contiguous(memory_format=torch.channels_last) for x in (lr, hr))
-        return lr, hr
+        # Crops from the device come channels last.
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return lr.contiguous(memory_format=layout), hr.contiguous(memory_format=layout)
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """All networks whose state a step changes."""

@@ -124,7 +124,9 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     sample_lr, sample_hr = central_crops(held_out, scale, degradation, SAMPLE_PX, SAMPLE_CROPS)
     device, train = fabric.device, config.train
     device_crops = None
-    if device.type == "cuda" and fits_on_device(training_images, config):
+    if device.type == "cuda" and fits_on_device(
+        training_images, config, torch.cuda.mem_get_info(device)[0]
+    ):
         device_crops = DeviceCrops(dataset, device)
         notes.append(f"crops are cut on the GPU, from {device_crops.bytes / 2**20:.0f} MiB there")
     memory_format = torch.contiguous_format

@@ -176,7 +176,8 @@ class GeneratorStep:
                 self.optimizer.step()
         return GeneratorUpdate(
             terms={name: term.detach() for name, term in terms.items()},
-            fake_logits=None if fake_logits is None else fake_logits.detach(),
+            # A copy: a replayed pass of D writes over its logits.
+            fake_logits=None if fake_logits is None else fake_logits.detach().clone(),
             adversarial_gradient=adversarial,
             content_gradient=content,
         )
