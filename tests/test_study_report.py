@@ -98,8 +98,19 @@ def test_quality_is_compared_in_pairs_and_ranked(study):
 def test_where_auto_is_beaten_is_found(study):
     found = {(item.pair, item.strategy): item.why for item in where_beaten(grid(study))}
     assert found[("sr", "batch-4"), "r1"].startswith("auto fails in 3 of 3 seeds, it in 0")
-    assert "better in every paired interval" in found[("digits", "batch-4"), "r1"]
+    assert "paired interval over seeds above zero" in found[("digits", "batch-4"), "r1"]
+    assert "updates D" not in found[("digits", "batch-4"), "r1"]
     assert len(found) == 2
+
+
+def test_more_updates_of_d_are_named_where_auto_is_beaten(tmp_path):
+    rows = [planted(cell) for cell in cells_of(PLAN)]
+    for row in rows:
+        if row["strategy"] == "r1":
+            row["d_updates"] = 3 * row["steps"]
+    study = write_study(tmp_path / "study", PLAN, rows)
+    (why,) = {i.why.partition("; ")[2] for i in where_beaten(grid(study)) if i.strategy == "r1"}
+    assert why == "it updates D 3 times for each step of G, auto 1 times"
 
 
 def test_the_report_says_it(study):

@@ -135,7 +135,7 @@ def where_beaten(grid: Grid) -> list[Beaten]:
             best = max(survivors, key=lambda p: (survivors[p], np.nanmean(grid.quality[place, p])))
             seeds = int(failed[place, auto].sum())
             why = f"auto fails in {seeds} of {len(grid.seeds)} seeds, it in "
-            why += f"{int(failed[place, best].sum())}"
+            why += f"{int(failed[place, best].sum())}{_more_updates(grid, place, best, auto)}"
             found.append(Beaten(pair, grid.strategies[best], why))
             continue
         better = {}
@@ -148,10 +148,24 @@ def where_beaten(grid: Grid) -> list[Beaten]:
             scores = grid.scores()[place]
             why = (
                 f"mean score {np.nanmean(scores[best]):.4g} against "
-                f"{np.nanmean(scores[auto]):.4g}, better in every paired interval"
+                f"{np.nanmean(scores[auto]):.4g}, paired interval over seeds above zero"
+                f"{_more_updates(grid, place, best, auto)}"
             )
             found.append(Beaten(pair, grid.strategies[best], why))
     return found
+
+
+def _more_updates(grid: Grid, place: int, strategy: int, auto: int) -> str:
+    """What it costs, where a strategy trains D more often than `auto` does; else nothing."""
+
+    def per_step(of: int) -> float:
+        rows = [row for row in grid.rows[place, of] if row is not None]
+        return float(np.mean([row.d_updates / row.steps for row in rows]))
+
+    theirs, ours = per_step(strategy), per_step(auto)
+    if theirs < ours + 0.1:
+        return ""
+    return f"; it updates D {theirs:.2g} times for each step of G, auto {ours:.2g} times"
 
 
 def failure_table(grid: Grid) -> np.ndarray:
