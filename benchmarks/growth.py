@@ -10,6 +10,7 @@ with a large matrix product of the training's precision. The fit is seconds = a 
 """
 
 import argparse
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from loops import Ours
 from measuring import report, seconds_of
 
 
+@cache
 def peak_flops(device: torch.device, precision: str) -> float:
     """What a matrix product reaches, in FLOP per second, in the precision of a training."""
     side = 8192 if device.type == "cuda" else 1024

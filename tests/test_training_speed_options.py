@@ -20,6 +20,17 @@ def weights(path, step=8):
     return snapshot.part("g") | snapshot.part("d")
 
 
+def defer(monkeypatch):
+    """Let games fetch their numbers late, as on a GPU."""
+    begin = Game.__init__
+
+    def deferring(self, *arguments):
+        begin(self, *arguments)
+        self.defers = True
+
+    monkeypatch.setattr(Game, "__init__", deferring)
+
+
 def test_auto_is_for_cuda():
     assert chosen("auto", torch.device("cuda", 0))
     assert not chosen("auto", torch.device("cpu"))
@@ -64,13 +75,7 @@ def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
         fetched.append([step for step, _ in waiting])
         settle(self, waiting)
 
-    begin = Game.__init__
-
-    def deferring(self, *arguments):
-        begin(self, *arguments)
-        self.defers = True
-
-    monkeypatch.setattr(Game, "__init__", deferring)
+    defer(monkeypatch)
     monkeypatch.setattr(Game, "settle", counted)
     run(config, tmp_path / "late")
     # Log lines at 3 and 6, a checkpoint at 4, the ends of the stages at 3 and 8.
@@ -82,18 +87,14 @@ def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
 
 
 def test_a_training_that_breaks_off_records_what_it_has(tmp_path, monkeypatch):
-    begin, play = Game.__init__, Game.play
-
-    def deferring(self, *arguments):
-        begin(self, *arguments)
-        self.defers = True
+    play = Game.play
 
     def failing(self, step):
         if step == 6:
             raise RuntimeError("the device is gone")
         return play(self, step)
 
-    monkeypatch.setattr(Game, "__init__", deferring)
+    defer(monkeypatch)
     monkeypatch.setattr(Game, "play", failing)
     with pytest.raises(RuntimeError, match="is gone"):
         run(tiny("balance.policy=none", "train.log_every=4"), tmp_path / "run")
@@ -106,13 +107,7 @@ def test_large_maps_are_reduced_where_they_are(tmp_path, monkeypatch):
         "data.crop_px=32", "train.log_every=4",
     )  # fmt: skip
     run(config, tmp_path / "at-once")
-    begin = Game.__init__
-
-    def deferring(self, *arguments):
-        begin(self, *arguments)
-        self.defers = True
-
-    monkeypatch.setattr(Game, "__init__", deferring)
+    defer(monkeypatch)
     run(config, tmp_path / "late")
     late, at_once = (without_time(signals(tmp_path / name)) for name in ("late", "at-once"))
     assert late == at_once

@@ -30,7 +30,7 @@ def parse(text: str) -> Any:
     if len(text) > MOST_CHARACTERS:
         raise BadYamlError(f"{len(text):,} characters; at most {MOST_CHARACTERS:,} are read")
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+        return _Loader(text).get_single_data()
     # Its constructors raise AttributeError, KeyError, OverflowError... on values of a wrong kind.
     except Exception as error:
         detail = " ".join(str(error).split())[:500]

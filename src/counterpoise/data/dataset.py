@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from counterpoise.data.catalog import Catalog
+from counterpoise.data.catalog import Catalog, Decoded
 from counterpoise.data.resize import Degradation, downscale, downscale_crop
 from counterpoise.errors import UserError
 
@@ -95,14 +95,20 @@ def _to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
+def whole_pair(
+    image: Decoded, scale: int, degradation: Degradation
+) -> tuple[np.ndarray, np.ndarray]:
+    """A whole image as LR (h, w, 3), its own or made here, and HR (H, W, 3), uint8."""
+    lr = image.lr if image.lr is not None else downscale(image.hr, scale, degradation)
+    return lr, image.hr
+
+
 def full_pairs(
     catalog: Catalog, scale: int, degradation: Degradation
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Whole images as (name, LR (h, w, 3), HR (H, W, 3)), uint8."""
     for index, entry in enumerate(catalog.entries):
-        image = catalog.load(index)
-        lr = image.lr if image.lr is not None else downscale(image.hr, scale, degradation)
-        yield entry.name, lr, image.hr
+        yield entry.name, *whole_pair(catalog.load(index), scale, degradation)
 
 
 def central_crops(

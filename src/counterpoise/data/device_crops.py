@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.data.dataset import CropPairs, Pair
-from counterpoise.data.resize import downscale
+from counterpoise.data.dataset import CropPairs, Pair, whole_pair
 from counterpoise.data.sampler import PositionSampler
 
 
@@ -25,19 +24,16 @@ class DeviceCrops:
         self._pairs, self._device = pairs, device
         # Shrinking large images takes long, and lets go of the interpreter's lock.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            whole = list(pool.map(self._whole, range(len(pairs.catalog))))
+            whole = list(pool.map(self._whole_pair, range(len(pairs.catalog))))
         self._shapes = [hr.shape for _, hr in whole]
         self._lr, self._lr_starts = _table([lr for lr, _ in whole], device)
         self._hr, self._hr_starts = _table([hr for _, hr in whole], device)
         self._lr_grids = _grids(pairs.lr_crop_px, device)
         self._hr_grids = _grids(pairs.lr_crop_px * pairs.scale, device)
 
-    def _whole(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image = self._pairs.catalog.load(index)
-        lr = image.lr
-        if lr is None:
-            lr = downscale(image.hr, self._pairs.scale, self._pairs.degradation)
-        return lr, image.hr
+    def _whole_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        pairs = self._pairs
+        return whole_pair(pairs.catalog.load(index), pairs.scale, pairs.degradation)
 
     @property
     def bytes(self) -> int:

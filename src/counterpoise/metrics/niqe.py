@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoise.errors import UserError
+from counterpoise.metrics.published_weights import hub_path
 
 # The authors' model as BasicSR ships it; in torch.hub's folder the same file does.
 MODEL_FILE = "niqe_pris_params.npz"
@@ -147,7 +148,7 @@ def why_no_niqe() -> str:
     if _model_path() is None:
         return (
             "NIQE needs its authors' fitted model, which BasicSR brings: pip install --no-deps "
-            f"basicsr, or put its basicsr/metrics/{MODEL_FILE} at {_hub_path()}"
+            f"basicsr, or put its basicsr/metrics/{MODEL_FILE} at {hub_path(MODEL_FILE)}"
         )
     return ""
 
@@ -174,15 +175,11 @@ def niqe_at_hand() -> NiqeModel | None:
 
 
 def _model_path() -> Path | None:
-    if _hub_path().is_file():
-        return _hub_path()
+    if hub_path(MODEL_FILE).is_file():
+        return hub_path(MODEL_FILE)
     # Only looked for, never imported: BasicSR itself does not load beside today's torchvision.
     found = find_spec("basicsr")
     if found is None or found.origin is None:
         return None
     path = Path(found.origin).parent / "metrics" / MODEL_FILE
     return path if path.is_file() else None
-
-
-def _hub_path() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / MODEL_FILE

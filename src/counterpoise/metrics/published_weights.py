@@ -12,6 +12,11 @@ from torch import nn
 from counterpoise.errors import UserError
 
 
+def hub_path(file: str) -> Path:
+    """Where torch.hub keeps a file that it has downloaded."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / file
+
+
 @dataclass(frozen=True)
 class PublishedFeatures:
     """The convolutional part of a network of torchvision, which a metric needs."""
@@ -24,7 +29,7 @@ class PublishedFeatures:
     @property
     def path(self) -> Path:
         """Where the file belongs."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / self.file
+        return hub_path(self.file)
 
     def why_missing(self) -> str:
         """What to fetch and where to put it; empty where it is there."""
