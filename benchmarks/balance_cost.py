@@ -24,7 +24,9 @@ import dcgan_digits
 class Loop:
     """The example's loop, with a `Balance` of a policy or without one."""
 
-    def __init__(self, images: torch.Tensor, policy: str | None, run_dir: str | None) -> None:
+    def __init__(
+        self, images: torch.Tensor, policy: str | None, run_dir: str | None, **policy_options: float
+    ) -> None:
         torch.manual_seed(0)
         self.images = images
         self.g, self.d = dcgan_digits.make_generator(), dcgan_digits.make_discriminator()
@@ -35,7 +37,13 @@ class Loop:
         if policy is not None:
             g_optimizer, d_optimizer = self.optimizers
             self.balance = cp.Balance(
-                self.g, self.d, g_optimizer, d_optimizer, policy=policy, run_dir=run_dir
+                self.g,
+                self.d,
+                g_optimizer,
+                d_optimizer,
+                policy=policy,
+                policy_options=policy_options,
+                run_dir=run_dir,
             )
 
     def steps(self, count: int) -> None:
@@ -66,7 +74,9 @@ def measure(rounds: int, round_steps: int, turn_steps: int = 10) -> dict[str, An
         loops = {
             "without": Loop(images, None, None),
             "policy none": Loop(images, "none", f"{folder}/none"),
-            "policy auto": Loop(images, "auto", f"{folder}/auto"),
+            # R1 is training, not an instrument.
+            "policy auto, without R1": Loop(images, "auto", f"{folder}/auto", r1=0.0),
+            "policy auto": Loop(images, "auto", f"{folder}/auto-r1"),
         }
         for loop in loops.values():
             loop.steps(turn_steps)

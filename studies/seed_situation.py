@@ -30,6 +30,7 @@ from counterpoise.data.dataset import CropPairs
 from counterpoise.data.sampler import batches
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
+from counterpoise.losses.penalties import r1_penalty
 from counterpoise.models.discriminator import EnhanceNetDiscriminator
 from counterpoise.models.features import EmbeddedExtractor
 from counterpoise.records import NO_READINGS, Readings
@@ -151,7 +152,10 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
         wanted = [half for half, on in halves if on]
         if action.d_steps and wanted:
             smoothing = action.label_smoothing * FORM.smoothing_slope * real_logits.mean()
-            (setting.loss_multiplier * (torch.stack(wanted).sum() + smoothing)).backward()
+            loss_d = setting.loss_multiplier * (torch.stack(wanted).sum() + smoothing)
+            if action.r1_weight:
+                loss_d = loss_d + action.r1_weight / 2 * r1_penalty(d, real_seen)
+            loss_d.backward()
             readings = readings.updated(Readings(d_gradient_norm=float(tracker.read()[0])))
             d_optimizer.step()
 

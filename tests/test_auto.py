@@ -87,7 +87,7 @@ def test_it_is_in_the_table():
 def test_a_d_that_would_win_is_held_in_its_band_and_never_stopped(strength):
     accuracies, actions = run(AutoPolicy(), Plant(strength), 1500)
     assert share_in_band(accuracies) >= 0.9
-    assert all(action.d_steps == 1 for action in actions)
+    assert all(action.d_steps >= 1 for action in actions)
     scales = [action.d_learning_rate_scale for action in actions]
     assert min(scales) >= 0.01
     assert max(scales) <= 1

@@ -65,7 +65,7 @@ def test_the_loops_train_the_same_networks_on_the_same_batches():
 
 def test_balance_cost():
     results = load("balance_cost").measure(rounds=1, round_steps=4, turn_steps=2)
-    assert set(results) == {"without", "policy none", "policy auto"}
+    assert set(results) == {"without", "policy none", "policy auto, without R1", "policy auto"}
 
 
 def test_data_path():

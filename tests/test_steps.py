@@ -158,6 +158,16 @@ def test_average_moves_towards_the_weights_and_starts_short():
         torch.testing.assert_close(now.detach(), 0.5 * a + 0.5 * b)
 
 
+def test_r1_that_a_policy_asks_for_is_added_to_what_is_configured():
+    g_step, configured, lr, real = game(r1=0.9)
+    fake = g_step.generate(lr).detach()
+    whole = update(configured, real, fake)
+    _, half, *_ = game(r1=0.4)
+    assert update(half, real, fake, r1_weight=0.5).item() == pytest.approx(whole.item())
+    for a, b in zip(configured.d.parameters(), half.d.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_lecam_is_added_to_ds_loss():
     g_step, d_step, lr, real = game()
     fake = g_step.generate(lr)

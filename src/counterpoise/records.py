@@ -140,6 +140,8 @@ class Action:
     lecam_weight: float = 0.0
     lecam_real_anchor: float = 0.0
     lecam_fake_anchor: float = 0.0
+    # Gamma of R1 in D's loss, in this step, on top of what is configured.
+    r1_weight: float = 0.0
     # D's target on real images is 1 minus this (one-sided), where its objective has such a target.
     label_smoothing: float = 0.0
     # Measure `Readings.d_probe_accuracy` in this step.

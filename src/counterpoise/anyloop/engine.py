@@ -15,6 +15,7 @@ from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.judge import Judge
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.measure import Measurements
+from counterpoise.anyloop.penalty import R1
 from counterpoise.anyloop.processes import mean_of_each, rank
 from counterpoise.anyloop.steps import DiscriminatorStep, GeneratorStep, Step
 from counterpoise.anyloop.tap import FAKE, OTHER, REAL, Phase, Tap
@@ -67,6 +68,7 @@ class Engine:
         self._journal, self._measure = journal, measurements
         self._grad_scaler, self._seed = grad_scaler, seed
         self._judge = Judge(policy, objective, journal.set_objective)
+        self._r1 = R1(discriminator, d_optimizer)
         self._snapshot = Snapshot(dict(self.networks), dict(self.optimizers))
         self._open: Step | None = None
         self._turn: Turn | None = None
@@ -348,6 +350,10 @@ class Engine:
             # Learning-rate schedulers ask for this, to warn of a wrong order of calls.
             optimizer._opt_called = True  # type: ignore[attr-defined]
             return None
+        if network == "d" and action.r1_weight:
+            problem = self._r1.add(step.phase, turn, self._judge.objective, action.r1_weight)
+            if problem:
+                self._say("r1", problem)
         if scale == 1 and not self._measure.reads_update(network):
             result = run()
         else:

@@ -118,6 +118,15 @@ class CallWatch:
 
         return watched
 
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Calls in here are nobody's business."""
+        listeners, self._listeners = self._listeners, []
+        try:
+            yield
+        finally:
+            self._listeners = listeners
+
     def remove(self, listener: Callable[..., None]) -> None:
         """Stop calling `listener`; with the last one, the function is itself again."""
         if listener in self._listeners:

@@ -135,7 +135,7 @@ class Measurements:
             self._read_images(real_images, fake_images)
         if not (real.images_alone and fake.images_alone):
             return  # D needs more than images, so it cannot be asked about others
-        d = _answering_in_logits(self._networks["d"], objective)
+        d = answering_in_logits(self._networks["d"], objective)
         if self._probes_due:
             self._read_leaks(d, real_images, fake_images, turn)
         if self.due and self._held_out is not None:
@@ -201,10 +201,12 @@ class _Logits(nn.Module):
         return self._objective.logits(self.d(images))
 
 
-def _answering_in_logits(d: nn.Module, objective: LoopObjective) -> nn.Module:
-    """D without what several processes need around it, its answers (N, ...) as logits."""
+def answering_in_logits(d: nn.Module, objective: LoopObjective) -> nn.Module:
+    """D without what several processes need around it, and uncompiled, its answers (N, ...) as
+    logits."""
     if isinstance(d, nn.parallel.DistributedDataParallel | nn.DataParallel):
         d = d.module
+    d = getattr(d, "_orig_mod", d)
     wrapped = _Logits(d, objective)
     wrapped.training = d.training
     return wrapped

@@ -16,13 +16,20 @@ def rank() -> int:
     return torch.distributed.get_rank() if distributed() else 0
 
 
-def mean_over_processes(values: Tensor, device: torch.device) -> list[float]:
-    """A vector's mean over all processes, in one message from `device`, as numbers on the host."""
+def average_over_processes(values: Tensor) -> Tensor:
+    """A detached tensor's mean over all processes, where it is."""
     values = values.detach()
     if distributed():
-        values = values.to(device) / torch.distributed.get_world_size()
+        values = values / torch.distributed.get_world_size()
         torch.distributed.all_reduce(values)
-    return [float(value) for value in values.tolist()]
+    return values
+
+
+def mean_over_processes(values: Tensor, device: torch.device) -> list[float]:
+    """A vector's mean over all processes, in one message from `device`, as numbers on the host."""
+    if distributed():
+        values = values.to(device)
+    return [float(value) for value in average_over_processes(values).tolist()]
 
 
 def mean_of_each(values: Mapping[str, Tensor], device: torch.device) -> dict[str, float]:

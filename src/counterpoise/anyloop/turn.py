@@ -36,6 +36,7 @@ class Turn:
     # The objective's own, used where the loop back-propagates nothing in G's part.
     g_loss_of_form: Tensor | None = None
     d_fake_after: Tensor | None = None
+    d_penalty: Tensor | None = None
     readings: Readings = NO_READINGS
 
     @property
@@ -53,6 +54,8 @@ class Turn:
             scalars["g_adversarial"] = _sum(self.g_adversarial)
         if self.d_fake_after is not None:
             scalars["d_fake_after"] = self.d_fake_after
+        if self.d_penalty is not None:
+            scalars["d_penalty"] = self.d_penalty
         return scalars
 
     def record(self, values: dict[str, float]) -> StepRecord:
@@ -71,6 +74,7 @@ class Turn:
             seconds=time.perf_counter() - self.started,
             signals=self.signals,
             d_fake_after=values.get("d_fake_after"),
+            d_penalty=values.get("d_penalty"),
             d_updated=self.d_updated,
             d_learning_rate=self.d_learning_rate,
             action=self.decided,

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from counterpoise.balance.auto_fast import FastGenerator
+from counterpoise.balance.auto_steep import CERTAIN, SteepDiscriminator
 from counterpoise.balance.auto_weak import WeakDiscriminator
 from counterpoise.balance.smoothing import Average, check_decay, clamp, is_finite
 from counterpoise.balance.stateful import Stateful
@@ -20,6 +21,8 @@ PATIENCE_STEPS = 10
 # Share of the adversarial term in the gradient at G's output below which D's opinion is drowned,
 # and up to which it is raised where nothing else helps.
 DROWNED_SHARE, MOST_SHARE = 0.1, 0.5
+# Share from which on G learns from D alone.
+ALONE_SHARE = 0.99
 # Steps of balance before a state is worth coming back to, and between two kept ones.
 CALM_STEPS = 50
 SNAPSHOT_EVERY_STEPS = 200
@@ -40,7 +43,8 @@ class AutoPolicy(Stateful):
 
     with u and I both clipped to [log min_scale, 0] (so there is no wind-up) and u limited in rate.
     A D that is too good is slowed, never stopped; inside the dead zone I leaks back towards 0, so
-    that D learns as fast as the band allows.
+    that D learns as fast as the band allows. A D that ranks over 95 % of the pairs rightly leads
+    too, whatever its accuracy.
 
     Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
     adversarial weight, while its term is drowned at G's output; then noise on D's inputs. They come
@@ -51,8 +55,10 @@ class AutoPolicy(Stateful):
     step. `auto_weak.WeakDiscriminator` tells these apart and makes trials that it undoes.
 
     Where G runs ahead of D, G's learning rate is lowered until D follows
-    (`auto_fast.FastGenerator`), and D is not slowed before G has its own back. D's target on real
-    images is smoothed throughout (one-sided; Salimans et al. 2016, section 3.4).
+    (`auto_fast.FastGenerator`), and D is not slowed before G has its own back. A D that leads gets
+    R1 in its loss; then, and near chance, it gets `most_d_steps` steps for one of G where G has no
+    content loss (`auto_steep.SteepDiscriminator`). Both cost time, and only then. D's target on
+    real images is smoothed throughout (one-sided; Salimans et al. 2016, section 3.4).
 
     A watchdog keeps a snapshot of calm states and goes back to the last one when losses explode or
     stop being finite, at most `most_roll_backs` times, each time with half of D's learning rate.
@@ -75,11 +81,14 @@ class AutoPolicy(Stateful):
     most_roll_backs: int = 3
     min_g_scale: float = 0.02
     label_smoothing: float = 0.1
+    r1: float = 0.1
+    most_d_steps: int = 2
     decay: float = 0.9
     _accuracy: Average = field(init=False)
     _loss: Average = field(init=False)
     _weak: WeakDiscriminator = field(init=False)
     _fast: FastGenerator = field(init=False)
+    _steep: SteepDiscriminator = field(init=False)
     _integral: float = field(default=0.0, init=False)
     _log_scale: float = field(default=0.0, init=False)
     # Log of the largest scale: halved by each roll-back.
@@ -108,7 +117,10 @@ class AutoPolicy(Stateful):
             raise ValueError("min_g_scale must be in (0, 1], label_smoothing in [0, 1)")
         if self.max_noise_std < 0 or self.max_weight_scale < 1 or self.most_roll_backs < 0:
             raise ValueError("limits must not be negative, and max_weight_scale at least 1")
+        if self.r1 < 0 or self.most_d_steps < 1:
+            raise ValueError("r1 must not be negative, and most_d_steps at least 1")
         self._fast = FastGenerator(self.min_g_scale)
+        self._steep = SteepDiscriminator(self.r1, self.most_d_steps)
 
     def observe(self, signals: Signals) -> Action:
         broken = self._what_exploded(signals)
@@ -119,12 +131,18 @@ class AutoPolicy(Stateful):
         self._loss.update(abs(signals.d_loss_real + signals.d_loss_fake))
         assert accuracy is not None, "finite, or it would have been rolled back"
         fast = self._fast.observe(signals, accuracy, self.high)
+        share = self._adversarial_share(signals)
+        steep = self._steep.observe(
+            self._fast.ranking,
+            has_logits=bool(signals.d_equilibrium_loss),
+            is_alone=share is None or share > ALONE_SHARE,
+        )
         self._steer_learning_rate(accuracy)
-        self._steer_outer(accuracy, signals)
+        self._steer_outer(accuracy, share)
         trial = self._weak.observe(signals, accuracy, self.low, self._is_untouched())
         if trial.roll_back and self._has_snapshot and self._roll_backs < self.most_roll_backs:
             return self._roll_back(trial.reason)
-        reasons = [reason for reason in (trial.reason, fast) if reason]
+        reasons = [reason for reason in (trial.reason, fast, steep) if reason]
         if self._log_scale < 0:
             reasons.append(
                 f"D's smoothed accuracy {accuracy:.2f} for a target of {self.target:g}: its "
@@ -150,6 +168,8 @@ class AutoPolicy(Stateful):
         """One step of the inner loop: PI in log space, limited in rate, without wind-up."""
         error = accuracy - self.target
         error = math.copysign(max(0.0, abs(error) - self.dead_zone), error)
+        if error >= 0 and self._fast.ranking is not None:
+            error = max(error, self._fast.ranking - CERTAIN)
         if error < 0 and accuracy >= self.low and (self._noise_std or self._log_weight):
             # What was put on last comes off first; below the band all of it at once.
             return
@@ -164,13 +184,12 @@ class AutoPolicy(Stateful):
         wanted = clamp(self._integral - self.proportional_gain * error, *limits)
         self._log_scale += clamp(wanted - self._log_scale, -self.max_change, self.max_change)
 
-    def _steer_outer(self, accuracy: float, signals: Signals) -> None:
+    def _steer_outer(self, accuracy: float, share: float | None) -> None:
         """The slow loop: adversarial weight, then noise, and back."""
         at_end = self._log_scale <= math.log(self.min_scale) + 0.01
         self._steps_at_end = self._steps_at_end + 1 if at_end else 0
         leads = accuracy > self.high
         held_back = leads or (accuracy > self.target and self._log_scale < -math.log(2))
-        share = self._adversarial_share(signals)
         waited = leads and self._steps_at_end > PATIENCE_STEPS
         heard = DROWNED_SHARE if not waited else MOST_SHARE
         most = math.log(self.max_weight_scale)
@@ -244,6 +263,7 @@ class AutoPolicy(Stateful):
         self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
         self._weak.forget()
         self._fast.forget()
+        self._steep.forget()
         self._calm_steps = self._steps_since_snapshot = 0
         message = (
             f"{why}: back to the last calm state (time {self._roll_backs} of "
@@ -255,6 +275,8 @@ class AutoPolicy(Stateful):
     def _hold(self, reason: str) -> Action:
         """The actuators as they stand."""
         return Action(
+            d_steps=self._steep.d_steps,
+            r1_weight=self._steep.r1_weight,
             d_learning_rate_scale=math.exp(self._log_scale),
             g_learning_rate_scale=self._fast.scale,
             adversarial_weight_scale=math.exp(self._log_weight),

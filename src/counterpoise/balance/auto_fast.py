@@ -52,6 +52,11 @@ class FastGenerator:
         self._slowing = False
 
     @property
+    def ranking(self) -> float | None:
+        """The mean share of pairs that D ranks rightly; None in its first steps."""
+        return self._mean.value if self._mean.count >= LEAST_STEPS else None
+
+    @property
     def scale(self) -> float:
         """The factor on G's learning rate."""
         return math.exp(self._log_scale)

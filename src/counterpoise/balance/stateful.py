@@ -33,6 +33,8 @@ class Stateful:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in (f.name for f in fields(self) if not f.init):
+            if name.lstrip("_") not in state:
+                continue  # a memory that an earlier version did not have begins anew
             value, current = state[name.lstrip("_")], getattr(self, name)
             if isinstance(current, Memory):
                 current.load_state_dict(value)

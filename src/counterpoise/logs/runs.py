@@ -71,13 +71,15 @@ class RunCollector:
             step = self._place(position)
             self._builders[-1].add(step, values)
 
-    def passes_over(self, step: int, read: Unread) -> bool:
-        """Take a row of finite values, of a step over the whole training, without reading it, where
-        a trace keeps one of many; False where it must be read."""
-        if self._builders[-1].keeps_next or self._starts_anew(Position(step=step)):
-            return False
-        self._builders[-1].add_unread(self._place(Position(step=step)), read)
-        return True
+    def keeps(self, step: int) -> bool:
+        """Whether a trace keeps a row of this step over the whole training: one of many, and the
+        first of a run."""
+        return self._builders[-1].keeps_next or step < self._last
+
+    def pass_over(self, step: int, read: Unread) -> None:
+        """Take a row of finite values without reading it; one that a trace does not keep."""
+        self._last = min(step, MOST_STEPS)
+        self._builders[-1].add_unread(self._last, read)
 
     def _place(self, position: Position) -> int:
         """The step of a row, in a new run where it begins one."""

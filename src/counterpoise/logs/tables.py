@@ -164,9 +164,8 @@ def _position(position: Mapping[str, int]) -> Position:
 
 # A step of more digits is no step.
 MOST_STEP_DIGITS = 18
-# Marks of rows of our signals that are read in any case: with numbers that are not finite, or with
-# what sensors read now and then, which a trace keeps before other rows.
-READ_ALWAYS = ('"non_finite"', "NaN", "_gradient_", '"auc_', '"diversity_ratio"')
+# Marks of what sensors read now and then: a trace keeps rows that have it before other rows.
+READING_MARKS = ("_gradient_", '"auc_', '"diversity_ratio"')
 
 
 class JsonReader:
@@ -180,6 +179,8 @@ class JsonReader:
         self._collector: RunCollector | None = None
         self._columns: dict[str, str | None] = {}
         self._broken = 0
+        # Marks of the rows that were read since the trace kept one.
+        self._marks: set[str] = set()
 
     def feed(self, lines: Iterable[str]) -> None:
         """Read further lines."""
@@ -200,12 +201,20 @@ class JsonReader:
             return False
         # A torn line and the next one after it are one line.
         whole = line.rfind('{"step":') == 0 and line.endswith("}\n")
-        if not whole or '"d_loss"' not in line or any(mark in line for mark in READ_ALWAYS):
+        if not whole or '"d_loss"' not in line or '"non_finite"' in line or "NaN" in line:
             return False
         digits = line[8 : line.find(",")].strip()
         if not digits.isascii() or not digits.isdigit() or len(digits) > MOST_STEP_DIGITS:
             return False
-        return collector.passes_over(int(digits), lambda: _signals_values(line))
+        marks = {mark for mark in READING_MARKS if mark in line}
+        if collector.keeps(int(digits)):
+            self._marks = marks
+            return False
+        if not marks <= self._marks:
+            self._marks |= marks
+            return False
+        collector.pass_over(int(digits), lambda: _signals_values(line))
+        return True
 
     def finish(self) -> None:
         """No line will come."""

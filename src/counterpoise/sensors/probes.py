@@ -23,12 +23,33 @@ BORDER_PX = 4
 ImageChange = Callable[[Tensor], Tensor]
 
 
+class Aside(nn.Module):
+    """D, asked aside: its logits on images (N, ...), float32, in the mode that D is in.
+
+    `weights` are leaves that share D's memory; a backward pass fills their gradients, not D's.
+    """
+
+    def __init__(self, discriminator: nn.Module) -> None:
+        super().__init__()
+        self._discriminator = discriminator
+        self.weights = {
+            name: parameter.detach().requires_grad_(parameter.requires_grad)
+            for name, parameter in discriminator.named_parameters()
+        }
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Ask D."""
+        buffers = {name: buffer.clone() for name, buffer in self._discriminator.named_buffers()}
+        with _random_state_kept(images.device):
+            logits: Tensor = functional_call(self._discriminator, self.weights | buffers, (images,))
+        return logits.float()
+
+
 def logits_aside(discriminator: nn.Module, images: Tensor) -> Tensor:
     """D's logits on images (N, ...), float32 without graph, in the mode that D is in."""
-    buffers = {name: buffer.clone() for name, buffer in discriminator.named_buffers()}
-    with torch.no_grad(), _random_state_kept(images.device):
-        logits: Tensor = functional_call(discriminator, buffers, (images,))
-    return logits.float()
+    with torch.no_grad():
+        logits: Tensor = Aside(discriminator)(images)
+    return logits
 
 
 def held_out_readings(

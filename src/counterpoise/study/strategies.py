@@ -166,6 +166,8 @@ STRATEGIES: Registry[Strategy] = Registry(
     _auto_without("noise", "auto without noise on D's inputs", max_noise_std=0.0),
     _auto_without("g-rate", "auto that does not touch G's learning rate", min_g_scale=1.0),
     _auto_without("smoothing", "auto without label smoothing", label_smoothing=0.0),
+    _auto_without("r1", "auto that never adds R1", r1=0.0),
+    _auto_without("d-steps", "auto that trains D once for each step of G", most_d_steps=1),
     _auto_without("rollback", "auto that never goes back", most_roll_backs=0),
     # Changes to the question's loop, for the task `seed`.
     ("seed-loop", _change("the question's loop as it is")),

@@ -68,6 +68,8 @@ def accelerated(
             run_features = None if features is None else compiled_features(features)
             return Passes(compiled(g), run_d, run_features), []
         notes = ["train.compile is off: Triton or a C++ compiler is not here"]
+    if device.type != "cuda" and train.cuda_graphs == "always":
+        notes.append("train.cuda_graphs is off: there is no GPU")
     if device.type != "cuda" or train.cuda_graphs == "never":
         return Passes(g, d, features), notes
     # Recording leaves nodes of weights' gradients on its stream; that they wait for it is meant.

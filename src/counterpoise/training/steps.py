@@ -76,6 +76,8 @@ class DiscriminatorStep:
         ]
         loss = sum(half for half, wanted in halves if wanted)
         penalty = self._penalty(real, fake.detach(), step, noise)
+        if action.r1_weight:
+            penalty = penalty + action.r1_weight / 2 * r1_penalty(self.d, real)
         if action.label_smoothing and action.d_trains_on_real:
             slope = action.label_smoothing * self.form.smoothing_slope
             penalty = penalty + slope * judgement.real_logits.mean()

@@ -19,6 +19,7 @@ ACTIONS = {
     "noise_std": "noise {} on D's inputs",
     "augment_probability": "D's inputs augmented with probability {}",
     "lecam_weight": "LeCam's regulariser x {}",
+    "r1_weight": "R1 with gamma {}",
     "label_smoothing": "labels smoothed by {}",
     "probe_discriminator": "D is examined",
     "keep_snapshot": "this state is kept",

@@ -1,0 +1,68 @@
+"""What `auto` does about a D whose advice is of little use to G: too steep, or near chance."""
+
+from typing import Any
+
+# Mean share of pairs that D ranks rightly from which on it is smoothed, and under which no longer.
+LEADS, FOLLOWED = 0.9, 0.8
+# From here on a further step of D would only let it lead more; what is beyond counts as its lead.
+CERTAIN = 0.95
+# Under this D is so near chance that a further step of it shows G more.
+CHANCE = 0.65
+
+
+class SteepDiscriminator:
+    """Decides on R1 in D's loss, and on how often D is trained.
+
+    A D that leads after few steps is steep: it parts the training images from the fake ones by
+    gradients that say little of where to go. R1 makes it smooth, and a smooth D is the better for
+    being trained more (Arjovsky et al. 2017 train theirs to the end for that reason). A D near
+    chance is trained more too, without R1: there its advice is noise. Both only where G has no
+    other loss to learn from: super-resolution with a content loss came out worse for it.
+    Source: this project (docs/experiments.md); R1: Mescheder et al. 2018, section 4.1; several
+    steps of D: Goodfellow et al. 2014, algorithm 1.
+    """
+
+    def __init__(self, r1: float, most_d_steps: int) -> None:
+        self._r1, self._most_d_steps = r1, most_d_steps
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._smooths = False
+        self.d_steps = 1
+
+    @property
+    def r1_weight(self) -> float:
+        """Gamma of R1 in D's loss."""
+        return self._r1 if self._smooths else 0.0
+
+    def observe(self, ranking: float | None, *, has_logits: bool, is_alone: bool) -> str:
+        """Decide, by the mean share of pairs that D ranks rightly (None: not known yet); the reason
+        where anything is asked for.
+
+        Without `has_logits`, logits of a known scale, there is no R1; `is_alone` is whether G
+        learns from D alone.
+        """
+        self.d_steps = 1
+        if ranking is None or not has_logits or not self._r1:
+            self._smooths = False
+        elif ranking > LEADS:
+            self._smooths = True
+        elif ranking < FOLLOWED:
+            self._smooths = False
+        if ranking is None:
+            return ""
+        if is_alone and (ranking < CHANCE or (self._smooths and ranking < CERTAIN)):
+            self.d_steps = self._most_d_steps
+        asked = [f"R1 with a gamma of {self._r1:g}"] if self._smooths else []
+        if self.d_steps > 1:
+            asked.append(f"{self.d_steps} steps of D")
+        return f"D ranks {ranking:.2f} of the pairs rightly: {', '.join(asked)}" if asked else ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its memory as plain JSON values."""
+        return {"smooths": self._smooths}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self._smooths = state["smooths"]

@@ -1,0 +1,129 @@
+"""What `auto` asks for where D is steep, or stays near chance."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from counterpoise.balance.auto import AutoPolicy
+from counterpoise.balance.auto_steep import SteepDiscriminator
+from counterpoise.records import Readings
+from helpers import SIGNALS
+
+
+def observed(*rankings, r1=0.1, most_d_steps=2, has_logits=True, is_alone=True):
+    steep = SteepDiscriminator(r1, most_d_steps)
+    known = {"has_logits": has_logits, "is_alone": is_alone}
+    reasons = [steep.observe(ranking, **known) for ranking in rankings]
+    return steep, reasons[-1]
+
+
+def test_a_d_that_leads_is_smoothed_and_trained_more_until_g_follows():
+    steep = SteepDiscriminator(0.1, 3)
+    asked = []
+    for ranking in (0.85, 0.92, 0.85, 0.79, 0.85):
+        reason = steep.observe(ranking, has_logits=True, is_alone=True)
+        asked.append((steep.r1_weight, steep.d_steps, bool(reason)))
+    smoothed = (0.1, 3, True)
+    assert asked == [(0.0, 1, False), smoothed, smoothed, (0.0, 1, False), (0.0, 1, False)]
+
+
+def test_a_d_that_is_all_but_certain_is_not_trained_more():
+    steep, reason = observed(0.97)
+    assert (steep.r1_weight, steep.d_steps) == (0.1, 1)
+    assert reason == "D ranks 0.97 of the pairs rightly: R1 with a gamma of 0.1"
+
+
+def test_a_d_near_chance_is_trained_more_without_r1():
+    steep, reason = observed(0.55)
+    assert (steep.r1_weight, steep.d_steps) == (0.0, 2)
+    assert reason == "D ranks 0.55 of the pairs rightly: 2 steps of D"
+
+
+@pytest.mark.parametrize("ranking", [0.55, 0.92])
+def test_beside_a_content_loss_d_is_not_trained_more(ranking):
+    steep, _ = observed(ranking, is_alone=False)
+    assert steep.d_steps == 1
+    assert (steep.r1_weight > 0) == (ranking == 0.92)
+
+
+@pytest.mark.parametrize("options", [{"r1": 0.0}, {"has_logits": False}])
+def test_without_r1_a_d_that_leads_is_not_trained_more(options):
+    steep, reason = observed(0.92, **options)
+    assert (steep.r1_weight, steep.d_steps, reason) == (0.0, 1, "")
+
+
+def test_nothing_is_asked_for_before_the_ranking_is_known():
+    steep, reason = observed(0.92, None)
+    assert (steep.r1_weight, steep.d_steps, reason) == (0.0, 1, "")
+
+
+def test_it_goes_on_from_its_saved_state():
+    known = {"has_logits": True, "is_alone": True}
+    first, _ = observed(0.95, 0.85)
+    second = SteepDiscriminator(0.1, 2)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert first.observe(0.85, **known) == second.observe(0.85, **known) != ""
+    assert (first.r1_weight, first.d_steps) == (second.r1_weight, second.d_steps)
+
+
+def test_a_run_of_before_it_goes_on():
+    state = AutoPolicy().state_dict()
+    del state["steep"]
+    policy = AutoPolicy()
+    policy.load_state_dict(state)
+    assert policy.state_dict() == AutoPolicy().state_dict()
+
+
+def signals(auc, accuracy, loss=1.2, **readings):
+    return dataclasses.replace(
+        SIGNALS,
+        auc=auc,
+        d_accuracy_real=accuracy,
+        d_accuracy_fake=accuracy,
+        d_loss_real=loss / 2,
+        d_loss_fake=loss / 2,
+        d_equilibrium_loss=math.log(4),
+        readings=Readings(**readings),
+    )
+
+
+def test_auto_asks_for_r1_and_says_why():
+    policy = AutoPolicy(r1=0.5)
+    actions = [policy.observe(signals(0.93, 0.8)) for _ in range(30)]
+    assert (actions[0].r1_weight, actions[0].d_steps) == (0.0, 1)
+    assert (actions[-1].r1_weight, actions[-1].d_steps) == (0.5, 2)
+    assert "D ranks 0.93 of the pairs rightly: R1 with a gamma of 0.5" in actions[-1].reason
+
+
+@pytest.mark.parametrize(("content", "d_steps"), [(0.0, 2), (1e-4, 2), (0.5, 1)])
+def test_auto_tells_by_the_gradients_whether_g_learns_from_d_alone(content, d_steps):
+    policy = AutoPolicy()
+    gradients = {"g_gradient_adversarial": 1.0, "g_gradient_content": content}
+    actions = [policy.observe(signals(0.55, 0.6, **gradients)) for _ in range(30)]
+    assert actions[-1].d_steps == d_steps
+
+
+def test_auto_slows_a_d_that_ranks_nearly_all_pairs_rightly_whatever_its_accuracy():
+    slowed, left = AutoPolicy(), AutoPolicy()
+    for _ in range(300):
+        of_slowed = slowed.observe(signals(0.99, 0.8))
+        of_left = left.observe(signals(0.94, 0.8))
+    assert of_slowed.d_learning_rate_scale < 0.5
+    assert of_left.d_learning_rate_scale == 1
+
+
+def test_auto_gives_up_both_where_it_goes_back():
+    policy = AutoPolicy()
+    for _ in range(200):
+        policy.observe(signals(0.91, 0.75))
+    gone_back = policy.observe(signals(0.91, 0.75, loss=math.nan))
+    assert gone_back.roll_back
+    assert (gone_back.r1_weight, gone_back.d_steps) == (0.0, 1)
+
+
+@pytest.mark.parametrize("options", [{"r1": -0.1}, {"most_d_steps": 0}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ValueError, match="r1 must not be negative, and most_d_steps at least 1"):
+        AutoPolicy(**options)
