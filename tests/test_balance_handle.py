@@ -168,10 +168,14 @@ def test_halves_and_lecam_through_the_steps_loss(scripted):
 def test_a_loop_that_cannot_do_what_is_asked_is_told_once(scripted, caplog):
     loop = Loop()
     balance, _ = scripted(
-        loop, Action(d_trains_on_real=False), Action(d_trains_on_real=False), Action(d_steps=3)
-    )
+        loop, Action(d_trains_on_real=False), Action(d_trains_on_real=False), Action(d_steps=3),
+        Action(d_steps=3),
+    )  # fmt: skip
     with caplog.at_level(logging.WARNING, "counterpoise"):
         loop.run(balance, 3)
+        # A loop that asks before the turn begins cannot have known.
+        assert not any("steps of D" in record.message for record in caplog.records)
+        loop.run(balance, 1)
     messages = [record.message for record in caplog.records]
     assert sum("step.loss(real=..., fake=...)" in message for message in messages) == 1
     assert sum("asks for 3 steps of D" in message for message in messages) == 1

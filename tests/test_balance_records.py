@@ -128,6 +128,18 @@ def test_probabilities_become_logits():
     torch.testing.assert_close(flat, on_logits.statistics(real[:, :, :1, :1], fake[:, :, :1, :1]))
 
 
+def test_logits_of_probabilities_have_two_finite_derivatives():
+    logits = torch.tensor([-200.0, -60.0, -3.0, 0.0, 3.0, 16.0, 18.0, 200.0], requires_grad=True)
+    back = logits_of(logits.sigmoid())
+    torch.testing.assert_close(back.detach(), logits_of(logits.detach().sigmoid()))
+    (first,) = torch.autograd.grad(back.sum(), logits, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), logits)
+    # Where the sigmoid has rounded to 0 or 1, or nearly 0, nothing comes back; else they cancel.
+    known = torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    torch.testing.assert_close(first.detach(), known, rtol=0.1, atol=1e-6)
+    assert second.isfinite().all()
+
+
 def test_resume_goes_on_in_the_same_folder(tmp_path):
     whole = Loop()
     options = {"policy": "accuracy-band", "sensors_every": 3}

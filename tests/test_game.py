@@ -91,7 +91,7 @@ EVERYTHING = {
     4: Action(noise_std=0.1, augment_probability=0.8, lecam_weight=0.5, lecam_real_anchor=1.0),
     5: Action(keep_snapshot=True, noise_std=0.2, augment_probability=0.6, d_steps=2, g_steps=2),
     6: Action(probe_discriminator=True, augment_probability=0.5, d_learning_rate_scale=0.3),
-    7: Action(noise_std=0.3, adversarial_weight_scale=2.0),
+    7: Action(noise_std=0.3, adversarial_weight_scale=2.0, r1_weight=0.5),
     8: Action(roll_back=True, reason="the script says so"),
 }
 
@@ -216,6 +216,23 @@ def test_lecam_is_in_the_recorded_penalty(tmp_path, scripted):
     spread = row["real_logit_std"] ** 2 + row["fake_logit_std"] ** 2
     assert row["d_penalty"] == pytest.approx(2 * (by_mean + spread), rel=1e-4)
     assert [r["d_penalty"] for r in trained(tmp_path / "run")[2:]] == [0, 0, 0]
+
+
+def test_r1_is_in_the_recorded_penalty_and_not_under_batch_norm(tmp_path, scripted):
+    asked = {5: Action(r1_weight=2.0, d_steps=2), 6: Action(r1_weight=2.0, d_steps=2)}
+    scripted(dict(asked))
+    run(tiny(), tmp_path / "run")
+    rows = trained(tmp_path / "run")
+    assert [row["d_penalty"] > 0 for row in rows] == [False, True, True, False, False]
+    assert rows[1]["action"] == {"d_steps": 2, "r1_weight": 2.0}
+    scripted(dict(asked))
+    run(tiny("discriminator.norm=batch"), tmp_path / "batch")
+    rows = trained(tmp_path / "batch")
+    assert not any(row["d_penalty"] for row in rows)
+    assert rows[1]["action"] == {}
+    events, _ = read_json_lines(RunFolder(tmp_path / "batch").events)
+    (told,) = [event["message"] for event in events if "R1" in event["message"]]
+    assert told.startswith("step 5: the policy adds R1 to D's loss, and cannot: D has batch norm")
 
 
 def test_sensors_change_nothing_and_read_when_they_are_due(tmp_path):

@@ -208,6 +208,10 @@ def test_passing_over_rows_changes_nothing(tmp_path, monkeypatch):
             row |= {"d_real": None, "non_finite": ["d_real"]}
         if step % 10 == 0:
             row["auc_quantised"] = 0.75
+        if step % 30 == 0:  # as where D is trained in one of three steps
+            row |= {"d_gradient_norm": 1.0, "action": {"d_steps": 2, "reason": "D leads"}}
+        if step % 7 == 0:
+            row["g_gradient_norm"] = 2.0
         rows.append(row)
     lines = [json.dumps(row, separators=(",", ":")) for row in rows]
     lines[119] = json.dumps(rows[119])  # as earlier versions wrote them

@@ -24,8 +24,8 @@ def pages(policies: Registry[type[Policy]] = POLICIES) -> Pages:
         "What `balance.policy` (and `Balance(policy=...)`) may be. A policy is asked in every step "
         "what to do: train D or not, on which halves of its loss, how many steps of D and of G, at "
         "which learning rates, with which adversarial weight, with how much noise or augmentation "
-        "on D's inputs, with R1 or without. This page is made from the classes themselves. How they fare under stress "
-        "is what [the gauntlet](../gauntlet.md) measures.",
+        "on D's inputs, with R1 or without. This page is made from the classes themselves. How "
+        "they fare under stress is what [the gauntlet](../gauntlet.md) measures.",
         table(("policy", "what it does", "source"), rows),
         *(_section(name, policy) for name, policy in policies.items()),
     ]

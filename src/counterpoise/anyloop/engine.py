@@ -9,37 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
+from counterpoise.actuators.r1 import without_r1
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, scaled_learning_rate
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.judge import Judge
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.measure import Measurements
-from counterpoise.anyloop.penalty import R1
+from counterpoise.anyloop.penalty import IN_CLOSURE, R1
 from counterpoise.anyloop.processes import mean_of_each, rank
 from counterpoise.anyloop.steps import DiscriminatorStep, GeneratorStep, Step
 from counterpoise.anyloop.tap import FAKE, OTHER, REAL, Phase, Tap
 from counterpoise.anyloop.turn import Turn
+from counterpoise.anyloop.unmet import unmet
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Action, Readings
-
-NEEDS_LOSS = (
-    "the policy trains D on one half of its loss, or adds a regulariser to it, and cannot in this "
-    "loop: back-propagate step.loss(real=..., fake=...) in D's part"
-)
-SMOOTHING_NEEDS_LOSS = (
-    "the policy would smooth D's labels, and cannot in this loop: back-propagate "
-    "step.loss(real=..., fake=...) in D's part to have that too"
-)
-NEEDS_STEPS = (
-    "the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
-    "balance.action.{field} times, on fresh batches"
-)
-
-
-def _needs_steps(network: str, field: str, count: int) -> str:
-    return NEEDS_STEPS.format(count=count, network=network, field=field)
 
 
 class Engine:
@@ -101,6 +86,7 @@ class Engine:
                     step_number,
                     rank(),
                 ),
+                d_steps_before=self.last_action.d_steps,
             )
             self._measure.begin(self._turn.step)
         self._turn.d_parts += 1
@@ -188,6 +174,8 @@ class Engine:
         turn = self._turn
         assert turn is not None, "D's part begins a turn"
         action = self._judge.decide(turn, phase, self.readings)
+        if action.r1_weight and self._r1.problem:
+            action = turn.action = without_r1(action)
         if not turn.begun:
             turn.begun, self.last_action = True, action
             self._measure.add(turn.saturation)
@@ -278,7 +266,8 @@ class Engine:
         self.steps_done = turn.step
         if action.roll_back:
             self._roll_back(turn.step, action.reason)
-        self._note_unmet(turn, action)
+        for key, message, level in unmet(turn, action, halves_chosen=self._halves_chosen):
+            self._say(key, message, level)
         self._journal.step(turn.record(values))
 
     def _roll_back(self, step: int, reason: str) -> None:
@@ -295,18 +284,6 @@ class Engine:
                 group["lr"] = learning_rate
         text = f"step {step}: both networks are as they were before step {kept} again ({reason})"
         self._event(step, "rollback", text, logging.WARNING)
-
-    def _note_unmet(self, turn: Turn, action: Action) -> None:
-        """Say once what the policy wants and this loop does not do."""
-        one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
-        if (one_half or action.lecam_weight) and not self._halves_chosen:
-            self._say("halves", NEEDS_LOSS)
-        if action.label_smoothing and not self._halves_chosen:
-            self._say("smoothing", SMOOTHING_NEEDS_LOSS, logging.INFO)
-        if action.d_steps > turn.d_parts:
-            self._say("d_steps", _needs_steps("D", "d_steps", action.d_steps))
-        if action.g_steps > 1:
-            self._say("g_steps", _needs_steps("G", "g_steps", action.g_steps))
 
     # What is listened to.
 
@@ -351,19 +328,33 @@ class Engine:
             optimizer._opt_called = True  # type: ignore[attr-defined]
             return None
         if network == "d" and action.r1_weight:
-            problem = self._r1.add(step.phase, turn, self._judge.objective, action.r1_weight)
-            if problem:
-                self._say("r1", problem)
+            self._add_r1(step.phase, turn)
+        backwards = step.phase.backwards
         if scale == 1 and not self._measure.reads_update(network):
             result = run()
         else:
             with scaled_learning_rate(optimizer, scale), self._measure.update(network):
                 result = run()
+        if network == "d" and step.phase.backwards > backwards and turn.d_penalty is not None:
+            # A closure: what was added to the gradients before it is gone.
+            self._r1.problem, turn.d_penalty = IN_CLOSURE, None
+            self._say("r1", IN_CLOSURE)
         if network == "d":
             turn.d_updated = True
         else:
             turn.g_updated = True
         return result
+
+    def _add_r1(self, phase: Phase, turn: Turn) -> None:
+        """Add R1's gradient to D's; where this loop cannot have it, the action is without."""
+        objective = self._judge.objective
+        assert objective is not None, "it was decided under one"
+        with self._tap.muted():
+            message = self._r1.add(phase, turn, objective)
+        if message:
+            self._say(message, message)
+        if self._r1.problem:
+            turn.action = self.last_action = without_r1(turn.decided)
 
     # State.
 

@@ -1,6 +1,7 @@
 """Reads the sensors in a hand-written loop, at a cadence, without changing what it computes."""
 
 import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -206,6 +207,9 @@ def answering_in_logits(d: nn.Module, objective: LoopObjective) -> nn.Module:
     logits."""
     if isinstance(d, nn.parallel.DistributedDataParallel | nn.DataParallel):
         d = d.module
+    fabric = sys.modules.get("lightning_fabric")
+    if fabric is not None and fabric.is_wrapped(d):
+        d = d.module  # type: ignore[assignment]
     d = getattr(d, "_orig_mod", d)
     wrapped = _Logits(d, objective)
     wrapped.training = d.training

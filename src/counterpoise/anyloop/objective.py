@@ -21,6 +21,9 @@ from counterpoise.sensors.discriminator import discriminator_statistics, on_host
 # Where float32 rounds a probability to 1, its logit is at least that of half a step below 1.
 _LARGEST_LOGIT = 25 * math.log(2)
 
+# Below it the square of a float32 is too small to divide by.
+_DIFFERENTIABLE = 1e-18
+
 LSGAN_ON_SIGMOID = "lsgan-on-sigmoid"
 
 _WITH_SIGMOID = {"non-saturating", "relativistic-average", "relativistic-paired"}
@@ -33,11 +36,18 @@ def logits_of(probabilities: Tensor) -> Tensor:
     """The logits of a sigmoid's float32 outputs: log p - log(1 - p).
 
     Exact to float32's rounding of p itself. Where p was rounded to 1 or 0 the logit is not known
-    and the bound is returned: 17.3 and -87.3.
+    and the bound is returned: 17.3 and -87.3. Its derivatives are those of a constant there, and
+    the second one is finite everywhere.
     """
     p = probabilities.float()
     smallest = torch.finfo(torch.float32).tiny
-    return p.clamp_min(smallest).log() - torch.log1p(-p).clamp_min(-_LARGEST_LOGIT)
+    with torch.no_grad():
+        bounded = p.clamp_min(smallest).log() - torch.log1p(-p).clamp_min(-_LARGEST_LOGIT)
+    if not p.requires_grad:
+        return bounded
+    inside = (p > _DIFFERENTIABLE) & (p < 1)
+    safe = torch.where(inside, p, 0.5)
+    return torch.where(inside, safe.log() - torch.log1p(-safe), bounded)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from counterpoise.actuators.r1 import MIXES_IMAGES, mixes_images
 from counterpoise.anyloop.hooks import BACKWARD
 from counterpoise.anyloop.measure import answering_in_logits
 from counterpoise.anyloop.objective import LoopObjective
@@ -10,11 +11,13 @@ from counterpoise.anyloop.processes import average_over_processes
 from counterpoise.anyloop.tap import REAL, Phase
 from counterpoise.anyloop.turn import Turn
 from counterpoise.losses.penalties import r1_penalty
-from counterpoise.sensors.probes import Aside
+from counterpoise.sensors.probes import Aside, random_state_kept
 
 UNMET = "the policy adds R1 to D's loss, and cannot in this loop: {why}; it does without"
 NO_IMAGES = "D is not called with real images alone in its part"
-ONCE = "D cannot be differentiated twice ({error})"
+FAILED = "a second derivative of D could not be computed ({error})"
+IN_CLOSURE = UNMET.format(why="D's loss is back-propagated inside of optimizer.step(closure)")
+NOT_FINITE = "R1's gradient was not finite; D was trained without it in this turn"
 
 
 class R1:
@@ -26,42 +29,57 @@ class R1:
 
     def __init__(self, discriminator: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._d, self._optimizer = discriminator, optimizer
-        # Why D has no second derivative; empty while it is not known to have none.
-        self._failure = ""
+        # Why this loop cannot have it; empty while nothing is known to stand in the way.
+        self.problem = ""
 
-    def add(self, phase: Phase, turn: Turn, objective: LoopObjective | None, gamma: float) -> str:
-        """Add it, and note the term in the turn; says why where that cannot be done."""
-        real = phase.call(REAL)
-        if real is None or real.images is None or not real.images_alone or objective is None:
-            return UNMET.format(why=NO_IMAGES)
-        if self._failure:
-            return self._failure
-        try:
-            term = self._add(turn.change.real(real.images), objective, gamma)
-        except RuntimeError as error:
-            first_line = str(error).strip().partition("\n")[0]
-            self._failure = UNMET.format(why=ONCE.format(error=first_line))
-            return self._failure
+    def add(self, phase: Phase, turn: Turn, objective: LoopObjective) -> str:
+        """Add it in D's part, with the gamma of the turn's action, and note the term in the turn.
+
+        Says why where it was not added: because of `problem`, or since it was not finite. All
+        processes come here alike.
+        """
+        real = phase.call(REAL) if phase.network == "d" else turn.real
+        if real is None or real.images is None or not real.images_alone:
+            self.problem = UNMET.format(why=NO_IMAGES)
+            return self.problem
+        if mixes_images(self._d):
+            self.problem = UNMET.format(why=MIXES_IMAGES)
+            return self.problem
+        images, gamma = turn.change.real(real.images), turn.decided.r1_weight
+        d = answering_in_logits(self._d, objective)
+        aside = Aside(d)
+        term, error = self._differentiate(aside, images, gamma)
+        # One message: whether it failed anywhere, and the gradient.
+        trained = [(weight, own) for weight, own in aside.weights() if weight.requires_grad]
+        gradients = [torch.zeros_like(own) if own.grad is None else own.grad for _, own in trained]
+        failed = term.new_tensor([float(bool(error))])
+        flat = average_over_processes(
+            torch.cat([failed, *(g.float().flatten() for g in gradients)])
+        )
+        if flat[0] > 0:
+            self.problem = UNMET.format(why=FAILED.format(error=error or "in another process"))
+            return self.problem
+        if not flat.isfinite().all():
+            return NOT_FINITE
+        scale = getattr(self._optimizer, "grad_scale", None)
+        if scale is not None:
+            flat = flat * scale.to(flat.device)
+        parts = torch.split(flat[1:], [weight.numel() for weight, _ in trained])
+        for (weight, _), part in zip(trained, parts, strict=True):
+            gradient = part.reshape(weight.shape).to(weight.dtype)
+            weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
         turn.d_penalty = term if turn.d_penalty is None else turn.d_penalty
         return ""
 
-    def _add(self, images: Tensor, objective: LoopObjective, gamma: float) -> Tensor:
-        d = answering_in_logits(self._d, objective)
-        aside = Aside(d)
-        with torch.enable_grad(), BACKWARD.unheard():
-            term = gamma / 2 * r1_penalty(aside, images)
-            # All of it: what is not differentiable twice may show itself off the way to weights.
-            term.backward()  # type: ignore[no-untyped-call]
-        scale = getattr(self._optimizer, "grad_scale", None)
-        for name, parameter in d.named_parameters():
-            gradient = aside.weights[name].grad
-            if gradient is None:
-                continue
-            gradient = average_over_processes(gradient)
-            if scale is not None:
-                gradient = gradient * scale.to(gradient.device)
-            if parameter.grad is None:
-                parameter.grad = gradient
-            else:
-                parameter.grad.add_(gradient)
-        return term.detach()
+    def _differentiate(self, aside: Aside, images: Tensor, gamma: float) -> tuple[Tensor, str]:
+        """The term, with its gradient in the weights of `aside`; or why there is none."""
+        try:
+            with torch.enable_grad(), BACKWARD.unheard(), random_state_kept(images.device):
+                term = gamma / 2 * r1_penalty(aside, images)
+                # All of it: what is not differentiable twice may lie off the way to the weights.
+                term.backward()  # type: ignore[no-untyped-call]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            return images.new_zeros(()).float(), str(error).strip().partition("\n")[0]
+        return term.detach(), ""

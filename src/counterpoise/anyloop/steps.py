@@ -35,6 +35,9 @@ class Step:
     def _give(self, kind: str, outputs: Tensor) -> None:
         seen = self.phase.call(kind)
         call = Call(kind, None, True) if seen is None else seen
+        if call.images is not None and len(call.images) != len(outputs):
+            # D saw both kinds in one pass.
+            call.images, call.images_alone = None, False
         call.outputs = outputs
         if seen is None:
             self.phase.d_calls.append(call)

@@ -1,6 +1,7 @@
 """What passes through the two networks while a step is open: which call of D saw what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +92,15 @@ class Tap:
             watch_before(discriminator, self._before_d),
             watch_after(discriminator, self._after_d),
         ]
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Passes in here are no part of the loop."""
+        phase, self.phase = self.phase, None
+        try:
+            yield
+        finally:
+            self.phase = phase
 
     def close(self) -> None:
         """Remove the hooks."""

@@ -18,6 +18,7 @@ class Turn:
 
     step: int
     change: InputChange  # what is done to D's inputs
+    d_steps_before: int = 1  # steps of D that the action of the turn before asked for
     started: float = field(default_factory=time.perf_counter)
     signals: Signals | None = None
     action: Action | None = None

@@ -21,8 +21,9 @@ PATIENCE_STEPS = 10
 # Share of the adversarial term in the gradient at G's output below which D's opinion is drowned,
 # and up to which it is raised where nothing else helps.
 DROWNED_SHARE, MOST_SHARE = 0.1, 0.5
-# Share from which on G learns from D alone.
-ALONE_SHARE = 0.99
+# Share from which on G learns from D alone. A G that was slowed below this factor ran ahead of a
+# young or weak D, which neither R1 nor further steps make a better one.
+ALONE_SHARE, MOST_SLOWED = 0.99, 0.25
 # Steps of balance before a state is worth coming back to, and between two kept ones.
 CALM_STEPS = 50
 SNAPSHOT_EVERY_STEPS = 200
@@ -43,8 +44,8 @@ class AutoPolicy(Stateful):
 
     with u and I both clipped to [log min_scale, 0] (so there is no wind-up) and u limited in rate.
     A D that is too good is slowed, never stopped; inside the dead zone I leaks back towards 0, so
-    that D learns as fast as the band allows. A D that ranks over 95 % of the pairs rightly leads
-    too, whatever its accuracy.
+    that D learns as fast as the band allows. In the band, a D that ranks over 95 % of the pairs
+    rightly leads too.
 
     Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
     adversarial weight, while its term is drowned at G's output; then noise on D's inputs. They come
@@ -56,9 +57,9 @@ class AutoPolicy(Stateful):
 
     Where G runs ahead of D, G's learning rate is lowered until D follows
     (`auto_fast.FastGenerator`), and D is not slowed before G has its own back. A D that leads gets
-    R1 in its loss; then, and near chance, it gets `most_d_steps` steps for one of G where G has no
-    content loss (`auto_steep.SteepDiscriminator`). Both cost time, and only then. D's target on
-    real images is smoothed throughout (one-sided; Salimans et al. 2016, section 3.4).
+    R1 in its loss; then, and where it stays near chance, it gets `most_d_steps` steps for one of G
+    if G has no content loss (`auto_steep.SteepDiscriminator`). Both cost time, and only then. D's
+    target on real images is smoothed throughout (one-sided; Salimans et al. 2016, section 3.4).
 
     A watchdog keeps a snapshot of calm states and goes back to the last one when losses explode or
     stop being finite, at most `most_roll_backs` times, each time with half of D's learning rate.
@@ -68,6 +69,7 @@ class AutoPolicy(Stateful):
     Hagglund 2006, Advanced PID Control, section 3.5.
     """
 
+    NEWER = frozenset({"steep"})
     low: float = 0.6
     high: float = 0.9
     target: float = 0.75
@@ -81,7 +83,7 @@ class AutoPolicy(Stateful):
     most_roll_backs: int = 3
     min_g_scale: float = 0.02
     label_smoothing: float = 0.1
-    r1: float = 0.1
+    r1: float = 0.03
     most_d_steps: int = 2
     decay: float = 0.9
     _accuracy: Average = field(init=False)
@@ -117,8 +119,8 @@ class AutoPolicy(Stateful):
             raise ValueError("min_g_scale must be in (0, 1], label_smoothing in [0, 1)")
         if self.max_noise_std < 0 or self.max_weight_scale < 1 or self.most_roll_backs < 0:
             raise ValueError("limits must not be negative, and max_weight_scale at least 1")
-        if self.r1 < 0 or self.most_d_steps < 1:
-            raise ValueError("r1 must not be negative, and most_d_steps at least 1")
+        if not (is_finite(self.r1) and self.r1 >= 0) or self.most_d_steps < 1:
+            raise ValueError("r1 must be finite and not negative, and most_d_steps at least 1")
         self._fast = FastGenerator(self.min_g_scale)
         self._steep = SteepDiscriminator(self.r1, self.most_d_steps)
 
@@ -132,10 +134,11 @@ class AutoPolicy(Stateful):
         assert accuracy is not None, "finite, or it would have been rolled back"
         fast = self._fast.observe(signals, accuracy, self.high)
         share = self._adversarial_share(signals)
+        holds_back = self._fast.scale < MOST_SLOWED
         steep = self._steep.observe(
             self._fast.ranking,
-            has_logits=bool(signals.d_equilibrium_loss),
-            is_alone=share is None or share > ALONE_SHARE,
+            may_smooth=bool(signals.d_equilibrium_loss) and not holds_back,
+            may_repeat=share is not None and share > ALONE_SHARE and not holds_back,
         )
         self._steer_learning_rate(accuracy)
         self._steer_outer(accuracy, share)
@@ -211,7 +214,8 @@ class AutoPolicy(Stateful):
         if adversarial is None or content is None or not is_finite(adversarial, content):
             return None
         adversarial *= math.exp(self._log_weight)
-        return adversarial / (adversarial + content) if content > 0 else None
+        whole = adversarial + content
+        return adversarial / whole if whole > 0 else None
 
     def _is_untouched(self) -> bool:
         """Whether D is trained as configured, so that a weak D is not of our making."""

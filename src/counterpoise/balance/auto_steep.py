@@ -6,8 +6,9 @@ from typing import Any
 LEADS, FOLLOWED = 0.9, 0.8
 # From here on a further step of D would only let it lead more; what is beyond counts as its lead.
 CERTAIN = 0.95
-# Under this D is so near chance that a further step of it shows G more.
-CHANCE = 0.65
+# Under this D is near chance; where it is there for so many more steps than it is not, it is not
+# only young, and a further step of it shows G more.
+CHANCE, PATIENCE_STEPS = 0.75, 100
 
 
 class SteepDiscriminator:
@@ -15,9 +16,9 @@ class SteepDiscriminator:
 
     A D that leads after few steps is steep: it parts the training images from the fake ones by
     gradients that say little of where to go. R1 makes it smooth, and a smooth D is the better for
-    being trained more (Arjovsky et al. 2017 train theirs to the end for that reason). A D near
-    chance is trained more too, without R1: there its advice is noise. Both only where G has no
-    other loss to learn from: super-resolution with a content loss came out worse for it.
+    being trained more (Arjovsky et al. 2017 train theirs to the end for that reason). A D that
+    stays near chance is trained more too, without R1: there its advice is noise. More only where G
+    has no other loss to learn from: super-resolution with a content loss came out worse for it.
     Source: this project (docs/experiments.md); R1: Mescheder et al. 2018, section 4.1; several
     steps of D: Goodfellow et al. 2014, algorithm 1.
     """
@@ -29,6 +30,7 @@ class SteepDiscriminator:
     def forget(self) -> None:
         """Begin anew."""
         self._smooths = False
+        self._steps_near_chance = 0
         self.d_steps = 1
 
     @property
@@ -36,15 +38,11 @@ class SteepDiscriminator:
         """Gamma of R1 in D's loss."""
         return self._r1 if self._smooths else 0.0
 
-    def observe(self, ranking: float | None, *, has_logits: bool, is_alone: bool) -> str:
-        """Decide, by the mean share of pairs that D ranks rightly (None: not known yet); the reason
-        where anything is asked for.
-
-        Without `has_logits`, logits of a known scale, there is no R1; `is_alone` is whether G
-        learns from D alone.
-        """
+    def observe(self, ranking: float | None, *, may_smooth: bool, may_repeat: bool) -> str:
+        """Decide, by the mean share of pairs that D ranks rightly (None: not known yet), and by
+        what may be asked for: R1, further steps. The reason where anything is."""
         self.d_steps = 1
-        if ranking is None or not has_logits or not self._r1:
+        if ranking is None or not may_smooth or not self._r1:
             self._smooths = False
         elif ranking > LEADS:
             self._smooths = True
@@ -52,7 +50,11 @@ class SteepDiscriminator:
             self._smooths = False
         if ranking is None:
             return ""
-        if is_alone and (ranking < CHANCE or (self._smooths and ranking < CERTAIN)):
+        near_chance = ranking < CHANCE
+        count = self._steps_near_chance + (1 if near_chance else -1)
+        self._steps_near_chance = min(max(count, 0), 2 * PATIENCE_STEPS)
+        weak = near_chance and self._steps_near_chance > PATIENCE_STEPS
+        if may_repeat and (weak or (self._smooths and ranking < CERTAIN)):
             self.d_steps = self._most_d_steps
         asked = [f"R1 with a gamma of {self._r1:g}"] if self._smooths else []
         if self.d_steps > 1:
@@ -61,8 +63,8 @@ class SteepDiscriminator:
 
     def state_dict(self) -> dict[str, Any]:
         """Its memory as plain JSON values."""
-        return {"smooths": self._smooths}
+        return {"smooths": self._smooths, "steps_near_chance": self._steps_near_chance}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
-        self._smooths = state["smooths"]
+        self._smooths, self._steps_near_chance = state["smooths"], state["steps_near_chance"]

@@ -1,7 +1,7 @@
 """What the policies with a memory share: saving it, and saying once what they lack."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import Action, Signals
@@ -23,6 +23,8 @@ class Stateful:
     not part of a saved name.
     """
 
+    # Memories that states saved by earlier versions do not have: they begin anew.
+    NEWER: ClassVar[frozenset[str]] = frozenset()
     # What has been said already, so that a policy that cannot act is not silent and not a nuisance.
     _said: list[str] = field(default_factory=list, init=False, repr=False)
 
@@ -33,8 +35,8 @@ class Stateful:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in (f.name for f in fields(self) if not f.init):
-            if name.lstrip("_") not in state:
-                continue  # a memory that an earlier version did not have begins anew
+            if name.lstrip("_") in self.NEWER and name.lstrip("_") not in state:
+                continue
             value, current = state[name.lstrip("_")], getattr(self, name)
             if isinstance(current, Memory):
                 current.load_state_dict(value)

@@ -164,8 +164,6 @@ def _position(position: Mapping[str, int]) -> Position:
 
 # A step of more digits is no step.
 MOST_STEP_DIGITS = 18
-# Marks of what sensors read now and then: a trace keeps rows that have it before other rows.
-READING_MARKS = ("_gradient_", '"auc_', '"diversity_ratio"')
 
 
 class JsonReader:
@@ -179,8 +177,8 @@ class JsonReader:
         self._collector: RunCollector | None = None
         self._columns: dict[str, str | None] = {}
         self._broken = 0
-        # Marks of the rows that were read since the trace kept one.
-        self._marks: set[str] = set()
+        # Values of the row that the trace has kept last, of our signals.
+        self._kept_values = 0
 
     def feed(self, lines: Iterable[str]) -> None:
         """Read further lines."""
@@ -202,16 +200,15 @@ class JsonReader:
         # A torn line and the next one after it are one line.
         whole = line.rfind('{"step":') == 0 and line.endswith("}\n")
         if not whole or '"d_loss"' not in line or '"non_finite"' in line or "NaN" in line:
+            self._kept_values = 0
             return False
         digits = line[8 : line.find(",")].strip()
         if not digits.isascii() or not digits.isdigit() or len(digits) > MOST_STEP_DIGITS:
             return False
-        marks = {mark for mark in READING_MARKS if mark in line}
-        if collector.keeps(int(digits)):
-            self._marks = marks
-            return False
-        if not marks <= self._marks:
-            self._marks |= marks
+        values = _count_values(line)
+        # Of neighbouring rows the one with the most values is kept: that with most readings.
+        if collector.keeps(int(digits)) or values > self._kept_values:
+            self._kept_values = values
             return False
         collector.pass_over(int(digits), lambda: _signals_values(line))
         return True
@@ -244,6 +241,12 @@ class JsonReader:
                 collector.add(Position(step=row["step"]), signals_row_values(row))
         else:
             _add_object(collector, row, self._columns, self._mapping)
+
+
+def _count_values(line: str) -> int:
+    """How many values a row of our signals has, of its action as many as if it had none."""
+    of_action = line.find('"action":{') + 9
+    return line.count('":') - line.count('":', of_action, line.find("}", of_action))
 
 
 def _signals_values(line: str) -> Mapping[str, float]:

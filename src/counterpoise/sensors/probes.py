@@ -26,28 +26,51 @@ ImageChange = Callable[[Tensor], Tensor]
 class Aside(nn.Module):
     """D, asked aside: its logits on images (N, ...), float32, in the mode that D is in.
 
-    `weights` are leaves that share D's memory; a backward pass fills their gradients, not D's.
+    It has weights of its own, leaves that share D's memory: a backward pass fills their gradients,
+    not D's.
     """
 
-    def __init__(self, discriminator: nn.Module) -> None:
+    def __init__(self, discriminator: nn.Module, *, copies: bool = False) -> None:
+        """With `copies` the weights are copied, to be trained."""
         super().__init__()
         self._discriminator = discriminator
-        self.weights = {
-            name: parameter.detach().requires_grad_(parameter.requires_grad)
-            for name, parameter in discriminator.named_parameters()
+        # By the weight that they stand for: D may have one in several places.
+        self._weights: dict[int, tuple[Tensor, Tensor]] = {}
+        self._places: dict[str, int] = {}
+        for place, weight in _places(discriminator, "_parameters"):
+            if id(weight) not in self._weights:
+                own = weight.detach().clone() if copies else weight.detach()
+                self._weights[id(weight)] = weight, own.requires_grad_(weight.requires_grad)
+            self._places[place] = id(weight)
+        self._copies = {
+            place: buffer.clone() for place, buffer in _places(discriminator, "_buffers")
         }
 
     def forward(self, images: Tensor) -> Tensor:
         """Ask D."""
-        buffers = {name: buffer.clone() for name, buffer in self._discriminator.named_buffers()}
-        with _random_state_kept(images.device):
-            logits: Tensor = functional_call(self._discriminator, self.weights | buffers, (images,))
+        weights = {place: self._weights[key][1] for place, key in self._places.items()}
+        logits: Tensor = functional_call(
+            self._discriminator, weights | self._copies, (images,), tie_weights=False
+        )
         return logits.float()
+
+    def weights(self) -> list[tuple[Tensor, Tensor]]:
+        """D's weights, and those here."""
+        return list(self._weights.values())
+
+
+def _places(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
+    """All places of parameters or buffers, with the full name, each place once: a module may have
+    several names, and `functional_call` would put its tensors back in the wrong order."""
+    for path, part in module.named_modules():
+        for name, value in getattr(part, kind).items():
+            if value is not None:
+                yield f"{path}.{name}" if path else name, value
 
 
 def logits_aside(discriminator: nn.Module, images: Tensor) -> Tensor:
     """D's logits on images (N, ...), float32 without graph, in the mode that D is in."""
-    with torch.no_grad():
+    with torch.no_grad(), random_state_kept(images.device):
         logits: Tensor = Aside(discriminator)(images)
     return logits
 
@@ -128,20 +151,14 @@ def probe_discriminator(
     the copy's parameters, `d_loss` gives the halves of D's loss from logits on real and fake, and
     `threshold` the logit above which an image counts as real. `real` and `fake` are (N, ...).
     """
-    weights = {
-        name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
-        for name, parameter in discriminator.named_parameters()
-    }
-    buffers = {name: buffer.clone() for name, buffer in discriminator.named_buffers()}
-    optimizer = make_optimizer([weight for weight in weights.values() if weight.requires_grad])
+    copy = Aside(discriminator, copies=True)
+    optimizer = make_optimizer([own for _, own in copy.weights() if own.requires_grad])
 
     def judge() -> tuple[Tensor, Tensor]:
-        answers = (functional_call(discriminator, weights | buffers, (x,)) for x in (real, fake))
-        real_logits, fake_logits = (answer.float() for answer in answers)
-        return real_logits, fake_logits
+        return copy(real), copy(fake)
 
     real, fake = real.detach(), fake.detach()
-    with _random_state_kept(real.device), torch.enable_grad():
+    with random_state_kept(real.device), torch.enable_grad():
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
             torch.stack(d_loss(*judge())).sum().backward()  # type: ignore[no-untyped-call]
@@ -154,7 +171,8 @@ def probe_discriminator(
 
 
 @contextmanager
-def _random_state_kept(device: torch.device) -> Iterator[None]:
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Draws in here are from copies of the host's and the device's random state."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         yield

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoise.actuators.inputs import InputChange
+from counterpoise.actuators.r1 import MIXES_IMAGES, mixes_images, without_r1
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.balance.policy import reads_signals
 from counterpoise.data.device_crops import device_batches
@@ -39,6 +40,8 @@ from counterpoise.training.sensing import (
 )
 from counterpoise.training.setup import Parts
 from counterpoise.training.steps import update_average
+
+R1_UNMET = f"the policy adds R1 to D's loss, and cannot: {MIXES_IMAGES}; it does without"
 
 
 @dataclass
@@ -131,11 +134,16 @@ class Game:
         return played
 
     def tell_fallbacks(self, step: int, played: Played) -> None:
-        """Note, once, which passes turned out not to be replayable."""
+        """Note which passes turned out not to be replayable."""
         for passes in self.parts.passes.replayed:
-            if passes.failure and passes.failure not in self.told:
-                self.told.add(passes.failure)
-                played.events.append(("fallback", f"step {step}: {passes.failure}"))
+            if passes.failure:
+                self.tell_once(step, played, passes.failure)
+
+    def tell_once(self, step: int, played: Played, problem: str) -> None:
+        """Note what does not go as configured, the first time."""
+        if problem not in self.told:
+            self.told.add(problem)
+            played.events.append(("fallback", f"step {step}: {problem}"))
 
     def play_discriminator(
         self, step: int, hr: Tensor, fake: Tensor, inputs: InputChange, played: Played
@@ -156,7 +164,11 @@ class Game:
         else:
             statistics = self.statistics(*on_host_if_few(*logits))
             seen = self.note_signals(step, played, self.mean_over_processes(statistics))
-        action = played.action = self.last_action = self.parts.policy.observe(seen)
+        action = self.parts.policy.observe(seen)
+        if action.r1_weight and mixes_images(self.d_step.d):
+            self.tell_once(step, played, R1_UNMET)
+            action = without_r1(action)
+        played.action = self.last_action = action
         if action.probe_discriminator:
             self.take_readings(played, self.sensors.probe(self.d_step, real_seen, fake_seen))
         if action.keep_snapshot:

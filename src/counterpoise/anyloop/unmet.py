@@ -1,0 +1,37 @@
+"""What a policy asks for and a loop does not do, in words."""
+
+import logging
+from collections.abc import Iterator
+
+from counterpoise.anyloop.turn import Turn
+from counterpoise.records import Action
+
+NEEDS_LOSS = (
+    "the policy trains D on one half of its loss, or adds a regulariser to it, and cannot in this "
+    "loop: back-propagate step.loss(real=..., fake=...) in D's part"
+)
+SMOOTHING_NEEDS_LOSS = (
+    "the policy would smooth D's labels, and cannot in this loop: back-propagate "
+    "step.loss(real=..., fake=...) in D's part to have that too"
+)
+NEEDS_STEPS = (
+    "the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
+    "balance.action.{field} times, on fresh batches"
+)
+
+
+def unmet(turn: Turn, action: Action, *, halves_chosen: bool) -> Iterator[tuple[str, str, int]]:
+    """Key, message and level of what the turn did not do of its action; `halves_chosen`: D's loss
+    came from `step.loss`."""
+    one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
+    if (one_half or action.lecam_weight) and not halves_chosen:
+        yield "halves", NEEDS_LOSS, logging.WARNING
+    if action.label_smoothing and not halves_chosen:
+        yield "smoothing", SMOOTHING_NEEDS_LOSS, logging.INFO
+    # A loop may read the number before the turn begins.
+    if min(action.d_steps, turn.d_steps_before) > turn.d_parts:
+        message = NEEDS_STEPS.format(count=action.d_steps, network="D", field="d_steps")
+        yield "d_steps", message, logging.WARNING
+    if action.g_steps > 1:
+        message = NEEDS_STEPS.format(count=action.g_steps, network="G", field="g_steps")
+        yield "g_steps", message, logging.WARNING
