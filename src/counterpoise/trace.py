@@ -161,11 +161,13 @@ class TraceBuilder:
 
     def _write_last(self, finite: Mapping[str, float]) -> None:
         """Give the last row, which has no values yet, those of `finite`."""
-        row = len(self._steps) - 1
+        row, columns = len(self._steps) - 1, self._columns
         for name, value in finite.items():
-            column = self._columns.setdefault(name, array("d"))
-            if len(column) < row:
-                column.extend([math.nan] * (row - len(column)))
+            column = columns.get(name)
+            if column is None:
+                column = columns[name] = array("d")
+            if (missing := row - len(column)) > 0:
+                column.extend([math.nan] * missing)
             column.append(value)
         self._values_in_last = len(finite)
 
@@ -252,9 +254,9 @@ def as_float(number: int | float) -> float:
 def signals_row_values(row: Mapping[str, Any]) -> dict[str, float]:
     """The values of a row of our `signals.jsonl`, as `StepRecord.to_json` writes it, by column."""
     values = {
-        name: as_float(value)
+        name: value if type(value) is float else as_float(value)
         for name, value in row.items()
-        if isinstance(value, (int, float)) and name in COLUMNS  # flags count as 0 and 1
+        if name in COLUMNS and isinstance(value, (int, float))  # flags count as 0 and 1
     }
     terms = row.get("g_terms")
     if isinstance(terms, dict):
