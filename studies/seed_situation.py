@@ -127,7 +127,11 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
             loss_real, loss_fake, real_logits, fake_logits, torch.sigmoid, zero
         )
         signals = signals_from_statistics(
-            step, statistics.tolist(), FORM.equilibrium_d_loss, readings
+            step,
+            statistics.tolist(),
+            FORM.equilibrium_d_loss,
+            readings,
+            d_takes_r1=not setting.d_batch_norm,
         )
         action = policy.observe(signals)
         if action.keep_snapshot:

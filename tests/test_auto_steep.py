@@ -119,6 +119,13 @@ def test_auto_tells_by_the_gradients_whether_g_learns_from_d_alone(content, d_st
     assert AutoPolicy().observe(signals(0.93, 0.8)).d_steps == 1
 
 
+def test_auto_leaves_r1_where_it_cannot_be_had():
+    cannot = dataclasses.replace(signals(0.97, 0.8), d_takes_r1=False)
+    policy = AutoPolicy()
+    actions = [policy.observe(cannot) for _ in range(300)]
+    assert {(a.r1_weight, a.d_steps, a.d_learning_rate_scale) for a in actions} == {(0, 1, 1)}
+
+
 def test_auto_leaves_a_d_alone_that_a_g_ran_away_from():
     policy = AutoPolicy()
     policy._fast._log_scale = math.log(0.2)

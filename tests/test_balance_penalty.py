@@ -144,6 +144,17 @@ def test_a_d_that_cannot_have_it_is_trained_without_and_it_is_said_once(
     assert message.endswith("; it does without")
 
 
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_policy_knows_whether_it_can_be_had(monkeypatch, norm):
+    loop = Plain()
+    loop.d.insert(2, nn.BatchNorm2d(4) if norm else OnceLayer())
+    policy = Scripted(*ASKED)
+    monkeypatch.setattr(handle, "build_policy", lambda *_: policy)
+    loop.run(loop.balance("none"), 3)
+    # Batch normalisation is seen at once, a lack of second derivatives when it is tried.
+    assert [signals.d_takes_r1 for signals in policy.seen] == [not norm, False, False]
+
+
 def test_a_lack_of_memory_is_no_property_of_d(scripted):
     loop = Plain()
     loop.d.insert(2, Starved())

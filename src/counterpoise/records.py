@@ -99,10 +99,12 @@ class Signals:
     auc: float | None = None
     # D's loss where it cannot tell real from fake and answers as it should; None where unknown.
     d_equilibrium_loss: float | None = None
+    # Whether `Action.r1_weight` can be had: not of a D that mixes the images of a batch, say.
+    d_takes_r1: bool = True
     readings: Readings = NO_READINGS
 
     def numbers(self) -> dict[str, float]:
-        """What is known, by name, but for the readings."""
+        """What was measured and is known, by name, but for the readings."""
         values = zip(_NUMBERS, _read_numbers(self), strict=True)
         return {name: value for name, value in values if value is not None}
 
@@ -113,7 +115,7 @@ def unknown_signals(step: int) -> Signals:
     return Signals(step, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan)
 
 
-_NUMBERS = tuple(f.name for f in fields(Signals) if f.name != "readings")
+_NUMBERS = tuple(f.name for f in fields(Signals) if f.name not in ("readings", "d_takes_r1"))
 _read_numbers = attrgetter(*_NUMBERS)
 
 

@@ -87,6 +87,7 @@ class Engine:
                     rank(),
                 ),
                 d_steps_before=self.last_action.d_steps,
+                d_takes_r1=self._r1.is_possible,
             )
             self._measure.begin(self._turn.step)
         self._turn.d_parts += 1

@@ -76,7 +76,11 @@ class Judge:
         statistics = objective.statistics(real.outputs, fake.outputs)
         values = mean_over_processes(statistics, real.outputs.device)
         turn.signals = signals_from_statistics(
-            turn.step, values, objective.form.equilibrium_d_loss, readings
+            turn.step,
+            values,
+            objective.form.equilibrium_d_loss,
+            readings,
+            d_takes_r1=turn.d_takes_r1,
         )
         if objective.has_sigmoid:
             turn.saturation = saturation_readings(values)

@@ -31,6 +31,14 @@ class R1:
         self._d, self._optimizer = discriminator, optimizer
         # Why this loop cannot have it; empty while nothing is known to stand in the way.
         self.problem = ""
+        self._mixes_images: bool | None = None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether nothing is known to stand in its way; D is looked at once."""
+        if self._mixes_images is None:
+            self._mixes_images = mixes_images(self._d)
+        return not (self._mixes_images or self.problem)
 
     def add(self, phase: Phase, turn: Turn, objective: LoopObjective) -> str:
         """Add it in D's part, with the gamma of the turn's action, and note the term in the turn.

@@ -19,6 +19,7 @@ class Turn:
     step: int
     change: InputChange  # what is done to D's inputs
     d_steps_before: int = 1  # steps of D that the action of the turn before asked for
+    d_takes_r1: bool = True  # as far as is known
     started: float = field(default_factory=time.perf_counter)
     signals: Signals | None = None
     action: Action | None = None

@@ -44,8 +44,8 @@ class AutoPolicy(Stateful):
 
     with u and I both clipped to [log min_scale, 0] (so there is no wind-up) and u limited in rate.
     A D that is too good is slowed, never stopped; inside the dead zone I leaks back towards 0, so
-    that D learns as fast as the band allows. In the band, a D that ranks over 95 % of the pairs
-    rightly leads too.
+    that D learns as fast as the band allows. Under R1, a D in the band that ranks over
+    95 % of the pairs rightly leads too.
 
     Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
     adversarial weight, while its term is drowned at G's output; then noise on D's inputs. They come
@@ -137,7 +137,7 @@ class AutoPolicy(Stateful):
         holds_back = self._fast.scale < MOST_SLOWED
         steep = self._steep.observe(
             self._fast.ranking,
-            may_smooth=bool(signals.d_equilibrium_loss) and not holds_back,
+            may_smooth=self._may_smooth(signals) and not holds_back,
             may_repeat=share is not None and share > ALONE_SHARE and not holds_back,
         )
         self._steer_learning_rate(accuracy)
@@ -171,7 +171,7 @@ class AutoPolicy(Stateful):
         """One step of the inner loop: PI in log space, limited in rate, without wind-up."""
         error = accuracy - self.target
         error = math.copysign(max(0.0, abs(error) - self.dead_zone), error)
-        if error >= 0 and self._fast.ranking is not None:
+        if error >= 0 and self._steep.r1_weight and self._fast.ranking is not None:
             error = max(error, self._fast.ranking - CERTAIN)
         if error < 0 and accuracy >= self.low and (self._noise_std or self._log_weight):
             # What was put on last comes off first; below the band all of it at once.
@@ -216,6 +216,10 @@ class AutoPolicy(Stateful):
         adversarial *= math.exp(self._log_weight)
         whole = adversarial + content
         return adversarial / whole if whole > 0 else None
+
+    def _may_smooth(self, signals: Signals) -> bool:
+        """Whether R1 can be had, of logits of a known scale."""
+        return signals.d_takes_r1 and bool(signals.d_equilibrium_loss)
 
     def _is_untouched(self) -> bool:
         """Whether D is trained as configured, so that a weak D is not of our making."""

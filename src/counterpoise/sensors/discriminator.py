@@ -128,6 +128,8 @@ def signals_from_statistics(
     values: Sequence[float],
     d_equilibrium_loss: float | None = None,
     readings: Readings = NO_READINGS,
+    *,
+    d_takes_r1: bool = True,
 ) -> Signals:
     """Name the numbers of `discriminator_statistics`; `readings` are the latest ones."""
     named = dict(zip(_NAMES, values, strict=True))
@@ -139,6 +141,7 @@ def signals_from_statistics(
         fake_logit_mean=named["fake_mean"],
         fake_logit_std=_standard_deviation(named["fake_mean"], named["fake_mean_square"]),
         d_equilibrium_loss=d_equilibrium_loss,
+        d_takes_r1=d_takes_r1,
         readings=readings,
     )
 

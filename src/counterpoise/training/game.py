@@ -82,6 +82,7 @@ class Game:
         self.defers = self.fabric.device.type == "cuda" and not reads_signals(parts.policy)
         # Failures that a person was told of.
         self.told: set[str] = set()
+        self.d_takes_r1 = parts.d is not None and not mixes_images(parts.d)
         self.channels_last = chosen(self.config.train.channels_last, self.fabric.device)
         self.enter(stage)
 
@@ -165,7 +166,7 @@ class Game:
             statistics = self.statistics(*on_host_if_few(*logits))
             seen = self.note_signals(step, played, self.mean_over_processes(statistics))
         action = self.parts.policy.observe(seen)
-        if action.r1_weight and mixes_images(self.d_step.d):
+        if action.r1_weight and not self.d_takes_r1:
             self.tell_once(step, played, R1_UNMET)
             action = without_r1(action)
         played.action = self.last_action = action
@@ -214,7 +215,11 @@ class Game:
             played.readings = played.readings.updated(saturation)
         played.judged = ()
         played.signals = signals_from_statistics(
-            step, statistics, form.equilibrium_d_loss, self.readings
+            step,
+            statistics,
+            form.equilibrium_d_loss,
+            self.readings,
+            d_takes_r1=self.d_takes_r1,
         )
         return played.signals
 
