@@ -181,6 +181,22 @@ def test_a_loop_that_cannot_do_what_is_asked_is_told_once(scripted, caplog):
     assert sum("asks for 3 steps of D" in message for message in messages) == 1
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_steps_of_g_are_counted_when_the_next_turn_begins(scripted, caplog, parts):
+    loop = Loop()
+    balance, _ = scripted(loop, *[Action(g_steps=2)] * 3)
+    with caplog.at_level(logging.WARNING, "counterpoise"):
+        for _ in range(3):
+            real, noise = loop.batch()
+            balance.d_step()
+            loop.d_part(real, loop.g(noise))
+            for _ in range(parts):
+                balance.g_step()
+                loop.g_part(loop.g(noise))
+    told = [r.message for r in caplog.records if "asks for 2 steps of G" in r.message]
+    assert len(told) == (parts == 1)
+
+
 def test_roll_back_restores_both_networks_and_optimizers(scripted, tmp_path):
     loop = Loop()
     balance, _ = scripted(

@@ -127,7 +127,7 @@ ASKED = [Action(r1_weight=GAMMA, d_steps=2)] * 3
 @pytest.mark.parametrize(
     ("layer", "why"),
     [
-        (OnceLayer(), "a second derivative of D could not be computed (trying to differentiate"),
+        (OnceLayer(), "it could not be computed (trying to differentiate"),
         (nn.BatchNorm2d(4), "D has batch normalisation, so the gradients of single images"),
     ],
 )
@@ -276,6 +276,38 @@ def test_under_amp_it_is_what_it_is_without(scripted, fused):
             loss = loss + loop.criterion(on_fake, torch.zeros_like(on_fake))
             scaler.scale(loss).backward()
             scaler.step(loop.d_optimizer)
+        weights.append([p.detach().clone() for p in loop.d.parameters()])
+    for plain, scaled in zip(*weights, strict=True):
+        torch.testing.assert_close(plain, scaled)
+
+
+def test_a_wrapper_that_unscales_in_its_step_is_looked_into(scripted):
+    class Wrapper:
+        """As Accelerate's and Fabric's."""
+
+        def __init__(self, optimizer, scale):
+            self.optimizer, self.scale = optimizer, scale
+            self.param_groups, self.zero_grad = optimizer.param_groups, optimizer.zero_grad
+
+        def step(self):
+            for parameter in self.param_groups[0]["params"]:
+                parameter.grad /= self.scale
+            self.optimizer.step()
+
+    Wrapper.__module__ = "accelerate.optimizer"
+    weights = []
+    for scale in (1.0, 1024.0):
+        torch.manual_seed(1)
+        loop = Plain()
+        loop.d_optimizer = Wrapper(loop.d_optimizer, scale)
+        balance = scripted(loop, *ASKED)
+        real, noise = loop.batch()
+        with balance.d_step():
+            on_real, on_fake = loop.d(real), loop.d(loop.g(noise).detach())
+            loss = loop.criterion(on_real, torch.ones_like(on_real))
+            loss = loss + loop.criterion(on_fake, torch.zeros_like(on_fake))
+            (scale * loss).backward()
+            loop.d_optimizer.step()
         weights.append([p.detach().clone() for p in loop.d.parameters()])
     for plain, scaled in zip(*weights, strict=True):
         torch.testing.assert_close(plain, scaled)

@@ -204,6 +204,7 @@ def test_passing_over_rows_changes_nothing(tmp_path, monkeypatch):
     for step in range(1, 301):
         row = {"step": step, "stage": "train", "g_loss": step / 7, "g_terms": {"pixel": step / 7}}
         row |= {"d_loss": 1.0 + step / 1000, "d_real": 0.5}
+        row["d_penalty"] = 0.1 if step % 9 == 0 else None
         if step == 201:
             row |= {"d_real": None, "non_finite": ["d_real"]}
         if step % 10 == 0:

@@ -21,7 +21,7 @@ from counterpoise.anyloop.processes import mean_of_each, rank
 from counterpoise.anyloop.steps import DiscriminatorStep, GeneratorStep, Step
 from counterpoise.anyloop.tap import FAKE, OTHER, REAL, Phase, Tap
 from counterpoise.anyloop.turn import Turn
-from counterpoise.anyloop.unmet import unmet
+from counterpoise.anyloop.unmet import needs_steps, unmet
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Action, Readings
@@ -56,6 +56,7 @@ class Engine:
         self._r1 = R1(discriminator, d_optimizer)
         self._snapshot = Snapshot(dict(self.networks), dict(self.optimizers))
         self._open: Step | None = None
+        self._g_parts = 1  # since the last turn's D part
         self._turn: Turn | None = None
         self._phases: list[Phase] = []
         self._halves_chosen = False
@@ -73,6 +74,8 @@ class Engine:
         """D's part begins; a turn with it, unless one is under way."""
         self.end_open()
         if self._turn is None:
+            if (asked := self.last_action.g_steps) > self._g_parts:
+                self._say("g_steps", needs_steps("G", "g_steps", asked))
             self._journal.begin(self.steps_done, writes=rank() == 0)
             step_number = self.steps_done + 1
             # What is done to D's inputs follows the action of the turn before.
@@ -238,7 +241,7 @@ class Engine:
         phases, self._phases = self._phases, []
         if turn is None or turn.signals is None:
             # G's part before the first of D's, or further ones after a turn.
-            self._turn = None
+            self._turn, self._g_parts = None, self._g_parts + 1
             return
         turn.d_fake_after = self._judge.d_fake(phase)
         if not turn.g_losses:
@@ -254,7 +257,7 @@ class Engine:
 
     def _finish(self, turn: Turn) -> None:
         """Record a turn, and put the kept state back where that was asked for."""
-        action, self._turn = turn.decided, None
+        action, self._turn, self._g_parts = turn.decided, None, 1
         assert turn.real is not None, "D has judged"
         assert turn.real.outputs is not None, "D has judged"
         device = turn.real.outputs.device
@@ -339,7 +342,7 @@ class Engine:
         if network == "d" and step.phase.backwards > backwards and turn.d_penalty is not None:
             # A closure: what was added to the gradients before it is gone.
             self._r1.problem, turn.d_penalty = IN_CLOSURE, None
-            self._say("r1", IN_CLOSURE)
+            self._go_without_r1(turn)
         if network == "d":
             turn.d_updated = True
         else:
@@ -347,15 +350,18 @@ class Engine:
         return result
 
     def _add_r1(self, phase: Phase, turn: Turn) -> None:
-        """Add R1's gradient to D's; where this loop cannot have it, the action is without."""
-        objective = self._judge.objective
-        assert objective is not None, "it was decided under one"
+        """Add R1's gradient to D's."""
+        assert self._judge.objective is not None, "it was decided under one"
         with self._tap.muted():
-            message = self._r1.add(phase, turn, objective)
-        if message:
-            self._say(message, message)
+            message = self._r1.add(phase, turn, self._judge.objective)
         if self._r1.problem:
-            turn.action = self.last_action = without_r1(turn.decided)
+            self._go_without_r1(turn)
+        elif message:
+            self._say(message, message)
+
+    def _go_without_r1(self, turn: Turn) -> None:
+        turn.action = self.last_action = without_r1(turn.decided)
+        self._say("r1", self._r1.problem)
 
     # State.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.anyloop.engine import Engine
+from counterpoise.anyloop.hooks import innermost
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
@@ -91,8 +92,8 @@ class Balance:
         self._engine = Engine(
             generator,
             discriminator,
-            g_optimizer,
-            d_optimizer,
+            innermost(g_optimizer),
+            innermost(d_optimizer),
             policy=build_policy(policy, options),
             objective=objective,
             journal=self._journal,

@@ -38,6 +38,19 @@ class ModuleHook:
         return _hook_of_a_copy, ()
 
 
+# Packages whose wrapper of an optimizer takes the loss scale out of the gradients in its `step`.
+_WRAPPERS = {"accelerate", "lightning", "lightning_fabric"}
+
+
+def innermost(optimizer: Any) -> Any:
+    """The optimizer inside of such a wrapper, whose step is called when gradients are ready."""
+    while type(optimizer).__module__.partition(".")[0] in _WRAPPERS and hasattr(
+        optimizer, "optimizer"
+    ):
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
 class OptimizerWatch:
     """Stands between the user and `optimizer.step`: `decide(run)` runs it, or not, or changed.
 

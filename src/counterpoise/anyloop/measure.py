@@ -207,9 +207,10 @@ def answering_in_logits(d: nn.Module, objective: LoopObjective) -> nn.Module:
     logits."""
     if isinstance(d, nn.parallel.DistributedDataParallel | nn.DataParallel):
         d = d.module
-    fabric = sys.modules.get("lightning_fabric")
-    if fabric is not None and fabric.is_wrapped(d):
-        d = d.module  # type: ignore[assignment]
+    for name in ("lightning_fabric", "lightning.fabric"):  # one is a copy of the other
+        fabric = sys.modules.get(name)
+        if fabric is not None and fabric.is_wrapped(d):
+            d = d.module  # type: ignore[assignment]
     d = getattr(d, "_orig_mod", d)
     wrapped = _Logits(d, objective)
     wrapped.training = d.training

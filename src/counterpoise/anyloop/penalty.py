@@ -15,7 +15,7 @@ from counterpoise.sensors.probes import Aside, random_state_kept
 
 UNMET = "the policy adds R1 to D's loss, and cannot in this loop: {why}; it does without"
 NO_IMAGES = "D is not called with real images alone in its part"
-FAILED = "a second derivative of D could not be computed ({error})"
+FAILED = "it could not be computed ({error})"
 IN_CLOSURE = UNMET.format(why="D's loss is back-propagated inside of optimizer.step(closure)")
 NOT_FINITE = "R1's gradient was not finite; D was trained without it in this turn"
 
@@ -59,8 +59,10 @@ class R1:
         term, error = self._differentiate(aside, images, gamma)
         # One message: whether it failed anywhere, and the gradient.
         trained = [(weight, own) for weight, own in aside.weights() if weight.requires_grad]
+        if not trained:
+            return ""
         gradients = [torch.zeros_like(own) if own.grad is None else own.grad for _, own in trained]
-        failed = term.new_tensor([float(bool(error))])
+        failed = torch.full((1,), float(bool(error)), device=gradients[0].device)
         flat = average_over_processes(
             torch.cat([failed, *(g.float().flatten() for g in gradients)])
         )

@@ -20,6 +20,11 @@ NEEDS_STEPS = (
 )
 
 
+def needs_steps(network: str, field: str, count: int) -> str:
+    """That a part of the loop should be repeated."""
+    return NEEDS_STEPS.format(count=count, network=network, field=field)
+
+
 def unmet(turn: Turn, action: Action, *, halves_chosen: bool) -> Iterator[tuple[str, str, int]]:
     """Key, message and level of what the turn did not do of its action; `halves_chosen`: D's loss
     came from `step.loss`."""
@@ -30,8 +35,4 @@ def unmet(turn: Turn, action: Action, *, halves_chosen: bool) -> Iterator[tuple[
         yield "smoothing", SMOOTHING_NEEDS_LOSS, logging.INFO
     # A loop may read the number before the turn begins.
     if min(action.d_steps, turn.d_steps_before) > turn.d_parts:
-        message = NEEDS_STEPS.format(count=action.d_steps, network="D", field="d_steps")
-        yield "d_steps", message, logging.WARNING
-    if action.g_steps > 1:
-        message = NEEDS_STEPS.format(count=action.g_steps, network="G", field="g_steps")
-        yield "g_steps", message, logging.WARNING
+        yield "d_steps", needs_steps("D", "d_steps", action.d_steps), logging.WARNING

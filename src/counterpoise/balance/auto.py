@@ -44,8 +44,8 @@ class AutoPolicy(Stateful):
 
     with u and I both clipped to [log min_scale, 0] (so there is no wind-up) and u limited in rate.
     A D that is too good is slowed, never stopped; inside the dead zone I leaks back towards 0, so
-    that D learns as fast as the band allows. Under R1, a D in the band that ranks over
-    95 % of the pairs rightly leads too.
+    that D learns as fast as the band allows. Under R1, a D that ranks over 95 % of the
+    pairs rightly leads too, unless its accuracy is below the dead zone.
 
     Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
     adversarial weight, while its term is drowned at G's output; then noise on D's inputs. They come

@@ -246,7 +246,8 @@ class JsonReader:
 def _count_values(line: str) -> int:
     """How many values a row of our signals has, of its action as many as if it had none."""
     of_action = line.find('"action":{') + 9
-    return line.count('":') - line.count('":', of_action, line.find("}", of_action))
+    in_action = line.count('":', of_action, line.find("}", of_action))
+    return line.count('":') - in_action - line.count('":null')
 
 
 def _signals_values(line: str) -> Mapping[str, float]:
