@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/counterpoise train --preset demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
