@@ -44,8 +44,8 @@ class AutoPolicy(Stateful):
 
     with u and I both clipped to [log min_scale, 0] (so there is no wind-up) and u limited in rate.
     A D that is too good is slowed, never stopped; inside the dead zone I leaks back towards 0, so
-    that D learns as fast as the band allows. Under R1, a D that ranks over 95 % of the
-    pairs rightly leads too, unless its accuracy is below the dead zone.
+    that D learns as fast as the band allows. Under R1, a D that ranks over 95 % of the pairs
+    rightly leads too, unless its accuracy is below the dead zone.
 
     Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
     adversarial weight, while its term is drowned at G's output; then noise on D's inputs. They come
@@ -58,8 +58,9 @@ class AutoPolicy(Stateful):
     Where G runs ahead of D, G's learning rate is lowered until D follows
     (`auto_fast.FastGenerator`), and D is not slowed before G has its own back. A D that leads gets
     R1 in its loss; then, and where it stays near chance, it gets `most_d_steps` steps for one of G
-    if G has no content loss (`auto_steep.SteepDiscriminator`). Both cost time, and only then. D's
-    target on real images is smoothed throughout (one-sided; Salimans et al. 2016, section 3.4).
+    if G learns from D alone, by the gradient at its output (`auto_steep.SteepDiscriminator`). Both
+    cost time, and only then. D's target on real images is smoothed throughout (one-sided; Salimans
+    et al. 2016, section 3.4).
 
     A watchdog keeps a snapshot of calm states and goes back to the last one when losses explode or
     stop being finite, at most `most_roll_backs` times, each time with half of D's learning rate.
