@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from counterpoise.errors import UserError
+from counterpoise.study import play
 from counterpoise.study.digits import classifier, digits
 from counterpoise.study.plan import (
     AUTO_TUNED_ON,
@@ -170,6 +171,14 @@ def test_the_late_shock_comes_at_half_time(monkeypatch):
 # The game.
 
 
+@pytest.fixture
+def little_pretraining(monkeypatch):
+    """Super-resolution begins after 5 steps of squared error instead of 200."""
+    task = dataclasses.replace(TASKS["sr"], pretrain_steps=5)
+    monkeypatch.setattr(play, "TASKS", {**TASKS, "sr": task})
+
+
+@pytest.mark.usefixtures("little_pretraining")
 @pytest.mark.parametrize(
     "key",
     [
@@ -368,6 +377,7 @@ def test_digits_say_what_is_missing(monkeypatch):
         digits()
 
 
+@pytest.mark.usefixtures("little_pretraining")
 def test_a_plan_may_bring_its_own_photographs(tmp_path):
     from helpers import write_images
 
