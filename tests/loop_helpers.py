@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 import counterpoise as cp
+from counterpoise.anyloop import handle
 from counterpoise.records import NO_ACTION, Action, Signals
 
 SIZE = 8
@@ -105,6 +107,15 @@ class Scripted:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
+
+
+def scripted_balance(
+    monkeypatch: pytest.MonkeyPatch, loop: Loop, *actions: Action, **options: Any
+) -> tuple[cp.Balance, Scripted]:
+    """A Balance whose policy answers with given actions, and that policy."""
+    policy = Scripted(*actions)
+    monkeypatch.setattr(handle, "build_policy", lambda name, given: policy)
+    return loop.balance("none", **options), policy
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:

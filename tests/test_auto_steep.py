@@ -135,7 +135,7 @@ def test_auto_leaves_a_d_alone_that_a_g_ran_away_from():
     assert policy.observe(signals(0.93, 0.8)).r1_weight > 0
 
 
-def test_auto_slows_a_d_that_ranks_nearly_all_pairs_rightly_whatever_its_accuracy():
+def test_auto_slows_a_d_that_ranks_nearly_all_pairs_rightly_though_it_is_in_the_band():
     slowed, left = AutoPolicy(), AutoPolicy()
     for _ in range(300):
         of_slowed = slowed.observe(signals(0.99, 0.8))

@@ -1,6 +1,7 @@
 """`cp.Balance` around a hand-written loop: what it must not change, and what it must."""
 
 import copy
+import functools
 import logging
 import pickle
 import subprocess
@@ -15,19 +16,14 @@ from counterpoise.anyloop import handle
 from counterpoise.errors import UserError
 from counterpoise.records import Action
 from counterpoise.run_folder import read_json_lines
-from loop_helpers import Loop, Scripted, same
+from loop_helpers import Loop, same, scripted_balance
 
 
 @pytest.fixture
 def scripted(monkeypatch):
     """Makes a Balance whose policy answers with given actions."""
 
-    def make(loop, *actions, **options):
-        policy = Scripted(*actions)
-        monkeypatch.setattr(handle, "build_policy", lambda name, given: policy)
-        return loop.balance("none", **options), policy
-
-    return make
+    return functools.partial(scripted_balance, monkeypatch)
 
 
 def rows_of(run):

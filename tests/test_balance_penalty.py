@@ -10,7 +10,7 @@ from counterpoise.anyloop import handle, penalty
 from counterpoise.losses.penalties import r1_penalty
 from counterpoise.records import Action
 from counterpoise.run_folder import read_json_lines
-from loop_helpers import Loop, Scripted, same
+from loop_helpers import Loop, Scripted, same, scripted_balance
 
 GAMMA = 0.7
 
@@ -19,11 +19,7 @@ GAMMA = 0.7
 def scripted(monkeypatch):
     """A Balance whose policy gives the actions."""
 
-    def make(loop, *actions, **options):
-        monkeypatch.setattr(handle, "build_policy", lambda *_: Scripted(*actions))
-        return loop.balance("none", **options)
-
-    return make
+    return lambda *arguments, **options: scripted_balance(monkeypatch, *arguments, **options)[0]
 
 
 class Plain(Loop):
@@ -148,9 +144,8 @@ def test_a_d_that_cannot_have_it_is_trained_without_and_it_is_said_once(
 def test_a_policy_knows_whether_it_can_be_had(monkeypatch, norm):
     loop = Plain()
     loop.d.insert(2, nn.BatchNorm2d(4) if norm else OnceLayer())
-    policy = Scripted(*ASKED)
-    monkeypatch.setattr(handle, "build_policy", lambda *_: policy)
-    loop.run(loop.balance("none"), 3)
+    balance, policy = scripted_balance(monkeypatch, loop, *ASKED)
+    loop.run(balance, 3)
     # Batch normalisation is seen at once, a lack of second derivatives when it is tried.
     assert [signals.d_takes_r1 for signals in policy.seen] == [not norm, False, False]
 

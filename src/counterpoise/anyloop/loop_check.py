@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from counterpoise.actuators.r1 import mixes_images
 from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, nodes_from
 from counterpoise.anyloop.hooks import CallWatch
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
@@ -197,10 +198,7 @@ class LoopChecker:
 
     def _check_batch_norm(self, phase: Phase) -> None:
         real, fake = phase.call(REAL), phase.call(FAKE)
-        normalised = any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
-            for module in self._networks["d"].modules()
-        )
+        normalised = mixes_images(self._networks["d"])
         if normalised and real is not None and fake is not None and real.line and fake.line:
             self._found("batch-norm-split", fake.line)
 

@@ -135,11 +135,12 @@ class AutoPolicy(Stateful):
         assert accuracy is not None, "finite, or it would have been rolled back"
         fast = self._fast.observe(signals, accuracy, self.high)
         share = self._adversarial_share(signals)
-        holds_back = self._fast.scale < MOST_SLOWED
+        ran_ahead = self._fast.scale < MOST_SLOWED
         steep = self._steep.observe(
             self._fast.ranking,
-            may_smooth=self._may_smooth(signals) and not holds_back,
-            may_repeat=share is not None and share > ALONE_SHARE and not holds_back,
+            # Of logits of a known scale.
+            may_smooth=signals.d_takes_r1 and bool(signals.d_equilibrium_loss) and not ran_ahead,
+            may_repeat=share is not None and share > ALONE_SHARE and not ran_ahead,
         )
         self._steer_learning_rate(accuracy)
         self._steer_outer(accuracy, share)
@@ -217,10 +218,6 @@ class AutoPolicy(Stateful):
         adversarial *= math.exp(self._log_weight)
         whole = adversarial + content
         return adversarial / whole if whole > 0 else None
-
-    def _may_smooth(self, signals: Signals) -> bool:
-        """Whether R1 can be had, of logits of a known scale."""
-        return signals.d_takes_r1 and bool(signals.d_equilibrium_loss)
 
     def _is_untouched(self) -> bool:
         """Whether D is trained as configured, so that a weak D is not of our making."""

@@ -75,9 +75,7 @@ class DiscriminatorStep:
             (judgement.loss_fake, action.d_trains_on_fake),
         ]
         loss = sum(half for half, wanted in halves if wanted)
-        penalty = self._penalty(real, fake.detach(), step, noise)
-        if action.r1_weight:
-            penalty = penalty + action.r1_weight / 2 * r1_penalty(self.d, real)
+        penalty = self._penalty(real, fake.detach(), action, step, noise)
         if action.label_smoothing and action.d_trains_on_real:
             slope = action.label_smoothing * self.form.smoothing_slope
             penalty = penalty + slope * judgement.real_logits.mean()
@@ -94,18 +92,21 @@ class DiscriminatorStep:
         self.optimizer.step()
         return penalty.detach()
 
-    def _penalty(self, real: Tensor, fake: Tensor, step: int, noise: torch.Generator) -> Tensor:
+    def _penalty(
+        self, real: Tensor, fake: Tensor, action: Action, step: int, noise: torch.Generator
+    ) -> Tensor:
         config = self.config
+        # The configured ones are taken in one of so many steps, and count as often there.
+        times = 0 if step % config.penalties_every else config.penalties_every
+        r1, r2 = times * config.r1 + action.r1_weight, times * config.r2
         total = torch.zeros((), device=real.device)
-        if step % config.penalties_every:
-            return total
-        if config.r1:
-            total = total + config.r1 / 2 * r1_penalty(self.d, real)
-        if config.r2:
-            total = total + config.r2 / 2 * r2_penalty(self.d, fake)
-        if config.gradient_penalty:
-            total = total + config.gradient_penalty * gradient_penalty(self.d, real, fake, noise)
-        return total * config.penalties_every
+        if r1:
+            total = total + r1 / 2 * r1_penalty(self.d, real)
+        if r2:
+            total = total + r2 / 2 * r2_penalty(self.d, fake)
+        if weight := times * config.gradient_penalty:
+            total = total + weight * gradient_penalty(self.d, real, fake, noise)
+        return total
 
 
 @dataclass(frozen=True)
