@@ -1,11 +1,12 @@
 """Steps per second of ours over a bare loop and over BasicSR's order, with and without sensors.
 
-    python benchmarks/training_speed.py [--preset demo] [--rounds 6] [--set KEY=VALUE ...]
+    python benchmarks/training_speed.py [--preset demo] [--rounds 3] [--set KEY=VALUE ...]
 
 The aim: with all default sensors never slower than the bare loop by more than 2 %; on a GPU at
 least 1.5 times as fast as it is in eager float32 (`benchmarks/on_gpu.py` sets what that takes).
 A round has as many steps as the sensors' longest cadence, so each takes every reading as often as a
-training does, and one live diagnosis.
+training does, and one live diagnosis. Crops are of 64 pixels unless `--set` says otherwise: of 128,
+a round takes several minutes on a CPU.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from loops import Bare, BasicSROrder, Contestant, Ours
 from measuring import interleave, report, summary
 
 NO_SENSORS = "sensors={every: 0, probes_every: 0}"
+CROPS = "data.crop_px=64"
 OURS = {"ours": [], "ours, no sensors": [NO_SENSORS]}
 
 
@@ -55,9 +57,9 @@ def main() -> None:
     sensors = SensorsConfig()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="demo")
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--round-steps", type=int, default=max(sensors.every, sensors.probes_every))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--set", action="append", default=[CROPS], metavar="KEY=VALUE")
     given = parser.parse_args()
     results = measure(given.preset, given.set, given.rounds, given.round_steps)
     report("training_speed", vars(given), results)

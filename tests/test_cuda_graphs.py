@@ -1,5 +1,7 @@
 """Replayed passes, with an imitation of CUDA graphs: memory that each replay writes over."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -188,6 +190,34 @@ def test_what_cannot_be_recorded_is_told_and_run_as_it_is(tmp_path, imitated, mo
         "step 1: G is not replayed from CUDA graphs: operation not permitted",
         "step 2: D is not replayed from CUDA graphs: operation not permitted",
     ]
+
+
+def test_a_recording_that_failed_holds_no_memory_when_the_pass_is_run_as_it_is(monkeypatch):
+    held = []
+
+    def run_out_of_memory(recorded, samples, allow_unused_input):
+        if held:
+            warm_up = recorded(samples[0])  # in this frame, which the error keeps
+            held.append(weakref.ref(warm_up))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        recorded.cycle = recorded  # as a recording is
+        held.append(weakref.ref(recorded))
+        return recorded
+
+    class Network(torch.nn.Module):
+        def forward(self, images):
+            if passes.failure:
+                alive.append([reference() is not None for reference in held])
+            return images + 1
+
+    alive = []
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", run_out_of_memory)
+    passes = ReplayedPasses(Network(), "it", most_pending=2)
+    image = torch.zeros(1, 3, 4, 4)
+    passes(image)
+    assert passes(image).equal(image + 1)
+    assert "out of memory" in passes.failure
+    assert alive == [[False, False]]
 
 
 @pytest.mark.parametrize("options", REPLAYED.values(), ids=REPLAYED)

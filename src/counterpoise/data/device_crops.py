@@ -84,12 +84,15 @@ def device_batches(
 
     The next batch's places are found while the training waits for the device.
     """
-    with ThreadPoolExecutor(1) as pool:
-        coming = None
+    pool, coming = ThreadPoolExecutor(1), None
+    try:
         for positions in PositionSampler(batch_size, rank, world_size, start_batch):
             ready, coming = coming, pool.submit(crops.places, positions)
             if ready is not None:
                 yield crops.cut(ready.result())
+    finally:
+        # Not waited for: the garbage collector may end this in the pool's own thread.
+        pool.shutdown(wait=False)
 
 
 def _table(images: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, list[int]]:

@@ -163,6 +163,8 @@ def probe_discriminator(
             optimizer.zero_grad(set_to_none=True)
             torch.stack(d_loss(*judge())).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            # Under autocast the next pass would else be one with the weights before this step.
+            torch.clear_autocast_cache()
         with torch.no_grad():
             real_logits, fake_logits = (logits.flatten(1).mean(1) for logits in judge())
             limit = threshold(real_logits, fake_logits)

@@ -5,6 +5,7 @@ longer than running them; a replayed graph is one launch. PyTorch records them
 (`torch.cuda.make_graphed_callables`), with the backward pass.
 """
 
+import gc
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -45,25 +46,31 @@ class ReplayedPasses:
         )
         passes = self._recorded.setdefault(kind, [])
         # They take turns: the one that has waited longest is next.
-        if len(passes) < self._most_pending:
-            try:
-                passes.append(self._record(images, options))
-            except (RuntimeError, AssertionError) as error:  # something that cannot be recorded
-                self._recorded.clear()
-                reason = str(error).strip().partition("\n")[0]
-                self.failure = f"{self._name} is not replayed from CUDA graphs: {reason}"
-                return self._module(images, *options)
-        else:
+        if len(passes) == self._most_pending:
             passes.append(passes.pop(0))
+            return passes[-1](images)
+        try:
+            passes.append(self._record(images, options))
+        except (RuntimeError, AssertionError) as error:  # something that cannot be recorded
+            reason = str(error).strip().partition("\n")[0]
+            self.failure = f"{self._name} is not replayed from CUDA graphs: {reason}"
+        if self.failure:
+            # Memory may be what was lacking. Recordings are cycles, and the error, which is gone
+            # here, kept the one that failed. Pending backward passes keep what they need.
+            passes.clear()
+            self._recorded.clear()
+            gc.collect()
+            return self._module(images, *options)
         return passes[-1](images)
 
     def _record(self, images: Tensor, options: Sequence[Sequence[str]]) -> Any:
         """Record one pass; it is run a few times for that."""
         sample = images.detach().clone()
-        if self._changes_buffers(sample, options):
-            raise RuntimeError("its passes change its buffers (batch or spectral normalisation)")
-        sample.requires_grad_(torch.is_grad_enabled() and images.requires_grad)
         with _no_autocast_cache(), _stream_kept(images.device):
+            if self._changes_buffers(sample, options):
+                reason = "its passes change its buffers (batch or spectral normalisation)"
+                raise RuntimeError(reason)
+            sample.requires_grad_(torch.is_grad_enabled() and images.requires_grad)
             return torch.cuda.make_graphed_callables(
                 _Pass(self._module, options), (sample,), allow_unused_input=True
             )
