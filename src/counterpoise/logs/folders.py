@@ -117,10 +117,7 @@ def _event_column(tag: str, mapping: Mapping[str, str]) -> str | None:
     name = plain(tag)
     if name in ("g_terms_adversarial", "losses_l_g_gan"):
         return "g_adversarial"
-    for tail in (name, name.partition("_")[2]):
-        if tail and (column := column_of(tail, mapping)) is not None:
-            return column
-    return None
+    return column_of(name, mapping, most_before=1)
 
 
 def _scalar(value: Any) -> float | None:

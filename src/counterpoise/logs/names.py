@@ -1,7 +1,7 @@
 """What people call the numbers of a GAN training, and what they are here.
 
-A name is compared in lower case with everything but letters and digits as one underscore, so
-`Loss_D`, `loss D` and `loss/d` are the same. What a name means may depend on the log format
+A name is compared in lower case with everything but letters (of any script) and digits as one
+underscore, so `Loss_D`, `loss D` and `loss/d` are the same. What a name means may depend on the log format
 (`D_real` is a loss in one and an output in another): those are said with the format.
 """
 
@@ -18,12 +18,13 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "g_loss": (
         "loss_g", "lossg", "g_loss", "gloss", "errg", "err_g", "generator_loss", "loss_generator",
         "gen_loss", "loss_gen", "g_total", "loss_g_total", "g_loss_total", "gan_g_loss",
-        "train_g_loss", "loss_g_loss", "g",
+        "train_g_loss", "loss_g_loss", "losses_g", "g",
     ),
     "d_loss": (
         "loss_d", "lossd", "d_loss", "dloss", "errd", "err_d", "discriminator_loss",
         "loss_discriminator", "disc_loss", "loss_disc", "critic_loss", "loss_critic", "d_total",
-        "loss_d_total", "d_loss_total", "train_d_loss", "loss_d_loss", "l_d", "l_d_total", "d",
+        "loss_d_total", "d_loss_total", "train_d_loss", "loss_d_loss", "losses_d", "l_d",
+        "l_d_total", "d",
     ),
     "d_loss_real": (
         "d_loss_real", "loss_d_real", "errd_real", "l_d_real", "d_real_loss", "real_loss",
@@ -64,7 +65,14 @@ CONTENT = re.compile(
     r"(?:_loss)?|(?:pixel|content|perceptual|vgg|l1|style|percep)_loss|cycle_[ab]|idt_[ab]|"
     r"(?:pixel|content)|adv_?content"
 )
-_NOT_PLAIN = re.compile(r"[^a-z0-9]+")
+# Words before a known name that make it another number: of a validation, of G, of a classifier.
+_OF_ANOTHER = frozenset(
+    ("val", "valid", "validation", "dev", "test", "eval", "best",
+     "g", "gen", "generator", "cls", "class", "classifier", "aux", "adv")
+)  # fmt: skip
+# Names that say nothing of whose number it is: with any word before them it may be anybody's.
+_ANYBODYS = frozenset(("acc", "accuracy"))
+_NOT_PLAIN = re.compile(r"[\W_]+")
 
 
 def plain(name: str) -> str:
@@ -83,6 +91,17 @@ def checked_mapping(mapping: Mapping[str, str] | None) -> dict[str, str]:
     return checked
 
 
-def column_of(name: str, mapping: Mapping[str, str]) -> str | None:
-    """The column that a plain name is, by the mapping first; None for another number."""
-    return mapping.get(name) or KNOWN.get(name)
+def column_of(name: str, mapping: Mapping[str, str], most_before: int = 0) -> str | None:
+    """The column that a plain name is, by the mapping first; None for another number.
+
+    Up to `most_before` words before it may be a logger's or a tracker's ("INFO Loss_D: 1",
+    "train/loss_d"), as long as they do not say that the number is something else's.
+    """
+    found = mapping.get(name) or KNOWN.get(name)
+    for _ in range(most_before):
+        word, _, name = name.partition("_")
+        if found is not None or not name or word in _OF_ANOTHER:
+            break
+        if len(name) > 1 and name not in _ANYBODYS:
+            found = mapping.get(name) or KNOWN.get(name)
+    return found

@@ -123,14 +123,14 @@ def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
     known = plain(name)
     if known in mapping:
         return mapping[known]
-    # Exported by a tracker: "train/loss_d" or "Loss/D".
+    # Exported by a tracker: "train/step".
     for tail in (known, known.partition("_")[2]):
         if tail in STEP_NAMES:
             return "step"
         if tail in EPOCH_NAMES:
             return "epoch"
-        if tail and (column := column_of(tail, mapping)) is not None and len(tail) > 1:
-            return column
+    if len(known) > 1 and (column := column_of(known, mapping, most_before=1)) is not None:
+        return column
     return "+g_content" if CONTENT.fullmatch(known) else None
 
 

@@ -231,11 +231,9 @@ class TextReader:
                 return CONTENT_TERM
             if name in self._format.names:
                 return self._format.names[name] or None
-        # A logger's prefix ("INFO Loss_D: 1") is no part of a name.
-        for tail in (name, name.partition("_")[2], name.partition("_")[2].partition("_")[2]):
-            column = column_of(tail, self._mapping) if tail else None
-            if column is not None and (tail == name or len(tail) > 1):
-                return column
+        column = column_of(name, self._mapping, most_before=2)
+        if column is not None:
+            return column
         return CONTENT_TERM if CONTENT.fullmatch(name) else None
 
     def _join(self, position: Position, values: dict[str, float]) -> None:
