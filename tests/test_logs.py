@@ -41,7 +41,8 @@ def test_pytorch_gans_formats():
     trace = one("[Epoch 1/200] [Batch 7/938] [D loss: 0.5] [G loss: 1.25]\n")
     assert rows(trace) == [(945, {"d_loss": 0.5, "g_loss": 1.25})]
     trace = one("[Epoch 0/200] [Batch 7/938] [D loss: 0.5, acc: 75%] [G loss: 1.25]\n")
-    assert rows(trace) == [(7, {"d_loss": 0.5, "d_accuracy": 0.75, "g_loss": 1.25})]
+    # Its accuracy is a classifier's (ACGAN, SGAN).
+    assert rows(trace) == [(7, {"d_loss": 0.5, "g_loss": 1.25})]
     line = "[Epoch 0/9] [Batch 7/938] [D loss: 0.5] [G loss: 3, adv: 1, pixel: 1.5, cycle: 0.5]\n"
     expected = {"d_loss": 0.5, "g_loss": 3.0, "g_adversarial": 1.0, "g_content": 2.0}
     assert rows(one(line)) == [(7, expected)]

@@ -16,14 +16,35 @@ from counterpoise.registry import Registry
 NUMBER = r"[-+]?(?:(?:\d++(?:,\d++)*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+|nan|inf(?:inity)?)"
 # Longer numbers count no steps.
 MOST_DIGITS = 15
+# Letters of the scripts in use; a class of this kind is matched sooner than `[^\W\d]`.
+_LETTERS = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
 # A name begins where its letters do and has at most twelve words, for the same reason.
+_NAME = (
+    rf"(?<![{_LETTERS}])(?P<name>[{_LETTERS}][\w()]*+"
+    rf"(?:[ /.-][{_LETTERS}(][\w()]*+){{0,11}}+)"
+)
+# How libraries print a number of theirs: tensor(0.7, device="cuda:0"), np.float64(0.7), [0.7].
+_WRAPPED = r"(?:(?:tensor|(?:device)?array|(?:tf|np|numpy|jnp)\.\w++)\()?+[\[(]{0,3}+"
 # name : number, with a second number after a slash (D(G(z)): before / after), maybe in per cent.
 PAIR = re.compile(
-    r"(?<![A-Za-z_])(?P<name>[A-Za-z_][\w()]*+(?:[ /.-][A-Za-z_(][\w()]*+){0,11}+)"
-    r"\.?['\"]?\s*+[:=]\s*+\(?"
-    rf"(?P<number>{NUMBER})(?![\w:])(?:\s*/\s*(?P<second>{NUMBER}))?\s*(?P<percent>%)?",
+    rf"{_NAME}\.?['\"]?\s*+[:=\uff1a]\s*+{_WRAPPED}"
+    rf"(?P<number>{NUMBER})(?!\w|:\d)(?:\s*/\s*(?P<second>{NUMBER}))?\s*(?P<percent>%)?",
     re.IGNORECASE,
 )
+# name number: of lines without any pair of the former kind that is known.
+SPACED_PAIR = re.compile(
+    rf"{_NAME}\s++\(?(?P<number>{NUMBER})(?![\w:])(?P<second>(?!))?(?P<percent>(?!))?",
+    re.IGNORECASE,
+)
+
+
+def value_of(text: str) -> float:
+    """A number as it is printed. A single comma without a point is that of 0,693: who groups the
+    digits of a loss prints a point, too. Raises `ValueError` for what is no number."""
+    if "," in text:
+        grouped = "." in text or text.count(",") > 1
+        text = text.replace(",", "" if grouped else ".")
+    return float(text)
 
 
 def whole(text: str | None) -> int | None:
@@ -62,7 +83,8 @@ class LineFormat:
 
 
 _GENERIC_STEP = re.compile(
-    rf"\b(?:{'|'.join(STEP_NAMES)})\b\W{{0,12}}(?P<step>\d[\d,]*)(?:\s*/\s*(?P<total>\d+))?",
+    rf"\b(?:{'|'.join(STEP_NAMES)})\b\W{{0,12}}(?P<step>\d[\d,]*+)(?!\s*%)"
+    r"(?:\s*/\s*(?P<total>\d+))?",
     re.IGNORECASE,
 )
 _GENERIC_EPOCH = re.compile(
@@ -70,18 +92,21 @@ _GENERIC_EPOCH = re.compile(
 )
 # A number that a line begins with ("0 [D loss: ...").
 _LEADING = re.compile(r"^\s*(?P<step>\d+)\s+\[(?P<total>(?!))?")
-_PROGRESS = re.compile(r"(?:^|\s)(?P<step>\d+)/(?P<total>\d+)\s*(?:\[|\u2501|-|\|)")
+_BAR = re.compile(r"(?:^|\s)(?P<step>\d+)/(?P<total>\d+)\s*(?:\[|\u2501|-|\|)")
+_FRACTION = re.compile(r"\[\s*(?P<step>\d+)\s*/\s*(?P<total>\d+)\s*\]")
 
 
 def generic_position(line: str) -> Position:
     """What a line of an unknown format says of its place; nothing at all is allowed."""
     step, epoch = _GENERIC_STEP.search(line), _GENERIC_EPOCH.search(line)
-    if step is None:
-        step = _PROGRESS.search(line) or _LEADING.search(line)
+    bar = _BAR.search(line) if step is None else None
+    step = step or bar or _LEADING.search(line) or _FRACTION.search(line)
+    total = whole(step["total"]) if step else None
     return Position(
         step=whole(step["step"]) if step else None,
         epoch=whole(epoch["epoch"]) if epoch else None,
-        epoch_steps=whole(step["total"]) if step else None,
+        epoch_steps=None if bar and not epoch else total,
+        bar_steps=total if bar and not epoch else None,
     )
 
 
@@ -105,6 +130,7 @@ FORMATS: Registry[LineFormat] = Registry(
             "[0/5][50/1583]\tLoss_D: ...\tLoss_G: ...\tD(x): ...\tD(G(z)): ... / ...",
             _place(r"\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
             first_epoch=0,
+            names={"acc": ""},  # a classifier's (ACGAN)
         ),
     ),
     (
@@ -113,7 +139,7 @@ FORMATS: Registry[LineFormat] = Registry(
             "[Epoch 0/200] [Batch 0/938] [D loss: ...] [G loss: ...]",
             _place(r"\[Epoch (?P<epoch>\d+)/\d+\]\s*\[Batch (?P<step>\d+)/(?P<total>\d+)\]"),
             first_epoch=0,
-            names={"adv": "g_adversarial"},
+            names={"adv": "g_adversarial", "acc": ""},  # its accuracies are a classifier's
             content=("pixel", "content", "cycle", "identity", "recon"),
             d_loss_is_mean=True,
         ),
@@ -148,8 +174,28 @@ FORMATS: Registry[LineFormat] = Registry(
             "(epoch: 1, iters: 100, time: 0.1, data: 0.2) G_GAN: ... G_L1: ... D_real: ...",
             _place(r"\(epoch: (?P<epoch>\d+), iters: (?P<step>\d+)"),
             first_epoch=1,
-            names={"d_real": "d_loss_real", "d_fake": "d_loss_fake"},
+            names={
+                "d_real": "d_loss_real",
+                "d_fake": "d_loss_fake",
+                "gan": "g_adversarial",  # SPADE's
+            },
+            content=("gan_feat", "vgg"),
             pairs=("_a", "_b"),
+            d_loss_is_mean=True,
+        ),
+    ),
+    (
+        "machine-learning-mastery",
+        LineFormat(
+            ">1, 1/936, d1=..., d2=... g=...",
+            _place(r"^>(?P<epoch>\d+), (?P<step>\d+)/(?P<total>\d+), (?=[cd]1=)"),
+            first_epoch=1,
+            names={
+                "d1": "d_loss_real",
+                "d2": "d_loss_fake",
+                "c1": "d_loss_real",
+                "c2": "d_loss_fake",
+            },
         ),
     ),
 )

@@ -1,8 +1,8 @@
 """What people call the numbers of a GAN training, and what they are here.
 
 A name is compared in lower case with everything but letters (of any script) and digits as one
-underscore, so `Loss_D`, `loss D` and `loss/d` are the same. What a name means may depend on the log format
-(`D_real` is a loss in one and an output in another): those are said with the format.
+underscore, so `Loss_D`, `loss D` and `loss/d` are the same. What a name means may depend on the log
+format (`D_real` is a loss in one and an output in another): those are said with the format.
 """
 
 import re
@@ -11,43 +11,53 @@ from collections.abc import Mapping
 from counterpoise.errors import UserError
 from counterpoise.trace import COLUMNS
 
-STEP_NAMES = ("step", "global_step", "iter", "iteration", "iters", "it", "batch", "n_iter", "steps")
+STEP_NAMES = (
+    "step", "global_step", "iter", "iteration", "iters", "it", "batch", "n_iter", "steps", "itr",
+)  # fmt: skip
 EPOCH_NAMES = ("epoch", "epochs")
 # Recognised in any format; values are columns of a trace.
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "g_loss": (
         "loss_g", "lossg", "g_loss", "gloss", "errg", "err_g", "generator_loss", "loss_generator",
-        "gen_loss", "loss_gen", "g_total", "loss_g_total", "g_loss_total", "gan_g_loss",
+        "gen_loss", "loss_gen", "gen_cost", "g_total", "loss_g_total", "g_loss_total", "gan_g_loss",
         "train_g_loss", "loss_g_loss", "losses_g", "g",
     ),
     "d_loss": (
         "loss_d", "lossd", "d_loss", "dloss", "errd", "err_d", "discriminator_loss",
-        "loss_discriminator", "disc_loss", "loss_disc", "critic_loss", "loss_critic", "d_total",
+        "loss_discriminator", "disc_loss", "loss_disc", "dis_loss", "loss_dis", "disc_cost",
+        "critic_loss", "loss_critic", "c_loss", "d_total",
         "loss_d_total", "d_loss_total", "train_d_loss", "loss_d_loss", "losses_d", "l_d",
         "l_d_total", "d",
     ),
     "d_loss_real": (
         "d_loss_real", "loss_d_real", "errd_real", "l_d_real", "d_real_loss", "real_loss",
-        "loss_real", "d_loss_on_real", "lossd_real",
+        "loss_real", "d_loss_on_real", "lossd_real", "loss_disc_real", "disc_loss_real",
     ),
     "d_loss_fake": (
         "d_loss_fake", "loss_d_fake", "errd_fake", "l_d_fake", "d_fake_loss", "fake_loss",
-        "loss_fake", "d_loss_on_fake", "lossd_fake",
+        "loss_fake", "d_loss_on_fake", "lossd_fake", "loss_disc_fake", "disc_loss_fake",
     ),
-    "d_real": ("d_x", "d_real", "real_score", "d_real_mean", "prob_real", "d_out_real", "dx"),
+    "d_real": (
+        "d_x", "d_real", "real_score", "d_real_mean", "prob_real", "d_out_real", "dx", "d_hr",
+    ),
     "d_fake_before": (
         "d_g_z", "d_g_z1", "d_g_z_1", "d_fake", "fake_score", "d_fake_mean", "prob_fake",
-        "d_out_fake", "d_g_z_before", "dgz", "dgz1", "d_gz", "d_gz1",
+        "d_out_fake", "d_g_z_before", "dgz", "dgz1", "d_gz", "d_gz1", "d_sr",
     ),
     "d_fake_after": ("d_g_z2", "d_g_z_2", "d_g_z_after", "dgz2", "d_gz2"),
-    "real_logit_mean": ("out_d_real", "logits_real", "real_logits", "loss_scores_real"),
-    "fake_logit_mean": ("out_d_fake", "logits_fake", "fake_logits", "loss_scores_fake"),
+    "real_logit_mean": (
+        "out_d_real", "logits_real", "real_logits", "loss_scores_real", "disc_pred_real",
+    ),
+    "fake_logit_mean": (
+        "out_d_fake", "logits_fake", "fake_logits", "loss_scores_fake", "disc_pred_fake",
+    ),
     "d_accuracy": ("d_acc", "d_accuracy", "acc_d", "acc", "accuracy", "d_binary_accuracy"),
     "d_accuracy_real": ("d_acc_real", "acc_real", "real_acc", "accuracy_real", "d_real_acc"),
     "d_accuracy_fake": ("d_acc_fake", "acc_fake", "fake_acc", "accuracy_fake", "d_fake_acc"),
     "g_adversarial": (
         "g_gan", "loss_g_gan", "g_adv", "g_adversarial_loss", "adv_loss", "loss_adv", "g_loss_adv",
         "gan_loss", "loss_gan", "l_g_gan", "adversarial_loss", "g_gan_loss", "loss_g_adv",
+        "loss_disc_fake_g",
     ),
     "d_penalty": ("gp", "gradient_penalty", "d_gp", "r1", "r1_penalty", "l_d_r1"),
     "d_learning_rate": ("lr_d", "d_lr", "learning_rate_d"),
@@ -71,7 +81,7 @@ _OF_ANOTHER = frozenset(
      "g", "gen", "generator", "cls", "class", "classifier", "aux", "adv")
 )  # fmt: skip
 # Names that say nothing of whose number it is: with any word before them it may be anybody's.
-_ANYBODYS = frozenset(("acc", "accuracy"))
+ANYBODYS = frozenset(("acc", "accuracy"))
 _NOT_PLAIN = re.compile(r"[\W_]+")
 
 
@@ -102,6 +112,6 @@ def column_of(name: str, mapping: Mapping[str, str], most_before: int = 0) -> st
         word, _, name = name.partition("_")
         if found is not None or not name or word in _OF_ANOTHER:
             break
-        if len(name) > 1 and name not in _ANYBODYS:
+        if len(name) > 1 and name not in ANYBODYS:
             found = mapping.get(name) or KNOWN.get(name)
     return found

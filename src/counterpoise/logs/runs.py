@@ -12,6 +12,8 @@ NO_EPOCH_LENGTH = (
 
 
 MOST_STEPS = 1 << 60
+# A progress bar is full where its last line is this far: not every state of it is printed.
+FULL_BAR = 0.9
 # Runs of a file that are kept, the latest.
 MOST_RUNS = 64
 
@@ -23,6 +25,7 @@ class Position:
     step: int | None = None  # within the epoch, or over the whole training
     epoch: int | None = None  # None: `step` counts over the whole training
     epoch_steps: int | None = None  # length of the epoch
+    bar_steps: int | None = None  # length of a progress bar that does not say whose it is
 
 
 @dataclass
@@ -64,6 +67,8 @@ class RunCollector:
         self._offset = 0  # steps of earlier epochs, where their length is not printed
         self._in_epoch = -1
         self._last = -1
+        # Of progress bars: how far the one under way is, how long, and how many are full.
+        self._in_bar, self._bar_steps, self._full_bars = -1, 0, 0
 
     def add(self, position: Position, values: Mapping[str, float]) -> None:
         """A line's numbers."""
@@ -83,11 +88,23 @@ class RunCollector:
 
     def _place(self, position: Position) -> int:
         """The step of a row, in a new run where it begins one."""
+        position = self._over_bars(position)
         if self._starts_anew(position):
             self._begin()
         # Whatever a log says, steps do not fall within a run, and fit into 64 bits.
         self._last = min(max(self._step(position), self._last), MOST_STEPS)
         return self._last
+
+    def _over_bars(self, position: Position) -> Position:
+        """The position over all bars: after a full one, another of its length is the next epoch."""
+        step, length = position.step, position.bar_steps
+        if step is None or not length:
+            return position
+        was_full = self._in_bar >= FULL_BAR * length and length == self._bar_steps
+        if self._builders[-1].rows_read and step < self._in_bar and was_full:
+            self._full_bars += 1
+        self._in_bar, self._bar_steps = step, length
+        return replace(position, step=step + self._full_bars * length)
 
     def _starts_anew(self, position: Position) -> bool:
         if self._builders[-1].rows_read == 0:
@@ -111,6 +128,8 @@ class RunCollector:
             # Epochs that count from 1 begin at step 0 all the same.
             self._first_epoch = min(position.epoch, 1)
             self._epoch = position.epoch
+            if not position.epoch_steps and step <= self._last:
+                self._offset = self._last + 1  # lines before the first that says its epoch
         elif position.epoch != self._epoch:
             self._epoch = position.epoch
             # Steps that go on over the end of an epoch count over the whole training.

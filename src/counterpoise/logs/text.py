@@ -2,9 +2,18 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import NamedTuple
 
-from counterpoise.logs.formats import FORMATS, NUMBER, PAIR, LineFormat, generic_position
-from counterpoise.logs.names import CONTENT, KNOWN, column_of, plain
+from counterpoise.logs.formats import (
+    FORMATS,
+    NUMBER,
+    PAIR,
+    SPACED_PAIR,
+    LineFormat,
+    generic_position,
+    value_of,
+)
+from counterpoise.logs.names import ANYBODYS, CONTENT, KNOWN, column_of, plain
 from counterpoise.logs.runs import Position, RunCollector
 
 GENERIC = "name: value lines"
@@ -14,6 +23,7 @@ MOST_CHARACTERS = 4000
 # either never ends must not take time or memory for each.
 MOST_TEMPLATES = 8
 MOST_NAMES = 4096
+ACCURACY = "d_accuracy"
 # Whoever prints D's accuracy above this prints per cent.
 MOST_ACCURACY = 1.5
 # Colours, and titles of windows, which end with BEL or ESC and a backslash.
@@ -22,11 +32,26 @@ _ANY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
 # One of these in the pattern of a line: quick to match, and checked when it is read. Nothing is
 # given back (`++`): a pattern of many would take for ever on a line that fits almost.
 _A_NUMBER = r"([-+]?[\d.]++(?:,\d[\d.]*+)*+(?:[eE][-+]?\d++)?+|[-+]?(?i:nan|inf(?:inity)?+))"
-_KERAS_EPOCH = re.compile(r"^\s*Epoch (\d+)/\d+\s*$")
+_KERAS_EPOCH = re.compile(r"^\s*Epoch \d+/\d+\s*$")
+# A line that says the epoch of those after it: "Epoch 1/5", "--- Epoch 3 ---", "Epoch [3/10]".
+_EPOCH_LINE = re.compile(
+    r"^[\W_]{0,80}epoch\W{0,3}(\d{1,15})(?:\s*(?:/|of)\s*\d+)?[\W_]*+$", re.IGNORECASE
+)
+# Numbers of a validation are not the game's.
+_VALIDATION = re.compile(
+    r"^[\W\d]*+(?:INFO\W+)?(?:val(?:id(?:ation)?)?|eval(?:uation)?)\b", re.IGNORECASE
+)
+_RANK = re.compile(r"\b(?:rank|Rank|RANK)\W{0,3}(\d{1,6})\b")
+# Networks side by side: CycleGAN's A and B, or a first and a second D.
 _PAIR_OF = re.compile(r"^(?:d|g|cycle|idt|d_real|d_fake|g_gan)_([ab])$")
+_SIDE_BY_SIDE = re.compile(r"^(?:(.+)_([ab])|(.{2,}?)_?([12]))$")
+# Names of unknown numbers that are kept, to be told where nothing is known.
+MOST_UNKNOWN = 8
 # Halves of what a loop prints in two lines.
 CONTENT_TERM = "g_content"
 TORN = "the last line is torn: left out"
+# What networks side by side have, each its own.
+_ON_SIDES = frozenset(("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_adversarial"))
 _G_ONLY = frozenset({"g_loss", "g_adversarial", "g_content"})
 
 
@@ -40,14 +65,27 @@ def clean_lines(lines: Iterable[str]) -> Iterator[str]:
                 yield part[:MOST_CHARACTERS]
 
 
-def _put(values: dict[str, float], column: str, text: str, percent: bool) -> None:
-    number = float(text.replace(",", ""))
+class Number(NamedTuple):
+    """A known number in a line."""
+
+    span: tuple[int, int]
+    name: str
+    column: str
+    side: str  # of two pairs of networks, "" where there is one
+    text: str
+    in_percent: bool
+
+
+def _put(values: dict[str, float], number: Number) -> None:
+    column, value = number.column, value_of(number.text)
     if column == CONTENT_TERM:
-        values[column] = values.get(column, 0.0) + number
-        return
-    if column.startswith("d_accuracy") and (percent or number > MOST_ACCURACY):
-        number /= 100
-    values[column] = number
+        values[column] = values.get(column, 0.0) + value
+    elif column.startswith(ACCURACY):
+        share = number.in_percent or value > MOST_ACCURACY
+        # The first is D's; after it may come that of the model that G is trained in.
+        values.setdefault(column, value / 100 if share else value)
+    else:
+        values[column] = value
 
 
 class Template:
@@ -60,29 +98,28 @@ class Template:
         self,
         line: str,
         places: Mapping[tuple[int, int], str],
-        numbers: list[tuple[tuple[int, int], str, str, bool]],
+        numbers: list[Number],
     ) -> None:
         """`line` as scanned, the spans of its place in the training, and its known numbers."""
         self._places: list[tuple[int, str]] = []
         # Numbers that are a column's value as they stand, and those that are summed or shares.
         self._plain: list[tuple[int, str]] = []
-        self._special: list[tuple[int, str, bool]] = []
-        columns = {span: (column, percent) for span, column, _, percent in numbers}
+        self._special: list[tuple[int, Number]] = []
+        known = {number.span: number for number in numbers}
         pattern, end = "", 0
         for group, match in enumerate(_ANY_NUMBER.finditer(line)):
             pattern += re.escape(line[end : match.start()]) + _A_NUMBER
             end = match.end()
             if match.span() in places:
                 self._places.append((group, places[match.span()]))
-            elif match.span() in columns:
-                column, percent = columns[match.span()]
-                if column == CONTENT_TERM or column.startswith("d_accuracy"):
-                    self._special.append((group, column, percent))
+            elif (number := known.get(match.span())) is not None:
+                if number.column == CONTENT_TERM or number.column.startswith(ACCURACY):
+                    self._special.append((group, number))
                 else:
-                    self._plain.append((group, column))
+                    self._plain.append((group, number.column))
         # A line that was not understood to its last number is no template.
         understood = len(self._plain) + len(self._special)
-        whole = len(self._places) == len(places) and understood == len(columns)
+        whole = len(self._places) == len(places) and understood == len(known)
         spaces = r"\s+"
         pattern = re.sub(r"(?:\\\s)+", lambda _: spaces, pattern + re.escape(line[end:].rstrip()))
         self._pattern = re.compile(pattern + r"\s*") if whole else None
@@ -96,9 +133,9 @@ class Template:
         values: dict[str, float] = {}
         try:
             for group, column in self._plain:
-                values[column] = float(texts[group].replace(",", ""))
-            for group, column, percent in self._special:
-                _put(values, column, texts[group], percent)
+                values[column] = value_of(texts[group])
+            for group, number in self._special:
+                _put(values, number._replace(text=texts[group]))
         except ValueError:  # "1.2.3" or "e": not a line of this kind.
             return None
         places = {name: texts[group] for group, name in self._places}
@@ -119,10 +156,14 @@ class TextReader:
         self._format: LineFormat | None = None
         self._collectors: dict[str, RunCollector] = {}
         self._format_name = GENERIC
-        self._keras_epoch: int | None = None
+        # As a line of its own has said it.
+        self._epoch: int | None = None
         # Values of a line that is half of what a loop prints, and its position.
         self._half: tuple[Position, dict[str, float]] | None = None
-        self._names: dict[str, str | None] = {}
+        # Column and side ("A" of two pairs) of each name; None for another number.
+        self._names: dict[str, tuple[str, str] | None] = {}
+        self._unknown: dict[str, None] = {}
+        self._rank: str | None = None
         self._templates: list[Template] = []
         self._may_be_torn = False
         # The columns of the latest line.
@@ -144,24 +185,46 @@ class TextReader:
         """The runs of each pair of networks in the lines so far."""
         return list(self._collectors.values())
 
+    @property
+    def unknown_names(self) -> tuple[str, ...]:
+        """Names of some numbers that are not known, as they are printed."""
+        return tuple(self._unknown)
+
     def _read_line(self, line: str) -> None:
         if self._format is None:
             self._recognise(line)
         if self._format is not None:
             self._read_known(self._format, line)
             return
-        epoch = _KERAS_EPOCH.match(line)
-        if epoch:
-            self._keras_epoch = int(epoch[1])
+        if epoch := _EPOCH_LINE.match(line):
+            self._epoch = int(epoch[1])
+            if self._format_name == GENERIC and _KERAS_EPOCH.match(line):
+                self._format_name = KERAS
             return
-        values = self._values(line)
-        if values:
-            position = generic_position(line)
-            if self._keras_epoch is not None and position.epoch is None:
-                if self._format_name == GENERIC:
-                    self._format_name = KERAS
-                position = Position(position.step, self._keras_epoch, position.epoch_steps)
-            self._join(position, values)
+        if _VALIDATION.match(line) or self._is_of_another_process(line):
+            return
+        sides = self._sides(line)
+        if not sides:
+            return
+        position = generic_position(line)
+        if self._epoch is not None and position.epoch is None:
+            length = position.epoch_steps or position.bar_steps
+            position = Position(position.step, self._epoch, length)
+        common = sides.pop("", {})
+        if not sides:
+            self._join(position, common)
+        for side, values in sides.items():
+            self._add(side, position, common | values)
+
+    def _is_of_another_process(self, line: str) -> bool:
+        """Whether a line says a rank, and not that of the first line that did."""
+        if not any(word in line for word in ("rank", "Rank", "RANK")):
+            return False  # sooner than the pattern says so
+        rank = _RANK.search(line)
+        if rank is None:
+            return False
+        self._rank = self._rank or rank[1]
+        return rank[1] != self._rank
 
     def _read_known(self, known: LineFormat, line: str) -> None:
         """A line of a file whose format is known."""
@@ -200,27 +263,49 @@ class TextReader:
 
     def _values(self, line: str) -> dict[str, float]:
         """The known numbers of a line, by column."""
-        values: dict[str, float] = {}
-        for _, column, text, percent in self._numbers(line):
-            _put(values, column, text, percent)
-        return values if values.keys() - {CONTENT_TERM} else {}
+        return self._sides(line).get("", {})
 
-    def _numbers(self, line: str) -> Iterator[tuple[tuple[int, int], str, str, bool]]:
-        """Where, which column, which text, whether in per cent: of each known number of a line."""
-        for match in PAIR.finditer(line):
-            column = self._name(match["name"])
-            if column is None:
+    def _sides(self, line: str) -> dict[str, dict[str, float]]:
+        """The known numbers of a line, by side and column; "" is what all sides share."""
+        numbers = list(self._numbers(line))
+        if not numbers and self._format is None:
+            found = self._numbers(line, SPACED_PAIR)
+            # Single letters and accuracies stand before numbers in any text.
+            numbers = [n for n in found if len(n.name) > 1 and not n.column.startswith(ACCURACY)]
+        sides: dict[str, dict[str, float]] = {}
+        for number in numbers:
+            _put(sides.setdefault(number.side, {}), number)
+        told = {number.column for number in numbers} - {CONTENT_TERM}
+        if told == {ACCURACY} and all(plain(number.name) in ANYBODYS for number in numbers):
+            return {}  # alone on its line it is a classifier's as likely as D's
+        return sides if told else {}
+
+    def _numbers(self, line: str, pattern: re.Pattern[str] = PAIR) -> Iterator[Number]:
+        """Each known number of a line."""
+        for match in pattern.finditer(line):
+            name = match["name"]
+            if (known := self._name(name)) is None:
                 continue
-            yield match.span("number"), column, match["number"], match["percent"] is not None
-            if match["second"] is not None and column == "d_fake_before":
-                yield match.span("second"), "d_fake_after", match["second"], False
+            column, side = known
+            percent = match["percent"] is not None
+            yield Number(match.span("number"), name, column, side, match["number"], percent)
+            if column == "d_fake_before" and (second := match["second"]) is not None:
+                yield Number(match.span("second"), name, "d_fake_after", side, second, False)
 
-    def _name(self, name: str) -> str | None:
-        """The column of a name as it is printed; None for another number."""
+    def _name(self, name: str) -> tuple[str, str] | None:
+        """Column and side of a name as it is printed; None for another number."""
         if name not in self._names:
             if len(self._names) == MOST_NAMES:
                 self._names.clear()
-            self._names[name] = self._look_up(plain(name))
+            known = plain(name)
+            column, side = self._look_up(known), ""
+            if column is None and self._format is None and (of := _SIDE_BY_SIDE.match(known)):
+                column, side = self._look_up(of[1] or of[3]), (of[2] or of[4]).upper()
+                if column not in _ON_SIDES:
+                    column = None
+            if column is None and len(self._unknown) < MOST_UNKNOWN:
+                self._unknown[name] = None
+            self._names[name] = None if column is None else (column, side)
         return self._names[name]
 
     def _look_up(self, name: str) -> str | None:
@@ -271,7 +356,7 @@ class TextReader:
             if of is None:
                 continue
             values = apart.setdefault(of[1].upper(), {})
-            number = float(match["number"].replace(",", ""))
+            number = value_of(match["number"])
             stem = name[:-2]
             if stem in ("cycle", "idt"):
                 values["g_content"] = values.get("g_content", 0.0) + number
