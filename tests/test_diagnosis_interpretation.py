@@ -219,6 +219,19 @@ def test_margins_that_are_met_from_the_start_are_no_untrained_d():
     assert not diagnose(trace(**columns, d_loss=loss), "hinge").notes
 
 
+def test_a_d_that_won_before_the_log_began_is_trained():
+    loss = np.where(np.arange(ROWS) < 5, 0, 0.001)
+    diagnosis = diagnose(trace(d_loss=loss, g_loss=8.0), "bce")
+    assert found(diagnosis, "d-saturated").first_step == 100
+    assert not diagnosis.notes
+
+
+def test_a_d_that_is_never_trained_is_at_chance_and_not_certain():
+    diagnosis = diagnose(trace(d_loss=0.0, real_logit_mean=0.01, fake_logit_mean=0.0), "hinge")
+    assert [f.id for f in diagnosis.problems] == ["d-too-weak"]
+    assert any("in every line" in note for note in diagnosis.notes)
+
+
 @pytest.mark.parametrize(("objective", "loss"), [("lsgan", 3.85), ("lsgan", 1.0), ("bce", 4.1)])
 def test_several_ds_are_not_judged_as_one(objective, loss):
     columns = {"d_loss": loss * (1 + noise(0.05)), "g_loss": 3.2}

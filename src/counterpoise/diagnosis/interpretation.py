@@ -23,6 +23,8 @@ ABOVE_CHANCE, SEVERAL, STEADY = 1.2, 1.5, 2.0
 NEAR_CHANCE_D, NEAR_CHANCE_G = 0.03, 0.25
 # D's outputs nearer to each other than this cannot have a loss of 0 under any objective.
 UNTRAINED_GAP = 0.5
+# The loss of a D that begins to be trained is above this in most of so many lines.
+YOUNG_LOSS, YOUNG_LINES = 0.1, 10
 # What D says, by the beginnings of the columns.
 D_COLUMNS = ("d_loss", "d_real", "d_fake", "d_accuracy", "real_logit", "fake_logit", "auc")
 
@@ -103,20 +105,29 @@ def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
         - _output(trace, "fake_logit_mean", "d_fake_before")
     )
     idle = (loss == 0) & ~(gap > UNTRAINED_GAP)
-    rows = len(idle) if idle.all() else int(np.argmin(idle))
-    # Without outputs, a D whose loss is 0 to the end may be one that has won.
-    if rows < 2 or (rows == len(idle) and not np.isfinite(gap).any()):
+    never = bool(idle.all())
+    rows = len(idle) if never else int(np.argmin(idle))
+    if rows < 2:
+        return trace, ()
+    # Without outputs it is the loss that has to show a D that was young when its zeros ended.
+    after = loss[rows : rows + YOUNG_LINES]
+    has_begun = len(after) > 0 and (after > YOUNG_LOSS).mean() > 0.5
+    if not has_begun and not np.isfinite(gap[:rows]).any():
         return trace, ()
     columns = {}
     for name, values in trace.columns.items():
-        if name.startswith(D_COLUMNS):
+        # Outputs of a D that is never trained say what is wrong; its zeros say nothing.
+        if name.startswith("d_loss" if never else D_COLUMNS):
             values = values.copy()
             values[:rows] = np.nan
         if np.isfinite(values).any():
             columns[name] = values
     note = (
-        f"D is not trained yet in the first {rows} lines, to step {trace.steps[rows - 1]} (its "
-        "loss is exactly 0): D is judged from there on"
+        "D's loss is exactly 0 in every line, beside outputs that hardly differ: D is not trained, "
+        "and not judged by its loss"
+        if never
+        else f"D is not trained yet in the first {rows} lines, to step {trace.steps[rows - 1]} "
+        "(its loss is exactly 0): D is judged from there on"
     )
     return dataclasses.replace(trace, columns=columns), (note,)
 

@@ -73,5 +73,6 @@ def fit(loss: np.ndarray, least: np.ndarray) -> Fit:
     return Fit(
         explained=float((loss >= least * (1 - TOLERANCE) - printed).mean()),
         distance=float(np.median(distances)),
-        farthest=float(np.quantile(distances, EXPLAINS)),
+        # No interpolation: distances may be infinite.
+        farthest=float(np.quantile(distances, EXPLAINS, method="higher")),
     )
