@@ -169,9 +169,10 @@ def _why_loss_says_nothing(result: Interpretation) -> str:
         and (loss > ABOVE_CHANCE * chance).mean() >= NEARLY_ALL
         and (np.abs(np.log(loss / median)) < math.log(STEADY)).mean() >= NEARLY_ALL
     ):
-        twice = ", twice what is printed as the mean of its halves"
+        twice = ", twice what is printed as the mean of its halves" if result.d_loss_is_mean else ""
         return (
-            f"it is {median:.2f} (median{twice if result.d_loss_is_mean else ''}), where one D at chance has {chance:.2f} under {title}: "
+            f"it is {median:.2f} (median{twice}), where one D at chance has {chance:.2f} under "
+            f"{title}: "
             "it is not one D's loss, but several D's, or has a weight or another term in it; "
             "print each D's own loss, or D's outputs"
         )
