@@ -122,3 +122,12 @@ def test_mapping():
     assert parse_mapping(["err=D=d_loss", "x=g_loss"]) == {"err=D": "d_loss", "x": "g_loss"}
     with pytest.raises(UserError, match="THEIR_COLUMN=OUR_COLUMN"):
         parse_mapping(["d_loss"])
+
+
+def test_a_mean_of_halves_can_be_said(diagnose):
+    log = "".join(f"step {step} d_loss: 0.693 g_loss: 0.70\n" for step in range(20))
+    options = ("-", "--objective", "bce", "--json")
+    _, unsaid, _ = diagnose(*options, stdin=log)
+    assert "--d-loss-is-mean" in unsaid
+    _, said, _ = diagnose(*options, "--d-loss-is-mean", stdin=log)
+    assert '"d-too-weak"' in said

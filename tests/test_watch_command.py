@@ -68,6 +68,16 @@ def test_once_takes_the_names_and_the_objective_of_a_log(counterpoise, path):
     assert "Loss D" in out
 
 
+def test_once_takes_that_ds_loss_is_a_mean(counterpoise, path):
+    append(path, *(f"step: {s} d_loss: 0.693 g_loss: 0.7\n" for s in range(1, 30)))
+    _, unsaid, _ = counterpoise("watch", path, "--once", "--objective", "bce")
+    assert "D stays at chance" not in unsaid
+    assert "--d-loss-is-mean" in unsaid
+    options = ("--objective", "bce", "--d-loss-is-mean")
+    _, said, _ = counterpoise("watch", path, "--once", *options)
+    assert "D stays at chance" in said
+
+
 def test_once_where_it_waits(counterpoise, path):
     code, out, _ = counterpoise("watch", path, "--once", "--wait")
     assert (code, out) == (0, f"{path}\nwaits: no such file or folder\n")

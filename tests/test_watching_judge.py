@@ -20,9 +20,9 @@ def judge(clock, monkeypatch):
     """One whose diagnoses take two seconds."""
     diagnose = judging.diagnose
 
-    def slowly(trace):
+    def slowly(trace, **options):
         clock.now += 2.0
-        return diagnose(trace)
+        return diagnose(trace, **options)
 
     monkeypatch.setattr(judging, "diagnose", slowly)
     return Judge(clock)

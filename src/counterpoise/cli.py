@@ -47,6 +47,12 @@ MappingOption = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="THEIRS=OURS", help="Name a column, e.g. errD=d_loss."),
 ]
+MeanOption = Annotated[
+    bool,
+    typer.Option(
+        "--d-loss-is-mean", help="D's loss is the mean of its real and fake halves, not their sum."
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
@@ -300,6 +306,7 @@ def diagnose(
     ] = None,
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,
+    d_loss_is_mean: MeanOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON per training run.")
     ] = False,
@@ -317,7 +324,17 @@ def diagnose(
         return
     if not sources:
         raise UserError("give a log file, a run folder, or - to read a pipe")
-    sys.exit(diagnosis.run(sources, objective, mapping or [], as_json, html, console))
+    sys.exit(
+        diagnosis.run(
+            sources,
+            objective,
+            mapping or [],
+            as_json,
+            html,
+            console,
+            d_loss_is_mean=d_loss_is_mean,
+        )
+    )
 
 
 @app.command()
@@ -343,6 +360,7 @@ def watch(
     ] = watch_defaults.STALE_SECONDS,
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,
+    d_loss_is_mean: MeanOption = False,
 ) -> None:
     """Watch a training as it goes: curves, what is wrong and what to change first. Read-only."""
     from counterpoise.commands import watching
@@ -358,6 +376,7 @@ def watch(
             stale_seconds=stale,
             objective=objective,
             mapping=mapping or [],
+            d_loss_is_mean=d_loss_is_mean,
             console=console,
         )
     )

@@ -39,6 +39,8 @@ def run(
     as_json: bool,
     page: Path | None,
     console: Console,
+    *,
+    d_loss_is_mean: bool = False,
 ) -> int:
     """Judge every source and print what was found; returns the exit code.
 
@@ -51,7 +53,8 @@ def run(
     for source in sources:
         try:
             for trace in read_source(source, columns, objective):
-                runs.append((trace, diagnose(trace, objective)))
+                judged = diagnose(trace, objective, d_loss_is_mean=d_loss_is_mean)
+                runs.append((trace, judged))
         except UserError as error:
             unreadable = True
             print(f"counterpoise: {error}", file=sys.stderr)  # noqa: T201

@@ -37,6 +37,7 @@ def run(
     stale_seconds: float,
     objective: str | None,
     mapping: Sequence[str],
+    d_loss_is_mean: bool,
     console: Console,
 ) -> int:
     """Show a training until Ctrl-C; the exit code.
@@ -50,6 +51,7 @@ def run(
         objective=None if objective is None else objective_name(objective),
         mapping=checked_mapping(parse_mapping(mapping)),
         stale_seconds=stale_seconds,
+        d_loss_is_mean=d_loss_is_mean,
     )
     watcher = Watcher(path, wait, opener)
     if once:

@@ -380,7 +380,7 @@ CATALOGUE: Registry[Entry] = Registry(
                     "after D's update.",
                     code="D_x = d(real).mean().item(); D_G_z = d(fake).mean().item()",
                 ),
-                Remedy("Say which objective the losses are of.", code="--objective bce"),
+                Remedy("Say what D's loss is: --objective bce, lsgan, hinge or wgan."),
                 Remedy("Let it run on, and judge again after some hundred steps."),
             ),
             "",

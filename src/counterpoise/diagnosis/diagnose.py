@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from counterpoise.diagnosis.catalogue import CATALOGUE
+from counterpoise.diagnosis.critic import distance_in_words
 from counterpoise.diagnosis.finding import (
     PROBLEMS,
     SEVERITIES,
@@ -80,16 +81,21 @@ LEAST_STEPS = {
 
 # Numbers of any size may be in a log; what overflows is infinite, and no rule is met by it.
 @np.errstate(all="ignore")
-def diagnose(trace: Trace, objective: str | None = None) -> Diagnosis:
+def diagnose(
+    trace: Trace, objective: str | None = None, *, d_loss_is_mean: bool = False
+) -> Diagnosis:
     """Everything that the numbers of a training show, worst first.
 
     `objective` is any name of `objectives.OBJECTIVES` or an alias, and overrides what the trace
-    says; `UserError` for an unknown one. Where nothing is found, the diagnosis is `healthy`, or
-    `not-enough-evidence` where the log could not have shown it.
+    says; `UserError` for an unknown one. `d_loss_is_mean` says that `d_loss` is the mean of D's two
+    halves; without it that is taken from the trace, or inferred from D's outputs. Where nothing is
+    found, the diagnosis is `healthy`, or `not-enough-evidence` where the log could not show it.
     """
     name = objective or trace.objective
     if name is not None:
         trace = dataclasses.replace(trace, objective=objective_name(name))
+    if d_loss_is_mean:
+        trace = dataclasses.replace(trace, d_loss_is_mean=True)
     view = View.of(trace)
     findings, not_judged = [], []
     for rule_id in RULES:
@@ -119,7 +125,7 @@ def diagnose(trace: Trace, objective: str | None = None) -> Diagnosis:
         first_step=int(view.steps[0]) if view.rows else 0,
         last_step=int(view.steps[-1]) if view.rows else 0,
         rows=view.rows,
-        notes=trace.notes,
+        notes=(*trace.notes, *view.interpretation.notes),
     )
 
 
@@ -159,19 +165,16 @@ def _verdict(view: View) -> Finding:
         text = f"there are {lines(view.rows)}, and it takes {LEAST_ROWS}"
         evidence: tuple[Evidence, ...] = (Evidence("lines", float(view.rows), text),)
     elif view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
-        distance = -view.smoothed(view.d_loss)
-        ends = distance[np.isfinite(distance)][[0, -1]]
-        text = (
-            f"the critic's estimate of the distance goes from {number(float(ends[0]))} to "
-            f"{number(float(ends[1]))}; a critic's scores say no more than that"
-        )
-        evidence = (Evidence("the critic's estimate of the distance", float(ends[1]), text),)
-        return _finding(
-            view, "healthy", Found("healthy", whole, sureness(view.rows, 0.7), evidence)
-        )
+        value, text, is_well = distance_in_words(view)
+        evidence = (Evidence("the critic's estimate of the distance", value, text),)
+        if is_well:
+            found = Found("healthy", whole, sureness(view.rows, 0.7), evidence)
+            return _finding(view, "healthy", found)
     elif known < max(LEAST_ROWS, view.rows // 20):
         text = "nothing in it says how well D tells real from fake"
-        if np.isfinite(view.d_loss).any():
+        if view.interpretation.loss_says_nothing:
+            text += ", and D is not judged by its loss (a note says why)"
+        elif np.isfinite(view.d_loss).any():
             text += f"; its losses cannot be read, since {view.objective_evidence}"
         evidence = (Evidence("lines that say who leads", float(known), text),)
     else:

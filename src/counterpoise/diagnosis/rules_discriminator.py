@@ -112,8 +112,10 @@ def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
     printed = median_within(view.d_loss, spell)
     is_printed = bool(np.isfinite(printed))
     loss = printed if is_printed else relative * chance
+    of_means = is_printed and view.interpretation.d_loss_is_mean
     text = (
-        f"D's loss is {'' if is_printed else 'at least '}{number(loss)} (median); where D cannot "
+        f"D's loss is {'' if is_printed else 'at least '}{number(loss)} (median"
+        f"{', twice the mean of its halves that is printed' if of_means else ''}); where D cannot "
         f"tell, it is {number(chance)} under {view.objective.title}"
     )
     return [Evidence("D's loss", loss, text)]

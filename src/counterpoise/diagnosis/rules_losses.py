@@ -15,7 +15,8 @@ from counterpoise.diagnosis.found import (
     number,
     sureness,
 )
-from counterpoise.diagnosis.objectives import UNKNOWN, bce_at_mean
+from counterpoise.diagnosis.least_losses import bce_at_mean
+from counterpoise.diagnosis.objectives import UNKNOWN
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell, longest, spells
 from counterpoise.trace import COLUMNS
@@ -33,6 +34,12 @@ GROWING = {
     "g_gradient_norm": 1e3,
     "d_gradient_norm": 1e3,
 }
+# Of these, what a critic's training may be judged by: its scores have no zero of their own, so they
+# and G's loss, which is minus the fake ones, may drift without end in a training that is well.
+# Its distance has no scale of its own either: up to 100 is common in trainings that are well.
+OF_A_CRITIC = {
+    name: GROWING[name] for name in ("d_penalty", "g_gradient_norm", "d_gradient_norm")
+} | {"d_loss": 100.0}
 # Growth over the calm part of the training that counts as divergence, and where it ends.
 EXPLODED, CALM_AGAIN = 20.0, 8.0
 # D(G(z)) or its complement below which a squared sigmoid passes on next to nothing.
@@ -66,7 +73,7 @@ def divergence(view: View) -> Answer:
     """Something grows without settling, far above what it was while the training was calm."""
     worst: tuple[float, Found] | None = None
     judged = False
-    for name, harmless in GROWING.items():
+    for name, harmless in (OF_A_CRITIC if view.is_critic else GROWING).items():
         size = np.abs(view.trace.get(name))
         if np.isfinite(size).sum() < 2 * LEAST_SPELL:
             continue

@@ -13,6 +13,7 @@ from counterpoise.diagnosis.found import (
     number,
     sureness,
 )
+from counterpoise.diagnosis.least_losses import last_digit
 from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell, runs_of
@@ -53,16 +54,8 @@ def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
     moved_least = VISIBLE_MOVE * np.abs(before)
     if ((before[known] >= 0) & (before[known] <= 1)).all():
         moved_least = VISIBLE_MOVE * before * (1 - before)
-    known &= (moved_least >= _resolution(before[known])) | (before != after)
+    known &= (moved_least >= last_digit(before[known])) | (before != after)
     return before == after, known
-
-
-def _resolution(values: np.ndarray) -> float:
-    """The last digit that a column was printed with, 1e-12 at the finest."""
-    for digits in range(12):
-        if np.allclose(values, np.round(values, digits), rtol=0, atol=1e-13):
-            return float(10.0**-digits)
-    return 1e-12
 
 
 def d_frozen(view: View) -> Answer:

@@ -6,13 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.objectives import (
-    OBJECTIVES,
-    UNKNOWN,
-    Objective,
-    bce_at_mean,
-    infer_objective,
-)
+from counterpoise.diagnosis.inference import mostly_below_zero
+from counterpoise.diagnosis.interpretation import Interpretation, interpret
+from counterpoise.diagnosis.least_losses import bce_at_mean
+from counterpoise.diagnosis.objectives import OBJECTIVES, UNKNOWN, Objective
 from counterpoise.diagnosis.windows import smooth, window_rows
 from counterpoise.trace import Trace
 
@@ -21,19 +18,35 @@ from counterpoise.trace import Trace
 class View:
     """What rules look at. All columns are (rows,), NaN where nothing is known."""
 
-    trace: Trace
-    objective_name: str
-    objective_evidence: str
+    interpretation: Interpretation
 
     @classmethod
     def of(cls, trace: Trace) -> "View":
         """A trace with its objective found."""
-        return cls(trace, *infer_objective(trace))
+        return cls(interpret(trace))
+
+    @property
+    def trace(self) -> Trace:
+        """The log's columns, as far as the rules may go by them."""
+        return self.interpretation.trace
+
+    @property
+    def objective_name(self) -> str:
+        return self.interpretation.objective
+
+    @property
+    def objective_evidence(self) -> str:
+        return self.interpretation.evidence
 
     @property
     def objective(self) -> Objective | None:
         """None where it is unknown."""
         return None if self.objective_name == UNKNOWN else OBJECTIVES[self.objective_name]
+
+    @cached_property
+    def is_critic(self) -> bool:
+        """Whether D's loss is a difference of scores, or looks like one whatever is said."""
+        return self.objective_name == "wgan" or mostly_below_zero(self.trace)
 
     @property
     def rows(self) -> int:
@@ -88,19 +101,18 @@ class View:
 
     @cached_property
     def d_loss(self) -> np.ndarray:
-        """D's loss, both halves summed."""
-        loss = self.trace.get("d_loss")
-        if self.trace.d_loss_is_mean and self.objective_name != "wgan":
-            loss = 2 * loss
-        halves = self.trace.get("d_loss_real") + self.trace.get("d_loss_fake")
-        return np.where(np.isfinite(loss), loss, halves)
+        """D's loss, both halves summed; all NaN where it says nothing of D."""
+        if self.interpretation.loss_says_nothing:
+            return np.full(self.rows, np.nan)
+        return self.interpretation.d_loss
 
     @cached_property
     def d_loss_halves(self) -> tuple[np.ndarray, np.ndarray]:
         """D's half losses: printed, or the least that goes with its mean outputs under BCE."""
         real, fake = self.trace.get("d_loss_real"), self.trace.get("d_loss_fake")
         if np.isfinite(real).any() and np.isfinite(fake).any():
-            return real, fake
+            factor = self.interpretation.half_factor
+            return factor * real, factor * fake
         return bce_at_mean(self.real_probability, self.fake_probability)
 
     @cached_property
@@ -118,12 +130,14 @@ class View:
         """
         if self.objective is None or not self.objective.d_loss_reaches_zero:
             return np.full(self.rows, np.nan)
+        # Below 0 it is not the loss that its name says, and no certainty.
+        loss = np.where(self.d_loss >= 0, self.d_loss, np.nan)
         equilibrium = self.objective.equilibrium_d_loss
         if self.objective.has_probability:
             # Squares hide how sure D is: measure certainty by BCE under both objectives.
             real, fake = bce_at_mean(self.real_probability, self.fake_probability)
-            return _either((real + fake) / math.log(4), self.d_loss / equilibrium)
-        relative: np.ndarray = self.d_loss / equilibrium
+            return _either((real + fake) / math.log(4), loss / equilibrium)
+        relative: np.ndarray = loss / equilibrium
         return relative
 
     @cached_property

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.trace import Trace
 from counterpoise.watching.state import Game
 
@@ -17,8 +18,11 @@ Traces = tuple[Trace, Trace, bool]
 class Judge:
     """Keeps the games as they were judged last."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, d_loss_is_mean: bool = False
+    ) -> None:
+        """`d_loss_is_mean`: what a person says of the log, see `diagnose`."""
+        self._clock, self._d_loss_is_mean = clock, d_loss_is_mean
         self._games: tuple[Game, ...] = ()
         self._outdated, self._rests_until = False, 0.0
 
@@ -35,9 +39,12 @@ class Judge:
         if self._outdated and (now or self._clock() >= self._rests_until):
             began = self._clock()
             self._games = tuple(
-                Game(whole, diagnose(latest) if has_d else None)
+                Game(whole, self._judged(latest) if has_d else None)
                 for whole, latest, has_d in traces()
             )
             ended = self._clock()
             self._outdated, self._rests_until = False, ended + REST * (ended - began)
         return self._games
+
+    def _judged(self, trace: Trace) -> Diagnosis:
+        return diagnose(trace, d_loss_is_mean=self._d_loss_is_mean)

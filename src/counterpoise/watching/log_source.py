@@ -30,11 +30,12 @@ class LogSource:
         mapping: Mapping[str, str],
         stale_seconds: float,
         clock: Callable[[], float],
+        d_loss_is_mean: bool = False,
     ) -> None:
         """`mapping` is one that `names.checked_mapping` made."""
         self._path, self._objective, self._mapping = path, objective, mapping
         self._clock = clock
-        self._tail, self._judge = FileTail(path), Judge()
+        self._tail, self._judge = FileTail(path), Judge(d_loss_is_mean=d_loss_is_mean)
         self._news = LogNews(str(path), stale_seconds, clock)
         self._begin()
 
@@ -136,7 +137,7 @@ class LogNews:
                 patience_seconds=patience_seconds(self._arrivals, (), self._stale_seconds),
                 own_run=False,
             )
-        notes = {note for game in games for note in game.whole.notes}
+        notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
         return State(
             source=self._source,
             status=status,
@@ -161,10 +162,11 @@ class EventFilesSource:
         mapping: Mapping[str, str],
         stale_seconds: float,
         clock: Callable[[], float],
+        d_loss_is_mean: bool = False,
     ) -> None:
         self._path, self._objective, self._mapping = path, objective, mapping
         self._clock = clock
-        self._judge = Judge()
+        self._judge = Judge(d_loss_is_mean=d_loss_is_mean)
         self._news = LogNews(str(path), stale_seconds, clock)
         self._newest: Path | None = None
         self._file: EventFile | None = None

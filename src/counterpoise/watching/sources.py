@@ -33,14 +33,16 @@ def open_source(
     mapping: Mapping[str, str] | None = None,
     stale_seconds: float = STALE_SECONDS,
     clock: Callable[[], float] = time.time,
+    d_loss_is_mean: bool = False,
 ) -> Source:
     """What is at a path, to be watched; `UserError` where there is nothing that can be.
 
     `objective` is what the losses are, where the files do not say it; `mapping` one that
-    `names.checked_mapping` made; `clock` gives seconds since the epoch, as the times of files are.
+    `names.checked_mapping` made; `clock` gives seconds since the epoch, as the times of files are;
+    `d_loss_is_mean` is what a person says of a log, see `diagnose`.
     """
     try:
-        return _source_at(path, objective, mapping or {}, stale_seconds, clock)
+        return _source_at(path, objective, mapping or {}, stale_seconds, clock, d_loss_is_mean)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -51,8 +53,9 @@ def _source_at(
     mapping: Mapping[str, str],
     stale_seconds: float,
     clock: Callable[[], float],
+    d_loss_is_mean: bool,
 ) -> Source:
-    options = (objective, mapping, stale_seconds, clock)
+    options = (objective, mapping, stale_seconds, clock, d_loss_is_mean)
     if path.is_dir():
         if (path / "config.yaml").is_file() or (path / "signals.jsonl").is_file():
             return RunSource(path, objective, stale_seconds, clock)

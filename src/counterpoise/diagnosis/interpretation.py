@@ -1,0 +1,196 @@
+"""What a log's numbers mean before any rule is asked: which objective, which lines, which labels.
+
+Where they do not mean what the rules would take them for, that is said once, in words, and what
+cannot be judged by is left out: silence is better than a verdict on another quantity.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterpoise.diagnosis.inference import Inferred, infer, mostly_below_zero, printed_loss
+from counterpoise.diagnosis.objectives import OBJECTIVES, UNKNOWN
+from counterpoise.trace import Trace
+
+# Lines that must show a thing about the whole log, and their share.
+LEAST_LINES, NEARLY_ALL = 6, 0.9
+# D's loss over that of one D at chance: nearly always above the first and mostly above the second
+# is more than one D's loss, if no line is further from the median than by this factor.
+ABOVE_CHANCE, SEVERAL, STEADY = 1.2, 1.5, 2.0
+# How near to log 2 D's and G's losses are that look like BCE's at chance, as shares of it.
+NEAR_CHANCE_D, NEAR_CHANCE_G = 0.03, 0.25
+# D's outputs nearer to each other than this cannot have a loss of 0 under any objective.
+UNTRAINED_GAP = 0.5
+# The loss of a D that begins to be trained is above this in most of so many lines.
+YOUNG_LOSS, YOUNG_LINES = 0.1, 10
+# What D says, by the beginnings of the columns.
+D_COLUMNS = ("d_loss", "d_real", "d_fake", "d_accuracy", "real_logit", "fake_logit", "auc")
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """A trace as the rules may take it, and what a person must know about that."""
+
+    trace: Trace  # without lines in which there was no D yet; outputs as if real were asked for 1
+    objective: str  # a name of `OBJECTIVES`, or "unknown"
+    evidence: str  # how it is known
+    d_loss_factor: float = 1.0  # what makes `d_loss` the sum of D's two halves
+    half_factor: float = 1.0  # the same for `d_loss_real` and `d_loss_fake`
+    loss_says_nothing: str = ""  # why D is not judged by its loss; empty where it is
+    notes: tuple[str, ...] = ()
+
+    @property
+    def d_loss_is_mean(self) -> bool:
+        """Whether the log gives the mean of D's two halves where `d_loss` is their sum."""
+        return self.d_loss_factor != 1 or self.half_factor != 1
+
+    @property
+    def d_loss(self) -> np.ndarray:
+        """D's loss, both halves summed, (rows,)."""
+        halves = self.trace.get("d_loss_real") + self.trace.get("d_loss_fake")
+        loss = self.trace.get("d_loss") * self.d_loss_factor
+        return np.where(np.isfinite(loss), loss, halves * self.half_factor)
+
+
+def interpret(trace: Trace) -> Interpretation:
+    """What the numbers of a trace mean."""
+    trained, notes = _without_untrained(trace)
+    inferred = infer(trained)
+    if inferred.labels_flipped:
+        trained = _exchanged(trained)
+        notes += (
+            "labels are flipped (real images asked for 0, fake ones for 1): judged with them "
+            "exchanged, so D(x) and D(G(z)) of the findings are 1 minus those of the log",
+        )
+    d_loss_factor, half_factor = _factors(trained, inferred)
+    result = Interpretation(
+        trained,
+        inferred.objective,
+        inferred.evidence,
+        d_loss_factor=d_loss_factor,
+        half_factor=half_factor,
+        notes=notes,
+    )
+    reason = _why_loss_says_nothing(result)
+    if reason:
+        note = f"D is not judged by its loss: {reason}"
+        result = dataclasses.replace(result, loss_says_nothing=reason, notes=(*result.notes, note))
+    return result
+
+
+def _factors(trace: Trace, inferred: Inferred) -> tuple[float, float]:
+    """What makes the printed loss, and the printed halves, add up to the sum of both halves.
+
+    Programs that print the mean as D's loss print halves as they are (CycleGAN); where there are
+    only halves, and those are too small, each was halved (BasicSR's ESRGAN).
+    """
+    if inferred.objective != UNKNOWN and not OBJECTIVES[inferred.objective].has_halves:
+        return 1.0, 1.0
+    if trace.has("d_loss"):
+        return (2.0 if trace.d_loss_is_mean or inferred.is_mean else 1.0), 1.0
+    return 1.0, (2.0 if inferred.is_mean else 1.0)
+
+
+def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
+    """Without D's numbers in the lines at the beginning in which D was not trained yet.
+
+    Programs that let G go ahead alone (VQGAN's `disc_start`) print 0 for D's loss: exactly 0, which
+    outputs that hardly differ cannot have under any objective.
+    """
+    loss = printed_loss(trace)
+    gap = np.abs(
+        _output(trace, "real_logit_mean", "d_real")
+        - _output(trace, "fake_logit_mean", "d_fake_before")
+    )
+    idle = (loss == 0) & ~(gap > UNTRAINED_GAP)
+    never = bool(idle.all())
+    rows = len(idle) if never else int(np.argmin(idle))
+    if rows < 2:
+        return trace, ()
+    # Without outputs it is the loss that has to show a D that was young when its zeros ended.
+    after = loss[rows : rows + YOUNG_LINES]
+    has_begun = len(after) > 0 and (after > YOUNG_LOSS).mean() > 0.5
+    if not has_begun and not np.isfinite(gap[:rows]).any():
+        return trace, ()
+    columns = {}
+    for name, values in trace.columns.items():
+        # Outputs of a D that is never trained say what is wrong; its zeros say nothing.
+        if name.startswith("d_loss" if never else D_COLUMNS):
+            values = values.copy()
+            values[:rows] = np.nan
+        if np.isfinite(values).any():
+            columns[name] = values
+    note = (
+        "D's loss is exactly 0 in every line, beside outputs that hardly differ: D is not trained, "
+        "and not judged by its loss"
+        if never
+        else f"D is not trained yet in the first {rows} lines, to step {trace.steps[rows - 1]} "
+        "(its loss is exactly 0): D is judged from there on"
+    )
+    return dataclasses.replace(trace, columns=columns), (note,)
+
+
+def _output(trace: Trace, logit: str, output: str) -> np.ndarray:
+    return trace.get(logit) if trace.has(logit) else trace.get(output)
+
+
+def _exchanged(trace: Trace) -> Trace:
+    """The outputs that a D would have which was asked for 1 on real images and 0 on fake ones."""
+    columns = dict(trace.columns)
+    for name in ("d_real", "d_fake_before", "d_fake_after", "auc"):
+        if name in columns:
+            columns[name] = 1 - columns[name]
+    for name in ("real_logit_mean", "fake_logit_mean", "held_out_logit_mean"):
+        if name in columns:
+            columns[name] = -columns[name]
+    return dataclasses.replace(trace, columns=columns)
+
+
+def _why_loss_says_nothing(result: Interpretation) -> str:
+    """Why D's loss is none of what the objective's rules are about, and what to do; or nothing."""
+    trace, name = result.trace, result.objective
+    if name == UNKNOWN or not OBJECTIVES[name].d_loss_reaches_zero:
+        return ""
+    title = OBJECTIVES[name].title
+    if mostly_below_zero(trace):
+        return (
+            f"it is below 0 in most lines, and under {title} it cannot be; say --objective wgan if "
+            "it is Wasserstein's, or turn the sign if it is the value that D maximises"
+        )
+    loss = result.d_loss[np.isfinite(result.d_loss)]
+    if trace.has("d_real", "d_fake_before") or len(loss) < LEAST_LINES:
+        return ""
+    chance = OBJECTIVES[name].equilibrium_d_loss
+    median = float(np.median(loss))
+    if (
+        median > SEVERAL * chance
+        and (loss > ABOVE_CHANCE * chance).mean() >= NEARLY_ALL
+        and (np.abs(np.log(loss / median)) < math.log(STEADY)).mean() >= NEARLY_ALL
+    ):
+        twice = ", twice what is printed as the mean of its halves" if result.d_loss_is_mean else ""
+        return (
+            f"it is {median:.2f} (median{twice}), where one D at chance has {chance:.2f} under "
+            f"{title}: "
+            "it is not one D's loss, but several D's, or has a weight or another term in it; "
+            "print each D's own loss, or D's outputs"
+        )
+    if name == "non-saturating" and result.d_loss_factor == 1 and _looks_like_mean(trace, loss):
+        return (
+            "D's and G's losses stay near 0.693, which looks like the mean of D's halves at "
+            "chance; say --d-loss-is-mean if it is (the sum would be 1.386 there)"
+        )
+    return ""
+
+
+def _looks_like_mean(trace: Trace, loss: np.ndarray) -> bool:
+    """Whether D's and G's losses both stay where BCE is for one image of which D knows nothing."""
+    g_loss = trace.get("g_adversarial" if trace.has("g_adversarial") else "g_loss")
+    g_loss = g_loss[np.isfinite(g_loss)]
+    if len(g_loss) < LEAST_LINES or not trace.has("d_loss"):
+        return False
+    chance = math.log(2)
+    d_near = np.abs(loss / chance - 1) < NEAR_CHANCE_D
+    g_near = np.abs(g_loss / chance - 1) < NEAR_CHANCE_G
+    return bool(d_near.mean() >= NEARLY_ALL and g_near.mean() >= NEARLY_ALL)
