@@ -116,15 +116,21 @@ class JsonReader:
             if "d_loss" in row and isinstance(row.get("step"), int):
                 collector.add(Position(step=row["step"]), signals_row_values(row))
         else:
-            numbers, lists = _parted(row)
-            # Beside a number that is known a list is no column: Adam's betas, say. A number of
-            # epochs may be that of a whole history.
-            if not lists or set(self._look_up(numbers)) - {None, "epoch"}:
-                self._add(collector, numbers)
-                return
-            for place in range(max(map(len, lists.values()))):
-                some = {name: each[place] for name, each in lists.items() if place < len(each)}
-                self._add(collector, _numbers(some))
+            self._add_object(collector, row)
+
+    def _add_object(self, collector: RunCollector, row: Mapping[str, Any]) -> None:
+        """Add an object of anybody's: a row, or as many as its lists are long."""
+        numbers, lists = _parted(row)
+        # Beside a number that is known a list is no column: Adam's betas, say. A number of epochs
+        # may be that of a whole history.
+        if not lists or set(self._look_up(numbers)) - {None, "epoch"}:
+            self._add(collector, numbers)
+            return
+        columns = zip(lists.items(), self._look_up(lists), strict=True)
+        known = {name: each for (name, each), column in columns if column is not None}
+        for place in range(max(map(len, known.values()), default=0)):
+            some = {name: each[place] for name, each in known.items() if place < len(each)}
+            self._add(collector, _numbers(some))
 
     def _add(self, collector: RunCollector, row: Mapping[str, float]) -> None:
         values: dict[str, float] = {}
@@ -139,11 +145,13 @@ class JsonReader:
 
     def _look_up(self, row: Collection[str]) -> list[str | None]:
         """The columns of a row's names; of two names of one column the first has it."""
-        if any(name not in self._columns for name in row):
+        try:
+            return [self._columns[name] for name in row]
+        except KeyError:
             if len(self._columns) + len(row) > MOST_NAMES:
                 self._columns.clear()
             self._learn([name for name in row if name not in self._columns])
-        return [self._columns[name] for name in row]
+            return [self._columns[name] for name in row]
 
     def _learn(self, names: list[str]) -> None:
         taken = {c for c in self._columns.values() if c not in (None, "step", "epoch")}
@@ -156,9 +164,16 @@ class JsonReader:
 
 
 def _parted(row: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, list[Any]]]:
-    """The numbers in an object, and the lists."""
-    flat = dict(_flat(row, MOST_NESTED))
-    return _numbers(flat), {name: v for name, v in flat.items() if isinstance(v, list) and v}
+    """The numbers in an object, and the lists that begin with some."""
+    numbers: dict[str, float] = {}
+    lists: dict[str, list[Any]] = {}
+    for name, value in _flat(row, MOST_NESTED):
+        if isinstance(value, list):
+            if any(number_of(item) is not None for item in value[:8]):
+                lists[name] = value
+        elif (number := number_of(value)) is not None:
+            numbers[name] = number
+    return numbers, lists
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
