@@ -44,6 +44,7 @@ EXAMPLES = (
     b"loss_d\n0.5\n0.25\n0.125\n0.5\n0.25\n0.125\n",
     b"0 [D loss: 0.69, acc.: 50.00%] [G loss: 0.70]\n" * 8,
     b'[{"step": 1, "d_loss": 0.5},\n{"step": 2, "d_loss": 0.4}]\n',
+    b"--------\n| step | 1 |\n| train/d_loss | 0.5 |\n--------\n" * 8,
     b"| step | d_loss | g_loss |\n|---|---|---|\n" + b"| 1 | 0.5 | 1.5 |\n" * 8,
     b"   step  D Loss  G Loss\n" + b"".join(b"%d  %d  0.5  1.5\n" % (n, n) for n in range(9)),
     b'"Step","a - loss_D","a - loss_D__MIN","b - loss_D"\n' + b'"1","0.5","0.1","0.9"\n' * 8,

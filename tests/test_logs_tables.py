@@ -58,6 +58,21 @@ def test_tables_of_programs(text):
     assert rows(one("Training begins.\n\n" + text)) == TWO_ROWS
 
 
+def test_boxes_of_names_and_numbers():
+    rule = "-" * 26 + "\n"
+    box = "| time/         |        |\n|    step       | {}     |\n| train/d_loss  | {}     |\n"
+    text = "Using cpu device\n" + "".join(
+        rule + box.format(step, d) + f"| train/g_loss  | {g}   |\n" + rule
+        for step, d, g in ((10, 0.5, 1.5), (20, 0.25, 2))
+    )
+    trace = one(text)
+    assert (rows(trace), trace.format) == (TWO_ROWS, "columns")
+    # Without a rule after the last box.
+    assert rows(one(text.removesuffix(rule))) == TWO_ROWS
+    with pytest.raises(UserError, match="no losses or outputs"):
+        read(text.replace("_loss", "_lost"))
+
+
 @given(
     text=st.sampled_from([TABULATE, GRID, MARKDOWN, RICH, PANDAS, WITH_SPACES, WANDB, LIGHTNING]),
     cuts=st.lists(st.integers(0, 12), max_size=4),

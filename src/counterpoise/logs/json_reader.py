@@ -41,8 +41,12 @@ class JsonReader:
     lists of numbers are as many rows.
     """
 
-    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
+    def __init__(
+        self, source: str, objective: str | None, mapping: Mapping[str, str], title: str = ""
+    ) -> None:
+        """`title` names the format; it is told by the first object where there is none."""
         self._source, self._objective, self._mapping = source, objective, mapping
+        self._title = title
         self._collector: RunCollector | None = None
         self._columns: dict[str, str | None] = {}
         self._unknown: list[str] = []
@@ -105,7 +109,7 @@ class JsonReader:
         """Read an object."""
         collector = self._collector
         if collector is None:
-            name = _json_format(row)
+            name = self._title or _json_format(row)
             # StyleGAN's only objective is the non-saturating logistic one.
             known = self._objective or ("non-saturating" if name == STYLEGAN else None)
             collector = self._collector = RunCollector(self._source, name, known)

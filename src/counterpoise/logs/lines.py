@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Protocol
 
+from counterpoise.logs.boxes import BoxReader, begins_boxes
 from counterpoise.logs.documents import DocumentReader, begins_document
 from counterpoise.logs.json_reader import JsonReader, begins_json
 from counterpoise.logs.runs import RunCollector
@@ -101,6 +102,8 @@ class LineReader:
             row, delimiter = start
             first = first[row:]
             reader = TableReader(delimiter, *what)
+        elif begins_boxes(first, self._mapping):
+            reader = BoxReader(*what)
         else:
             reader = TextReader(*what)
         reader.feed(first)

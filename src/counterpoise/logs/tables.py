@@ -136,7 +136,17 @@ class TableReader:
 
 def table_lines(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a table that are no rules between its rows."""
-    return (line for line in clean_lines(lines) if not _RULE.fullmatch(line))
+    return (line for line in clean_lines(lines) if not is_rule(line))
+
+
+def is_rule(line: str) -> bool:
+    """Whether a line parts rows and has nothing in it."""
+    return _RULE.fullmatch(line) is not None
+
+
+def is_drawn(line: str) -> bool:
+    """Whether a line begins with one that is drawn before a cell."""
+    return _VERTICAL.match(line.lstrip()) is not None
 
 
 def split_cells(line: str, delimiter: str) -> list[str]:
