@@ -44,6 +44,16 @@ EXAMPLES = (
     b"loss_d\n0.5\n0.25\n0.125\n0.5\n0.25\n0.125\n",
     b"0 [D loss: 0.69, acc.: 50.00%] [G loss: 0.70]\n" * 8,
     b'[{"step": 1, "d_loss": 0.5},\n{"step": 2, "d_loss": 0.4}]\n',
+    b"--------\n| step | 1 |\n| train/d_loss | 0.5 |\n--------\n" * 8,
+    b"| step | d_loss | g_loss |\n|---|---|---|\n" + b"| 1 | 0.5 | 1.5 |\n" * 8,
+    b"   step  D Loss  G Loss\n" + b"".join(b"%d  %d  0.5  1.5\n" % (n, n) for n in range(9)),
+    b'"Step","a - loss_D","a - loss_D__MIN","b - loss_D"\n' + b'"1","0.5","0.1","0.9"\n' * 8,
+    b'{\n "d_loss": [0.5, 0.4, NaN],\n "losses": {"g": {"g_loss": [1, 2, 3]}}\n}\n',
+    b'[\n {\n  "step": 1,\n  "d_loss_step": 0.5,\n  "d_loss_epoch": 0.5\n }\n]\n',
+    b'{\n "cells": [\n{"cell_type": "code", "outputs": [{"text": ["d_loss: 0.5\\n", "d_loss"]},\n'
+    b'{"data": {"text/plain": "d_loss: 0.5"}}]}],\n "nbformat": 4}\n',
+    "step,d_loss,g_loss\n1,0.5,1.5\n2,0.5,1.5\n".encode("utf-16"),
+    b"1,0.5,1.5\n2,0.25,2.5\n",
 )
 
 

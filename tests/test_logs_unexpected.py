@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.errors import UserError
+from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.read import read_log
-from counterpoise.logs.tables import JsonReader
 from log_helpers import SEED_LINE, one, read, rows
 
 NOISE = st.text(st.characters(codec="utf-8", exclude_characters="\n\r{[,;\t"), max_size=60).filter(

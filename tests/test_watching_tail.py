@@ -42,6 +42,18 @@ def test_lines_are_those_of_the_whole_file_wherever_its_writes_are_parted(parts,
     assert lines == list(io.StringIO(whole[:end].decode(), newline=None))
 
 
+@pytest.mark.parametrize("piece", [1, 2, 3, 1000])
+def test_utf_16_is_followed(path, piece):
+    path.touch()
+    follower, lines = FileTail(path), []
+    data = "step: 1 \u0a0a\r\nstep: 2\n".encode("utf-16")
+    # The mark is told when it is whole.
+    for start, end in [(0, 2), *((n, n + piece) for n in range(2, len(data), piece))]:
+        append(path, data[start:end])
+        lines += follower.poll().lines
+    assert lines == ["step: 1 \u0a0a\n", "step: 2\n"]
+
+
 def test_a_look_hands_on_and_reads_only_what_is_new(path, monkeypatch):
     path.write_bytes(b"line\n" * 5000)
     follower = FileTail(path)
@@ -166,7 +178,7 @@ def test_a_long_file_comes_in_portions(path, monkeypatch):
 
 
 def test_a_line_without_an_end_comes_in_parts(path, monkeypatch):
-    monkeypatch.setattr(tail, "MOST_LINE_BYTES", 10)
+    monkeypatch.setattr(tail, "MOST_LINE_CHARACTERS", 10)
     path.write_bytes(b"x" * 11)
     follower = FileTail(path)
     assert follower.poll().lines == ["x" * 11]

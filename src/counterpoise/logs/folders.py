@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from counterpoise import safe_yaml
+from counterpoise.logs.columns import without_suffix
+from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.lines import bounded_lines
 from counterpoise.logs.names import column_of, plain
 from counterpoise.logs.runs import Position, RunCollector, traces_of
-from counterpoise.logs.tables import JsonReader
 from counterpoise.trace import Trace
 
 # TensorBoard's numbers for the types of scalars.
@@ -64,6 +65,8 @@ class EventFile:
         loader: Any = EventFileLoader
         self._loader = loader(str(path))
         self._rows: dict[int, dict[str, float]] = {}
+        # The tag that each column is read from: two numbers must not be mixed in one.
+        self._tags: dict[str, str] = {}
         # Bits of a scattered step that must be zero for it to be kept.
         self._sieve = 0
 
@@ -76,7 +79,7 @@ class EventFile:
             for value in event.summary.value:
                 number = _scalar(value)
                 column = _event_column(value.tag, self._mapping)
-                if number is not None and column is not None:
+                if number is not None and column is not None and self._is_of(column, value.tag):
                     self._rows.setdefault(event.step, {})[column] = number
                     grown = True
             if len(self._rows) > MOST_EVENT_STEPS:
@@ -85,6 +88,12 @@ class EventFile:
                     s: r for s, r in self._rows.items() if not _scattered(s) & self._sieve
                 }
         return grown
+
+    def _is_of(self, column: str, tag: str) -> bool:
+        """Whether a column is read from a tag: the mapping's, or else the first that is it."""
+        if plain(tag) in self._mapping:
+            self._tags[column] = tag
+        return self._tags.setdefault(column, tag) == tag
 
     def collector(self) -> RunCollector:
         """The run so far. Values of a step come one by one, in any order of steps."""
@@ -117,7 +126,9 @@ def _event_column(tag: str, mapping: Mapping[str, str]) -> str | None:
     name = plain(tag)
     if name in ("g_terms_adversarial", "losses_l_g_gan"):
         return "g_adversarial"
-    return column_of(name, mapping, most_before=1)
+    column = column_of(name, mapping, most_before=1)
+    # Lightning logs a number for each step and for each epoch, in this order.
+    return column or column_of(without_suffix(name), mapping, most_before=1)
 
 
 def _scalar(value: Any) -> float | None:

@@ -3,16 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Protocol
 
+from counterpoise.logs.boxes import BoxReader, begins_boxes
+from counterpoise.logs.documents import DocumentReader, begins_document
+from counterpoise.logs.json_reader import JsonReader, begins_json
 from counterpoise.logs.runs import RunCollector
-from counterpoise.logs.tables import (
-    JsonReader,
-    TableReader,
-    begins_json,
-    split_cells,
-    table_column,
-    table_delimiter,
-)
-from counterpoise.logs.text import TextReader, clean_lines
+from counterpoise.logs.tables import TableReader, refuse_headless, table_start
+from counterpoise.logs.text import TextReader
 
 # Longer lines are read in parts, so that a file without line ends fits into memory.
 MOST_CHARACTERS_AT_ONCE = 1 << 16
@@ -55,7 +51,7 @@ class LineReader:
     def feed(self, lines: Iterable[str]) -> None:
         """Read further lines, each with its end but for a last one, which may be torn.
 
-        Raises `UserError` for a table without a column that is known.
+        Raises `UserError` for a table without a header, or without a column that is known.
         """
         rest = iter(lines)
         if self._reader is None:
@@ -63,14 +59,20 @@ class LineReader:
                 if self._first or line.strip():
                     self._first.append(line)
                 if len(self._first) == LOOK_AHEAD:
+                    refuse_headless(self._first, self._source)
                     self._reader, self._first = self._decided(), []
                     break
         if self._reader is not None:
             self._reader.feed(rest)
 
     def finish(self) -> None:
-        """No line will come: a log that is shorter than the look ahead is told by what it has."""
+        """No line will come: a log that is shorter than the look ahead is told by what it has.
+
+        Only now is a file read that is one document (JSON over several lines, a notebook). Raises
+        `UserError` as `feed` does, and for a document that is too large.
+        """
         if self._first:
+            refuse_headless(self._first, self._source)
             self._reader, self._first = self._decided(), []
         if self._reader is not None:
             self._reader.finish()
@@ -81,50 +83,28 @@ class LineReader:
             return []
         return (self._reader or self._decided()).collectors()
 
+    @property
+    def unknown_names(self) -> tuple[str, ...]:
+        """Some names of numbers that were read and are not known, for who may name them."""
+        return tuple(getattr(self._reader, "unknown_names", ()))
+
     def _decided(self) -> FormatReader:
         """A reader for what the first lines show, which has read them."""
         first = self._first
+        what = (self._source, self._objective, self._mapping)
         reader: FormatReader
-        if begins_json(first[0].lstrip("\ufeff \t")):
-            reader = JsonReader(self._source, self._objective, self._mapping)
-        elif (start := _table_start(first, self._mapping)) is not None:
+        if begins_document(first):
+            lines = TextReader(*what)
+            reader = DocumentReader(self._source, lines, JsonReader(*what), LineReader(*what))
+        elif begins_json(first[0].lstrip("\ufeff \t")):
+            reader = JsonReader(*what)
+        elif (start := table_start(first, self._mapping)) is not None:
             row, delimiter = start
             first = first[row:]
-            reader = TableReader(delimiter, self._source, self._objective, self._mapping)
+            reader = TableReader(delimiter, *what)
+        elif begins_boxes(first, self._mapping):
+            reader = BoxReader(*what)
         else:
-            reader = TextReader(self._source, self._objective, self._mapping)
+            reader = TextReader(*what)
         reader.feed(first)
         return reader
-
-
-def _table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str] | None:
-    """The row of a table's header and what parts its columns, where the lines are a table."""
-    for row, line in enumerate(first[:-1]):
-        header = next(clean_lines([line]), "").strip()
-        delimiter = table_delimiter(header)
-        if delimiter is None:
-            continue
-        names = split_cells(header, delimiter)
-        # Words with numbers below may stand anywhere in a log.
-        if row and not any(table_column(name, mapping) for name in names):
-            continue
-        below = next(clean_lines(first[row + 1 :]), "")
-        cells = split_cells(below.strip(), delimiter)
-        if delimiter == ";":
-            cells = [cell.replace(",", ".") for cell in cells]
-        if len(cells) == len(names) and _numeric(cells):
-            return row, delimiter
-    return None
-
-
-def _numeric(cells: list[str]) -> bool:
-    """Whether more than half of some cells are numbers or empty, and one is a number."""
-    numbers = 0
-    for cell in cells:
-        try:
-            float(cell)
-        except ValueError:
-            continue
-        numbers += 1
-    empty = sum(not cell.strip() for cell in cells)
-    return numbers >= 1 and 2 * (numbers + empty) > len(cells)

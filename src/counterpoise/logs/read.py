@@ -1,21 +1,27 @@
 """Reads a log, anybody's, as traces: one for each training run in it."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from counterpoise.errors import UserError, one_line
+from counterpoise.logs.columns import MOST_LISTED, naming_advice
 from counterpoise.logs.folders import EVENT_FILES, read_event_files, read_run_folder
 from counterpoise.logs.formats import FORMATS
+from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.lines import LineReader, bounded_lines
 from counterpoise.logs.names import checked_mapping
+from counterpoise.logs.opening import LOOK_BYTES, encoding_of, refuse_binary
 from counterpoise.logs.runs import traces_of
-from counterpoise.logs.tables import JsonReader
 from counterpoise.trace import COLUMNS, Trace
 
-# Bytes that tell a text from another file.
-BINARY_LOOK_BYTES = 4096
+# Files of a folder that are looked at for a log to name, and those that are named.
+MOST_LOOKED_AT = 10_000
+MOST_NAMED = 3
+LOG_ENDINGS = (".log", ".csv", ".tsv", ".jsonl", ".ipynb")
+LOG_WORDS = ("log", "loss", "metric", "history", "train")
 # A log of nothing but learning rates or gradient norms is none of a game.
 TELLING = {
     name
@@ -34,15 +40,16 @@ def read_log(
     """The training runs in a log file, a run folder or a stream of text.
 
     A file may be a log of any of `formats.FORMATS`, `name: value` lines, CSV, TSV, columns under a
-    header, JSON lines or TensorBoard events; a folder one of ours, or one with event files or
-    `stats.jsonl`. `mapping` gives columns (of `trace.COLUMNS`, or `step`) by the log's names,
-    `objective` is written into the traces. Memory does not grow with the log.
+    header, JSON lines, a JSON document, a notebook or TensorBoard events; a folder one of ours, or
+    one with event files or `stats.jsonl`. `mapping` gives columns (of `trace.COLUMNS`, or `step`)
+    by the log's names, `objective` is written into the traces. Memory does not grow with the log,
+    but for JSON documents, whose size is limited.
 
     Raises `UserError` where there is nothing, or nothing that is known.
     """
     known = checked_mapping(mapping)
     if not isinstance(source, Path):
-        return _some(_read_lines(source, "standard input", objective, known), "standard input")
+        return _read_lines(source, "standard input", objective, known)
     name = one_line(str(source))
     try:
         if source.is_dir():
@@ -55,19 +62,14 @@ def read_log(
             return _some(read_event_files([source], name, objective, known), name)
         # Opened once: what was read of a pipe is gone.
         with source.open("rb") as file:
-            refuse_binary(file.peek(BINARY_LOOK_BYTES)[:BINARY_LOOK_BYTES], name)
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
-            return _some(_read_lines(text, name, objective, known), name)
+            start = file.peek(LOOK_BYTES)[:LOOK_BYTES]
+            refuse_binary(start, name)
+            text = io.TextIOWrapper(file, encoding=encoding_of(start), errors="replace")
+            return _read_lines(text, name, objective, known)
     except OSError as error:
         raise UserError(
             f"{name}: cannot be read ({error.strerror or error}); give a log file or a run folder"
         ) from None
-
-
-def refuse_binary(start: bytes, name: str) -> None:
-    """Raise `UserError` where a file that begins like this is no text (UTF-16 counts as none)."""
-    if b"\0" in start or start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
 
 
 def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) -> list[Trace]:
@@ -86,10 +88,30 @@ def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) 
     events = sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file())
     if events:
         return _some(read_event_files(events, name, objective, known), name)
+    advice = "give a run folder or a log file"
+    if logs := _likely_logs(folder):
+        *others, last = logs
+        advice = f"there is {last}: give that"
+        if others:
+            advice = f"there are {', '.join(others)} and {last}: give one of them"
     raise UserError(
-        f"{name}: a folder without signals.jsonl, stats.jsonl or TensorBoard event files; give a "
-        "run folder or a log file"
+        f"{name}: a folder without signals.jsonl, stats.jsonl or TensorBoard event files; {advice}"
     )
+
+
+def _likely_logs(folder: Path) -> list[str]:
+    """Some files in a folder that look like logs by their names."""
+
+    def found() -> Iterator[Path]:
+        for path in islice(folder.rglob("*"), MOST_LOOKED_AT):
+            name = path.name.lower()
+            worded = name.endswith((".txt", ".json")) and any(word in name for word in LOG_WORDS)
+            if (name.endswith(LOG_ENDINGS) or worded) and path.is_file():
+                yield path.relative_to(folder)
+
+    # Those nearest to the top first.
+    nearest = sorted(found(), key=lambda path: (len(path.parts), path))
+    return [str(path) for path in nearest[:MOST_NAMED]]
 
 
 def _read_lines(
@@ -100,13 +122,16 @@ def _read_lines(
     reader.finish()
     if reader.is_empty:
         raise UserError(f"{source}: empty; give a log with at least some lines")
-    return traces_of(reader.collectors())
+    return _some(traces_of(reader.collectors()), source, seen=reader.unknown_names)
 
 
-def _some(traces: Iterable[Trace], source: str, why: str = "") -> list[Trace]:
+def _some(
+    traces: Iterable[Trace], source: str, why: str = "", seen: Sequence[str] = ()
+) -> list[Trace]:
+    """The traces that tell anything; `UserError` where none does, with the names that were seen."""
     found = [trace for trace in traces if tells(trace)]
     if not found:
-        raise UserError(f"{source}: {why or nothing_known()}")
+        raise UserError(f"{source}: {why or nothing_known(seen)}")
     return found
 
 
@@ -115,9 +140,10 @@ def tells(trace: Trace) -> bool:
     return bool(TELLING & trace.columns.keys() or trace.non_finite)
 
 
-def nothing_known() -> str:
-    """What is said of a log that tells nothing."""
+def nothing_known(seen: Sequence[str] = ()) -> str:
+    """What is said of a log that tells nothing but numbers of the names in `seen`."""
+    has = f"; its numbers are {', '.join(seen[:MOST_LISTED])}" if seen else ""
     return (
         f"no losses or outputs of D that are known (formats: {', '.join(FORMATS)}, keras, csv, "
-        "jsonl, stylegan, tensorboard); name its columns, e.g. --map errD=d_loss"
+        f"jsonl, stylegan, tensorboard){has}; name its columns, e.g. {naming_advice(seen)}"
     )

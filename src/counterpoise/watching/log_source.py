@@ -7,7 +7,8 @@ from pathlib import Path
 from counterpoise.errors import UserError
 from counterpoise.logs.folders import EVENT_FILES, EventFile
 from counterpoise.logs.lines import LineReader
-from counterpoise.logs.read import refuse_binary, tells
+from counterpoise.logs.opening import refuse_binary
+from counterpoise.logs.read import tells
 from counterpoise.logs.runs import RunCollector
 from counterpoise.watching.judge import Judge, Traces
 from counterpoise.watching.pace import Arrivals, patience_seconds, steps_per_second

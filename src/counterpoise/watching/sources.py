@@ -7,7 +7,7 @@ from typing import Protocol
 
 from counterpoise.errors import UserError
 from counterpoise.logs.folders import EVENT_FILES
-from counterpoise.logs.read import BINARY_LOOK_BYTES, refuse_binary
+from counterpoise.logs.opening import LOOK_BYTES, refuse_binary
 from counterpoise.watching.defaults import STALE_SECONDS
 from counterpoise.watching.log_source import EventFilesSource, LogSource
 from counterpoise.watching.run_source import RunSource
@@ -76,7 +76,7 @@ def _source_at(
     if ".tfevents." in path.name:
         return EventFilesSource(path, *options)
     with path.open("rb") as file:
-        refuse_binary(file.read(BINARY_LOOK_BYTES).lstrip(HOLE), str(path))
+        refuse_binary(file.read(LOOK_BYTES).lstrip(HOLE), str(path))
     return LogSource(path, *options)
 
 

@@ -1,20 +1,22 @@
 """What is appended to a text file, however often it is cut, replaced or made anew."""
 
+import codecs
 import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from counterpoise.logs.opening import encoding_of
+
 # Read at most so much at a time, so that whoever follows a long file can show how far it is.
 MOST_BYTES_AT_ONCE = 4 << 20
 # A line without an end is handed on in parts of this length.
-MOST_LINE_BYTES = 1 << 16
+MOST_LINE_CHARACTERS = 1 << 16
 # So many bytes at the beginning and before the place that was read to tell whether it is the file
 # that was read: replacing it, a training that is resumed keeps most of it.
 MARK_BYTES = 1024
 # What a file begins with that was emptied while a program went on to write where it was.
 HOLE = b"\0"
-BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ class FileTail:
 
     def _forget(self) -> None:
         self._offset = 0
-        self.head, self._mark, self._rest = b"", b"", b""
-        self._began = False
+        self.head, self._mark, self._rest = b"", b"", ""
+        # Known when there is anything to read.
+        self._decoder: codecs.IncrementalDecoder | None = None
 
     def poll(self) -> Portion:
         """The lines that were completed since the last look.
@@ -80,13 +83,15 @@ class FileTail:
             self.head = (self.head + data)[:MARK_BYTES]
         self._offset += len(data)
         self._mark = (self._mark + data)[-MARK_BYTES:]
-        if not self._began:
-            data = data.lstrip(HOLE).removeprefix(BOM)
-            self._began = bool(data)
-        whole = self._rest + data
+        if self._decoder is None:
+            data = data.lstrip(HOLE)
+            if not data:
+                return []
+            self._decoder = codecs.getincrementaldecoder(encoding_of(data))(errors="replace")
+        whole = self._rest + self._decoder.decode(data)
         # A carriage return at the very end may be half of a line end.
-        end = max(whole.rfind(b"\n"), whole.rfind(b"\r", 0, -1)) + 1
-        if len(whole) - end > MOST_LINE_BYTES:
+        end = max(whole.rfind("\n"), whole.rfind("\r", 0, -1)) + 1
+        if len(whole) - end > MOST_LINE_CHARACTERS:
             end = len(whole)
-        text, self._rest = whole[:end].decode("utf-8", errors="replace"), whole[end:]
+        text, self._rest = whole[:end], whole[end:]
         return list(io.StringIO(text, newline=None))

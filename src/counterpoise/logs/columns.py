@@ -1,0 +1,138 @@
+"""Which columns of a trace the names in a table's header or in a JSON object are."""
+
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from counterpoise.logs.names import CONTENT, EPOCH_NAMES, KNOWN, STEP_NAMES, column_of, plain
+from counterpoise.logs.runs import Position
+from counterpoise.logs.text import MOST_ACCURACY
+from counterpoise.trace import as_float
+
+# A further term of G's loss: such columns are summed.
+CONTENT_TERM = "+g_content"
+# Larger numbers count no steps.
+MOST_NUMBERED = 1e15
+# Names of a refusal.
+MOST_LISTED = 8
+# Of a number, how Lightning logged it, or of what it is the mean.
+_SUFFIX = re.compile(r"_(?:step|epoch|avg)$")
+_MEANS = ("_epoch", "_avg")
+# Names of numbers may end with "_step": no steps are counted by them.
+_OF_A_NUMBER = re.compile(r"loss|err|acc|score")
+# Of a number over its neighbours, in Weights & Biases' export of a curve.
+_EXTREMES = ("__MIN", "__MAX")
+_LIKE_D = re.compile(r"(?:^|_)d(?:is)?(?:_|$)|disc|critic")
+_LIKE_LOSS = re.compile(r"loss|err")
+# Words of numbers that everybody logs and that are no losses.
+_NO_LOSS = re.compile(
+    r"(?:^|_)(?:time|times|timestamp|wall|elapsed|runtime|eta|lr|rate|memory|id|index|unnamed|"
+    rf"{'|'.join((*STEP_NAMES, *EPOCH_NAMES))})(?:_|$)|^timeelapsed$|^learnrate$"
+)
+
+
+def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
+    """A column of a trace, `step`, `epoch`, `CONTENT_TERM` for a further term of G, or None."""
+    known = plain(name)
+    if known in mapping:
+        return mapping[known]
+    if name.endswith(_EXTREMES):
+        return None
+    # Weights & Biases' export: "noble-sun-12 - loss_D".
+    _, dash, last = name.rpartition(" - ")
+    if dash and known not in KNOWN:
+        return table_column(last, mapping)
+    # Exported by a tracker: "train/step".
+    before, _, after = known.partition("_")
+    for tail in (known, "" if _OF_A_NUMBER.search(before) else after):
+        if tail in STEP_NAMES:
+            return "step"
+        if tail in EPOCH_NAMES:
+            return "epoch"
+    alone = without_suffix(known)
+    for stem in dict.fromkeys((known, alone, alone.replace("losses", "loss"))):
+        if len(stem) > 1 and (column := column_of(stem, mapping, most_before=1)) is not None:
+            return column
+        if CONTENT.fullmatch(stem):
+            return CONTENT_TERM
+    return None
+
+
+def table_columns(
+    names: Sequence[str], mapping: Mapping[str, str], taken: Collection[str] = ()
+) -> list[str | None]:
+    """What `table_column` says of names that stand side by side, no column twice.
+
+    Of names of one column the mapping's comes first, then one that is no mean over an epoch, then
+    the first; it is read alone, so that two numbers are never mixed in one column. Different terms
+    of G are all kept. Columns in `taken` are left to whoever has them, but for the mapping's.
+    """
+    columns = [table_column(name, mapping) for name in names]
+    has = set(taken)
+    for place in sorted(range(len(names)), key=lambda place: _rank(names[place], mapping)):
+        column, name = columns[place], plain(names[place])
+        # A term of G that is logged for each step and for each epoch is one term.
+        what = f"{column} {without_suffix(name)}" if column == CONTENT_TERM else column
+        if what is None:
+            continue
+        if what in has and name not in mapping:
+            columns[place] = None
+        has.add(what)
+    return columns
+
+
+def _rank(name: str, mapping: Mapping[str, str]) -> int:
+    known = plain(name)
+    # Batches begin anew in each epoch, where steps may not.
+    return 0 if known in mapping else 2 if known == "batch" or known.endswith(_MEANS) else 1
+
+
+def is_apart(column: str | None, name: str) -> bool:
+    """Whether a name is a number of its own, no place in the training and no mean of another."""
+    return column not in (None, "step", "epoch") and not plain(name).endswith(_MEANS)
+
+
+def without_suffix(name: str) -> str:
+    """A plain name without what Lightning adds: `d_loss_step` is `d_loss`."""
+    return _SUFFIX.sub("", name)
+
+
+def naming_advice(names: Iterable[str]) -> str:
+    """How to name a column of these unknown numbers: the one that looks most like D's loss."""
+    some = [(name, plain(name)) for name in names]
+    losses = [name for name, known in some if _LIKE_D.search(known) and _LIKE_LOSS.search(known)]
+    others = [name for name, known in some if known and not _NO_LOSS.search(known)]
+    theirs = next(iter(losses + others), "errD")
+    return f"--map {shlex.quote(f'{theirs}=d_loss')}"
+
+
+def put_value(values: dict[str, float], column: str, number: float) -> None:
+    """Add a number to a row's values as what its column is."""
+    if column == CONTENT_TERM:
+        values["g_content"] = values.get("g_content", 0.0) + number
+        return
+    if column.startswith("d_accuracy") and number > MOST_ACCURACY:
+        number /= 100
+    values[column] = number
+
+
+def number_of(cell: Any) -> float | None:
+    """The number in a cell of a table or in a value of JSON; None where there is none."""
+    if isinstance(cell, bool):
+        return float(cell)
+    if isinstance(cell, int | float):
+        return as_float(cell)
+    if isinstance(cell, str):
+        if cell.strip().lower() in ("true", "false"):
+            return float(cell.strip().lower() == "true")
+        try:
+            return float(cell)
+        except ValueError:
+            return None
+    return None
+
+
+def position_of(position: Mapping[str, int]) -> Position:
+    """The place in the training that a row's `step` and `epoch` say."""
+    return Position(step=position.get("step"), epoch=position.get("epoch"))
