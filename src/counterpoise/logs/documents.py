@@ -9,8 +9,8 @@ from counterpoise.errors import UserError
 from counterpoise.logs.json_reader import JsonReader, begins_json
 from counterpoise.logs.runs import RunCollector
 
-# A document is read whole, so it must fit into memory.
-MOST_BYTES = 64 << 20
+# A document is read whole: one of nothing but brackets takes 25 times its size then.
+MOST_BYTES = 16 << 20
 # Also a line that is cut before its end begins so.
 _BEGINS = re.compile(r'[\[{]\s*(?:$|["{])')
 # A notebook says so at its end; at its beginning it has cells, with their kinds.
