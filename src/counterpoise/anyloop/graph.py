@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 # Operations that only rearrange or convert values.
-_REARRANGING = (
+REARRANGING = (
     "View",
     "UnsafeView",
     "ReshapeAlias",
@@ -26,6 +26,10 @@ _REARRANGING = (
     "Slice",
     "Expand",
     "Contiguous",
+    "Split",
+    "SplitWithSizes",
+    "Unbind",
+    "Index",
 )
 
 
@@ -64,7 +68,7 @@ def leaf_ids(nodes: Iterable[Node]) -> set[int]:
 def source_of(tensor: Tensor) -> Node | None:
     """The node that computed a tensor's values, past views and conversions; None for a leaf."""
     node = tensor.grad_fn
-    while node is not None and operation(node) in _REARRANGING:
+    while node is not None and operation(node) in REARRANGING:
         earlier = inputs_of(node)
         node = earlier[0] if earlier else None
     return node
@@ -78,7 +82,7 @@ def ends_of(tensor: Tensor) -> set[Node]:
     while waiting:
         node = waiting.pop()
         ends.add(node)
-        if operation(node) in (*_REARRANGING, "Cat", "Stack"):
+        if operation(node) in (*REARRANGING, "Cat", "Stack"):
             waiting += inputs_of(node)
     return ends
 

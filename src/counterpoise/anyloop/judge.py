@@ -29,6 +29,11 @@ NO_OBJECTIVE = (
     "Balance: the objective cannot be read from what is back-propagated in D's part; name it: "
     'objective="bce" (or lsgan, hinge, wgan, relativistic-average, relativistic-paired)'
 )
+UNKNOWN_YET = "the objective is not known before D's loss is back-propagated"
+GIVEN_UP = (
+    "D's part ended before D had judged real and fake images; such turns are neither recorded nor "
+    "shown to the policy"
+)
 
 
 class Judge:
@@ -54,6 +59,17 @@ class Judge:
             objective = LoopObjective.named(self._given, probabilities=objective.probabilities)
         if objective is not None:
             self._set_objective(objective)
+
+    def is_ready(self, phase: Phase) -> bool:
+        """Whether D has judged both kinds of images in this part, and the objective is known, or
+        cannot be from what was back-propagated."""
+        known = self.objective is not None or self._given is not None or phase.backwards > 0
+        return known and len(_outputs(phase)) == 2
+
+    @property
+    def smoothing_helps(self) -> bool:
+        """Whether smoothed labels would change the objective, as far as it is known."""
+        return self.objective is not None and self.objective.form.smoothing_slope != 0
 
     def decide(self, turn: Turn, phase: Phase, readings: Readings) -> Action:
         """The policy's action for this turn, asked for once D has judged both kinds of images.

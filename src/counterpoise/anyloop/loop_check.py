@@ -7,7 +7,7 @@ network moves, from the tensors. The loop's numbers stay as they are.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from counterpoise.actuators.r1 import mixes_images
-from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, nodes_from
+from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, leaf_ids, nodes_from
 from counterpoise.anyloop.hooks import CallWatch
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
@@ -73,7 +73,7 @@ class LoopChecker:
         self._held_by_policy = {"g": False, "d": False}
         # Whether a gradient that is there now was stepped with already, or is the other's.
         self._gradients_spent = {"g": True, "d": True}
-        self._last_input: Tensor | None = None
+        self._last_input: list[Tensor] | None = None
         self._same_inputs = 0
         self._helps = 0
         self._pull: dict[str, Tensor] = {}
@@ -116,17 +116,24 @@ class LoopChecker:
             count = len(self.findings)
             LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
 
-    def backward(self, phase: Phase, roots: list[Tensor]) -> None:
+    def backward(
+        self, phase: Phase, roots: list[Tensor], inputs: Collection[Tensor] | None
+    ) -> None:
         """A backward pass is about to run."""
         nodes = nodes_from([root.grad_fn for root in roots if root.grad_fn is not None])
         leaves = leaf_ids(nodes)
+        if inputs:
+            leaves &= {id(leaf) for leaf in inputs}  # the backward pass goes no further
         own = phase.network
+        if not any(bool(root.any()) for root in roots):
+            # A weight of 0, such as before the step from which a loop trains D.
+            self._held_by_policy[own] = True
         if not self._backwards:
             self._check_stale(own)
         self._backwards += 1
         self._check_modes(phase, nodes)
         for call in phase.d_calls:
-            if call.node in nodes:
+            if call.outputs is not None and not ends_of(call.outputs).isdisjoint(nodes):
                 # D may be asked about the same images more than once.
                 self._reached[FAKE if call.from_g or call.kind == FAKE else REAL] = True
                 if call.kind == FAKE:
@@ -204,13 +211,13 @@ class LoopChecker:
 
     def _check_inputs(self, phases: list[Phase]) -> None:
         trained = [each for phase in phases for each in phase.generated if each.node is not None]
-        if not trained or (made := trained[-1]).inputs is None:
+        if not trained or not (made := trained[-1]).inputs:
             return
-        last, self._last_input = self._last_input, made.inputs.detach().clone()
+        last, self._last_input = self._last_input, [value.clone() for value in made.inputs]
         same = (
             last is not None
-            and last.shape == made.inputs.shape
-            and torch.equal(last, self._last_input)
+            and len(last) == len(self._last_input)
+            and all(map(torch.equal, last, self._last_input))
         )
         self._same_inputs = self._same_inputs + 1 if same else 0
         if self._same_inputs >= SAME_INPUTS:

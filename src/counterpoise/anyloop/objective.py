@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, nodes_from, operation
+from counterpoise.anyloop.graph import (
+    REARRANGING,
+    comes_out_of_sigmoid,
+    ends_of,
+    nodes_from,
+    operation,
+)
 from counterpoise.diagnosis.objectives import objective_name
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.sensors.discriminator import discriminator_statistics, on_host_if_few
@@ -27,6 +33,9 @@ _DIFFERENTIABLE = 1e-18
 LSGAN_ON_SIGMOID = "lsgan-on-sigmoid"
 
 _WITH_SIGMOID = {"non-saturating", "relativistic-average", "relativistic-paired"}
+
+# Operations that scale, shift, add and arrange.
+_LINEAR = {"Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div", "Cat", "Stack", *REARRANGING}
 
 # Operations that a hinge is written with.
 _HINGES = {"Relu", "ClampMin", "ClampMax", "Clamp", "Threshold", "Maximum", "Minimum"}
@@ -130,7 +139,7 @@ def infer_objective(losses: Iterable[Node], outputs: Iterable[Tensor]) -> LoopOb
     images, or the first of them alone where its half is back-propagated before the other is made.
     None where the losses do not lead to an output of D.
     """
-    outputs = list(outputs)
+    losses, outputs = list(losses), list(outputs)
     groups = [ends_of(output) for output in outputs]
     ends = set().union(*groups)
     reached = nodes_from(losses, stop=ends)
@@ -144,15 +153,23 @@ def infer_objective(losses: Iterable[Node], outputs: Iterable[Tensor]) -> LoopOb
     if operations & {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"}:
         # A sigmoid before a loss on logits is a bug: the values are what that loss takes as logits.
         return LoopObjective(_relativistic(between, groups) or "non-saturating", False)
+    if _leads(losses, ends, between, _LINEAR):
+        return LoopObjective("wgan", False)  # whatever regularises D's outputs besides
+    if _leads(losses, ends, between, _LINEAR | _HINGES):
+        return LoopObjective("hinge", False)
     if operations & {"MseLoss", "Pow"}:
         if sigmoid_in_loss:
             return LoopObjective(LSGAN_ON_SIGMOID, False)
         return LoopObjective.named(
             "lsgan", probabilities=any(comes_out_of_sigmoid(output) for output in outputs)
         )
-    if operations & _HINGES:
-        return LoopObjective("hinge", False)
-    return LoopObjective("wgan", False)
+    return None  # operations that are not known, such as a compiled function's
+
+
+def _leads(losses: Iterable[Node], ends: set[Node], between: set[Node], through: set[str]) -> bool:
+    """Whether a way from D's outputs to its loss passes such operations alone."""
+    others = {node for node in between if operation(node) not in through}
+    return not ends.isdisjoint(nodes_from(losses, stop=ends | others) - others)
 
 
 def _above(reached: set[Node], ends: set[Node]) -> set[Node]:
@@ -176,7 +193,10 @@ def _relativistic(between: set[Node], groups: list[set[Node]]) -> str | None:
     for node in between:
         if operation(node) in ("BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"):
             seen = nodes_from([node], stop=set().union(*groups))
-            if len(groups) == 2 and all(seen & ends for ends in groups):
+            # What both pass says nothing: D may have judged them in one pass.
+            if len(groups) == 2 and all(
+                seen & ends for ends in (groups[0] - groups[1], groups[1] - groups[0])
+            ):
                 averaged = any(operation(n) == "Mean" for n in seen & between)
                 return "relativistic-average" if averaged else "relativistic-paired"
     return None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from counterpoise.anyloop.graph import leaf_ids, nodes_from
 from counterpoise.anyloop.hooks import first_tensor, watch_after, watch_before
 from counterpoise.anyloop.user_code import user_line
 
@@ -43,7 +44,7 @@ class Call:
 class Generated:
     """One forward pass of G."""
 
-    inputs: Tensor | None
+    inputs: list[Tensor]
     images: Tensor  # detached; the same memory as G's output
     # Only where the loop is checked:
     node: Node | None
@@ -79,12 +80,14 @@ class Tap:
         discriminator: nn.Module,
         change_input: Callable[[Tensor, Phase, str], Tensor],
         generated: Callable[[Tensor], None],
+        judged: Callable[[Any], None],
     ) -> None:
         self.phase: Phase | None = None
         self.with_lines = False
         self._g, self._d = generator, discriminator
-        self._change_input, self._generated = change_input, generated
+        self._change_input, self._generated, self._judged = change_input, generated, judged
         self._current: Call | None = None
+        self._place: int | str = 0  # of the images among D's arguments
         # What G made last, also before D's part began.
         self.latest: Generated | None = None
         self._handles = [
@@ -110,11 +113,13 @@ class Tap:
     def _after_g(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
-        images = output if isinstance(output, Tensor) else None
-        if module is not self._g or images is None:
+        if module is not self._g or torch.compiler.is_compiling():
+            return
+        images = _first_of(output)
+        if images is None:
             return
         self.latest = Generated(
-            first_tensor(args, options),
+            [v.detach() for v in (*args, *options.values()) if isinstance(v, Tensor)],
             images.detach(),
             images.grad_fn if self.with_lines else None,
             user_line() if self.with_lines else "",
@@ -131,12 +136,12 @@ class Tap:
         self._current, phase = None, self.phase
         if module is not self._d or phase is None or not torch.is_grad_enabled():
             return None
-        images = first_tensor(args, options)
+        images = self._images(args, options)
         if images is None:
             return None
-        carries = images.grad_fn is not None
+        carries = self._carries(images, phase)
         latest = self.latest
-        from_g = carries or (latest is not None and _same_memory(images, latest.images))
+        from_g = carries or (latest is not None and _shows(images, latest.images))
         kind = _kind(phase, carries=carries, from_g=from_g)
         self._current = Call(
             kind,
@@ -156,11 +161,41 @@ class Tap:
             {name: changed if value is images else value for name, value in options.items()},
         )
 
+    def _images(self, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor | None:
+        """The argument that D judges: where G's images are, or were; the first tensor else."""
+        given: dict[int | str, Tensor] = {
+            place: value
+            for place, value in (*enumerate(args), *options.items())
+            if isinstance(value, Tensor)
+        }
+        made = None if self.latest is None else self.latest.images
+        signs: tuple[Callable[[Tensor], bool], ...] = (
+            lambda value: made is not None and _same_memory(value, made),
+            lambda value: value.grad_fn is not None,
+        )
+        for sign in signs:
+            for place, value in given.items():
+                if sign(value):
+                    self._place = place
+                    return value
+        return given.get(self._place, next(iter(given.values()), None))
+
+    def _carries(self, images: Tensor, phase: Phase) -> bool:
+        """Whether images were computed from something that is trained; real ones that an R1 of
+        the loop's own is taken at, and that were augmented, have a graph too."""
+        if images.grad_fn is None or phase.network == "g":
+            return images.grad_fn is not None
+        weights = {id(p) for p in self._g.parameters()}
+        return bool(leaf_ids(nodes_from([images.grad_fn])) & weights)
+
     def _after_d(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
         call, self._current = self._current, None
-        if call is not None and self.phase is not None and isinstance(output, Tensor):
+        if call is None or self.phase is None:
+            return
+        self._judged(output)
+        if isinstance(output, Tensor):
             call.outputs = output
             self.phase.d_calls.append(call)
 
@@ -173,6 +208,32 @@ def _kind(phase: Phase, *, carries: bool, from_g: bool) -> str:
     else:
         kind = REAL
     return kind if phase.call(kind) is None else OTHER
+
+
+def _first_of(output: Any) -> Tensor | None:
+    """The first tensor of what G gives."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, dict):
+        return first_tensor((), output)
+    return first_tensor(tuple(output), {}) if isinstance(output, tuple | list) else None
+
+
+def _shows(images: Tensor, made: Tensor) -> bool:
+    """Whether images are what G made, alone or with a condition before or behind its channels."""
+    if _same_memory(images, made):
+        return True
+    channels = made.shape[1] if made.ndim > 1 else 0
+    alike = (
+        images.ndim == made.ndim > 1
+        and images.dtype == made.dtype
+        and images.device == made.device
+        and images.shape[1] > channels
+        and (len(images), *images.shape[2:]) == (len(made), *made.shape[2:])
+    )
+    return alike and any(
+        torch.equal(part, made) for part in (images[:, -channels:], images[:, :channels])
+    )
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:
