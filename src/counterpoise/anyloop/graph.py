@@ -65,6 +65,21 @@ def leaf_ids(nodes: Iterable[Node]) -> set[int]:
     }
 
 
+def reaches(root: Node, leaves: Collection[int]) -> bool:
+    """Whether a node was computed from a leaf tensor of these ids: the search ends at the first,
+    and what is computed last is asked first, so that a network's own are found soon."""
+    seen = {root}
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(getattr(node, "variable", None)) in leaves:
+            return True
+        following = [each for each in inputs_of(node) if each not in seen]
+        seen.update(following)
+        waiting += following
+    return False
+
+
 def source_of(tensor: Tensor) -> Node | None:
     """The node that computed a tensor's values, past views and conversions; None for a leaf."""
     node = tensor.grad_fn

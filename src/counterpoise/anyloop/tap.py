@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.graph import leaf_ids, nodes_from
-from counterpoise.anyloop.hooks import first_tensor, watch_after, watch_before
+from counterpoise.anyloop.hooks import watch_after, watch_before
+from counterpoise.anyloop.judged import JudgedImages, are_made, first_of
 from counterpoise.anyloop.user_code import user_line
 
 REAL, FAKE, OTHER = "real", "fake", "other"
@@ -44,8 +45,8 @@ class Call:
 class Generated:
     """One forward pass of G."""
 
-    inputs: list[Tensor]
-    images: Tensor  # detached; the same memory as G's output
+    inputs: list[Tensor]  # detached
+    images: Tensor  # detached; the same memory as G's output, or as the first tensor of it
     # Only where the loop is checked:
     node: Node | None
     line: str
@@ -69,8 +70,8 @@ class Phase:
 class Tap:
     """Hooks on both networks. `phase` is the open part, None between parts.
 
-    In D's part the images that G made, or that carry a gradient, are the fake ones; where neither
-    can be seen (an image buffer, a concatenated condition) the first call is real and the second is
+    In D's part the images that G made last, or whose graph leads to G, are the fake ones; where
+    neither can be seen (an image buffer, augmented images) the first call is real and the second is
     fake. Later calls (penalties) and calls without gradients (logging) are left alone.
     """
 
@@ -87,7 +88,7 @@ class Tap:
         self._g, self._d = generator, discriminator
         self._change_input, self._generated, self._judged = change_input, generated, judged
         self._current: Call | None = None
-        self._place: int | str = 0  # of the images among D's arguments
+        self._judged_images = JudgedImages(generator)
         # What G made last, also before D's part began.
         self.latest: Generated | None = None
         self._handles = [
@@ -113,13 +114,12 @@ class Tap:
     def _after_g(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
-        if module is not self._g or torch.compiler.is_compiling():
-            return
-        images = _first_of(output)
-        if images is None:
+        images = first_of(output) if module is self._g else None
+        # While a network is exported, images have no values.
+        if images is None or isinstance(images, FakeTensor):
             return
         self.latest = Generated(
-            [v.detach() for v in (*args, *options.values()) if isinstance(v, Tensor)],
+            [each.detach() for each in (*args, *options.values()) if isinstance(each, Tensor)],
             images.detach(),
             images.grad_fn if self.with_lines else None,
             user_line() if self.with_lines else "",
@@ -136,12 +136,13 @@ class Tap:
         self._current, phase = None, self.phase
         if module is not self._d or phase is None or not torch.is_grad_enabled():
             return None
-        images = self._images(args, options)
-        if images is None:
+        made = None if self.latest is None else self.latest.images
+        in_g_part = phase.network == "g"
+        images = self._judged_images.among(args, options, made, in_g_part=in_g_part)
+        if images is None or isinstance(images, FakeTensor):
             return None
-        carries = self._carries(images, phase)
-        latest = self.latest
-        from_g = carries or (latest is not None and _shows(images, latest.images))
+        carries = self._judged_images.carry_gradient(images, made, in_g_part=in_g_part)
+        from_g = carries or are_made(images, made)
         kind = _kind(phase, carries=carries, from_g=from_g)
         self._current = Call(
             kind,
@@ -160,33 +161,6 @@ class Tap:
             tuple(changed if value is images else value for value in args),
             {name: changed if value is images else value for name, value in options.items()},
         )
-
-    def _images(self, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor | None:
-        """The argument that D judges: where G's images are, or were; the first tensor else."""
-        given: dict[int | str, Tensor] = {
-            place: value
-            for place, value in (*enumerate(args), *options.items())
-            if isinstance(value, Tensor)
-        }
-        made = None if self.latest is None else self.latest.images
-        signs: tuple[Callable[[Tensor], bool], ...] = (
-            lambda value: made is not None and _same_memory(value, made),
-            lambda value: value.grad_fn is not None,
-        )
-        for sign in signs:
-            for place, value in given.items():
-                if sign(value):
-                    self._place = place
-                    return value
-        return given.get(self._place, next(iter(given.values()), None))
-
-    def _carries(self, images: Tensor, phase: Phase) -> bool:
-        """Whether images were computed from something that is trained; real ones that an R1 of
-        the loop's own is taken at, and that were augmented, have a graph too."""
-        if images.grad_fn is None or phase.network == "g":
-            return images.grad_fn is not None
-        weights = {id(p) for p in self._g.parameters()}
-        return bool(leaf_ids(nodes_from([images.grad_fn])) & weights)
 
     def _after_d(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
@@ -208,33 +182,3 @@ def _kind(phase: Phase, *, carries: bool, from_g: bool) -> str:
     else:
         kind = REAL
     return kind if phase.call(kind) is None else OTHER
-
-
-def _first_of(output: Any) -> Tensor | None:
-    """The first tensor of what G gives."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, dict):
-        return first_tensor((), output)
-    return first_tensor(tuple(output), {}) if isinstance(output, tuple | list) else None
-
-
-def _shows(images: Tensor, made: Tensor) -> bool:
-    """Whether images are what G made, alone or with a condition before or behind its channels."""
-    if _same_memory(images, made):
-        return True
-    channels = made.shape[1] if made.ndim > 1 else 0
-    alike = (
-        images.ndim == made.ndim > 1
-        and images.dtype == made.dtype
-        and images.device == made.device
-        and images.shape[1] > channels
-        and (len(images), *images.shape[2:]) == (len(made), *made.shape[2:])
-    )
-    return alike and any(
-        torch.equal(part, made) for part in (images[:, -channels:], images[:, :channels])
-    )
-
-
-def _same_memory(a: Tensor, b: Tensor) -> bool:
-    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
