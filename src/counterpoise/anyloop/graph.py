@@ -9,7 +9,10 @@ from collections.abc import Collection, Iterable
 from torch import Tensor
 from torch.autograd.graph import Node
 
-# Operations that only rearrange or convert values.
+# A node, and which of its outputs.
+Edge = tuple[Node, int]
+
+# Operations that only rearrange, choose from or convert values.
 REARRANGING = (
     "View",
     "UnsafeView",
@@ -30,6 +33,9 @@ REARRANGING = (
     "SplitWithSizes",
     "Unbind",
     "Index",
+    "IndexSelect",
+    "MaskedSelect",
+    "Gather",
 )
 
 
@@ -38,9 +44,14 @@ def operation(node: Node) -> str:
     return node.name().split("::")[-1].split("Backward")[0]
 
 
+def edges_of(node: Node) -> list[Edge]:
+    """The values that a node was computed from, those that have a gradient."""
+    return [(following, number) for following, number in node.next_functions if following]
+
+
 def inputs_of(node: Node) -> list[Node]:
     """The nodes of the values that a node was computed from."""
-    return [following for following, _ in node.next_functions if following is not None]
+    return [following for following, _ in edges_of(node)]
 
 
 def nodes_from(roots: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
@@ -89,16 +100,21 @@ def source_of(tensor: Tensor) -> Node | None:
     return node
 
 
-def ends_of(tensor: Tensor) -> set[Node]:
-    """The nodes that a tensor's values pass, back to the first that does more than arrange them:
+def edge_of(tensor: Tensor) -> Edge | None:
+    """Where a tensor is in the graph; None for a leaf."""
+    return None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
+
+
+def ends_of(tensor: Tensor) -> set[Edge]:
+    """Where a tensor's values pass, back to the first node that does more than arrange them:
     what a loss reaches that was computed from the values before or after."""
-    ends: set[Node] = set()
-    waiting = [] if tensor.grad_fn is None else [tensor.grad_fn]
+    ends: set[Edge] = set()
+    waiting = [edge for edge in (edge_of(tensor),) if edge is not None]
     while waiting:
-        node = waiting.pop()
-        ends.add(node)
-        if operation(node) in (*REARRANGING, "Cat", "Stack"):
-            waiting += inputs_of(node)
+        edge = waiting.pop()
+        ends.add(edge)
+        if operation(edge[0]) in (*REARRANGING, "Cat", "Stack"):
+            waiting += edges_of(edge[0])
     return ends
 
 

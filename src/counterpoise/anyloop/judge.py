@@ -7,8 +7,9 @@ from torch import Tensor
 
 from counterpoise.actuators.lecam import lecam_penalty
 from counterpoise.anyloop.graph import comes_out_of_sigmoid
-from counterpoise.anyloop.objective import LoopObjective, infer_objective
+from counterpoise.anyloop.objective import LoopObjective
 from counterpoise.anyloop.processes import mean_over_processes
+from counterpoise.anyloop.read_objective import infer_objective
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.anyloop.turn import Turn
 from counterpoise.balance.policy import Policy
@@ -52,8 +53,7 @@ class Judge:
         """Read the objective from losses that D's part is about to back-propagate."""
         if self.objective is not None:
             return
-        nodes = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
-        objective = infer_objective(nodes, _outputs(phase))
+        objective = infer_objective(losses, _outputs(phase))
         if objective is not None and self._given is not None:
             # What remains to be read is whether D's outputs are probabilities.
             objective = LoopObjective.named(self._given, probabilities=objective.probabilities)

@@ -133,7 +133,9 @@ class LoopChecker:
         self._backwards += 1
         self._check_modes(phase, nodes)
         for call in phase.d_calls:
-            if call.outputs is not None and not ends_of(call.outputs).isdisjoint(nodes):
+            # Its outputs may go into the loss one by one, and be given to Balance in one tensor.
+            ends = set() if call.outputs is None else {node for node, _ in ends_of(call.outputs)}
+            if ends & nodes:
                 # D may be asked about the same images more than once.
                 self._reached[FAKE if call.from_g or call.kind == FAKE else REAL] = True
                 if call.kind == FAKE:
