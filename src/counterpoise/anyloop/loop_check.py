@@ -70,7 +70,8 @@ class LoopChecker:
             for key, network in networks.items()
         }
         self._optimizer_lines: dict[str, str] = {}
-        self._held_by_policy = {"g": False, "d": False}
+        # Whether a network was kept as it is in some turn, by the policy or a loss of 0.
+        self._rests = {"g": False, "d": False}
         # Whether a gradient that is there now was stepped with already, or is the other's.
         self._gradients_spent = {"g": True, "d": True}
         self._last_input: list[Tensor] | None = None
@@ -119,23 +120,21 @@ class LoopChecker:
     def backward(
         self, phase: Phase, roots: list[Tensor], inputs: Collection[Tensor] | None
     ) -> None:
-        """A backward pass is about to run."""
+        """A backward pass is about to run, for these `inputs` alone where there are any."""
         nodes = nodes_from([root.grad_fn for root in roots if root.grad_fn is not None])
         leaves = leaf_ids(nodes)
-        if inputs:
-            leaves &= {id(leaf) for leaf in inputs}  # the backward pass goes no further
+        if inputs is not None:
+            leaves &= {id(leaf) for leaf in inputs}
         own = phase.network
         if not any(bool(root.any()) for root in roots):
-            # A weight of 0, such as before the step from which a loop trains D.
-            self._held_by_policy[own] = True
+            # It has a weight of 0, as before the step from which a loop trains D.
+            self._rests[own] = True
         if not self._backwards:
             self._check_stale(own)
         self._backwards += 1
         self._check_modes(phase, nodes)
         for call in phase.d_calls:
-            # Its outputs may go into the loss one by one, and be given to Balance in one tensor.
-            ends = set() if call.outputs is None else {node for node, _ in ends_of(call.outputs)}
-            if ends & nodes:
+            if _reaches(nodes, call):
                 # D may be asked about the same images more than once.
                 self._reached[FAKE if call.from_g or call.kind == FAKE else REAL] = True
                 if call.kind == FAKE:
@@ -143,7 +142,7 @@ class LoopChecker:
                 elif call.kind == REAL and own == "d":
                     self._watch_pull(REAL, call)
         if own == "d" and leaves & self._parameters["g"]:
-            guilty = [c for c in phase.d_calls if c.carries_gradient and c.node in nodes]
+            guilty = [c for c in phase.d_calls if c.carries_gradient and _reaches(nodes, c)]
             self._found("fake-not-detached", guilty[0].line if guilty else user_line())
         if own == "g":
             self._reached_g |= bool(leaves & self._parameters["g"])
@@ -170,7 +169,7 @@ class LoopChecker:
 
     def held_by_policy(self, network: str) -> None:
         """The policy keeps a network as it is in this step."""
-        self._held_by_policy[network] = True
+        self._rests[network] = True
 
     def _forget_phase(self) -> None:
         self._backwards = 0
@@ -199,7 +198,7 @@ class LoopChecker:
     def _check_modes(self, phase: Phase, nodes: set[Node]) -> None:
         if phase.network == "d":
             for call in phase.d_calls:
-                if not call.training and call.node in nodes:
+                if not call.training and _reaches(nodes, call):
                     self._found("eval-mode", call.line, "D", "d")
         for made in phase.generated:
             if not made.training and made.node in nodes:
@@ -260,7 +259,7 @@ class LoopChecker:
     def _check_updated(self) -> None:
         for key, initial in self._initial.items():
             now = [p for p in self._networks[key].parameters() if p.requires_grad]
-            if len(now) != len(initial) or self._held_by_policy[key] or not initial:
+            if len(now) != len(initial) or self._rests[key] or not initial:
                 continue
             still = [p for p, before in zip(now, initial, strict=True) if torch.equal(p, before)]
             owned = {id(p) for group in self._optimizers[key].param_groups for p in group["params"]}
@@ -314,6 +313,12 @@ class LoopChecker:
         finding = LoopFinding(name, bug.meaning, bug.change, line, self._step, detail)
         self.findings.append(finding)
         self._report(finding)
+
+
+def _reaches(nodes: set[Node], call: Call) -> bool:
+    """Whether D's outputs are among what a loss was computed from: they may go into it one by one,
+    and be given to Balance in one tensor."""
+    return call.outputs is not None and any(node in nodes for node, _ in ends_of(call.outputs))
 
 
 def _values_and_labels(
