@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.r1 import without_r1
 from counterpoise.actuators.snapshot import Snapshot
+from counterpoise.anyloop.direction import REVERSED
 from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, minimised, scaled_learning_rate
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.judge import GIVEN_UP, UNKNOWN_YET, Judge
@@ -215,6 +216,8 @@ class Engine:
         if turn.d_stepped_early and action.r1_weight:
             self._r1.problem = STEPPED_EARLY
             self._go_without_r1(turn)
+        if turn.signals is not None and self._judge.direction.turn_shows(turn.signals):
+            self._say("reversed", REVERSED)
         if turn.d_parts == 1 and self._judge.objective is not None:
             self._measure.after_d(turn, self._judge.objective, self.optimizers["d"])
 
@@ -275,7 +278,7 @@ class Engine:
         if action.roll_back:
             done = roll_back(self._snapshot, self.optimizers.values())
             text = f"step {turn.step}: {done} ({action.reason})"
-            self._event(turn.step, "rollback", text, logging.WARNING)
+            self._journal.event(turn.step, "rollback", text, logging.WARNING)
         for key, message, level in unmet(
             turn,
             action,
@@ -388,13 +391,10 @@ class Engine:
         if state["has_snapshot"]:
             self._snapshot.take(self.steps_done)
             text = f"step {self.steps_done}: the state to go back to is the one resumed from"
-            self._event(self.steps_done, "note", text)
-
-    def _event(self, step: int, kind: str, message: str, level: int = logging.INFO) -> None:
-        self._journal.event(step, kind, message, level)
+            self._journal.event(self.steps_done, "note", text)
 
     def _say(self, key: str, message: str, level: int = logging.WARNING) -> None:
         """Record and log a note once."""
         if key not in self._said:
             self._said.add(key)
-            self._event(self.steps_done, "note", message, level)
+            self._journal.event(self.steps_done, "note", message, level)

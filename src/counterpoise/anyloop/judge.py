@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from counterpoise.actuators.lecam import lecam_penalty
+from counterpoise.anyloop.direction import Direction
 from counterpoise.anyloop.graph import comes_out_of_sigmoid
 from counterpoise.anyloop.objective import LoopObjective
 from counterpoise.anyloop.processes import mean_over_processes
@@ -14,7 +15,7 @@ from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.anyloop.turn import Turn
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
-from counterpoise.records import Action, Readings
+from counterpoise.records import NO_ACTION, Action, Readings
 from counterpoise.sensors.discriminator import (
     image_means,
     saturation_readings,
@@ -24,7 +25,7 @@ from counterpoise.sensors.discriminator import (
 NO_OUTPUTS = (
     "Balance: D's part showed no output of D on {missing} images; call the discriminator that was "
     "given to Balance there, on real and on fake images apart, or say step.logits(real=..., "
-    "fake=...)"
+    "fake=...) in both parts"
 )
 NO_OBJECTIVE = (
     "Balance: the objective cannot be read from what is back-propagated in D's part; name it: "
@@ -45,12 +46,14 @@ class Judge:
     ) -> None:
         self.policy = policy
         self.objective: LoopObjective | None = None
+        self.direction = Direction()
         self._given, self._announce = objective, announce
         if objective is not None:
             LoopObjective.named(objective, probabilities=False)  # refuses an unknown name now
 
     def read_objective(self, phase: Phase, losses: list[Tensor]) -> None:
         """Read the objective from losses that D's part is about to back-propagate."""
+        self.direction.watch(phase)
         if self.objective is not None:
             return
         objective = infer_objective(losses, _outputs(phase))
@@ -101,7 +104,9 @@ class Judge:
         if objective.has_sigmoid:
             turn.saturation = saturation_readings(values)
         turn.real, turn.fake = real, fake
-        turn.action = self.policy.observe(turn.signals)
+        # On reversed numbers a policy would do the opposite of what helps.
+        reversed_ = self.direction.is_reversed
+        turn.action = NO_ACTION if reversed_ else self.policy.observe(turn.signals)
         return turn.action
 
     def d_loss(
