@@ -37,13 +37,14 @@ def train(loop, balance, turns, *, real_label=1.0, augmented_fake_first=False):
 def test_a_reversed_d_is_said_once_and_no_policy_acts_on_it(monkeypatch, caplog, how):
     torch.manual_seed(0)
     loop = Loop()
-    balance, policy = scripted_balance(monkeypatch, loop, *[Action(g_steps=2)] * 100)
+    balance, policy = scripted_balance(monkeypatch, loop, *[Action(g_steps=2)] * 100, check=True)
     with caplog.at_level(logging.WARNING, "counterpoise"):
         train(loop, balance, 40, **how)
     said = [each for each in caplog.records if "down on real images" in each.message]
     assert len(said) == 1
     assert len(policy.seen) < 40
     assert balance.action == Action()
+    assert balance.loop_findings == []
 
 
 @pytest.mark.parametrize("how", [{}, {"real_label": 0.9}])

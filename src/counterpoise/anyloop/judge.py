@@ -31,7 +31,10 @@ NO_OBJECTIVE = (
     "Balance: the objective cannot be read from what is back-propagated in D's part; name it: "
     'objective="bce" (or lsgan, hinge, wgan, relativistic-average, relativistic-paired)'
 )
-UNKNOWN_YET = "the objective is not known before D's loss is back-propagated"
+UNKNOWN_YET = (
+    "the objective is not known before D's loss is back-propagated; where D's gradients come in "
+    'another way, name it: objective="bce"'
+)
 GIVEN_UP = (
     "D's part ended before D had judged real and fake images; such turns are neither recorded nor "
     "shown to the policy"

@@ -29,10 +29,12 @@ class JudgedImages:
         is shaped like what G made; the first tensor else."""
         places: list[tuple[int | str, Any]] = [*enumerate(args), *options.items()]
         given = {place: value for place, value in places if isinstance(value, Tensor)}
-        if made is None or len(given) < 2:
+        if len(given) < 2:
             return next(iter(given.values()), None)
-        alike = {place: value for place, value in given.items() if _are_alike(value, made)}
-        shown = [place for place, value in given.items() if same_memory(value, made)]
+        alike, shown = given, []
+        if made is not None:
+            alike = {place: value for place, value in given.items() if _are_alike(value, made)}
+            shown = [place for place, value in given.items() if same_memory(value, made)]
         if in_g_part:
             shown += [place for place, value in alike.items() if value.grad_fn is not None]
         if shown:
