@@ -82,6 +82,10 @@ def bce(out, label):
     return F.binary_cross_entropy_with_logits(out, torch.full_like(out, label))
 
 
+def lecam(real, fake):
+    return 0.3 * (torch.relu(real + 0.1).square().mean() + torch.relu(0.1 - fake).square().mean())
+
+
 @pytest.mark.parametrize(
     ("name", "d_loss"),
     [
@@ -96,6 +100,12 @@ def bce(out, label):
         ("wgan", lambda r, f: f.mean() - r.mean()),
         ("relativistic-average", lambda r, f: bce(r - f.mean(), 1.0) + bce(f - r.mean(), 0.0)),
         ("relativistic-paired", lambda r, f: F.softplus(f - r).mean()),
+        ("lsgan", lambda r, f: ((r - 1) * (r - 1) + f * f).mean()),
+        ("lsgan", lambda r, f: ((r - 1) ** 2).mean() + (f**2).mean() + lecam(r, f)),
+        ("wgan", lambda r, f: f.mean() - r.mean() + 1e-3 * (r**2).mean()),
+        ("wgan", lambda r, f: f.mean() - r.mean() + 1e-3 * (r * r).mean()),
+        ("hinge", lambda r, f: (torch.relu(1 - r) + torch.relu(1 + f)).mean() + lecam(r, f)),
+        ("hinge", lambda r, f: torch.relu(1 - r)[:, 0].mean() + torch.relu(1 + f).mean()),
     ],
 )  # fmt: skip
 def test_the_objective_is_read_from_ds_loss(tmp_path, name, d_loss):
@@ -110,6 +120,52 @@ def test_the_objective_is_read_from_ds_loss(tmp_path, name, d_loss):
     balance.close()
     assert f"form: {name}" in (tmp_path / "run" / "config.yaml").read_text()
     assert rows_of(tmp_path / "run")[0]["g_updated"] is False
+
+
+@pytest.mark.parametrize(
+    "d_loss",
+    [
+        lambda r, f: F.l1_loss(r, torch.ones_like(r)) + F.l1_loss(f, torch.zeros_like(f)),
+        lambda r, f: F.cross_entropy(torch.cat([r, -r], 1), torch.zeros(8).long()),
+    ],
+)
+def test_an_objective_that_cannot_be_read_is_to_be_named(d_loss):
+    loop = Loop()
+    balance = loop.balance()
+    real, noise = loop.batch()
+    with pytest.raises(UserError, match="name it"), balance.d_step():
+        d_loss(loop.d(real), loop.d(loop.g(noise).detach())).backward()
+        loop.d_optimizer.step()
+
+
+@pytest.mark.parametrize("objective", [None, "bce"])
+@pytest.mark.parametrize("sigmoid", [False, True])
+@pytest.mark.parametrize("cut", [lambda o: o.chunk(2), lambda o: (o[:8], o[8:])])
+def test_the_objective_of_one_pass_on_both_is_read(cut, sigmoid, objective):
+    loop = Loop(sigmoid)
+    balance = loop.balance(objective=objective)
+    real, noise = loop.batch()
+    with balance.d_step() as step:
+        outputs = loop.d(torch.cat([real, loop.g(noise).detach()]))
+        on_real, on_fake = cut(outputs)
+        step.logits(real=on_real, fake=on_fake)
+        loop.criterion(outputs, torch.cat([torch.ones(8, 1), torch.zeros(8, 1)])).backward()
+        loop.d_optimizer.step()
+    read = {"name": "non-saturating", "probabilities": sigmoid}
+    assert balance.state_dict()["objective"] == read
+
+
+@pytest.mark.parametrize("cut", [lambda o: o.chunk(2), lambda o: (o[:8], o[8:])])
+def test_one_pass_on_both_may_be_relativistic(cut):
+    loop = Loop()
+    balance = loop.balance()
+    real, noise = loop.batch()
+    with balance.d_step() as step:
+        on_real, on_fake = cut(loop.d(torch.cat([real, loop.g(noise).detach()])))
+        step.logits(real=on_real, fake=on_fake)
+        F.softplus(on_fake - on_real).mean().backward()
+        loop.d_optimizer.step()
+    assert balance.state_dict()["objective"]["name"] == "relativistic-paired"
 
 
 def test_probabilities_become_logits():

@@ -19,6 +19,10 @@ def test_mean_distance_against_numpy():
     assert mean_distance(images).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_numbers_have_distances_too():
+    assert mean_distance(torch.tensor([0.0, 1.0, 3.0])).item() == pytest.approx(2)
+
+
 @pytest.mark.parametrize("patch_px", [2, 8])
 def test_variance_within_against_numpy(patch_px):
     images = batch(0, size=19)

@@ -152,6 +152,16 @@ def test_a_d_that_can_learn_fits_a_batch_and_a_dead_one_does_not():
     assert probe(dead, 1e-2, real, fake) == 0.5
 
 
+def test_a_d_that_is_frozen_is_probed_as_if_it_were_not():
+    """A loop may have frozen it for G's part, before D's part ends."""
+    torch.manual_seed(0)
+    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1)).requires_grad_(False)
+    before = d[1].weight.clone()
+    assert probe(d, 1e-2, images(1), images(2)) == 1
+    assert torch.equal(d[1].weight, before)
+    assert not d[1].weight.requires_grad
+
+
 def test_in_half_precision_the_probe_trains_its_copy_too():
     torch.manual_seed(0)
     d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))

@@ -11,17 +11,20 @@ from torch import Tensor, nn
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.r1 import without_r1
 from counterpoise.actuators.snapshot import Snapshot
-from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, scaled_learning_rate
+from counterpoise.anyloop.direction import REVERSED
+from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, minimised, scaled_learning_rate
 from counterpoise.anyloop.journal import Journal
-from counterpoise.anyloop.judge import Judge
+from counterpoise.anyloop.judge import GIVEN_UP, UNKNOWN_YET, Judge
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.measure import Measurements
-from counterpoise.anyloop.penalty import IN_CLOSURE, R1
+from counterpoise.anyloop.penalty import IN_CLOSURE, R1, STEPPED_EARLY
 from counterpoise.anyloop.processes import mean_of_each, rank
+from counterpoise.anyloop.roll_back import roll_back
 from counterpoise.anyloop.steps import DiscriminatorStep, GeneratorStep, Step
 from counterpoise.anyloop.tap import FAKE, OTHER, REAL, Phase, Tap
 from counterpoise.anyloop.turn import Turn
 from counterpoise.anyloop.unmet import needs_steps, unmet
+from counterpoise.anyloop.way_back import WayBack
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Action, Readings
@@ -61,8 +64,16 @@ class Engine:
         self._phases: list[Phase] = []
         self._halves_chosen = False
         self._said: set[str] = set()
+        self._works = False  # whether a turn has come to its end
         self._closed = False
-        self._tap = Tap(generator, discriminator, self._change_input, self._measure.watch_output)
+        self._way_back = WayBack(measurements)
+        self._tap = Tap(
+            generator,
+            discriminator,
+            self._change_input,
+            self._measure.watch_output,
+            self._way_back.after_d,
+        )
         self._watches = [
             OptimizerWatch(g_optimizer, lambda run: self._on_optimizer("g", run)),
             OptimizerWatch(d_optimizer, lambda run: self._on_optimizer("d", run)),
@@ -150,6 +161,8 @@ class Engine:
         self._measure.in_g_part = step.phase.network == "g"
         if self._tap.latest is not None:
             step.phase.generated.append(self._tap.latest)
+        # The last of each: a loop may train D alone for long before G's first part.
+        self._phases = [each for each in self._phases if each.network != step.phase.network]
         self._phases.append(step.phase)
         BACKWARD.add(self._on_backward)
         if self.checker is not None:
@@ -192,9 +205,19 @@ class Engine:
         assert turn is not None, "D's part begins a turn"
         if self._judge.objective is None and not phase.backwards:
             # Nothing was back-propagated yet, so the loop has not shown what it trains on.
-            self._say("objective", "the objective is not known before D's loss is back-propagated")
+            self._say("objective", UNKNOWN_YET)
             return
-        self._decide(phase)
+        if turn.action is None and self._works and not self._judge.is_ready(phase):
+            # Turns work in this loop: it has given this one up, over a bad batch or an exception.
+            self._turn = None
+            self._say("given up", GIVEN_UP, logging.INFO)
+            return
+        action = self._decide(phase)
+        if turn.d_stepped_early and action.r1_weight:
+            self._r1.problem = STEPPED_EARLY
+            self._go_without_r1(turn)
+        if turn.signals is not None and self._judge.direction.turn_shows(turn.signals):
+            self._say("reversed", REVERSED)
         if turn.d_parts == 1 and self._judge.objective is not None:
             self._measure.after_d(turn, self._judge.objective, self.optimizers["d"])
 
@@ -214,27 +237,11 @@ class Engine:
         turn = self._turn
         if turn is None:
             return images
-        if phase.network == "g" and images.grad_fn is not None:
-            images = self._way_to_g(images, turn)
+        if phase.network == "g":
+            images = self._way_back.before_d(images, turn)
         if kind == OTHER:
             return images
         return turn.change.real(images) if kind == REAL else turn.change.fake(images)
-
-    def _way_to_g(self, images: Tensor, turn: Turn) -> Tensor:
-        """`images` through which only D's gradient flows back, weighed on its way."""
-        scale = turn.decided.adversarial_weight_scale
-        if scale == 1 and not self._measure.due:
-            return images
-        way = images.view_as(images)
-
-        def weigh(gradient: Tensor) -> Tensor | None:
-            # `step.adversarial` has weighed the term already.
-            weighed = gradient if scale == 1 or turn.g_adversarial else gradient * scale
-            self._measure.adversarial_gradient(weighed, scale)
-            return weighed
-
-        way.register_hook(weigh)  # type: ignore[no-untyped-call]
-        return way
 
     def _end_g(self, phase: Phase) -> None:
         turn = self._turn
@@ -267,31 +274,25 @@ class Engine:
         g_rate, d_rate = (float(o.param_groups[0]["lr"]) for o in self.optimizers.values())
         turn.g_learning_rate = g_rate * action.g_learning_rate_scale
         turn.d_learning_rate = d_rate * action.d_learning_rate_scale
-        self.steps_done = turn.step
+        self.steps_done, self._works = turn.step, True
         if action.roll_back:
-            self._roll_back(turn.step, action.reason)
-        for key, message, level in unmet(turn, action, halves_chosen=self._halves_chosen):
+            done = roll_back(self._snapshot, self.optimizers.values())
+            text = f"step {turn.step}: {done} ({action.reason})"
+            self._journal.event(turn.step, "rollback", text, logging.WARNING)
+        for key, message, level in unmet(
+            turn,
+            action,
+            halves_chosen=self._halves_chosen,
+            smoothing_helps=self._judge.smoothing_helps,
+        ):
             self._say(key, message, level)
         self._journal.step(turn.record(values))
 
-    def _roll_back(self, step: int, reason: str) -> None:
-        kept = self._snapshot.taken_step
-        if kept is None:
-            text = f"step {step}: no state was kept to go back to ({reason})"
-            self._event(step, "rollback", text, logging.WARNING)
-            return
-        # The learning rates stay the user's: a schedule does not go back.
-        rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers.values()]
-        self._snapshot.restore()
-        for optimizer, own in zip(self.optimizers.values(), rates, strict=True):
-            for group, learning_rate in zip(optimizer.param_groups, own, strict=True):
-                group["lr"] = learning_rate
-        text = f"step {step}: both networks are as they were before step {kept} again ({reason})"
-        self._event(step, "rollback", text, logging.WARNING)
-
     # What is listened to.
 
-    def _on_backward(self, tensors: Any, *_: Any, **__: Any) -> None:
+    def _on_backward(
+        self, tensors: Any, grad_tensors: Any = None, *_: Any, inputs: Any = None, **__: Any
+    ) -> None:
         step = self._open
         if step is None:
             return
@@ -301,11 +302,11 @@ class Engine:
             self._judge.read_objective(step.phase, roots)
         elif self._turn is not None:
             scale = 1.0 if self._grad_scaler is None else self._grad_scaler.get_scale()
-            self._turn.g_losses += [
-                root.detach().float().reshape(()) / scale for root in roots if root.numel() == 1
-            ]
+            self._turn.g_losses += [loss / scale for loss in minimised(roots, grad_tensors)]
         if self.checker is not None:
-            self.checker.backward(step.phase, roots)
+            self.checker.backward(
+                step.phase, roots, [inputs] if isinstance(inputs, Tensor) else inputs
+            )
 
     def _on_optimizer(self, network: str, run: Callable[[], Any]) -> Any:
         """An optimizer's step was called: run it as the action says."""
@@ -317,13 +318,15 @@ class Engine:
         if turn is None:
             return run()
         if network == "d" and step.phase.network == "d":
+            undecided = turn.action is None
+            if undecided and (turn.d_stepped_early or not self._judge.is_ready(step.phase)):
+                # D judges in a closure, or each half has a step of its own, and both or neither
+                # are done: what this turn shows is decided on when D's part is over.
+                turn.d_stepped_early = turn.d_updated = True
+                return run()
             self._decide(step.phase)
         action = turn.decided
-        count, scale = (
-            (action.d_steps, action.d_learning_rate_scale)
-            if network == "d"
-            else (action.g_steps, action.g_learning_rate_scale)
-        )
+        count, scale = turn.asked_of(network)
         optimizer = self.optimizers[network]
         if action.roll_back or not count:
             if self.checker is not None:
@@ -388,13 +391,10 @@ class Engine:
         if state["has_snapshot"]:
             self._snapshot.take(self.steps_done)
             text = f"step {self.steps_done}: the state to go back to is the one resumed from"
-            self._event(self.steps_done, "note", text)
-
-    def _event(self, step: int, kind: str, message: str, level: int = logging.INFO) -> None:
-        self._journal.event(step, kind, message, level)
+            self._journal.event(self.steps_done, "note", text)
 
     def _say(self, key: str, message: str, level: int = logging.WARNING) -> None:
         """Record and log a note once."""
         if key not in self._said:
             self._said.add(key)
-            self._event(self.steps_done, "note", message, level)
+            self._journal.event(self.steps_done, "note", message, level)

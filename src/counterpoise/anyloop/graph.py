@@ -9,8 +9,11 @@ from collections.abc import Collection, Iterable
 from torch import Tensor
 from torch.autograd.graph import Node
 
-# Operations that only rearrange or convert values.
-_REARRANGING = (
+# A node, and which of its outputs.
+Edge = tuple[Node, int]
+
+# Operations that only rearrange, choose from or convert values.
+REARRANGING = (
     "View",
     "UnsafeView",
     "ReshapeAlias",
@@ -26,6 +29,13 @@ _REARRANGING = (
     "Slice",
     "Expand",
     "Contiguous",
+    "Split",
+    "SplitWithSizes",
+    "Unbind",
+    "Index",
+    "IndexSelect",
+    "MaskedSelect",
+    "Gather",
 )
 
 
@@ -34,9 +44,14 @@ def operation(node: Node) -> str:
     return node.name().split("::")[-1].split("Backward")[0]
 
 
+def edges_of(node: Node) -> list[Edge]:
+    """The values that a node was computed from, those that have a gradient."""
+    return [(following, number) for following, number in node.next_functions if following]
+
+
 def inputs_of(node: Node) -> list[Node]:
     """The nodes of the values that a node was computed from."""
-    return [following for following, _ in node.next_functions if following is not None]
+    return [following for following, _ in edges_of(node)]
 
 
 def nodes_from(roots: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
@@ -61,25 +76,45 @@ def leaf_ids(nodes: Iterable[Node]) -> set[int]:
     }
 
 
+def reaches(root: Node, leaves: Collection[int]) -> bool:
+    """Whether a node was computed from a leaf tensor of these ids: the search ends at the first,
+    and what is computed last is asked first, so that a network's own are found soon."""
+    seen = {root}
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(getattr(node, "variable", None)) in leaves:
+            return True
+        following = [each for each in inputs_of(node) if each not in seen]
+        seen.update(following)
+        waiting += following
+    return False
+
+
 def source_of(tensor: Tensor) -> Node | None:
     """The node that computed a tensor's values, past views and conversions; None for a leaf."""
     node = tensor.grad_fn
-    while node is not None and operation(node) in _REARRANGING:
+    while node is not None and operation(node) in REARRANGING:
         earlier = inputs_of(node)
         node = earlier[0] if earlier else None
     return node
 
 
-def ends_of(tensor: Tensor) -> set[Node]:
-    """The nodes that a tensor's values pass, back to the first that does more than arrange them:
+def edge_of(tensor: Tensor) -> Edge | None:
+    """Where a tensor is in the graph; None for a leaf."""
+    return None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
+
+
+def ends_of(tensor: Tensor) -> set[Edge]:
+    """Where a tensor's values pass, back to the first node that does more than arrange them:
     what a loss reaches that was computed from the values before or after."""
-    ends: set[Node] = set()
-    waiting = [] if tensor.grad_fn is None else [tensor.grad_fn]
+    ends: set[Edge] = set()
+    waiting = [edge for edge in (edge_of(tensor),) if edge is not None]
     while waiting:
-        node = waiting.pop()
-        ends.add(node)
-        if operation(node) in (*_REARRANGING, "Cat", "Stack"):
-            waiting += inputs_of(node)
+        edge = waiting.pop()
+        ends.add(edge)
+        if operation(edge[0]) in (*REARRANGING, "Cat", "Stack"):
+            waiting += edges_of(edge[0])
     return ends
 
 

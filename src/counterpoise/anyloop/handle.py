@@ -60,9 +60,9 @@ class Balance:
     check: find bugs of the loop while it runs, see `check_loop`.
     seed: of the noise and augmentation that a policy may ask for.
 
-    Raises `UserError` where D's part shows no outputs on real and fake images, or an objective
-    cannot be read. Under `torch.distributed` signals are averaged over the processes, so all decide
-    alike; the first one writes.
+    Raises `UserError` where D's part shows no outputs on real and fake images, unless earlier turns
+    did, or an objective cannot be read. Under `torch.distributed` signals are averaged over the
+    processes, so all decide alike; the first one writes.
     """
 
     def __init__(

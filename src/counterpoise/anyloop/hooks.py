@@ -5,6 +5,7 @@ of a network is not listened to), and does nothing outside a step.
 """
 
 import functools
+import itertools
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,6 +110,7 @@ class CallWatch:
     def __init__(self, owner: Any, name: str) -> None:
         self._owner, self._name = owner, name
         self._listeners: list[Callable[..., None]] = []
+        self.running = 0  # calls under way that listeners were told of
         self._original: Callable[..., Any] | None = None
         # The last replacement, with what it replaced: mostly the same is put in place again.
         self._made: tuple[Callable[..., Any], Callable[..., Any]] | None = None
@@ -127,7 +129,11 @@ class CallWatch:
         def watched(*arguments: Any, **options: Any) -> Any:
             for each in tuple(self._listeners):
                 each(*arguments, **options)
-            return original(*arguments, **options)
+            self.running += 1
+            try:
+                return original(*arguments, **options)
+            finally:
+                self.running -= 1
 
         return watched
 
@@ -149,8 +155,18 @@ class CallWatch:
             self._original = None
 
 
-# `Tensor.backward` goes through this one too.
+# `Tensor.backward` goes through this one too; `autograd.grad` does not.
 BACKWARD = CallWatch(torch.autograd, "backward")
+
+
+def minimised(roots: list[Tensor], grad_tensors: Any) -> Iterator[Tensor]:
+    """What a backward pass with these arguments minimises, from roots of one value each:
+    `loss.backward(minus_one)` minimises -loss."""
+    given = [grad_tensors] if isinstance(grad_tensors, Tensor) else list(grad_tensors or ())
+    for root, factor in itertools.zip_longest(roots, given[: len(roots)]):
+        if root.numel() == 1:
+            value = root.detach().float().reshape(())
+            yield value if factor is None else value * factor.detach().float().reshape(())
 
 
 @contextmanager

@@ -6,14 +6,16 @@ from typing import Any
 from torch import Tensor
 
 from counterpoise.actuators.lecam import lecam_penalty
+from counterpoise.anyloop.direction import Direction
 from counterpoise.anyloop.graph import comes_out_of_sigmoid
-from counterpoise.anyloop.objective import LoopObjective, infer_objective
+from counterpoise.anyloop.objective import LoopObjective
 from counterpoise.anyloop.processes import mean_over_processes
+from counterpoise.anyloop.read_objective import infer_objective
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.anyloop.turn import Turn
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
-from counterpoise.records import Action, Readings
+from counterpoise.records import NO_ACTION, Action, Readings
 from counterpoise.sensors.discriminator import (
     image_means,
     saturation_readings,
@@ -23,11 +25,19 @@ from counterpoise.sensors.discriminator import (
 NO_OUTPUTS = (
     "Balance: D's part showed no output of D on {missing} images; call the discriminator that was "
     "given to Balance there, on real and on fake images apart, or say step.logits(real=..., "
-    "fake=...)"
+    "fake=...) in both parts"
 )
 NO_OBJECTIVE = (
     "Balance: the objective cannot be read from what is back-propagated in D's part; name it: "
     'objective="bce" (or lsgan, hinge, wgan, relativistic-average, relativistic-paired)'
+)
+UNKNOWN_YET = (
+    "the objective is not known before D's loss is back-propagated; where D's gradients come in "
+    'another way, name it: objective="bce"'
+)
+GIVEN_UP = (
+    "D's part ended before D had judged real and fake images; such turns are neither recorded nor "
+    "shown to the policy"
 )
 
 
@@ -39,21 +49,33 @@ class Judge:
     ) -> None:
         self.policy = policy
         self.objective: LoopObjective | None = None
+        self.direction = Direction()
         self._given, self._announce = objective, announce
         if objective is not None:
             LoopObjective.named(objective, probabilities=False)  # refuses an unknown name now
 
     def read_objective(self, phase: Phase, losses: list[Tensor]) -> None:
         """Read the objective from losses that D's part is about to back-propagate."""
+        self.direction.watch(phase)
         if self.objective is not None:
             return
-        nodes = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
-        objective = infer_objective(nodes, _outputs(phase))
+        objective = infer_objective(losses, _outputs(phase))
         if objective is not None and self._given is not None:
             # What remains to be read is whether D's outputs are probabilities.
             objective = LoopObjective.named(self._given, probabilities=objective.probabilities)
         if objective is not None:
             self._set_objective(objective)
+
+    def is_ready(self, phase: Phase) -> bool:
+        """Whether D has judged both kinds of images in this part, and the objective is known, or
+        cannot be from what was back-propagated."""
+        known = self.objective is not None or self._given is not None or phase.backwards > 0
+        return known and len(_outputs(phase)) == 2
+
+    @property
+    def smoothing_helps(self) -> bool:
+        """Whether smoothed labels would change the objective, as far as it is known."""
+        return self.objective is not None and self.objective.form.smoothing_slope != 0
 
     def decide(self, turn: Turn, phase: Phase, readings: Readings) -> Action:
         """The policy's action for this turn, asked for once D has judged both kinds of images.
@@ -85,7 +107,9 @@ class Judge:
         if objective.has_sigmoid:
             turn.saturation = saturation_readings(values)
         turn.real, turn.fake = real, fake
-        turn.action = self.policy.observe(turn.signals)
+        # On reversed numbers a policy would do the opposite of what helps.
+        reversed_ = self.direction.is_reversed
+        turn.action = NO_ACTION if reversed_ else self.policy.observe(turn.signals)
         return turn.action
 
     def d_loss(

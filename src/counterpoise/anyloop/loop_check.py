@@ -7,7 +7,7 @@ network moves, from the tensors. The loop's numbers stay as they are.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from counterpoise.actuators.r1 import mixes_images
-from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, nodes_from
+from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, leaf_ids, nodes_from
 from counterpoise.anyloop.hooks import CallWatch
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
@@ -70,10 +70,11 @@ class LoopChecker:
             for key, network in networks.items()
         }
         self._optimizer_lines: dict[str, str] = {}
-        self._held_by_policy = {"g": False, "d": False}
+        # Whether a network was kept as it is in some turn, by the policy or a loss of 0.
+        self._rests = {"g": False, "d": False}
         # Whether a gradient that is there now was stepped with already, or is the other's.
         self._gradients_spent = {"g": True, "d": True}
-        self._last_input: Tensor | None = None
+        self._last_input: list[Tensor] | None = None
         self._same_inputs = 0
         self._helps = 0
         self._pull: dict[str, Tensor] = {}
@@ -116,17 +117,24 @@ class LoopChecker:
             count = len(self.findings)
             LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
 
-    def backward(self, phase: Phase, roots: list[Tensor]) -> None:
-        """A backward pass is about to run."""
+    def backward(
+        self, phase: Phase, roots: list[Tensor], inputs: Collection[Tensor] | None
+    ) -> None:
+        """A backward pass is about to run, for these `inputs` alone where there are any."""
         nodes = nodes_from([root.grad_fn for root in roots if root.grad_fn is not None])
         leaves = leaf_ids(nodes)
+        if inputs is not None:
+            leaves &= {id(leaf) for leaf in inputs}
         own = phase.network
+        if not any(bool(root.any()) for root in roots):
+            # It has a weight of 0, as before the step from which a loop trains D.
+            self._rests[own] = True
         if not self._backwards:
             self._check_stale(own)
         self._backwards += 1
         self._check_modes(phase, nodes)
         for call in phase.d_calls:
-            if call.node in nodes:
+            if _reaches(nodes, call):
                 # D may be asked about the same images more than once.
                 self._reached[FAKE if call.from_g or call.kind == FAKE else REAL] = True
                 if call.kind == FAKE:
@@ -134,7 +142,7 @@ class LoopChecker:
                 elif call.kind == REAL and own == "d":
                     self._watch_pull(REAL, call)
         if own == "d" and leaves & self._parameters["g"]:
-            guilty = [c for c in phase.d_calls if c.carries_gradient and c.node in nodes]
+            guilty = [c for c in phase.d_calls if c.carries_gradient and _reaches(nodes, c)]
             self._found("fake-not-detached", guilty[0].line if guilty else user_line())
         if own == "g":
             self._reached_g |= bool(leaves & self._parameters["g"])
@@ -161,7 +169,7 @@ class LoopChecker:
 
     def held_by_policy(self, network: str) -> None:
         """The policy keeps a network as it is in this step."""
-        self._held_by_policy[network] = True
+        self._rests[network] = True
 
     def _forget_phase(self) -> None:
         self._backwards = 0
@@ -190,7 +198,7 @@ class LoopChecker:
     def _check_modes(self, phase: Phase, nodes: set[Node]) -> None:
         if phase.network == "d":
             for call in phase.d_calls:
-                if not call.training and call.node in nodes:
+                if not call.training and _reaches(nodes, call):
                     self._found("eval-mode", call.line, "D", "d")
         for made in phase.generated:
             if not made.training and made.node in nodes:
@@ -204,13 +212,13 @@ class LoopChecker:
 
     def _check_inputs(self, phases: list[Phase]) -> None:
         trained = [each for phase in phases for each in phase.generated if each.node is not None]
-        if not trained or (made := trained[-1]).inputs is None:
+        if not trained or not (made := trained[-1]).inputs:
             return
-        last, self._last_input = self._last_input, made.inputs.detach().clone()
+        last, self._last_input = self._last_input, [value.clone() for value in made.inputs]
         same = (
             last is not None
-            and last.shape == made.inputs.shape
-            and torch.equal(last, self._last_input)
+            and len(last) == len(self._last_input)
+            and all(map(torch.equal, last, self._last_input))
         )
         self._same_inputs = self._same_inputs + 1 if same else 0
         if self._same_inputs >= SAME_INPUTS:
@@ -237,6 +245,9 @@ class LoopChecker:
         parts = {phase.network: phase for phase in phases}
         if set(pulls) != {"g", "d", REAL} or set(parts) != {"g", "d"}:
             return
+        fake = parts["d"].call(FAKE)
+        if fake is not None and fake.images is not None and not fake.from_g:
+            return  # only its place says that it is fake
         outputs = [call.outputs for kind in (REAL, FAKE) if (call := parts["d"].call(kind))]
         means = [float(output.mean()) for output in outputs if output is not None]
         if len(means) != 2 or pulls[REAL] * pulls["d"] >= 0:
@@ -251,7 +262,7 @@ class LoopChecker:
     def _check_updated(self) -> None:
         for key, initial in self._initial.items():
             now = [p for p in self._networks[key].parameters() if p.requires_grad]
-            if len(now) != len(initial) or self._held_by_policy[key] or not initial:
+            if len(now) != len(initial) or self._rests[key] or not initial:
                 continue
             still = [p for p, before in zip(now, initial, strict=True) if torch.equal(p, before)]
             owned = {id(p) for group in self._optimizers[key].param_groups for p in group["params"]}
@@ -305,6 +316,12 @@ class LoopChecker:
         finding = LoopFinding(name, bug.meaning, bug.change, line, self._step, detail)
         self.findings.append(finding)
         self._report(finding)
+
+
+def _reaches(nodes: set[Node], call: Call) -> bool:
+    """Whether D's outputs are among what a loss was computed from: they may go into it one by one,
+    and be given to Balance in one tensor."""
+    return call.outputs is not None and any(node in nodes for node, _ in ends_of(call.outputs))
 
 
 def _values_and_labels(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
+from counterpoise.anyloop.hooks import BACKWARD
 from counterpoise.anyloop.objective import LoopObjective
 from counterpoise.anyloop.processes import mean_of_each
 from counterpoise.anyloop.turn import Turn
@@ -47,10 +48,13 @@ class Measurements:
         self._updated: set[str] = set()
         self._taken: dict[str, Tensor] = {}
         self._readings = NO_READINGS
-        # Gradients at G's output: D's share of it, and all of it.
+        # Gradients at G's output, summed over the passes of the turn: D's share, and all of it.
         self._adversarial: Tensor | None = None
         self._adversarial_scale = 1.0
         self._total: Tensor | None = None
+        # Whether both are of one shape: not where D's input is more than G's output (a condition
+        # beside it), nor where batches of several sizes were judged.
+        self._comparable = True
 
     def begin(self, step: int) -> None:
         """A turn begins."""
@@ -59,11 +63,12 @@ class Measurements:
         self._probes_due = step % (self._every * PROBES_EVERY) == 0
         self._taken, self._readings = {}, NO_READINGS
         self._adversarial = self._total = None
+        self._comparable = True
         self._updated.clear()
 
     def end(self, device: torch.device) -> Readings:
         """The turn's readings, the same in all processes; `device` is D's."""
-        if self._adversarial is not None and self._total is not None:
+        if self._adversarial is not None and self._total is not None and self._comparable:
             scale = 1.0 if self._grad_scaler is None else self._grad_scaler.get_scale()
             content = self._total - self._adversarial
             self._take("g_gradient_adversarial", vector_norm(self._adversarial) / scale)
@@ -81,17 +86,25 @@ class Measurements:
             return
 
         def note(gradient: Tensor) -> None:
-            if self.in_g_part and self.due:
-                self._total = gradient if self._total is None else self._total + gradient
+            # With a gradient that a loop asks `autograd.grad` for, it trains nothing.
+            if self.in_g_part and self.due and BACKWARD.running:
+                self._total = self._sum(self._total, gradient)
 
         images.register_hook(note)  # type: ignore[no-untyped-call]
 
     def adversarial_gradient(self, gradient: Tensor, adversarial_weight_scale: float) -> None:
-        """The gradient that came back to D's input in G's part, of the shape of G's output, scaled
-        by the policy as given."""
-        if self.due:
+        """A gradient that came back to D's input in G's part, scaled by the policy as given."""
+        if self.due and BACKWARD.running:
             self._adversarial_scale = adversarial_weight_scale
-            self._adversarial = gradient.detach().float()
+            self._adversarial = self._sum(self._adversarial, gradient)
+
+    def _sum(self, sum_so_far: Tensor | None, gradient: Tensor) -> Tensor:
+        gradient = gradient.detach().float()
+        others = [each for each in (self._adversarial, self._total) if each is not None]
+        if any(each.shape != gradient.shape for each in others):
+            self._comparable = False
+            return gradient
+        return gradient if sum_so_far is None else sum_so_far + gradient
 
     def reads_update(self, network: str) -> bool:
         """Whether `update` has anything to read."""
@@ -131,7 +144,12 @@ class Measurements:
             return
         if real.images is None or fake.images is None:
             return
-        real_images, fake_images = real.images.float(), fake.images.float()
+        if not (real.images.is_floating_point() and fake.images.is_floating_point()):
+            return  # labels or tokens: no other values are close to them
+        # D is asked without autocast, of whose type G's images may be.
+        real_images, fake_images = (
+            images.to(_float_type(self._networks["d"])) for images in (real.images, fake.images)
+        )
         if self.due:
             self._read_images(real_images, fake_images)
         if not (real.images_alone and fake.images_alone):
@@ -143,7 +161,7 @@ class Measurements:
             limit = objective.threshold(
                 *(objective.logits(c.outputs) for c in (real, fake) if c.outputs is not None)
             )
-            self._take_all(held_out_readings(d, self._held_out.to(real_images.device), limit))
+            self._take_all(held_out_readings(d, self._held_out.to(real_images), limit))
         if probing:
             accuracy = probe_discriminator(
                 d,
@@ -215,6 +233,12 @@ def answering_in_logits(d: nn.Module, objective: LoopObjective) -> nn.Module:
     wrapped = _Logits(d, objective)
     wrapped.training = d.training
     return wrapped
+
+
+def _float_type(network: nn.Module) -> torch.dtype:
+    """The type that a network computes in."""
+    types = (p.dtype for p in network.parameters() if p.is_floating_point())
+    return next(types, torch.float32)
 
 
 def _value_range(real: Tensor) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""What D's outputs mean: the adversarial objective of a hand-written loop, given or read from it.
+"""What D's outputs mean: the adversarial objective of a hand-written loop.
 
 The numbers that are recorded are always the objective's own, computed from D's outputs: factors,
 smoothed labels and penalties of the user's loss are left out, so that they compare with the
@@ -6,14 +6,11 @@ objective's equilibrium.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
 
-from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, nodes_from, operation
 from counterpoise.diagnosis.objectives import objective_name
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.sensors.discriminator import discriminator_statistics, on_host_if_few
@@ -27,9 +24,6 @@ _DIFFERENTIABLE = 1e-18
 LSGAN_ON_SIGMOID = "lsgan-on-sigmoid"
 
 _WITH_SIGMOID = {"non-saturating", "relativistic-average", "relativistic-paired"}
-
-# Operations that a hinge is written with.
-_HINGES = {"Relu", "ClampMin", "ClampMax", "Clamp", "Threshold", "Maximum", "Minimum"}
 
 
 def logits_of(probabilities: Tensor) -> Tensor:
@@ -121,62 +115,3 @@ class LoopObjective:
 
     def _loss_input(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.name == LSGAN_ON_SIGMOID else logits
-
-
-def infer_objective(losses: Iterable[Node], outputs: Iterable[Tensor]) -> LoopObjective | None:
-    """The objective that D's losses are, from the operations between D's outputs and them.
-
-    `losses` are what is back-propagated in D's step; `outputs` those of D on real and on fake
-    images, or the first of them alone where its half is back-propagated before the other is made.
-    None where the losses do not lead to an output of D.
-    """
-    outputs = list(outputs)
-    groups = [ends_of(output) for output in outputs]
-    ends = set().union(*groups)
-    reached = nodes_from(losses, stop=ends)
-    if not any(end in reached for end in ends):
-        return None
-    between = _above(reached, ends)
-    operations = {operation(node) for node in between}
-    sigmoid_in_loss = "Sigmoid" in operations
-    if "BinaryCrossEntropy" in operations or operations & {"Log", "Log1P"}:
-        return LoopObjective("non-saturating", not sigmoid_in_loss)
-    if operations & {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"}:
-        # A sigmoid before a loss on logits is a bug: the values are what that loss takes as logits.
-        return LoopObjective(_relativistic(between, groups) or "non-saturating", False)
-    if operations & {"MseLoss", "Pow"}:
-        if sigmoid_in_loss:
-            return LoopObjective(LSGAN_ON_SIGMOID, False)
-        return LoopObjective.named(
-            "lsgan", probabilities=any(comes_out_of_sigmoid(output) for output in outputs)
-        )
-    if operations & _HINGES:
-        return LoopObjective("hinge", False)
-    return LoopObjective("wgan", False)
-
-
-def _above(reached: set[Node], ends: set[Node]) -> set[Node]:
-    """Those of the nodes that an output of D flows through on its way to the loss."""
-    # Children before parents is not how a set comes, so repeat until nothing is added.
-    above: set[Node] = set()
-    leads = set(ends)
-    changed = True
-    while changed:
-        changed = False
-        for node in reached - above - leads:
-            if any(following in leads for following, _ in node.next_functions):
-                above.add(node)
-                leads.add(node)
-                changed = True
-    return above
-
-
-def _relativistic(between: set[Node], groups: list[set[Node]]) -> str | None:
-    """The relativistic objective where one loss sees both outputs at once."""
-    for node in between:
-        if operation(node) in ("BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"):
-            seen = nodes_from([node], stop=set().union(*groups))
-            if len(groups) == 2 and all(seen & ends for ends in groups):
-                averaged = any(operation(n) == "Mean" for n in seen & between)
-                return "relativistic-average" if averaged else "relativistic-paired"
-    return None

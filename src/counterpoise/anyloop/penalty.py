@@ -17,6 +17,9 @@ UNMET = "the policy adds R1 to D's loss, and cannot in this loop: {why}; it does
 NO_IMAGES = "D is not called with real images alone in its part"
 FAILED = "it could not be computed ({error})"
 IN_CLOSURE = UNMET.format(why="D's loss is back-propagated inside of optimizer.step(closure)")
+STEPPED_EARLY = UNMET.format(
+    why="D's optimizer steps before D has judged both real and fake images in its part"
+)
 NOT_FINITE = "R1's gradient was not finite; D was trained without it in this turn"
 
 

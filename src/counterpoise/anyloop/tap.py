@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.hooks import first_tensor, watch_after, watch_before
+from counterpoise.anyloop.hooks import watch_after, watch_before
+from counterpoise.anyloop.judged import JudgedImages, are_made, first_of
 from counterpoise.anyloop.user_code import user_line
 
 REAL, FAKE, OTHER = "real", "fake", "other"
@@ -43,8 +45,8 @@ class Call:
 class Generated:
     """One forward pass of G."""
 
-    inputs: Tensor | None
-    images: Tensor  # detached; the same memory as G's output
+    inputs: list[Tensor]  # detached
+    images: Tensor  # detached; the same memory as G's output, or as the first tensor of it
     # Only where the loop is checked:
     node: Node | None
     line: str
@@ -68,8 +70,8 @@ class Phase:
 class Tap:
     """Hooks on both networks. `phase` is the open part, None between parts.
 
-    In D's part the images that G made, or that carry a gradient, are the fake ones; where neither
-    can be seen (an image buffer, a concatenated condition) the first call is real and the second is
+    In D's part the images that G made last, or whose graph leads to G, are the fake ones; where
+    neither can be seen (an image buffer, augmented images) the first call is real and the second is
     fake. Later calls (penalties) and calls without gradients (logging) are left alone.
     """
 
@@ -79,12 +81,14 @@ class Tap:
         discriminator: nn.Module,
         change_input: Callable[[Tensor, Phase, str], Tensor],
         generated: Callable[[Tensor], None],
+        judged: Callable[[Any], None],
     ) -> None:
         self.phase: Phase | None = None
         self.with_lines = False
         self._g, self._d = generator, discriminator
-        self._change_input, self._generated = change_input, generated
+        self._change_input, self._generated, self._judged = change_input, generated, judged
         self._current: Call | None = None
+        self._judged_images = JudgedImages(generator)
         # What G made last, also before D's part began.
         self.latest: Generated | None = None
         self._handles = [
@@ -110,11 +114,12 @@ class Tap:
     def _after_g(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
-        images = output if isinstance(output, Tensor) else None
-        if module is not self._g or images is None:
+        images = first_of(output) if module is self._g else None
+        # While a network is exported, images have no values.
+        if images is None or isinstance(images, FakeTensor):
             return
         self.latest = Generated(
-            first_tensor(args, options),
+            [each.detach() for each in (*args, *options.values()) if isinstance(each, Tensor)],
             images.detach(),
             images.grad_fn if self.with_lines else None,
             user_line() if self.with_lines else "",
@@ -131,12 +136,13 @@ class Tap:
         self._current, phase = None, self.phase
         if module is not self._d or phase is None or not torch.is_grad_enabled():
             return None
-        images = first_tensor(args, options)
-        if images is None:
+        made = None if self.latest is None else self.latest.images
+        in_g_part = phase.network == "g"
+        images = self._judged_images.among(args, options, made, in_g_part=in_g_part)
+        if images is None or isinstance(images, FakeTensor):
             return None
-        carries = images.grad_fn is not None
-        latest = self.latest
-        from_g = carries or (latest is not None and _same_memory(images, latest.images))
+        carries = self._judged_images.carry_gradient(images, made, in_g_part=in_g_part)
+        from_g = carries or are_made(images, made)
         kind = _kind(phase, carries=carries, from_g=from_g)
         self._current = Call(
             kind,
@@ -160,7 +166,10 @@ class Tap:
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
         call, self._current = self._current, None
-        if call is not None and self.phase is not None and isinstance(output, Tensor):
+        if call is None or self.phase is None:
+            return
+        self._judged(output)
+        if isinstance(output, Tensor):
             call.outputs = output
             self.phase.d_calls.append(call)
 
@@ -173,7 +182,3 @@ def _kind(phase: Phase, *, carries: bool, from_g: bool) -> str:
     else:
         kind = REAL
     return kind if phase.call(kind) is None else OTHER
-
-
-def _same_memory(a: Tensor, b: Tensor) -> bool:
-    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()

@@ -29,6 +29,7 @@ class Turn:
     fake: Call | None = None
     d_parts: int = 0
     d_updated: bool = False
+    d_stepped_early: bool = False  # D's optimizer, before there was anything to decide on
     g_updated: bool = False
     d_learning_rate: float | None = None
     g_learning_rate: float = 0.0
@@ -45,6 +46,13 @@ class Turn:
     def decided(self) -> Action:
         """The action, nothing where none was asked for yet."""
         return NO_ACTION if self.action is None else self.action
+
+    def asked_of(self, network: str) -> tuple[int, float]:
+        """How many steps of a network the action asks for, and its learning rate's scale."""
+        action = self.decided
+        if network == "d":
+            return action.d_steps, action.d_learning_rate_scale
+        return action.g_steps, action.g_learning_rate_scale
 
     def scalars(self) -> dict[str, Tensor]:
         """What is still to be fetched from the device, by name."""

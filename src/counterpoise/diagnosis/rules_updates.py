@@ -45,7 +45,9 @@ def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
     """Rows in which D was not trained, and rows of which that is known; boolean, (rows,)."""
     updated = view.trace.get("d_updated")
     if np.isfinite(updated).any():
-        return updated == 0, np.isfinite(updated)
+        # Where neither was trained, the loop was adding up gradients.
+        trained = (updated == 1) | (view.trace.get("g_updated") != 0)
+        return updated == 0, np.isfinite(updated) & trained
     before, after = view.trace.get("d_fake_before"), view.trace.get("d_fake_after")
     known = np.isfinite(before) & np.isfinite(after)
     if not known.any():

@@ -55,7 +55,7 @@ def variance_within(images: Tensor, patch_px: int) -> Tensor:
 
 def mean_distance(images: Tensor) -> Tensor:
     """The mean Euclidean distance between two different images of a batch (N, ...), N above 1."""
-    return torch.pdist(images.flatten(1)).mean()
+    return torch.pdist(images.reshape(len(images), -1)).mean()
 
 
 def _ratio(fake: Tensor, real: Tensor) -> float | None:

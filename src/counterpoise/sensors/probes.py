@@ -152,7 +152,10 @@ def probe_discriminator(
     `threshold` the logit above which an image counts as real. `real` and `fake` are (N, ...).
     """
     copy = Aside(discriminator, copies=True)
-    optimizer = make_optimizer([own for _, own in copy.weights() if own.requires_grad])
+    weights = [own for _, own in copy.weights() if own.is_floating_point()]
+    trained = [own for own in weights if own.requires_grad]
+    # A loop may have frozen D already, for G's part.
+    optimizer = make_optimizer(trained or [own.requires_grad_() for own in weights])
 
     def judge() -> tuple[Tensor, Tensor]:
         return copy(real), copy(fake)

@@ -1,0 +1,73 @@
+"""Whether D is trained to score real images above fake ones, as all numbers here suppose."""
+
+import torch
+from torch import Tensor
+
+from counterpoise.anyloop.hooks import BACKWARD
+from counterpoise.anyloop.processes import mean_of_each
+from counterpoise.anyloop.tap import FAKE, REAL, Phase
+from counterpoise.records import Signals
+
+# So many turns in a row must agree, and so many are watched at most.
+TURNS = 10
+WATCHED_TURNS = 100
+
+REVERSED = (
+    "D's loss pulls D's outputs down on real images and up on fake ones: label real images 1 and "
+    "fake ones 0; or, if the loop does, say step.logits(real=..., fake=...) in D's part, since the "
+    "two were taken for each other. Until then D's numbers are reversed, and the policy is not "
+    "asked"
+)
+
+
+class Direction:
+    """Notes how backward passes in D's part pull D's outputs, until it is known."""
+
+    def __init__(self) -> None:
+        self.is_reversed = False
+        self._known = False
+        self._turns = self._in_a_row = 0
+        self._last = 0
+        self._pulls: dict[str, Tensor] = {}
+
+    def watch(self, phase: Phase) -> None:
+        """A backward pass is about to run in D's part."""
+        if self._known:
+            return
+        for kind in (REAL, FAKE):
+            call = phase.call(kind)
+            outputs = None if call is None else call.outputs
+            if outputs is not None and outputs.requires_grad and kind not in self._pulls:
+                self._pulls[kind] = torch.zeros((), device=outputs.device)
+                self._note(kind, outputs)
+
+    def _note(self, kind: str, outputs: Tensor) -> None:
+        def note(gradient: Tensor) -> None:
+            if BACKWARD.running:
+                self._pulls[kind] = self._pulls[kind] - gradient.detach().float().sum()
+
+        outputs.register_hook(note)  # type: ignore[no-untyped-call]
+
+    def turn_shows(self, signals: Signals) -> bool:
+        """D's part of a turn is over: whether it is known now that the direction is reversed.
+
+        Labels that are neither 0 nor 1 pull back what is beyond them, so only turns count in which
+        D's loss drives real and fake further apart.
+        """
+        pulls, self._pulls = self._pulls, {}
+        if self._known or len(pulls) < 2:
+            return False
+        self._turns += 1
+        pull = mean_of_each(pulls, pulls[REAL].device)
+        apart = signals.real_logit_mean - signals.fake_logit_mean
+        direction = 0
+        if pull[REAL] < 0 < pull[FAKE] and apart < 0:
+            direction = -1
+        elif pull[FAKE] < 0 < pull[REAL] and apart > 0:
+            direction = 1
+        self._in_a_row = self._in_a_row + 1 if direction == self._last else 1
+        self._last = direction
+        agreed = direction != 0 and self._in_a_row >= TURNS
+        self._known = agreed or self._turns >= WATCHED_TURNS
+        self.is_reversed = agreed and direction < 0
+        return self.is_reversed

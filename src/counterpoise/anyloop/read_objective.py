@@ -1,0 +1,118 @@
+"""Reading the adversarial objective from the operations between D's outputs and D's loss."""
+
+from collections.abc import Iterable
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from counterpoise.anyloop.graph import (
+    REARRANGING,
+    Edge,
+    comes_out_of_sigmoid,
+    edge_of,
+    edges_of,
+    ends_of,
+    inputs_of,
+    nodes_from,
+    operation,
+)
+from counterpoise.anyloop.objective import LSGAN_ON_SIGMOID, LoopObjective
+
+# Operations that scale, shift, add and arrange; the last passes values on in a distributed D.
+_LINEAR = {
+    *REARRANGING, "Cat", "Stack", "Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div",
+    "_DDPSink",
+}  # fmt: skip
+
+# Operations that a hinge is written with.
+_HINGES = {"Relu", "ClampMin", "ClampMax", "Clamp", "Threshold", "Maximum", "Minimum"}
+
+_ON_LOGITS = {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"}
+
+
+def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> LoopObjective | None:
+    """The objective that D's losses are, from the operations between D's outputs and them.
+
+    `losses` are what is back-propagated in D's step; `outputs` those of D on real and on fake
+    images, or the first of them alone where its half is back-propagated before the other is made.
+    None where the losses do not lead to an output of D, or by operations that say nothing.
+    """
+    roots = [edge for loss in losses if (edge := edge_of(loss)) is not None]
+    outputs = list(outputs)
+    groups = [ends_of(output) for output in outputs]
+    ends = set().union(*groups)
+    between = _between([node for node, _ in roots], {node for node, _ in ends})
+    operations = set(between.values())
+    sigmoid_in_loss = "Sigmoid" in operations
+    if operations & {"BinaryCrossEntropy", "Log", "Log1P"}:
+        return LoopObjective("non-saturating", not sigmoid_in_loss)
+    if operations & _ON_LOGITS:
+        # A sigmoid before a loss on logits is a bug: the values are what that loss takes as logits.
+        return LoopObjective(_relativistic(between, groups) or "non-saturating", False)
+    # Beside such a way, whatever else is made of D's outputs keeps them small (a drift penalty,
+    # LeCam's regulariser).
+    if _leads(roots, ends, between, _LINEAR):
+        return LoopObjective("wgan", False)
+    if _leads(roots, ends, between, _LINEAR | _HINGES):
+        return LoopObjective("hinge", False)
+    if operations & {"MseLoss", "Pow"}:
+        if sigmoid_in_loss:
+            return LoopObjective(LSGAN_ON_SIGMOID, False)
+        return LoopObjective.named(
+            "lsgan", probabilities=any(comes_out_of_sigmoid(output) for output in outputs)
+        )
+    return None
+
+
+def _between(losses: Iterable[Node], ends: set[Node]) -> dict[Node, str]:
+    """The nodes that D's outputs flow through on their way to the losses, and what each does."""
+    reached = nodes_from(losses, stop=ends) - ends
+    between: dict[Node, str] = {}
+
+    def times_fed(node: Node) -> int:
+        return sum(each in ends or each in between for each in inputs_of(node))
+
+    # Children before parents is not how a set comes, so repeat until nothing is added.
+    changed = True
+    while changed:
+        fed = [node for node in reached - between.keys() if times_fed(node)]
+        between.update((node, operation(node)) for node in fed)
+        changed = bool(fed)
+    for node, name in between.items():
+        if name in ("Mul", "Div") and times_fed(node) > 1:
+            # Not by a number: a square that is written as a product, or something unknown.
+            between[node] = "Pow" if name == "Mul" else "Ratio"
+    return between
+
+
+def _leads(
+    roots: Iterable[Edge], ends: set[Edge], between: dict[Node, str], through: set[str]
+) -> bool:
+    """Whether a way from D's outputs to its loss passes such operations alone."""
+    waiting, seen = list(roots), set(roots)
+    while waiting:
+        edge = waiting.pop()
+        if edge in ends:
+            return True
+        if between.get(edge[0]) in through:
+            following = [each for each in edges_of(edge[0]) if each not in seen]
+            seen.update(following)
+            waiting += following
+    return False
+
+
+def _relativistic(between: dict[Node, str], groups: list[set[Edge]]) -> str | None:
+    """The relativistic objective where one loss sees both outputs at once."""
+    if len(groups) < 2:
+        return None
+    # What both come from says nothing: D may have judged them in one pass.
+    own = [groups[0] - groups[1], groups[1] - groups[0]]
+    stop = {node for group in groups for node, _ in group}
+    for node, name in between.items():
+        if name in _ON_LOGITS:
+            nodes = nodes_from([node], stop=stop)
+            seen = {edge for each in nodes - stop for edge in edges_of(each)}
+            if all(seen & edges for edges in own):
+                averaged = any(between.get(each) == "Mean" for each in nodes)
+                return "relativistic-average" if averaged else "relativistic-paired"
+    return None
