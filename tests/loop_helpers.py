@@ -120,3 +120,14 @@ def scripted_balance(
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return len(a) == len(b) and all(map(torch.equal, a, b))
+
+
+class Pyramid(nn.Module):
+    """A D that answers at two scales."""
+
+    def __init__(self, d):
+        super().__init__()
+        self.d = d
+
+    def forward(self, images):
+        return [self.d(images), self.d(images.flip(-1))]

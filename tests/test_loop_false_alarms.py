@@ -9,7 +9,7 @@ from torch import nn
 import counterpoise as cp
 from counterpoise.records import Action
 from counterpoise.run_folder import read_json_lines
-from loop_helpers import Loop, scripted_balance, small_networks
+from loop_helpers import Loop, Pyramid, scripted_balance, small_networks
 
 
 class Conditional(nn.Module):
@@ -21,17 +21,6 @@ class Conditional(nn.Module):
 
     def forward(self, labels, noise):
         return self.g(noise + self.embedding(labels))
-
-
-class Pyramid(nn.Module):
-    """A D that answers at two scales."""
-
-    def __init__(self, d):
-        super().__init__()
-        self.d = d
-
-    def forward(self, images):
-        return [self.d(images), self.d(images.flip(-1))]
 
 
 def several_outputs(loop, balance, turn):

@@ -8,7 +8,7 @@ from torch import nn
 import counterpoise as cp
 from counterpoise.errors import UserError
 from counterpoise.run_folder import read_json_lines
-from loop_helpers import Loop, small_networks
+from loop_helpers import Loop, Pyramid, small_networks
 
 
 def test_least_squares_beyond_their_labels_are_no_bug():
@@ -271,17 +271,6 @@ def test_cycle_gan_with_two_pairs_and_one_optimizer_of_both_generators(tmp_path)
         assert "auc_quantised" not in rows[9]
         assert rows[9]["diversity_ratio"] > 0
     assert "step" not in vars(g_optimizer)
-
-
-class Pyramid(nn.Module):
-    """A D that answers at two scales."""
-
-    def __init__(self, d):
-        super().__init__()
-        self.d = d
-
-    def forward(self, images):
-        return [self.d(images), self.d(images.flip(-1))]
 
 
 def test_a_d_of_several_outputs_is_told_to_name_them():
