@@ -107,11 +107,18 @@ def test_saved_weights_are_the_average(finished):
     assert any(not torch.equal(average[name], trained[name]) for name in average)
 
 
-@pytest.mark.parametrize("cut", [2, 3, 6])
+# In pretraining, at its end, and in the stage after it.
 @pytest.mark.parametrize(
-    "policy", ["threshold", "loss-gate", "{policy: ratio, options: {d_steps: 2, g_steps: 3}}"]
+    ("policy", "cut"),
+    [
+        ("threshold", 2),
+        ("threshold", 3),
+        ("threshold", 6),
+        ("loss-gate", 6),
+        ("{policy: ratio, options: {d_steps: 2, g_steps: 3}}", 6),
+    ],
 )
-def test_resuming_is_bitwise(tmp_path, monkeypatch, cut, policy):
+def test_resuming_is_bitwise(tmp_path, monkeypatch, policy, cut):
     balance = f"balance={policy}" if policy.startswith("{") else f"balance.policy={policy}"
     config = tiny(balance, "loss.adversarial.r1=1", "loss.adversarial.gradient_penalty=1")
     run(config, tmp_path / "whole")
