@@ -32,6 +32,15 @@ def critic_drifts(t):
     return -9 + 7 * t
 
 
+def test_a_value_that_fades_to_zero_is_not_called_healthy():
+    """What D maximises under BCE is below 0, too, and 0 is a D that has won."""
+    fades = trace(d_loss=lambda t: -1.386 * np.exp(-8 * t) - 0.0015, g_loss=lambda t: 0.7 + 8 * t)
+    diagnosis = diagnose(fades)
+    assert diagnosis.ids() == {"not-enough-evidence"}
+    assert "turn the sign" in diagnosis.findings[0].evidence[0].text
+    assert diagnose(dataclasses.replace(fades, objective="wgan")).healthy
+
+
 def test_a_loss_below_zero_is_wassersteins():
     diagnosis = diagnose(trace(d_loss=lambda t: -3 + 0.5 * t, g_loss=1.2))
     assert diagnosis.objective == "wgan"

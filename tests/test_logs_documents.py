@@ -40,6 +40,19 @@ def test_json_documents(document, indent):
     assert trace.format == "jsonl"
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"best": 1, "log_history": OBJECTS},
+        {f"step {row['step']}": row for row in OBJECTS},
+        {str(row["step"]): {n: row[n] for n in ("d_loss", "g_loss")} for row in OBJECTS},
+    ],
+    ids=str,
+)
+def test_documents_with_their_rows_inside(document):
+    assert rows(one(json.dumps(document, indent=1))) == TWO_ROWS
+
+
 def test_a_document_on_one_long_line():
     trace = one(json.dumps({"d_loss": [0.5] * 20_000, "g_loss": [1.5] * 20_000}))
     assert trace.rows_read == 20_000

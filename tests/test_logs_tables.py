@@ -15,6 +15,10 @@ from counterpoise.logs.read import read_log
 from counterpoise.logs.runs import traces_of
 from log_helpers import one, read, rows
 
+LINES = "".join(f"step {step} d_loss: 0.5 g_loss: 1.5\n" for step in range(12))
+BOX = "+-----+-----+\n| lr_d | 0.0002 |\n| d_loss | 3 |\n+-----+-----+\n"
+DRAWN = "| step | d_loss | g_loss |\n|---|---|---|\n| 12 | 1.1 | 0.8 |\n"
+
 TWO_ROWS = [(10, {"d_loss": 0.5, "g_loss": 1.5}), (20, {"d_loss": 0.25, "g_loss": 2.0})]
 TABULATE = """  step    d_loss    g_loss
 ------  --------  --------
@@ -224,3 +228,9 @@ def test_a_folder_with_files_that_look_like_logs(tmp_path):
     says = r"; there are b.log, loss_log.txt and train.log: give one of them$"
     with pytest.raises(UserError, match=says):
         read_log(tmp_path)
+
+
+@pytest.mark.parametrize("text", [BOX + LINES, LINES + BOX + LINES, LINES + DRAWN])
+def test_a_table_in_a_log_of_lines_is_not_the_log(text):
+    first, *_ = read(text)
+    assert rows(first)[:12] == [(step, {"d_loss": 0.5, "g_loss": 1.5}) for step in range(12)]

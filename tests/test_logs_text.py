@@ -19,6 +19,11 @@ LOSSES = {"d_loss": 0.5, "g_loss": 1.25}
         ("test/loss_d", None),
         ("G/loss_fake", None),  # StarGAN: G's loss on its images
         ("D/loss_fake", "d_loss_fake"),
+        ("generator/adv_loss", "g_adversarial"),
+        ("G/g_loss", "g_loss"),
+        ("adv/d_loss", "d_loss"),
+        ("Discriminator Accuracy", "d_accuracy"),
+        ("d_real_accuracy", "d_accuracy_real"),
         ("cls_acc", None),
         ("train_acc", None),
         ("d_acc", "d_accuracy"),
@@ -52,9 +57,10 @@ def test_values_are_read_however_they_are_printed(line):
     assert row == (3, LOSSES)
 
 
-def test_a_loss_that_is_not_a_number_is_seen_through_its_wrapping():
-    trace = one("step 1 d_loss: 0.5\nstep 2 d_loss: tensor(nan, device='cuda:0')\n")
-    assert list(trace.non_finite) == [(2, "d_loss")]
+@pytest.mark.parametrize("loss", ["d_loss: tensor(nan, device='cuda:0')", "d_loss nan g_loss inf"])
+def test_a_loss_that_is_not_a_number_is_seen_however_it_is_printed(loss):
+    trace = one(f"step 1 {loss.replace('nan', '0.5').replace('inf', '2')}\nstep 2 {loss}\n")
+    assert (2, "d_loss") in trace.non_finite
 
 
 @pytest.mark.parametrize(
@@ -72,6 +78,12 @@ def test_an_accuracy_alone_on_its_line_is_anybodys():
     text = "step 1 d_loss: 0.5 g_loss: 1.25\naccuracy: 0.99\nAccuracy 0.99\n"
     assert rows(one(text)) == [(1, LOSSES)]
     assert rows(one("step 1 d_acc: 0.75\n")) == [(1, {"d_accuracy": 0.75})]
+
+
+def test_prose_among_lines_with_colons_is_no_step():
+    line = "step {} d_loss: 0.5 g_loss: 1.25\n"
+    prose = "Saved checkpoint, d_loss 0.0100\nMean g_loss 0.8\nUpdating lr_d 0.0001\n"
+    assert rows(one(line.format(1) + prose + line.format(2))) == [(1, LOSSES), (2, LOSSES)]
 
 
 def test_the_accuracy_of_the_model_that_trains_g_is_not_ds():
@@ -108,6 +120,7 @@ def bars(*steps):
 def test_a_bar_after_a_full_one_is_the_next_epoch():
     trace = one(bars(50, 95) + bars(1, 50, 100) + bars(10))
     assert [step for step, _ in rows(trace)] == [50, 95, 101, 150, 200, 210]
+    assert any("taken for the next epoch" in note for note in trace.notes)
     # After one that broke off, the training begins anew.
     assert len(read(bars(50, 60) + bars(1, 50))) == 2
 
@@ -120,6 +133,14 @@ def test_a_line_may_say_the_epoch_of_those_after_it(header):
     lines = [header.format(1), line.format(0), line.format(10), header.format(2), line.format(0)]
     trace = one("\n".join(lines) + "\n")
     assert [step for step, _ in rows(trace)] == [0, 10, 11]
+
+
+@pytest.mark.parametrize("place", ["Epoch {}\nStep {}/3000", "Epoch {} [{}/3000]"])
+def test_steps_that_go_on_over_epochs_are_those_of_the_training(place):
+    line = f"{place} d_loss: 0.5 g_loss: 1.25\n"
+    steps = [(1, 100), (1, 1000), (2, 1100), (2, 2000), (3, 2100)]
+    trace = one("".join(line.format(*each) for each in steps))
+    assert [step for step, _ in rows(trace)] == [100, 1000, 1100, 2000, 2100]
 
 
 def test_epochs_may_be_said_at_their_ends():
@@ -139,14 +160,28 @@ def test_two_ds_are_two_games():
     assert rows(second) == [(1, {"d_loss": 0.25, "g_loss": 1.25})]
 
 
+def test_the_losses_of_parts_are_left_out_beside_their_total():
+    text = "step 1 d_loss: 0.5 g_loss: 1.25 d_loss_1: 0.2 d_loss_2: 0.3 g_loss_1: 1\n"
+    assert rows(one(text)) == [(1, LOSSES)]
+
+
 def test_of_several_processes_one_is_read():
     text = "[rank1] step 5 loss_D: 0.5 loss_G: 1.25\n[rank0] step 4 loss_D: 9 loss_G: 9\n"
     assert rows(one(text)) == [(5, LOSSES)]
+    metric = "step {} d_loss: 0.5 g_loss: 1.25 rank: {}\n"
+    assert len(rows(one(metric.format(1, 3) + metric.format(2, 4)))) == 2
 
 
 def test_halves_of_another_tutorial():
     trace = one(">1, 1/936, d1=0.5, d2=0.25 g=1.25\n>2, 3/936, d1=0.5, d2=0.25 g=1.25\n")
     assert rows(trace)[1] == (939, {"d_loss_real": 0.5, "d_loss_fake": 0.25, "g_loss": 1.25})
+
+
+def test_the_accuracy_of_keras_gan_is_ds():
+    line = "[Epoch 0/2] [Batch 3/9] [D loss: 0.5, acc:  99%] [G loss: 1.25] time: 0:00:12.3\n"
+    trace = one(line)
+    assert (trace.format, trace.d_loss_is_mean) == ("keras-gan", True)
+    assert rows(trace) == [(3, LOSSES | {"d_accuracy": 0.99})]
 
 
 def test_names_of_any_script_can_be_mapped():

@@ -47,9 +47,8 @@ def test_utf_16_is_followed(path, piece):
     path.touch()
     follower, lines = FileTail(path), []
     data = "step: 1 \u0a0a\r\nstep: 2\n".encode("utf-16")
-    # The mark is told when it is whole.
-    for start, end in [(0, 2), *((n, n + piece) for n in range(2, len(data), piece))]:
-        append(path, data[start:end])
+    for start in range(0, len(data), piece):
+        append(path, data[start : start + piece])
         lines += follower.poll().lines
     assert lines == ["step: 1 \u0a0a\n", "step: 2\n"]
 

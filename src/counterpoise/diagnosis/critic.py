@@ -12,6 +12,9 @@ NEARLY_ALL = 0.9
 # Lines that it takes, in four parts, to say that the distance has only ever grown, and by how much
 # it has from the first part to the last: seven times where it grows evenly from nothing.
 LEAST_LINES, GROWN = 16, 5.0
+# A distance that fades to this share may be none, where nobody has said that it is one: the value
+# that D maximises under BCE begins at 1.386, below the second.
+FADED, MOST_VALUE = 0.1, 2.0
 
 
 def distance_in_words(view: View) -> tuple[float, str, bool]:
@@ -29,6 +32,14 @@ def distance_in_words(view: View) -> tuple[float, str, bool]:
         "critic's scores say no more than that"
     )
     raw = view.d_loss[np.isfinite(view.d_loss)]
+    nobody_says = view.trace.objective is None
+    if nobody_says and 0 < first < MOST_VALUE and last < FADED * first:
+        text = (
+            f"D's loss goes from {number(-first)} to {number(-last)}: the distance of a critic "
+            "that G has caught up with, or the value that D maximises under BCE, where 0 is a D "
+            "that has won; say --objective wgan, or turn the sign"
+        )
+        return last, text, False
     if (raw > 0).mean() >= NEARLY_ALL:
         text = (
             f"D's loss is above 0 nearly all along (median {number(float(np.median(raw)))}), and a "

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from counterpoise.logs.columns import number_of, table_column
 from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.runs import RunCollector
-from counterpoise.logs.tables import DRAWN, is_drawn, is_rule, split_cells
+from counterpoise.logs.tables import DRAWN, LOSSES, has_losses, is_drawn, is_rule, split_cells
 from counterpoise.logs.text import clean_lines
 
 # Numbers of a box; a box without end must not fill the memory.
@@ -47,7 +47,9 @@ def begins_boxes(first: list[str], mapping: Mapping[str, str]) -> bool:
     """Whether the first lines of a file have a box with a number that is known."""
     lines = list(clean_lines(first))
     pairs = [pair for line in lines if (pair := _pair(line)) is not None]
-    columns = {table_column(name, mapping) for name, _ in pairs} - {None, "step", "epoch"}
+    columns = {table_column(name, mapping) for name, _ in pairs} & LOSSES
+    if any(has_losses(line, mapping) for line in lines if not is_drawn(line)):
+        return False  # a configuration in a log of lines
     return len(pairs) > 1 and bool(columns) and any(is_rule(line) for line in lines)
 
 

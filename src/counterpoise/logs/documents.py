@@ -13,6 +13,8 @@ from counterpoise.logs.runs import RunCollector
 MOST_BYTES = 16 << 20
 # Also a line that is cut before its end begins so.
 _BEGINS = re.compile(r'[\[{]\s*(?:$|["{])')
+# What rows are called that are named by their place.
+_STEP = re.compile(r"(?:step|iter(?:ation)?|epoch)?[ _-]?(\d{1,15})", re.IGNORECASE)
 # A notebook says so at its end; at its beginning it has cells, with their kinds.
 NOTEBOOK_LOOK_BYTES = 1 << 20
 
@@ -73,10 +75,13 @@ class DocumentReader:
             self._reader = self._printed
             self._reader.feed(_printed(document))
         elif document is not None:
-            self._reader = self._rows
-            for row in document if isinstance(document, list) else [document]:
-                if isinstance(row, dict):
+            # An object is rows itself (a history) before a list in it is (`log_history`).
+            for rows in _rows(document):
+                for row in rows:
                     self._rows.read_row(row)
+                if any(c.last_step is not None for c in self._rows.collectors()):
+                    self._reader = self._rows
+                    break
         self._reader.finish()
 
     def collectors(self) -> list[RunCollector]:
@@ -99,6 +104,20 @@ def begins_document(first: list[str]) -> bool:
         return len(first) > 1 and not begins_json(first[1].strip())
     is_notebook = begin.startswith("{") and '"nbformat"' in begin
     return _BEGINS.match(begin) is not None and (is_notebook or not begins_json(begin))
+
+
+def _rows(document: Any) -> Iterator[list[dict[str, Any]]]:
+    """What the rows of a document may be, likeliest first: its items, objects that are named by
+    their step, the document itself, the longest list of objects in it."""
+    if not isinstance(document, dict):
+        yield list(_dicts(document))
+        return
+    places = [_STEP.fullmatch(name) for name in document]
+    if len(places) > 1 and all(places) and all(isinstance(v, dict) for v in document.values()):
+        rows = zip(places, document.values(), strict=True)
+        yield [{"step": int(place[1]), **row} for place, row in rows if place]
+    yield [document]
+    yield max((list(_dicts(value)) for value in document.values()), key=len, default=[])
 
 
 def _printed(notebook: Mapping[str, Any]) -> Iterator[str]:

@@ -23,6 +23,8 @@ _NAME = (
     rf"(?<![{_LETTERS}])(?P<name>[{_LETTERS}][\w()]*+"
     rf"(?:[ /.-][{_LETTERS}(][\w()]*+){{0,11}}+)"
 )
+# Before a space "nan" is no word of a name, but the number.
+_SPACED_NAME = _NAME.replace("[ /.-]", r"[ /.-](?!(?:nan|inf(?:inity)?)\b)")
 # How libraries print a number of theirs: tensor(0.7, device="cuda:0"), np.float64(0.7), [0.7].
 _WRAPPED = r"(?:(?:tensor|(?:device)?array|(?:tf|np|numpy|jnp)\.\w++)\()?+[\[(]{0,3}+"
 # name : number, with a second number after a slash (D(G(z)): before / after), maybe in per cent.
@@ -33,7 +35,7 @@ PAIR = re.compile(
 )
 # name number: of lines without any pair of the former kind that is known.
 SPACED_PAIR = re.compile(
-    rf"{_NAME}\s++\(?(?P<number>{NUMBER})(?![\w:])(?P<second>(?!))?(?P<percent>(?!))?",
+    rf"{_SPACED_NAME}\s++\(?(?P<number>{NUMBER})(?![\w:])(?P<second>(?!))?(?P<percent>(?!))?",
     re.IGNORECASE,
 )
 
@@ -131,6 +133,20 @@ FORMATS: Registry[LineFormat] = Registry(
             _place(r"\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
             first_epoch=0,
             names={"acc": ""},  # a classifier's (ACGAN)
+        ),
+    ),
+    (
+        "keras-gan",
+        LineFormat(
+            "[Epoch 0/200] [Batch 0/400] [D loss: ..., acc:  62%] [G loss: ...] time: 0:00:12",
+            _place(
+                r"\[Epoch (?P<epoch>\d+)/\d+\]\s*\[Batch (?P<step>\d+)/(?P<total>\d+)\]"
+                r"(?=.* acc: .* time: )"
+            ),
+            first_epoch=0,
+            names={"adv": "g_adversarial"},
+            content=("recon", "id"),
+            d_loss_is_mean=True,
         ),
     ),
     (

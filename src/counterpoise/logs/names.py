@@ -25,7 +25,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "d_loss": (
         "loss_d", "lossd", "d_loss", "dloss", "errd", "err_d", "discriminator_loss",
         "loss_discriminator", "disc_loss", "loss_disc", "dis_loss", "loss_dis", "disc_cost",
-        "critic_loss", "loss_critic", "c_loss", "d_total",
+        "critic_loss", "loss_critic", "d_total",
         "loss_d_total", "d_loss_total", "train_d_loss", "loss_d_loss", "losses_d", "l_d",
         "l_d_total", "d",
     ),
@@ -51,9 +51,16 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "fake_logit_mean": (
         "out_d_fake", "logits_fake", "fake_logits", "loss_scores_fake", "disc_pred_fake",
     ),
-    "d_accuracy": ("d_acc", "d_accuracy", "acc_d", "acc", "accuracy", "d_binary_accuracy"),
-    "d_accuracy_real": ("d_acc_real", "acc_real", "real_acc", "accuracy_real", "d_real_acc"),
-    "d_accuracy_fake": ("d_acc_fake", "acc_fake", "fake_acc", "accuracy_fake", "d_fake_acc"),
+    "d_accuracy": (
+        "d_acc", "d_accuracy", "acc_d", "acc", "accuracy", "d_binary_accuracy", "disc_acc",
+        "disc_accuracy", "dis_acc", "discriminator_acc", "discriminator_accuracy", "critic_acc",
+    ),
+    "d_accuracy_real": (
+        "d_acc_real", "acc_real", "real_acc", "accuracy_real", "d_real_acc", "d_real_accuracy",
+    ),
+    "d_accuracy_fake": (
+        "d_acc_fake", "acc_fake", "fake_acc", "accuracy_fake", "d_fake_acc", "d_fake_accuracy",
+    ),
     "g_adversarial": (
         "g_gan", "loss_g_gan", "g_adv", "g_adversarial_loss", "adv_loss", "loss_adv", "g_loss_adv",
         "gan_loss", "loss_gan", "l_g_gan", "adversarial_loss", "g_gan_loss", "loss_g_adv",
@@ -78,8 +85,10 @@ CONTENT = re.compile(
 # Words before a known name that make it another number: of a validation, of G, of a classifier.
 _OF_ANOTHER = frozenset(
     ("val", "valid", "validation", "dev", "test", "eval", "best",
-     "g", "gen", "generator", "cls", "class", "classifier", "aux", "adv")
+     "cls", "class", "classifier", "aux")
 )  # fmt: skip
+# Words of G: what follows is a number of G's, or none that is known.
+_OF_G = frozenset(("g", "gen", "generator"))
 # Names that say nothing of whose number it is: with any word before them it may be anybody's.
 ANYBODYS = frozenset(("acc", "accuracy"))
 _NOT_PLAIN = re.compile(r"[\W_]+")
@@ -108,10 +117,12 @@ def column_of(name: str, mapping: Mapping[str, str], most_before: int = 0) -> st
     "train/loss_d"), as long as they do not say that the number is something else's.
     """
     found = mapping.get(name) or KNOWN.get(name)
+    of_g = False
     for _ in range(most_before):
         word, _, name = name.partition("_")
         if found is not None or not name or word in _OF_ANOTHER:
             break
+        of_g |= word in _OF_G
         if len(name) > 1 and name not in ANYBODYS:
             found = mapping.get(name) or KNOWN.get(name)
-    return found
+    return None if of_g and found is not None and not found.startswith("g_") else found

@@ -9,7 +9,7 @@ NO_STEPS = "some lines do not say their step: they are counted on from the line 
 NO_EPOCH_LENGTH = (
     "the length of an epoch is not printed: the steps of the next are counted on from its last line"
 )
-
+BARS_ARE_EPOCHS = "a progress bar that begins anew after a full one is taken for the next epoch"
 
 MOST_STEPS = 1 << 60
 # A progress bar is full where its last line is this far: not every state of it is printed.
@@ -65,7 +65,8 @@ class RunCollector:
         self._epoch: int | None = None
         self._first_epoch = 0
         self._offset = 0  # steps of earlier epochs, where their length is not printed
-        self._in_epoch = -1
+        self._in_epoch = self._began_epoch = -1
+        self._over_epochs = False  # steps with a total that is that of the whole training
         self._last = -1
         # Of progress bars: how far the one under way is, how long, and how many are full.
         self._in_bar, self._bar_steps, self._full_bars = -1, 0, 0
@@ -103,6 +104,7 @@ class RunCollector:
         was_full = self._in_bar >= FULL_BAR * length and length == self._bar_steps
         if self._builders[-1].rows_read and step < self._in_bar and was_full:
             self._full_bars += 1
+            self._guesses.add(BARS_ARE_EPOCHS)
         self._in_bar, self._bar_steps = step, length
         return replace(position, step=step + self._full_bars * length)
 
@@ -130,14 +132,18 @@ class RunCollector:
             self._epoch = position.epoch
             if not position.epoch_steps and step <= self._last:
                 self._offset = self._last + 1  # lines before the first that says its epoch
+            self._began_epoch = step
         elif position.epoch != self._epoch:
             self._epoch = position.epoch
+            if step > self._in_epoch > self._began_epoch:
+                self._over_epochs = True
+            self._began_epoch = step
             # Steps that go on over the end of an epoch count over the whole training.
             if not position.epoch_steps and step <= self._in_epoch:
                 self._offset = self._last + 1
                 self._guesses.add(NO_EPOCH_LENGTH)
         self._in_epoch = step if position.step is not None else -1
-        if position.epoch_steps:
+        if position.epoch_steps and not self._over_epochs:
             return (position.epoch - self._first_epoch) * position.epoch_steps + step
         if position.step is None:
             return position.epoch

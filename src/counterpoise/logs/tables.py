@@ -15,9 +15,11 @@ from counterpoise.logs.columns import (
     table_column,
     table_columns,
 )
+from counterpoise.logs.formats import PAIR
 from counterpoise.logs.names import KNOWN, plain
 from counterpoise.logs.runs import RunCollector
 from counterpoise.logs.text import clean_lines
+from counterpoise.trace import COLUMNS
 
 # What parts the cells of a table that is drawn: "|" stands for all of them.
 _VERTICAL = re.compile("[|\u2502\u2503\u2551]")
@@ -27,6 +29,10 @@ _WHITE = re.compile(r"\s+")
 _WIDE = re.compile(r"\s{2,}")
 _NAME = re.compile(r"[A-Za-z_][\w()./]*")
 _NAME_WITH_SPACES = re.compile(r"[A-Za-z_][\w()./ -]*")
+# A line with one of these as a pair, or a box, may be a step's.
+LOSSES = frozenset(
+    name for name in COLUMNS if name.startswith(("d_loss", "g_loss", "g_adv", "d_real", "d_fake"))
+)
 SPACES, WIDE_SPACES, DRAWN = "", "  ", "|"
 
 
@@ -174,6 +180,8 @@ def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str]
         header = next(clean_lines([line]), "").strip()
         delimiter = table_delimiter(header)
         if delimiter is None:
+            if has_losses(header, mapping):
+                return None  # a log of lines, whatever tables come in it
             continue
         names = split_cells(header, delimiter)
         below = next(table_lines(first[row + 1 :]), "")
@@ -186,6 +194,11 @@ def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str]
         if _mostly_numbers(cells, delimiter) and (known or not (row or has_index)):
             return row, delimiter
     return None
+
+
+def has_losses(line: str, mapping: Mapping[str, str]) -> bool:
+    """Whether a line has a loss or an output of D as `name: number`."""
+    return any(table_column(match["name"], mapping) in LOSSES for match in PAIR.finditer(line))
 
 
 def _has_index(names: list[str], cells: list[str], delimiter: str) -> bool:

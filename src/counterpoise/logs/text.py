@@ -164,6 +164,8 @@ class TextReader:
         self._names: dict[str, tuple[str, str] | None] = {}
         self._unknown: dict[str, None] = {}
         self._rank: str | None = None
+        # By what the first losses were read: if by PAIR, numbers after a space are prose.
+        self._losses_by: re.Pattern[str] | None = None
         self._templates: list[Template] = []
         self._may_be_torn = False
         # The columns of the latest line.
@@ -211,6 +213,9 @@ class TextReader:
             length = position.epoch_steps or position.bar_steps
             position = Position(position.step, self._epoch, length)
         common = sides.pop("", {})
+        # Beside their total, those of the parts are left out.
+        if all(values.keys() <= common.keys() for values in sides.values()):
+            sides = {}
         if not sides:
             self._join(position, common)
         for side, values in sides.items():
@@ -220,9 +225,9 @@ class TextReader:
         """Whether a line says a rank, and not that of the first line that did."""
         if not any(word in line for word in ("rank", "Rank", "RANK")):
             return False  # sooner than the pattern says so
-        rank = _RANK.search(line)
-        if rank is None:
-            return False
+        rank, pair = _RANK.search(line), PAIR.search(line)
+        if rank is None or (pair is not None and pair.start() < rank.start()):
+            return False  # behind another number it is one of the line's own
         self._rank = self._rank or rank[1]
         return rank[1] != self._rank
 
@@ -268,10 +273,13 @@ class TextReader:
     def _sides(self, line: str) -> dict[str, dict[str, float]]:
         """The known numbers of a line, by side and column; "" is what all sides share."""
         numbers = list(self._numbers(line))
-        if not numbers and self._format is None:
-            found = self._numbers(line, SPACED_PAIR)
+        pattern = PAIR
+        if not numbers and self._format is None and self._losses_by is not PAIR:
+            pattern, found = SPACED_PAIR, self._numbers(line, SPACED_PAIR)
             # Single letters and accuracies stand before numbers in any text.
             numbers = [n for n in found if len(n.name) > 1 and not n.column.startswith(ACCURACY)]
+        if self._losses_by is None and any(n.column in _ON_SIDES for n in numbers):
+            self._losses_by = pattern
         sides: dict[str, dict[str, float]] = {}
         for number in numbers:
             _put(sides.setdefault(number.side, {}), number)

@@ -87,6 +87,9 @@ class FileTail:
             data = data.lstrip(HOLE)
             if not data:
                 return []
+            if data in (b"\xff", b"\xfe"):  # half of a mark: read it again with the other half
+                self._forget()
+                return []
             self._decoder = codecs.getincrementaldecoder(encoding_of(data))(errors="replace")
         whole = self._rest + self._decoder.decode(data)
         # A carriage return at the very end may be half of a line end.
