@@ -106,6 +106,11 @@ def lecam(real, fake):
         ("wgan", lambda r, f: f.mean() - r.mean() + 1e-3 * (r * r).mean()),
         ("hinge", lambda r, f: (torch.relu(1 - r) + torch.relu(1 + f)).mean() + lecam(r, f)),
         ("hinge", lambda r, f: torch.relu(1 - r)[:, 0].mean() + torch.relu(1 + f).mean()),
+        ("hinge", lambda r, f: F.relu(1 - F.avg_pool1d(r, 1)).mean() + F.relu(1 + f).mean()),
+        ("wgan", lambda r, f: f.topk(4, 0).values.mean() - r.sort(0).values.mean()),
+        ("non-saturating", lambda r, f: (1 + (-r).exp()).log().mean() + bce(f, 0.0)),
+        ("non-saturating", lambda r, f: F.binary_cross_entropy_with_logits(
+            torch.cat([r, f]), torch.cat([torch.ones_like(r), torch.zeros_like(f)]))),
     ],
 )  # fmt: skip
 def test_the_objective_is_read_from_ds_loss(tmp_path, name, d_loss):
@@ -119,7 +124,38 @@ def test_the_objective_is_read_from_ds_loss(tmp_path, name, d_loss):
         pass
     balance.close()
     assert f"form: {name}" in (tmp_path / "run" / "config.yaml").read_text()
+    assert balance.state_dict()["objective"]["probabilities"] is False
     assert rows_of(tmp_path / "run")[0]["g_updated"] is False
+
+
+def penalised(d, real, fake):
+    """R1 beside the loss, whose graph leads through the sigmoid's derivative."""
+    real.requires_grad_()
+    on_real, on_fake = d(real), d(fake)
+    (gradient,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
+    ones, zeros = torch.ones_like(on_real), torch.zeros_like(on_fake)
+    losses = F.binary_cross_entropy(on_real, ones) + F.binary_cross_entropy(on_fake, zeros)
+    return losses + gradient.square().mean()
+
+
+def hooked(d, real, fake):
+    d.register_full_backward_hook(lambda *_: None)
+    on_real, on_fake = (d(images.requires_grad_()) for images in (real, fake))
+    return torch.relu(1 - on_real).mean() + torch.relu(1 + on_fake).mean()
+
+
+@pytest.mark.parametrize(
+    ("sigmoid", "loss", "name"), [(True, penalised, "non-saturating"), (False, hooked, "hinge")]
+)
+def test_what_surrounds_d_does_not_hide_the_objective(sigmoid, loss, name):
+    loop = Loop(sigmoid=sigmoid)
+    balance = loop.balance()
+    real, noise = loop.batch()
+    with balance.d_step():
+        loss(loop.d, real, loop.g(noise).detach()).backward()
+        loop.d_optimizer.step()
+    objective = balance.state_dict()["objective"]
+    assert (objective["name"], objective["probabilities"]) == (name, sigmoid)
 
 
 @pytest.mark.parametrize(

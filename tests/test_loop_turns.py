@@ -7,10 +7,11 @@ import logging
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from counterpoise.errors import UserError
 from counterpoise.records import Action
-from loop_helpers import Loop, scripted_balance
+from loop_helpers import BATCH, Loop, scripted_balance
 
 
 def test_a_turn_may_be_given_up(caplog):
@@ -137,3 +138,94 @@ def test_an_export_between_turns_is_no_part_of_the_loop():
         balance.end_step()
         torch.export.export(loop.g, (noise,))
     assert balance.step == 2
+
+
+def test_ds_outputs_may_be_run_back_through_in_gs_part():
+    """As where both optimizers step at the end of a turn."""
+    loop = Loop()
+    balance = loop.balance()
+    for _ in range(2):
+        real, noise = loop.batch()
+        fake = loop.g(noise)
+        balance.d_step()
+        loop.d_optimizer.zero_grad()
+        on_real, on_fake = loop.d(real), loop.d(fake)
+        ones, zeros = torch.ones_like(on_real), torch.zeros_like(on_fake)
+        d_loss = loop.criterion(on_real, ones) + loop.criterion(on_fake, zeros)
+        d_loss.backward(retain_graph=True)
+        balance.g_step()
+        loop.g_optimizer.zero_grad()
+        loop.criterion(on_fake, ones).backward()
+        loop.d_optimizer.step()
+        loop.g_optimizer.step()
+    balance.end_step()
+    assert balance.step == 2
+
+
+@pytest.mark.parametrize("given", [lambda g: g.parameters(), lambda g: dict(g.named_parameters())])
+def test_a_backward_pass_may_be_for_some_inputs(given):
+    loop = Loop()
+    balance = loop.balance(check=True)
+    real, noise = loop.batch()
+    fake = loop.g(noise)
+    balance.d_step()
+    loop.d_part(real, fake)
+    balance.g_step()
+    loop.g_optimizer.zero_grad()
+    loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
+    try:
+        loss.backward(inputs=given(loop.g))
+    except (TypeError, AttributeError):
+        pytest.skip("this torch takes no dictionary of inputs")
+    loop.g_optimizer.step()
+    balance.end_step()
+    assert [finding.id for finding in balance.loop_findings] == []
+
+
+def test_a_checkpoint_inside_of_d_is_no_backward_pass_of_the_loop():
+    loop = Loop()
+    balance = loop.balance()
+    real, noise = loop.batch()
+    fake = loop.g(noise)
+    balance.d_step()
+    loop.d_part(real, fake)
+    with balance.g_step() as step:
+        loop.g_optimizer.zero_grad()
+        answers = checkpoint(loop.d, fake, use_reentrant=True)
+        loss = loop.criterion(answers, torch.ones_like(answers))
+        loss.backward()
+        loop.g_optimizer.step()
+        assert step.phase.backwards == 1
+
+
+def test_networks_may_be_asked_inside_of_functions_of_torch():
+    loop = Loop()
+    balance = loop.balance()
+    for _ in range(2):
+        real, noise = loop.batch()
+        fake = loop.g(noise)
+        balance.d_step()
+        loop.d_part(real, fake)
+        torch.func.grad(lambda images: loop.d(images).sum())(real)
+        balance.g_step()
+        loop.g_part(fake)
+    balance.end_step()
+    assert balance.step == 2
+
+
+def test_a_weight_that_cannot_be_put_on_gs_term_is_said(monkeypatch, caplog):
+    loop = Loop()
+    balance, _ = scripted_balance(monkeypatch, loop, Action(adversarial_weight_scale=0.5))
+    real, noise = loop.batch()
+    fake = loop.g(noise)
+    with caplog.at_level(logging.WARNING, "counterpoise"):
+        balance.d_step()
+        loop.d_part(real, fake)
+        balance.g_step()
+        loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
+        weights = list(loop.g.parameters())
+        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+            weight.grad = gradient
+        loop.g_optimizer.step()
+        balance.end_step()
+    assert any("put the term through step.adversarial" in each.message for each in caplog.records)

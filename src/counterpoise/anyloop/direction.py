@@ -14,9 +14,9 @@ WATCHED_TURNS = 100
 
 REVERSED = (
     "D's loss pulls D's outputs down on real images and up on fake ones: label real images 1 and "
-    "fake ones 0; or, if the loop does, say step.logits(real=..., fake=...) in D's part, since the "
-    "two were taken for each other. Until then D's numbers are reversed, and the policy is not "
-    "asked"
+    "fake ones 0 (a loss without labels: turn its sign); or, if the loop does, say "
+    "step.logits(real=..., fake=...) in D's part, since the two were taken for each other. Until "
+    "then D's numbers are reversed, and the policy is not asked"
 )
 
 
@@ -28,12 +28,15 @@ class Direction:
         self._known = False
         self._turns = self._in_a_row = 0
         self._last = 0
-        self._pulls: dict[str, Tensor] = {}
+        self._part: Phase | None = None
+        self._pulls: dict[str, Tensor] = {}  # of this part
 
     def watch(self, phase: Phase) -> None:
         """A backward pass is about to run in D's part."""
         if self._known:
             return
+        if phase is not self._part:
+            self._part, self._pulls = phase, {}
         for kind in (REAL, FAKE):
             call = phase.call(kind)
             outputs = None if call is None else call.outputs
@@ -42,9 +45,11 @@ class Direction:
                 self._note(kind, outputs)
 
     def _note(self, kind: str, outputs: Tensor) -> None:
+        pulls = self._pulls  # of this part: a later one may run through these outputs again
+
         def note(gradient: Tensor) -> None:
             if BACKWARD.running:
-                self._pulls[kind] = self._pulls[kind] - gradient.detach().float().sum()
+                pulls[kind] = pulls[kind] - gradient.detach().float().sum()
 
         outputs.register_hook(note)  # type: ignore[no-untyped-call]
 
@@ -54,7 +59,7 @@ class Direction:
         Labels that are neither 0 nor 1 pull back what is beyond them, so only turns count in which
         D's loss drives real and fake further apart.
         """
-        pulls, self._pulls = self._pulls, {}
+        pulls, self._part, self._pulls = self._pulls, None, {}
         if self._known or len(pulls) < 2:
             return False
         self._turns += 1

@@ -64,7 +64,6 @@ class Engine:
         self._phases: list[Phase] = []
         self._halves_chosen = False
         self._said: set[str] = set()
-        self._works = False  # whether a turn has come to its end
         self._closed = False
         self._way_back = WayBack(measurements)
         self._tap = Tap(
@@ -159,7 +158,7 @@ class Engine:
             raise UserError("Balance: it is closed; make a new one")
         self._open, self._tap.phase = step, step.phase
         self._measure.in_g_part = step.phase.network == "g"
-        if self._tap.latest is not None:
+        if self.checker is not None and self._tap.latest is not None:
             step.phase.generated.append(self._tap.latest)
         # The last of each: a loop may train D alone for long before G's first part.
         self._phases = [each for each in self._phases if each.network != step.phase.network]
@@ -207,7 +206,7 @@ class Engine:
             # Nothing was back-propagated yet, so the loop has not shown what it trains on.
             self._say("objective", UNKNOWN_YET)
             return
-        if turn.action is None and self._works and not self._judge.is_ready(phase):
+        if turn.action is None and self.steps_done and not self._judge.is_ready(phase):
             # Turns work in this loop: it has given this one up, over a bad batch or an exception.
             self._turn = None
             self._say("given up", GIVEN_UP, logging.INFO)
@@ -250,6 +249,7 @@ class Engine:
             # G's part before the first of D's, or further ones after a turn.
             self._turn, self._g_parts = None, self._g_parts + 1
             return
+        turn.g_backwards = phase.backwards
         turn.d_fake_after = self._judge.d_fake(phase)
         if not turn.g_losses:
             calls = (phase.call(REAL), phase.call(FAKE))
@@ -274,7 +274,7 @@ class Engine:
         g_rate, d_rate = (float(o.param_groups[0]["lr"]) for o in self.optimizers.values())
         turn.g_learning_rate = g_rate * action.g_learning_rate_scale
         turn.d_learning_rate = d_rate * action.d_learning_rate_scale
-        self.steps_done, self._works = turn.step, True
+        self.steps_done = turn.step
         if action.roll_back:
             done = roll_back(self._snapshot, self.optimizers.values())
             text = f"step {turn.step}: {done} ({action.reason})"
@@ -294,8 +294,8 @@ class Engine:
         self, tensors: Any, grad_tensors: Any = None, *_: Any, inputs: Any = None, **__: Any
     ) -> None:
         step = self._open
-        if step is None:
-            return
+        if step is None or BACKWARD.running:
+            return  # the latter inside of another, as a reentrant checkpoint's
         step.phase.backwards += 1
         roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
         if step.phase.network == "d":

@@ -4,6 +4,7 @@ Nothing is recomputed and no tensor is touched: only the links between the graph
 followed. They outlive the backward pass, but not the tensors that hold them.
 """
 
+import re
 from collections.abc import Collection, Iterable
 
 from torch import Tensor
@@ -36,12 +37,15 @@ REARRANGING = (
     "IndexSelect",
     "MaskedSelect",
     "Gather",
+    # Of a distributed D, and of a module with a full backward hook: values pass unchanged.
+    "_DDPSink",
+    "BackwardHookFunction",
 )
 
 
 def operation(node: Node) -> str:
     """The name of what a node differentiates: `Sigmoid` for `SigmoidBackward0`."""
-    return node.name().split("::")[-1].split("Backward")[0]
+    return re.sub(r"Backward\d*$", "", node.name().split("::")[-1])
 
 
 def edges_of(node: Node) -> list[Edge]:

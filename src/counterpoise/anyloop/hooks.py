@@ -127,6 +127,8 @@ class CallWatch:
     def _watched(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def watched(*arguments: Any, **options: Any) -> Any:
+            if isinstance(options.get("inputs"), Iterator):
+                options["inputs"] = tuple(options["inputs"])  # listeners must not use it up
             for each in tuple(self._listeners):
                 each(*arguments, **options)
             self.running += 1

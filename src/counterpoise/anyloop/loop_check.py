@@ -124,7 +124,8 @@ class LoopChecker:
         nodes = nodes_from([root.grad_fn for root in roots if root.grad_fn is not None])
         leaves = leaf_ids(nodes)
         if inputs is not None:
-            leaves &= {id(leaf) for leaf in inputs}
+            given = inputs.values() if isinstance(inputs, dict) else inputs
+            leaves &= {id(leaf) for leaf in given}
         own = phase.network
         if not any(bool(root.any()) for root in roots):
             # It has a weight of 0, as before the step from which a loop trains D.

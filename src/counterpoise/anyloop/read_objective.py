@@ -18,10 +18,11 @@ from counterpoise.anyloop.graph import (
 )
 from counterpoise.anyloop.objective import LSGAN_ON_SIGMOID, LoopObjective
 
-# Operations that scale, shift, add and arrange; the last passes values on in a distributed D.
+# Operations that scale, shift, add, average, choose and arrange.
 _LINEAR = {
-    *REARRANGING, "Cat", "Stack", "Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div",
-    "_DDPSink",
+    *REARRANGING, "Cat", "Stack", "Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div", "Lerp",
+    "AvgPool1D", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D", "UpsampleNearest2D",
+    "UpsampleBilinear2D", "Sort", "Topk", "Median", "NanToNum", "CopySlices",
 }  # fmt: skip
 
 # Operations that a hinge is written with.
@@ -45,7 +46,7 @@ def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> Loop
     operations = set(between.values())
     sigmoid_in_loss = "Sigmoid" in operations
     if operations & {"BinaryCrossEntropy", "Log", "Log1P"}:
-        return LoopObjective("non-saturating", not sigmoid_in_loss)
+        return LoopObjective("non-saturating", not (sigmoid_in_loss or "Exp" in operations))
     if operations & _ON_LOGITS:
         # A sigmoid before a loss on logits is a bug: the values are what that loss takes as logits.
         return LoopObjective(_relativistic(between, groups) or "non-saturating", False)
@@ -75,7 +76,12 @@ def _between(losses: Iterable[Node], ends: set[Node]) -> dict[Node, str]:
     # Children before parents is not how a set comes, so repeat until nothing is added.
     changed = True
     while changed:
-        fed = [node for node in reached - between.keys() if times_fed(node)]
+        fed = [
+            node
+            for node in reached - between.keys()
+            # A penalty on D's gradient is not a loss of D's outputs.
+            if "BackwardBackward" not in node.name() and times_fed(node)
+        ]
         between.update((node, operation(node)) for node in fed)
         changed = bool(fed)
     for node, name in between.items():
@@ -111,8 +117,18 @@ def _relativistic(between: dict[Node, str], groups: list[set[Edge]]) -> str | No
     for node, name in between.items():
         if name in _ON_LOGITS:
             nodes = nodes_from([node], stop=stop)
-            seen = {edge for each in nodes - stop for edge in edges_of(each)}
-            if all(seen & edges for edges in own):
+            joining = [each for each in nodes - stop if between.get(each) not in ("Cat", "Stack")]
+            if any(_meet(each, own, stop) for each in joining):
                 averaged = any(between.get(each) == "Mean" for each in nodes)
                 return "relativistic-average" if averaged else "relativistic-paired"
     return None
+
+
+def _meet(node: Node, own: list[set[Edge]], stop: set[Node]) -> bool:
+    """Whether a node takes one output from one side and the other from another."""
+    fed = []
+    for edge in edges_of(node):
+        nodes = nodes_from([edge[0]], stop=stop) - stop
+        seen = {edge, *(each for node in nodes for each in edges_of(node))}
+        fed.append([bool(seen & edges) for edges in own])
+    return any(a[0] and b[1] for a in fed for b in fed if a is not b)

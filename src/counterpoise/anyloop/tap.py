@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import Node
 
@@ -59,7 +60,7 @@ class Phase:
 
     network: str  # "d" or "g"
     d_calls: list[Call] = field(default_factory=list)
-    generated: list[Generated] = field(default_factory=list)
+    generated: list[Generated] = field(default_factory=list)  # only where the loop is checked
     backwards: int = 0  # backward passes that were begun in it
 
     def call(self, kind: str) -> Call | None:
@@ -115,8 +116,7 @@ class Tap:
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
         images = first_of(output) if module is self._g else None
-        # While a network is exported, images have no values.
-        if images is None or isinstance(images, FakeTensor):
+        if images is None or _without_values(images):
             return
         self.latest = Generated(
             [each.detach() for each in (*args, *options.values()) if isinstance(each, Tensor)],
@@ -125,7 +125,7 @@ class Tap:
             user_line() if self.with_lines else "",
             module.training,
         )
-        if self.phase is not None:
+        if self.with_lines and self.phase is not None:
             self.phase.generated.append(self.latest)
         if images.requires_grad:
             self._generated(images)
@@ -138,8 +138,11 @@ class Tap:
             return None
         made = None if self.latest is None else self.latest.images
         in_g_part = phase.network == "g"
+        given = [value for value in (*args, *options.values()) if isinstance(value, Tensor)]
+        if any(map(_without_values, given)):
+            return None
         images = self._judged_images.among(args, options, made, in_g_part=in_g_part)
-        if images is None or isinstance(images, FakeTensor):
+        if images is None:
             return None
         carries = self._judged_images.carry_gradient(images, made, in_g_part=in_g_part)
         from_g = carries or are_made(images, made)
@@ -182,3 +185,8 @@ def _kind(phase: Phase, *, carries: bool, from_g: bool) -> str:
     else:
         kind = REAL
     return kind if phase.call(kind) is None else OTHER
+
+
+def _without_values(images: Tensor) -> bool:
+    """Whether it only stands for images: in an export, or inside of `torch.func`."""
+    return isinstance(images, FakeTensor) or is_functorch_wrapped_tensor(images)

@@ -31,6 +31,7 @@ class Turn:
     d_updated: bool = False
     d_stepped_early: bool = False  # D's optimizer, before there was anything to decide on
     g_updated: bool = False
+    g_backwards: int = 0  # backward passes in G's part
     d_learning_rate: float | None = None
     g_learning_rate: float = 0.0
     # Detached scalars, fetched together at the end.

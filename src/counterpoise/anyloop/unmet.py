@@ -18,6 +18,10 @@ STEPPED_EARLY = (
     "the policy rests D or changes its learning rate, and cannot in this loop: D's optimizer steps "
     "before D has judged both real and fake images in its part"
 )
+WEIGHT_NEEDS_BACKWARD = (
+    "the policy weighs G's adversarial term, and cannot in this loop, which trains G without a "
+    "backward pass: put the term through step.adversarial(...) in G's part"
+)
 NEEDS_STEPS = (
     "the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
     "balance.action.{field} times, on fresh batches"
@@ -41,6 +45,9 @@ def unmet(
         yield "smoothing", SMOOTHING_NEEDS_LOSS, logging.INFO
     if turn.d_stepped_early and (not action.d_steps or action.d_learning_rate_scale != 1):
         yield "early", STEPPED_EARLY, logging.WARNING
+    unweighed = turn.g_updated and not turn.g_backwards and not turn.g_adversarial
+    if unweighed and action.adversarial_weight_scale != 1:
+        yield "weight", WEIGHT_NEEDS_BACKWARD, logging.WARNING
     # A loop may read the number before the turn begins.
     if min(action.d_steps, turn.d_steps_before) > turn.d_parts:
         yield "d_steps", needs_steps("D", "d_steps", action.d_steps), logging.WARNING
