@@ -234,6 +234,15 @@ def test_no_content_term_is_not_a_drowned_one():
     assert diagnose(trace(**balanced(), **gradients)).healthy
 
 
+def test_a_term_that_is_not_on_yet_is_no_vanished_gradient():
+    begins_late = np.where(np.arange(ROWS) < ROWS // 2, 0.0, 1.0)
+    diagnosis = diagnose(trace(**balanced(), g_gradient_adversarial=begins_late))
+    assert "g-vanishing-gradient" not in diagnosis.ids()
+    (finding,) = diagnose(trace(**balanced(), g_gradient_adversarial=0.0)).findings
+    assert (finding.id, finding.severity) == ("g-vanishing-gradient", "warning")
+    assert "its weight is 0 so far" in finding.evidence[0].text
+
+
 def test_vanished_gradient_by_its_own_history():
     gradient = np.concatenate([np.full(30, 1.0), np.full(30, 1e-4)])
     diagnosis = diagnose(trace(**balanced(), g_gradient_adversarial=gradient))

@@ -57,7 +57,7 @@ def _found(
 
 def g_vanishing_gradient(view: View) -> Answer:
     """Next to nothing of the adversarial loss reaches G."""
-    gradient = view.trace.get("g_gradient_adversarial")
+    gradient = _adversarial_gradient(view)
     if np.isfinite(gradient).sum() >= 2 * LEAST_READINGS:
         rows, level, _ = _readings(gradient)
         largest = float(np.nanmax(level))
@@ -67,8 +67,12 @@ def g_vanishing_gradient(view: View) -> Answer:
         text = (
             f"the adversarial gradient at G's output is {number(value)} of its largest "
             f"({number(largest)})"
+            if largest
+            else "the adversarial gradient at G's output is exactly 0 all along: its weight is 0 "
+            "so far, or nothing comes back through D"
         )
-        return _found(view, rows, spell, True, [Evidence("G's adversarial gradient", value, text)])
+        evidence = [Evidence("G's adversarial gradient", value, text)]
+        return _found(view, rows, spell, largest > 0, evidence)
     if view.objective is None:
         return Missing(("the gradient of G's adversarial term", "--objective"))
     if not view.objective.g_gradient_saturates:
@@ -89,8 +93,19 @@ def g_vanishing_gradient(view: View) -> Answer:
     return _found(view, rows, spell, True, [Evidence("share of the gradient", slope, text)])
 
 
+def _adversarial_gradient(view: View) -> np.ndarray:
+    """The adversarial gradient at G's output, without readings of exactly 0 that it begins with:
+    programs that let G go ahead alone give the term a weight of 0 (VQGAN's `disc_start`)."""
+    gradient = view.trace.get("g_gradient_adversarial")
+    nonzero = np.flatnonzero(np.isfinite(gradient) & (gradient != 0))
+    if len(nonzero) and nonzero[0]:
+        gradient = gradient.copy()
+        gradient[: nonzero[0]] = np.nan
+    return gradient
+
+
 def _share(view: View) -> np.ndarray:
-    adversarial = view.trace.get("g_gradient_adversarial")
+    adversarial = _adversarial_gradient(view)
     content = view.trace.get("g_gradient_content")
     with np.errstate(invalid="ignore", divide="ignore"):
         # Without a content term there is nothing to share with.
