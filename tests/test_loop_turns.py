@@ -140,6 +140,15 @@ def test_an_export_between_turns_is_no_part_of_the_loop():
     assert balance.step == 2
 
 
+def after_d(loop, balance):
+    """G's images, D's part of a turn being over."""
+    real, noise = loop.batch()
+    fake = loop.g(noise)
+    balance.d_step()
+    loop.d_part(real, fake)
+    return fake
+
+
 def test_ds_outputs_may_be_run_back_through_in_gs_part():
     """As where both optimizers step at the end of a turn."""
     loop = Loop()
@@ -166,10 +175,7 @@ def test_ds_outputs_may_be_run_back_through_in_gs_part():
 def test_a_backward_pass_may_be_for_some_inputs(given):
     loop = Loop()
     balance = loop.balance(check=True)
-    real, noise = loop.batch()
-    fake = loop.g(noise)
-    balance.d_step()
-    loop.d_part(real, fake)
+    fake = after_d(loop, balance)
     balance.g_step()
     loop.g_optimizer.zero_grad()
     loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
@@ -185,10 +191,7 @@ def test_a_backward_pass_may_be_for_some_inputs(given):
 def test_a_checkpoint_inside_of_d_is_no_backward_pass_of_the_loop():
     loop = Loop()
     balance = loop.balance()
-    real, noise = loop.batch()
-    fake = loop.g(noise)
-    balance.d_step()
-    loop.d_part(real, fake)
+    fake = after_d(loop, balance)
     with balance.g_step() as step:
         loop.g_optimizer.zero_grad()
         answers = checkpoint(loop.d, fake, use_reentrant=True)
@@ -216,11 +219,8 @@ def test_networks_may_be_asked_inside_of_functions_of_torch():
 def test_a_weight_that_cannot_be_put_on_gs_term_is_said(monkeypatch, caplog):
     loop = Loop()
     balance, _ = scripted_balance(monkeypatch, loop, Action(adversarial_weight_scale=0.5))
-    real, noise = loop.batch()
-    fake = loop.g(noise)
     with caplog.at_level(logging.WARNING, "counterpoise"):
-        balance.d_step()
-        loop.d_part(real, fake)
+        fake = after_d(loop, balance)
         balance.g_step()
         loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
         weights = list(loop.g.parameters())
