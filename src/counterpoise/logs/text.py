@@ -133,7 +133,8 @@ class Template:
         values: dict[str, float] = {}
         try:
             for group, column in self._plain:
-                values[column] = value_of(texts[group])
+                text = texts[group]
+                values[column] = value_of(text) if "," in text else float(text)
             for group, number in self._special:
                 _put(values, number._replace(text=texts[group]))
         except ValueError:  # "1.2.3" or "e": not a line of this kind.
