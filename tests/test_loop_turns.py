@@ -141,12 +141,12 @@ def test_an_export_between_turns_is_no_part_of_the_loop():
 
 
 def after_d(loop, balance):
-    """G's images, D's part of a turn being over."""
+    """Real images and G's, D's part of a turn being over."""
     real, noise = loop.batch()
     fake = loop.g(noise)
     balance.d_step()
     loop.d_part(real, fake)
-    return fake
+    return real, fake
 
 
 def test_ds_outputs_may_be_run_back_through_in_gs_part():
@@ -175,7 +175,7 @@ def test_ds_outputs_may_be_run_back_through_in_gs_part():
 def test_a_backward_pass_may_be_for_some_inputs(given):
     loop = Loop()
     balance = loop.balance(check=True)
-    fake = after_d(loop, balance)
+    _, fake = after_d(loop, balance)
     balance.g_step()
     loop.g_optimizer.zero_grad()
     loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
@@ -191,7 +191,7 @@ def test_a_backward_pass_may_be_for_some_inputs(given):
 def test_a_checkpoint_inside_of_d_is_no_backward_pass_of_the_loop():
     loop = Loop()
     balance = loop.balance()
-    fake = after_d(loop, balance)
+    _, fake = after_d(loop, balance)
     with balance.g_step() as step:
         loop.g_optimizer.zero_grad()
         answers = checkpoint(loop.d, fake, use_reentrant=True)
@@ -205,10 +205,7 @@ def test_networks_may_be_asked_inside_of_functions_of_torch():
     loop = Loop()
     balance = loop.balance()
     for _ in range(2):
-        real, noise = loop.batch()
-        fake = loop.g(noise)
-        balance.d_step()
-        loop.d_part(real, fake)
+        real, fake = after_d(loop, balance)
         torch.func.grad(lambda images: loop.d(images).sum())(real)
         balance.g_step()
         loop.g_part(fake)
@@ -220,7 +217,7 @@ def test_a_weight_that_cannot_be_put_on_gs_term_is_said(monkeypatch, caplog):
     loop = Loop()
     balance, _ = scripted_balance(monkeypatch, loop, Action(adversarial_weight_scale=0.5))
     with caplog.at_level(logging.WARNING, "counterpoise"):
-        fake = after_d(loop, balance)
+        _, fake = after_d(loop, balance)
         balance.g_step()
         loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
         weights = list(loop.g.parameters())

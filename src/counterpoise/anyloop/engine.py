@@ -304,9 +304,7 @@ class Engine:
             scale = 1.0 if self._grad_scaler is None else self._grad_scaler.get_scale()
             self._turn.g_losses += [loss / scale for loss in minimised(roots, grad_tensors)]
         if self.checker is not None:
-            self.checker.backward(
-                step.phase, roots, [inputs] if isinstance(inputs, Tensor) else inputs
-            )
+            self.checker.backward(step.phase, roots, inputs)
 
     def _on_optimizer(self, network: str, run: Callable[[], Any]) -> Any:
         """An optimizer's step was called: run it as the action says."""

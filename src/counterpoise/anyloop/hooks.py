@@ -161,6 +161,14 @@ class CallWatch:
 BACKWARD = CallWatch(torch.autograd, "backward")
 
 
+def leaves_given(inputs: Any) -> list[Tensor] | None:
+    """What the `inputs` of a backward pass name, in any of its ways; None where they are left out:
+    all leaves."""
+    if inputs is None or isinstance(inputs, Tensor):
+        return None if inputs is None else [inputs]
+    return list(inputs.values() if isinstance(inputs, dict) else inputs)
+
+
 def minimised(roots: list[Tensor], grad_tensors: Any) -> Iterator[Tensor]:
     """What a backward pass with these arguments minimises, from roots of one value each:
     `loss.backward(minus_one)` minimises -loss."""

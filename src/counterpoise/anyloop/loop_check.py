@@ -7,7 +7,7 @@ network moves, from the tensors. The loop's numbers stay as they are.
 
 import logging
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch.autograd.graph import Node
 
 from counterpoise.actuators.r1 import mixes_images
 from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, leaf_ids, nodes_from
-from counterpoise.anyloop.hooks import CallWatch
+from counterpoise.anyloop.hooks import CallWatch, leaves_given
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.anyloop.user_code import user_line
@@ -117,14 +117,11 @@ class LoopChecker:
             count = len(self.findings)
             LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
 
-    def backward(
-        self, phase: Phase, roots: list[Tensor], inputs: Collection[Tensor] | None
-    ) -> None:
+    def backward(self, phase: Phase, roots: list[Tensor], inputs: Any) -> None:
         """A backward pass is about to run, for these `inputs` alone where there are any."""
         nodes = nodes_from([root.grad_fn for root in roots if root.grad_fn is not None])
         leaves = leaf_ids(nodes)
-        if inputs is not None:
-            given = inputs.values() if isinstance(inputs, dict) else inputs
+        if (given := leaves_given(inputs)) is not None:
             leaves &= {id(leaf) for leaf in given}
         own = phase.network
         if not any(bool(root.any()) for root in roots):

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from pydantic import TypeAdapter
 from rich.console import Console
@@ -17,7 +16,7 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Diagnosis, Finding
 from counterpoise.diagnosis.found import number
 from counterpoise.errors import UserError
-from counterpoise.logs.opening import LOOK_BYTES, encoding_of, refuse_binary
+from counterpoise.logs.opening import text_encoding
 from counterpoise.logs.read import read_log
 from counterpoise.pages.diagnosis_page import diagnosis_page
 from counterpoise.pages.series import shown_series, sparkline
@@ -80,16 +79,10 @@ def read_source(source: str, columns: dict[str, str], objective: str | None) -> 
     """The training runs of a file, a run folder or standard input."""
     if source == STANDARD_INPUT:
         if isinstance(sys.stdin, io.TextIOWrapper):
-            start = _peeked(sys.stdin.buffer)
-            refuse_binary(start, "standard input")
-            sys.stdin.reconfigure(encoding=encoding_of(start), errors="replace")
+            encoding = text_encoding(sys.stdin.buffer, "standard input")
+            sys.stdin.reconfigure(encoding=encoding, errors="replace")
         return read_log(sys.stdin, mapping=columns, objective=objective)
     return read_log(Path(source), mapping=columns, objective=objective)
-
-
-def _peeked(stream: BinaryIO) -> bytes:
-    """The first bytes of a stream, left in it; none where it cannot be looked into."""
-    return stream.peek(LOOK_BYTES)[:LOOK_BYTES] if isinstance(stream, io.BufferedReader) else b""
 
 
 def parse_mapping(items: Sequence[str]) -> dict[str, str]:

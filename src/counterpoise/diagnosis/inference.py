@@ -61,23 +61,16 @@ def mostly_below_zero(trace: Trace) -> bool:
     BCE, squares, hinge and relativistic losses are sums of what is never below 0, and so are
     penalties: of the objectives that are known this leaves Wasserstein's.
     """
-    loss = printed_loss(trace)
+    loss = summed_loss(trace)
     loss = loss[np.isfinite(loss)]
     return len(loss) >= LEAST_ROWS and bool((loss < -1e-3).mean() > 0.5)
 
 
-def printed_loss(trace: Trace) -> np.ndarray:
-    """D's loss as the log gives it, or the sum of the halves that it gives."""
-    loss = trace.get("d_loss")
-    return np.where(np.isfinite(loss), loss, trace.get("d_loss_real") + trace.get("d_loss_fake"))
-
-
-def _summed_loss(trace: Trace) -> np.ndarray:
-    """D's loss, both halves summed as far as the trace itself says how it is printed."""
-    if not trace.d_loss_is_mean:
-        return printed_loss(trace)
-    loss = 2 * trace.get("d_loss")
-    return np.where(np.isfinite(loss), loss, trace.get("d_loss_real") + trace.get("d_loss_fake"))
+def summed_loss(trace: Trace, d_loss_factor: float = 1.0, half_factor: float = 1.0) -> np.ndarray:
+    """D's loss as the log gives it, or the sum of the halves that it gives, times a factor each."""
+    loss = d_loss_factor * trace.get("d_loss")
+    halves = trace.get("d_loss_real") + trace.get("d_loss_fake")
+    return np.where(np.isfinite(loss), loss, half_factor * halves)
 
 
 def _given(trace: Trace, objective: str, probabilities: bool) -> Inferred:
@@ -126,10 +119,12 @@ def _probabilities(trace: Trace) -> bool:
 
 def _real_fake_loss(trace: Trace, probabilities: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """D's mean outputs on real and fake, and its loss."""
+    # Both halves, as far as the trace itself says how they are printed.
+    loss = summed_loss(trace, 2.0 if trace.d_loss_is_mean else 1.0)
     if probabilities:
-        return trace.get("d_real"), trace.get("d_fake_before"), _summed_loss(trace)
+        return trace.get("d_real"), trace.get("d_fake_before"), loss
     real = _first(trace, "real_logit_mean", "d_real")
-    return real, _first(trace, "fake_logit_mean", "d_fake_before"), _summed_loss(trace)
+    return real, _first(trace, "fake_logit_mean", "d_fake_before"), loss
 
 
 def _labels_flipped(trace: Trace) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.diagnosis.inference import Inferred, infer, mostly_below_zero, printed_loss
+from counterpoise.diagnosis.inference import Inferred, infer, mostly_below_zero, summed_loss
 from counterpoise.diagnosis.objectives import OBJECTIVES, UNKNOWN
 from counterpoise.trace import Trace
 
@@ -49,9 +49,7 @@ class Interpretation:
     @property
     def d_loss(self) -> np.ndarray:
         """D's loss, both halves summed, (rows,)."""
-        halves = self.trace.get("d_loss_real") + self.trace.get("d_loss_fake")
-        loss = self.trace.get("d_loss") * self.d_loss_factor
-        return np.where(np.isfinite(loss), loss, halves * self.half_factor)
+        return summed_loss(self.trace, self.d_loss_factor, self.half_factor)
 
 
 def interpret(trace: Trace) -> Interpretation:
@@ -99,7 +97,7 @@ def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
     Programs that let G go ahead alone (VQGAN's `disc_start`) print 0 for D's loss: exactly 0, which
     outputs that hardly differ cannot have under any objective.
     """
-    loss = printed_loss(trace)
+    loss = summed_loss(trace)
     gap = np.abs(
         _output(trace, "real_logit_mean", "d_real")
         - _output(trace, "fake_logit_mean", "d_fake_before")

@@ -11,7 +11,7 @@ from counterpoise.logs.text import MOST_ACCURACY
 from counterpoise.trace import as_float
 
 # A further term of G's loss: such columns are summed.
-CONTENT_TERM = "+g_content"
+FURTHER_TERM = "+g_content"
 # Larger numbers count no steps.
 MOST_NUMBERED = 1e15
 # Names of a refusal.
@@ -33,7 +33,7 @@ _NO_LOSS = re.compile(
 
 
 def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
-    """A column of a trace, `step`, `epoch`, `CONTENT_TERM` for a further term of G, or None."""
+    """A column of a trace, `step`, `epoch`, `FURTHER_TERM` for a further term of G, or None."""
     known = plain(name)
     if known in mapping:
         return mapping[known]
@@ -55,7 +55,7 @@ def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
         if len(stem) > 1 and (column := column_of(stem, mapping, most_before=1)) is not None:
             return column
         if CONTENT.fullmatch(stem):
-            return CONTENT_TERM
+            return FURTHER_TERM
     return None
 
 
@@ -73,7 +73,7 @@ def table_columns(
     for place in sorted(range(len(names)), key=lambda place: _rank(names[place], mapping)):
         column, name = columns[place], plain(names[place])
         # A term of G that is logged for each step and for each epoch is one term.
-        what = f"{column} {without_suffix(name)}" if column == CONTENT_TERM else column
+        what = f"{column} {without_suffix(name)}" if column == FURTHER_TERM else column
         if what is None:
             continue
         if what in has and name not in mapping:
@@ -109,7 +109,7 @@ def naming_advice(names: Iterable[str]) -> str:
 
 def put_value(values: dict[str, float], column: str, number: float) -> None:
     """Add a number to a row's values as what its column is."""
-    if column == CONTENT_TERM:
+    if column == FURTHER_TERM:
         values["g_content"] = values.get("g_content", 0.0) + number
         return
     if column.startswith("d_accuracy") and number > MOST_ACCURACY:

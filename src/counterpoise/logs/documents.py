@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from counterpoise.errors import UserError
 from counterpoise.logs.json_reader import JsonReader, begins_json
-from counterpoise.logs.runs import RunCollector
+from counterpoise.logs.runs import FormatReader, RunCollector
 
 # A document is read whole: one of nothing but brackets takes 25 times its size then.
 MOST_BYTES = 16 << 20
@@ -19,14 +19,6 @@ _STEP = re.compile(r"(?:step|iter(?:ation)?|epoch)?[ _-]?(\d{1,15})", re.IGNOREC
 NOTEBOOK_LOOK_BYTES = 1 << 20
 
 
-class Lines(Protocol):
-    """Reads lines, which may come in portions."""
-
-    def feed(self, lines: Iterable[str]) -> None: ...
-    def finish(self) -> None: ...
-    def collectors(self) -> list[RunCollector]: ...
-
-
 class DocumentReader:
     """Reads what begins like a JSON document, which only its end can show to be one.
 
@@ -35,10 +27,12 @@ class DocumentReader:
     that is watched as it grows tells nothing.
     """
 
-    def __init__(self, source: str, lines: Lines, rows: JsonReader, printed: Lines) -> None:
+    def __init__(
+        self, source: str, lines: FormatReader, rows: JsonReader, printed: FormatReader
+    ) -> None:
         """`rows` reads the objects of a document, `printed` what a notebook's cells printed."""
         self._source = source
-        self._reader: Lines = lines
+        self._reader = lines
         self._rows, self._printed = rows, printed
         self._document = bytearray()
         self._is_too_large = False
@@ -91,7 +85,7 @@ class DocumentReader:
     @property
     def unknown_names(self) -> tuple[str, ...]:
         """Some names of numbers that were read and are not known."""
-        return tuple(getattr(self._reader, "unknown_names", ()))
+        return self._reader.unknown_names
 
 
 def begins_document(first: list[str]) -> bool:

@@ -116,6 +116,8 @@ def _place(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
+_EPOCH_BATCH = r"\[Epoch (?P<epoch>\d+)/\d+\]\s*\[Batch (?P<step>\d+)/(?P<total>\d+)\]"
+
 FORMATS: Registry[LineFormat] = Registry(
     "log format",
     (
@@ -139,10 +141,7 @@ FORMATS: Registry[LineFormat] = Registry(
         "keras-gan",
         LineFormat(
             "[Epoch 0/200] [Batch 0/400] [D loss: ..., acc:  62%] [G loss: ...] time: 0:00:12",
-            _place(
-                r"\[Epoch (?P<epoch>\d+)/\d+\]\s*\[Batch (?P<step>\d+)/(?P<total>\d+)\]"
-                r"(?=.* acc: .* time: )"
-            ),
+            _place(_EPOCH_BATCH + "(?=.* acc: .* time: )"),
             first_epoch=0,
             names={"adv": "g_adversarial"},
             content=("recon", "id"),
@@ -153,7 +152,7 @@ FORMATS: Registry[LineFormat] = Registry(
         "pytorch-gan",
         LineFormat(
             "[Epoch 0/200] [Batch 0/938] [D loss: ...] [G loss: ...]",
-            _place(r"\[Epoch (?P<epoch>\d+)/\d+\]\s*\[Batch (?P<step>\d+)/(?P<total>\d+)\]"),
+            _place(_EPOCH_BATCH),
             first_epoch=0,
             names={"adv": "g_adversarial", "acc": ""},  # its accuracies are a classifier's
             content=("pixel", "content", "cycle", "identity", "recon"),

@@ -1,12 +1,12 @@
 """Reads the lines of a log whose format shows itself in them: all at once, or as they come."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Protocol
+from typing import IO
 
 from counterpoise.logs.boxes import BoxReader, begins_boxes
 from counterpoise.logs.documents import DocumentReader, begins_document
 from counterpoise.logs.json_reader import JsonReader, begins_json
-from counterpoise.logs.runs import RunCollector
+from counterpoise.logs.runs import FormatReader, RunCollector
 from counterpoise.logs.tables import TableReader, refuse_headless, table_start
 from counterpoise.logs.text import TextReader
 
@@ -20,14 +20,6 @@ def bounded_lines(file: IO[str]) -> Iterator[str]:
     """The lines of a file, those without an end in parts."""
     while line := file.readline(MOST_CHARACTERS_AT_ONCE):
         yield line
-
-
-class FormatReader(Protocol):
-    """Reads lines of one kind, which may come in portions."""
-
-    def feed(self, lines: Iterable[str]) -> None: ...
-    def finish(self) -> None: ...
-    def collectors(self) -> list[RunCollector]: ...
 
 
 class LineReader:
@@ -86,7 +78,7 @@ class LineReader:
     @property
     def unknown_names(self) -> tuple[str, ...]:
         """Some names of numbers that were read and are not known, for who may name them."""
-        return tuple(getattr(self._reader, "unknown_names", ()))
+        return () if self._reader is None else self._reader.unknown_names
 
     def _decided(self) -> FormatReader:
         """A reader for what the first lines show, which has read them."""

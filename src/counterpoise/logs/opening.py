@@ -1,6 +1,8 @@
 """Tells by its first bytes whether a file is text, and in which encoding."""
 
+import io
 import re
+from typing import IO
 
 from counterpoise.errors import UserError
 
@@ -19,6 +21,14 @@ _OF_NUMBERS = re.compile(rb"\.npy|data\.pkl")
 MOST_NAME_BYTES = 300
 # A text of mostly Latin letters has that share of zeros in every other byte of UTF-16.
 _SHARE_OF_ZEROS = 0.7
+
+
+def text_encoding(file: IO[bytes], name: str) -> str:
+    """The encoding of a text file that is open at its beginning, by its first bytes, which are left
+    in it; raises `UserError` as `refuse_binary` does. UTF-8 where it cannot be looked into."""
+    start = file.peek(LOOK_BYTES)[:LOOK_BYTES] if isinstance(file, io.BufferedReader) else b""
+    refuse_binary(start, name)
+    return encoding_of(start)
 
 
 def encoding_of(start: bytes) -> str:

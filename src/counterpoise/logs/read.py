@@ -13,7 +13,7 @@ from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.lines import LineReader, bounded_lines
 from counterpoise.logs.names import checked_mapping
-from counterpoise.logs.opening import LOOK_BYTES, encoding_of, refuse_binary
+from counterpoise.logs.opening import text_encoding
 from counterpoise.logs.runs import traces_of
 from counterpoise.trace import COLUMNS, Trace
 
@@ -62,9 +62,7 @@ def read_log(
             return _some(read_event_files([source], name, objective, known), name)
         # Opened once: what was read of a pipe is gone.
         with source.open("rb") as file:
-            start = file.peek(LOOK_BYTES)[:LOOK_BYTES]
-            refuse_binary(start, name)
-            text = io.TextIOWrapper(file, encoding=encoding_of(start), errors="replace")
+            text = io.TextIOWrapper(file, encoding=text_encoding(file, name), errors="replace")
             return _read_lines(text, name, objective, known)
     except OSError as error:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from counterpoise.trace import Trace, TraceBuilder, Unread
 
@@ -189,6 +190,16 @@ class RunCollector:
         if count > 1:
             parts.append(f"run {place} of {count}")
         return replace(trace, title=", ".join(parts), notes=tuple(notes))
+
+
+class FormatReader(Protocol):
+    """Reads lines of one kind into runs; lines may come in portions."""
+
+    def feed(self, lines: Iterable[str]) -> None: ...
+    def finish(self) -> None: ...
+    def collectors(self) -> list[RunCollector]: ...
+    @property
+    def unknown_names(self) -> tuple[str, ...]: ...
 
 
 def traces_of(collectors: Iterable[RunCollector]) -> list[Trace]:

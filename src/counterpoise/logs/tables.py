@@ -98,6 +98,11 @@ class TableReader:
         self._collector.notes[:] = [*self._notes, *([broken] if self._broken else [])]
         return [self._collector]
 
+    @property
+    def unknown_names(self) -> tuple[str, ...]:
+        """None: a header without a known column is refused by its own names."""
+        return ()
+
     def _checked(self, header: list[str], row: list[str]) -> list[str | None]:
         columns = table_columns(header, self._mapping)
         if not any(column not in (None, "step", "epoch") for column in columns):
