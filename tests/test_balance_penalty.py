@@ -136,7 +136,7 @@ def test_a_d_that_cannot_have_it_is_trained_without_and_it_is_said_once(
     with caplog.at_level(logging.WARNING, "counterpoise"):
         without(loop, scripted(loop, *ASKED))
     (message,) = [r.message for r in caplog.records if "R1" in r.message]
-    assert message.startswith(f"the policy adds R1 to D's loss, and cannot in this loop: {why}")
+    assert message.startswith(f"the policy adds R1 to D's loss, and cannot: {why}")
     assert message.endswith("; it does without")
 
 

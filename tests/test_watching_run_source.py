@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.run_folder import drop_rows_after
+from counterpoise.watching.options import WatchOptions
 from counterpoise.watching.run_source import RunSource, planned_steps
 from watching_helpers import Clock, append, begin_run, event, row
 
@@ -27,7 +28,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def source(run, clock):
-    return RunSource(run.path, None, 60.0, clock)
+    return RunSource(run.path, WatchOptions(clock=clock))
 
 
 def look(source):
@@ -139,7 +140,7 @@ def test_numbers_of_another_stage_are_of_another_loss(source, run):
 
 def test_a_run_before_its_first_step(tmp_path, clock):
     run = begin_run(tmp_path / "new")
-    state = look(RunSource(run.path, None, 60.0, clock))
+    state = look(RunSource(run.path, WatchOptions(clock=clock)))
     assert (state.status.kind, state.games, state.progress) == ("starting", (), "no step yet")
     assert state.action == ""
 
@@ -165,7 +166,7 @@ def test_the_configuration_may_come_later_than_the_steps(source, run):
 
 def test_an_objective_that_was_asked_for_is_the_one(run, clock):
     run.config.write_text("loss: {adversarial: {form: hinge}}\n")
-    state = look(RunSource(run.path, "wgan", 60.0, clock))
+    state = look(RunSource(run.path, WatchOptions("wgan", clock=clock)))
     assert state.games[0].whole.objective == "wgan"
 
 
@@ -211,7 +212,7 @@ def test_whatever_stands_in_the_files_is_taken_or_left_out(rows):
         run = begin_run(Path(folder), steps=3)
         for path in (run.signals, run.events, run.metrics):
             append(path, *rows, *({"step": 5, "stage": "train"} | item for item in rows))
-        state = look(RunSource(run.path, None, 60.0, Clock()))
+        state = look(RunSource(run.path, WatchOptions(clock=Clock())))
         assert state.progress
         assert state.seconds_left is None or state.seconds_left >= 0
         assert all(isinstance(e.clock, str) for e in state.events)

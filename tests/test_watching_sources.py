@@ -6,6 +6,7 @@ import pytest
 
 from counterpoise.errors import UserError
 from counterpoise.watching.log_source import EventFilesSource, LogSource
+from counterpoise.watching.options import WatchOptions
 from counterpoise.watching.run_source import RunSource
 from counterpoise.watching.sources import Watcher, open_source
 from watching_helpers import append, begin_run, row, seed_lines
@@ -25,7 +26,8 @@ def test_each_kind_has_its_source(tmp_path):
         "board": EventFilesSource,
         "board/events.out.tfevents.1": EventFilesSource,
     }
-    assert {name: type(open_source(tmp_path / name)) for name in expected} == expected
+    options = WatchOptions()
+    assert {name: type(open_source(tmp_path / name, options)) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_what_cannot_be_watched_is_said(tmp_path, name, why):
     (tmp_path / "program").write_bytes(b"MZ\0\1")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match=f"{name}: {why}"):
-        open_source(tmp_path / name)
+        open_source(tmp_path / name, WatchOptions())
 
 
 def test_a_watcher_waits_where_it_is_asked_to(tmp_path):

@@ -6,6 +6,7 @@ from torch import nn
 
 from counterpoise.records import Action
 
+UNMET = "the policy adds R1 to D's loss, and cannot: {why}; it does without"
 MIXES_IMAGES = (
     "D has batch normalisation, so the gradients of single images that R1 needs do not exist"
 )

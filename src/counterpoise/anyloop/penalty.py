@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from counterpoise.actuators.r1 import MIXES_IMAGES, mixes_images
+from counterpoise.actuators.r1 import MIXES_IMAGES, UNMET, mixes_images
 from counterpoise.anyloop.hooks import BACKWARD
 from counterpoise.anyloop.measure import answering_in_logits
 from counterpoise.anyloop.objective import LoopObjective
@@ -13,7 +13,6 @@ from counterpoise.anyloop.turn import Turn
 from counterpoise.losses.penalties import r1_penalty
 from counterpoise.sensors.probes import Aside, random_state_kept
 
-UNMET = "the policy adds R1 to D's loss, and cannot in this loop: {why}; it does without"
 NO_IMAGES = "D is not called with real images alone in its part"
 FAILED = "it could not be computed ({error})"
 IN_CLOSURE = UNMET.format(why="D's loss is back-propagated inside of optimizer.step(closure)")

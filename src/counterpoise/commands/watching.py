@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -18,8 +17,9 @@ from counterpoise.diagnosis.objectives import objective_name
 from counterpoise.errors import UserError
 from counterpoise.logs.names import checked_mapping
 from counterpoise.watching.changes import Changes
+from counterpoise.watching.options import WatchOptions
 from counterpoise.watching.server import Board, WatchServer
-from counterpoise.watching.sources import Watcher, open_source
+from counterpoise.watching.sources import Watcher
 from counterpoise.watching.state import UNKNOWN, UNREADABLE, State
 
 # The share of the time that drawing may take: after a drawing, so many times as long a rest.
@@ -46,14 +46,13 @@ def run(
     """
     if once and web:
         raise UserError("--once with --web: a page that ends at once; give one of them")
-    opener = partial(
-        open_source,
+    options = WatchOptions(
         objective=None if objective is None else objective_name(objective),
         mapping=checked_mapping(parse_mapping(mapping)),
-        stale_seconds=stale_seconds,
         d_loss_is_mean=d_loss_is_mean,
+        stale_seconds=stale_seconds,
     )
-    watcher = Watcher(path, wait, opener)
+    watcher = Watcher(path, wait, options)
     if once:
         show_once(watcher, console)
         return 0

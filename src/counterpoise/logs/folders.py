@@ -19,6 +19,8 @@ from counterpoise.trace import Trace
 DT_FLOAT, DT_DOUBLE = 1, 2
 # Steps of an event file that are kept; of a longer one, an even sample.
 MOST_EVENT_STEPS = 200_000
+# Tags of an event file whose columns are remembered at once.
+MOST_TAGS = 10_000
 EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
 RUN_FOLDER = "run folder"
@@ -67,6 +69,7 @@ class EventFile:
         self._rows: dict[int, dict[str, float]] = {}
         # The tag that each column is read from: two numbers must not be mixed in one.
         self._tags: dict[str, str] = {}
+        self._columns: dict[str, str | None] = {}
         # Bits of a scattered step that must be zero for it to be kept.
         self._sieve = 0
 
@@ -78,7 +81,7 @@ class EventFile:
                 continue
             for value in event.summary.value:
                 number = _scalar(value)
-                column = _event_column(value.tag, self._mapping)
+                column = self._column_of(value.tag)
                 if number is not None and column is not None and self._is_of(column, value.tag):
                     self._rows.setdefault(event.step, {})[column] = number
                     grown = True
@@ -88,6 +91,13 @@ class EventFile:
                     s: r for s, r in self._rows.items() if not _scattered(s) & self._sieve
                 }
         return grown
+
+    def _column_of(self, tag: str) -> str | None:
+        if tag not in self._columns:
+            if len(self._columns) == MOST_TAGS:
+                self._columns.clear()
+            self._columns[tag] = _event_column(tag, self._mapping)
+        return self._columns[tag]
 
     def _is_of(self, column: str, tag: str) -> bool:
         """Whether a column is read from a tag: the mapping's, or else the first that is it."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoise.actuators.inputs import InputChange
-from counterpoise.actuators.r1 import MIXES_IMAGES, mixes_images, without_r1
+from counterpoise.actuators.r1 import MIXES_IMAGES, UNMET, mixes_images, without_r1
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.balance.policy import reads_signals
 from counterpoise.data.device_crops import device_batches
@@ -40,8 +40,6 @@ from counterpoise.training.sensing import (
 )
 from counterpoise.training.setup import Parts
 from counterpoise.training.steps import update_average
-
-R1_UNMET = f"the policy adds R1 to D's loss, and cannot: {MIXES_IMAGES}; it does without"
 
 
 @dataclass
@@ -167,7 +165,7 @@ class Game:
             seen = self.note_signals(step, played, self.mean_over_processes(statistics))
         action = self.parts.policy.observe(seen)
         if action.r1_weight and not self.d_takes_r1:
-            self.tell_once(step, played, R1_UNMET)
+            self.tell_once(step, played, UNMET.format(why=MIXES_IMAGES))
             action = without_r1(action)
         played.action = self.last_action = action
         if action.probe_discriminator:

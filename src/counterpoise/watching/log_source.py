@@ -1,6 +1,6 @@
 """Follows somebody's log: text in any format that `logs` reads, or TensorBoard's event files."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from counterpoise.logs.opening import refuse_binary
 from counterpoise.logs.read import tells
 from counterpoise.logs.runs import RunCollector
 from counterpoise.watching.judge import Judge, Traces
+from counterpoise.watching.options import WatchOptions
 from counterpoise.watching.pace import Arrivals, patience_seconds, steps_per_second
 from counterpoise.watching.state import GONE, UNKNOWN, UNREADABLE, State, Status, status_of
 from counterpoise.watching.tail import HOLE, FileTail, Portion
@@ -24,24 +25,15 @@ NOTHING_KNOWN = (
 class LogSource:
     """A text log of anybody's, in any format that `logs` reads."""
 
-    def __init__(
-        self,
-        path: Path,
-        objective: str | None,
-        mapping: Mapping[str, str],
-        stale_seconds: float,
-        clock: Callable[[], float],
-        d_loss_is_mean: bool = False,
-    ) -> None:
-        """`mapping` is one that `names.checked_mapping` made."""
-        self._path, self._objective, self._mapping = path, objective, mapping
-        self._clock = clock
-        self._tail, self._judge = FileTail(path), Judge(d_loss_is_mean=d_loss_is_mean)
-        self._news = LogNews(str(path), stale_seconds, clock)
+    def __init__(self, path: Path, options: WatchOptions) -> None:
+        self._path, self._options = path, options
+        self._tail, self._judge = FileTail(path), Judge(d_loss_is_mean=options.d_loss_is_mean)
+        self._news = LogNews(str(path), options)
         self._begin()
 
     def _begin(self) -> None:
-        self._reader = LineReader(str(self._path), self._objective, self._mapping)
+        options = self._options
+        self._reader = LineReader(str(self._path), options.objective, options.mapping)
         self._problem = ""
 
     def poll(self) -> None:
@@ -80,8 +72,8 @@ class LogSource:
 class LogNews:
     """What a log that grows says beside its numbers: whether it grows, and how fast."""
 
-    def __init__(self, source: str, stale_seconds: float, clock: Callable[[], float]) -> None:
-        self._source, self._stale_seconds, self._clock = source, stale_seconds, clock
+    def __init__(self, source: str, options: WatchOptions) -> None:
+        self._source, self._options = source, options
         self._portion = Portion()
         self.forget()
 
@@ -96,7 +88,7 @@ class LogNews:
         steps = [step for c in collectors if (step := c.last_step) is not None]
         self._step = max(steps, default=None)
         if self._step is not None and not portion.unread_bytes:
-            now = self._clock() if len(self._arrivals) else portion.changed_at
+            now = self._options.clock() if len(self._arrivals) else portion.changed_at
             self._arrivals.add(now, self._step)
 
     def state(
@@ -128,14 +120,15 @@ class LogNews:
         elif not (games or is_empty or self._portion.unread_bytes):
             status = Status(UNKNOWN, NOTHING_KNOWN)
         else:
-            quiet = self._clock() - self._portion.changed_at if self._portion.changed_at else 0.0
+            changed_at = self._portion.changed_at
+            quiet = self._options.clock() - changed_at if changed_at else 0.0
             status = status_of(
                 self._source,
                 step=self._step,
                 total_steps=None,
                 last=None,
                 quiet_seconds=quiet,
-                patience_seconds=patience_seconds(self._arrivals, (), self._stale_seconds),
+                patience_seconds=patience_seconds(self._arrivals, (), self._options.stale_seconds),
                 own_run=False,
             )
         notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
@@ -156,26 +149,17 @@ class EventFilesSource:
     # A folder is looked through again so often.
     LOOK_SECONDS = 5.0
 
-    def __init__(
-        self,
-        path: Path,
-        objective: str | None,
-        mapping: Mapping[str, str],
-        stale_seconds: float,
-        clock: Callable[[], float],
-        d_loss_is_mean: bool = False,
-    ) -> None:
-        self._path, self._objective, self._mapping = path, objective, mapping
-        self._clock = clock
-        self._judge = Judge(d_loss_is_mean=d_loss_is_mean)
-        self._news = LogNews(str(path), stale_seconds, clock)
+    def __init__(self, path: Path, options: WatchOptions) -> None:
+        self._path, self._options = path, options
+        self._judge = Judge(d_loss_is_mean=options.d_loss_is_mean)
+        self._news = LogNews(str(path), options)
         self._newest: Path | None = None
         self._file: EventFile | None = None
         self._looked_at = 0.0
         self._collected: list[RunCollector] = []
 
     def poll(self) -> None:
-        now = self._clock()
+        now = self._options.clock()
         if self._newest is None or now - self._looked_at >= self.LOOK_SECONDS:
             self._looked_at = now
             newest = self._newest_file()
@@ -210,7 +194,8 @@ class EventFilesSource:
         if self._newest is None:
             return
         if self._file is None:
-            self._file = EventFile(self._newest, str(self._path), self._objective, self._mapping)
+            options, source = self._options, str(self._path)
+            self._file = EventFile(self._newest, source, options.objective, options.mapping)
         if self._file.feed():
             self._collected = [self._file.collector()]
             self._judge.outdate()

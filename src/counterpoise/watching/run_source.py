@@ -9,6 +9,7 @@ from typing import Any
 from counterpoise.logs.folders import configuration, configured
 from counterpoise.run_folder import RunFolder
 from counterpoise.watching.judge import Judge, Traces
+from counterpoise.watching.options import WatchOptions
 from counterpoise.watching.pace import Arrivals, patience_seconds, steps_per_second
 from counterpoise.watching.run_rows import RunRows
 from counterpoise.watching.state import GONE, UNREADABLE, State, Status, status_of
@@ -19,12 +20,8 @@ from counterpoise.watching.words import action_words, held_out_words
 class RunSource:
     """A run folder of ours, of a training or of a `Balance`."""
 
-    def __init__(
-        self, path: Path, objective: str | None, stale_seconds: float, clock: Callable[[], float]
-    ) -> None:
-        """`clock` gives seconds since the epoch, as the times of files are."""
-        self._source, self._run = str(path), RunFolder(path)
-        self._objective, self._stale_seconds, self._clock = objective, stale_seconds, clock
+    def __init__(self, path: Path, options: WatchOptions) -> None:
+        self._source, self._run, self._options = str(path), RunFolder(path), options
         self._rows = RunRows(self._source)
         self._signals = FileTail(self._run.signals)
         self._events, self._metrics = FileTail(self._run.events), FileTail(self._run.metrics)
@@ -64,7 +61,7 @@ class RunSource:
         self._hear(portion)
         if self._rows.step is not None and not portion.unread_bytes:
             # The steps that are there already are of the time when the last one was written.
-            now = self._clock() if len(self._arrivals) else portion.changed_at
+            now = self._options.clock() if len(self._arrivals) else portion.changed_at
             self._arrivals.add(now, self._rows.step)
         if portion.lines:
             self._judge.outdate()
@@ -106,7 +103,7 @@ class RunSource:
         elif not self._exists:
             status = Status(GONE, "the folder is gone: waits for it to come back")
         else:
-            quiet = self._clock() - self._heard_at if self._heard_at else 0.0
+            quiet = self._options.clock() - self._heard_at if self._heard_at else 0.0
             status = status_of(
                 self._source,
                 step=rows.step,
@@ -114,10 +111,10 @@ class RunSource:
                 last=rows.last,
                 quiet_seconds=quiet,
                 patience_seconds=patience_seconds(
-                    self._arrivals, rows.step_seconds, self._stale_seconds
+                    self._arrivals, rows.step_seconds, self._options.stale_seconds
                 ),
             )
-        form = self._objective or configured(self._config, "loss", "adversarial", "form")
+        form = self._options.objective or configured(self._config, "loss", "adversarial", "form")
 
         def traces() -> Iterator[Traces]:
             found = rows.traces(form, policy)

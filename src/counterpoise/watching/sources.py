@@ -1,15 +1,13 @@
 """What is watched: a run folder, a log file, or what will become one."""
 
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from counterpoise.errors import UserError
 from counterpoise.logs.folders import EVENT_FILES
 from counterpoise.logs.opening import LOOK_BYTES, refuse_binary
-from counterpoise.watching.defaults import STALE_SECONDS
 from counterpoise.watching.log_source import EventFilesSource, LogSource
+from counterpoise.watching.options import WatchOptions
 from counterpoise.watching.run_source import RunSource
 from counterpoise.watching.state import WAITING, State, Status
 from counterpoise.watching.tail import HOLE
@@ -27,42 +25,22 @@ class Source(Protocol):
         ...
 
 
-def open_source(
-    path: Path,
-    objective: str | None = None,
-    mapping: Mapping[str, str] | None = None,
-    stale_seconds: float = STALE_SECONDS,
-    clock: Callable[[], float] = time.time,
-    d_loss_is_mean: bool = False,
-) -> Source:
-    """What is at a path, to be watched; `UserError` where there is nothing that can be.
-
-    `objective` is what the losses are, where the files do not say it; `mapping` one that
-    `names.checked_mapping` made; `clock` gives seconds since the epoch, as the times of files are;
-    `d_loss_is_mean` is what a person says of a log, see `diagnose`.
-    """
+def open_source(path: Path, options: WatchOptions) -> Source:
+    """What is at a path, to be watched; `UserError` where there is nothing that can be."""
     try:
-        return _source_at(path, objective, mapping or {}, stale_seconds, clock, d_loss_is_mean)
+        return _source_at(path, options)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _source_at(
-    path: Path,
-    objective: str | None,
-    mapping: Mapping[str, str],
-    stale_seconds: float,
-    clock: Callable[[], float],
-    d_loss_is_mean: bool,
-) -> Source:
-    options = (objective, mapping, stale_seconds, clock, d_loss_is_mean)
+def _source_at(path: Path, options: WatchOptions) -> Source:
     if path.is_dir():
         if (path / "config.yaml").is_file() or (path / "signals.jsonl").is_file():
-            return RunSource(path, objective, stale_seconds, clock)
+            return RunSource(path, options)
         if (path / "stats.jsonl").is_file():
-            return LogSource(path / "stats.jsonl", *options)
+            return LogSource(path / "stats.jsonl", options)
         if next(path.rglob(EVENT_FILES), None) is not None:
-            return EventFilesSource(path, *options)
+            return EventFilesSource(path, options)
         raise UserError(
             f"{path}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
             "event files; give a run folder or a log file, or --wait for it to become one"
@@ -74,30 +52,28 @@ def _source_at(
     if not path.is_file():
         raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
     if ".tfevents." in path.name:
-        return EventFilesSource(path, *options)
+        return EventFilesSource(path, options)
     with path.open("rb") as file:
         refuse_binary(file.read(LOOK_BYTES).lstrip(HOLE), str(path))
-    return LogSource(path, *options)
+    return LogSource(path, options)
 
 
 class Watcher:
     """Looks at what is at a path, again and again."""
 
-    def __init__(
-        self, path: Path, wait: bool, open_at: Callable[[Path], Source] = open_source
-    ) -> None:
-        """`wait`: what is not there yet is waited for. `open_at` is `open_source` with its options.
+    def __init__(self, path: Path, wait: bool, options: WatchOptions | None = None) -> None:
+        """`wait`: what is not there yet is waited for.
 
         Raises `UserError` where there is nothing to be watched, and none is to be waited for.
         """
-        self._path, self._wait, self._open_at = path, wait, open_at
+        self._path, self._wait, self._options = path, wait, options or WatchOptions()
         self._source: Source | None = None
         self._why = ""
         self._try_to_open()
 
     def _try_to_open(self) -> bool:
         try:
-            self._source = self._open_at(self._path)
+            self._source = open_source(self._path, self._options)
         except UserError as error:
             if not self._wait:
                 raise
