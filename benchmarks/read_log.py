@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
@@ -24,6 +25,7 @@ BASICSR = (
     "[eta: 1:02:03, time (data): 0.500 (0.002)] l_g_pix: {g:.4e} l_g_percep: {g:.4e} l_g_gan: "
     "{d:.4e} l_d_real: {d:.4e} out_d_real: {real:.4e} l_d_fake: {d:.4e} out_d_fake: {before:.4e}\n"
 )
+PLAIN = "step: {step}  errG: {g:.4f} errD: {d:.4f} D(x): {real:.4f} D(G(z)): {before:.4f}\n"
 
 
 def write_log(path: Path, lines: int, line: str) -> None:
@@ -50,24 +52,41 @@ def peak_mib() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def main() -> None:
-    """Read a tenth of the lines and all of them, and as many of a longer kind."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lines", type=int, default=1_000_000)
-    arguments = parser.parse_args()
+def measure(lines: int) -> dict[str, Any]:
+    """CPU seconds, this process's peak of memory so far, and what was found, of each log."""
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
-        cases = [(QUESTIONS, arguments.lines // 10), (QUESTIONS, arguments.lines)]
-        for line, lines in [*cases, (BASICSR, arguments.lines)]:
-            path = Path(folder) / "train.log"
-            write_log(path, lines, line)
+        path = Path(folder) / "train.log"
+        for name, line, count in (
+            ("a tenth", QUESTIONS, lines // 10),
+            ("the question's", QUESTIONS, lines),
+            ("BasicSR's", BASICSR, lines),
+            ("names and values", PLAIN, lines),
+        ):
+            write_log(path, count, line)
             started = time.process_time()
             (trace,) = read_log(path)
             diagnosis = diagnose(trace)
-            seconds = time.process_time() - started
-            print(
-                f"{trace.format}, {lines} lines: {seconds:.1f} s, peak {peak_mib():.0f} MiB, "
-                f"{len(trace)} rows, {', '.join(sorted(diagnosis.ids()))}"
-            )
+            results[name] = {
+                "lines": count,
+                "seconds": time.process_time() - started,
+                "peak_mib": peak_mib(),
+                "read_as": trace.format,
+                "rows": len(trace),
+                "findings": sorted(diagnosis.ids()),
+            }
+    return results
+
+
+def main() -> None:
+    """Read a tenth of the lines and all of them, and as many of two other kinds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    given = parser.parse_args()
+    results = measure(given.lines)
+    from measuring import report  # brings PyTorch, whose memory is not the reader's
+
+    report("read_log", vars(given), results)
 
 
 if __name__ == "__main__":

@@ -113,10 +113,12 @@ def test_ddp_scaling():
     assert results["scaling"] > 0
 
 
-def test_read_log(monkeypatch, capsys):
+def test_read_log(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["read_log", "--lines", "200"])
+    monkeypatch.setenv("BENCHMARK_RESULTS", str(tmp_path))
     load("read_log").main()
-    assert "200 lines" in capsys.readouterr().out
+    results = json.loads((tmp_path / "read_log.json").read_text())["results"]
+    assert [found["rows"] for found in results.values()] == [20, 200, 200, 200]
 
 
 def test_make_bench_runs_every_benchmark():

@@ -53,13 +53,15 @@ class GradientTracker:
         """
         gradient, kept = flat_gradient(self._module), self.kept
         self.kept = None
-        cosine = None if kept is None else torch.dot(_direction(gradient), _direction(kept))
-        return gradient.norm(), cosine
+        norm, cosine = gradient.norm(), None
+        if kept is not None:
+            cosine = torch.dot(_scale(gradient, norm), _scale(kept, kept.norm()))
+        return norm, cosine
 
 
-def _direction(vector: Tensor) -> Tensor:
-    direction: Tensor = vector / vector.norm().clamp_min(torch.finfo(vector.dtype).tiny)
-    return direction
+def _scale(vector: Tensor, norm: Tensor) -> Tensor:
+    """A vector of length 1 in the place of `vector`: both are too large to be copied for nothing."""
+    return vector.div_(norm.clamp_min(torch.finfo(vector.dtype).tiny))
 
 
 def flat_gradient(module: nn.Module) -> Tensor:
@@ -77,7 +79,8 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
 def update_ratio(before: Tensor, after: Tensor) -> Tensor:
     """The norm of an update over the norm of the weights, from `flat` weights around it.
 
+    `after` is used up: the update is put in its place.
     About 1e-3 is usual; 0 means that nothing was learned, 0.1 that little of what was is left.
     """
-    ratio: Tensor = (after - before).norm() / before.norm()
+    ratio: Tensor = after.sub_(before).norm() / before.norm()
     return ratio
