@@ -257,6 +257,14 @@ def test_sensors_change_nothing_and_read_when_they_are_due(tmp_path):
     assert [row["step"] for row in signals(tmp_path / "on") if "d_gradient_cosine" in row] == [6, 8]
 
 
+def test_where_g_learns_from_d_alone_its_content_is_known_to_be_nothing(tmp_path):
+    alone = "loss={pixel: {weight: 0}, adversarial: {weight: 1}}"
+    run(tiny(alone, "sensors.every=2", "train.pretrain_steps=0"), tmp_path / "run")
+    read = [row for row in trained(tmp_path / "run") if "g_gradient_adversarial" in row]
+    assert read
+    assert {row["g_gradient_content"] for row in read} == {0}
+
+
 def test_update_ratios_are_those_of_the_saved_weights(tmp_path):
     config = tiny("sensors.every=1", "train.checkpoint_every=1", "train.keep_checkpoints=9")
     run(config, tmp_path / "run")

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import counterpoise as cp
-from loop_helpers import Loop, same, small_networks
+from counterpoise.records import Action
+from loop_helpers import BATCH, Loop, same, scripted_balance, small_networks
 
 
 class MultiScale(nn.Module):
@@ -153,3 +154,18 @@ def test_networks_of_other_types_are_asked_in_theirs(dtype):
     balance.end_step()
     assert balance.readings.d_accuracy_held_out is not None
     assert balance.readings.auc_quantised is not None
+
+
+def test_d_is_asked_about_held_out_images_as_it_sees_those_of_its_training(monkeypatch):
+    loop, seen = Loop(), []
+    loop.d.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    noisy = Action(noise_std=3.0)
+    held_out = torch.zeros(BATCH + 1, 1, 8, 8)
+    balance, _ = scripted_balance(
+        monkeypatch, loop, noisy, noisy, sensors_every=1, held_out=held_out
+    )
+    loop.run(balance, 2)
+    (first, second) = [images for images in seen if len(images) == BATCH + 1]
+    # What is done to D's inputs follows the action of the turn before.
+    assert torch.equal(first, held_out)
+    assert second.std().item() == pytest.approx(3, rel=0.2)

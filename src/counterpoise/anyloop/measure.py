@@ -161,7 +161,9 @@ class Measurements:
             limit = objective.threshold(
                 *(objective.logits(c.outputs) for c in (real, fake) if c.outputs is not None)
             )
-            self._take_all(held_out_readings(d, self._held_out.to(real_images), limit))
+            # As D sees training images: without the policy's noise they would be others to it.
+            held_out = turn.change.real(self._held_out.to(real_images))
+            self._take_all(held_out_readings(d, held_out, limit))
         if probing:
             accuracy = probe_discriminator(
                 d,

@@ -60,7 +60,7 @@ class GradientTracker:
 
 
 def _scale(vector: Tensor, norm: Tensor) -> Tensor:
-    """A vector of length 1 in the place of `vector`: both are too large to be copied for nothing."""
+    """A vector of length 1 in the place of `vector`, which may be too large to be copied."""
     return vector.div_(norm.clamp_min(torch.finfo(vector.dtype).tiny))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from counterpoise.statistics import NO_ESTIMATE, Estimate, Interval, student_mean
 from counterpoise.study.results import FAILURES, Grid, Pair
-from counterpoise.study.statistics import hierarchical_mean, mean_ranks, ranks, wilson
+from counterpoise.study.statistics import hierarchical_mean, ranks, wilson
 
 # Failures that no strategy steers by: `auto` holds what the third kind measures.
 BY_QUALITY = ("diverged", "collapsed")
@@ -40,6 +40,7 @@ class StrategyResult:
     everywhere: bool  # whether the plan has it in all tasks
     to_auto: Estimate  # paired difference of quality, in spreads of the task; above 0: better
     to_none: Estimate
+    failed_to_auto: Estimate  # paired difference of the share that failed; above 0: fails more
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,17 @@ class Beaten:
 
 
 def count_failures(grid: Grid, place: int, kinds: Collection[str] = FAILURES) -> FailureCount:
-    """The failures of one strategy, in any of `kinds`."""
+    """The failures of one strategy, in any of `kinds`.
+
+    The seeds of a situation mostly fail together, so that the interval counts each situation as one
+    trial; of a single situation the seeds are the trials.
+    """
     done = grid.done[:, place]
+    of = int(done.sum())
     failed = int((grid.failed(kinds)[:, place] & done).sum())
-    return FailureCount(failed, int(done.sum()), wilson(failed, int(done.sum())))
+    situations = int(done.any(1).sum())
+    trials = situations if situations > 1 else of
+    return FailureCount(failed, of, wilson(failed * trials / of if of else 0, trials))
 
 
 def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyResult]:
@@ -78,6 +86,7 @@ def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyRes
                 bool(grid.expected[:, place].all()),
                 paired(grid, name, "auto"),
                 paired(grid, name, "none"),
+                paired_failures(grid, name, "auto"),
             )
         )
     return sorted(
@@ -97,11 +106,10 @@ def complete_ranks(grid: Grid) -> dict[str, Estimate]:
     if len(complete) < 2:
         return {}
     quality, failed = (
-        np.moveaxis(array[:, complete], 1, 2).reshape(-1, len(complete))
-        for array in (grid.quality, grid.failed())
+        np.moveaxis(array[:, complete], 1, 2) for array in (grid.quality, grid.failed())
     )
-    estimates = mean_ranks(ranks(quality, failed), len(grid.seeds))
-    return {grid.strategies[p]: e for p, e in zip(complete, estimates, strict=True)}
+    ranked = ranks(quality, failed)
+    return {grid.strategies[p]: hierarchical_mean(ranked[..., k]) for k, p in enumerate(complete)}
 
 
 def paired(grid: Grid, name: str, reference: str) -> Estimate:
@@ -110,6 +118,15 @@ def paired(grid: Grid, name: str, reference: str) -> Estimate:
     if place is None or other is None or name == reference:
         return NO_ESTIMATE
     return hierarchical_mean(grid.quality[:, place] - grid.quality[:, other])
+
+
+def paired_failures(grid: Grid, name: str, reference: str) -> Estimate:
+    """The mean difference of failures (1 or 0) to a reference, over the cells that both have."""
+    place, other = grid.place(name), grid.place(reference)
+    if place is None or other is None or name == reference:
+        return NO_ESTIMATE
+    failed = np.where(grid.done, grid.failed(), np.nan)
+    return hierarchical_mean(failed[:, place] - failed[:, other])
 
 
 def where_beaten(grid: Grid) -> list[Beaten]:

@@ -48,10 +48,12 @@ def report_tables(
 def _main_table(rows: Sequence[StrategyResult]) -> Table:
     note = (
         "Failed: diverged, collapsed (coverage under half) or D saturated (its AUC on clean "
-        "samples is 0.99 or more over the last quarter). Intervals of shares are Wilson's, 95 %. "
+        "samples is 0.99 or more over the last quarter). Intervals of shares are Wilson's, 95 %, "
+        "with the seeds of a task under a stressor as one trial, since they mostly fail together. "
         "Rank: mean over task, stressor and seed by the task's score, failures last; only of "
         "strategies that have every training. Difference: paired over the same task, stressor "
-        "and seed, in spreads of the task's score, with a hierarchical bootstrap interval."
+        "and seed, in spreads of the task's score. Of failures it is in "
+        "percentage points. Differences and ranks have a hierarchical bootstrap interval."
     )
     return Table(
         "All strategies",
@@ -60,6 +62,7 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
             "strategy",
             "failed",
             "95 %",
+            "failures against auto",
             "diverged or collapsed",
             "failed where auto was never tuned",
             "mean rank",
@@ -71,6 +74,7 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
                 row.name + ("" if row.everywhere else " (not in all tasks)"),
                 share_text(row.failures) + (f" ({row.missing} missing)" if row.missing else ""),
                 _percent_interval(row.failures),
+                _points(row.failed_to_auto),
                 share_text(row.by_quality),
                 share_text(row.untuned),
                 _estimate(row.rank, 1),
@@ -168,6 +172,16 @@ def _percent_interval(count: FailureCount) -> str:
     if count.interval is None:
         return NOT_KNOWN
     return f"{100 * count.interval.low:.0f} to {100 * count.interval.high:.0f} %"
+
+
+def _points(difference: Estimate) -> str:
+    """A difference of shares, in percentage points."""
+    if difference.mean is None:
+        return NOT_KNOWN
+    interval = difference.interval
+    if interval is not None:
+        interval = Interval(100 * interval.low, 100 * interval.high)
+    return _estimate(Estimate(100 * difference.mean, interval, difference.count), 0, signed=True)
 
 
 def _number(value: float | None, digits: int, *, signed: bool = False) -> str:

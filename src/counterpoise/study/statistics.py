@@ -26,10 +26,11 @@ SPREAD_QUANTILES = (0.05, 0.95)
 LEAST_SEEDS = 2
 
 
-def wilson(count: int, of: int) -> Interval | None:
+def wilson(count: float, of: int) -> Interval | None:
     """The interval of a share `count / of` (Wilson 1927); None where `of` is 0.
 
-    It takes the trials as independent. Unlike the normal interval, it is right near 0 and 1.
+    It takes the trials as independent; `count` may be a sum of shares of them. Unlike the normal
+    interval, it is right near 0 and 1.
     """
     if of == 0:
         return None
@@ -83,29 +84,11 @@ def standardised(scores: np.ndarray, higher_is_better: bool, done: np.ndarray) -
 
 
 def ranks(quality: np.ndarray, failed: np.ndarray) -> np.ndarray:
-    """Ranks within each row of (groups, strategies), 1 is best; ties are averaged.
+    """Ranks along the last axis, the strategies; 1 is best; ties are averaged.
 
     Failed cells come after all survivors and tie with one another; so do survivors without a
     quality (NaN), between the two.
     """
     order = np.where(np.isnan(quality), np.finfo(float).max, -quality)
     order = np.where(failed, np.inf, order)
-    return np.asarray(scipy_stats().rankdata(order, method="average", axis=1), dtype=float)
-
-
-def mean_ranks(group_ranks: np.ndarray, seeds: int) -> list[Estimate]:
-    """Mean rank of every strategy of (groups, strategies), with a bootstrap interval over groups.
-
-    `seeds` is how many seeds the groups are of; with one, the interval is not known.
-    """
-    groups, strategies = group_ranks.shape
-    if groups == 0:
-        return [NO_ESTIMATE] * strategies
-    means = group_ranks.mean(0)
-    if seeds < LEAST_SEEDS or groups < LEAST_SEEDS:
-        return [Estimate(float(mean), None, groups) for mean in means]
-    resampled = resampled_weights((1,) * groups) @ group_ranks
-    return [
-        Estimate(float(mean), percentile_interval(resampled[:, place]), groups)
-        for place, mean in enumerate(means)
-    ]
+    return np.asarray(scipy_stats().rankdata(order, method="average", axis=-1), dtype=float)

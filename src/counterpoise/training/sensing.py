@@ -110,14 +110,17 @@ class TrainingSensors:
         # A process's loss is the mean over its share of the batch: of n shares with gradients of
         # one size each, the whole batch's gradient is that size over the root of n.
         scale = self._parts.fabric.world_size**-0.5
-        gradients = {"adversarial": update.adversarial_gradient, "content": update.content_gradient}
-        for name, gradient in gradients.items():
-            if gradient is not None:
-                self._scalars[f"g_gradient_{name}"] = gradient.float().norm() * scale
-        if update.adversarial_gradient is not None:
+        device = self._parts.fabric.device
+        adversarial, content = update.adversarial_gradient, update.content_gradient
+        if content is not None:
+            self._scalars["g_gradient_content"] = content.float().norm() * scale
+        if adversarial is not None:
+            self._scalars["g_gradient_adversarial"] = adversarial.float().norm() * scale
             self._scalars["g_adversarial_scale"] = torch.tensor(
-                adversarial_weight_scale, device=self._parts.fabric.device
+                adversarial_weight_scale, device=device
             )
+            # Where G learns from D alone the content's is known too; 0 is not "not read".
+            self._scalars.setdefault("g_gradient_content", torch.zeros((), device=device))
 
     def after_updates(self) -> Readings:
         """What was read of the updates; call it at the end of each step."""
