@@ -71,6 +71,8 @@ def test_it_goes_on_from_its_saved_state():
     first, _ = observed(0.95, 0.85)
     second = SteepDiscriminator(0.1, 2)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    # A step whose numbers are not finite is answered without looking at them.
+    assert (first.r1_weight, first.d_steps) == (second.r1_weight, second.d_steps) == (0.1, 2)
     assert first.observe(0.85, **MAY) == second.observe(0.85, **MAY) != ""
     assert (first.r1_weight, first.d_steps) == (second.r1_weight, second.d_steps)
 

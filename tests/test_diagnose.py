@@ -98,6 +98,39 @@ def test_d_saturated_since_the_step_where_it_began():
     assert finding.last_step == 6000
 
 
+def smoothed_labels(label, fake, swing=0.01):
+    """A D that is asked for `label` on real images and gives it, and its loss."""
+    real = np.clip(label + noise(swing), 0.01, 0.99)
+    fake = np.clip(fake + noise(0.002, seed=1), 1e-4, 0.9)
+    loss = -(label * np.log(real) + (1 - label) * np.log1p(-real)) - np.log1p(-fake)
+    return trace(d_real=real, d_fake_before=fake, d_loss=loss, g_loss=4.0)
+
+
+@pytest.mark.parametrize("label", [0.7, 0.8, 0.9, 0.95])
+def test_a_d_that_is_certain_of_smoothed_labels_is_saturated(label):
+    """Its loss does not go down to 0: the label's own entropy is left of it."""
+    finding = found(diagnose(smoothed_labels(label, 0.01)), "d-saturated")
+    assert finding.severity == "severe"
+    (text,) = [e.text for e in finding.evidence if e.name == "D(x)"]
+    assert "as labels of about that ask" in text
+
+
+def test_smoothed_labels_alone_are_no_certainty():
+    for label, fake in ((0.9, 0.15), (0.8, 0.3)):
+        assert diagnose(smoothed_labels(label, fake)).healthy
+    # Nor is a D(x) below 1 that swings, with a loss that is that of labels of 1.
+    real = np.clip(0.75 + noise(0.08), 0.05, 0.95)
+    columns = bce_columns(real, 0.02 + noise(0.002, seed=1))
+    assert "d-saturated" not in diagnose(trace(**columns)).ids()
+
+
+def test_certainty_of_smoothed_labels_by_accuracy():
+    columns = bce_columns(0.8 + noise(0.02), 0.005 + noise(0.001, seed=1))
+    assert diagnose(trace(**columns)).healthy
+    columns |= {"d_accuracy_real": 1.0, "d_accuracy_fake": 1.0}
+    assert "d-saturated" in diagnose(trace(**columns)).ids()
+
+
 def test_d_saturated_that_passed_is_a_warning_and_long_ago_a_note():
     def severity(first, last):
         real, fake = np.full(ROWS, 0.65), np.full(ROWS, 0.35)
@@ -209,6 +242,20 @@ def test_divergence_names_what_grows():
     finding = found(diagnose(trace(**columns)), "divergence")
     assert finding.severity == "severe"
     assert "G's loss" in finding.evidence[0].text
+
+
+@pytest.mark.parametrize("objective", ["relativistic-average", "relativistic-paired"])
+def test_scores_that_are_only_compared_may_drift(objective):
+    columns = {
+        "real_logit_mean": lambda t: 1 - 600 * np.maximum(t - 0.5, 0) * 2,
+        "fake_logit_mean": lambda t: -600 * np.maximum(t - 0.5, 0) * 2,
+        "d_loss": 0.6 + noise(0.05),
+        "g_loss": 1.5 + noise(0.05, seed=1),
+    }
+    assert diagnose(trace(**columns), objective).healthy
+    assert "divergence" in diagnose(trace(**columns), "bce").ids()
+    exploding = columns | {"d_loss": lambda t: 0.6 + np.exp(12 * np.maximum(t - 0.5, 0))}
+    assert "divergence" in diagnose(trace(**exploding), objective).ids()
 
 
 def test_non_finite_at_its_step():

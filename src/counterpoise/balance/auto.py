@@ -48,8 +48,8 @@ class AutoPolicy(Stateful):
     rightly leads too, unless its accuracy is below the dead zone.
 
     Where that is at its end and D still leads, outer actuators move, each slowly and in turn: the
-    adversarial weight, while its term is drowned at G's output; then noise on D's inputs. They come
-    back in reverse order, before D's learning rate does.
+    adversarial weight, while its term is drowned at G's output; then noise on D's inputs. Where D
+    falls below the dead zone they come off in reverse order, before D's learning rate rises for it.
 
     A D below the band is never answered by a larger learning rate at once: accuracy against
     learning rate is not monotonic, and a D at chance may be young, weak, or broken by too large a
@@ -273,8 +273,8 @@ class AutoPolicy(Stateful):
         self._calm_steps = self._steps_since_snapshot = 0
         message = (
             f"{why}: back to the last calm state (time {self._roll_backs} of "
-            f"{self.most_roll_backs}), with at most {math.exp(self._log_ceiling):.3g} times the "
-            "configured learning rate of D"
+            f"{self.most_roll_backs}), with D's learning rate at {math.exp(self._log_scale):.3g} "
+            "times the configured one"
         )
         return replace(self._hold(message), roll_back=True)
 

@@ -63,8 +63,13 @@ class SteepDiscriminator:
 
     def state_dict(self) -> dict[str, Any]:
         """Its memory as plain JSON values."""
-        return {"smooths": self._smooths, "steps_near_chance": self._steps_near_chance}
+        return {
+            "smooths": self._smooths,
+            "steps_near_chance": self._steps_near_chance,
+            "d_steps": self.d_steps,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
         self._smooths, self._steps_near_chance = state["smooths"], state["steps_near_chance"]
+        self.d_steps = state.get("d_steps", 1)  # earlier versions did not save it

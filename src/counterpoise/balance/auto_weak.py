@@ -37,10 +37,11 @@ class WeakDiscriminator:
     """Tells a young D from a weak one and from one that too large steps have broken.
 
     Young: not at chance for long, or its accuracy rises, or its loss is below chance: wait.
-    Broken: its logits are constant, no gradient reaches its weights, or a copy of it cannot fit one
-    held batch at its configured learning rate: halve its learning rate, then go back.
-    Weak: it can fit a batch and stays at chance: a trial of 1.5 times its learning rate, which is
-    undone unless accuracy rises within 100 steps; never more than twice the configured one.
+    Broken: its logits are constant, or no gradient reaches its weights: halve its learning rate,
+    then go back.
+    Weak: a copy of it can fit one held batch, and it stays at chance: a trial of 1.5 times its
+    learning rate, which is undone unless accuracy rises within 100 steps; never more than twice
+    what it would have without. Where the copy cannot either, wait: a good G looks the same.
     """
 
     def __init__(self) -> None:

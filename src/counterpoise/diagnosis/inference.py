@@ -1,6 +1,7 @@
 """Infers from a log's numbers which objective they are of, by elimination.
 
-An objective is named only if it explains the numbers and no other does.
+An objective is named only if it explains the numbers and no other does so nearly as well; which
+others do at all is said with it.
 """
 
 import math
@@ -249,9 +250,12 @@ def _from_scores(trace: Trace) -> Inferred:
         others = ", ".join(other for other in leasts if (other, False) not in fits) or "none"
         if is_mean:
             how = f"D's losses fit half of what it asks at its mean outputs: {MEAN}"
+            if name == "relativistic-average" and not trace.has("d_loss_real", "d_loss_fake"):
+                how += ", or that of pairs (RpGAN), which is the same number"
             return Inferred(name, how, is_mean=True)
-        how = f"D's losses fit its mean outputs best under it (ruled out: {others})"
-        return Inferred(name, how)
+        how = f"D's losses fit its mean outputs best under it (ruled out: {others}"
+        farther = ", ".join(f"the mean of {n}'s halves" if half else n for n, half in ranked[1:])
+        return Inferred(name, f"{how}; farther off: {farther})" if farther else f"{how})")
     could_be = " or ".join(f"the mean of {n}'s halves" if half else n for n, half in ranked)
     return Inferred(UNKNOWN, f"D's losses and outputs could be {could_be}")
 

@@ -51,8 +51,9 @@ def d_saturated(view: View) -> Answer:
     """D is certain about nearly every real and fake image, and stays so."""
     relative = view.relative_d_loss
     if np.isfinite(relative).any():
-        level = view.smoothed(relative)
-        enters, stays = level < CERTAIN, level < UNSURE
+        level, of_fake = view.smoothed(relative), view.smoothed(view.fake_share_of_loss)
+        enters = _is_certain(level, of_fake, view.smoothed(view.accuracy))
+        stays = (level < UNSURE) | (of_fake < UNSURE / 2)
     elif np.isfinite(view.accuracy).any():
         level = view.smoothed(view.accuracy)
         enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
@@ -66,7 +67,7 @@ def d_saturated(view: View) -> Answer:
         return None
     goes_on = lasts(view, spell)
     if np.isfinite(relative).any():
-        spell = begin_where(relative < CERTAIN, spell)
+        spell = begin_where(_is_certain(relative, view.fake_share_of_loss, view.accuracy), spell)
     # On raw scores G's gradient does not fade with D's certainty.
     loses_gradient = view.objective is None or view.objective.has_probability
     severity = "severe" if goes_on and loses_gradient else "warning"
@@ -78,16 +79,23 @@ def d_saturated(view: View) -> Answer:
     )
 
 
+def _is_certain(relative: np.ndarray, of_fake: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Where D is certain, by its loss; that of smoothed labels does not go down to 0."""
+    certain: np.ndarray = (relative < CERTAIN) | (of_fake < CERTAIN / 2)
+    return certain | ((accuracy >= SURE_ACCURACY) & (relative < UNSURE))
+
+
 def _certainty(view: View, spell: Spell) -> list[Evidence]:
     evidence = []
     real, fake = within(view.real_probability, spell), within(view.fake_probability, spell)
     if len(real):
-        sure = int((real >= 0.99).sum())
-        text = (
-            f"D(x) is {number(float(np.median(real)))} (median), at least 0.99 in "
-            f"{lines(sure, len(real))}"
-        )
-        evidence.append(Evidence("D(x)", float(np.median(real)), text))
+        value = float(np.median(real))
+        if len(within(view.fake_share_of_loss, spell)) > spell.rows / 2:
+            text = f"D(x) holds still at {number(value)}, as labels of about that ask (smoothed)"
+        else:
+            sure = lines(int((real >= 0.99).sum()), len(real))
+            text = f"D(x) is {number(value)} (median), at least 0.99 in {sure}"
+        evidence.append(Evidence("D(x)", value, text))
     if len(fake):
         value = float(np.median(fake))
         evidence.append(Evidence("D(G(z))", value, f"D(G(z)) is {number(value)} (median)"))

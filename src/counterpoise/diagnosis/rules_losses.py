@@ -40,6 +40,8 @@ GROWING = {
 OF_A_CRITIC = {
     name: GROWING[name] for name in ("d_penalty", "g_gradient_norm", "d_gradient_norm")
 } | {"d_loss": 100.0}
+# Relativistic objectives compare scores alone: both may drift together.
+OF_A_COMPARISON = {name: size for name, size in GROWING.items() if "logit_mean" not in name}
 # Growth over the calm part of the training that counts as divergence, and where it ends.
 EXPLODED, CALM_AGAIN = 20.0, 8.0
 # D(G(z)) or its complement below which a squared sigmoid passes on next to nothing.
@@ -73,7 +75,8 @@ def divergence(view: View) -> Answer:
     """Something grows without settling, far above what it was while the training was calm."""
     worst: tuple[float, Found] | None = None
     judged = False
-    for name, harmless in (OF_A_CRITIC if view.is_critic else GROWING).items():
+    growing = OF_A_COMPARISON if view.compares_scores else GROWING
+    for name, harmless in (OF_A_CRITIC if view.is_critic else growing).items():
         size = np.abs(view.trace.get(name))
         if np.isfinite(size).sum() < 2 * LEAST_SPELL:
             continue

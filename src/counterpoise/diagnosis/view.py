@@ -13,6 +13,13 @@ from counterpoise.diagnosis.objectives import OBJECTIVES, UNKNOWN, Objective
 from counterpoise.diagnosis.windows import smooth, window_rows
 from counterpoise.trace import Trace
 
+# D's labels on real images where they are smoothed: the least that anybody asks for, how near D's
+# loss is then to such a label's (in log units), how far above that of a label of 1, and how still
+# D(x) holds in most rows.
+LEAST_LABEL = 0.6
+LIKE_THE_LABEL, ABOVE_PLAIN = 0.2, 1.4
+STILL = 0.03
+
 
 @dataclass(frozen=True)
 class View:
@@ -47,6 +54,11 @@ class View:
     def is_critic(self) -> bool:
         """Whether D's loss is a difference of scores, or looks like one whatever is said."""
         return self.objective_name == "wgan" or mostly_below_zero(self.trace)
+
+    @property
+    def compares_scores(self) -> bool:
+        """Whether the objective is of differences between scores, which have no zero then."""
+        return self.objective_name.startswith("relativistic")
 
     @property
     def rows(self) -> int:
@@ -139,6 +151,24 @@ class View:
             return _either((real + fake) / math.log(4), loss / equilibrium)
         relative: np.ndarray = loss / equilibrium
         return relative
+
+    @cached_property
+    def fake_share_of_loss(self) -> np.ndarray:
+        """What is left of `relative_d_loss` where D answers real images with what it is asked for.
+
+        With one-sided label smoothing that is less than 1, so that a D which is certain is not at
+        a loss of 0. It shows where D(x) holds still below 1 and the loss is that of such a label;
+        NaN elsewhere, and where the log has no loss beside probabilities.
+        """
+        real, fake = self.real_probability, self.fake_probability
+        at_real, at_fake = bce_at_mean(real, fake)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            asked = -(real * np.log(real) + (1 - real) * np.log1p(-real))
+            is_asked = np.abs(np.log(self.d_loss / (asked + at_fake))) < LIKE_THE_LABEL
+            is_asked &= self.d_loss > ABOVE_PLAIN * (at_real + at_fake)
+        swing = self.smoothed(np.abs(real - self.smoothed(real)))
+        is_asked &= (real >= LEAST_LABEL) & (swing < STILL)
+        return np.where(self.smoothed(is_asked) > 0.5, at_fake / math.log(4), np.nan)
 
     @cached_property
     def lead(self) -> np.ndarray:
