@@ -125,10 +125,17 @@ def test_smoothed_labels_alone_are_no_certainty():
 
 
 def test_certainty_of_smoothed_labels_by_accuracy():
+    # The loss is that of labels of 1, as our own rows have it.
     columns = bce_columns(0.8 + noise(0.02), 0.005 + noise(0.001, seed=1))
     assert diagnose(trace(**columns)).healthy
     columns |= {"d_accuracy_real": 1.0, "d_accuracy_fake": 1.0}
-    assert "d-saturated" in diagnose(trace(**columns)).ids()
+    assert found(diagnose(trace(**columns)), "d-saturated").severity == "severe"
+
+
+def test_a_d_that_is_right_about_all_images_by_a_little_is_a_warning():
+    columns = bce_columns(0.7 + noise(0.02), 0.2 + noise(0.02, seed=1))
+    columns |= {"d_accuracy_real": 0.998, "d_accuracy_fake": 0.996}
+    assert found(diagnose(trace(**columns)), "d-saturated").severity == "warning"
 
 
 def test_d_saturated_that_passed_is_a_warning_and_long_ago_a_note():

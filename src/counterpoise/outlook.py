@@ -161,7 +161,10 @@ def trend(
     """The change of a positive measure over the next `steps[-1] - steps[0]` steps, as a share.
 
     A straight line through the logarithms, with Student's interval of its slope, which is widened
-    for the correlation of neighbouring residuals as for a first-order autoregression.
+    for the correlation of neighbouring residuals as for a first-order autoregression. That is
+    measured too low around a line fitted to few values: by about (2 + 4 rho) / n, which is put
+    back. Where it is strong the interval is still too narrow: with eight values and rho = 0.8 it
+    covers the truth in 83 %, not in 95 %.
     """
     span = float(steps[-1] - steps[0])
     x = (steps - steps.mean()) / span
@@ -174,6 +177,7 @@ def trend(
     error = math.sqrt(squares / degrees / spread)
     if squares > 0:
         correlation = float((residuals[1:] * residuals[:-1]).sum()) / squares
+        correlation = (correlation + 2 / len(x)) / (1 - 4 / len(x))
         correlation = min(max(correlation, 0.0), MOST_CORRELATION)
         error *= math.sqrt((1 + correlation) / (1 - correlation))
     half = float(scipy_stats().t.ppf(0.5 + CONFIDENCE / 2, degrees)) * error

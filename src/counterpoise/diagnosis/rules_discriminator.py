@@ -52,8 +52,9 @@ def d_saturated(view: View) -> Answer:
     relative = view.relative_d_loss
     if np.isfinite(relative).any():
         level, of_fake = view.smoothed(relative), view.smoothed(view.fake_share_of_loss)
-        enters = _is_certain(level, of_fake, view.smoothed(view.accuracy))
-        stays = (level < UNSURE) | (of_fake < UNSURE / 2)
+        accuracy = view.smoothed(view.accuracy)
+        enters = _is_certain(level, of_fake, accuracy)
+        stays = (level < UNSURE) | (of_fake < UNSURE / 2) | (accuracy >= UNSURE_ACCURACY)
     elif np.isfinite(view.accuracy).any():
         level = view.smoothed(view.accuracy)
         enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
@@ -68,8 +69,10 @@ def d_saturated(view: View) -> Answer:
     goes_on = lasts(view, spell)
     if np.isfinite(relative).any():
         spell = begin_where(_is_certain(relative, view.fake_share_of_loss, view.accuracy), spell)
-    # On raw scores G's gradient does not fade with D's certainty.
+    # On raw scores G's gradient does not fade with D's certainty, nor where D is right by a little.
     loses_gradient = view.objective is None or view.objective.has_probability
+    if median_within(relative, spell) >= UNSURE and not _is_asked_for_less(view, spell):
+        loses_gradient = False
     severity = "severe" if goes_on and loses_gradient else "warning"
     return Found(
         "note" if is_over(view, spell) else severity,
@@ -80,9 +83,14 @@ def d_saturated(view: View) -> Answer:
 
 
 def _is_certain(relative: np.ndarray, of_fake: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Where D is certain, by its loss; that of smoothed labels does not go down to 0."""
+    """Where D is certain by its loss (that of smoothed labels does not go down to 0), or right."""
     certain: np.ndarray = (relative < CERTAIN) | (of_fake < CERTAIN / 2)
-    return certain | ((accuracy >= SURE_ACCURACY) & (relative < UNSURE))
+    return certain | (accuracy >= SURE_ACCURACY)
+
+
+def _is_asked_for_less(view: View, spell: Spell) -> bool:
+    """Whether D was asked for less than 1 on real images in most of a spell."""
+    return len(within(view.fake_share_of_loss, spell)) > spell.rows / 2
 
 
 def _certainty(view: View, spell: Spell) -> list[Evidence]:
@@ -90,7 +98,7 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
     real, fake = within(view.real_probability, spell), within(view.fake_probability, spell)
     if len(real):
         value = float(np.median(real))
-        if len(within(view.fake_share_of_loss, spell)) > spell.rows / 2:
+        if _is_asked_for_less(view, spell):
             text = f"D(x) holds still at {number(value)}, as labels of about that ask (smoothed)"
         else:
             sure = lines(int((real >= 0.99).sum()), len(real))
