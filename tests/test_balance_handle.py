@@ -209,7 +209,7 @@ def test_roll_back_restores_both_networks_and_optimizers(scripted, tmp_path):
     assert same(kept, [p.detach() for p in parameters])
     assert loop.d_optimizer.state_dict()["state"][0]["step"] == 1
     events, _ = read_json_lines(tmp_path / "run" / "events.jsonl")
-    assert [event["kind"] for event in events] == ["began", "rollback"]
+    assert [event["kind"] for event in events] == ["began", "roll-back"]
     assert "as they were before step 2 again (D diverged)" in events[1]["message"]
 
 

@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import nn
 
 from counterpoise.anyloop.handle import Balance
@@ -382,3 +383,33 @@ def test_points_have_no_range_to_leave():
                 g_optimizer.step()
     assert balance.readings.diversity_ratio is not None
     assert balance.readings.fake_out_of_range is None
+
+
+def test_a_loop_that_goes_on_with_other_options_says_so_in_its_configuration(tmp_path):
+    loop = Loop()
+    first = loop.balance("auto", policy_options={"decay": 0.8}, run_dir=tmp_path / "run")
+    loop.run(first, 2)
+    state = first.state_dict()
+    first.close()
+    second = loop.balance("auto", policy_options={"decay": 0.7}, run_dir=tmp_path / "run")
+    second.load_state_dict(state)
+    loop.run(second, 1)
+    second.close()
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["balance"]["options"]["decay"] == 0.7
+    assert config["loss"]["adversarial"]["form"] == "non-saturating"
+
+
+def test_a_policy_that_the_objective_rules_out_is_refused():
+    loop = Loop()
+    for policy, options, objective, message in (
+        ("threshold", {"measure": "mean-output"}, "hinge", "D.x. is no probability"),
+        ("loss-gate", {}, "relativistic-average", "cannot be told apart"),
+    ):
+        balance = loop.balance(policy, policy_options=options, objective=objective)
+        with pytest.raises(UserError, match=message):
+            loop.run(balance, 1)
+        balance.close()
+    allowed = loop.balance("threshold", policy_options={"measure": "mean-output"}, objective="bce")
+    loop.run(allowed, 1)
+    allowed.close()

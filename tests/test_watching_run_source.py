@@ -218,6 +218,18 @@ def test_whatever_stands_in_the_files_is_taken_or_left_out(rows):
         assert all(isinstance(e.clock, str) for e in state.events)
 
 
+def test_a_run_that_stopped_early_says_so(source, run):
+    append(run.events, event(20, "stopped-early", "stopped early at step 1 because of that"))
+    append(run.events, event(20, "ended", "the training ended"))
+    status = look(source).status
+    assert (status.kind, status.text.partition(";")[0]) == (
+        "ended",
+        "stopped early at step 1 because of that",
+    )
+    append(run.events, event(20, "resumed"))
+    assert look(source).status.kind != "ended"
+
+
 @pytest.mark.parametrize("time", [3, None, "yesterday"])
 def test_times_that_are_none_are_left_out(source, run, time):
     append(run.events, event(1, "note", time=time))

@@ -48,6 +48,12 @@ def test_what_cannot_be_watched_is_said(tmp_path, name, why):
         open_source(tmp_path / name, WatchOptions())
 
 
+def test_names_are_given_for_logs_alone(tmp_path):
+    begin_run(tmp_path / "run")
+    with pytest.raises(UserError, match="--map is for logs of other programs"):
+        open_source(tmp_path / "run", WatchOptions(mapping={"errd": "d_loss"}))
+
+
 def test_a_watcher_waits_where_it_is_asked_to(tmp_path):
     path = tmp_path / "run"
     with pytest.raises(UserError, match="no such file or folder"):

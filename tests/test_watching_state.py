@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
+from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED, STOPPED_EARLY
 from counterpoise.watching.state import (
     RUNNING,
     STALE,
@@ -49,6 +49,15 @@ def test_a_training_that_makes_steps():
 def test_how_a_training_says_that_it_ended(kind, text):
     said = status(last=Event(50, kind, "G's loss is nan"), quiet_seconds=1e6)
     assert said == Status(kind, text)
+
+
+def test_a_training_that_stopped_early_says_why_and_how_to_go_on():
+    said = status(last=Event(50, STOPPED_EARLY, "stopped early at step 50 because nothing comes"))
+    assert said.kind == ENDED
+    assert said.text == (
+        "stopped early at step 50 because nothing comes; "
+        "go on all the same: counterpoise resume runs/mine --stop never"
+    )
 
 
 def test_steps_after_the_end_say_that_it_goes_on():

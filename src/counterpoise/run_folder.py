@@ -38,6 +38,8 @@ ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "fail
 STOPPED_EARLY = "stopped-early"
 # A loop of somebody's let go of its `Balance`: it ended, or broke off.
 CLOSED = "closed"
+# The policy put a kept state back.
+ROLL_BACK = "roll-back"
 
 # Files are searched for their last line in blocks of this size.
 BLOCK_BYTES = 1 << 16

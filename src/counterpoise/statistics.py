@@ -29,9 +29,6 @@ class Interval:
     def excludes(self, value: float) -> bool:
         return value < self.low or value > self.high
 
-    def overlaps(self, other: "Interval") -> bool:
-        return self.low <= other.high and other.low <= self.high
-
 
 @dataclass(frozen=True, slots=True)
 class Estimate:

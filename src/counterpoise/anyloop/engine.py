@@ -28,6 +28,7 @@ from counterpoise.anyloop.way_back import WayBack
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Action, Readings
+from counterpoise.run_folder import ROLL_BACK
 
 
 class Engine:
@@ -278,7 +279,7 @@ class Engine:
         if action.roll_back:
             done = roll_back(self._snapshot, self.optimizers.values())
             text = f"step {turn.step}: {done} ({action.reason})"
-            self._journal.event(turn.step, "rollback", text, logging.WARNING)
+            self._journal.event(turn.step, ROLL_BACK, text, logging.WARNING)
         for key, message, level in unmet(
             turn,
             action,

@@ -10,7 +10,8 @@ import yaml
 
 from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis
+from counterpoise.diagnosis.finding import Diagnosis
+from counterpoise.diagnosis.news import FindingNews
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
 from counterpoise.records import StepRecord, compact, is_written, rows_every
@@ -52,7 +53,7 @@ class Journal:
         self._lock: FolderLock | None = None
         self._trace = TraceBuilder(source=str(run_dir or ""), policy=policy)
         self._next_diagnosis = FIRST_DIAGNOSIS
-        self._reported: set[str] = set()
+        self._news = FindingNews()
         self._waiting: list[tuple[int, str, str]] = []
         self._speaks = True
         self._last_step = 0
@@ -77,8 +78,8 @@ class Journal:
             notes = [self._lock.note] if self._lock.note else []
             if step:
                 notes += drop_rows_after(run.signals, step)
-            else:
-                run.save_config(self._config())
+            # Of a run that is gone on with too: its policy's options may be others now.
+            run.save_config(self._config())
             self._signals, self._events = JsonLines(run.signals), JsonLines(run.events)
         except BaseException:
             self._let_go()
@@ -156,18 +157,11 @@ class Journal:
 
     def _report(self, step: int) -> None:
         """Say what was not said before."""
-        found = {f.id: f for f in self.diagnosis().findings if f.severity in PROBLEMS}
-        for name in found.keys() - self._reported:
-            finding = found[name]
-            first_remedy = f" What to change first: {r[0].text}" if (r := finding.remedies) else ""
-            self.event(
-                step,
-                "finding",
-                f"step {step}: {name} ({finding.severity}): {finding.title}.{first_remedy}",
-                logging.WARNING,
-            )
-        # What has gone and comes back is said again.
-        self._reported = set(found)
+        for news in self._news.of(self.diagnosis().findings):
+            remedies = news.finding.remedies if news.finding else ()
+            first = f". What to change first: {remedies[0].text}" if remedies else ""
+            level = logging.WARNING if news.finding else logging.INFO
+            self.event(step, "finding", f"step {step}: {news.text}{first}", level)
 
     def _write_event(self, step: int, kind: str, message: str) -> None:
         if self._run is None:

@@ -13,6 +13,7 @@ from counterpoise.anyloop.processes import mean_over_processes
 from counterpoise.anyloop.read_objective import infer_objective
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.anyloop.turn import Turn
+from counterpoise.balance.policies import objective_problems
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Action, Readings
@@ -159,6 +160,13 @@ class Judge:
         return self.objective.logits(call.outputs.detach())
 
     def _set_objective(self, objective: LoopObjective) -> None:
+        for problem in objective_problems(
+            self.policy,
+            objective.name,
+            halves_are_independent=objective.form.halves_are_independent,
+            has_probability=objective.form.has_probability or objective.behind_sigmoid,
+        ):
+            raise UserError(f"Balance: {problem.message}")
         self.objective = objective
         self._announce(objective.name)
 

@@ -81,6 +81,29 @@ def check_balance(config: RunConfig) -> list[Problem]:
     return problems
 
 
+def objective_problems(
+    policy: Policy, objective: str, *, halves_are_independent: bool, has_probability: bool
+) -> list[Problem]:
+    """What a policy cannot do under an adversarial objective, from what that has."""
+    if isinstance(policy, LossGatePolicy) and not halves_are_independent:
+        return [
+            Problem(
+                "balance.policy",
+                "'loss-gate' trains D on one half of its loss, and the halves of "
+                f"'{objective}' cannot be told apart",
+            )
+        ]
+    of_output = isinstance(policy, ThresholdPolicy) and policy.measure == "mean-output"
+    if of_output and not has_probability:
+        return [
+            Problem(
+                "balance.options.measure",
+                f"D(x) is no probability under '{objective}'; use accuracy",
+            )
+        ]
+    return []
+
+
 def policy_problems(name: str, options: dict[str, Any]) -> list[Problem]:
     """What is wrong with a policy's name or options, by key path."""
     if name not in POLICIES:

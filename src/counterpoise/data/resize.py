@@ -15,8 +15,9 @@ DEGRADATION_REACH_PX = 4
 def imresize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize (H, W) or (H, W, C) to `size` (height, width) as MATLAB's imresize does, rows first.
 
-    Bicubic with a = -0.5, pixel centres at halves, clamped edges, and a kernel that is widened when
-    shrinking (antialiasing). Floats give float32, not clamped. A uint8 image stays uint8: like
+    Bicubic with a = -0.5, pixel centres at halves, clamped edges (some releases mirror them, not
+    those that made the field's LR images), and a kernel that is widened when shrinking
+    (antialiasing). Floats give float32, not clamped. A uint8 image stays uint8: like
     MATLAB, it is rounded and clamped after the rows and again after the columns. With that, the LR
     images that the field hands round as "MATLAB bicubic" are met to the bit.
     """

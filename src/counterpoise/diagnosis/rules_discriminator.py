@@ -22,7 +22,9 @@ from counterpoise.diagnosis.windows import Spell, longest, smooth, spells
 
 # D's loss over its value at chance: below the first D is certain, above the second no more.
 CERTAIN, UNSURE = 0.08, 0.2
-# D's accuracy, where neither outputs nor a loss of known meaning are there.
+# Below this a D that is right about nearly every image is certain enough of them.
+FAR_BELOW_CHANCE = 0.5
+# D's accuracy, there and where neither outputs nor a loss of known meaning are.
 SURE_ACCURACY, UNSURE_ACCURACY = 0.985, 0.95
 # Share of the log that a spell of certainty must last to be a problem.
 LASTING_SHARE = 0.15
@@ -54,7 +56,8 @@ def d_saturated(view: View) -> Answer:
         level, of_fake = view.smoothed(relative), view.smoothed(view.fake_share_of_loss)
         accuracy = view.smoothed(view.accuracy)
         enters = _is_certain(level, of_fake, accuracy)
-        stays = (level < UNSURE) | (of_fake < UNSURE / 2) | (accuracy >= UNSURE_ACCURACY)
+        right = (accuracy >= UNSURE_ACCURACY) & (level < FAR_BELOW_CHANCE)
+        stays = (level < UNSURE) | (of_fake < UNSURE / 2) | right
     elif np.isfinite(view.accuracy).any():
         level = view.smoothed(view.accuracy)
         enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
@@ -85,7 +88,7 @@ def d_saturated(view: View) -> Answer:
 def _is_certain(relative: np.ndarray, of_fake: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     """Where D is certain by its loss (that of smoothed labels does not go down to 0), or right."""
     certain: np.ndarray = (relative < CERTAIN) | (of_fake < CERTAIN / 2)
-    return certain | (accuracy >= SURE_ACCURACY)
+    return certain | ((accuracy >= SURE_ACCURACY) & (relative < FAR_BELOW_CHANCE))
 
 
 def _is_asked_for_less(view: View, spell: Spell) -> bool:

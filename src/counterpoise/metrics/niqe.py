@@ -72,7 +72,7 @@ def block_features(image: np.ndarray) -> np.ndarray:
 
 
 def halved(image: np.ndarray) -> np.ndarray:
-    """Half the size, even sides, as MATLAB's imresize does it: cubic, without aliases."""
+    """Half the size, even sides, as MATLAB's imresize does it: cubic, antialiased, mirrored."""
     far = np.abs(HALF_DISTANCES)
     weights = np.where(
         far <= 1, 1.5 * far**3 - 2.5 * far**2 + 1, -0.5 * far**3 + 2.5 * far**2 - 4 * far + 2

@@ -33,7 +33,6 @@ class StrategyResult:
     name: str
     failures: FailureCount
     by_quality: FailureCount  # diverged or collapsed
-    kinds: dict[str, int]
     untuned: FailureCount  # where `auto` was never tuned
     rank: Estimate  # among the strategies that have every cell; none for the others
     missing: int  # cells of the plan without a result
@@ -79,7 +78,6 @@ def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyRes
                 name,
                 failures,
                 count_failures(grid, place, BY_QUALITY),
-                {kind: count_failures(grid, place, (kind,)).failed for kind in FAILURES},
                 count_failures(untuned, place),
                 ranked.get(name, NO_ESTIMATE),
                 int((grid.missing | (grid.error & grid.expected))[:, place].sum()),

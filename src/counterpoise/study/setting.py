@@ -4,10 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Ways to normalise D's hidden layers. `layer` treats every sample by itself, as instance norm does
-# for maps; `batch` sees real and fake samples in separate batches, unless `d_joint_batch`.
-NORMS = ("none", "layer", "spectral", "batch")
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -22,9 +18,11 @@ class Setting:
     g_learning_rate: float
     d_learning_rate: float
     d_width: int
+    # none, spectral, layer (every sample by itself, as instance norm does for maps), or batch (real
+    # and fake samples apart, unless `d_joint_batch`).
     d_norm: str = "none"
     betas: tuple[float, float] = (0.5, 0.999)
-    # A name from `losses.adversarial`, or "bce-smoothed" and "lsgan-on-sigmoid" of `study.play`.
+    # A name from `losses.adversarial`, or "lsgan-on-sigmoid" of `study.play`.
     form: str = "non-saturating"
     d_ends_in_sigmoid: bool = False
     policy: str = "none"

@@ -1,6 +1,11 @@
 """What no single section of a configuration can see: combinations that cannot work."""
 
-from counterpoise.balance.policies import check_balance
+from counterpoise.balance.policies import (
+    build_policy,
+    check_balance,
+    objective_problems,
+    policy_problems,
+)
 from counterpoise.config import RunConfig
 from counterpoise.config_file import Problem
 from counterpoise.errors import UserError
@@ -37,25 +42,15 @@ def check_training(config: RunConfig) -> list[Problem]:
 
 
 def _check_game(config: RunConfig) -> list[Problem]:
-    problems = []
-    form = ADVERSARIAL_FORMS[config.loss.adversarial.form]
-    if config.balance.policy == "loss-gate" and not form.halves_are_independent:
-        problems.append(
-            Problem(
-                "balance.policy",
-                f"'loss-gate' trains D on one half of its loss, and the halves of "
-                f"'{config.loss.adversarial.form}' cannot be told apart",
-            )
+    problems, adversarial, balance = [], config.loss.adversarial, config.balance
+    form = ADVERSARIAL_FORMS[adversarial.form]
+    if not policy_problems(balance.policy, balance.options):
+        problems += objective_problems(
+            build_policy(balance.policy, balance.options),
+            adversarial.form,
+            halves_are_independent=form.halves_are_independent,
+            has_probability=form.has_probability,
         )
-    measure = config.balance.options.get("measure")
-    if measure == "mean-output" and not form.has_probability:
-        problems.append(
-            Problem(
-                "balance.options.measure",
-                f"D(x) is no probability under '{config.loss.adversarial.form}'; use accuracy",
-            )
-        )
-    adversarial = config.loss.adversarial
     penalised = adversarial.r1 or adversarial.r2 or adversarial.gradient_penalty
     if penalised and config.discriminator.norm == "batch":
         problems.append(

@@ -22,6 +22,7 @@ from counterpoise.records import (
     Signals,
     unknown_signals,
 )
+from counterpoise.run_folder import ROLL_BACK
 from counterpoise.seeding import generator_for_step
 from counterpoise.sensors.discriminator import (
     are_few,
@@ -241,12 +242,12 @@ class Game:
         reason = played.action.reason or "asked for by the policy"
         if self.snapshot.taken_step is None:
             message = f"step {step}: cannot go back, no state was kept ({reason}); training on"
-            played.events.append(("roll-back", message))
+            played.events.append((ROLL_BACK, message))
             return
         self.snapshot.restore()
         played.rolled_back = True
         message = f"step {step}: back to the state before step {self.snapshot.taken_step}: {reason}"
-        played.events.append(("roll-back", message))
+        played.events.append((ROLL_BACK, message))
 
     def take_readings(self, played: Played, local: Readings) -> None:
         """Average what was read over the processes, which all come here alike, and note it."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from counterpoise.logs.folders import RUN_FOLDER
-from counterpoise.run_folder import BEGAN, RESUMED
+from counterpoise.run_folder import BEGAN, ENDED, RESUMED, STOPPED_EARLY
 from counterpoise.trace import Trace, TraceBuilder, signals_row_values
 from counterpoise.watching.state import FINAL, Event
 
@@ -79,7 +79,9 @@ class RunRows:
             return False
         event = Event(step, kind, message, _time(row.get("time")))
         self.events.append(event)
-        if kind in (*FINAL, BEGAN, RESUMED):
+        # A training that stops early ends after it, without a reason.
+        early = self.last is not None and self.last.kind == STOPPED_EARLY and kind == ENDED
+        if kind in (*FINAL, STOPPED_EARLY, BEGAN, RESUMED) and not early:
             self.last = event
         return True
 

@@ -25,7 +25,8 @@ class RunSource:
         self._rows = RunRows(self._source)
         self._signals = FileTail(self._run.signals)
         self._events, self._metrics = FileTail(self._run.events), FileTail(self._run.metrics)
-        self._arrivals, self._judge = Arrivals(), Judge()
+        self._arrivals = Arrivals()
+        self._judge = Judge(d_loss_is_mean=options.d_loss_is_mean)
         self._config: dict[str, Any] = {}
         self._config_seen: tuple[int, int] | None = None
         self._torn = 0

@@ -36,6 +36,10 @@ def open_source(path: Path, options: WatchOptions) -> Source:
 def _source_at(path: Path, options: WatchOptions) -> Source:
     if path.is_dir():
         if (path / "config.yaml").is_file() or (path / "signals.jsonl").is_file():
+            if options.mapping:
+                raise UserError(
+                    f"{path}: --map is for logs of other programs; this is a run folder"
+                )
             return RunSource(path, options)
         if (path / "stats.jsonl").is_file():
             return LogSource(path / "stats.jsonl", options)

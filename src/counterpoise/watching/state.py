@@ -6,7 +6,7 @@ from pathlib import Path
 
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.found import number
-from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
+from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED, STOPPED_EARLY
 from counterpoise.trace import Trace
 from counterpoise.watching.words import ago, objective_words, progress_words
 
@@ -129,7 +129,11 @@ def status_of(
 ) -> Status:
     """Whether a training goes on, from its newest step, from the newest event that says what became
     of its process (`last`), and from how long nothing was heard of it."""
-    if last is not None and last.kind in FINAL and (step is None or step <= last.step):
+    at_end = last is not None and (step is None or step <= last.step)
+    if last is not None and last.kind == STOPPED_EARLY and at_end:
+        go_on = f"go on all the same: counterpoise resume {source} --stop never"
+        return Status(ENDED, f"{last.message}; {go_on}")
+    if last is not None and last.kind in FINAL and at_end:
         return Status(last.kind, _final_words(last, source))
     if step is not None and total_steps is not None and step >= total_steps:
         return Status(ENDED, f"ended: all {total_steps:,} steps are done")
