@@ -79,6 +79,11 @@ def test_all_errors_at_once_by_key_path(tmp_path):
         assert expected in message
 
 
+def test_a_weight_file_that_would_not_be_read_is_refused():
+    with pytest.raises(UserError, match=r"features\.weights: not read with the embedded"):
+        load_config("demo", ["features.weights=vgg.pth"], checks=[check_training])
+
+
 def test_problems_of_checks_are_reported(tmp_path):
     def check(config):
         return [Problem("a.b", "is odd"), Problem("c", "is even")]

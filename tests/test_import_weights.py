@@ -117,6 +117,19 @@ def test_missing_file(tmp_path):
         import_official(tmp_path / "weights", tmp_path / "out.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("precious.jpg", "ends in .safetensors"), ("here.safetensors", "exists already")],
+)
+def test_nothing_that_is_there_is_overwritten(tmp_path, name, message):
+    source, destination = tmp_path / "weights", tmp_path / name
+    source.write_bytes(checkpoint_of(official_like()))
+    destination.write_bytes(b"precious")
+    with pytest.raises(UserError, match=message):
+        import_official(source, destination)
+    assert destination.read_bytes() == b"precious"
+
+
 def luma(image: np.ndarray) -> np.ndarray:
     """BT.601 luma, 16 to 235, of an 8-bit image (H, W, 3)."""
     return 16 + image.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255
@@ -125,9 +138,10 @@ def luma(image: np.ndarray) -> np.ndarray:
 def test_both_published_forms_are_the_same(tmp_path, shared_data):
     states = []
     for name in ("enet_pat_official.tfckpt_v1", "enet_pat_official.safetensors"):
-        summary = import_official(shared_data / "weights" / name, tmp_path / "enet.safetensors")
+        destination = tmp_path / f"{len(states)}.safetensors"
+        summary = import_official(shared_data / "weights" / name, destination)
         assert summary.source == OFFICIAL_SOURCE
-        states.append(load_generator(tmp_path / "enet.safetensors").generator.state_dict())
+        states.append(load_generator(destination).generator.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert float(states[0]["head.weight"].std()) == pytest.approx(0.0606, abs=1e-4)
 

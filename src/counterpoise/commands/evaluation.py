@@ -81,6 +81,11 @@ def run(request: Request, console: Console) -> None:
         return
     if not request.folders:
         raise UserError("give --data FOLDER, the HR images to compare with")
+    for folder in request.folders:
+        if RunFolder(folder).config.is_file() or folder.suffix == ".safetensors":
+            raise UserError(
+                f"{folder}: weights, where HR images are wanted; give --weights once for each"
+            )
     scale = _common_scale(sources, request.scale)
     sets: dict[str, list[Scores]] = {}
     for folder in request.folders:

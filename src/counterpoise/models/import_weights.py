@@ -57,7 +57,12 @@ def import_official(source: Path, destination: Path) -> ImportSummary:
     written.
     """
     if not source.is_file():
-        raise UserError(f"{source}: no such file; give the authors' file `weights`")
+        what = "a folder" if source.is_dir() else "no such file"
+        raise UserError(f"{source}: {what}; give the authors' file `weights`")
+    if destination.suffix != ".safetensors":
+        raise UserError(f"{destination}: give it a name that ends in .safetensors")
+    if destination.exists():
+        raise UserError(f"{destination}: exists already; choose another name")
     tensors = _read(source)
     generator = build_generator(OFFICIAL_CONFIG)
     state = dict(generator.state_dict())

@@ -36,6 +36,13 @@ def check_training(config: RunConfig) -> list[Problem]:
         problems.append(
             Problem("data.crop_px", f"must be at least {least_px}, the smallest image with metrics")
         )
+    if config.features.weights is not None and config.features.extractor == "embedded":
+        problems.append(
+            Problem(
+                "features.weights",
+                "not read with the embedded filter bank; set features.extractor=vgg19 to use it",
+            )
+        )
     if config.loss.adversarial.weight:
         problems += _check_game(config)
     return problems

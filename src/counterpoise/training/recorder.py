@@ -89,6 +89,10 @@ class FileRecorder:
         if resumed_step is not None:
             notes += drop_rows_after(run.signals, resumed_step)
             notes += drop_rows_after(run.metrics, resumed_step)
+            for sheet in run.sample_files():
+                # Of steps that are made anew: the newest sheet is what people look at.
+                if resumed_step < 0 or sheet.name > run.sample(resumed_step).name:
+                    sheet.unlink()
         self._signals = JsonLines(run.signals)
         self._metrics = JsonLines(run.metrics)
         self._events = JsonLines(run.events)
