@@ -182,9 +182,9 @@ def test_mistakes(counterpoise, place, tmp_path):
     weights = ["--weights", place / "a.safetensors"]
     one_line(counterpoise("evaluate", *data), "give --weights FILE, --outputs FOLDER or --compare")
     one_line(counterpoise("evaluate", *weights), "give --data FOLDER")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text("{}")
-    for second in (tmp_path / "run", place / "a.safetensors"):
+    (place / "run").mkdir()
+    (place / "run" / "config.yaml").write_text("{}")
+    for second in (place / "run", place / "a.safetensors"):
         message = "weights, where HR images are wanted; give --weights once for each"
         one_line(counterpoise("evaluate", *weights, second, *data), message)
     one_line(counterpoise("evaluate", *weights, *data, "--crop", "1,2,3"), "--crop needs --figures")
