@@ -62,6 +62,15 @@ def load_config(
     return config
 
 
+# In words of whoever writes the file.
+PLAIN_MESSAGES = {
+    "extra_forbidden": "unknown key",
+    "tuple_type": "expected a list: write [a] or [a, b]",
+    "model_type": "a section, not a value: write a key of it",
+    "dict_type": "a section, not a value: write a key of it",
+}
+
+
 def _validate(tree: dict[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
     """The configuration and what is wrong with it.
 
@@ -72,7 +81,7 @@ def _validate(tree: dict[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
         return RunConfig.model_validate(tree), []
     except ValidationError as error:
         errors = error.errors()
-    problems = [Problem(".".join(map(str, e["loc"])), _plain_message(e)) for e in errors]
+    problems = [Problem(".".join(map(str, e["loc"])), plain_message(e)) for e in errors]
     repaired = copy.deepcopy(tree)
     for item in errors:
         node: Any = repaired
@@ -146,9 +155,10 @@ def _yaml_1_2_number(text: str) -> str | float:
         return text
 
 
-def _plain_message(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key"
+def plain_message(error: Any) -> str:
+    """What is wrong with a value, from pydantic's account of it."""
+    if error["type"] in PLAIN_MESSAGES:
+        return PLAIN_MESSAGES[error["type"]]
     message = str(error["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = error.get("input")

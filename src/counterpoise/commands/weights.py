@@ -15,7 +15,7 @@ def open_weights(path: Path, device: torch.device) -> LoadedGenerator:
         run = RunFolder.open(path)
         if not run.generator.is_file():
             raise UserError(
-                f"{path}: this run has saved no weights yet; wait for its first checkpoint"
+                f"{path}: this run has no {run.generator.name}; it comes with the next checkpoint"
             )
         path = run.generator
     loaded = load_generator(path)

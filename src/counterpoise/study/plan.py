@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from counterpoise import safe_yaml
 from counterpoise.config import PositiveFloat, Section
+from counterpoise.config_file import plain_message
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry
 from counterpoise.study.strategies import STRATEGIES
@@ -141,7 +142,7 @@ def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
         plan = StudyPlan.model_validate(tree)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
+            f"{'.'.join(map(str, e['loc']))}: {plain_message(e)}" for e in error.errors()
         )
         raise UserError(f"plan {source}: {problems}") from None
     _check(plan, source)
