@@ -159,7 +159,7 @@ def test_a_dry_run_knows_what_is_done_and_refuses_another_plan(counterpoise, pla
         (["--plan", "nowhere.yaml"], "plan nowhere.yaml: cannot be read"),
         (["--quick", "--set", "seeds"], "an override is written key=value (given: seeds)"),
         (["--quick", "--set", "tasks=[sudoku]"], "unknown task 'sudoku'; known: ring"),
-        (["--quick", "--set", "speed=3"], "plan quick: speed: extra inputs"),
+        (["--quick", "--set", "speed=3"], "plan quick: speed: unknown key"),
         (["--quick", "--executor", "slurm"], "--executor: local or ray (given: slurm)"),
         (["--quick", "--address", "a:1"], "--address is for --executor ray"),
         (["--quick", "--workers", "0"], "--workers: give at least 1 (given: 0)"),
