@@ -150,3 +150,13 @@ def test_no_term_at_all_is_refused():
 
 def test_yaml_has_every_section():
     assert set(yaml.safe_load(RunConfig().to_yaml())) == set(RunConfig.model_fields)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["sensors.held_out_crops", "train.batch_size", "data.worker_processes", "train.devices"],
+)
+def test_what_no_machine_has_room_for_is_refused(setting):
+    load_config("demo", [f"{setting}=1000"])
+    with pytest.raises(UserError, match=f"{setting}: input should be less than or equal to"):
+        load_config("demo", [f"{setting}={2**53}"])

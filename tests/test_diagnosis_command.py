@@ -131,3 +131,20 @@ def test_a_mean_of_halves_can_be_said(diagnose):
     assert "--d-loss-is-mean" in unsaid
     _, said, _ = diagnose(*options, "--d-loss-is-mean", stdin=log)
     assert '"d-too-weak"' in said
+
+
+def test_an_empty_path_is_not_the_folder_that_one_is_in(diagnose, tmp_path, monkeypatch):
+    (tmp_path / "stats.jsonl").write_text('{"Loss/D/loss": 0.5}\n')
+    monkeypatch.chdir(tmp_path)
+    code, _, err = diagnose("")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "an empty path; give a log file" in err
+
+
+def test_standard_input_that_is_closed(counterpoise, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = counterpoise("diagnose", "-")
+    assert (code, err) == (
+        2,
+        "counterpoise: standard input: closed; pipe a log into it, or give a file\n",
+    )

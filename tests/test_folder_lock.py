@@ -98,3 +98,12 @@ def test_a_run_that_is_locked_can_be_used_when_nothing_is_in_it(tmp_path):
     (run.path / "notes.txt").touch()
     with pytest.raises(UserError, match="exists already"):
         run.refuse_if_used()
+
+
+def test_a_lock_that_is_a_link_empties_no_other_file(tmp_path):
+    target = tmp_path / "target"
+    target.write_text("mine")
+    (tmp_path / LOCK_FILE).symlink_to(target)
+    with pytest.raises(UserError, match="a symbolic link, which is not written to; remove it"):
+        lock(tmp_path)
+    assert target.read_text() == "mine"

@@ -1,5 +1,7 @@
 """The authors' weights: every tensor mapped, nothing accepted that is something else."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,9 @@ def test_other_files(tmp_path, content, name):
 
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="no such file"):
+        import_official(tmp_path / "weights", tmp_path / "out.safetensors")
+    os.mkfifo(tmp_path / "weights")
+    with pytest.raises(UserError, match="not a regular file"):
         import_official(tmp_path / "weights", tmp_path / "out.safetensors")
 
 

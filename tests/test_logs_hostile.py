@@ -205,3 +205,9 @@ def test_a_brackets_bomb_as_a_runs_configuration(tmp_path):
     (trace,) = read_log(tmp_path)
     assert trace.policy is None
     assert math.isclose(trace.columns["d_loss"][0], 0.5)
+
+
+def test_an_event_file_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / EVENT)
+    with pytest.raises(UserError, match=r"cannot be read \(not a regular file\)"):
+        read_log(tmp_path / EVENT)

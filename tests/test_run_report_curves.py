@@ -12,12 +12,14 @@ from counterpoise.pages.run_report_curves import (
     MOST_MARKED,
     MOST_TERMS,
     CurveBuilder,
-    read_curves,
 )
 
 
 def curves_of(rows, *, most_buckets=1000, decay=None):
-    return read_curves(rows, CurveBuilder(decay, most_buckets))
+    builder = CurveBuilder(decay, most_buckets)
+    for row in rows:
+        builder.add(row)
+    return builder.build()
 
 
 def losses(values, **more):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from counterpoise.errors import UserError
+from counterpoise.pages.run_report import run_report
 from counterpoise.pages.run_report_folder import read_run
 from counterpoise.pages.run_report_samples import MOST_STEPS, read_samples, spread
 from counterpoise.run_folder import RunFolder
@@ -294,3 +295,44 @@ def test_spread_is_even(count):
         assert chosen[0] == 0
         assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
     assert MOST_STEPS >= 2
+
+
+@pytest.mark.parametrize("name", ["signals", "metrics", "events"])
+def test_a_pipe_in_the_place_of_a_file_is_one_line(folder, name):
+    path = getattr(folder, name)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=rf"{name}.jsonl: cannot be read \(not a regular file\)"):
+        read(folder)
+
+
+def test_a_pipe_in_the_place_of_a_page_s_extra_is_a_note(folder):
+    folder.sample(40).unlink()
+    os.mkfifo(folder.sample(40))
+    os.mkfifo(folder.best)
+    sheet, best = read(folder).notes
+    assert "step-00000040.png cannot be read ([Errno 22] not a regular file" in sheet
+    assert best.startswith("best.json cannot be read ([Errno 22] not a regular file")
+
+
+def test_metrics_beyond_a_float_are_infinite(folder):
+    huge = f'{{"step": 70, "stage": "train", "psnr_y": {10**399}, "rmse": 1}}'
+    write_lines(folder.metrics, [*metrics(), huge, '{"stage": "bicubic", "step": 0}'])
+    run = read(folder)
+    assert run.metric_curves.non_finite == {"metric.psnr_y": [70]}
+    assert run_report([folder.path]).html
+
+
+def test_bicubic_metrics_that_are_not_finite_are_not_drawn(folder):
+    write_lines(folder.metrics, ['{"stage": "bicubic", "step": 0, "psnr_y": NaN}', *metrics()[1:]])
+    assert run_report([folder.path]).html
+
+
+@pytest.mark.parametrize("option", ["target", "low", "high"])
+@pytest.mark.parametrize("value", [".nan", ".inf", str(10**399)])
+def test_a_band_that_is_not_finite_is_none(folder, option, value):
+    options = {"decay": 0.9, "target": 0.75, "low": 0.6, "high": 0.9, option: value}
+    tree = "".join(f"    {name}: {number}\n" for name, number in options.items())
+    folder.config.write_text(f"balance:\n  policy: auto\n  options:\n{tree}", encoding="utf-8")
+    assert read(folder).band is None
+    assert run_report([folder.path]).html

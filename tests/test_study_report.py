@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import time
 
 import numpy as np
@@ -247,6 +248,9 @@ def test_changes_to_the_questions_loop_have_a_table(tmp_path):
     [
         ({"colour": "red"}, "results.jsonl line 1: colour: unknown column"),
         ({"score": None, "steps": None}, "results.jsonl line 1: steps"),
+        ({"steps": 0}, "results.jsonl line 1: steps"),
+        ({"d_updates": 10**400}, "results.jsonl line 1: d_updates"),
+        ({"seconds": 10**400}, "results.jsonl line 1: seconds"),
     ],
 )
 def test_a_wrong_row_is_one_line(tmp_path, row, message):
@@ -256,6 +260,26 @@ def test_a_wrong_row_is_one_line(tmp_path, row, message):
         write_report(folder)
     assert message in str(error.value)
     assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("line", ["[" * 90_000, "x" * (2 << 20), "9" * 5000])
+def test_a_line_that_is_no_row_is_left_out(tmp_path, line):
+    folder = write_study(tmp_path / "s", PLAN, [planted(cells_of(PLAN)[0])])
+    with (folder / "results.jsonl").open("a") as file:
+        file.write(line + "\n")
+    results = read_results(folder)
+    assert len(results.done) == 1
+    assert results.notes == ("results.jsonl line 2 is torn or not a JSON object: left out",)
+
+
+def test_results_that_are_a_pipe_are_one_line(tmp_path):
+    folder = write_study(tmp_path / "s", PLAN, [])
+    (folder / "results.jsonl").unlink()
+    with pytest.raises(UserError, match="results.jsonl: not there; give the folder of a study"):
+        read_results(folder)
+    os.mkfifo(folder / "results.jsonl")
+    with pytest.raises(UserError, match=r"results.jsonl: cannot be read \(not a regular file\)"):
+        read_results(folder)
 
 
 def test_no_study_and_no_results_are_one_line(tmp_path):

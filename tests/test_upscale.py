@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -119,6 +120,9 @@ def test_plans_that_cannot_be(tmp_path):
         plan_pictures(tmp_path / "in", tmp_path / "there.png", overwrite=True)
     with pytest.raises(UserError, match="no such file or folder"):
         plan_pictures(tmp_path / "none.png", tmp_path / "out.png", overwrite=False)
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match="not a regular file"):
+        plan_pictures(tmp_path / "pipe.png", tmp_path / "out.png", overwrite=False)
     assert plan_pictures(source, tmp_path / "new", overwrite=False) == [
         (source, tmp_path / "new" / "image0.png")
     ]

@@ -379,3 +379,16 @@ def test_a_page_is_rendered_once_for_all(server, board, monkeypatch):
     for _ in range(3):
         get(server)
     assert len(rendered) == 1
+
+
+@pytest.mark.parametrize("body", ["Content-Length: 40", "Transfer-Encoding: chunked"])
+def test_a_body_is_not_taken_for_a_request(server, body):
+    head = "Host: 127.0.0.1:PORT\r\n"
+    answer = raw(server, f"GET / HTTP/1.1\r\n{head}{body}\r\n\r\nGET /x HTTP/1.1\r\n{head}\r\n")
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert "Connection: close\r\n" in answer
+    assert answer.count("HTTP/1.1") == 1
+
+
+def test_many_connections_may_wait(server):
+    assert server.request_queue_size >= 64

@@ -111,3 +111,9 @@ def test_findings_that_are_shown():
     healthy = diagnose(trace(**bce_columns(0.6, 0.4)))
     assert [f.id for f in healthy.findings] == ["healthy"]
     assert list(shown_findings(healthy)) == []
+
+
+def test_numbers_beyond_a_float_are_told():
+    assert action_words("auto", {"d_steps": 10**400}) == "inf steps of D"
+    rows = {"train": {"psnr_y": 10**400}, "bicubic": {"psnr_y": -(10**400)}}
+    assert held_out_words(rows, "train") == "PSNR (Y) inf (bicubic -inf)"

@@ -1,6 +1,7 @@
 """Weight files: what is written comes back, and every other file is refused in one line."""
 
 import json
+import os
 import pickle
 
 import pytest
@@ -88,7 +89,9 @@ def test_a_failed_write_leaves_the_old_file(file, generator, monkeypatch):
 
 def test_missing_file_and_folder(tmp_path):
     assert "no such file" in refusal(tmp_path / "nothing.safetensors")
-    assert "no such file" in refusal(tmp_path)
+    assert "a folder; give a weight file" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert "not a regular file" in refusal(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("kind", ["pickle", "torch", "text", "empty"])

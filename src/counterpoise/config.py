@@ -16,6 +16,11 @@ NonNegativeInt = Annotated[int, Field(ge=0, le=MOST_INT)]
 # Feature maps of a layer, and layers: a network of more would never be built.
 Width = Annotated[int, Field(ge=1, le=65536)]
 Blocks = Annotated[int, Field(ge=0, le=10_000)]
+# Images of a step, or of a reading, which are in memory at once.
+Batch = Annotated[int, Field(ge=1, le=65536)]
+# Processes, more of which would bring any machine down.
+Workers = Annotated[int, Field(ge=0, le=1024)]
+Devices = Annotated[int, Field(ge=1, le=1024)]
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -88,7 +93,7 @@ class DataConfig(Section):
     square_px: PositiveInt | None = None
     flips: bool = True  # mirror crops at random
     rotations: bool = True  # turn them by right angles at random
-    worker_processes: NonNegativeInt = 0  # that cut crops beside the training
+    worker_processes: Workers = 0  # that cut crops beside the training
     # Decoded images are kept in memory, as many as fit in this much.
     cache_mib: NonNegativeInt = 2048
     # Where all of them are, and fit in this much of a GPU's memory too (and in a quarter of what is
@@ -225,7 +230,7 @@ class SensorsConfig(Section):
     # Every so many steps (0: never): D on fakes of 8 bits, and on images with hidden borders.
     probes_every: NonNegativeInt = 100
     # Held-out crops that D is asked about, over all devices together.
-    held_out_crops: PositiveInt = 8
+    held_out_crops: Batch = 8
 
 
 class TrainConfig(Section):
@@ -238,11 +243,11 @@ class TrainConfig(Section):
     # Steps that the log calls an epoch (crops are random, so a pass over the images says little).
     epoch_steps: PositiveInt = 1000
     # Images per step over all devices together.
-    batch_size: PositiveInt = 16
+    batch_size: Batch = 16
     seed: NonNegativeInt = 0  # of everything random
     ema_decay: Fraction = 0.999  # per step, of the averaged generator
     precision: Literal["32-true", "bf16-mixed"] = "32-true"  # of what the networks compute
-    devices: PositiveInt = 1  # processes, one per device
+    devices: Devices = 1  # processes, one per device
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
     # Means of speed; a training resumed with other ones goes on, but not to the bit.
     cuda_graphs: Switch = "auto"  # the networks' passes replayed from CUDA graphs, on a GPU

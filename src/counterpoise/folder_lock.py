@@ -34,13 +34,16 @@ class FolderLock:
     def __init__(self, folder: Path, doing: str, instead: str) -> None:
         """Take the lock of an existing folder, for `doing` ("trains here").
 
-        Raises `UserError` naming the process that holds it, with what to do `instead`, and
-        `OSError` where the lock file cannot be made.
+        Raises `UserError` naming the process that holds it, with what to do `instead`, and where
+        the lock file is a link; `OSError` where it cannot be made.
         """
         # Says where the file system has no locks, so that a second process is not kept out.
         self.note = ""
         path = folder / LOCK_FILE
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if path.is_symlink():  # of a stranger's folder, it may lead to any file, which is emptied
+            raise UserError(f"{path}: a symbolic link, which is not written to; remove it")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        self._file: int | None = os.open(path, flags, 0o644)
         try:
             _lock(self._file)
         except OSError as error:

@@ -15,11 +15,17 @@ best.json, generator-best.safetensors   what `counterpoise best` recommends
 """
 
 import contextlib
+import errno
 import json
 import os
 import platform
+import shutil
+import stat
+import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,6 +49,10 @@ ROLL_BACK = "roll-back"
 
 # Files are searched for their last line in blocks of this size.
 BLOCK_BYTES = 1 << 16
+# A line of a JSONL file that is longer is none of ours; rows have some kilobytes.
+MOST_LINE_BYTES = 1 << 20
+# Whole numbers of fewer digits fit into a float.
+MOST_INT_DIGITS = 300
 
 
 def software() -> str:
@@ -57,8 +67,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` only when the block succeeds.
 
     The content is synced to disk before the rename, so a crash leaves the old file or the new
-    one, never a part. An `OSError` inside (disk full, read-only) becomes a `UserError`.
+    one, never a part. A device or a pipe is never replaced: what was written to the temporary file
+    is then written to it. An `OSError` inside (disk full, read-only) becomes a `UserError`, and a
+    folder or a disk in the place of `path` is one.
     """
+    if _is_stream(path):
+        with _streamed(path) as temporary:
+            yield temporary
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +92,62 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a device or a pipe; `UserError` where it is a folder, or another thing that
+    no file can take the place of.
+
+    A link is replaced wherever it leads, but for the system's own, such as `/dev/stdout`.
+    """
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            parent = path.parent.resolve()
+            if parent == Path("/dev") or parent.is_relative_to("/proc"):
+                return True
+            mode = path.stat().st_mode
+            if not stat.S_ISDIR(mode):
+                return False
+    except (OSError, RuntimeError):  # RuntimeError: a link that goes round, until Python 3.13.
+        return False  # Whether it can be written, writing tells.
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{path}: a folder; give a file")
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise UserError(f"{path}: a disk or a socket, which is not written to; give a file")
+    return not stat.S_ISREG(mode)
+
+
+@contextlib.contextmanager
+def _streamed(path: Path) -> Iterator[Path]:
+    """Yield a temporary path whose content goes to a device or a pipe."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / "content"
+            yield temporary
+            with temporary.open("rb") as source, open(_stream(path), "wb") as target:
+                shutil.copyfileobj(source, target)
+    except OSError as error:
+        if error.errno == errno.ENXIO and path.is_fifo():
+            raise UserError(f"{path}: a pipe that nobody reads; start its reader first") from error
+        raise cannot_write(path, error) from error
+
+
+def _stream(path: Path) -> int:
+    """A descriptor that writes to a device or a pipe."""
+    status = path.stat()
+    for own in (sys.stdout, sys.stderr):
+        # What was printed comes first. A second descriptor of a file would begin at its beginning.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if os.path.samestat(os.fstat(own.fileno()), status):
+                own.flush()
+                return os.dup(own.fileno())
+    # A pipe without a reader would be waited for, maybe for ever.
+    no_wait = getattr(os, "O_NONBLOCK", 0)
+    file = os.open(path, os.O_WRONLY | no_wait)
+    if no_wait:
+        os.set_blocking(file, True)
+    return file
 
 
 def _sync_folder(folder: Path) -> None:
@@ -203,17 +275,15 @@ _STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 class JsonLines:
     """Appends one JSON object per line: each is in the file whole, or not at all.
 
-    A line that a crash has torn is cut off when the file is opened, and told of in `note`.
+    A line that a crash has torn is cut off when the file is opened, and told of in `note`. Raises
+    `UserError` where it cannot be, and for a link or a pipe, as `append_text` does.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         torn = cut_torn_line(path)
         self.note = f"{path.name}: an unfinished last line ({torn} bytes) was cut off" * bool(torn)
-        try:
-            self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        self._file: int | None = open_to_append(path)
 
     def append(self, row: dict[str, Any]) -> None:
         assert self._file is not None, "it is closed"
@@ -233,9 +303,41 @@ class JsonLines:
             os.close(file)
 
 
+def append_text(path: Path, text: str) -> None:
+    """Append a text and the end of its line to a file of a run, whole or not at all.
+
+    Raises `UserError` where that cannot be, and for a link or a pipe: a run of a stranger's may
+    lead anywhere.
+    """
+    file = open_to_append(path)
+    try:
+        append_line(file, path, text)
+    finally:
+        os.close(file)
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor that appends to a file of a run, made where there is none; `UserError` as
+    `append_text` raises it."""
+    refuse_links(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.open(path, flags, 0o644)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def refuse_links(path: Path) -> None:
+    """Raise `UserError` where a file to be changed in its place is a link, which may lead anywhere,
+    or a pipe."""
+    kind = "a symbolic link" if path.is_symlink() else "a pipe" if path.is_fifo() else ""
+    if kind:
+        raise UserError(f"{path}: {kind}, which is not written to; put a file in its place")
+
+
 def append_line(file: int, path: Path, line: str) -> None:
     """Append a line to an open file, or leave it as it was and raise `UserError`."""
-    data = (line + "\n").encode()
+    data = (line + "\n").encode(errors="backslashreplace")
     before = os.fstat(file).st_size
     try:
         while data:
@@ -247,7 +349,11 @@ def append_line(file: int, path: Path, line: str) -> None:
 
 
 def cut_torn_line(path: Path) -> int:
-    """Remove an unfinished last line, which a crash has left; how many bytes that were."""
+    """Remove an unfinished last line, which a crash has left; how many bytes that were.
+
+    Raises `UserError` as `append_text` does.
+    """
+    refuse_links(path)
     try:
         with path.open("rb+") as file:
             size = file.seek(0, os.SEEK_END)
@@ -289,28 +395,88 @@ def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
 def iterate_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Number (from 1) and row of every line of a JSONL file; None where it is not a JSON object.
 
-    Empty lines are passed over; of a file that does not exist there are none.
+    Empty lines are passed over; of a file that does not exist there are none. A whole number that
+    is too large for a float is infinite. Raises `UserError` for a file that cannot be read.
     """
-    if not path.exists():
+    for number, line in numbered_lines(path):
+        yield number, None if line is None else parse_row(line)
+
+
+def parse_row(line: str) -> dict[str, Any] | None:
+    """The row that a line of a JSONL file is; None where it is not a JSON object."""
+    try:
+        row = _DECODER.decode(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MOST_INT_DIGITS else float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole)
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str | None]]:
+    """Number (from 1) and text of every line that is not empty, without its end; None for one that
+    is longer than any row. Of a file that does not exist there are none.
+
+    Raises `UserError` for a file that cannot be read.
+    """
+    number = 0
+    try:
+        with open_regular(path) as file:
+            while line := file.readline(MOST_LINE_BYTES):
+                number += 1
+                is_whole = line.endswith(b"\n") or len(line) < MOST_LINE_BYTES
+                if not is_whole:
+                    while (rest := file.readline(MOST_LINE_BYTES)) and not rest.endswith(b"\n"):
+                        pass
+                if stripped := line.strip():
+                    yield number, stripped.decode(errors="replace") if is_whole else None
+    except FileNotFoundError:
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            yield number, row if isinstance(row, dict) else None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); replace or remove it"
+        ) from error
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to read its bytes; `OSError` also where it is none: a pipe might be waited for,
+    and a device be read, for ever."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder the system says it
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.open("rb")
+
+
+def why_no_file(path: Path) -> str:
+    """What to say of a path that is no regular file."""
+    if path.is_dir():
+        return "a folder"
+    return "not a regular file" if path.exists() else "no such file"
 
 
 def drop_rows_after(path: Path, step: int) -> list[str]:
-    """Remove the rows past `step`, which a resumed training writes again; notes on torn lines."""
+    """Remove the rows past `step`, which a resumed training writes again, and lines that are no row
+    of a step, with a note on each; the others stay as they are written.
+
+    Raises `UserError` as `append_text` does.
+    """
+    refuse_links(path)
     if not path.exists():
         return []
-    rows, notes = read_json_lines(path)
+    notes = []
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for row in rows:
-            if row.get("step", 0) <= step:
-                file.write(_STRICT.encode(row) + "\n")
+        for number, line in numbered_lines(path):
+            row = None if line is None else parse_row(line)
+            at = None if row is None else row.get("step")
+            if row is None:
+                notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
+            elif not isinstance(at, int) or isinstance(at, bool):
+                notes.append(f"{path.name} line {number} has no step: left out")
+            elif at <= step:
+                file.write(f"{line}\n")
     return notes

@@ -77,7 +77,11 @@ def run(
 
 def read_source(source: str, columns: dict[str, str], objective: str | None) -> list[Trace]:
     """The training runs of a file, a run folder or standard input."""
+    if not source:  # As a path it would be the folder that one is in.
+        raise UserError("an empty path; give a log file, a run folder, or - for standard input")
     if source == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise UserError("standard input: closed; pipe a log into it, or give a file")
         if isinstance(sys.stdin, io.TextIOWrapper):
             encoding = text_encoding(sys.stdin.buffer, "standard input")
             sys.stdin.reconfigure(encoding=encoding, errors="replace")

@@ -1,5 +1,6 @@
 """Reads a log, anybody's, as traces: one for each training run in it."""
 
+import errno
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -59,6 +60,8 @@ def read_log(
         if not source.stat().st_size and source.is_file():
             raise UserError(f"{name}: empty; give a log with at least some lines")
         if ".tfevents." in source.name:
+            if not source.is_file():  # TensorBoard's reader would wait for a pipe for ever.
+                raise OSError(errno.EINVAL, "not a regular file")
             return _some(read_event_files([source], name, objective, known), name)
         # Opened once: what was read of a pipe is gone.
         with source.open("rb") as file:

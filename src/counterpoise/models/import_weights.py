@@ -17,6 +17,7 @@ from counterpoise.models.weights import (
     read_safetensors,
     save_generator,
 )
+from counterpoise.run_folder import why_no_file
 
 OFFICIAL_LICENCE = (
     "CC BY-NC-ND 4.0 (Sajjadi, Schoelkopf, Hirsch): no commercial use, and no sharing of changed "
@@ -57,8 +58,7 @@ def import_official(source: Path, destination: Path) -> ImportSummary:
     written.
     """
     if not source.is_file():
-        what = "a folder" if source.is_dir() else "no such file"
-        raise UserError(f"{source}: {what}; give the authors' file `weights`")
+        raise UserError(f"{source}: {why_no_file(source)}; give the authors' file `weights`")
     if destination.suffix != ".safetensors":
         raise UserError(f"{destination}: give it a name that ends in .safetensors")
     if destination.exists():

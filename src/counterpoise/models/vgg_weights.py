@@ -13,6 +13,7 @@ from torch import Tensor
 
 from counterpoise.errors import UserError
 from counterpoise.models.features import VGG19, InputScaling, vgg19_layers
+from counterpoise.run_folder import why_no_file
 
 FILE_NAME = "vgg19-dcbb9e9d.pth"
 PUBLISHED_URL = f"https://download.pytorch.org/models/{FILE_NAME}"
@@ -49,7 +50,7 @@ def load_vgg19(
     """
     path = weights if weights is not None else _cached_or_downloaded()
     if not path.is_file():
-        raise UserError(f"features.weights {path}: no such file; give a VGG-19 file")
+        raise UserError(f"features.weights {path}: {why_no_file(path)}; give a VGG-19 file")
     tensors, metadata = _read(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

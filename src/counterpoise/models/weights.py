@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from counterpoise.config import GeneratorConfig
 from counterpoise.errors import UserError
 from counterpoise.models.generator import EnhanceNet, build_generator
-from counterpoise.run_folder import atomic_write
+from counterpoise.run_folder import atomic_write, why_no_file
 
 FORMAT = "counterpoise-generator"
 FORMAT_VERSION = "1"
@@ -93,7 +93,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
     try:
         if not path.is_file():
-            raise UserError(f"{path}: no such file; give a weight file (.safetensors)")
+            raise UserError(f"{path}: {why_no_file(path)}; give a weight file (.safetensors)")
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}

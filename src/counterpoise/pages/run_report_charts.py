@@ -139,7 +139,7 @@ def _metric_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
                 label = run.name if len(runs) > 1 else title
                 chart.series.append(_series(run, place, name, label))
                 words.append(_words(run.metric_curves.curves[name], label))
-            if metric in run.bicubic:
+            if math.isfinite(run.bicubic.get(metric, math.nan)):
                 baselines[metric_text(metric, run.bicubic[metric])] = run.bicubic[metric]
         chart.lines = [{"value": value, "label": "bicubic"} for value in baselines.values()]
         if baselines:

@@ -3,13 +3,13 @@
 import bisect
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from counterpoise.balance.smoothing import Average
 from counterpoise.records import Action
-from counterpoise.trace import COLUMNS
+from counterpoise.trace import COLUMNS, as_float
 
 # A curve has at most so many buckets, each drawn by its least and its largest value.
 MOST_BUCKETS = 1000
@@ -194,12 +194,12 @@ class CurveBuilder:
     def _values(self, row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         for name, value in row.items():
             if (name in COLUMNS or name == "seconds") and isinstance(value, int | float):
-                yield name, _float(value)
+                yield name, as_float(value)
         terms = row.get("g_terms")
         if isinstance(terms, dict):
             for term, value in terms.items():
                 if isinstance(value, int | float) and self._known_term(term):
-                    yield TERM + term, _float(value)
+                    yield TERM + term, as_float(value)
         yield from self._derived(row)
         action = row.get("action")
         if isinstance(action, dict):
@@ -208,13 +208,13 @@ class CurveBuilder:
             for name in self._actions:
                 value = action.get(name, ACTION_DEFAULTS[name])
                 if isinstance(value, int | float):
-                    yield ACTION + name, _float(value)
+                    yield ACTION + name, as_float(value)
             yield _ASKED, 0.0
 
     def _derived(self, row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         real, fake = row.get("d_accuracy_real"), row.get("d_accuracy_fake")
         if isinstance(real, int | float) and isinstance(fake, int | float):
-            accuracy = (_float(real) + _float(fake)) / 2
+            accuracy = (as_float(real) + as_float(fake)) / 2
             yield ACCURACY, accuracy
             if self._accuracy is not None:
                 smoothed = self._accuracy.update(accuracy)
@@ -222,9 +222,9 @@ class CurveBuilder:
                     yield SMOOTHED_ACCURACY, smoothed
         adversarial, content = row.get("g_gradient_adversarial"), row.get("g_gradient_content")
         if isinstance(adversarial, int | float) and isinstance(content, int | float):
-            both = _float(adversarial) + _float(content)
+            both = as_float(adversarial) + as_float(content)
             if both > 0 and math.isfinite(both):
-                yield ADVERSARIAL_SHARE, _float(adversarial) / both
+                yield ADVERSARIAL_SHARE, as_float(adversarial) / both
 
     def _known_term(self, term: str) -> bool:
         if term not in self._terms and len(self._terms) < MOST_TERMS:
@@ -332,18 +332,3 @@ def _usual_distance(cells: list[Cell]) -> float:
             if later.first_step > earlier.last_step
         ]
     return sorted(distances)[len(distances) // 2] if distances else math.inf
-
-
-def _float(value: float) -> float:
-    """A number as a float; an integer that is too large for one is infinite."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def read_curves(rows: Iterable[Mapping[str, Any] | None], builder: CurveBuilder) -> Curves:
-    """The curves of all rows."""
-    for row in rows:
-        builder.add(row)
-    return builder.build()

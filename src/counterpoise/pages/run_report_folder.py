@@ -1,6 +1,7 @@
 """Everything that a report says of one run, read from its folder."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from counterpoise.pages.run_report_reasons import Reason, ReasonBuilder
 from counterpoise.pages.run_report_samples import Samples, read_samples
 from counterpoise.pages.run_report_state import RunState, run_state
 from counterpoise.run_folder import RunFolder, iterate_json_lines, read_json_lines
+from counterpoise.trace import as_float
 
 # Sections that only the configuration of a run of ours has.
 OWN_SECTIONS = {"generator", "data", "train"}
@@ -189,7 +191,9 @@ def _band(tree: dict[str, Any], options: dict[str, Any]) -> Band | None:
             low, high = target - half, target + half
         else:
             return None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if not all(map(math.isfinite, (low, high, target))):
         return None
     text = f"{name} holds D's smoothed accuracy between {low:g} and {high:g}, target {target:g}"
     return Band(low, high, target, decay, text)
@@ -246,7 +250,7 @@ def _metric_curves(metrics: list[dict[str, Any]], buckets: int) -> Curves:
 def _numbers(row: dict[str, Any]) -> dict[str, float]:
     """The metrics of a row, those that are numbers."""
     return {
-        name: float(value)
+        name: as_float(value)
         for name, value in row.items()
         if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
     }

@@ -8,10 +8,12 @@ from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from counterpoise.config import RunConfig
 from counterpoise.outlook import WORDS, Verdict, outlook, stage_rows
-from counterpoise.run_folder import RunFolder
+from counterpoise.run_folder import RunFolder, open_regular
 
 # Candidates that are shown, the best ones.
 MOST_CANDIDATES = 12
+# What is longer is cut, and so no JSON: a candidate takes half a kilobyte.
+MOST_BEST_BYTES = 16 << 20
 
 
 class Candidate(BaseModel):
@@ -70,7 +72,8 @@ def _read_best(folder: RunFolder, notes: list[str]) -> Best | None:
     if not folder.best.exists():
         return None
     try:
-        return Best.model_validate_json(folder.best.read_bytes())
+        with open_regular(folder.best) as file:
+            return Best.model_validate_json(file.read(MOST_BEST_BYTES))
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         if isinstance(error, ValidationError):

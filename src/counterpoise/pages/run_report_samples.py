@@ -15,7 +15,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX
+from counterpoise.run_folder import (
+    SHEET_COLUMNS,
+    SHEET_GAP_PX,
+    SHEET_HEADER_PX,
+    open_regular,
+)
 
 MOST_STEPS = 60
 MOST_CROPS = 8
@@ -130,10 +135,10 @@ def spread(steps: Sequence[int], count: int) -> list[int]:
 def _tiles(path: Path, notes: list[str]) -> list[list[np.ndarray]] | None:
     """The crops of a sheet, each a row of `SHEET_COLUMNS`; None, with a note, where it is none."""
     try:
-        with Image.open(path, formats=["PNG"]) as file:
-            if max(file.size) > MOST_FILE_PX:
-                raise ValueError(f"{file.width}x{file.height} pixels")
-            pixels = np.asarray(file.convert("RGB"))
+        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as sheet:
+            if max(sheet.size) > MOST_FILE_PX:
+                raise ValueError(f"{sheet.width}x{sheet.height} pixels")
+            pixels = np.asarray(sheet.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         notes.append(f"samples/{path.name} cannot be read ({error}): left out")
         return None

@@ -1,6 +1,5 @@
 """Reading a study's folder: every row checked, every cell accounted for."""
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ConfigDict, ValidationError
 
-from counterpoise.config import Section
+from counterpoise.config import NonNegativeInt, PositiveInt, Section
 from counterpoise.errors import UserError
+from counterpoise.run_folder import numbered_lines, parse_row
 from counterpoise.study.statistics import standardised
 
 RESULTS_FILE = "results.jsonl"
@@ -46,10 +46,10 @@ class DoneRow(_Row):
     metrics: dict[str, float | None]
     d_last_quarter: dict[str, float | None]
     curve: dict[str, tuple[float | None, ...]]
-    steps: int
+    steps: PositiveInt
     findings: tuple[str, ...]
-    d_updates: int
-    roll_backs: int
+    d_updates: NonNegativeInt
+    roll_backs: NonNegativeInt
     seconds: float
     versions: dict[str, str]
 
@@ -85,14 +85,13 @@ def read_results(folder: Path) -> Results:
     repeated: dict[CellKey, None] = {}
     scores: dict[str, tuple[str, bool]] = {}
     notes = []
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError:
-            data = None
-        if not isinstance(data, dict):
+    if not path.exists():
+        raise UserError(
+            f"{path}: not there; give the folder of a study that has run (`counterpoise study run`)"
+        )
+    for number, line in numbered_lines(path):
+        data = None if line is None else parse_row(line)
+        if line is None or data is None:
             notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
             continue
         row = _checked_row(line, data, f"{path} line {number}")
@@ -109,17 +108,6 @@ def read_results(folder: Path) -> Results:
         names = some_names([cell_name(key) for key in repeated])
         notes.append(f"in {path.name} more than once, the last row counts: {names}")
     return Results(path, done, errors, (*notes, *_notes_on(done)))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: not there; give the folder of a study that has run (`counterpoise study run`)"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _checked_row(line: str, data: dict[str, Any], where: str) -> DoneRow | ErrorRow:

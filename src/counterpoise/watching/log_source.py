@@ -185,7 +185,8 @@ class EventFilesSource:
         dated = []
         for file in self._path.rglob(EVENT_FILES):
             try:
-                dated.append((file.stat().st_mtime, file))
+                if file.is_file():  # a pipe would be waited for
+                    dated.append((file.stat().st_mtime, file))
             except OSError:  # It was there a moment ago.
                 continue
         return max(dated, default=(0.0, None))[1]

@@ -1,7 +1,7 @@
 """Serves the page of a watched training to this machine alone.
 
 It is read-only, listens on 127.0.0.1 only, and answers only requests that name this machine in
-`Host` (so no web site can read it by a name that it points here). It has four routes; no part of
+`Host` (so no web site can read it by a name that it points here). It has three routes; no part of
 a URL ever becomes a path.
 """
 
@@ -120,6 +120,8 @@ class WatchServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    # Of connections that wait to be taken: a browser with many pages opens them all at once.
+    request_queue_size = 64
     # A second server must not share the port of the first.
     allow_reuse_port = False
 
@@ -176,6 +178,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         board = self.server.board
+        # A body is not read, so that it would be taken for the next request.
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True
         if not self._from_here():
             self.close_connection = True
             self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this page is for this machine alone\n")

@@ -6,6 +6,7 @@ from typing import Any
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding
 from counterpoise.diagnosis.found import number
 from counterpoise.pages.wording import objective_line, verdict
+from counterpoise.trace import as_float
 
 # Fields of an action by what they do; `{}` is the value.
 ACTIONS = {
@@ -80,7 +81,7 @@ def action_words(policy: str | None, action: Mapping[str, Any] | None) -> str:
         if value == 0 and field in ZERO_STEPS:
             parts.append(ZERO_STEPS[field])
         elif isinstance(value, int | float):
-            parts.append(phrase.format(number(float(value))))
+            parts.append(phrase.format(number(as_float(value))))
     reason = action.get("reason")
     because = f" ({reason})" if isinstance(reason, str) and reason else ""
     return (", ".join(parts) or "changes nothing") + because
@@ -96,8 +97,10 @@ def held_out_words(rows: Mapping[str, Mapping[str, Any]], stage: str) -> str:
     for name, title, form in METRICS:
         value, reference = newest.get(name), bicubic.get(name)
         if isinstance(value, int | float):
-            beside = f" (bicubic {reference:{form}})" if isinstance(reference, int | float) else ""
-            parts.append(f"{title} {value:{form}}{beside}")
+            beside = ""
+            if isinstance(reference, int | float):
+                beside = f" (bicubic {as_float(reference):{form}})"
+            parts.append(f"{title} {as_float(value):{form}}{beside}")
     return ", ".join(parts)
 
 
