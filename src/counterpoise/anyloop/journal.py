@@ -21,7 +21,7 @@ from counterpoise.run_folder import (
     RESUMED,
     JsonLines,
     RunFolder,
-    cannot_write,
+    append_text,
     drop_rows_after,
     software,
 )
@@ -179,13 +179,8 @@ class Journal:
             self._events.append({"time": now, "step": step, "kind": kind, "message": message})
 
     def _write_log(self, text: str) -> None:
-        if self._run is None or self._events is None:
-            return
-        try:
-            with self._run.log.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
-        except OSError as error:
-            raise cannot_write(self._run.log, error) from error
+        if self._run is not None and self._events is not None:
+            append_text(self._run.log, text)
 
     def _config(self) -> str:
         """The part of a run's configuration that there is: what reads a run finds it here."""

@@ -51,7 +51,7 @@ def run_state(
     of = "" if planned_steps is None else f" of {planned_steps:,}"
     at = f"step {last_step:,}{of}"
     go_on = f"Go on with: counterpoise resume {run.path}"
-    speaking = [event for event in events if event.get("kind") in _SPEAKING]
+    speaking = [e for e in events if isinstance(e.get("kind"), str) and e["kind"] in _SPEAKING]
     # A training that stops early ends after it, without a reason.
     if [event["kind"] for event in speaking[-2:]] == [STOPPED_EARLY, ENDED]:
         del speaking[-1]

@@ -10,7 +10,14 @@ from typing import Any
 
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
-from counterpoise.run_folder import append_line, atomic_write, cannot_write, cut_torn_line
+from counterpoise.run_folder import (
+    append_line,
+    atomic_write,
+    cannot_write,
+    cut_torn_line,
+    open_regular,
+    open_to_append,
+)
 from counterpoise.study.plan import Cell, StudyPlan, load_plan
 
 PLAN_FILE, RESULTS_FILE, EVENTS_FILE = "study.yaml", "results.jsonl", "events.jsonl"
@@ -86,7 +93,8 @@ class StudyFolder:
         """
         rows: dict[str, dict[str, Any]] = {}
         try:
-            data = self.results.read_bytes()
+            with open_regular(self.results) as file:
+                data = file.read()
         except FileNotFoundError:
             return rows
         except OSError as error:
@@ -117,10 +125,7 @@ class StudyFolder:
 
 def append_whole_line(path: Path, line: str) -> None:
     """Append a line and sync it, or leave the file as it was and raise `UserError`."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    file = open_to_append(path)
     try:
         before = os.fstat(file).st_size
         append_line(file, path, line)

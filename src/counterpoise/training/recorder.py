@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from counterpoise.records import StepRecord, compact, is_written, rows_every
-from counterpoise.run_folder import JsonLines, RunFolder, cannot_write, drop_rows_after
+from counterpoise.run_folder import JsonLines, RunFolder, append_text, cannot_write, drop_rows_after
 
 
 class Reporter(Protocol):
@@ -117,7 +117,7 @@ class FileRecorder:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._events.append({"time": now, "step": step, "kind": kind, "message": message})
         if tell:
-            self._write_log(message)
+            append_text(self._log_path, message)
             self._reporter.message(message)
 
     def step(self, record: StepRecord) -> None:
@@ -129,7 +129,7 @@ class FileRecorder:
 
     def log(self, record: StepRecord, lines: str) -> None:
         """Log a step: to the person, to `train.log` and to TensorBoard."""
-        self._write_log(lines)
+        append_text(self._log_path, lines)
         self._reporter.log_lines(lines)
         with self._written_by_tensorboard():
             for name, value in _scalars(record.to_json()).items():
@@ -172,13 +172,6 @@ class FileRecorder:
             yield
         except OSError as error:
             raise cannot_write(self._tensorboard_path, error) from error
-
-    def _write_log(self, text: str) -> None:
-        try:
-            with self._log_path.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
-        except OSError as error:
-            raise cannot_write(self._log_path, error) from error
 
 
 def _scalars(row: dict[str, Any], prefix: str = "") -> dict[str, float]:
