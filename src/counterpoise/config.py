@@ -238,6 +238,8 @@ class TrainConfig(Section):
 
     # Steps on E alone before the losses above (a fresh Adam follows); 0: none.
     pretrain_steps: NonNegativeInt = 0
+    # What G begins with, to be trained further: a generator's weights, or the folder of a run.
+    initial_weights: Path | None = None
     pretrain_learning_rate: PositiveFloat = 1e-4  # of G on E alone
     steps: PositiveInt = 100_000  # after those on E alone
     # Steps that the log calls an epoch (crops are random, so a pass over the images says little).

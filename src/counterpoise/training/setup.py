@@ -16,12 +16,15 @@ from counterpoise.config import AdamConfig, RunConfig
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.dataset import CropPairs, central_crops, full_pairs
 from counterpoise.data.device_crops import DeviceCrops
+from counterpoise.errors import UserError
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.features import EmbeddedExtractor, FeatureExtractor, NormalisedFeatures
 from counterpoise.models.generator import build_generator
 from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
+from counterpoise.models.weights import load_generator
+from counterpoise.run_folder import RunFolder
 from counterpoise.seeding import seed_everything
 from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device, lay_out
 from counterpoise.training.plan import Stage
@@ -173,6 +176,31 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         passes=passes,
         notes=notes,
     )
+
+
+def take_initial_weights(parts: Parts) -> None:
+    """Let G begin with `train.initial_weights`, where that is set; `UserError` where it cannot."""
+    path = parts.config.train.initial_weights
+    if path is None:
+        return
+    try:
+        loaded = load_generator(RunFolder.open(path).generator if path.is_dir() else path)
+    except UserError as error:
+        raise UserError(f"train.initial_weights: {error}") from None
+    ours, theirs = parts.config.generator, loaded.generator.config
+    for name in type(ours).model_fields:
+        own, other = getattr(ours, name), getattr(theirs, name)
+        if own == other:
+            continue
+        if name != "degradation":
+            raise UserError(
+                f"train.initial_weights {path}: weights of another generator, {name} is {other} "
+                f"there and {own} here; set generator.{name} to it"
+            )
+        parts.notes.append(f"G was trained on {other} images before, and is on {own} ones now")
+    for g in (parts.g, parts.g_average):
+        g.load_state_dict(loaded.generator.state_dict())
+    parts.notes.append(f"G begins with {path}")
 
 
 def adam(
