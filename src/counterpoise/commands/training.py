@@ -151,10 +151,13 @@ def summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Cons
     elif outcome.step == outcome.first_step:
         console.print("This run is complete: nothing left to train (--steps N extends it).")
     rows, _ = read_json_lines(run.metrics)
-    newest = {row["stage"]: row for row in rows}
     titles = {BICUBIC: "bicubic", PRETRAIN: "E (pretrained)", TRAIN: config.loss.letters}
-    table = [(titles[stage], row) for stage, row in newest.items()]
-    print_table(console, metrics_table("Held-out images", table))
+    newest = {}
+    for row in rows:
+        stage = row.get("stage")
+        if isinstance(stage, str) and stage in titles:
+            newest[titles[stage]] = {k: v for k, v in row.items() if isinstance(v, int | float)}
+    print_table(console, metrics_table("Held-out images", list(newest.items())))
     places = {
         "weights": run.generator,
         "samples": run.sample(outcome.step),
