@@ -47,6 +47,8 @@ class Outcome:
     signal_number: int | None = None
     # Why `train.stop` ended the training before its time; empty where it did not.
     stopped_early: str = ""
+    # Whether its state at the end was saved; not where its numbers were broken.
+    saved: bool = True
 
 
 class Training:
@@ -124,7 +126,8 @@ class Training:
             if step % train.checkpoint_every == 0 or stage_ends or stop_wanted or early:
                 self.save()
             if stop_wanted:
-                return Outcome(first_step, step, interrupted=True, signal_number=stop.number)
+                saved, number = not self.broken, stop.number
+                return Outcome(first_step, step, True, signal_number=number, saved=saved)
             if early:
                 message = f"stopped early at step {step} because {early}"
                 self.recorder.event(step, STOPPED_EARLY, message)

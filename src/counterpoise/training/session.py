@@ -26,6 +26,9 @@ from counterpoise.training.setup import Parts, build_parts
 
 # The step before all rows, `bicubic`'s at step 0 included.
 NOTHING = -1
+# What an `INTERRUPTED` event ends with where the last steps are lost. Those of earlier versions
+# begin with "broke off:" there.
+UNSAVED = "without saving"
 
 
 def train(
@@ -83,7 +86,10 @@ def train(
             stop.saves = True
             outcome = training.go_on(stop)
             kind = INTERRUPTED if outcome.interrupted else ENDED
-            recorder.event(outcome.step, kind, f"{kind} after step {outcome.step}", tell=False)
+            message = f"{kind} after step {outcome.step}"
+            if not outcome.saved:
+                message = f"{message}, {UNSAVED}"
+            recorder.event(outcome.step, kind, message, tell=False)
             return outcome
         except TrainingDivergedError:  # It has its own event.
             raise
@@ -91,12 +97,14 @@ def train(
             step = training.step if training is not None else resumed_step or 0
             # A dead worker is told of between any two lines of ours.
             death = worker_death(error, config.data.worker_processes)
-            kind = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+            kind, message = FAILED, f"broke off: {_in_short(death or error)}"
+            if isinstance(error, KeyboardInterrupt):
+                kind, message = INTERRUPTED, f"stopped at once after step {step}, {UNSAVED}"
             if training is not None:
                 with contextlib.suppress(Exception):  # The device may be what failed,
                     training.record_waiting(stop)
             with contextlib.suppress(UserError):  # or the disk.
-                recorder.event(step, kind, f"broke off: {_in_short(death or error)}", tell=False)
+                recorder.event(step, kind, message, tell=False)
             if death is not None:
                 raise death from error
             raise
