@@ -8,6 +8,7 @@ import pytest
 
 from counterpoise.balance.auto import AutoPolicy
 from counterpoise.balance.auto_steep import PATIENCE_STEPS, SteepDiscriminator
+from counterpoise.balance.saved import NotThisStateError
 from counterpoise.records import Readings
 from helpers import SIGNALS
 
@@ -85,7 +86,7 @@ def test_a_run_of_before_it_goes_on():
     assert policy.state_dict() == AutoPolicy().state_dict()
     # Somebody else's state is refused.
     del state["fast"]
-    with pytest.raises(KeyError):
+    with pytest.raises(NotThisStateError, match="'fast' is missing"):
         policy.load_state_dict(state)
 
 

@@ -233,6 +233,43 @@ def test_logits_of_probabilities_have_two_finite_derivatives():
     assert second.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            {"policy": {"previous": None}},
+            "the state of policy 'accuracy-band' is that of policy 'threshold'",
+        ),
+        ({"policy": {}}, "'said' is missing"),
+        ({"policy": 3}, "the state of policy 'accuracy-band' cannot be 3"),
+        ({"step": -1}, "'step' must be"),
+        ({"action": {"foo": 1}}, "'foo' has no place"),
+        ({"readings": []}, "'readings' cannot be"),
+        ({"objective": {"name": 3, "probabilities": True}}, "'objective.name' cannot be 3"),
+        ({"objective": {}}, "'name' is missing"),
+    ],
+)
+def test_another_state_is_refused_in_one_line_and_changes_nothing(tmp_path, change, what):
+    loop = Loop()
+    balance = loop.balance(run_dir=tmp_path / "run", policy="accuracy-band")
+    loop.run(balance, 2, seed=1)
+    state = balance.state_dict()
+    before = json.dumps(state)
+    with pytest.raises(UserError, match=f"Balance.load_state_dict: .*{what}.*; give what this"):
+        balance.load_state_dict(state | change)
+    with pytest.raises(UserError, match="'step' is missing"):
+        balance.load_state_dict({})
+    assert json.dumps(balance.state_dict()) == before
+    balance.close()
+
+
+def test_a_policy_without_a_memory_takes_the_state_of_any(tmp_path):
+    with Loop().balance(policy="auto") as balance:
+        state = balance.state_dict()
+    with Loop().balance(policy="none") as balance:
+        balance.load_state_dict(state)
+
+
 def test_resume_goes_on_in_the_same_folder(tmp_path):
     whole = Loop()
     options = {"policy": "accuracy-band", "sensors_every": 3}

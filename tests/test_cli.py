@@ -56,6 +56,22 @@ def test_train_twice_into_one_folder_is_refused(counterpoise, tmp_path, config_f
     assert (run / "signals.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"WORLD_SIZE": "x"},
+        {"WORLD_SIZE": "-1"},
+        {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "x"},
+        {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "2"},
+        {"WORLD_SIZE": "x", "RANK": "y"},
+    ],
+)
+def test_an_environment_that_is_not_torchruns(counterpoise, monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    one_line(counterpoise("train", "--preset", "demo", "--dry-run"), "WORLD_SIZE")
+
+
 def test_resume_of_a_finished_run_says_so_and_steps_extends(counterpoise, tmp_path, config_file):
     run = tmp_path / "run"
     counterpoise("train", "--config", config_file, "--run-dir", run)

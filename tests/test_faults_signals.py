@@ -9,8 +9,9 @@ import time
 import pytest
 
 from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.training import loop
 from fault_helpers import differing, results
-from training_helpers import signals
+from training_helpers import signals, tiny
 
 # A loop that ends its own process's steps is deterministic: no clock decides where a signal comes.
 SIGNAL_IN_STEP = """
@@ -82,6 +83,11 @@ def test_a_signal_saves_and_the_resumption_is_bitwise(
     assert f"Stopped after step {saved_step}, and saved." in ended.out
     assert f"counterpoise resume {path}" in ended.out
     assert ended.err == ""
+    last = read_json_lines(RunFolder(path).events)[0][-1]
+    assert (last["kind"], last["message"]) == (
+        "interrupted",
+        f"interrupted after step {saved_step}",
+    )
     assert RunFolder(path).checkpoint_files()[-1] == RunFolder(path).checkpoint(saved_step)
     again = fault_server.run("resume", path)
     assert again.code == 0, again.err
@@ -97,9 +103,41 @@ def test_a_signal_before_the_first_step_ends_at_once(
     ended = fault_server.run("train", "--config", signal_config, "--run-dir", path, before=before)
     assert (ended.code, ended.err) == (143, "")
     assert f"Stopped at once, without saving.\nGo on with: counterpoise resume {path}" in ended.out
-    assert read_json_lines(RunFolder(path).events)[0][-1]["kind"] == "interrupted"
+    last = read_json_lines(RunFolder(path).events)[0][-1]
+    assert last["kind"] == "interrupted"
+    assert last["message"] == "stopped at once after step 0, without saving"
     assert fault_server.run("resume", path).code == 0
     assert differing(results(path), expected) == []
+
+
+def test_a_second_ctrl_c_is_recorded_as_what_it_is(fault_server, signal_config, tmp_path):
+    path = tmp_path / "run"
+    before = (SIGNAL_IN_STEP.format(step=5, numbers=[2, 2]),)
+    ended = fault_server.run("train", "--config", signal_config, "--run-dir", path, before=before)
+    assert (ended.code, ended.err) == (130, "")
+    assert "Stopped at once, without saving." in ended.out
+    last = read_json_lines(RunFolder(path).events)[0][-1]
+    assert last["kind"] == "interrupted"
+    assert last["message"] == "stopped at once after step 4, without saving"
+
+
+def test_broken_numbers_are_not_said_to_be_saved(counterpoise, tmp_path, monkeypatch):
+    def signalled(self, step, stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.broken = True
+        return iterate(self, step, stop)
+
+    iterate = loop.Training.iterate
+    monkeypatch.setattr(loop.Training, "iterate", signalled)
+    monkeypatch.setattr(loop.Training, "check_finite", lambda self, record: None)
+    (tmp_path / "tiny.yaml").write_text(tiny().to_yaml())
+    # What is in brackets is no markup.
+    path = tmp_path / "m[b]x"
+    code, out, _ = counterpoise("train", "--config", tmp_path / "tiny.yaml", "--run-dir", path)
+    assert code == 143
+    assert f"Stopped after step 1, without saving.\nGo on with: counterpoise resume {path}" in out
+    last = read_json_lines(RunFolder(path).events)[0][-1]
+    assert last["message"] == "interrupted after step 1, without saving"
 
 
 def wait_for_steps(path, count, process):

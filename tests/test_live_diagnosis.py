@@ -104,6 +104,14 @@ def test_gone_is_told_when_it_is_sure(live, found):
     assert live.news() == ["a (warning) since step 7: title of a"]
 
 
+def test_rows_without_a_step_are_left_out(found):
+    diagnosis = LiveDiagnosis("non-saturating", "none")
+    broken = row(1)
+    del broken["step"]
+    diagnosis.take_up([broken, row(2) | {"step": [2]}, row(3)])
+    assert [step for step, _ in diagnosis._rows] == [3]
+
+
 def test_what_a_resumed_training_has_said_is_not_said_again(found):
     found.append(finding("a", "warning"))
     resumed = LiveDiagnosis("non-saturating", "none")

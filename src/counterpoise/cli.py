@@ -88,7 +88,8 @@ def _stop(message: str, code: int) -> None:
 
 def _is_first_process() -> bool:
     """Whether this is the process that talks, also before the processes have met."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    return not rank.isdecimal() or int(rank) == 0
 
 
 @app.command()
@@ -165,7 +166,7 @@ def presets() -> None:
         options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
         lines.append(f"  {name:<17}{options}".rstrip())
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("import-weights")
@@ -180,10 +181,12 @@ def import_weights(
     console.print(
         f"{output}: {summary.tensor_count} tensors, {summary.parameter_count:,} parameters, "
         f"from {summary.source}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )
-    console.print(f"Licence of these weights: {summary.licence}", highlight=False, soft_wrap=True)
+    licence = f"Licence of these weights: {summary.licence}"
+    console.print(licence, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -14,9 +14,11 @@ from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.measure import Measurements
+from counterpoise.anyloop.objective import LoopObjective
 from counterpoise.anyloop.steps import DiscriminatorStep, GeneratorStep
 from counterpoise.anyloop.user_code import user_line
-from counterpoise.balance.policies import build_policy
+from counterpoise.balance.policies import build_policy, take_up
+from counterpoise.balance.saved import NotThisStateError, check_fields, entry, is_count
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.records import Action, Readings
@@ -88,6 +90,7 @@ class Balance:
             raise UserError("Balance: log_every and sensors_every must be at least 1")
         self._made_at = user_line()
         options = dict(policy_options or {})
+        self._policy, self._options = policy, options
         self._journal = Journal(run_dir, policy, options, log_every)
         self._engine = Engine(
             generator,
@@ -161,8 +164,29 @@ class Balance:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`, after the networks and optimizers were loaded and before the
-        first step. Rows of the run folder past its step are dropped."""
+        first step. Rows of the run folder past its step are dropped.
+
+        Raises `UserError`, and changes nothing, for something else than such a state, and for that
+        of another policy.
+        """
+        self._check(state)
         self._engine.load_state_dict(state)
+
+    def _check(self, state: Any) -> None:
+        """Raise `UserError` unless a state can be loaded."""
+        todo = "give what this Balance's own state_dict() returned, with the policy it had then"
+        try:
+            if not is_count(entry(state, "step")):
+                raise NotThisStateError("'step' must be a whole number that is not negative")
+            check_fields(Action, entry(state, "action"), "action")
+            check_fields(Readings, entry(state, "readings"), "readings")
+            if (objective := entry(state, "objective")) is not None:
+                entry(objective, "name"), entry(objective, "probabilities")
+                check_fields(LoopObjective, objective, "objective")
+            entry(state, "has_snapshot")
+            take_up(build_policy(self._policy, self._options), self._policy, entry(state, "policy"))
+        except (NotThisStateError, UserError) as error:
+            raise UserError(f"Balance.load_state_dict: {error}; {todo}") from error
 
     def close(self) -> None:
         """End the open step, write what is left and let go of the networks and optimizers."""

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from counterpoise.balance.saved import entry, taken
 from counterpoise.balance.smoothing import Average, clamp, is_finite
 from counterpoise.records import Signals
 
@@ -121,13 +122,13 @@ class FastGenerator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
+        """Undo `state_dict`; `NotThisStateError` for something else."""
         for name, value in vars(self).items():
-            saved = state[name.lstrip("_")]
+            saved = name.lstrip("_")
             if isinstance(value, Average):
-                value.load_state_dict(saved)
+                value.load_state_dict(entry(state, saved))
             else:
-                setattr(self, name, saved)
+                setattr(self, name, taken(state, saved, type(value)))
 
 
 def _updated(average: Average, reading: float | None) -> float | None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from counterpoise.balance.saved import taken
+
 # Mean share of pairs that D ranks rightly from which on it is smoothed, and under which no longer.
 LEADS, FOLLOWED = 0.9, 0.8
 # From here on a further step of D would only let it lead more; what is beyond counts as its lead.
@@ -70,6 +72,8 @@ class SteepDiscriminator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
-        self._smooths, self._steps_near_chance = state["smooths"], state["steps_near_chance"]
-        self.d_steps = state.get("d_steps", 1)  # earlier versions did not save it
+        """Undo `state_dict`; `NotThisStateError` for something else."""
+        self._smooths = taken(state, "smooths", bool)
+        self._steps_near_chance = taken(state, "steps_near_chance", int)
+        # Earlier versions did not save it.
+        self.d_steps = taken({"d_steps": 1} | state, "d_steps", int)

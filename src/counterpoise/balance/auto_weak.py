@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from counterpoise.balance.saved import taken
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import Signals
 
@@ -134,6 +135,6 @@ class WeakDiscriminator:
         return {name.lstrip("_"): value for name, value in vars(self).items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
-        for name in vars(self):
-            setattr(self, name, state[name.lstrip("_")])
+        """Undo `state_dict`; `NotThisStateError` for something else."""
+        for name, value in vars(self).items():
+            setattr(self, name, taken(state, name.lstrip("_"), type(value)))

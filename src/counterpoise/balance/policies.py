@@ -1,5 +1,6 @@
 """The table of balance policies, and how one is made from a configuration."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -13,6 +14,7 @@ from counterpoise.balance.instance_noise import InstanceNoisePolicy
 from counterpoise.balance.lecam import LeCamPolicy
 from counterpoise.balance.loss_gate import LossGatePolicy
 from counterpoise.balance.policy import Policy
+from counterpoise.balance.saved import NotThisStateError, short
 from counterpoise.balance.skip_band import SkipBandPolicy
 from counterpoise.balance.threshold import ThresholdPolicy
 from counterpoise.balance.ttur import TturPolicy
@@ -40,6 +42,9 @@ POLICIES: Registry[type[Policy]] = Registry(
     ("auto", AutoPolicy),
 )
 
+# What a policy raises at another's state: ours the first, one that was added perhaps another.
+UNFIT = (NotThisStateError, LookupError, TypeError, ValueError, AttributeError)
+
 # Policies that do nothing without the readings of gradients at G's output.
 NEEDS_SENSORS = ("gradient-balance",)
 
@@ -59,6 +64,34 @@ def build_policy(name: str, options: dict[str, Any]) -> Policy:
     if problems:
         raise UserError("; ".join(f"{p.path}: {p.message}" for p in problems))
     return POLICIES[name](**options)
+
+
+def take_up(policy: Policy, name: str, state: Any) -> None:
+    """Load a policy's saved state; `UserError` where it is of something else, naming both.
+
+    A policy without a memory takes that of any other. What a refused state has changed of the
+    policy is not undone.
+    """
+    if not isinstance(state, Mapping):
+        raise UserError(f"the state of policy '{name}' cannot be {short(state)}")
+    try:
+        policy.load_state_dict(dict(state))
+    except UNFIT as error:
+        owners = [f"'{other}'" for other in POLICIES if other != name and _remembers(other, state)]
+        detail = f"is broken ({error})"
+        if owners:
+            detail = f"is that of policy {' or '.join(owners)} ({error})"
+        raise UserError(f"the state of policy '{name}' {detail}") from error
+
+
+def _remembers(name: str, state: Mapping[str, Any]) -> bool:
+    """Whether a state is one of this policy's, which has a memory."""
+    policy = POLICIES[name]()
+    try:
+        policy.load_state_dict(dict(state))
+    except UNFIT:
+        return False
+    return bool(policy.state_dict())
 
 
 def check_balance(config: RunConfig) -> list[Problem]:

@@ -27,7 +27,8 @@ class Policy(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
+        """Undo `state_dict`; `balance.saved.NotThisStateError` for the state of something else, so
+        that a resumption says so in one line."""
         ...
 
 

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from counterpoise.balance.saved import NotThisStateError, is_count, is_kind, short
+
 
 def blend(old: float, new: float, decay: float) -> float:
     """decay * old + (1 - decay) * new, never outside the two (rounding and overflow included)."""
@@ -45,7 +47,10 @@ class Average:
         return [self.value, self.count]
 
     def load_state_dict(self, state: list[Any]) -> None:
-        """Undo `state_dict`."""
+        """Undo `state_dict`; `NotThisStateError` for something else."""
+        is_pair = isinstance(state, list | tuple) and len(state) == 2
+        if not (is_pair and is_kind(state[0], float | None) and is_count(state[1])):
+            raise NotThisStateError(f"an average's value and count cannot be {short(state)}")
         self.value, self.count = state
 
 

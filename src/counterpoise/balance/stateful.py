@@ -1,8 +1,9 @@
 """What the policies with a memory share: saving it, and saying once what they lack."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, get_type_hints, runtime_checkable
 
+from counterpoise.balance.saved import entry, kind_of, refuse_others, taken
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import Action, Signals
 
@@ -34,14 +35,18 @@ class Stateful:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in (f.name for f in fields(self) if not f.init):
-            if name.lstrip("_") in self.NEWER and name.lstrip("_") not in state:
+        """Undo `state_dict`; `NotThisStateError` for the state of something else."""
+        names = {f.name.lstrip("_"): f.name for f in fields(self) if not f.init}
+        refuse_others(state, set(names))
+        hints = get_type_hints(type(self))
+        for saved, name in names.items():
+            if saved in self.NEWER and saved not in state:
                 continue
-            value, current = state[name.lstrip("_")], getattr(self, name)
+            current = getattr(self, name)
             if isinstance(current, Memory):
-                current.load_state_dict(value)
+                current.load_state_dict(entry(state, saved))
             else:
-                setattr(self, name, list(value) if isinstance(value, list) else value)
+                setattr(self, name, taken(state, saved, kind_of(hints[name], current)))
 
     def _idle(self, problem: str) -> Action:
         """Leave everything as configured, and give the reason the first time."""

@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from counterpoise.balance.saved import (
+    NotThisStateError,
+    entry,
+    is_kind,
+    refuse_others,
+    short,
+)
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import NO_ACTION, Action, Signals
 
@@ -55,5 +62,13 @@ class ThresholdPolicy:
         return {"previous": self._previous and list(self._previous)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        previous = state["previous"]
-        self._previous = previous and (previous[0], previous[1])
+        """Undo `state_dict`; `NotThisStateError` for the state of something else."""
+        refuse_others(state, {"previous"})
+        previous = entry(state, "previous")
+        if previous is None:
+            self._previous = None
+            return
+        is_pair = isinstance(previous, list | tuple) and len(previous) == 2
+        if not (is_pair and all(is_kind(value, float) for value in previous)):
+            raise NotThisStateError(f"'previous' cannot be {short(previous)}")
+        self._previous = (previous[0], previous[1])

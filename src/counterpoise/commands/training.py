@@ -17,6 +17,7 @@ from counterpoise.run_folder import RunFolder, read_json_lines
 from counterpoise.training.checks import check_training
 from counterpoise.training.loop import BICUBIC, Outcome
 from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
+from counterpoise.training.session import UNSAVED
 from counterpoise.training.session import train as run_training
 from counterpoise.training.setup import build_parts
 
@@ -38,8 +39,12 @@ def load(source: str, overrides: list[str]) -> RunConfig:
 
 def make_fabric(config: RunConfig) -> Fabric:
     """The devices and precision of a configuration; torchrun's processes where it started us."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+    processes, local = _from_environment("WORLD_SIZE", 1), _from_environment("LOCAL_WORLD_SIZE", 0)
+    if local > processes:
+        raise UserError(
+            f"LOCAL_WORLD_SIZE in the environment is {local}, more than WORLD_SIZE, {processes}; "
+            "unset both, or let torchrun set them"
+        )
     devices, nodes = (local, processes // local) if local else (config.train.devices, 1)
     try:
         return Fabric(
@@ -54,6 +59,17 @@ def make_fabric(config: RunConfig) -> Fabric:
         raise UserError(
             f"train.accelerator {config.train.accelerator} with {devices} device(s): {detail}"
         ) from error
+
+
+def _from_environment(name: str, default: int) -> int:
+    """A number that torchrun gives its processes."""
+    text = os.environ.get(name, str(default))
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(
+            f"{name} in the environment is '{text}', not a number of processes; unset it, or let "
+            "torchrun set it"
+        )
+    return int(text)
 
 
 def describe(config: RunConfig, console: Console) -> None:
@@ -139,10 +155,9 @@ def exit_code(outcome: Outcome) -> int:
 def summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Console) -> None:
     """Say how a training ended: held-out metrics, and where things lie."""
     if outcome.interrupted:
-        console.print(f"Stopped after step {outcome.step}, and saved.", highlight=False)
-        console.print(
-            f"Go on with: counterpoise resume {run.path}", highlight=False, soft_wrap=True
-        )
+        how = "and saved" if outcome.saved else UNSAVED
+        say(console, f"Stopped after step {outcome.step}, {how}.")
+        say(console, f"Go on with: counterpoise resume {run.path}")
         return
     if outcome.stopped_early:
         if outcome.step == outcome.first_step:
@@ -151,10 +166,13 @@ def summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Cons
     elif outcome.step == outcome.first_step:
         console.print("This run is complete: nothing left to train (--steps N extends it).")
     rows, _ = read_json_lines(run.metrics)
-    newest = {row["stage"]: row for row in rows}
     titles = {BICUBIC: "bicubic", PRETRAIN: "E (pretrained)", TRAIN: config.loss.letters}
-    table = [(titles[stage], row) for stage, row in newest.items()]
-    print_table(console, metrics_table("Held-out images", table))
+    newest = {}
+    for row in rows:
+        stage = row.get("stage")
+        if isinstance(stage, str) and stage in titles:
+            newest[titles[stage]] = {k: v for k, v in row.items() if isinstance(v, int | float)}
+    print_table(console, metrics_table("Held-out images", list(newest.items())))
     places = {
         "weights": run.generator,
         "samples": run.sample(outcome.step),
@@ -162,10 +180,8 @@ def summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Cons
         "TensorBoard": run.tensorboard,
     }
     for what, path in places.items():
-        console.print(f"{what:<12} {path}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
+        say(console, f"{what:<12} {path}")
+    say(
+        console,
         f"Upscale your own pictures: counterpoise upscale IN OUT --weights {run.generator}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )

@@ -15,6 +15,8 @@ from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.run_folder import RunFolder, atomic_write
 
 FORMAT = "counterpoise-checkpoint"
+# The part that holds the state to come back to, where one is kept.
+KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Snapshot:
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
+    # The file that it was read from.
+    path: Path | None = None
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of one part, by their names within it."""
@@ -109,7 +113,10 @@ def load(path: Path) -> Snapshot:
             if metadata.get("format") != FORMAT:
                 raise UserError(f"{path}: not a checkpoint of counterpoise")
             values = json.loads(metadata["values"])
-            return Snapshot({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
+            if not isinstance(values, dict):
+                raise UserError(f"{path}: damaged checkpoint (its values are no JSON object)")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Snapshot(tensors, values, path)
     except (
         OSError,
         SafetensorError,

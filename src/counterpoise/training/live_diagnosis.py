@@ -18,9 +18,10 @@ class LiveDiagnosis:
         self._news = FindingNews()
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take a row of `signals.jsonl`; those of a stage without D are left out."""
-        if "d_loss_real" in row:
-            self._rows.append((int(row["step"]), signals_row_values(row)))
+        """Take a row of `signals.jsonl`; not one without a step, or of a stage without D."""
+        step = row.get("step")
+        if "d_loss_real" in row and isinstance(step, int):
+            self._rows.append((step, signals_row_values(row)))
 
     def take_up(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take the rows of a training that is resumed; what they show is told already."""

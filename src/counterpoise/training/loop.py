@@ -1,6 +1,7 @@
 """The training loop: E alone where it is configured, then G and D, kept in balance by a policy."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from counterpoise.run_folder import (
 )
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
+from counterpoise.training.checkpoint import KEPT
 from counterpoise.training.game import Game, Played
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.live_diagnosis import LiveDiagnosis
@@ -32,8 +34,6 @@ from counterpoise.training.samples import sample_grid, save_grid
 from counterpoise.training.setup import Parts
 
 BICUBIC = "bicubic"
-# The part of a checkpoint that holds the state to come back to, where one is kept.
-KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Outcome:
     signal_number: int | None = None
     # Why `train.stop` ended the training before its time; empty where it did not.
     stopped_early: str = ""
+    # Whether its state at the end was saved; not where its numbers were broken.
+    saved: bool = True
 
 
 class Training:
@@ -124,7 +126,8 @@ class Training:
             if step % train.checkpoint_every == 0 or stage_ends or stop_wanted or early:
                 self.save()
             if stop_wanted:
-                return Outcome(first_step, step, interrupted=True, signal_number=stop.number)
+                saved, number = not self.broken, stop.number
+                return Outcome(first_step, step, True, signal_number=number, saved=saved)
             if early:
                 message = f"stopped early at step {step} because {early}"
                 self.recorder.event(step, STOPPED_EARLY, message)
@@ -338,9 +341,15 @@ class Training:
         restore_global_rng_state(snapshot.part("rng"))
         self.show_is_due = bool(snapshot.values.get("show_is_due", False))
         if self.fabric.is_global_zero:
-            rows, _ = read_json_lines(self.run.metrics)
-            done = {(row.get("step"), row.get("stage")) for row in rows}
+            rows = [row for row in read_json_lines(self.run.metrics)[0] if _is_of_a_stage(row)]
+            done = {(row["step"], row["stage"]) for row in rows}
             self.show_is_due = self.show_is_due and (self.step, self.stage.name) not in done
-            self.held_out_rows = [r for r in rows if r.get("stage") == self.stages[-1].name]
+            last_stage = self.stages[-1].name
+            self.held_out_rows = [row for row in rows if row["stage"] == last_stage]
             self.diagnosis.take_up(read_json_lines(self.run.signals)[0])
         self.show_is_due = bool(self.fabric.broadcast(self.show_is_due))
+
+
+def _is_of_a_stage(row: Mapping[str, Any]) -> bool:
+    """Whether a row of `metrics.jsonl` says what it is of, as ours do; a person's may not."""
+    return isinstance(row.get("stage"), str) and isinstance(row.get("step"), int)

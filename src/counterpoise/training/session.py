@@ -4,14 +4,17 @@ import contextlib
 
 from lightning_fabric import Fabric
 
+from counterpoise.balance.saved import NotThisStateError
 from counterpoise.config import RunConfig
 from counterpoise.data.sampler import worker_death
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.run_folder import BEGAN, ENDED, FAILED, INTERRUPTED, RESUMED, RunFolder, software
 from counterpoise.training import checkpoint
+from counterpoise.training.fit import check_state, check_values
+from counterpoise.training.game import Game
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.loop import Outcome, Training
-from counterpoise.training.plan import plan_stages
+from counterpoise.training.plan import plan_stages, stage_at
 from counterpoise.training.recorder import (
     FileRecorder,
     NullRecorder,
@@ -23,6 +26,9 @@ from counterpoise.training.setup import Parts, build_parts
 
 # The step before all rows, `bicubic`'s at step 0 included.
 NOTHING = -1
+# What an `INTERRUPTED` event ends with where the last steps are lost. Those of earlier versions
+# begin with "broke off:" there.
+UNSAVED = "without saving"
 
 
 def train(
@@ -32,8 +38,8 @@ def train(
 
     On a CPU, a training that was interrupted and resumed continues bitwise as if it had not been;
     one that broke off before its first checkpoint begins anew. Raises `TrainingDivergedError` at
-    the first non-finite loss, after recording the step, and `UserError` where another process
-    writes to the run.
+    the first non-finite loss, after recording the step, and `UserError`, having changed nothing,
+    where another process writes to the run or its checkpoint does not fit.
     """
     with contextlib.ExitStack() as held:
         stop = held.enter_context(StopRequest())
@@ -80,7 +86,10 @@ def train(
             stop.saves = True
             outcome = training.go_on(stop)
             kind = INTERRUPTED if outcome.interrupted else ENDED
-            recorder.event(outcome.step, kind, f"{kind} after step {outcome.step}", tell=False)
+            message = f"{kind} after step {outcome.step}"
+            if not outcome.saved:
+                message = f"{message}, {UNSAVED}"
+            recorder.event(outcome.step, kind, message, tell=False)
             return outcome
         except TrainingDivergedError:  # It has its own event.
             raise
@@ -88,12 +97,14 @@ def train(
             step = training.step if training is not None else resumed_step or 0
             # A dead worker is told of between any two lines of ours.
             death = worker_death(error, config.data.worker_processes)
-            kind = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+            kind, message = FAILED, f"broke off: {_in_short(death or error)}"
+            if isinstance(error, KeyboardInterrupt):
+                kind, message = INTERRUPTED, f"stopped at once after step {step}, {UNSAVED}"
             if training is not None:
                 with contextlib.suppress(Exception):  # The device may be what failed,
                     training.record_waiting(stop)
             with contextlib.suppress(UserError):  # or the disk.
-                recorder.event(step, kind, f"broke off: {_in_short(death or error)}", tell=False)
+                recorder.event(step, kind, message, tell=False)
             if death is not None:
                 raise death from error
             raise
@@ -118,14 +129,33 @@ def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder)
         raise UserError(
             f"{run.path}: its checkpoints are of an older version of counterpoise; start a new run"
         )
+    try:
+        check_values(snapshot.values)
+    except NotThisStateError as error:
+        raise _unfit(snapshot, run, f"damaged checkpoint ({error})", "") from error
     if snapshot.values["data"] != parts.data_fingerprint():
         raise UserError(
             f"{run.path}: the training images are not those that this run began with; "
             "put them back as they were, or start a new run"
         )
-    step, last_step = int(snapshot.values["step"]), plan_stages(parts.config)[-1].last_step
+    stages = plan_stages(parts.config)
+    step, last_step = snapshot.values["step"], stages[-1].last_step
     if step > last_step:
         raise UserError(
             f"{run.path}: has {step} steps already (pretraining included), more than the "
             f"{last_step} asked for; give a larger --steps"
         )
+    try:
+        check_state(snapshot, parts, Game(parts, stage_at(stages, step)))
+    except NotThisStateError as error:
+        todo = f"undo the edit of {run.config.name}, or "
+        raise _unfit(snapshot, run, f"does not fit this training: {error}", todo) from error
+
+
+def _unfit(snapshot: checkpoint.Snapshot, run: RunFolder, what: str, todo: str) -> UserError:
+    """The one line for a checkpoint that cannot be gone on from."""
+    has_earlier = run.checkpoint_files()[:1] != [snapshot.path]
+    todo += (
+        "delete this checkpoint to go on from the one before" if has_earlier else "start a new run"
+    )
+    return UserError(f"{snapshot.path}: {what}; {todo}")

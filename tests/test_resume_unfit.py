@@ -1,0 +1,255 @@
+"""A checkpoint that cannot be gone on from is one line, and nothing of the run is changed."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from counterpoise.errors import UserError
+from counterpoise.models.discriminator import DISCRIMINATORS
+from counterpoise.run_folder import RunFolder
+from training_helpers import run, signals, tiny
+
+ONE_BEFORE = "delete this checkpoint to go on from the one before"
+POLICY = "balance={policy: auto}"
+SENSORS = "sensors={every: 2, probes_every: 0, held_out_crops: 1}"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "run"
+    run(tiny(POLICY, SENSORS), path)
+    return path
+
+
+@pytest.fixture
+def crashed(tmp_path, finished):
+    """A run whose newest checkpoint is of step 4, the first of the adversarial stage."""
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    RunFolder(path).checkpoint(8).unlink()
+    return path
+
+
+def contents(path):
+    files = [p for p in path.rglob("*") if p.is_file() and p.name != ".lock"]
+    return {str(p.relative_to(path)): p.read_bytes() for p in files}
+
+
+def edit(path, change, step=4):
+    """Change a checkpoint's tensors and values."""
+    file = RunFolder(path).checkpoint(step)
+    tensors = load_file(file)
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    values = json.loads(metadata["values"])
+    change(tensors, values)
+    save_file(tensors, file, metadata | {"values": json.dumps(values)})
+
+
+def refused(path, match, *overrides):
+    before = contents(path)
+    with pytest.raises(UserError, match=match) as refusal:
+        run(tiny(POLICY, SENSORS, *overrides), path, resume=True)
+    assert str(RunFolder(path).checkpoint(4)) in str(refusal.value)
+    assert contents(path) == before
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("balance.policy=threshold", "the state of policy 'threshold' is that of policy 'auto'"),
+        ("balance.policy=ada", "the state of policy 'ada' is that of policy 'auto'"),
+        ("generator.width=8", r"g/.* has the shape .*, but .* in this training"),
+        ("generator.blocks=2", r"g/blocks\.1\..* is missing"),
+        ("generator.scale=2", r"g/.* has no place in this training"),
+        ("discriminator.width=3", r"d/.* has the shape"),
+        ("discriminator.norm=batch", r"d/.* is missing"),
+        ("discriminator.name=patchgan", r"d/.* (is missing|has the shape)"),
+        ("loss.adversarial.weight=0", r"d/.* has no place in this training"),
+    ],
+)
+def test_a_configuration_edited_by_hand(crashed, override, what):
+    others = ["balance.policy=none"] if override.startswith("loss") else []
+    message = refused(crashed, what, override, *others)
+    assert message.endswith("undo the edit of config.yaml, or " + ONE_BEFORE)
+
+
+def test_the_command_line_says_it_in_one_line(counterpoise, crashed):
+    config = crashed / "config.yaml"
+    config.write_text("# mine\n" + config.read_text().replace("policy: auto", "policy: threshold"))
+    before = contents(crashed)
+    code, out, err = counterpoise("resume", crashed)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "threshold" in err
+    assert contents(crashed) == before
+
+
+def test_where_there_is_no_earlier_checkpoint_none_is_offered(crashed):
+    RunFolder(crashed).checkpoint(3).unlink()
+    message = refused(crashed, "does not fit", "generator.width=8")
+    assert message.endswith("undo the edit of config.yaml, or start a new run")
+
+
+G_WEIGHT = "g/blocks.0.first.bias"
+MOMENT = "d_optimizer/0/exp_avg"
+
+
+def without(name):
+    return lambda tensors, values: tensors.pop(name)
+
+
+def put(name, tensor):
+    return lambda tensors, values: tensors.update({name: tensor})
+
+
+def converted(name, dtype):
+    return lambda tensors, values: tensors.update({name: tensors[name].to(dtype)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without(G_WEIGHT),
+        put("g/foo", torch.zeros(3)),
+        put("foo", torch.zeros(3)),
+        put(G_WEIGHT, torch.zeros(3, 3)),
+        put(G_WEIGHT, torch.full((4,), torch.nan)),
+        converted(G_WEIGHT, torch.int64),
+        converted("g_average/blocks.0.first.bias", torch.float16),
+        without(MOMENT),
+        without("d_optimizer/0/step"),
+        put(MOMENT, torch.zeros(2)),
+        converted(MOMENT, torch.int32),
+        put("d_optimizer/0/step", torch.tensor(-1.0)),
+        put("d_optimizer/0/step", torch.tensor(torch.nan)),
+        put("d_optimizer/x/y", torch.zeros(2)),
+        put("d_optimizer/q", torch.zeros(2)),
+        without("rng/cpu"),
+        put("rng/cpu", torch.zeros(2, dtype=torch.uint8)),
+        put("rng/cpu", torch.zeros(3)),
+        put("rng/foo", torch.zeros(3)),
+        put("sensors/g", torch.zeros(3)),
+        put("sensors/foo", torch.zeros(3)),
+        put("kept/g/foo", torch.zeros(3)),
+    ],
+)
+def test_a_checkpoint_with_other_tensors(crashed, change):
+    edit(crashed, change)
+    refused(crashed, "does not fit this training")
+
+
+NAMES = ("step", "data", "batches_drawn", "last_action", "readings", "kept_step", "policy")
+OPTIMIZERS = ("g_optimizer", "d_optimizer")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES + OPTIMIZERS if name != "readings"])
+def test_a_checkpoint_without_a_value(crashed, name):
+    edit(crashed, lambda tensors, values: values.pop(name))
+    refused(crashed, f"'{name}' is missing")
+
+
+VALUES = ("x", None, [1], -5, 1e308, 10**30, True)
+FITTING = (("data", "x"), ("kept_step", None), ("show_is_due", True))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for name in (*NAMES, *OPTIMIZERS, "show_is_due")
+        for value in VALUES
+        if (name, value) not in FITTING
+    ],
+)
+def test_a_checkpoint_with_a_value_of_another_kind(crashed, name, value):
+    edit(crashed, lambda tensors, values: values.update({name: value}))
+    refused(crashed, "damaged checkpoint|does not fit this training")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("last_action", "d_steps", 1.5),
+        ("last_action", "noise_std", "x"),
+        ("last_action", "foo", 1),
+        ("readings", "g_gradient_norm", [1]),
+        ("policy", "accuracy", "x"),
+        ("policy", "accuracy", [0.5, -1]),
+        ("policy", "log_scale", None),
+        ("policy", "weak", {}),
+        ("policy", "fast", [1]),
+        ("policy", "steep", {"smooths": 3}),
+    ],
+)
+def test_a_checkpoint_with_a_broken_entry(crashed, name, key, value):
+    edit(crashed, lambda tensors, values: values[name].update({key: value}))
+    refused(crashed, "damaged checkpoint|the state of policy 'auto' is broken")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("params", [0]),
+        ("lr", "x"),
+        ("eps", None),
+        ("betas", [0.9]),
+        ("betas", [0.9, 1.0]),
+        ("betas", 1),
+        ("amsgrad", True),
+        ("capturable", True),
+        ("fused", 3),
+    ],
+)
+def test_an_optimizer_with_other_settings(crashed, key, value):
+    edit(crashed, lambda tensors, values: values["g_optimizer"][0].update({key: value}))
+    refused(crashed, "g_optimizer")
+
+
+def test_a_kept_state_without_its_tensors(crashed):
+    edit(crashed, lambda tensors, values: values.update(kept_step=2))
+    refused(crashed, r"kept/g/.* is missing")
+
+
+@pytest.mark.parametrize("values", ["[1]", '"readings step data"', "[" * 100_000])
+def test_values_that_are_no_table_are_damage_and_the_one_before_is_taken(crashed, finished, values):
+    file = RunFolder(crashed).checkpoint(4)
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    save_file(load_file(file), file, metadata | {"values": values})
+    assert run(tiny(POLICY, SENSORS), crashed, resume=True).step == 8
+    whole, again = (load_file(RunFolder(p).checkpoint(8)) for p in (finished, crashed))
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_every_weight_of_a_discriminator_has_its_moments(tmp_path, name):
+    """What `fit` takes for granted: else a sound checkpoint would be refused."""
+    discriminator = (f"discriminator.name={name}", "discriminator.norm=spectral")
+    config = tiny(*discriminator, "train.pretrain_steps=1", "train.steps=4")
+    run(config, tmp_path / "run")
+    RunFolder(tmp_path / "run").checkpoint(5).unlink()
+    assert run(config, tmp_path / "run", resume=True).step == 5
+
+
+def test_rows_without_a_step_or_of_no_stage_are_no_obstacle(counterpoise, crashed):
+    rows = RunFolder(crashed)
+    with rows.signals.open("a") as file:
+        file.write('{"d_loss_real": 1.0}\n')
+    with rows.metrics.open("a") as file:
+        file.write('{"step": 1}\n{"step": 2, "stage": "x"}\n{"step": 3, "stage": [1]}\n')
+        file.write('{"stage": "train", "psnr_y": 1.0}\n')
+    code, out, err = counterpoise("resume", crashed)
+    assert (code, err) == (0, "")
+    assert "Held-out images" in out
+    assert signals(crashed)[-1]["step"] == 8
+    with rows.metrics.open("a") as file:
+        file.write('{"step": 8, "stage": "train", "psnr_y": "x"}\n')
+    code, out, err = counterpoise("resume", crashed)
+    assert (code, err) == (0, "")
+    assert "complete" in out
