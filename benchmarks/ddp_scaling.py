@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import RunFolder
 from measuring import report
 
 

@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.json_lines import JsonLines
 from counterpoise.logs.read import read_log
 from counterpoise.records import Action, Readings, Signals, StepRecord, compact, is_written
-from counterpoise.run_folder import JsonLines, RunFolder
+from counterpoise.run_folder import RunFolder
 from measuring import report
 
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 import counterpoise as cp
 from counterpoise.anyloop import handle
 from counterpoise.errors import UserError
+from counterpoise.json_lines import read_json_lines
 from counterpoise.records import Action
-from counterpoise.run_folder import read_json_lines
 from loop_helpers import Loop, same, scripted_balance
 
 

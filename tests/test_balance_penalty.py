@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from counterpoise.anyloop import handle, penalty
+from counterpoise.json_lines import read_json_lines
 from counterpoise.losses.penalties import r1_penalty
 from counterpoise.records import Action
-from counterpoise.run_folder import read_json_lines
 from loop_helpers import Loop, Scripted, same, scripted_balance
 
 GAMMA = 0.7

@@ -14,8 +14,8 @@ from counterpoise.anyloop.handle import Balance
 from counterpoise.anyloop.objective import LoopObjective, logits_of
 from counterpoise.balance.policies import POLICIES
 from counterpoise.errors import UserError
+from counterpoise.json_lines import read_json_lines
 from counterpoise.logs.read import read_log
-from counterpoise.run_folder import read_json_lines
 from loop_helpers import Loop, same
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from counterpoise.evaluate.plane import rank
 from counterpoise.evaluate.scores import Scores
+from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import load_generator
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
 from helpers import write_images
 from training_helpers import run, tiny

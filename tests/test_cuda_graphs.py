@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from counterpoise.config import DiscriminatorConfig
+from counterpoise.json_lines import read_json_lines
 from counterpoise.models.discriminator import build_discriminator
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint, setup
 from counterpoise.training.acceleration import Passes
 from counterpoise.training.cuda_graphs import ReplayedPasses

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.run_folder import read_json_lines
+from counterpoise.json_lines import read_json_lines
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

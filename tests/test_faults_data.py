@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from counterpoise.errors import TrainingDivergedError, UserError
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training import loop
 from counterpoise.training.game import Game
 from fault_helpers import contents, differing, results

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import RunFolder
 from fault_helpers import KILL_AMID, KILL_BEFORE, Ended, differing, leftovers, results
 
 KILLED = -9

@@ -8,7 +8,8 @@ import pytest
 
 from counterpoise.anyloop.journal import Journal
 from counterpoise.errors import UserError
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import RunFolder
 
 READERS = ("report", "diagnose", "watch", "best")
 # Who reads a file tells of its torn line; to `watch`, it may be one that is being written.

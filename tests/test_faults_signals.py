@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training import loop
 from fault_helpers import differing, results
 from training_helpers import signals, tiny

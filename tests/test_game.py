@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.json_lines import read_json_lines
 from counterpoise.records import Action
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint, game, loop, setup
 from training_helpers import run, signals, tiny, without_time
 

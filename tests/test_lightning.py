@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from counterpoise.errors import UserError
-from counterpoise.run_folder import read_json_lines
+from counterpoise.json_lines import read_json_lines
 from loop_helpers import small_networks
 
 pl = pytest.importorskip("lightning.pytorch", reason="Lightning is not installed (extra lightning)")

@@ -6,8 +6,9 @@ import pytest
 
 from counterpoise.diagnosis.finding import Finding
 from counterpoise.diagnosis.news import GONE_AFTER
+from counterpoise.json_lines import read_json_lines
 from counterpoise.records import Action, StepRecord
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.trace import LATEST_ROWS
 from counterpoise.training import live_diagnosis, loop
 from counterpoise.training.live_diagnosis import LiveDiagnosis

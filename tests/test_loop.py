@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import load_generator
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint, loop
 from helpers import write_images
 from training_helpers import run, signals, tiny, without_time

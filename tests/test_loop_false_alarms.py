@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import counterpoise as cp
+from counterpoise.json_lines import read_json_lines
 from counterpoise.records import Action
-from counterpoise.run_folder import read_json_lines
 from loop_helpers import Loop, Pyramid, scripted_balance, small_networks
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import counterpoise as cp
-from counterpoise.run_folder import read_json_lines
+from counterpoise.json_lines import read_json_lines
 from loop_helpers import Loop, small_networks
 
 

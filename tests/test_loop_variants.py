@@ -7,7 +7,7 @@ from torch import nn
 
 import counterpoise as cp
 from counterpoise.errors import UserError
-from counterpoise.run_folder import read_json_lines
+from counterpoise.json_lines import read_json_lines
 from loop_helpers import Loop, Pyramid, small_networks
 
 

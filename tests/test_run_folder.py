@@ -10,17 +10,9 @@ import threading
 import pytest
 
 from counterpoise.errors import UserError
-from counterpoise.run_folder import (
-    MOST_LINE_BYTES,
-    JsonLines,
-    RunFolder,
-    append_text,
-    atomic_write,
-    cut_torn_line,
-    drop_rows_after,
-    open_regular,
-    read_json_lines,
-)
+from counterpoise.json_lines import MOST_LINE_BYTES, JsonLines, drop_rows_after, read_json_lines
+from counterpoise.plain_files import append_text, atomic_write, cut_torn_line, open_regular
+from counterpoise.run_folder import RunFolder
 
 NULL, ZERO = os.makedev(1, 3), os.makedev(1, 5)
 

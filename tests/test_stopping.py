@@ -2,7 +2,8 @@
 
 import pytest
 
-from counterpoise.run_folder import STOPPED_EARLY, RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import STOPPED_EARLY, RunFolder
 from counterpoise.training import loop
 from helpers import write_images
 from training_helpers import run, signals, tiny, without_time

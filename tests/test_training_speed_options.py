@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training import acceleration, checkpoint
 from counterpoise.training.acceleration import accelerated, chosen
 from counterpoise.training.game import Game

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.run_folder import drop_rows_after
+from counterpoise.json_lines import drop_rows_after
 from counterpoise.watching.options import WatchOptions
 from counterpoise.watching.run_source import RunSource, planned_steps
 from watching_helpers import Clock, append, begin_run, event, row

@@ -7,7 +7,8 @@ from lightning_fabric import Fabric
 from counterpoise.commands.training import make_fabric
 from counterpoise.config import RunConfig
 from counterpoise.config_file import load_config
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training.checks import check_training
 from counterpoise.training.loop import Outcome
 from counterpoise.training.recorder import SilentReporter

@@ -16,9 +16,9 @@ from counterpoise.data.images import (
     same_size,
 )
 from counterpoise.errors import UserError
+from counterpoise.plain_files import atomic_write
 from counterpoise.png16 import SIGNATURE as PNG_SIGNATURE
 from counterpoise.png16 import write_png
-from counterpoise.run_folder import atomic_write
 
 PILLOW_FORMATS = {
     ".png": "PNG",

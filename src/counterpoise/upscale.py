@@ -13,7 +13,7 @@ from counterpoise.errors import UserError
 from counterpoise.models.bicubic import REACH_PX, bicubic_upsample
 from counterpoise.models.generator import EnhanceNet
 from counterpoise.picture_io import Picture, check_writable, read_picture, write_picture
-from counterpoise.run_folder import why_no_file
+from counterpoise.plain_files import why_no_file
 
 # Called with the number of tiles done and the number of all, for a picture.
 Progress = Callable[[int, int], None]

@@ -14,17 +14,10 @@ from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.news import FindingNews
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
+from counterpoise.json_lines import JsonLines, drop_rows_after
+from counterpoise.plain_files import append_text
 from counterpoise.records import StepRecord, compact, is_written, rows_every
-from counterpoise.run_folder import (
-    BEGAN,
-    CLOSED,
-    RESUMED,
-    JsonLines,
-    RunFolder,
-    append_text,
-    drop_rows_after,
-    software,
-)
+from counterpoise.run_folder import BEGAN, CLOSED, RESUMED, RunFolder, software
 from counterpoise.trace import TraceBuilder, signals_row_values
 
 # What `logging` users switch on and off; findings are warnings, log lines are informational.

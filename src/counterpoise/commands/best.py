@@ -14,7 +14,8 @@ from counterpoise.evaluate.comparison import Difference
 from counterpoise.evaluate.measures import MEASURES
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import DISTORTION, WORDS
-from counterpoise.run_folder import RunFolder, atomic_write
+from counterpoise.plain_files import atomic_write
+from counterpoise.run_folder import RunFolder
 from counterpoise.training.ranking import Choice, choose, generator_of
 
 # What a comparison of the newest (A) with the recommended (B) says of the recommended.

@@ -21,7 +21,7 @@ from counterpoise.logs.read import read_log
 from counterpoise.pages.diagnosis_page import diagnosis_page
 from counterpoise.pages.series import shown_series, sparkline
 from counterpoise.pages.wording import headline, objective_line, span, todo, verdict
-from counterpoise.run_folder import atomic_write
+from counterpoise.plain_files import atomic_write
 from counterpoise.trace import Trace
 
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREADABLE = 0, 1, 2

@@ -15,8 +15,8 @@ from counterpoise.evaluate.measures import MEASURES, Measure
 from counterpoise.evaluate.plane import front_of, plane_figure
 from counterpoise.evaluate.published import PublishedPoint, published_points
 from counterpoise.evaluate.scores import Scores
+from counterpoise.plain_files import atomic_write
 from counterpoise.plotting import rendered
-from counterpoise.run_folder import atomic_write
 
 
 def say_set(

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from counterpoise.errors import UserError
 from counterpoise.pages.run_report import MARK, run_report
-from counterpoise.run_folder import RunFolder, atomic_write
+from counterpoise.plain_files import atomic_write
+from counterpoise.run_folder import RunFolder
 
 # Where a page of several runs goes, and how far into a file its mark is looked for.
 SEVERAL = Path("report.html")

@@ -13,7 +13,8 @@ from counterpoise.commands.reporting import write_at_end
 from counterpoise.config import RunConfig
 from counterpoise.config_file import load_config
 from counterpoise.errors import TrainingDivergedError, UserError
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.json_lines import read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training.checks import check_training
 from counterpoise.training.loop import BICUBIC, Outcome
 from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages

@@ -10,7 +10,7 @@ import numpy as np
 from counterpoise.errors import UserError
 from counterpoise.evaluate.measures import MEASURES, Measure
 from counterpoise.evaluate.scores import Scores
-from counterpoise.run_folder import open_regular
+from counterpoise.plain_files import open_regular
 from counterpoise.statistics import Estimate, bootstrap_mean
 
 # A percentile bootstrap of fewer values is notably too narrow.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterpoise.errors import UserError
 from counterpoise.evaluate.scores import ImageOutputs
-from counterpoise.run_folder import atomic_write
+from counterpoise.plain_files import atomic_write
 
 CROP_PX = 72
 MOST_ROWS = 4

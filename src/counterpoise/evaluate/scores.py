@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from counterpoise.data.catalog import Catalog
 from counterpoise.data.resize import Degradation, downscale, imresize
 from counterpoise.evaluate.measures import HELD_OUT, Measure, measure_image, measures_named
-from counterpoise.run_folder import atomic_write
+from counterpoise.plain_files import atomic_write
 
 Pairs = Iterable[tuple[str, np.ndarray, np.ndarray]]
 

@@ -17,7 +17,7 @@ from counterpoise.models.weights import (
     read_safetensors,
     save_generator,
 )
-from counterpoise.run_folder import why_no_file
+from counterpoise.plain_files import why_no_file
 
 OFFICIAL_LICENCE = (
     "CC BY-NC-ND 4.0 (Sajjadi, Schoelkopf, Hirsch): no commercial use, and no sharing of changed "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoise.errors import UserError
 from counterpoise.models.features import VGG19, InputScaling, vgg19_layers
-from counterpoise.run_folder import why_no_file
+from counterpoise.plain_files import why_no_file
 
 FILE_NAME = "vgg19-dcbb9e9d.pth"
 PUBLISHED_URL = f"https://download.pytorch.org/models/{FILE_NAME}"

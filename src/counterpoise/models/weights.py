@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from counterpoise.config import GeneratorConfig
 from counterpoise.errors import UserError
 from counterpoise.models.generator import EnhanceNet, build_generator
-from counterpoise.run_folder import atomic_write, why_no_file
+from counterpoise.plain_files import atomic_write, why_no_file
 
 FORMAT = "counterpoise-generator"
 FORMAT_VERSION = "1"

@@ -15,13 +15,14 @@ from counterpoise.config import RunConfig
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
+from counterpoise.json_lines import iterate_json_lines, read_json_lines
 from counterpoise.logs.read import read_log
 from counterpoise.pages.run_report_curves import MOST_BUCKETS, TERM, CurveBuilder, Curves
 from counterpoise.pages.run_report_outlook import Future, read_future
 from counterpoise.pages.run_report_reasons import Reason, ReasonBuilder
 from counterpoise.pages.run_report_samples import Samples, read_samples
 from counterpoise.pages.run_report_state import RunState, run_state
-from counterpoise.run_folder import RunFolder, iterate_json_lines, read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.trace import as_float
 
 # Sections that only the configuration of a run of ours has.

@@ -8,7 +8,8 @@ from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from counterpoise.config import RunConfig
 from counterpoise.outlook import WORDS, Verdict, outlook, stage_rows
-from counterpoise.run_folder import RunFolder, open_regular
+from counterpoise.plain_files import open_regular
+from counterpoise.run_folder import RunFolder
 
 # Candidates that are shown, the best ones.
 MOST_CANDIDATES = 12

@@ -15,12 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from counterpoise.run_folder import (
-    SHEET_COLUMNS,
-    SHEET_GAP_PX,
-    SHEET_HEADER_PX,
-    open_regular,
-)
+from counterpoise.plain_files import open_regular
+from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX
 
 MOST_STEPS = 60
 MOST_CROPS = 8

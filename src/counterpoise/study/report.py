@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from counterpoise.plain_files import atomic_write
 from counterpoise.plotting import pyplot, rendered
-from counterpoise.run_folder import atomic_write
 from counterpoise.study import figures
 from counterpoise.study.analysis import (
     Beaten,

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, ValidationError
 
 from counterpoise.config import NonNegativeInt, PositiveInt, Section
 from counterpoise.errors import UserError
-from counterpoise.run_folder import numbered_lines, parse_row
+from counterpoise.json_lines import numbered_lines, parse_row
 from counterpoise.study.statistics import standardised
 
 RESULTS_FILE = "results.jsonl"

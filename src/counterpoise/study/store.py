@@ -10,7 +10,7 @@ from typing import Any
 
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
-from counterpoise.run_folder import (
+from counterpoise.plain_files import (
     append_line,
     atomic_write,
     cannot_write,

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from counterpoise.errors import TrainingDivergedError, UserError
-from counterpoise.run_folder import RunFolder, atomic_write
+from counterpoise.plain_files import atomic_write
+from counterpoise.run_folder import RunFolder
 
 FORMAT = "counterpoise-checkpoint"
 # The part that holds the state to come back to, where one is kept.

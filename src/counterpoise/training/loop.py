@@ -9,15 +9,11 @@ import torch
 
 from counterpoise.errors import TrainingDivergedError
 from counterpoise.evaluate.scores import Scores, score_bicubic, score_generator
+from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import nearest_to_ideal, stop_reason
 from counterpoise.records import StepRecord
-from counterpoise.run_folder import (
-    DIVERGED,
-    STOPPED_EARLY,
-    RunFolder,
-    read_json_lines,
-)
+from counterpoise.run_folder import DIVERGED, STOPPED_EARLY, RunFolder
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
 from counterpoise.training.checkpoint import KEPT

@@ -23,11 +23,12 @@ from counterpoise.evaluate.scores import (
     generated,
     score_pairs,
 )
+from counterpoise.json_lines import read_json_lines
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
 from counterpoise.models.generator import EnhanceNet, build_generator
 from counterpoise.models.weights import load_generator
 from counterpoise.outlook import DISTORTION, Outlook, nearest_to_ideal, outlook, stage_rows
-from counterpoise.run_folder import RunFolder, read_json_lines
+from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
 from counterpoise.training.plan import Stage, plan_stages, stage_at
 from counterpoise.training.setup import held_out_pairs

@@ -10,8 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from counterpoise.json_lines import JsonLines, drop_rows_after
+from counterpoise.plain_files import append_text, cannot_write
 from counterpoise.records import StepRecord, compact, is_written, rows_every
-from counterpoise.run_folder import JsonLines, RunFolder, append_text, cannot_write, drop_rows_after
+from counterpoise.run_folder import RunFolder
 
 
 class Reporter(Protocol):

@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from counterpoise.models.bicubic import bicubic_upsample
-from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX, atomic_write
+from counterpoise.plain_files import atomic_write
+from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX
 
 
 def sample_grid(generator: nn.Module, lr: Tensor, hr: Tensor, scale: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from counterpoise.logs.opening import encoding_of
-from counterpoise.run_folder import open_regular
+from counterpoise.plain_files import open_regular
 
 # Read at most so much at a time, so that whoever follows a long file can show how far it is.
 MOST_BYTES_AT_ONCE = 4 << 20
