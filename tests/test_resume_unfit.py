@@ -3,14 +3,18 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from counterpoise.errors import UserError
+from counterpoise.json_lines import read_json_lines
 from counterpoise.models.discriminator import DISCRIMINATORS
 from counterpoise.run_folder import RunFolder
+from counterpoise.training import checkpoint
 from training_helpers import run, signals, tiny
 
 ONE_BEFORE = "delete this checkpoint to go on from the one before"
@@ -73,7 +77,9 @@ def refused(path, match, *overrides):
         ("loss.adversarial.weight=0", r"d/.* has no place in this training"),
     ],
 )
-def test_a_configuration_edited_by_hand(crashed, override, what):
+def test_a_configuration_that_a_checkpoint_of_before_does_not_fit(crashed, override, what):
+    """Checkpoints did not hold their configuration once."""
+    edit(crashed, lambda tensors, values: values.pop("config"))
     others = ["balance.policy=none"] if override.startswith("loss") else []
     message = refused(crashed, what, override, *others)
     assert message.endswith("undo the edit of config.yaml, or " + ONE_BEFORE)
@@ -81,19 +87,92 @@ def test_a_configuration_edited_by_hand(crashed, override, what):
 
 def test_the_command_line_says_it_in_one_line(counterpoise, crashed):
     config = crashed / "config.yaml"
-    config.write_text("# mine\n" + config.read_text().replace("policy: auto", "policy: threshold"))
+    config.write_text("# mine\n" + config.read_text().replace("blocks: 1", "blocks: 2"))
     before = contents(crashed)
     code, out, err = counterpoise("resume", crashed)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
-    assert "threshold" in err
+    assert "generator.blocks is 2, and was 1 when this run was begun" in err
     assert contents(crashed) == before
 
 
 def test_where_there_is_no_earlier_checkpoint_none_is_offered(crashed):
     RunFolder(crashed).checkpoint(3).unlink()
+    edit(crashed, lambda tensors, values: values.pop("config"), step=4)
     message = refused(crashed, "does not fit", "generator.width=8")
     assert message.endswith("undo the edit of config.yaml, or start a new run")
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("generator.width=8", "generator.width is 8, and was 4"),
+        ("discriminator.leaky_slope=0.1", "discriminator.leaky_slope is 0.1, and was 0.2"),
+        ("train.pretrain_steps=2", "train.pretrain_steps is 2, and was 3"),
+        ("train.seed=7", "train.seed is 7, and was"),
+    ],
+)
+def test_what_a_run_cannot_be_gone_on_with_others_of(crashed, override, what):
+    before = contents(crashed)
+    with pytest.raises(UserError, match=what):
+        run(tiny(POLICY, SENSORS, override), crashed, resume=True)
+    assert contents(crashed) == before
+
+
+def notes(path):
+    return [row["message"] for row in read_json_lines(RunFolder(path).events)[0]]
+
+
+def test_other_settings_hold_from_here_on_and_are_told(crashed):
+    settings = ["optimizer.d.betas=[0.5, 0.99]", "optimizer.d.learning_rate=1e-5"]
+    run(tiny(POLICY, SENSORS, *settings), crashed, resume=True)
+    told = [note for note in notes(crashed) if note.startswith("changed from here on")]
+    assert told == [
+        "changed from here on: optimizer.d.learning_rate: 0.001 -> 1e-05",
+        "changed from here on: optimizer.d.betas: [0.9, 0.999] -> [0.5, 0.99]",
+    ]
+    newest = checkpoint.load(RunFolder(crashed).checkpoint(8))
+    assert newest.values["d_optimizer"][0]["betas"] == [0.5, 0.99]
+    assert signals(crashed)[-1]["d_learning_rate"] < 2e-5
+
+
+def test_another_policy_begins_anew(crashed):
+    run(tiny(SENSORS, "balance.policy=ada"), crashed, resume=True)
+    assert "changed from here on: balance.policy: auto -> ada" in notes(crashed)
+    assert len(signals(crashed)) == 8
+
+
+def test_another_loss_network_is_refused(crashed):
+    edit(crashed, lambda tensors, values: values.update(features="another"))
+    perceptual = "loss.perceptual.layers={pool2: 1}"
+    before = contents(crashed)
+    with pytest.raises(UserError, match="the loss network is not the one .*embedded"):
+        run(tiny(POLICY, SENSORS, perceptual), crashed, resume=True)
+    assert contents(crashed) == before
+
+
+def test_images_overwritten_by_others_are_refused(tmp_path):
+    pictures, path = tmp_path / "pictures", tmp_path / "run"
+    pictures.mkdir()
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(pictures / f"{number}.png")
+    run(tiny("train.steps=3", data=pictures), path)
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(pictures / "2.png")
+    before = contents(path)
+    with pytest.raises(UserError, match="a name or a file's size differs"):
+        run(tiny("train.steps=4", data=pictures), path, resume=True)
+    assert contents(path) == before
+
+
+def test_a_run_that_lost_its_checkpoints_is_not_begun_anew(tmp_path, finished):
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    shutil.rmtree(path / "checkpoints")
+    before = contents(path)
+    with pytest.raises(UserError, match="8 steps on record, and no checkpoint to go on from"):
+        run(tiny(POLICY, SENSORS), path, resume=True)
+    assert contents(path) == before
 
 
 G_WEIGHT = "g/blocks.0.first.bias"

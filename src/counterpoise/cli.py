@@ -140,11 +140,12 @@ def resume(
         int | None, typer.Option(help="Train to this many steps after pretraining instead.")
     ] = None,
     stop: StopOption = None,
+    settings: SetOption = None,
 ) -> None:
     """Go on with an interrupted training from its newest checkpoint."""
     from counterpoise.commands import training
 
-    sys.exit(training.go_on(run, steps, stop, console))
+    sys.exit(training.go_on(run, steps, stop, settings or [], console))
 
 
 @app.command()

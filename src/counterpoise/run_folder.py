@@ -31,6 +31,9 @@ SHEET_HEADER_PX = 18
 # Kinds of events that say what became of the process that writes a run.
 BEGAN, RESUMED = "began", "resumed"
 ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "failed"
+# What an INTERRUPTED event ends with where the last steps are lost. Those of earlier versions begin
+# with "broke off:" there.
+UNSAVED = "without saving"
 # A training ended before its time, by `train.stop`.
 STOPPED_EARLY = "stopped-early"
 # A loop of somebody's let go of its `Balance`: it ended, or broke off.

@@ -14,13 +14,12 @@ from counterpoise.config import RunConfig
 from counterpoise.config_file import load_config
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
-from counterpoise.run_folder import RunFolder
+from counterpoise.run_folder import UNSAVED, RunFolder
 from counterpoise.training.checks import check_training
 from counterpoise.training.loop import BICUBIC, Outcome
 from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
-from counterpoise.training.session import UNSAVED
 from counterpoise.training.session import train as run_training
-from counterpoise.training.setup import build_parts
+from counterpoise.training.setup import build_parts, take_initial_weights
 
 
 def load(source: str, overrides: list[str]) -> RunConfig:
@@ -32,10 +31,13 @@ def load(source: str, overrides: list[str]) -> RunConfig:
             for name in ("folders", "lr_folders", "held_out_folders")
         }
     )
-    features = config.features
+    features, train = config.features, config.train
     if features.weights is not None:
         features = features.model_copy(update={"weights": Path(os.path.abspath(features.weights))})
-    return config.model_copy(update={"data": data, "features": features})
+    if train.initial_weights is not None:
+        weights = Path(os.path.abspath(train.initial_weights))
+        train = train.model_copy(update={"initial_weights": weights})
+    return config.model_copy(update={"data": data, "features": features, "train": train})
 
 
 def make_fabric(config: RunConfig) -> Fabric:
@@ -77,6 +79,7 @@ def describe(config: RunConfig, console: Console) -> None:
     """Print the resolved configuration, the networks' sizes and the data: what would be trained."""
     fabric = make_fabric(config.model_copy(update={"train": _one_device(config)}))
     parts = build_parts(config, fabric)
+    take_initial_weights(parts)
     console.print(config.to_yaml(), markup=False, highlight=False, soft_wrap=True)
     networks = {"generator": parts.g, "discriminator": parts.d}
     for name, network in networks.items():
@@ -99,11 +102,14 @@ def start(config: RunConfig, run_dir: Path | None, name: str, console: Console) 
     return _run(config, RunFolder(path), console, resume=False)
 
 
-def go_on(path: Path, steps: int | None, stop: str | None, console: Console) -> int:
-    """Resume a run; the exit code."""
+def go_on(
+    path: Path, steps: int | None, stop: str | None, settings: list[str], console: Console
+) -> int:
+    """Resume a run, with other settings where some are given; the exit code."""
     run = RunFolder.open(path)
     overrides = {"train.steps": steps, "train.stop": stop}
     given = [f"{key}={value}" for key, value in overrides.items() if value is not None]
+    given += settings
     config = load(str(run.config), given)
     return _run(config, run, console, resume=True)
 

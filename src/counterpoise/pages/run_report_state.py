@@ -14,6 +14,7 @@ from counterpoise.run_folder import (
     INTERRUPTED,
     RESUMED,
     STOPPED_EARLY,
+    UNSAVED,
     RunFolder,
 )
 
@@ -64,7 +65,9 @@ def run_state(
             BROKEN, f"Broke off at {at}: {message.removeprefix('broke off: ')}. {go_on}"
         )
     if kind == INTERRUPTED:
-        return RunState(STOPPED, f"Interrupted after {at}, and saved. {go_on}")
+        lost = UNSAVED in message or message.startswith("broke off:")
+        saved = UNSAVED if lost else "and saved"
+        return RunState(STOPPED, f"Interrupted after {at}, {saved}. {go_on}")
     if kind == CLOSED:
         return RunState(FINISHED, f"Closed after {at}: the loop ended, or let go of it.")
     if planned_steps is not None and last_step >= planned_steps:

@@ -315,6 +315,8 @@ class Training:
             {
                 "step": self.step,
                 "data": self.parts.data_fingerprint(),
+                "config": self.config.model_dump(mode="json"),
+                **self.parts.fingerprints,
                 "show_is_due": self.show_is_due,
                 **game.values(),
             },
@@ -325,7 +327,14 @@ class Training:
         game = self.game
         self.step = int(snapshot.values["step"])
         game.enter(stage_at(self.stages, self.step))
+        # Settings of the configuration, which a person may have changed, over those of then.
+        settings = {
+            name: {key: optimizer.param_groups[0][key] for key in ("betas", "eps", "weight_decay")}
+            for name, optimizer in game.optimizers().items()
+        }
         checkpoint.restore(snapshot, game.modules(), game.optimizers())
+        for name, optimizer in game.optimizers().items():
+            optimizer.param_groups[0].update(settings[name])
         game.load_values(snapshot.values)
         game.sensors.load(snapshot.part("sensors"))
         if game.snapshot.taken_step is not None:
@@ -334,6 +343,8 @@ class Training:
                 name: checkpoint.optimizer_state(snapshot, f"{KEPT}/{name}")
                 for name in game.optimizers()
             }
+            for name, state in game.snapshot.optimizers.items():
+                state["param_groups"][0].update(settings[name])
         restore_global_rng_state(snapshot.part("rng"))
         self.show_is_due = bool(snapshot.values.get("show_is_due", False))
         if self.fabric.is_global_zero:

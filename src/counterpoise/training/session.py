@@ -8,8 +8,20 @@ from counterpoise.balance.saved import NotThisStateError
 from counterpoise.config import RunConfig
 from counterpoise.data.sampler import worker_death
 from counterpoise.errors import TrainingDivergedError, UserError
-from counterpoise.run_folder import BEGAN, ENDED, FAILED, INTERRUPTED, RESUMED, RunFolder, software
+from counterpoise.json_lines import iterate_json_lines
+from counterpoise.run_folder import (
+    BEGAN,
+    ENDED,
+    FAILED,
+    INTERRUPTED,
+    RESUMED,
+    STOPPED_EARLY,
+    UNSAVED,
+    RunFolder,
+    software,
+)
 from counterpoise.training import checkpoint
+from counterpoise.training.changes import UNTOLD, changed_settings, is_fixed
 from counterpoise.training.fit import check_state, check_values
 from counterpoise.training.game import Game
 from counterpoise.training.interruption import StopRequest
@@ -22,13 +34,10 @@ from counterpoise.training.recorder import (
     Reporter,
     SilentReporter,
 )
-from counterpoise.training.setup import Parts, build_parts
+from counterpoise.training.setup import Parts, build_parts, take_initial_weights
 
 # The step before all rows, `bicubic`'s at step 0 included.
 NOTHING = -1
-# What an `INTERRUPTED` event ends with where the last steps are lost. Those of earlier versions
-# begin with "broke off:" there.
-UNSAVED = "without saving"
 
 
 def train(
@@ -53,7 +62,11 @@ def train(
             snapshot, damaged = checkpoint.load_newest(run)
             notes += damaged
         if snapshot is not None:
-            check_resumable(snapshot, parts, run)
+            notes += check_resumable(snapshot, parts, run)
+        else:
+            if resume:
+                refuse_lost_checkpoints(run, config)
+            take_initial_weights(parts)
         resumed_step = None if snapshot is None else int(snapshot.values["step"])
         recorder: Recorder = NullRecorder()
         if first:
@@ -123,8 +136,30 @@ def _in_short(error: BaseException) -> str:
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
-def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder) -> None:
-    """Raise `UserError` where a checkpoint cannot be gone on from, before anything is changed."""
+def refuse_lost_checkpoints(run: RunFolder, config: RunConfig) -> None:
+    """Raise `UserError` where a run without a checkpoint has had one: to begin anew would be to
+    throw away what it has come to."""
+    first_due = min(config.train.checkpoint_every, plan_stages(config)[0].last_step)
+    events, rows = (
+        (row for _, row in iterate_json_lines(path) if row is not None)
+        for path in (run.events, run.signals)
+    )
+    saved = any(row.get("kind") in (ENDED, STOPPED_EARLY) for row in events)
+    steps = (row.get("step") for row in rows)
+    last_step = max((step for step in steps if isinstance(step, int)), default=0)
+    if saved or last_step > first_due:
+        raise UserError(
+            f"{run.path}: has {last_step:,} steps on record, and no checkpoint to go on from; put "
+            f"{run.checkpoints.name}/ back, or begin anew in another --run-dir (from its weights: "
+            f"--set train.initial_weights={run.path})"
+        )
+
+
+def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder) -> list[str]:
+    """What was changed since a checkpoint was made, in words.
+
+    Raises `UserError` where it cannot be gone on from, before anything is changed.
+    """
     if "readings" not in snapshot.values:
         raise UserError(
             f"{run.path}: its checkpoints are of an older version of counterpoise; start a new run"
@@ -133,11 +168,16 @@ def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder)
         check_values(snapshot.values)
     except NotThisStateError as error:
         raise _unfit(snapshot, run, f"damaged checkpoint ({error})", "") from error
-    if snapshot.values["data"] != parts.data_fingerprint():
-        raise UserError(
-            f"{run.path}: the training images are not those that this run began with; "
-            "put them back as they were, or start a new run"
-        )
+    _refuse_other_inputs(snapshot, parts, run)
+    changed = changed_settings(snapshot, parts.config)
+    for key, (then, now) in changed.items():
+        if is_fixed(key):
+            raise UserError(
+                f"{run.config}: {key} is {now}, and was {then} when this run was begun; "
+                "set it back, or start a new run"
+            )
+    if "balance.policy" in changed:  # It has nothing of the other's to remember.
+        snapshot.values["policy"] = parts.policy.state_dict()
     stages = plan_stages(parts.config)
     step, last_step = snapshot.values["step"], stages[-1].last_step
     if step > last_step:
@@ -150,6 +190,34 @@ def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder)
     except NotThisStateError as error:
         todo = f"undo the edit of {run.config.name}, or "
         raise _unfit(snapshot, run, f"does not fit this training: {error}", todo) from error
+    return [
+        f"changed from here on: {key}: {then} -> {now}"
+        for key, (then, now) in changed.items()
+        if key not in UNTOLD
+    ]
+
+
+def _refuse_other_inputs(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder) -> None:
+    """Raise `UserError` where images or the loss network are others than a run began with: its
+    numbers before and after would not compare."""
+    then, now = snapshot.values, parts.fingerprints
+    if then["data"] != parts.data_fingerprint():
+        raise UserError(
+            f"{run.path}: the training images are not those that this run began with; "
+            "put them back as they were, or start a new run"
+        )
+    # Checkpoints of earlier versions do not have the others.
+    if then.get("images", now["images"]) != now["images"]:
+        raise UserError(
+            f"{run.path}: training or held-out images are not those that this run began with (a "
+            "name or a file's size differs); put them back as they were, or start a new run"
+        )
+    if "features" in now and then.get("features", now["features"]) != now["features"]:
+        told = "; ".join(note for note in parts.notes if "features:" in note or "VGG" in note)
+        raise UserError(
+            f"{run.path}: the loss network is not the one that this run began with ({told}); put "
+            "its weights where they were, or start a new run"
+        )
 
 
 def _unfit(snapshot: checkpoint.Snapshot, run: RunFolder, what: str, todo: str) -> UserError:

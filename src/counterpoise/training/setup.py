@@ -27,6 +27,7 @@ from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.seeding import seed_everything
 from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device, lay_out
+from counterpoise.training.changes import images_fingerprint, weights_fingerprint
 from counterpoise.training.plan import Stage
 from counterpoise.training.steps import DiscriminatorStep, GeneratorStep
 
@@ -65,6 +66,8 @@ class Parts:
     passes: Passes
     # What a person must be told: fallbacks, skipped images.
     notes: list[str]
+    # Of the images, and of the loss network where there is one: a resumed training has the same.
+    fingerprints: dict[str, str]
 
     def generator_step(self, stage: Stage, optimizer: torch.optim.Optimizer) -> GeneratorStep:
         """G's side of the game in a stage."""
@@ -144,8 +147,10 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         d = d.to(device)
         lay_out(d, memory_format)
     features = None
+    fingerprints = {"images": images_fingerprint(training_images, held_out)}
     if config.loss.needs_features:
         extractor, feature_notes = build_extractor(config)
+        fingerprints["features"] = weights_fingerprint(extractor)
         notes += feature_notes
         normalisation, layers = config.features.normalisation, feature_layers(config)
         features = NormalisedFeatures(extractor, normalisation, layers)
@@ -175,6 +180,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         features=features,
         passes=passes,
         notes=notes,
+        fingerprints=fingerprints,
     )
 
 
