@@ -202,6 +202,15 @@ def test_the_outlook_and_what_to_do_for_a_recommendation(folder):
     )
 
 
+def test_a_recommendation_of_steps_that_were_dropped_is_not_shown(folder):
+    folder.checkpoints.mkdir()
+    folder.checkpoint(20).touch()
+    folder.best.write_text(json.dumps(best_json()))
+    run = read(folder)
+    assert run.future.best is None
+    assert any("best.json recommends step 60, past the newest" in n for n in run.notes)
+
+
 def test_the_recommendation_and_that_it_is_old(folder):
     folder.checkpoints.mkdir()
     folder.checkpoint(60).touch()

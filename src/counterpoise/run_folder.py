@@ -28,6 +28,9 @@ SHEET_COLUMNS = ("LR (pixels enlarged)", "bicubic", "output", "HR")
 SHEET_GAP_PX = 4
 SHEET_HEADER_PX = 18
 
+# The "stage" of bicubic's row in metrics.jsonl.
+BICUBIC = "bicubic"
+
 # Kinds of events that say what became of the process that writes a run.
 BEGAN, RESUMED = "began", "resumed"
 ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "failed"

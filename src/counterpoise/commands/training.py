@@ -14,9 +14,9 @@ from counterpoise.config import RunConfig
 from counterpoise.config_file import load_config
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
-from counterpoise.run_folder import UNSAVED, RunFolder
+from counterpoise.run_folder import BICUBIC, UNSAVED, RunFolder
 from counterpoise.training.checks import check_training
-from counterpoise.training.loop import BICUBIC, Outcome
+from counterpoise.training.loop import Outcome
 from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
 from counterpoise.training.session import train as run_training
 from counterpoise.training.setup import build_parts, take_initial_weights

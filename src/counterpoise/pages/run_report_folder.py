@@ -22,12 +22,11 @@ from counterpoise.pages.run_report_outlook import Future, read_future
 from counterpoise.pages.run_report_reasons import Reason, ReasonBuilder
 from counterpoise.pages.run_report_samples import Samples, read_samples
 from counterpoise.pages.run_report_state import RunState, run_state
-from counterpoise.run_folder import RunFolder
+from counterpoise.run_folder import BICUBIC, RunFolder
 from counterpoise.trace import as_float
 
 # Sections that only the configuration of a run of ours has.
 OWN_SECTIONS = {"generator", "data", "train"}
-BICUBIC = "bicubic"
 METRIC = "metric."
 MOST_METRICS = 24
 

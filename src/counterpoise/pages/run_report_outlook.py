@@ -74,7 +74,7 @@ def _read_best(folder: RunFolder, notes: list[str]) -> Best | None:
         return None
     try:
         with open_regular(folder.best) as file:
-            return Best.model_validate_json(file.read(MOST_BEST_BYTES))
+            best = Best.model_validate_json(file.read(MOST_BEST_BYTES))
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         if isinstance(error, ValidationError):
@@ -85,6 +85,15 @@ def _read_best(folder: RunFolder, notes: list[str]) -> Best | None:
             f"`counterpoise best {folder.path}`"
         )
         return None
+    files, step = folder.checkpoint_files(), best.recommended.step
+    if files and files[-1].name < folder.checkpoint(step).name:
+        # The run was gone on with from an earlier one.
+        notes.append(
+            f"best.json recommends step {step:,}, past the newest checkpoint: make it anew with "
+            f"`counterpoise best {folder.path}`"
+        )
+        return None
+    return best
 
 
 def _advice(folder: RunFolder, best: Best | None) -> str:

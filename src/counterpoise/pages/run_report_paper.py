@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from counterpoise.config import RunConfig
 from counterpoise.config_file import load_config
+from counterpoise.run_folder import BICUBIC
 
 SOURCE = (
     "Sajjadi, Schoelkopf, Hirsch: EnhanceNet (ICCV 2017, arXiv 1612.07919), the table of its "
@@ -15,7 +16,6 @@ PROVENANCE = (
     "quoted second-hand and were not checked against the print."
 )
 SETS = ("Set5", "Set14", "BSD100", "Urban100")
-BICUBIC = "bicubic"
 # PSNR in dB on luma, x4, 4 pixels of border cropped.
 PSNR_Y = {
     BICUBIC: (28.42, 26.00, 25.96, 23.14),

@@ -11,12 +11,12 @@ from counterpoise.diagnosis.finding import SEVERITIES, Finding
 from counterpoise.diagnosis.found import number
 from counterpoise.outlook import TITLES
 from counterpoise.pages.run_report_charts import metric_text, metric_title
-from counterpoise.pages.run_report_folder import BICUBIC, METRIC, MOST_METRICS, ReportedRun
+from counterpoise.pages.run_report_folder import METRIC, MOST_METRICS, ReportedRun
 from counterpoise.pages.run_report_outlook import MOST_CANDIDATES
 from counterpoise.pages.run_report_paper import paper_rows
 from counterpoise.pages.run_report_timeline import event_step, ticks, timeline
 from counterpoise.pages.wording import headline, objective_line, span, todo, verdict
-from counterpoise.run_folder import BEGAN, RESUMED
+from counterpoise.run_folder import BEGAN, BICUBIC, RESUMED
 
 # Events that are listed: of more, the first and the last.
 MOST_EVENTS = 400

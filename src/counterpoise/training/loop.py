@@ -13,7 +13,7 @@ from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import nearest_to_ideal, stop_reason
 from counterpoise.records import StepRecord
-from counterpoise.run_folder import DIVERGED, STOPPED_EARLY, RunFolder
+from counterpoise.run_folder import BICUBIC, DIVERGED, STOPPED_EARLY, RunFolder
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
 from counterpoise.training.checkpoint import KEPT
@@ -28,8 +28,6 @@ from counterpoise.training.recorder import (
 )
 from counterpoise.training.samples import sample_grid, save_grid
 from counterpoise.training.setup import Parts
-
-BICUBIC = "bicubic"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding
 from counterpoise.diagnosis.found import number
 from counterpoise.pages.wording import objective_line, verdict
+from counterpoise.run_folder import BICUBIC
 from counterpoise.trace import as_float
 
 # Fields of an action by what they do; `{}` is the value.
@@ -92,7 +93,7 @@ def held_out_words(rows: Mapping[str, Mapping[str, Any]], stage: str) -> str:
 
     `rows` are the newest rows of `metrics.jsonl` by stage.
     """
-    newest, bicubic = rows.get(stage, {}), rows.get("bicubic", {})
+    newest, bicubic = rows.get(stage, {}), rows.get(BICUBIC, {})
     parts = []
     for name, title, form in METRICS:
         value, reference = newest.get(name), bicubic.get(name)
