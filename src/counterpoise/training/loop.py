@@ -287,6 +287,8 @@ class Training:
                 raise
             # The checkpoint goes last: what is killed before it does all of this again.
             trained = {"trained": f"stage {self.stage.name}, step {self.step}"}
+            if self.parts.licence:
+                trained["licence"] = self.parts.licence
             save_generator(self.run.generator, self.parts.g_average, trained)
             if self.stage.name == PRETRAIN and self.step == self.stage.last_step:
                 save_generator(self.run.pretrained_generator, self.parts.g_average, trained)
@@ -314,6 +316,7 @@ class Training:
                 "step": self.step,
                 "data": self.parts.data_fingerprint(),
                 "config": self.config.model_dump(mode="json"),
+                "licence": self.parts.licence,
                 **self.parts.fingerprints,
                 "show_is_due": self.show_is_due,
                 **game.values(),
@@ -324,6 +327,7 @@ class Training:
         """Take up the state of a checkpoint."""
         game = self.game
         self.step = int(snapshot.values["step"])
+        self.parts.licence = str(snapshot.values.get("licence", ""))
         game.enter(stage_at(self.stages, self.step))
         # Settings of the configuration, which a person may have changed, over those of then.
         settings = {

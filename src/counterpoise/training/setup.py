@@ -68,6 +68,8 @@ class Parts:
     notes: list[str]
     # Of the images, and of the loss network where there is one: a resumed training has the same.
     fingerprints: dict[str, str]
+    # Of the weights that G began with: what comes of them is under it too.
+    licence: str = ""
 
     def generator_step(self, stage: Stage, optimizer: torch.optim.Optimizer) -> GeneratorStep:
         """G's side of the game in a stage."""
@@ -207,6 +209,9 @@ def take_initial_weights(parts: Parts) -> None:
     for g in (parts.g, parts.g_average):
         g.load_state_dict(loaded.generator.state_dict())
     parts.notes.append(f"G begins with {path}")
+    parts.licence = loaded.metadata.get("licence", "")
+    if parts.licence:
+        parts.notes.append(f"these weights, and what is made of them, are under {parts.licence}")
 
 
 def adam(
