@@ -1,13 +1,11 @@
 """What `cp.Balance` records of a hand-written loop: objective, rows, run folder, resumption."""
 
-import copy
 import json
 import logging
 
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import nn
 
 from counterpoise.anyloop.handle import Balance
@@ -16,7 +14,7 @@ from counterpoise.balance.policies import POLICIES
 from counterpoise.errors import UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.logs.read import read_log
-from loop_helpers import Loop, same
+from loop_helpers import Loop
 
 
 def rows_of(run):
@@ -233,84 +231,6 @@ def test_logits_of_probabilities_have_two_finite_derivatives():
     assert second.isfinite().all()
 
 
-@pytest.mark.parametrize(
-    ("change", "what"),
-    [
-        (
-            {"policy": {"previous": None}},
-            "the state of policy 'accuracy-band' is that of policy 'threshold'",
-        ),
-        ({"policy": {}}, "'said' is missing"),
-        ({"policy": 3}, "the state of policy 'accuracy-band' cannot be 3"),
-        ({"step": -1}, "'step' must be"),
-        ({"action": {"foo": 1}}, "'foo' has no place"),
-        ({"readings": []}, "'readings' cannot be"),
-        ({"objective": {"name": 3, "probabilities": True}}, "'objective.name' cannot be 3"),
-        ({"objective": {}}, "'name' is missing"),
-    ],
-)
-def test_another_state_is_refused_in_one_line_and_changes_nothing(tmp_path, change, what):
-    loop = Loop()
-    balance = loop.balance(run_dir=tmp_path / "run", policy="accuracy-band")
-    loop.run(balance, 2, seed=1)
-    state = balance.state_dict()
-    before = json.dumps(state)
-    with pytest.raises(UserError, match=f"Balance.load_state_dict: .*{what}.*; give what this"):
-        balance.load_state_dict(state | change)
-    with pytest.raises(UserError, match="'step' is missing"):
-        balance.load_state_dict({})
-    assert json.dumps(balance.state_dict()) == before
-    balance.close()
-
-
-def test_a_policy_without_a_memory_takes_the_state_of_any(tmp_path):
-    with Loop().balance(policy="auto") as balance:
-        state = balance.state_dict()
-    with Loop().balance(policy="none") as balance:
-        balance.load_state_dict(state)
-
-
-def test_resume_goes_on_in_the_same_folder(tmp_path):
-    whole = Loop()
-    options = {"policy": "accuracy-band", "sensors_every": 3}
-    balance = whole.balance(run_dir=tmp_path / "whole", **options)
-    whole.run(balance, 4, seed=1)
-    whole.run(balance, 4, seed=2)
-    balance.close()
-
-    first = Loop()
-    balance = first.balance(run_dir=tmp_path / "parts", **options)
-    first.run(balance, 4, seed=1)
-    saved = copy.deepcopy(
-        [first.g.state_dict(), first.d.state_dict(), first.g_optimizer.state_dict(),
-         first.d_optimizer.state_dict()]
-    )  # fmt: skip
-    state = json.loads(json.dumps(balance.state_dict()))
-    first.run(balance, 2, seed=7)  # lost with the crash
-    balance.close()
-
-    second = Loop()
-    for part, values in zip(
-        (second.g, second.d, second.g_optimizer, second.d_optimizer), saved, strict=True
-    ):
-        part.load_state_dict(values)
-    balance = second.balance(run_dir=tmp_path / "parts", **options)
-    with pytest.raises(UserError, match="load_state_dict"):
-        balance.d_step()
-    balance.load_state_dict(state)
-    second.run(balance, 4, seed=2)
-    balance.close()
-    assert same(whole.state(), second.state())
-    one, other = rows_of(tmp_path / "whole"), rows_of(tmp_path / "parts")
-    assert [row["step"] for row in other] == list(range(1, 9))
-    for a, b in zip(one, other, strict=True):
-        a.pop("seconds"), b.pop("seconds")
-        # What a gradient is compared with is forgotten with the process.
-        for name in ("g_gradient_cosine", "d_gradient_cosine"):
-            a.pop(name, None), b.pop(name, None)
-        assert a == b
-
-
 def test_run_is_readable_and_findings_are_said_once(tmp_path, caplog):
     loop = Loop()
     caplog.set_level(logging.INFO, "counterpoise")
@@ -420,21 +340,6 @@ def test_points_have_no_range_to_leave():
                 g_optimizer.step()
     assert balance.readings.diversity_ratio is not None
     assert balance.readings.fake_out_of_range is None
-
-
-def test_a_loop_that_goes_on_with_other_options_says_so_in_its_configuration(tmp_path):
-    loop = Loop()
-    first = loop.balance("auto", policy_options={"decay": 0.8}, run_dir=tmp_path / "run")
-    loop.run(first, 2)
-    state = first.state_dict()
-    first.close()
-    second = loop.balance("auto", policy_options={"decay": 0.7}, run_dir=tmp_path / "run")
-    second.load_state_dict(state)
-    loop.run(second, 1)
-    second.close()
-    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert config["balance"]["options"]["decay"] == 0.7
-    assert config["loss"]["adversarial"]["form"] == "non-saturating"
 
 
 def test_a_policy_that_the_objective_rules_out_is_refused():
