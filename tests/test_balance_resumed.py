@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from counterpoise.errors import UserError
+from counterpoise.json_lines import read_json_lines
 from loop_helpers import Loop, same
 
 
