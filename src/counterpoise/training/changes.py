@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -23,10 +24,16 @@ def images_fingerprint(*catalogs: Catalog) -> str:
     for catalog in catalogs:
         for entry in catalog.entries:
             paths = (entry.hr_path, entry.lr_path)
-            sizes = [path.stat().st_size for path in paths if path is not None]
-            lines.append(f"{entry.name} {sizes}")
+            lines.append(f"{entry.name} {[_size(path) for path in paths if path is not None]}")
         lines.append("")
     return _short_hash([line.encode() for line in lines])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # It vanished since it was decoded; the training will say so where it reads it.
+        return -1
 
 
 def weights_fingerprint(network: nn.Module) -> str:
