@@ -152,15 +152,17 @@ def test_resuming_after_a_crash_drops_what_was_recorded_since(tmp_path, finished
     run_folder.checkpoint(8).unlink()
     # A sheet of a step that this training will not make again as it is.
     run_folder.sample(7).write_bytes(b"a sheet")
+    (run_folder.samples / "step-before-after.png").write_bytes(b"somebody's")
     with run_folder.signals.open("a") as file:
         file.write('{"step": 9, "sta')
     (run_folder.checkpoints / ".step-00000008.safetensors.1.tmp").write_bytes(b"half a checkpoint")
     run(tiny(), path, resume=True)
     assert without_time(signals(path)) == without_time(signals(finished))
     assert not list(run_folder.checkpoints.glob(".*"))
-    assert [p.name for p in run_folder.sample_files()] == [
-        p.name for p in RunFolder(finished).sample_files()
-    ]
+    assert {p.name for p in run_folder.sample_files()} == {
+        *(p.name for p in RunFolder(finished).sample_files()),
+        "step-before-after.png",
+    }
     events, _ = read_json_lines(run_folder.events)
     assert any("signals.jsonl line 9 is torn" in row["message"] for row in events)
 

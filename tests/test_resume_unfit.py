@@ -13,8 +13,11 @@ from safetensors.torch import load_file, save_file
 from counterpoise.errors import UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.discriminator import DISCRIMINATORS
+from counterpoise.models.generator import build_generator
+from counterpoise.models.weights import save_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
+from counterpoise.training.session import refuse_lost_checkpoints
 from training_helpers import run, signals, tiny
 
 ONE_BEFORE = "delete this checkpoint to go on from the one before"
@@ -110,6 +113,7 @@ def test_where_there_is_no_earlier_checkpoint_none_is_offered(crashed):
         ("discriminator.leaky_slope=0.1", "discriminator.leaky_slope is 0.1, and was 0.2"),
         ("train.pretrain_steps=2", "train.pretrain_steps is 2, and was 3"),
         ("train.seed=7", "train.seed is 7, and was"),
+        ("train.initial_weights=w.safetensors", "train.initial_weights is w.safetensors, and was"),
     ],
 )
 def test_what_a_run_cannot_be_gone_on_with_others_of(crashed, override, what):
@@ -134,6 +138,23 @@ def test_other_settings_hold_from_here_on_and_are_told(crashed):
     newest = checkpoint.load(RunFolder(crashed).checkpoint(8))
     assert newest.values["d_optimizer"][0]["betas"] == [0.5, 0.99]
     assert signals(crashed)[-1]["d_learning_rate"] < 2e-5
+
+
+def test_layers_of_a_loss_are_one_setting(tmp_path):
+    layers = "loss.texture.layers={%s: 1.0}"
+    run(tiny(layers % "relu1_1", "train.steps=2"), tmp_path / "run")
+    run(tiny(layers % "pool1", "train.steps=4"), tmp_path / "run", resume=True)
+    told = "changed from here on: loss.texture.layers: {'relu1_1': 1.0} -> {'pool1': 1.0}"
+    assert told in notes(tmp_path / "run")
+
+
+def test_where_no_step_is_left_nothing_is_changed(tmp_path, finished):
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    before = contents(path)
+    with pytest.raises(UserError, match="all its 8 steps .*loss.pixel.weight; give --steps"):
+        run(tiny(POLICY, SENSORS, "loss.pixel.weight=2"), path, resume=True)
+    assert contents(path) == before
 
 
 def test_another_policy_begins_anew(crashed):
@@ -173,6 +194,36 @@ def test_a_run_that_lost_its_checkpoints_is_not_begun_anew(tmp_path, finished):
     with pytest.raises(UserError, match="8 steps on record, and no checkpoint to go on from"):
         run(tiny(POLICY, SENSORS), path, resume=True)
     assert contents(path) == before
+
+
+def test_where_a_run_that_was_stopped_has_lost_them_too(tmp_path, finished):
+    """At its second step it saved, and was gone on with for one more."""
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    shutil.rmtree(path / "checkpoints")
+    folder = RunFolder(path)
+    rows = folder.signals.read_text().splitlines(keepends=True)
+    events = folder.events.read_text().splitlines(keepends=True)[:1]
+    for said, refuses in (
+        ("interrupted after step 3", True),
+        ("stopped at once after step 3, without saving", False),
+        ("broke off: KeyboardInterrupt", False),
+    ):
+        last = {"time": "", "step": 3, "kind": "interrupted", "message": said}
+        folder.events.write_text("".join(events) + json.dumps(last) + "\n")
+        folder.signals.write_text("".join(rows[:3]))
+        folder.generator.unlink(missing_ok=True)
+        if refuses:
+            with pytest.raises(UserError, match="3 steps on record, and no checkpoint"):
+                refuse_lost_checkpoints(folder)
+        else:
+            # Whatever cadence it is resumed with.
+            refuse_lost_checkpoints(folder)
+    save_generator(folder.generator, build_generator(tiny().generator), {"trained": "x, step 3"})
+    refuse_lost_checkpoints(folder)  # killed between these weights and their checkpoint
+    folder.signals.write_text("".join(rows[:4]))
+    with pytest.raises(UserError, match="4 steps on record"):
+        refuse_lost_checkpoints(folder)
 
 
 G_WEIGHT = "g/blocks.0.first.bias"

@@ -51,6 +51,11 @@ def test_how_a_training_says_that_it_ended(kind, text):
     assert said == Status(kind, text)
 
 
+def test_a_stop_that_saved_nothing_says_so():
+    said = status(last=Event(50, INTERRUPTED, "stopped at once after step 50, without saving"))
+    assert said.text.startswith("interrupted after step 50, without saving; go on:")
+
+
 def test_a_training_that_stopped_early_says_why_and_how_to_go_on():
     said = status(last=Event(50, STOPPED_EARLY, "stopped early at step 50 because nothing comes"))
     assert said.kind == ENDED

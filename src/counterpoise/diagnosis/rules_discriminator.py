@@ -50,45 +50,52 @@ LOSS = "D's loss with a known objective (--objective)"
 
 
 def d_saturated(view: View) -> Answer:
-    """D is certain about nearly every real and fake image, and stays so."""
+    """D is certain about nearly every real and fake image, and stays so.
+
+    By its loss, or by its accuracy or AUC where there is none. A D whose loss does not go down
+    that far may be so too, but then G's gradient need not be gone: at most a warning.
+    """
     relative = view.relative_d_loss
     if np.isfinite(relative).any():
-        level, of_fake = view.smoothed(relative), view.smoothed(view.fake_share_of_loss)
-        accuracy = view.smoothed(view.accuracy)
-        enters = _is_certain(level, of_fake, accuracy)
-        right = (accuracy >= UNSURE_ACCURACY) & (level < FAR_BELOW_CHANCE)
-        stays = (level < UNSURE) | (of_fake < UNSURE / 2) | right
+        raw, enter, leave = -relative, -CERTAIN, -UNSURE
     elif np.isfinite(view.accuracy).any():
-        level = view.smoothed(view.accuracy)
-        enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
+        raw, enter, leave = view.accuracy, SURE_ACCURACY, UNSURE_ACCURACY
     elif view.trace.has("auc"):
-        level = view.smoothed(view.trace.get("auc"))
-        enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
+        raw, enter, leave = view.trace.get("auc"), SURE_ACCURACY, UNSURE_ACCURACY
     else:
         return Missing((OUTPUTS, LOSS))
-    spell = longest(spells(enters, stays))
-    if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * view.rows):
-        return None
-    goes_on = lasts(view, spell)
-    if np.isfinite(relative).any():
-        spell = begin_where(_is_certain(relative, view.fake_share_of_loss, view.accuracy), spell)
-    # On raw scores G's gradient does not fade with D's certainty, nor where D is right by a little.
+    level, shows = view.smoothed(raw), raw >= enter
+    spell = _lasting(view, longest(spells(level >= enter, level >= leave)))
+    # On raw scores G's gradient does not fade with D's certainty.
     loses_gradient = view.objective is None or view.objective.has_probability
-    if median_within(relative, spell) >= UNSURE and not _is_asked_for_less(view, spell):
+    if spell is None:
+        spell, shows = _certain_all_the_same(view), relative < FAR_BELOW_CHANCE
         loses_gradient = False
-    severity = "severe" if goes_on and loses_gradient else "warning"
+    if spell is None:
+        return None
+    severity = "severe" if lasts(view, spell) and loses_gradient else "warning"
     return Found(
         "note" if is_over(view, spell) else severity,
-        spell,
+        begin_where(shows, spell) if np.isfinite(relative).any() else spell,
         sureness(spell.rows, 1.0 if loses_gradient else 0.7),
         tuple(_certainty(view, spell)),
     )
 
 
-def _is_certain(relative: np.ndarray, of_fake: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Where D is certain by its loss (that of smoothed labels does not go down to 0), or right."""
-    certain: np.ndarray = (relative < CERTAIN) | (of_fake < CERTAIN / 2)
-    return certain | ((accuracy >= SURE_ACCURACY) & (relative < FAR_BELOW_CHANCE))
+def _lasting(view: View, spell: Spell | None) -> Spell | None:
+    """A spell of certainty where it is long enough to be a problem."""
+    least = max(LEAST_SPELL, LASTING_SHARE * view.rows)
+    return None if spell is None or spell.rows < least else spell
+
+
+def _certain_all_the_same(view: View) -> Spell | None:
+    """Where D is certain though its loss is not near 0: smoothed labels leave their entropy in it,
+    and a D that is right about nearly every image may be certain enough of them."""
+    level, of_fake = view.smoothed(view.relative_d_loss), view.smoothed(view.fake_share_of_loss)
+    accuracy, low = view.smoothed(view.accuracy), level < FAR_BELOW_CHANCE
+    enters = (of_fake < CERTAIN / 2) | ((accuracy >= SURE_ACCURACY) & low)
+    stays = (of_fake < UNSURE / 2) | ((accuracy >= UNSURE_ACCURACY) & low)
+    return _lasting(view, longest(spells(enters, stays)))
 
 
 def _is_asked_for_less(view: View, spell: Spell) -> bool:

@@ -16,9 +16,11 @@ from counterpoise.trace import Trace
 # D's labels on real images where they are smoothed: the least that anybody asks for, how near D's
 # loss is then to such a label's (in log units), how far above that of a label of 1, and how still
 # D(x) holds in most rows.
-LEAST_LABEL = 0.6
+LEAST_LABEL = 0.75
 LIKE_THE_LABEL, ABOVE_PLAIN = 0.2, 1.4
 STILL = 0.03
+# The accuracy that such a D has at least, where the log has one.
+RIGHT = 0.95
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ class View:
             is_asked &= self.d_loss > ABOVE_PLAIN * (at_real + at_fake)
         swing = self.smoothed(np.abs(real - self.smoothed(real)))
         is_asked &= (real >= LEAST_LABEL) & (swing < STILL)
+        if np.isfinite(self.accuracy).any():
+            is_asked &= self.smoothed(self.accuracy) >= RIGHT
         return np.where(self.smoothed(is_asked) > 0.5, at_fake / math.log(4), np.nan)
 
     @cached_property

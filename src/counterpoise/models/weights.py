@@ -89,6 +89,14 @@ def _check_shapes(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> Non
             raise ValueError(f"tensor {name!r} has a value that is not finite")
 
 
+def trained_words(path: Path) -> str:
+    """What a weight file says of the training that made it; empty where it cannot be read."""
+    try:
+        return read_safetensors(path)[1].get("trained", "")
+    except UserError:
+        return ""
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
     try:

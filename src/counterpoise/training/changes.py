@@ -12,9 +12,15 @@ from counterpoise.data.catalog import Catalog
 from counterpoise.training.checkpoint import Snapshot
 
 # Keys, and sections with all of theirs, that a training cannot be resumed with others of.
-FIXED = ("generator", "discriminator", "train.pretrain_steps", "train.seed")
+FIXED = (
+    "generator",
+    "discriminator",
+    "train.pretrain_steps",
+    "train.seed",
+    "train.initial_weights",
+)
 # What the command line asks for, and where the same images and weights may lie by now.
-UNTOLD = ("train.steps", "train.stop", "train.initial_weights", "data.folders", "data.lr_folders",
+UNTOLD = ("train.steps", "train.stop", "data.folders", "data.lr_folders",
           "data.held_out_folders", "features.weights")  # fmt: skip
 
 
@@ -70,8 +76,8 @@ def is_fixed(key: str) -> bool:
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        # A policy's options are one setting: they have others with another policy.
-        if isinstance(value, Mapping) and key != "balance.options":
+        # What may have any keys is one setting: the options of a policy, the layers of a loss.
+        if isinstance(value, Mapping) and not key.endswith((".options", ".layers")):
             yield from _leaves(value, f"{key}.")
         else:
             yield key, value

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -93,8 +94,12 @@ class FileRecorder:
             notes += drop_rows_after(run.metrics, resumed_step)
             for sheet in run.sample_files():
                 # Of steps that are made anew: the newest sheet is what people look at.
-                if resumed_step < 0 or sheet.name > run.sample(resumed_step).name:
-                    sheet.unlink()
+                own = re.fullmatch(r"step-(\d{8,})\.png", sheet.name)
+                if own is not None and int(own[1]) > resumed_step:
+                    try:
+                        sheet.unlink()
+                    except OSError as error:
+                        raise cannot_write(sheet, error) from error
         self._signals = JsonLines(run.signals)
         self._metrics = JsonLines(run.metrics)
         self._events = JsonLines(run.events)

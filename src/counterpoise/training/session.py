@@ -1,6 +1,8 @@
 """From a configuration to a run's end: begins or resumes a training and keeps its folder."""
 
 import contextlib
+import re
+from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -9,6 +11,7 @@ from counterpoise.config import RunConfig
 from counterpoise.data.sampler import worker_death
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import iterate_json_lines
+from counterpoise.models.weights import trained_words
 from counterpoise.run_folder import (
     BEGAN,
     ENDED,
@@ -65,7 +68,7 @@ def train(
             notes += check_resumable(snapshot, parts, run)
         else:
             if resume:
-                refuse_lost_checkpoints(run, config)
+                refuse_lost_checkpoints(run)
             take_initial_weights(parts)
         resumed_step = None if snapshot is None else int(snapshot.values["step"])
         recorder: Recorder = NullRecorder()
@@ -136,23 +139,34 @@ def _in_short(error: BaseException) -> str:
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
-def refuse_lost_checkpoints(run: RunFolder, config: RunConfig) -> None:
+def refuse_lost_checkpoints(run: RunFolder) -> None:
     """Raise `UserError` where a run without a checkpoint has had one: to begin anew would be to
-    throw away what it has come to."""
-    first_due = min(config.train.checkpoint_every, plan_stages(config)[0].last_step)
+    throw away what it has come to.
+
+    It has had one where it ended, or saved when it was stopped, or went on after its weights were
+    written, which is done just before each checkpoint.
+    """
     events, rows = (
         (row for _, row in iterate_json_lines(path) if row is not None)
         for path in (run.events, run.signals)
     )
-    saved = any(row.get("kind") in (ENDED, STOPPED_EARLY) for row in events)
+    saved = any(_has_saved(row.get("kind"), str(row.get("message"))) for row in events)
     steps = (row.get("step") for row in rows)
     last_step = max((step for step in steps if isinstance(step, int)), default=0)
-    if saved or last_step > first_due:
+    trained = re.search(r"step (\d+)$", trained_words(run.generator))
+    if saved or (trained is not None and last_step > int(trained[1])):
         raise UserError(
             f"{run.path}: has {last_step:,} steps on record, and no checkpoint to go on from; put "
             f"{run.checkpoints.name}/ back, or begin anew in another --run-dir (from its weights: "
             f"--set train.initial_weights={run.path})"
         )
+
+
+def _has_saved(kind: Any, message: str) -> bool:
+    """Whether an event says that there was a checkpoint."""
+    if kind == INTERRUPTED:
+        return message.startswith("interrupted after") and UNSAVED not in message
+    return kind in (ENDED, STOPPED_EARLY)
 
 
 def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder) -> list[str]:
@@ -168,8 +182,8 @@ def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder)
         check_values(snapshot.values)
     except NotThisStateError as error:
         raise _unfit(snapshot, run, f"damaged checkpoint ({error})", "") from error
-    _refuse_other_inputs(snapshot, parts, run)
     changed = changed_settings(snapshot, parts.config)
+    _refuse_other_inputs(snapshot, parts, run, [key for key in changed if key.startswith("data.")])
     for key, (then, now) in changed.items():
         if is_fixed(key):
             raise UserError(
@@ -185,38 +199,43 @@ def check_resumable(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder)
             f"{run.path}: has {step} steps already (pretraining included), more than the "
             f"{last_step} asked for; give a larger --steps"
         )
+    told = [key for key in changed if key not in UNTOLD]
+    if told and step == last_step:
+        raise UserError(
+            f"{run.path}: all its {step} steps are done, so none is left to be trained with "
+            f"another {', '.join(told)}; give --steps too"
+        )
     try:
         check_state(snapshot, parts, Game(parts, stage_at(stages, step)))
     except NotThisStateError as error:
         todo = f"undo the edit of {run.config.name}, or "
         raise _unfit(snapshot, run, f"does not fit this training: {error}", todo) from error
-    return [
-        f"changed from here on: {key}: {then} -> {now}"
-        for key, (then, now) in changed.items()
-        if key not in UNTOLD
-    ]
+    return [f"changed from here on: {key}: {changed[key][0]} -> {changed[key][1]}" for key in told]
 
 
-def _refuse_other_inputs(snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder) -> None:
+def _refuse_other_inputs(
+    snapshot: checkpoint.Snapshot, parts: Parts, run: RunFolder, changed: list[str]
+) -> None:
     """Raise `UserError` where images or the loss network are others than a run began with: its
-    numbers before and after would not compare."""
+    numbers before and after would not compare. `changed` are settings of the data."""
     then, now = snapshot.values, parts.fingerprints
+    todo = f"set {', '.join(changed)} back" if changed else "put them back as they were"
     if then["data"] != parts.data_fingerprint():
         raise UserError(
             f"{run.path}: the training images are not those that this run began with; "
-            "put them back as they were, or start a new run"
+            f"{todo}, or start a new run"
         )
     # Checkpoints of earlier versions do not have the others.
     if then.get("images", now["images"]) != now["images"]:
         raise UserError(
             f"{run.path}: training or held-out images are not those that this run began with (a "
-            "name or a file's size differs); put them back as they were, or start a new run"
+            f"name or a file's size differs); {todo}, or start a new run"
         )
     if "features" in now and then.get("features", now["features"]) != now["features"]:
         told = "; ".join(note for note in parts.notes if "features:" in note or "VGG" in note)
         raise UserError(
             f"{run.path}: the loss network is not the one that this run began with ({told}); put "
-            "its weights where they were, or start a new run"
+            "its weights where they were, set features.extractor to what it was, or start a new run"
         )
 
 

@@ -152,7 +152,9 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     fingerprints = {"images": images_fingerprint(training_images, held_out)}
     if config.loss.needs_features:
         extractor, feature_notes = build_extractor(config)
-        fingerprints["features"] = weights_fingerprint(extractor)
+        # The embedded bank is computed, to rounding errors that differ between processors.
+        is_embedded = isinstance(extractor, EmbeddedExtractor)
+        fingerprints["features"] = "embedded" if is_embedded else weights_fingerprint(extractor)
         notes += feature_notes
         normalisation, layers = config.features.normalisation, feature_layers(config)
         features = NormalisedFeatures(extractor, normalisation, layers)

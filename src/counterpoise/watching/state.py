@@ -6,7 +6,15 @@ from pathlib import Path
 
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.found import number
-from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED, STOPPED_EARLY
+from counterpoise.run_folder import (
+    CLOSED,
+    DIVERGED,
+    ENDED,
+    FAILED,
+    INTERRUPTED,
+    STOPPED_EARLY,
+    UNSAVED,
+)
 from counterpoise.trace import Trace
 from counterpoise.watching.words import ago, objective_words, progress_words
 
@@ -149,7 +157,8 @@ def status_of(
 
 def _final_words(last: Event, source: str) -> str:
     if last.kind == INTERRUPTED:
-        return f"interrupted after step {last.step:,}; go on: counterpoise resume {source}"
+        lost = f", {UNSAVED}" if UNSAVED in last.message else ""
+        return f"interrupted after step {last.step:,}{lost}; go on: counterpoise resume {source}"
     if last.kind == CLOSED:
         return f"closed after step {last.step:,}: its loop ended, or broke off"
     if last.kind == ENDED:
