@@ -10,11 +10,7 @@ from counterpoise.diagnosis.inference import infer
 from counterpoise.diagnosis.least_losses import least_of_probabilities, least_of_scores
 from counterpoise.diagnosis.view import View
 from log_helpers import one
-from trace_helpers import ROWS, noise, trace
-
-
-def found(diagnosis, finding_id):
-    return next(f for f in diagnosis.findings if f.id == finding_id)
+from trace_helpers import ROWS, found, noise, trace
 
 
 def scores(real, fake):

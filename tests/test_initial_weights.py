@@ -55,13 +55,15 @@ def test_a_resumed_training_does_not_begin_again(tmp_path, begun):
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
 
 
-def test_a_licence_stays_with_what_comes_of_them(tmp_path, begun):
+def test_a_licence_stays_with_what_comes_of_them(tmp_path, begun, counterpoise):
     weights, path = tmp_path / "weights.safetensors", tmp_path / "run"
     save_generator(weights, load_generator(RunFolder(begun).generator).generator, {"licence": "ND"})
     given = [f"train.initial_weights={weights}", "train.pretrain_steps=0"]
     run(tiny(*given, "train.steps=2"), path)
     run(tiny(*given, "train.steps=4"), path, resume=True)
     assert load_generator(RunFolder(path).generator).metadata["licence"] == "ND"
+    assert counterpoise("best", path)[0] == 0
+    assert load_generator(RunFolder(path).best_generator).metadata["licence"] == "ND"
     assert "these weights, and what is made of them, are under ND" in notes(path)
 
 

@@ -57,13 +57,20 @@ def edit(path, change, step=4):
     save_file(tensors, file, metadata | {"values": json.dumps(values)})
 
 
-def refused(path, match, *overrides):
+def unchanged(path, match, config):
+    """What is said where a run cannot be gone on with, of which nothing is changed."""
     before = contents(path)
     with pytest.raises(UserError, match=match) as refusal:
-        run(tiny(POLICY, SENSORS, *overrides), path, resume=True)
-    assert str(RunFolder(path).checkpoint(4)) in str(refusal.value)
+        run(config, path, resume=True)
     assert contents(path) == before
     return str(refusal.value)
+
+
+def refused(path, match, *overrides):
+    """The same, of a checkpoint that does not fit."""
+    message = unchanged(path, match, tiny(POLICY, SENSORS, *overrides))
+    assert str(RunFolder(path).checkpoint(4)) in message
+    return message
 
 
 @pytest.mark.parametrize(
@@ -117,10 +124,7 @@ def test_where_there_is_no_earlier_checkpoint_none_is_offered(crashed):
     ],
 )
 def test_what_a_run_cannot_be_gone_on_with_others_of(crashed, override, what):
-    before = contents(crashed)
-    with pytest.raises(UserError, match=what):
-        run(tiny(POLICY, SENSORS, override), crashed, resume=True)
-    assert contents(crashed) == before
+    unchanged(crashed, what, tiny(POLICY, SENSORS, override))
 
 
 def notes(path):
@@ -151,10 +155,8 @@ def test_layers_of_a_loss_are_one_setting(tmp_path):
 def test_where_no_step_is_left_nothing_is_changed(tmp_path, finished):
     path = tmp_path / "run"
     shutil.copytree(finished, path)
-    before = contents(path)
-    with pytest.raises(UserError, match="all its 8 steps .*loss.pixel.weight; give --steps"):
-        run(tiny(POLICY, SENSORS, "loss.pixel.weight=2"), path, resume=True)
-    assert contents(path) == before
+    config = tiny(POLICY, SENSORS, "loss.pixel.weight=2")
+    unchanged(path, "all its 8 steps .*loss.pixel.weight; give --steps", config)
 
 
 def test_another_policy_begins_anew(crashed):
@@ -166,10 +168,8 @@ def test_another_policy_begins_anew(crashed):
 def test_another_loss_network_is_refused(crashed):
     edit(crashed, lambda tensors, values: values.update(features="another"))
     perceptual = "loss.perceptual.layers={pool2: 1}"
-    before = contents(crashed)
-    with pytest.raises(UserError, match="the loss network is not the one .*embedded"):
-        run(tiny(POLICY, SENSORS, perceptual), crashed, resume=True)
-    assert contents(crashed) == before
+    config = tiny(POLICY, SENSORS, perceptual)
+    unchanged(crashed, "the loss network is not the one .*embedded", config)
 
 
 def test_images_overwritten_by_others_are_refused(tmp_path):
@@ -180,20 +180,15 @@ def test_images_overwritten_by_others_are_refused(tmp_path):
         Image.fromarray(noise).save(pictures / f"{number}.png")
     run(tiny("train.steps=3", data=pictures), path)
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(pictures / "2.png")
-    before = contents(path)
-    with pytest.raises(UserError, match="a name or a file's size differs"):
-        run(tiny("train.steps=4", data=pictures), path, resume=True)
-    assert contents(path) == before
+    unchanged(path, "a name or a file's size differs", tiny("train.steps=4", data=pictures))
 
 
 def test_a_run_that_lost_its_checkpoints_is_not_begun_anew(tmp_path, finished):
     path = tmp_path / "run"
     shutil.copytree(finished, path)
     shutil.rmtree(path / "checkpoints")
-    before = contents(path)
-    with pytest.raises(UserError, match="8 steps on record, and no checkpoint to go on from"):
-        run(tiny(POLICY, SENSORS), path, resume=True)
-    assert contents(path) == before
+    config = tiny(POLICY, SENSORS)
+    unchanged(path, "8 steps on record, and no checkpoint to go on from", config)
 
 
 def test_where_a_run_that_was_stopped_has_lost_them_too(tmp_path, finished):

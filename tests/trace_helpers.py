@@ -43,3 +43,8 @@ def bce_columns(real, fake, *, seed: int = 0) -> dict[str, np.ndarray]:
         "d_loss": spread * (-np.log(real) - np.log1p(-fake)),
         "g_loss": spread * -np.log(after),
     }
+
+
+def found(diagnosis, finding_id):
+    """The finding of this name."""
+    return next(f for f in diagnosis.findings if f.id == finding_id)

@@ -16,7 +16,6 @@ from counterpoise.models.weights import save_generator
 from counterpoise.outlook import DISTORTION, WORDS
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
-from counterpoise.training import checkpoint
 from counterpoise.training.ranking import Choice, choose, generator_of
 
 # What a comparison of the newest (A) with the recommended (B) says of the recommended.
@@ -34,8 +33,8 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
     folder = RunFolder(path)
     best, config = choice.recommended, load_config(folder.config)
     facts = {"trained": f"stage {choice.stage}, step {best.step}, {best.weights}"}
-    if licence := checkpoint.load(best.file).values.get("licence"):
-        facts["licence"] = str(licence)
+    if best.licence:
+        facts["licence"] = best.licence
     save_generator(folder.best_generator, generator_of(best, config), facts)
     result = choice.to_json()
     with atomic_write(folder.best) as temporary:

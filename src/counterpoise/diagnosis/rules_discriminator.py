@@ -57,26 +57,28 @@ def d_saturated(view: View) -> Answer:
     """
     relative = view.relative_d_loss
     if np.isfinite(relative).any():
-        raw, enter, leave = -relative, -CERTAIN, -UNSURE
-    elif np.isfinite(view.accuracy).any():
-        raw, enter, leave = view.accuracy, SURE_ACCURACY, UNSURE_ACCURACY
-    elif view.trace.has("auc"):
-        raw, enter, leave = view.trace.get("auc"), SURE_ACCURACY, UNSURE_ACCURACY
+        level = view.smoothed(relative)
+        enters, stays, shows = level < CERTAIN, level < UNSURE, relative < CERTAIN
+    elif np.isfinite(view.accuracy).any() or view.trace.has("auc"):
+        known = np.isfinite(view.accuracy).any()
+        level = view.smoothed(view.accuracy if known else view.trace.get("auc"))
+        enters, stays, shows = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY, None
     else:
         return Missing((OUTPUTS, LOSS))
-    level, shows = view.smoothed(raw), raw >= enter
-    spell = _lasting(view, longest(spells(level >= enter, level >= leave)))
+    spell = _lasting(view, longest(spells(enters, stays)))
     # On raw scores G's gradient does not fade with D's certainty.
     loses_gradient = view.objective is None or view.objective.has_probability
-    if spell is None:
+    if spell is None and shows is not None:
         spell, shows = _certain_all_the_same(view), relative < FAR_BELOW_CHANCE
         loses_gradient = False
     if spell is None:
         return None
     severity = "severe" if lasts(view, spell) and loses_gradient else "warning"
+    if shows is not None:
+        spell = begin_where(shows, spell)
     return Found(
         "note" if is_over(view, spell) else severity,
-        begin_where(shows, spell) if np.isfinite(relative).any() else spell,
+        spell,
         sureness(spell.rows, 1.0 if loses_gradient else 0.7),
         tuple(_certainty(view, spell)),
     )

@@ -47,6 +47,7 @@ class Candidate:
     weights: str  # a value of `PARTS`
     file: Path
     scores: Scores
+    licence: str = ""  # of the weights that the training began with
 
     @property
     def name(self) -> str:
@@ -240,7 +241,8 @@ def _candidates(
             scores = score_pairs(
                 f"step {step}, {words}", pairs, config.generator.scale, upscale, measures
             )
-            candidates.append(Candidate(step, words, file, scores))
+            licence = str(snapshot.values.get("licence", ""))
+            candidates.append(Candidate(step, words, file, scores, licence))
     if not candidates or stage is None:
         raise UserError(f"no checkpoint that can be read: {'; '.join(notes)}")
     if others:
