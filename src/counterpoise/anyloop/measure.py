@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.linalg import vector_norm
 
 from counterpoise.anyloop.hooks import BACKWARD
 from counterpoise.anyloop.objective import LoopObjective
@@ -18,6 +17,7 @@ from counterpoise.records import NO_READINGS, Readings
 from counterpoise.sensors.gradients import GradientTracker, flat, update_ratio
 from counterpoise.sensors.images import PATCH_PX, image_readings
 from counterpoise.sensors.probes import held_out_readings, leak_readings, probe_discriminator
+from counterpoise.sensors.sums import norm
 
 # Readings for which D is asked about other images are taken this much more rarely.
 PROBES_EVERY = 10
@@ -71,8 +71,8 @@ class Measurements:
         if self._adversarial is not None and self._total is not None and self._comparable:
             scale = 1.0 if self._grad_scaler is None else self._grad_scaler.get_scale()
             content = self._total - self._adversarial
-            self._take("g_gradient_adversarial", vector_norm(self._adversarial) / scale)
-            self._take("g_gradient_content", vector_norm(content) / scale)
+            self._take("g_gradient_adversarial", norm(self._adversarial) / scale)
+            self._take("g_gradient_content", norm(content) / scale)
             self._take("g_adversarial_scale", torch.tensor(self._adversarial_scale))
         self._adversarial = self._total = None
         if not self._taken:
@@ -119,8 +119,8 @@ class Measurements:
         self._updated.add(network)
         tracker, parameters = self._trackers[network], list(self._networks[network].parameters())
         if self.due:
-            norm, cosine = tracker.read()
-            self._take(f"{network}_gradient_norm", norm)
+            length, cosine = tracker.read()
+            self._take(f"{network}_gradient_norm", length)
             self._take(f"{network}_gradient_cosine", cosine)
             before = flat(parameters)
         if self._due_next:

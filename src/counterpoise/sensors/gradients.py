@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from counterpoise.sensors.sums import norm, total
+
 ADVERSARIAL = "adversarial"
 
 
@@ -53,15 +55,15 @@ class GradientTracker:
         """
         gradient, kept = flat_gradient(self._module), self.kept
         self.kept = None
-        norm, cosine = gradient.norm(), None
+        length, cosine = norm(gradient), None
         if kept is not None:
-            cosine = torch.dot(_scale(gradient, norm), _scale(kept, kept.norm()))
-        return norm, cosine
+            cosine = total(_scale(gradient, length).mul_(_scale(kept, norm(kept))))
+        return length, cosine
 
 
-def _scale(vector: Tensor, norm: Tensor) -> Tensor:
+def _scale(vector: Tensor, length: Tensor) -> Tensor:
     """A vector of length 1 in the place of `vector`, which may be too large to be copied."""
-    return vector.div_(norm.clamp_min(torch.finfo(vector.dtype).tiny))
+    return vector.div_(length.clamp_min(torch.finfo(vector.dtype).tiny))
 
 
 def flat_gradient(module: nn.Module) -> Tensor:
@@ -82,5 +84,4 @@ def update_ratio(before: Tensor, after: Tensor) -> Tensor:
     `after` is used up: the update is put in its place.
     About 1e-3 is usual; 0 means that nothing was learned, 0.1 that little of what was is left.
     """
-    ratio: Tensor = after.sub_(before).norm() / before.norm()
-    return ratio
+    return norm(after.sub_(before)) / norm(before)

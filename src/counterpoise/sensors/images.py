@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoise.records import Readings
+from counterpoise.sensors.sums import mean
 
 # Sides of the patches whose variance is measured: 2 sees the finest octave alone.
 DETAIL_PX = 2
@@ -28,7 +29,7 @@ def image_readings(
     """
     fake, real = fake.detach().float(), real.detach().float()
     low, high = (real.min(), real.max()) if value_range is None else value_range
-    outside = ((fake < low) | (fake > high)).float().mean()
+    outside = mean((fake < low) | (fake > high))
     if paired:
         return Readings(
             high_frequency_ratio=_ratio(*(variance_within(x, DETAIL_PX) for x in (fake, real))),
@@ -50,12 +51,12 @@ def variance_within(images: Tensor, patch_px: int) -> Tensor:
     height, width = (size // patch_px * patch_px for size in images.shape[-2:])
     images = images[..., :height, :width]
     means = F.avg_pool2d(images, patch_px)
-    return (images - F.interpolate(means, scale_factor=float(patch_px))).square().mean()
+    return mean((images - F.interpolate(means, scale_factor=float(patch_px))).square())
 
 
 def mean_distance(images: Tensor) -> Tensor:
     """The mean Euclidean distance between two different images of a batch (N, ...), N above 1."""
-    return torch.pdist(images.reshape(len(images), -1)).mean()
+    return mean(torch.pdist(images.reshape(len(images), -1)))
 
 
 def _ratio(fake: Tensor, real: Tensor) -> float | None:

@@ -12,6 +12,7 @@ from counterpoise.records import NO_READINGS, Readings
 from counterpoise.sensors.gradients import GradientTracker, flat, update_ratio
 from counterpoise.sensors.images import image_readings
 from counterpoise.sensors.probes import held_out_readings, leak_readings, probe_discriminator
+from counterpoise.sensors.sums import norm
 from counterpoise.training.setup import Parts, adam
 from counterpoise.training.steps import DiscriminatorStep, GeneratorUpdate, Judgement
 
@@ -94,8 +95,8 @@ class TrainingSensors:
         yield
         self._updated.add(network)
         if before is not None:
-            norm, cosine = tracker.read()
-            self._scalars[f"{network}_gradient_norm"] = norm
+            length, cosine = tracker.read()
+            self._scalars[f"{network}_gradient_norm"] = length
             if cosine is not None:
                 self._scalars[f"{network}_gradient_cosine"] = cosine
             ratio = update_ratio(before, flat(module.parameters()))
@@ -113,9 +114,9 @@ class TrainingSensors:
         device = self._parts.fabric.device
         adversarial, content = update.adversarial_gradient, update.content_gradient
         if content is not None:
-            self._scalars["g_gradient_content"] = content.float().norm() * scale
+            self._scalars["g_gradient_content"] = norm(content.float()) * scale
         if adversarial is not None:
-            self._scalars["g_gradient_adversarial"] = adversarial.float().norm() * scale
+            self._scalars["g_gradient_adversarial"] = norm(adversarial.float()) * scale
             self._scalars["g_adversarial_scale"] = torch.tensor(
                 adversarial_weight_scale, device=device
             )
