@@ -251,6 +251,23 @@ def as_float(number: int | float) -> float:
         return math.inf if number > 0 else -math.inf
 
 
+# In a row of a game with several discriminators: what belongs to each, by its name.
+DISCRIMINATORS = "discriminators"
+
+
+def rows_by_discriminator(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """A row of `signals.jsonl` as one flat row for each discriminator, by name.
+
+    A game with one D has flat rows: then it is the row itself, under the name "". What belongs to
+    G is in every flat row.
+    """
+    each = row.get(DISCRIMINATORS)
+    if not isinstance(each, Mapping) or not each:
+        return {"": row}
+    common = {name: value for name, value in row.items() if name != DISCRIMINATORS}
+    return {str(d): common | dict(own) for d, own in each.items() if isinstance(own, Mapping)}
+
+
 def signals_row_values(row: Mapping[str, Any]) -> dict[str, float]:
     """The values of a row of our `signals.jsonl`, as `StepRecord.to_json` writes it, by column."""
     values = {
