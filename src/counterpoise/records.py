@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any
 
+from counterpoise.trace import DISCRIMINATORS
+
 
 @dataclass(frozen=True, slots=True)
 class Readings:
@@ -27,7 +29,8 @@ class Readings:
     # Cosine between the gradients of this reading's step and of the step before it.
     g_gradient_cosine: float | None = None
     d_gradient_cosine: float | None = None
-    # Share of D's logits where the sigmoid's slope is under 1 % of 1 (|logit| > 4.585).
+    # Share of what the sigmoid in D's loss sees (D's logits, or their differences in a relativistic
+    # one) where its slope is under 1 % of 1: beyond 4.585 on either side.
     d_saturation_real: float | None = None
     d_saturation_fake: float | None = None
     # Mean logit and accuracy of D on held-out real images, beside those it is trained on.
@@ -55,8 +58,8 @@ class Readings:
         gradient, scale = self.g_gradient_adversarial, self.g_adversarial_scale
         return gradient / scale if gradient is not None and scale else gradient
 
-    def taken(self) -> dict[str, float]:
-        """The readings that were taken, by name."""
+    def read(self) -> dict[str, float]:
+        """The readings that there are, by name."""
         if self is NO_READINGS:
             return {}
         values = zip(_READINGS, _read_all(self), strict=True)
@@ -64,8 +67,8 @@ class Readings:
 
     def updated(self, newer: "Readings") -> "Readings":
         """These readings with newer ones in their place where there are any."""
-        taken = newer.taken()
-        return Readings(**(self.taken() | taken)) if taken else self
+        read = newer.read()
+        return Readings(**(self.read() | read)) if read else self
 
 
 NO_READINGS = Readings()
@@ -81,8 +84,8 @@ class Signals:
     `d_real` and `d_fake` are D(x) and D(G(z)) as the adversarial form defines them (a probability
     for forms with a sigmoid, the raw score for the others). Accuracies are shares in [0, 1] of
     images on the right side of the form's decision threshold. `auc` is the probability that D
-    scores a real image above a fake one (ties count half). `readings` are the latest ones:
-    gradients are of earlier steps.
+    scores a real image above a fake one (ties count half). `readings` are the latest of the steps
+    before.
     """
 
     step: int
@@ -123,8 +126,8 @@ _read_numbers = attrgetter(*_NUMBERS)
 class Action:
     """What a policy asks of the loop for one step. The default leaves everything as configured.
 
-    What is done to D's inputs (noise, augmentation) begins with the next step, since D has judged
-    this step's batch already; everything else is of this step.
+    What is done to D's inputs (noise, augmentation) begins with the next batch that D judges, since
+    it has judged this one already; everything else is of this step.
     """
 
     d_steps: int = 1  # 0 leaves D as it is; above 1 trains on fresh batches
@@ -168,6 +171,48 @@ _read_asked = attrgetter(*_ASKED)
 
 
 @dataclass(frozen=True, slots=True)
+class DiscriminatorRecord:
+    """What a row of `signals.jsonl` says of one discriminator."""
+
+    signals: Signals
+    learning_rate: float
+    updated: bool = False
+    # D(G(z)) after D's update; None where G's part did not ask D.
+    fake_after: float | None = None
+    # What D's loss had beside its halves: penalties, and what the action added.
+    penalty: float = 0.0
+    action: Action = NO_ACTION
+    # The readings of this step that are D's own.
+    readings: Readings = NO_READINGS
+
+    @property
+    def loss(self) -> float:
+        return self.signals.d_loss_real + self.signals.d_loss_fake
+
+    def values(self) -> dict[str, Any]:
+        """What it puts into a row, by name."""
+        numbers = self.signals.numbers()
+        del numbers["step"]
+        return {
+            "d_loss": self.loss,
+            "d_fake_before": numbers.pop("d_fake"),
+            **numbers,
+            "d_fake_after": self.fake_after,
+            "d_penalty": self.penalty,
+            "d_updated": self.updated,
+            "d_learning_rate": self.learning_rate,
+            "action": self.action.changes(),
+            **self.readings.read(),
+        }
+
+    def non_finite(self) -> list[str]:
+        """The names of what is NaN or infinite."""
+        after = {} if self.fake_after is None else {"d_fake_after": self.fake_after}
+        numbers = self.signals.numbers() | after | {"d_penalty": self.penalty}
+        return _non_finite(numbers | self.readings.read())
+
+
+@dataclass(frozen=True, slots=True)
 class StepRecord:
     """One line of `signals.jsonl`."""
 
@@ -178,24 +223,19 @@ class StepRecord:
     g_updated: bool
     g_learning_rate: float
     seconds: float
-    # None in a stage without a discriminator.
-    signals: Signals | None = None
-    d_fake_after: float | None = None
-    d_penalty: float | None = None
-    d_updated: bool = False
-    d_learning_rate: float | None = None
-    action: Action = field(default=NO_ACTION)
-    # The readings that were taken in this step.
+    # The readings of this step that are G's.
     readings: Readings = NO_READINGS
+    # By name, "" for the only one; none in a stage without a discriminator.
+    discriminators: dict[str, DiscriminatorRecord] = field(default_factory=dict)
 
     @property
-    def d_loss(self) -> float | None:
-        if self.signals is None:
-            return None
-        return self.signals.d_loss_real + self.signals.d_loss_fake
+    def rolled_back(self) -> bool:
+        """Whether the networks are as they were before an earlier step again."""
+        return any(d.action.roll_back for d in self.discriminators.values())
 
     def to_json(self) -> dict[str, Any]:
-        """A flat JSON object; non-finite numbers become null and are named in `non_finite`."""
+        """A JSON object: flat with one discriminator; with several, what belongs to each under
+        its name in `discriminators`. Non-finite numbers are null and named in `non_finite`."""
         row: dict[str, Any] = {
             "step": self.step,
             "stage": self.stage,
@@ -203,37 +243,40 @@ class StepRecord:
             "g_terms": dict(self.g_terms),
             "g_updated": self.g_updated,
             "g_learning_rate": self.g_learning_rate,
+            **self.readings.read(),
         }
-        if self.signals is not None:
-            row["d_loss"] = self.d_loss
-            row |= {
-                name: value
-                for name, value in self.signals.numbers().items()
-                if name not in ("step", "d_fake")
-            }
-            row["d_fake_before"] = self.signals.d_fake
-            row["d_fake_after"] = self.d_fake_after
-            row["d_penalty"] = self.d_penalty
-            row["d_updated"] = self.d_updated
-            row["d_learning_rate"] = self.d_learning_rate
-            row["action"] = self.action.changes()
-        row |= self.readings.taken()
+        if bad := self._non_finite_of_g():
+            row = _without_non_finite(row) | {"non_finite": bad}
+        rows = {}
+        for name, d in self.discriminators.items():
+            rows[name] = d.values()
+            if own := d.non_finite():
+                rows[name] = _without_non_finite(rows[name]) | {"non_finite": bad + own}
+        if len(rows) == 1:
+            row |= next(iter(rows.values()))
+        elif rows:
+            row[DISCRIMINATORS] = rows
         row["seconds"] = round(self.seconds, 6)
-        if non_finite := self.non_finite():
-            row["non_finite"] = non_finite
-            row = _without_non_finite(row)
         return row
 
     def non_finite(self) -> list[str]:
-        """The names of the recorded losses and statistics that are NaN or infinite."""
-        values = {"g_loss": self.g_loss, **{f"g_terms.{k}": v for k, v in self.g_terms.items()}}
-        if self.signals is not None:
-            values |= self.signals.numbers()
-        values |= {"d_fake_after": self.d_fake_after or 0.0, "d_penalty": self.d_penalty or 0.0}
-        values |= self.readings.taken()
-        if math.isfinite(sum(values.values())):  # then each is, and mostly so
-            return []
-        return [name for name, value in values.items() if not math.isfinite(value)]
+        """The names of the recorded losses and statistics that are NaN or infinite; with several
+        discriminators, D's name is before those that are its own."""
+        names = self._non_finite_of_g()
+        for d_name, d in self.discriminators.items():
+            before = f"{d_name}." if len(self.discriminators) > 1 else ""
+            names += [before + name for name in d.non_finite()]
+        return names
+
+    def _non_finite_of_g(self) -> list[str]:
+        terms = {f"g_terms.{name}": value for name, value in self.g_terms.items()}
+        return _non_finite({"g_loss": self.g_loss} | terms | self.readings.read())
+
+
+def _non_finite(values: dict[str, float]) -> list[str]:
+    if math.isfinite(sum(values.values())):  # then each is, and mostly so
+        return []
+    return [name for name, value in values.items() if not math.isfinite(value)]
 
 
 # So many steps have a row each; of twice as many every second one has, and so on.
@@ -250,7 +293,7 @@ def is_written(record: StepRecord) -> bool:
     """Whether a step gets its row in `signals.jsonl`: those of a long training that are due, and
     all that have something that is not finite or went back."""
     due = record.step % rows_every(record.step) == 0
-    return due or record.action.roll_back or bool(record.non_finite())
+    return due or record.rolled_back or bool(record.non_finite())
 
 
 def compact(row: dict[str, Any]) -> dict[str, Any]:

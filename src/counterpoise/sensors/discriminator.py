@@ -39,20 +39,23 @@ def discriminator_statistics(
     fake_logits: Tensor,
     probability: Callable[[Tensor], Tensor],
     threshold: float | Tensor,
+    sigmoid_inputs: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """D's statistics on this process's share of a batch, as a vector to be averaged over shares.
 
     The mean of equal shares' vectors is the vector of the whole batch, but for the AUC, which then
     is that over pairs within a share. Logits are (N, ...): a map counts as its mean, except in the
-    saturation, which is over all logits.
+    saturation, which is over all of `sigmoid_inputs`, what the sigmoid in D's loss sees; without
+    one it says nothing.
     """
     real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
+    for_sigmoid = (real_logits, fake_logits) if sigmoid_inputs is None else sigmoid_inputs
     real, fake = image_means(real_logits), image_means(fake_logits)
     losses = torch.stack([loss_real.detach().float(), loss_fake.detach().float()])
     of_real = _means(probability(real), real, real.square())
     of_fake = _means(probability(fake), fake, fake.square())
     if real.device.type == "cpu":
-        counted = _counted(real, fake, real_logits, fake_logits, threshold)
+        counted = _counted(real, fake, *for_sigmoid, threshold)
         shares = torch.tensor(counted, dtype=torch.float32)
     else:
         shares = torch.stack(
@@ -60,8 +63,7 @@ def discriminator_statistics(
                 (real > threshold).float().mean(),
                 (fake <= threshold).float().mean(),
                 auc(real, fake),
-                _saturation(real_logits),
-                _saturation(fake_logits),
+                *map(_saturation, for_sigmoid),
             ]
         )
     return torch.cat([losses, of_real[:1], of_fake[:1], shares, of_real[1:], of_fake[1:]])
@@ -100,21 +102,24 @@ def on_host(*tensors: Tensor) -> list[Tensor]:
 
 
 def _counted(
-    real: Tensor, fake: Tensor, real_logits: Tensor, fake_logits: Tensor, threshold: float | Tensor
+    real: Tensor,
+    fake: Tensor,
+    real_in_sigmoid: Tensor,
+    fake_in_sigmoid: Tensor,
+    threshold: float | Tensor,
 ) -> list[float]:
     """Both accuracies, the AUC and both saturations, by counting: as torch's means of flags are, to
     the bit (below 2^24 images or pairs), in a third of the time."""
     reals, fakes = real.float().numpy(), fake.float().numpy()
-    all_reals, all_fakes = reals, fakes
-    if real_logits.numel() > len(reals) or fake_logits.numel() > len(fakes):
-        all_reals, all_fakes = real_logits.float().numpy(), fake_logits.float().numpy()
     limit = np.float32(threshold)
     return [
         _share(reals > limit),
         _share(fakes <= limit),
         auc_of_numbers(reals, fakes),
-        _share(np.abs(all_reals) > SATURATED_LOGIT),
-        _share(np.abs(all_fakes) > SATURATED_LOGIT),
+        *(
+            _share(np.abs(x.detach().float().numpy()) > SATURATED_LOGIT)
+            for x in (real_in_sigmoid, fake_in_sigmoid)
+        ),
     ]
 
 

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoise.records import Readings
 from counterpoise.sensors.sums import mean
 
 # Sides of the patches whose variance is measured: 2 sees the finest octave alone.
@@ -18,28 +17,26 @@ def image_readings(
     *,
     paired: bool,
     value_range: tuple[float, float] | None = None,
-) -> Readings:
+) -> dict[str, Tensor]:
     """Statistics of a batch of fakes over those of the real images, 1 where they are alike.
 
     `fake` and `real` are (N, ...) and (M, ...) of the same kind. Where a fake is made from the real
     image beside it (`paired`, as in super-resolution, images (N, C, H, W) of at least 8 pixels),
     detail and texture compare; where it is made from noise, the distances within the batch do.
-    A ratio is None where the real images have nothing to compare with (all alike, a single one).
-    `value_range` is that of real images; None takes that of this batch.
+    `value_range` is that of real images; None takes that of this batch. By the names of
+    `records.Readings`, on the images' device: nothing waits for them. A ratio is its two sides,
+    (2,), so that each can be averaged over processes before `ratio` makes one of them.
     """
     fake, real = fake.detach().float(), real.detach().float()
     low, high = (real.min(), real.max()) if value_range is None else value_range
-    outside = mean((fake < low) | (fake > high))
+    readings = {"fake_out_of_range": mean((fake < low) | (fake > high))}
     if paired:
-        return Readings(
-            high_frequency_ratio=_ratio(*(variance_within(x, DETAIL_PX) for x in (fake, real))),
-            patch_variance_ratio=_ratio(*(variance_within(x, PATCH_PX) for x in (fake, real))),
-            fake_out_of_range=float(outside),
-        )
-    diversity = None
-    if min(len(fake), len(real)) > 1:
-        diversity = _ratio(mean_distance(fake), mean_distance(real))
-    return Readings(diversity_ratio=diversity, fake_out_of_range=float(outside))
+        for name, patch_px in (("high_frequency", DETAIL_PX), ("patch_variance", PATCH_PX)):
+            of_fake, of_real = (variance_within(images, patch_px) for images in (fake, real))
+            readings[f"{name}_ratio"] = torch.stack([of_fake, of_real])
+    elif min(len(fake), len(real)) > 1:
+        readings["diversity_ratio"] = torch.stack([mean_distance(fake), mean_distance(real)])
+    return readings
 
 
 def variance_within(images: Tensor, patch_px: int) -> Tensor:
@@ -59,5 +56,7 @@ def mean_distance(images: Tensor) -> Tensor:
     return mean(torch.pdist(images.reshape(len(images), -1)))
 
 
-def _ratio(fake: Tensor, real: Tensor) -> float | None:
-    return None if float(real) == 0 else float(fake / real)
+def ratio(fake: float, real: float) -> float | None:
+    """A statistic of fakes over that of real images; None where these have nothing to compare
+    with: all alike, say."""
+    return None if real == 0 else fake / real

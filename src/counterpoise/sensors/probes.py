@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
-from counterpoise.records import Readings
+from counterpoise.sensors.discriminator import image_means
 from counterpoise.sensors.ranking import auc
 
 # Steps of `probe_discriminator`: enough for a D that learns to fit one batch, few enough to ask.
@@ -77,17 +77,18 @@ def logits_aside(discriminator: nn.Module, images: Tensor) -> Tensor:
 
 def held_out_readings(
     discriminator: nn.Module, held_out_real: Tensor, threshold: float | Tensor
-) -> Readings:
-    """D's mean logit and accuracy on real images that it is not trained on, (N, ...).
+) -> dict[str, Tensor]:
+    """D's mean logit and accuracy on real images that it is not trained on, (N, ...): scalars by
+    the names of `records.Readings`.
 
     `threshold` is the logit above which D counts an image as real. Far below what D shows on
     training images: it has learned them by heart.
     """
-    logits = logits_aside(discriminator, held_out_real).flatten(1).mean(1)
-    return Readings(
-        held_out_logit_mean=float(logits.mean()),
-        d_accuracy_held_out=float((logits > threshold).float().mean()),
-    )
+    logits = image_means(logits_aside(discriminator, held_out_real))
+    return {
+        "held_out_logit_mean": logits.mean(),
+        "d_accuracy_held_out": (logits > threshold).float().mean(),
+    }
 
 
 def leak_readings(
@@ -98,28 +99,27 @@ def leak_readings(
     value_range: tuple[float, float] = (0.0, 1.0),
     change_real: ImageChange | None = None,
     change_fake: ImageChange | None = None,
-) -> Readings:
-    """D's AUC where it cannot use what no generator could mend; beside `Signals.auc`.
+) -> dict[str, Tensor]:
+    """D's AUC where it cannot use what no generator could mend; beside `Signals.auc`. Scalars by
+    the names of `records.Readings`.
 
     `real` and `fake` are images (N, C, H, W), their values within `value_range` where they are
     valid. Quantised: fakes are clamped to that range and rounded to 256 levels, as real images that
     came from files are. Border hidden: the outermost pixels of both are overwritten by what lies
-    inside, so that padding on one side alone shows no more (None for images of under 12 pixels).
+    inside, so that padding on one side alone shows no more (not for images of under 12 pixels).
     `change_real` and `change_fake` are what is done to D's inputs in this step.
     """
     prepare_real, prepare_fake = change_real or _unchanged, change_fake or _unchanged
 
-    def area(real_images: Tensor, fake_images: Tensor) -> float:
+    def area(real_images: Tensor, fake_images: Tensor) -> Tensor:
         real_logits = logits_aside(discriminator, prepare_real(real_images))
-        return float(auc(real_logits, logits_aside(discriminator, prepare_fake(fake_images))))
+        return auc(real_logits, logits_aside(discriminator, prepare_fake(fake_images)))
 
     real, fake = real.detach(), fake.detach()
-    border = None
+    readings = {"auc_quantised": area(real, quantised(fake, value_range))}
     if min(real.shape[-2:]) >= 3 * BORDER_PX:
-        border = area(hide_border(real), hide_border(fake))
-    return Readings(
-        auc_quantised=area(real, quantised(fake, value_range)), auc_border_hidden=border
-    )
+        readings["auc_border_hidden"] = area(hide_border(real), hide_border(fake))
+    return readings
 
 
 def quantised(images: Tensor, value_range: tuple[float, float] = (0.0, 1.0)) -> Tensor:
@@ -143,8 +143,8 @@ def probe_discriminator(
     real: Tensor,
     fake: Tensor,
     steps: int = PROBE_STEPS,
-) -> float:
-    """The accuracy, in [0, 1], that a copy of D reaches on one batch trained on it alone.
+) -> Tensor:
+    """The accuracy, a scalar in [0, 1], that a copy of D reaches on one batch trained on it alone.
 
     A D that is at chance in training and fits a held batch is young or faces a hard task; one that
     cannot is too weak, or its learning rate too large. `make_optimizer` makes a fresh optimizer for
@@ -169,10 +169,10 @@ def probe_discriminator(
             # Under autocast the next pass would else be one with the weights before this step.
             torch.clear_autocast_cache()
         with torch.no_grad():
-            real_logits, fake_logits = (logits.flatten(1).mean(1) for logits in judge())
+            real_logits, fake_logits = (image_means(logits) for logits in judge())
             limit = threshold(real_logits, fake_logits)
             right = (real_logits > limit).float().mean() + (fake_logits <= limit).float().mean()
-    return float(right) / 2
+    return right / 2
 
 
 @contextmanager

@@ -16,6 +16,11 @@ def rank() -> int:
     return torch.distributed.get_rank() if distributed() else 0
 
 
+def world_size() -> int:
+    """How many processes train together."""
+    return torch.distributed.get_world_size() if distributed() else 1
+
+
 def average_over_processes(values: Tensor) -> Tensor:
     """A detached tensor's mean over all processes, where it is."""
     values = values.detach()

@@ -1,0 +1,348 @@
+"""A game of one generator and one or several discriminators: the engine of every training."""
+
+import dataclasses
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from counterpoise.actuators.inputs import InputChange
+from counterpoise.actuators.snapshot import Snapshot
+from counterpoise.balance.policy import policy_needs
+from counterpoise.game.numbers import Numbers
+from counterpoise.game.objective import GameObjective
+from counterpoise.game.players import Player
+from counterpoise.game.processes import distributed, mean_over_processes, rank
+from counterpoise.game.sensing import G, Sensors, key_of
+from counterpoise.game.turn import ADVERSARIAL, CONTENT, DiscriminatorTurn, Turn
+from counterpoise.records import (
+    NO_READINGS,
+    Action,
+    DiscriminatorRecord,
+    Readings,
+    Signals,
+    StepRecord,
+    unknown_signals,
+)
+from counterpoise.run_folder import ROLL_BACK
+from counterpoise.sensors.discriminator import (
+    are_few,
+    on_host_if_few,
+    saturation_readings,
+    signals_from_statistics,
+)
+from counterpoise.sensors.images import ratio
+
+# Tells a person: the kind of event, the message, and how much it matters (a level of `logging`).
+Tell = Callable[[str, str, int], None]
+
+
+class Game:
+    """Plays turns: what the discriminators show goes to their policies, and what these ask for is
+    done to the steps of the optimizers.
+
+    `begin` gives the next turn, `Turn` says what is told to it, `records` gives the rows. The loop
+    keeps its networks, its losses and its optimizers.
+
+    snapshot: of all that a policy may go back to. deferred: whether nothing waits for numbers that
+    no policy needs in the turn itself (None: on a GPU); a policy that says `needs = "last turn"`
+    sees those of the turn before then.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        g_optimizer: torch.optim.Optimizer,
+        players: Sequence[Player],
+        sensors: Sensors,
+        snapshot: Snapshot,
+        tell: Tell,
+        *,
+        seed: int = 0,
+        stage: str = "train",
+        deferred: bool | None = None,
+    ) -> None:
+        self.g_optimizer, self.sensors, self.snapshot = g_optimizer, sensors, snapshot
+        self.players = {player.name: player for player in players}
+        self.tell, self.seed, self.stage = tell, seed, stage
+        first = next(generator.parameters(), torch.zeros(()))
+        self.device = first.device
+        self.deferred = self.device.type == "cuda" if deferred is None else deferred
+        self.steps_done = 0
+        # Batches that D's inputs were changed for: each has random numbers of its own.
+        self.batches = 0
+        # A context in which a network may be asked without being listened to.
+        self.aside: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._said: set[str] = set()
+        self._waiting: deque[_Ended] = deque()
+        self._records: list[StepRecord] = []
+        self._settled_at = 0.0
+
+    def begin(self) -> Turn:
+        """The next turn."""
+        if not self._waiting:
+            self._settled_at = time.perf_counter()
+        return Turn(self, self.steps_done + 1)
+
+    def input_change(self, action: Action) -> InputChange:
+        """What an action does to D's inputs on the next batch."""
+        self.batches += 1
+        noise, augment = action.noise_std, action.augment_probability
+        return InputChange(noise, augment, self.sensors.paired, self.seed, self.batches, rank())
+
+    def sharing(self, player: Player) -> list[Player]:
+        """The players behind the same optimizer."""
+        return [each for each in self.players.values() if each.optimizer is player.optimizer]
+
+    def say(self, message: str, key: str = "", level: int = logging.WARNING) -> None:
+        """Tell a person something, once."""
+        if (key or message) not in self._said:
+            self._said.add(key or message)
+            self.tell("note", message, level)
+
+    # What the policies see.
+
+    def seen(self, turn: Turn, part: DiscriminatorTurn) -> Signals:
+        """What a policy is asked with in a turn, where D has judged."""
+        player = part.player
+        needs = policy_needs(player.policy)
+        if self.deferred and needs == "nothing":
+            return unknown_signals(turn.step)
+        if self.deferred and needs == "last turn":
+            self._settle(wait=True)
+            last = player.signals or unknown_signals(turn.step)
+            return dataclasses.replace(last, step=turn.step, readings=player.readings)
+        assert part.judged is not None, "D has judged"
+        judged = on_host_if_few(*part.judged)
+        statistics = player.known_objective().statistics(*judged)
+        return self._signals(turn, part, mean_over_processes(statistics, self.device))
+
+    def _signals(self, turn: Turn, part: DiscriminatorTurn, values: Sequence[float]) -> Signals:
+        """The signals of a turn, from statistics of all processes."""
+        player = part.player
+        objective = player.known_objective()
+        part.signals = signals_from_statistics(
+            turn.step,
+            values,
+            objective.form.equilibrium_d_loss,
+            player.readings,
+            d_takes_r1=player.r1.is_possible,
+        )
+        if objective.has_sigmoid:
+            part.saturation = saturation_readings(values)
+        return part.signals
+
+    # The end of a turn.
+
+    def end(self, turn: Turn, loss: Tensor | None, terms: Mapping[str, Tensor]) -> None:
+        """A turn is over; `Turn.end` is for a loop to call."""
+        self.steps_done = turn.step
+        ended = _Ended(turn, loss, terms, self.sensors.end(), self._learning_rates(turn))
+        if turn.rolls_back:
+            self._roll_back(turn)
+        self._waiting.append(ended)
+        if not self.deferred:
+            self._settle(wait=True)
+
+    def _learning_rates(self, turn: Turn) -> dict[str, float]:
+        """With the factors of the actions, by network."""
+        rates = {G: _rate(self.g_optimizer) * turn.g_learning_rate_scale}
+        for name, part in turn.ds.items():
+            rate = _rate(part.player.optimizer)
+            rates[key_of(name)] = rate * part.asked.d_learning_rate_scale
+        return rates
+
+    def _roll_back(self, turn: Turn) -> None:
+        """Put the kept state back. Learning rates stay the loop's: a schedule does not go back."""
+        optimizers = {player.optimizer for player in self.players.values()} | {self.g_optimizer}
+        rates = [(group, group["lr"]) for each in optimizers for group in each.param_groups]
+        self.snapshot.restore()
+        for each in optimizers:
+            for group, (_, rate) in zip(each.param_groups, rates, strict=False):
+                group["lr"] = rate
+        reasons = {part.asked.reason for part in turn.ds.values() if part.asked.roll_back}
+        reason = "; ".join(sorted(reasons - {""})) or "asked for by the policy"
+        before = self.snapshot.taken_step
+        text = f"step {turn.step}: back to the state before step {before}: {reason}"
+        self.tell(ROLL_BACK, text, logging.WARNING)
+
+    def records(self, *, wait: bool = True) -> list[StepRecord]:
+        """The rows of the turns that ended and have none yet, oldest first: all of them, or,
+        without `wait`, those whose numbers are here."""
+        self._settle(wait=wait)
+        records, self._records = self._records, []
+        return records
+
+    def _settle(self, *, wait: bool) -> None:
+        """Make rows of the turns whose numbers are on the host."""
+        ready = []
+        while self._waiting and (wait or self._waiting[0].is_here()):
+            ready.append(self._waiting.popleft())
+        if not ready:
+            return
+        now = time.perf_counter()
+        # Of several at once none has a time of its own.
+        seconds = (now - self._settled_at) / len(ready)
+        self._settled_at = now
+        for ended in ready:
+            self._records.append(self._record(ended, seconds))
+
+    def _record(self, ended: "_Ended", seconds: float) -> StepRecord:
+        turn = ended.turn
+        values, statistics = ended.numbers()
+        for name, of_d in statistics.items():
+            self._signals(turn, turn.ds[name], of_d)
+        terms = {n.removeprefix(TERM): v for n, v in values.items() if n.startswith(TERM)}
+        g_loss = values.get(LOSS, sum(terms.values()))
+        if LOSS in values and ADVERSARIAL in terms:
+            terms[CONTENT] = g_loss - terms[ADVERSARIAL]
+        of_g = _readings(values, G)
+        records = {}
+        for name, part in turn.ds.items():
+            player, key = part.player, key_of(name)
+            if part.signals is None:
+                continue  # this D had no part in the turn
+            own = part.saturation.updated(_readings(values, key))
+            player.readings = player.readings.updated(of_g).updated(own)
+            player.signals = part.signals
+            records[name] = DiscriminatorRecord(
+                part.signals,
+                ended.learning_rates[key],
+                part.updated,
+                values.get(f"{AFTER}{name}"),
+                values.get(f"{PENALTY}{name}", 0.0),
+                part.asked,
+                own,
+            )
+        return StepRecord(
+            turn.step,
+            self.stage,
+            g_loss,
+            terms,
+            turn.g_updated,
+            ended.learning_rates[G],
+            seconds,
+            of_g,
+            records,
+        )
+
+    # State.
+
+    def state_dict(self) -> dict[str, Any]:
+        """What goes on with a resumed loop, as plain JSON values."""
+        self._settle(wait=True)
+        states = {
+            name: {
+                "policy": player.policy.state_dict(),
+                "action": dataclasses.asdict(player.last_action),
+                "readings": dataclasses.asdict(player.readings),
+                "objective": player.objective and dataclasses.asdict(player.objective),
+            }
+            for name, player in self.players.items()
+        }
+        state: dict[str, Any] = {
+            "step": self.steps_done,
+            "batches": self.batches,
+            "has_snapshot": self.snapshot.taken_step is not None,
+        }
+        # With one D as in all versions.
+        return state | (states[""] if set(states) == {""} else {"discriminators": states})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.steps_done = state["step"]
+        self.batches = state.get("batches", state["step"])
+        states = state.get("discriminators", {"": state})
+        for name, player in self.players.items():
+            own = states[name]
+            player.policy.load_state_dict(own["policy"])
+            player.last_action = Action(**own["action"])
+            player.readings = Readings(**own["readings"])
+            if own["objective"] is not None:
+                player.set_objective(GameObjective(**own["objective"]))
+        if state["has_snapshot"]:
+            self.snapshot.take(self.steps_done)
+            text = f"step {self.steps_done}: the state to go back to is the one resumed from"
+            self.tell("note", text, logging.INFO)
+
+
+# Names of what is fetched of a turn.
+LOSS, TERM, AFTER, PENALTY, JUDGED = "loss", "term/", "after/", "penalty/", "judged/"
+
+
+class _Ended:
+    """A turn that is over, and its numbers on their way to the host."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        loss: Tensor | None,
+        terms: Mapping[str, Tensor],
+        read: Mapping[str, Mapping[str, Tensor]],
+        learning_rates: Mapping[str, float],
+    ) -> None:
+        self.turn, self.learning_rates = turn, learning_rates
+        tensors = {f"{TERM}{name}": term for name, term in terms.items()}
+        if loss is not None:
+            tensors[LOSS] = loss
+        for name, part in turn.ds.items():
+            if part.fake_after is not None:
+                tensors[f"{AFTER}{name}"] = part.fake_after
+            if part.penalties:
+                tensors[f"{PENALTY}{name}"] = sum(part.penalties[1:], start=part.penalties[0])
+            if part.signals is None and part.judged is not None:
+                tensors |= self._judged(part, part.judged)
+        for key, readings in read.items():
+            tensors |= {f"{key}/{name}": value for name, value in readings.items()}
+        self._numbers = Numbers(tensors, turn.game.device)
+
+    def _judged(
+        self, part: DiscriminatorTurn, judged: tuple[Tensor, Tensor]
+    ) -> dict[str, Tensor]:
+        """What a D's statistics are made of on the host, or the statistics, as in `_statistics`."""
+        name = f"{JUDGED}{part.player.name}"
+        if are_few(*judged) and not distributed():
+            return {f"{name}/real": judged[0], f"{name}/fake": judged[1]}
+        return {name: part.player.known_objective().statistics(*judged)}
+
+    def is_here(self) -> bool:
+        """Whether the numbers are on the host."""
+        return self._numbers.is_here()
+
+    def numbers(self) -> tuple[dict[str, float], dict[str, list[float]]]:
+        """The scalars by name, and the statistics of each D that has no signals yet."""
+        values, statistics = {}, {}
+        lists = self._numbers.get()
+        for part in self.turn.ds.values():
+            name = f"{JUDGED}{part.player.name}"
+            if name in lists:
+                statistics[part.player.name] = lists.pop(name)
+            elif f"{name}/real" in lists:
+                assert part.judged is not None, "it was sent"
+                logits = [
+                    torch.tensor(lists.pop(f"{name}/{kind}")).reshape(own.shape)
+                    for kind, own in zip(("real", "fake"), part.judged, strict=True)
+                ]
+                own_statistics = part.player.known_objective().statistics(*logits)
+                statistics[part.player.name] = own_statistics.tolist()
+        for name, numbers in lists.items():
+            value = numbers[0] if len(numbers) == 1 else ratio(*numbers)
+            if value is not None:
+                values[name] = value
+        return values, statistics
+
+
+def _readings(values: Mapping[str, float], key: str) -> Readings:
+    """What was read of a network."""
+    prefix = f"{key}/"
+    read = {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
+    return Readings(**read) if read else NO_READINGS
+
+
+def _rate(optimizer: torch.optim.Optimizer) -> float:
+    return float(optimizer.param_groups[0]["lr"])

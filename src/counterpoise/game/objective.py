@@ -1,0 +1,108 @@
+"""What a discriminator's outputs mean in a game: its objective, and where the sigmoid is.
+
+The numbers that are recorded are always the objective's own, computed from D's outputs: factors,
+smoothed labels and penalties of the loop's loss are left out, so that they compare with the
+objective's equilibrium.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
+from counterpoise.objectives import objective_name
+from counterpoise.sensors.discriminator import discriminator_statistics
+
+# Where float32 rounds a probability to 1, its logit is at least that of half a step below 1.
+_LARGEST_LOGIT = 25 * math.log(2)
+
+# Below it the square of a float32 is too small to divide by.
+_DIFFERENTIABLE = 1e-18
+
+
+def logits_of(probabilities: Tensor) -> Tensor:
+    """The logits of a sigmoid's float32 outputs: log p - log(1 - p).
+
+    Exact to float32's rounding of p itself. Where p was rounded to 1 or 0 the logit is not known
+    and the bound is returned: 17.3 and -87.3. Its derivatives are those of a constant there, and
+    the second one is finite everywhere.
+    """
+    p = probabilities.float()
+    smallest = torch.finfo(torch.float32).tiny
+    with torch.no_grad():
+        bounded = p.clamp_min(smallest).log() - torch.log1p(-p).clamp_min(-_LARGEST_LOGIT)
+    if not p.requires_grad:
+        return bounded
+    inside = (p > _DIFFERENTIABLE) & (p < 1)
+    safe = torch.where(inside, p, 0.5)
+    return torch.where(inside, safe.log() - torch.log1p(-safe), bounded)
+
+
+@dataclass(frozen=True)
+class GameObjective:
+    """An objective by its name in `counterpoise.objectives`, and whether D ends in a sigmoid."""
+
+    name: str
+    # Whether D's outputs have been through the sigmoid already.
+    probabilities: bool = False
+
+    @classmethod
+    def named(cls, name: str, *, probabilities: bool) -> "GameObjective":
+        """An objective by any name it is known by; `UserError` for an unknown one."""
+        own_name = objective_name(name)
+        if own_name == "lsgan" and probabilities:
+            own_name = "lsgan-on-sigmoid"
+        return cls(own_name, probabilities)
+
+    @property
+    def form(self) -> AdversarialForm:
+        return ADVERSARIAL_FORMS[self.name]
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether D(x) is one."""
+        return self.probabilities or self.form.has_probability
+
+    @property
+    def has_sigmoid(self) -> bool:
+        """Whether a sigmoid in D or in the loss can saturate."""
+        return self.probabilities or self.form.objective.has_sigmoid
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """D's outputs (N,) or (N, ...) as float32 logits (N, ...), graph attached."""
+        outputs = outputs.float()
+        if outputs.ndim < 2:
+            outputs = outputs.reshape(-1, 1)
+        return logits_of(outputs) if self.probabilities else outputs
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """D(x) as this objective's users print it, from `logits`."""
+        return logits.sigmoid() if self.probabilities else self.form.probability(logits)
+
+    def threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """The logit above which D counts an image as real."""
+        if self.probabilities:
+            return real_logits.new_zeros(())
+        return self.form.decision_threshold(real_logits, fake_logits)
+
+    def statistics(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """`discriminator_statistics` from D's logits, where they are."""
+        in_sigmoid = None
+        if not self.probabilities:
+            in_sigmoid = self.form.sigmoid_inputs(real_logits, fake_logits)
+        return discriminator_statistics(
+            *self.form.d_loss(real_logits, fake_logits),
+            real_logits,
+            fake_logits,
+            self.probability,
+            self.threshold(real_logits, fake_logits),
+            in_sigmoid,
+        )
+
+    def g_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor | None:
+        """G's adversarial loss; None where it needs D's logits on real images and has none."""
+        if real_logits is None and self.form.g_needs_real:
+            return None
+        return self.form.g_loss(real_logits, fake_logits)

@@ -1,0 +1,212 @@
+"""Reads the sensors of a game, each when it is due, without changing what is trained."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from counterpoise.actuators.inputs import InputChange
+from counterpoise.game.asking import (
+    answering_in_logits,
+    float_type,
+    fresh_optimizer,
+    value_range,
+)
+from counterpoise.game.objective import GameObjective
+from counterpoise.game.processes import world_size
+from counterpoise.sensors.gradients import GradientTracker, flat, update_ratio
+from counterpoise.sensors.images import PATCH_PX, image_readings
+from counterpoise.sensors.probes import held_out_readings, leak_readings, probe_discriminator
+from counterpoise.sensors.sums import norm
+
+# What is read, scalars by the names of `records.Readings`, where the networks are.
+Measured = dict[str, Tensor]
+
+# G, among the networks that are read.
+G = "g"
+
+
+def key_of(d: str) -> str:
+    """The name of a D among the networks that are read."""
+    return f"d.{d}" if d else "d"
+
+
+class Sensors:
+    """The sensors of one game. Those that cost something are read in every `every`-th turn (0:
+    never), D on fakes of 8 bits and on hidden borders in every `probes_every`-th.
+
+    held_out: real images that D is not trained on. paired: whether a fake is made from the real
+    image beside it. values: the range that images are stored in; None looks. autocast: a context in
+    which D is asked. gradient_scale: what gradients are multiplied with (AMP).
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminators: Mapping[str, nn.Module],
+        *,
+        every: int,
+        probes_every: int,
+        held_out: Tensor | None = None,
+        paired: bool = False,
+        values: tuple[float, float] | None = None,
+        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
+        gradient_scale: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self._networks = {G: generator, **{key_of(name): d for name, d in discriminators.items()}}
+        self._trackers = {key: GradientTracker(net) for key, net in self._networks.items()}
+        self._every, self._probes_every = every, probes_every
+        self._held_out, self.paired, self._values = held_out, paired, values
+        self._autocast, self._gradient_scale = autocast, gradient_scale
+        # Whether the turn under way takes readings, and whether the one after it does.
+        self.due = False
+        self.due_next = self._is_due(1)
+        self._probes_due = False
+        self._updated: set[str] = set()
+        self._read: dict[str, Measured] = {}
+
+    def _is_due(self, step: int) -> bool:
+        return self._every > 0 and step % self._every == 0
+
+    def begin(self, step: int) -> None:
+        """A turn begins."""
+        self.due, self.due_next = self._is_due(step), self._is_due(step + 1)
+        self._probes_due = self._probes_every > 0 and step % self._probes_every == 0
+        self._updated, self._read = set(), {key: {} for key in self._networks}
+
+    def end(self) -> dict[str, Measured]:
+        """What was read in the turn, by network."""
+        for key, tracker in self._trackers.items():
+            # Of another turn than the one before the next: a cosine would mean something else.
+            if key not in self._updated:
+                tracker.kept = None
+        return self._read
+
+    def read_images(
+        self,
+        name: str,
+        real: Tensor,
+        fake: Tensor,
+        threshold: Callable[[], Tensor],
+        change: InputChange,
+        objective: GameObjective,
+        *,
+        alone: bool,
+    ) -> None:
+        """D has judged these images (N, ...): read what they are like, and what it says of others.
+
+        `alone`: D needs nothing but images, so it can be asked about others.
+        """
+        if not (self.due or self._probes_due):
+            return
+        if not (real.is_floating_point() and fake.is_floating_point()):
+            return  # labels or tokens: no other values are close to them
+        read, network = self._read[key_of(name)], self._networks[key_of(name)]
+        # D is asked without a loop's autocast, of whose type G's images may be.
+        real, fake = (images.detach().to(float_type(network)) for images in (real, fake))
+        alike = real.shape[1:] == fake.shape[1:]
+        if self.due and alike:
+            paired = self.paired and real.shape == fake.shape and real.ndim == 4
+            paired = paired and min(real.shape[2:]) >= PATCH_PX
+            found = image_readings(fake, real, paired=paired, value_range=self._values)
+            if real.ndim != 4:
+                # Only images are stored in a range: a point outside a batch's is no giveaway.
+                del found["fake_out_of_range"]
+            read |= found
+        if not alone:
+            return
+        d = answering_in_logits(network, objective)
+        with self._autocast():
+            if self.due and self._held_out is not None:
+                # As D sees training images: without the policy's noise they would be others to it.
+                held_out = change.real(self._held_out.to(real))
+                read |= held_out_readings(d, held_out, threshold())
+            if self._probes_due and alike and real.ndim == 4:
+                stored = self._values or value_range(real)
+                if stored is not None:
+                    read |= leak_readings(
+                        d,
+                        real,
+                        fake,
+                        value_range=stored,
+                        change_real=change.real,
+                        change_fake=change.fake,
+                    )
+
+    def probe(
+        self,
+        name: str,
+        real: Tensor,
+        fake: Tensor,
+        optimizer: torch.optim.Optimizer,
+        change: InputChange,
+        objective: GameObjective,
+    ) -> None:
+        """Read how well a copy of D comes to tell these images (N, ...) apart."""
+        if not (real.is_floating_point() and fake.is_floating_point()):
+            return
+        network = self._networks[key_of(name)]
+        real, fake = (images.detach().to(float_type(network)) for images in (real, fake))
+        with self._autocast():
+            self._read[key_of(name)]["d_probe_accuracy"] = probe_discriminator(
+                answering_in_logits(network, objective),
+                lambda weights: fresh_optimizer(optimizer, weights),
+                objective.form.d_loss,
+                objective.threshold,
+                change.real(real),
+                change.fake(fake),
+            )
+
+    def read_output(
+        self, name: str | None, adversarial: Tensor | None, content: Tensor | None, scale: float
+    ) -> None:
+        """Note the gradients of G's loss at G's output: that through a D (None: there is none),
+        with the policy's `scale` in it, and that of all the rest."""
+        if not self.due:
+            return
+        # A process's loss is the mean over its share of the batch: of n shares with gradients of
+        # one size each, the whole batch's gradient is that size over the root of n.
+        factor = world_size() ** -0.5 / self._gradient_scale()
+        read = self._read[G if name is None else key_of(name)]
+        if content is not None:
+            read["g_gradient_content"] = norm(content.float()) * factor
+        if adversarial is not None:
+            read["g_gradient_adversarial"] = norm(adversarial.float()) * factor
+            read["g_adversarial_scale"] = torch.tensor(scale)
+            # Where G learns from D alone the content's is known too; 0 is not "not read".
+            read.setdefault("g_gradient_content", torch.zeros(()))
+
+    @contextmanager
+    def update(self, *keys: str) -> Iterator[None]:
+        """Around an optimizer's step: the gradients of these networks, and how far they go."""
+        keys = tuple(key for key in keys if key not in self._updated)
+        if not keys or not (self.due or self.due_next):
+            yield
+            return
+        self._updated.update(keys)
+        before = {}
+        for key in keys:
+            tracker, letter = self._trackers[key], key[0]
+            if self.due:
+                length, cosine = tracker.read()
+                self._read[key][f"{letter}_gradient_norm"] = length
+                if cosine is not None:
+                    self._read[key][f"{letter}_gradient_cosine"] = cosine
+                before[key] = flat(self._networks[key].parameters())
+            if self.due_next:
+                tracker.keep()
+        yield
+        for key, weights in before.items():
+            ratio = update_ratio(weights, flat(self._networks[key].parameters()))
+            self._read[key][f"{key[0]}_update_ratio"] = ratio
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a resumed game needs: the gradients of the turn before, by network."""
+        return {k: t.kept for k, t in self._trackers.items() if t.kept is not None}
+
+    def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Undo `tensors`."""
+        for key, tracker in self._trackers.items():
+            kept = tensors.get(key)
+            tracker.kept = None if kept is None else kept.to(device)

@@ -1,0 +1,312 @@
+"""One turn of a game, told what happens in it: each D judges and is updated, then G."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from counterpoise.actuators.inputs import InputChange
+from counterpoise.actuators.lecam import lecam_penalty
+from counterpoise.actuators.r1 import without_r1
+from counterpoise.errors import UserError
+from counterpoise.game.players import Player, Share, step_as_asked
+from counterpoise.game.sensing import G, key_of
+from counterpoise.records import NO_ACTION, NO_READINGS, Action, Readings, Signals
+from counterpoise.sensors.discriminator import image_means
+
+if TYPE_CHECKING:
+    from counterpoise.game.game import Game
+
+ADVERSARIAL, CONTENT = "adversarial", "content"
+NO_STATE = "cannot go back, no state was kept ({reason}); training on"
+
+
+@dataclass
+class DiscriminatorTurn:
+    """What one discriminator has shown in a turn, and what was done to it."""
+
+    player: Player
+    # What is done to D's inputs in its first part of the turn and in G's; and in the part under
+    # way, whose batch may be a further one.
+    change: InputChange
+    change_now: InputChange
+    parts: int = 0
+    action: Action | None = None
+    # D's logits of the latest batch, graph attached, and of the first, detached.
+    logits: tuple[Tensor, Tensor] | None = None
+    judged: tuple[Tensor, Tensor] | None = None
+    # Real images (N, ...) of the latest batch, where D needs nothing else.
+    real: Tensor | None = None
+    # Once its numbers are known.
+    signals: Signals | None = None
+    saturation: Readings = NO_READINGS
+    updated: bool = False
+    # Scalars on their device.
+    penalties: list[Tensor] = field(default_factory=list)
+    smoothed: bool = False  # whether what the action adds to D's loss was asked for
+    fake_after: Tensor | None = None
+
+    @property
+    def asked(self) -> Action:
+        """The action, nothing where none was asked for yet."""
+        return NO_ACTION if self.action is None else self.action
+
+
+class Turn:
+    """One turn of a game: the interface of a loop that says itself what it does.
+
+        turn = game.begin()
+        real_seen, fake_seen = turn.change.real(real), turn.change.fake(fake.detach())
+        turn.judge(d(real_seen), d(fake_seen), real=real, fake=fake)
+        loss = turn.d_loss(loss_on_real, loss_on_fake)
+        d_optimizer.zero_grad(); loss.backward(); turn.d_step(d_optimizer.step)
+
+        adversarial = turn.weigh(loss_of(d(turn.change.fake(fake))))
+        g_optimizer.zero_grad(); (content + adversarial).backward(); turn.g_step(g_optimizer.step)
+        turn.end(content + adversarial)
+
+    With several discriminators each call says which it is about by `d`, its name. `d_begin` begins
+    a further part of D, on another batch.
+    """
+
+    def __init__(self, game: "Game", step: int) -> None:
+        self.game, self.step = game, step
+        self.started = time.perf_counter()
+        self.g_updated = False
+        self.ds: dict[str, DiscriminatorTurn] = {}
+        for name, player in game.players.items():
+            change = game.input_change(player.last_action)
+            self.ds[name] = DiscriminatorTurn(player, change, change)
+        # G's weighted adversarial terms that `weigh` was given, detached.
+        self.adversarial: list[Tensor] = []
+        game.sensors.begin(step)
+
+    def of(self, d: str | None) -> DiscriminatorTurn:
+        """A discriminator's part of the turn; None is the only one."""
+        if d is None:
+            if len(self.ds) != 1:
+                raise UserError(f"say which discriminator it is: d= one of {', '.join(self.ds)}")
+            return next(iter(self.ds.values()))
+        if d not in self.ds:
+            raise UserError(f"there is no discriminator '{d}'; known: {', '.join(self.ds)}")
+        return self.ds[d]
+
+    @property
+    def change(self) -> InputChange:
+        """What is done to the only D's inputs, as its policy asked before."""
+        return self.of(None).change_now
+
+    # D's part.
+
+    def d_begin(self, d: str | None = None) -> DiscriminatorTurn:
+        """A part of D begins. What is done to the inputs of a further one is drawn anew, and is
+        what this turn's action asks for."""
+        part = self.of(d)
+        part.parts += 1
+        if part.parts > 1:
+            part.change_now = self.game.input_change(part.asked)
+            part.logits = part.real = None
+        return part
+
+    def judge(
+        self,
+        real_outputs: Tensor,
+        fake_outputs: Tensor,
+        *,
+        real: Tensor | None = None,
+        fake: Tensor | None = None,
+        d: str | None = None,
+        alone: bool = True,
+    ) -> Action:
+        """D has judged a batch: what its policy asks for, once in a turn.
+
+        Outputs are D's, before the loss and with their graph: (N,), (N, 1) or maps (N, 1, h, w).
+        `real` and `fake` are the images (N, ...) before `change`, for the sensors and for R1;
+        `alone` says that D needs nothing but images. Raises `UserError` where D's objective is not
+        known.
+        """
+        game, part = self.game, self.of(d)
+        objective = part.player.known_objective()
+        part.logits = objective.logits(real_outputs), objective.logits(fake_outputs)
+        part.real = None if real is None or not alone else real.detach()
+        if part.action is not None:
+            return part.action
+        part.judged = part.logits[0].detach(), part.logits[1].detach()
+        if real is not None and fake is not None:
+            judged = part.judged
+            game.sensors.read_images(
+                part.player.name,
+                real,
+                fake,
+                lambda: objective.threshold(*judged),
+                part.change,
+                objective,
+                alone=alone,
+            )
+        action = part.player.decide(game.seen(self, part))
+        action = self._possible(part, action)
+        part.action = part.player.last_action = action
+        if action.keep_snapshot:
+            game.snapshot.take(self.step)
+        if action.probe_discriminator and real is not None and fake is not None and alone:
+            game.sensors.probe(
+                part.player.name, real, fake, part.player.optimizer, part.change, objective
+            )
+        return action
+
+    def _possible(self, part: DiscriminatorTurn, action: Action) -> Action:
+        """The action without what cannot be had; a person is told."""
+        r1 = part.player.r1
+        if action.r1_weight and not r1.is_possible:
+            self.game.say(r1.problem)
+            action = without_r1(action)
+        if action.roll_back and self.game.snapshot.taken_step is None:
+            message = NO_STATE.format(reason=action.reason or "asked for by the policy")
+            self.game.tell("roll-back", f"step {self.step}: {message}", logging.WARNING)
+            action = dataclasses.replace(action, roll_back=False)
+        return action
+
+    def d_loss(self, real: Tensor, fake: Tensor, *, d: str | None = None) -> Tensor:
+        """D's loss from its halves, as the action wants it: both or one of them, with smoothed
+        labels and LeCam's regulariser where it adds them. `judge` comes before."""
+        part = self.of(d)
+        assert part.action is not None, "D has judged"
+        assert part.logits is not None, "D has judged"
+        action, objective = part.action, part.player.known_objective()
+        halves = [(real, action.d_trains_on_real), (fake, action.d_trains_on_fake)]
+        wanted = [half for half, on in halves if on]
+        # Where neither is wanted the step is left out, and any gradient will do.
+        loss = sum(wanted[1:], start=wanted[0]) if wanted else real + fake
+        part.smoothed = True
+        added = []
+        if action.label_smoothing and action.d_trains_on_real:
+            added.append(objective.form.smoothing_term(part.logits[0], action.label_smoothing))
+        if action.lecam_weight:
+            regulariser = lecam_penalty(
+                *part.logits, action.lecam_real_anchor, action.lecam_fake_anchor
+            )
+            added.append(action.lecam_weight * regulariser)
+        for term in added:
+            loss = loss + term
+            self.d_penalty(term, d=d)
+        return loss
+
+    def d_penalty(self, term: Tensor, *, d: str | None = None) -> None:
+        """Note what else the loop adds to D's loss, a scalar: it is recorded with the first part
+        of the turn."""
+        part = self.of(d)
+        if part.parts <= 1:
+            part.penalties.append(term.detach())
+
+    def d_step(self, run: Callable[[], Any], *, d: str | None = None) -> Any:
+        """D's gradients are there: carry out its optimizer's step as the action asks, or leave it
+        out. What `run` returns. Of several that share an optimizer, any stands for all."""
+        players = self.game.sharing(self.of(d).player)
+        parts = [self.ds[player.name] for player in players]
+        if self.rolls_back or not any(part.asked.d_steps for part in parts):
+            return _leave_out(players[0].optimizer)
+        for part in parts:
+            if part.asked.r1_weight and part.asked.d_steps:
+                self._add_r1(part)
+        shares = [
+            Share(p.player.weights, p.asked.d_learning_rate_scale if p.asked.d_steps else None)
+            for p in parts
+        ]
+        trained = [part for part in parts if part.asked.d_steps]
+        with self.game.sensors.update(*(key_of(part.player.name) for part in trained)):
+            result = step_as_asked(players[0].optimizer, shares, run)
+        for part in trained:
+            part.updated = True
+        return result
+
+    def _add_r1(self, part: DiscriminatorTurn) -> None:
+        objective = part.player.known_objective()
+        with self.game.aside():
+            term, problem = part.player.r1.add(
+                part.real, part.asked.r1_weight, part.change_now, objective
+            )
+        if term is not None and part.parts <= 1:
+            part.penalties.append(term)
+        if part.player.r1.problem:
+            self.go_without_r1(part)
+        elif problem:
+            self.game.say(problem)
+
+    def go_without_r1(self, part: DiscriminatorTurn) -> None:
+        """R1 cannot be had: a person is told, and the action is one without it."""
+        part.action = part.player.last_action = without_r1(part.asked)
+        self.game.say(part.player.r1.problem)
+
+    # G's part.
+
+    def weigh(self, adversarial: Tensor, *, d: str | None = None) -> Tensor:
+        """G's weighted adversarial term of a D, scaled as that D's policy asks."""
+        scale = self.of(d).asked.adversarial_weight_scale
+        self.adversarial.append(adversarial.detach().float() * scale)
+        return adversarial if scale == 1 else adversarial * scale
+
+    def d_again(self, fake_outputs: Tensor, *, d: str | None = None) -> None:
+        """What D says of G's images after its update, in G's part: outputs as for `judge`."""
+        part = self.of(d)
+        objective = part.player.known_objective()
+        logits = image_means(objective.logits(fake_outputs.detach()))
+        part.fake_after = objective.probability(logits).mean()
+
+    def g_begin(self, d: str | None = None) -> InputChange:
+        """A further part of G begins, on another batch: what is done to D's inputs in it."""
+        return self.game.input_change(self.of(d).asked)
+
+    def g_step(self, run: Callable[[], Any]) -> Any:
+        """G's gradients are there: carry out its optimizer's step as the actions ask, or leave it
+        out. What `run` returns."""
+        optimizer = self.game.g_optimizer
+        if self.rolls_back or not self.g_steps:
+            return _leave_out(optimizer)
+        self.g_updated = True
+        with self.game.sensors.update(G):
+            return step_as_asked(optimizer, [Share(None, self.g_learning_rate_scale)], run)
+
+    # What all discriminators' actions come to.
+
+    def _asked(self) -> Iterable[Action]:
+        return (part.asked for part in self.ds.values())
+
+    @property
+    def rolls_back(self) -> bool:
+        """Whether the turn ends in the kept state: where any D's policy asks for it."""
+        return any(action.roll_back for action in self._asked())
+
+    @property
+    def g_steps(self) -> int:
+        """How many steps of G are asked for: the most that any D's policy asks for."""
+        return max((action.g_steps for action in self._asked()), default=1)
+
+    @property
+    def g_learning_rate_scale(self) -> float:
+        """The least of what the discriminators' policies ask for."""
+        return min((action.g_learning_rate_scale for action in self._asked()), default=1.0)
+
+    # The end.
+
+    def end(
+        self, loss: Tensor | None = None, *, terms: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """The turn is over. `loss` is what G minimised; or `terms`, by name, of which it is the
+        sum. Its row is among `Game.records` as soon as its numbers are known."""
+        scalars = {ADVERSARIAL: _sum(self.adversarial)} if self.adversarial else {}
+        if terms is not None:
+            scalars = dict(terms)
+        self.game.end(self, loss, scalars)
+
+
+def _leave_out(optimizer: Any) -> None:
+    # Learning-rate schedulers ask for this, to warn of a wrong order of calls.
+    optimizer._opt_called = True
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    return sum(values[1:], start=values[0])
