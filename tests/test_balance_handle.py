@@ -210,7 +210,7 @@ def test_roll_back_restores_both_networks_and_optimizers(scripted, tmp_path):
     assert loop.d_optimizer.state_dict()["state"][0]["step"] == 1
     events, _ = read_json_lines(tmp_path / "run" / "events.jsonl")
     assert [event["kind"] for event in events] == ["began", "roll-back"]
-    assert "as they were before step 2 again (D diverged)" in events[1]["message"]
+    assert "before step 2: D diverged" in events[1]["message"]
 
 
 def test_noise_is_put_on_the_inputs_of_d_from_the_next_turn(scripted):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from counterpoise.anyloop import handle, penalty
+from counterpoise.anyloop import handle
+from counterpoise.game import r1 as penalty
 from counterpoise.json_lines import read_json_lines
 from counterpoise.losses.penalties import r1_penalty
 from counterpoise.records import Action

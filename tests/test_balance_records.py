@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from counterpoise.anyloop.handle import Balance
-from counterpoise.anyloop.objective import LoopObjective, logits_of
 from counterpoise.balance.policies import POLICIES
 from counterpoise.errors import UserError
+from counterpoise.game.objective import GameObjective, logits_of
 from counterpoise.json_lines import read_json_lines
 from counterpoise.logs.read import read_log
 from loop_helpers import Loop
@@ -209,11 +209,12 @@ def test_probabilities_become_logits():
     torch.testing.assert_close(back[:6], logits[:6], rtol=1e-4, atol=1e-4)
     assert back[6] == pytest.approx(14, abs=0.05)  # float32 keeps 1 - p to one part in 14 there
     assert logits_of(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([-87.34, 17.33], abs=0.01)
-    objective = LoopObjective.named("bce", probabilities=True)
-    on_logits = LoopObjective.named("bce", probabilities=False)
+    objective = GameObjective.named("bce", probabilities=True)
+    on_logits = GameObjective.named("bce", probabilities=False)
     real, fake = torch.randn(8, 1, 3, 3), torch.randn(8, 1, 3, 3)
     torch.testing.assert_close(
-        objective.statistics(real.sigmoid(), fake.sigmoid()), on_logits.statistics(real, fake)
+        objective.statistics(*map(objective.logits, (real.sigmoid(), fake.sigmoid()))),
+        on_logits.statistics(real, fake),
     )
     flat = on_logits.statistics(real[:, 0, 0, 0], fake[:, 0, 0, 0])
     torch.testing.assert_close(flat, on_logits.statistics(real[:, :, :1, :1], fake[:, :, :1, :1]))

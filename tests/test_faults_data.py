@@ -16,10 +16,10 @@ from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import loop
-from counterpoise.training.game import Game
+from counterpoise.training.batches import Batches
 from fault_helpers import contents, differing, results
 from helpers import smooth_pixels, write_images
-from training_helpers import run, signals, tiny
+from training_helpers import before_step, run, signals, tiny
 
 # Every image is decoded again for each crop.
 NO_CACHE = "data.cache_mib=0"
@@ -31,14 +31,7 @@ def kinds_of(path):
 
 def in_step(monkeypatch, number, act):
     """Call `act` with the training at the beginning of a step."""
-    iterate = loop.Training.iterate
-
-    def acting(self, step, stop):
-        if step == number:
-            act(self)
-        return iterate(self, step, stop)
-
-    monkeypatch.setattr(loop.Training, "iterate", acting)
+    before_step(monkeypatch, lambda training, step: step == number and act(training))
 
 
 def vanish(path):
@@ -111,13 +104,13 @@ def test_a_worker_killed_at_any_moment_is_one_line_and_costs_nothing(tmp_path, m
 
 def planted(monkeypatch, number, change):
     """Change the HR crops of one batch."""
-    next_batch, count = Game.next_batch, itertools.count(1)
+    next_batch, count = Batches.next, itertools.count(1)
 
     def changed(self):
         lr, hr = next_batch(self)
         return (lr, change(hr)) if next(count) == number else (lr, hr)
 
-    monkeypatch.setattr(Game, "next_batch", changed)
+    monkeypatch.setattr(Batches, "next", changed)
 
 
 def nan_in_one_pixel(hr):
@@ -151,7 +144,7 @@ def test_weights_that_break_before_a_checkpoint_are_an_event(tmp_path, monkeypat
     def broken(self):
         if self.step == 4:
             with torch.no_grad():
-                next(self.parts.g.parameters())[0] = math.inf
+                next(self.parts.networks.g.parameters())[0] = math.inf
         save(self)
 
     monkeypatch.setattr(loop.Training, "save", broken)

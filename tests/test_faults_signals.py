@@ -12,37 +12,37 @@ from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import loop
 from fault_helpers import differing, results
-from training_helpers import signals, tiny
+from training_helpers import before_step, signals, tiny
 
 # A loop that ends its own process's steps is deterministic: no clock decides where a signal comes.
 SIGNAL_IN_STEP = """
 import os
 from counterpoise.training import loop
-iterate = loop.Training.iterate
-def signalled(self, step, stop):
+play = loop.Training.play
+def signalled(self, step):
     if step == {step}:
         for number in {numbers}:
             os.kill(os.getpid(), number)
-    return iterate(self, step, stop)
-loop.Training.iterate = signalled
+    play(self, step)
+loop.Training.play = signalled
 """
 SIGNAL_IN_SCORING = """
 import os
-from counterpoise.training import loop
-score = loop.score_generator
+from counterpoise.training import held_out
+score = held_out.score_generator
 def signalled(generator, pairs, scale, device, method):
     scores = score(generator, pairs, scale, device, method)
     if method == {stage!r}:
         os.kill(os.getpid(), {number})
     return scores
-loop.score_generator = signalled
+held_out.score_generator = signalled
 """
 SIGNAL_IN_BASELINE = """
 import os
-from counterpoise.training import loop
-def signalled(self):
+from counterpoise.training import held_out
+def signalled(self, writer):
     os.kill(os.getpid(), {number})
-loop.Training.score_baseline = signalled
+held_out.HeldOut.score_baseline = signalled
 """
 
 
@@ -123,13 +123,11 @@ def test_a_second_ctrl_c_is_recorded_as_what_it_is(fault_server, signal_config, 
 
 
 def test_broken_numbers_are_not_said_to_be_saved(counterpoise, tmp_path, monkeypatch):
-    def signalled(self, step, stop):
+    def signalled(training, step):
         os.kill(os.getpid(), signal.SIGTERM)
-        self.broken = True
-        return iterate(self, step, stop)
+        training.broken = True
 
-    iterate = loop.Training.iterate
-    monkeypatch.setattr(loop.Training, "iterate", signalled)
+    before_step(monkeypatch, signalled)
     monkeypatch.setattr(loop.Training, "check_finite", lambda self, record: None)
     (tmp_path / "tiny.yaml").write_text(tiny().to_yaml())
     # What is in brackets is no markup.

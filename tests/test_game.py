@@ -10,8 +10,17 @@ from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.records import Action
 from counterpoise.run_folder import RunFolder
-from counterpoise.training import checkpoint, game, loop, setup
-from training_helpers import run, signals, tiny, without_time
+from counterpoise.training import checkpoint, setup
+from counterpoise.training.stage import StageTraining
+from training_helpers import (
+    poison_d,
+    run,
+    signals,
+    stop_at,
+    tiny,
+    without_showing,
+    without_time,
+)
 
 # The adversarial stage is steps 4 to 8.
 SENSORS = "sensors={every: 2, probes_every: 3, held_out_crops: 3}"
@@ -39,10 +48,7 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def shown(monkeypatch):
-    """The steps whose samples and metrics are due; making them is slow, and tested elsewhere."""
-    steps = []
-    monkeypatch.setattr(loop.Training, "show", lambda self, stop: steps.append(self.step) or True)
-    return steps
+    return without_showing(monkeypatch)
 
 
 @pytest.fixture
@@ -64,28 +70,6 @@ def events(path, kind):
 
 def trained(path):
     return [row for row in signals(path) if row["stage"] == "train"]
-
-
-def stop_at(monkeypatch, step):
-    iterate = loop.Training.iterate
-
-    def iterate_and_stop(self, now, stop):
-        record, wanted = iterate(self, now, stop)
-        return record, wanted or now == step
-
-    monkeypatch.setattr(loop.Training, "iterate", iterate_and_stop)
-
-
-def poison_d(monkeypatch, step):
-    iterate = loop.Training.iterate
-
-    def poisoned(self, now, stop):
-        if now == step:
-            with torch.no_grad():
-                next(self.parts.d.parameters()).fill_(math.nan)
-        return iterate(self, now, stop)
-
-    monkeypatch.setattr(loop.Training, "iterate", poisoned)
 
 
 EVERYTHING = {
@@ -289,14 +273,14 @@ def test_what_breaks_after_the_decision_is_mended_in_the_next_step(
     tmp_path, monkeypatch, scripted, shown
 ):
     scripted({5: Action(keep_snapshot=True)}, mends=True)
-    update = game.Game.further_d_step
+    update = StageTraining._further_d_step
 
-    def broken_update(self, action, step, noise):
-        update(self, action, step, noise)
+    def broken_update(self, turn):
+        update(self, turn)
         with torch.no_grad():
-            next(self.parts.d.parameters()).fill_(math.nan)
+            next(self.d.parameters()).fill_(math.nan)
 
-    monkeypatch.setattr(game.Game, "further_d_step", broken_update)
+    monkeypatch.setattr(StageTraining, "_further_d_step", broken_update)
     scripted({5: Action(keep_snapshot=True), 6: Action(d_steps=2)}, mends=True)
     run(tiny("train.sample_every=1", "train.checkpoint_every=1"), tmp_path / "run")
     rows = signals(tmp_path / "run")

@@ -6,14 +6,14 @@ import pytest
 
 from counterpoise.diagnosis.finding import Finding
 from counterpoise.diagnosis.news import GONE_AFTER
+from counterpoise.game import live_diagnosis
+from counterpoise.game.live_diagnosis import LiveDiagnosis
 from counterpoise.json_lines import read_json_lines
 from counterpoise.records import Action, StepRecord
 from counterpoise.run_folder import RunFolder
 from counterpoise.trace import LATEST_ROWS
-from counterpoise.training import live_diagnosis, loop
-from counterpoise.training.live_diagnosis import LiveDiagnosis
 from helpers import SIGNALS
-from training_helpers import run, tiny
+from training_helpers import run, tiny, without_showing
 
 
 def row(step, **signals):
@@ -62,33 +62,37 @@ def found(monkeypatch):
     return findings
 
 
+def texts(diagnosis):
+    return [news.text for news in diagnosis.news()]
+
+
 @pytest.fixture
 def live():
-    diagnosis = LiveDiagnosis("non-saturating", "none")
+    diagnosis = LiveDiagnosis("none")
     diagnosis.add(row(1))
     return diagnosis
 
 
 def test_a_finding_is_told_once(live, found):
     found.append(finding("a", "warning"))
-    assert live.news() == ["a (warning) since step 7: title of a"]
-    assert live.news() == []
+    assert texts(live) == ["a (warning) since step 7: title of a"]
+    assert texts(live) == []
     found.append(finding("b", "severe"))
-    assert live.news() == ["b (severe) since step 7: title of b"]
+    assert texts(live) == ["b (severe) since step 7: title of b"]
 
 
 def test_worse_is_told_and_better_is_not(live, found):
     found.append(finding("a", "warning"))
     live.news()
     found[0] = finding("a", "severe")
-    assert live.news() == ["a (severe) since step 7: title of a"]
+    assert texts(live) == ["a (severe) since step 7: title of a"]
     found[0] = finding("a", "warning")
-    assert live.news() == []
+    assert texts(live) == []
 
 
 def test_notes_are_not_told(live, found):
     found += [finding("a", "note"), finding("b", "healthy")]
-    assert live.news() == []
+    assert texts(live) == []
 
 
 def test_gone_is_told_when_it_is_sure(live, found):
@@ -96,52 +100,52 @@ def test_gone_is_told_when_it_is_sure(live, found):
     live.news()
     found.clear()
     for _ in range(GONE_AFTER - 1):
-        assert live.news() == []
+        assert texts(live) == []
     found.append(finding("a", "warning"))
-    assert live.news() == []
+    assert texts(live) == []
     found.clear()
-    assert [live.news() for _ in range(GONE_AFTER)][-1] == ["a: no longer found"]
+    assert [texts(live) for _ in range(GONE_AFTER)][-1] == ["a: no longer found"]
     found.append(finding("a", "warning"))
-    assert live.news() == ["a (warning) since step 7: title of a"]
+    assert texts(live) == ["a (warning) since step 7: title of a"]
 
 
 def test_rows_without_a_step_are_left_out(found):
-    diagnosis = LiveDiagnosis("non-saturating", "none")
+    diagnosis = LiveDiagnosis("none")
     broken = row(1)
     del broken["step"]
     diagnosis.take_up([broken, row(2) | {"step": [2]}, row(3)])
-    assert [step for step, _ in diagnosis._rows] == [3]
+    assert diagnosis._builders[""].rows_read == 1
 
 
 def test_what_a_resumed_training_has_said_is_not_said_again(found):
     found.append(finding("a", "warning"))
-    resumed = LiveDiagnosis("non-saturating", "none")
+    resumed = LiveDiagnosis("none")
     resumed.take_up([row(step) for step in range(1, 9)])
-    assert resumed.news() == []
+    assert texts(resumed) == []
 
 
 def test_a_real_diagnosis_of_the_latest_rows():
-    live = LiveDiagnosis("non-saturating", "none")
+    live = LiveDiagnosis("none")
     for step in range(1, 200):
         live.add(row(step, **SATURATED))
-    assert any(line.startswith("d-saturated (severe) since step") for line in live.news())
+    assert any(line.startswith("d-saturated (severe) since step") for line in texts(live))
     # What is long past is past.
     for step in range(200, 200 + LATEST_ROWS):
         live.add(row(step))
     assert "d-saturated: no longer found" in [
-        line for _ in range(GONE_AFTER) for line in live.news()
+        line for _ in range(GONE_AFTER) for line in texts(live)
     ]
 
 
 def test_a_stage_without_d_is_not_judged():
-    live = LiveDiagnosis("non-saturating", "none")
+    live = LiveDiagnosis("none")
     bare = {"step": 1, "stage": "pretrain", "g_loss": 1.0, "g_terms": {"pixel": 1.0}}
     live.take_up([bare] * 20)
-    assert live.news() == []
+    assert texts(live) == []
 
 
 def test_findings_become_events(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.Training, "show", lambda self, stop: True)
+    without_showing(monkeypatch)
     config = tiny(
         "balance={policy: loss-gate, options: {threshold: 100}}",
         "train={pretrain_steps: 0, steps: 24, log_every: 4, checkpoint_every: 24, batch_size: 4}",

@@ -18,9 +18,9 @@ from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
-from counterpoise.training import checkpoint, loop
+from counterpoise.training import checkpoint
 from helpers import write_images
-from training_helpers import run, signals, tiny, without_time
+from training_helpers import poison_d, run, signals, stop_at, tiny, without_time
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +123,7 @@ def test_resuming_is_bitwise(tmp_path, monkeypatch, policy, cut):
     balance = f"balance={policy}" if policy.startswith("{") else f"balance.policy={policy}"
     config = tiny(balance, "loss.adversarial.r1=1", "loss.adversarial.gradient_penalty=1")
     run(config, tmp_path / "whole")
-    iterate = loop.Training.iterate
-
-    def iterate_and_stop(self, step, stop):
-        record, wanted = iterate(self, step, stop)
-        return record, wanted or step == cut
-
-    monkeypatch.setattr(loop.Training, "iterate", iterate_and_stop)
+    stop_at(monkeypatch, cut)
     outcome = run(config, tmp_path / "parts")
     assert (outcome.step, outcome.interrupted) == (cut, True)
     monkeypatch.undo()
@@ -218,15 +212,7 @@ def test_resuming_on_other_images_is_refused(tmp_path, finished):
 
 def test_a_non_finite_loss_stops_the_training_with_its_evidence(tmp_path, monkeypatch):
     config = tiny()
-    iterate = loop.Training.iterate
-
-    def poisoned(self, step, stop):
-        if step == 6:
-            with torch.no_grad():
-                next(self.parts.d.parameters()).fill_(math.nan)
-        return iterate(self, step, stop)
-
-    monkeypatch.setattr(loop.Training, "iterate", poisoned)
+    poison_d(monkeypatch, 6)
     with pytest.raises(TrainingDivergedError, match="step 6: .*adversarial.*not finite"):
         run(config, tmp_path / "nan")
     last = signals(tmp_path / "nan")[-1]

@@ -4,7 +4,7 @@ import pytest
 
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import STOPPED_EARLY, RunFolder
-from counterpoise.training import loop
+from counterpoise.training import held_out
 from helpers import write_images
 from training_helpers import run, signals, tiny, without_time
 
@@ -23,7 +23,7 @@ def tiny_auto(tmp_path_factory):
 def after_four(monkeypatch):
     """A rule that stops after four evaluations of the last stage."""
     monkeypatch.setattr(
-        loop,
+        held_out,
         "stop_reason",
         lambda rows, planned_steps: "four are enough" if len(rows) >= 4 else None,
     )
@@ -59,7 +59,9 @@ def test_the_rule_sees_the_rows_of_the_last_stage_also_after_a_resume(
     tmp_path, tiny_auto, monkeypatch
 ):
     seen = []
-    monkeypatch.setattr(loop, "stop_reason", lambda rows, _: seen.append([r["step"] for r in rows]))
+    monkeypatch.setattr(
+        held_out, "stop_reason", lambda rows, _: seen.append([r["step"] for r in rows])
+    )
     run(tiny_auto("train.steps=3"), tmp_path / "run")
     assert seen[-1] == [3, 4]  # after the last step there is nothing to stop
     run(tiny_auto("train.steps=5"), tmp_path / "run", resume=True)

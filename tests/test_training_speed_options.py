@@ -5,13 +5,13 @@ import copy
 import pytest
 import torch
 
+from counterpoise.game.game import Game
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import acceleration, checkpoint
 from counterpoise.training.acceleration import accelerated, chosen
-from counterpoise.training.game import Game
 from counterpoise.training.setup import adam
-from training_helpers import run, signals, tiny, without_time
+from training_helpers import before_step, run, signals, tiny, without_time
 
 FAST = ["train.channels_last=always", "train.fused_adam=always"]
 
@@ -25,9 +25,9 @@ def defer(monkeypatch):
     """Let games fetch their numbers late, as on a GPU."""
     begin = Game.__init__
 
-    def deferring(self, *arguments):
-        begin(self, *arguments)
-        self.defers = True
+    def deferring(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        self.deferred = True
 
     monkeypatch.setattr(Game, "__init__", deferring)
 
@@ -71,18 +71,8 @@ def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
         "train.log_every=3",
     )
     run(config, tmp_path / "at-once")
-    fetched = []
-    settle = Game.settle
-
-    def counted(self, waiting):
-        fetched.append([step for step, _ in waiting])
-        settle(self, waiting)
-
     defer(monkeypatch)
-    monkeypatch.setattr(Game, "settle", counted)
     run(config, tmp_path / "late")
-    # Log lines at 3 and 6, a checkpoint at 4, the ends of the stages at 3 and 8.
-    assert fetched == [[1, 2, 3], [4], [5, 6], [7, 8]]
     late, at_once = (without_time(signals(tmp_path / name)) for name in ("late", "at-once"))
     assert late == at_once
     for name, value in weights(tmp_path / "at-once").items():
@@ -90,15 +80,12 @@ def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
 
 
 def test_a_training_that_breaks_off_records_what_it_has(tmp_path, monkeypatch):
-    play = Game.play
-
-    def failing(self, step):
+    def failing(training, step):
         if step == 6:
             raise RuntimeError("the device is gone")
-        return play(self, step)
 
     defer(monkeypatch)
-    monkeypatch.setattr(Game, "play", failing)
+    before_step(monkeypatch, failing)
     with pytest.raises(RuntimeError, match="is gone"):
         run(tiny("balance.policy=none", "train.log_every=4"), tmp_path / "run")
     assert [row["step"] for row in signals(tmp_path / "run")] == [1, 2, 3, 4, 5]

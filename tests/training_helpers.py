@@ -1,7 +1,9 @@
 """A training small enough for tests: seconds on a CPU."""
 
+import math
 from pathlib import Path
 
+import torch
 from lightning_fabric import Fabric
 
 from counterpoise.commands.training import make_fabric
@@ -10,8 +12,9 @@ from counterpoise.config_file import load_config
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.checks import check_training
-from counterpoise.training.loop import Outcome
-from counterpoise.training.recorder import SilentReporter
+from counterpoise.training.held_out import HeldOut
+from counterpoise.training.loop import Outcome, Training
+from counterpoise.training.reporting import SilentReporter
 from counterpoise.training.session import train
 
 TINY = [
@@ -35,7 +38,7 @@ def run(
     config: RunConfig, path: Path, *, resume: bool = False, fabric: Fabric | None = None
 ) -> Outcome:
     fabric = make_fabric(config) if fabric is None else fabric
-    return train(config, RunFolder(path), fabric, SilentReporter(), resume=resume)
+    return train(config, RunFolder(path), fabric, SilentReporter(), resumes=resume)
 
 
 def signals(path: Path) -> list[dict]:
@@ -44,3 +47,46 @@ def signals(path: Path) -> list[dict]:
 
 def without_time(rows: list[dict]) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def before_step(monkeypatch, act) -> None:
+    """Call `act(training, step)` at the beginning of each step."""
+    play = Training.play
+
+    def acting(self, step):
+        act(self, step)
+        play(self, step)
+
+    monkeypatch.setattr(Training, "play", acting)
+
+
+def stop_at(monkeypatch, step: int) -> None:
+    """Ask a training to stop in a step."""
+    wanted = Training.is_stop_wanted
+    monkeypatch.setattr(
+        Training, "is_stop_wanted", lambda self, stop: wanted(self, stop) or self.step == step
+    )
+
+
+def without_showing(monkeypatch) -> list[int]:
+    """The steps whose samples and metrics are due; making them is slow, and tested elsewhere."""
+    steps = []
+
+    def show(self, stop, writer):
+        steps.append(self._state.step)
+        self._state.show_is_due = False
+        return True
+
+    monkeypatch.setattr(HeldOut, "show", show)
+    return steps
+
+
+def poison_d(monkeypatch, at_step: int) -> None:
+    """Make a weight of D NaN at the beginning of a step."""
+
+    def poison(training, step):
+        if step == at_step:
+            with torch.no_grad():
+                next(training.parts.networks.d.parameters()).fill_(math.nan)
+
+    before_step(monkeypatch, poison)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from counterpoise.anyloop.hooks import BACKWARD
-from counterpoise.anyloop.processes import mean_of_each
 from counterpoise.anyloop.tap import FAKE, REAL, Phase
+from counterpoise.game.processes import mean_of_each
 from counterpoise.records import Signals
 
 # So many turns in a row must agree, and so many are watched at most.
@@ -23,7 +23,9 @@ REVERSED = (
 class Direction:
     """Notes how backward passes in D's part pull D's outputs, until it is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, d: str = "") -> None:
+        """`d` is D's name."""
+        self._d = d
         self.is_reversed = False
         self._known = False
         self._turns = self._in_a_row = 0
@@ -38,7 +40,7 @@ class Direction:
         if phase is not self._part:
             self._part, self._pulls = phase, {}
         for kind in (REAL, FAKE):
-            call = phase.call(kind)
+            call = phase.call(kind, self._d)
             outputs = None if call is None else call.outputs
             if outputs is not None and outputs.requires_grad and kind not in self._pulls:
                 self._pulls[kind] = torch.zeros((), device=outputs.device)

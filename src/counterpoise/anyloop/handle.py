@@ -1,27 +1,34 @@
-"""`Balance`: sensors, a policy, a diagnosis and a run folder for anybody's PyTorch loop."""
+"""`Balance`: sensors, a policy, a diagnosis and a run folder for any PyTorch loop."""
 
 import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from counterpoise.anyloop.engine import Engine
+from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.anyloop.hooks import innermost
 from counterpoise.anyloop.journal import Journal
+from counterpoise.anyloop.listener import DiscriminatorPart, GeneratorPart, LoopListener
 from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
-from counterpoise.anyloop.measure import Measurements
-from counterpoise.anyloop.objective import LoopObjective
-from counterpoise.anyloop.steps import DiscriminatorStep, GeneratorStep
 from counterpoise.anyloop.user_code import user_line
 from counterpoise.balance.policies import build_policy, take_up
 from counterpoise.balance.saved import NotThisStateError, check_fields, entry, is_count
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
+from counterpoise.game.game import Game
+from counterpoise.game.objective import GameObjective
+from counterpoise.game.players import Player
+from counterpoise.game.sensing import Sensors
+from counterpoise.game.turn import Turn
 from counterpoise.records import Action, Readings
+
+# Readings for which D is asked about other images are taken this much more rarely.
+PROBES_EVERY = 10
 
 
 class Balance:
@@ -47,10 +54,16 @@ class Balance:
     Noise and augmentation change D's inputs, in real and fake images alike. With policy `none` the
     training is, to the bit, what it is without all this.
 
+    A loop that cannot be read so (a step inside of C++, D's outputs that are no tensors) says
+    itself what it does: `turn = balance.turn()`, and then the calls of `game.turn.Turn`.
+
     generator, discriminator: the objects that the loop calls (so the wrapped ones, under DDP).
+        Several generators behind one optimizer are a list; several discriminators are a dictionary
+        by name, each with a policy, signals and a verdict of its own.
+    d_optimizer: of all discriminators, or a dictionary by the same names.
     policy, policy_options: a name from `balance.policies.POLICIES` and its options.
-    objective: a name from `diagnosis.objectives` or a common one ("bce", "mse"); None reads it from
-        D's first loss.
+    objective: a name from `objectives.OBJECTIVES` or a common one ("bce", "mse"); None reads it
+        from D's first loss.
     run_dir: a folder for config.yaml, signals.jsonl, events.jsonl and train.log, which
         `counterpoise diagnose` reads; None writes nothing.
     log_every: turns between log lines (`logging`, logger "counterpoise").
@@ -69,10 +82,10 @@ class Balance:
 
     def __init__(
         self,
-        generator: nn.Module,
-        discriminator: nn.Module,
+        generator: nn.Module | Sequence[nn.Module],
+        discriminator: nn.Module | Mapping[str, nn.Module],
         g_optimizer: torch.optim.Optimizer,
-        d_optimizer: torch.optim.Optimizer,
+        d_optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
         *,
         policy: str = "auto",
         policy_options: dict[str, Any] | None = None,
@@ -91,66 +104,111 @@ class Balance:
         self._made_at = user_line()
         options = dict(policy_options or {})
         self._policy, self._options = policy, options
+        generators = [generator] if isinstance(generator, nn.Module) else list(generator)
+        ds = {"": discriminator} if isinstance(discriminator, nn.Module) else dict(discriminator)
+        d_optimizers = _optimizers(ds, d_optimizer)
+        # One network whose weights are those of all.
+        g = generators[0] if len(generators) == 1 else nn.ModuleList(generators)
+
+        def gradient_scale() -> float:
+            return 1.0 if grad_scaler is None else grad_scaler.get_scale()
+
         self._journal = Journal(run_dir, policy, options, log_every)
-        self._engine = Engine(
-            generator,
-            discriminator,
+        self._networks = {"g": g, **{f"d{name}": d for name, d in ds.items()}}
+        optimizers = {"g": innermost(g_optimizer)}
+        optimizers |= {f"d{name}": each for name, each in d_optimizers.items()}
+        self._game = Game(
+            g,
             innermost(g_optimizer),
-            innermost(d_optimizer),
-            policy=build_policy(policy, options),
-            objective=objective,
-            journal=self._journal,
-            measurements=Measurements(
-                generator, discriminator, sensors_every, held_out, paired, grad_scaler
+            [
+                Player(name, d, d_optimizers[name], build_policy(policy, options))
+                for name, d in ds.items()
+            ],
+            Sensors(
+                g,
+                ds,
+                every=sensors_every,
+                probes_every=sensors_every * PROBES_EVERY,
+                held_out=held_out,
+                paired=paired,
+                gradient_scale=gradient_scale,
             ),
-            grad_scaler=grad_scaler,
+            Snapshot(self._networks, optimizers),
+            lambda kind, message, level: self._journal.event(self.step, kind, message, level),
             seed=seed,
+        )
+        self._listener = LoopListener(
+            generators, self._game, objective, self._journal, gradient_scale
         )
         self.loop_findings: list[LoopFinding] = []
         if check:
             self.check_loop()
         # A script that ends without `close()`, or lets go of this object, loses nothing.
-        weakref.finalize(self, self._engine.close)
+        weakref.finalize(self, self._listener.close)
 
-    def d_step(self) -> DiscriminatorStep:
+    def d_step(self) -> DiscriminatorPart:
         """D's part begins here."""
-        return self._engine.begin_d()
+        return self._listener.begin_d()
 
-    def g_step(self) -> GeneratorStep:
+    def g_step(self) -> GeneratorPart:
         """G's part begins here."""
-        return self._engine.begin_g()
+        return self._listener.begin_g()
+
+    def turn(self) -> Turn:
+        """The next turn, of a loop that says itself what it does; instead of `d_step` and
+        `g_step`. It is over with `Turn.end`."""
+        return self._listener.begin_told()
 
     def end_step(self) -> None:
         """The open part of the loop, if there is one, ends here: before an evaluation, say."""
-        self._engine.end_open()
+        self._listener.end_open()
 
     @property
     def step(self) -> int:
         """Turns that are done."""
-        return self._engine.steps_done
+        return self._game.steps_done
 
     @property
     def action(self) -> Action:
         """What the policy asked for last. A loop that can train D (or G) several times in a turn on
-        fresh batches finds in `action.d_steps` how often it should."""
-        return self._engine.last_action
+        fresh batches finds in `action.d_steps` how often it should. Of several discriminators see
+        `actions`."""
+        return self._only().last_action
+
+    @property
+    def actions(self) -> dict[str, Action]:
+        """What the policy of each discriminator asked for last, by name."""
+        return {name: player.last_action for name, player in self._game.players.items()}
 
     @property
     def readings(self) -> Readings:
         """The latest readings of the sensors."""
-        return self._engine.readings
+        return self._only().readings
 
-    def diagnosis(self) -> Diagnosis:
-        """What is wrong or right with the run so far."""
-        return self._journal.diagnosis()
+    def _only(self) -> Player:
+        players = list(self._game.players.values())
+        if len(players) > 1:
+            raise UserError("Balance: there are several discriminators; ask by name: .actions[...]")
+        return players[0]
+
+    def diagnosis(self, d: str = "") -> Diagnosis:
+        """What is wrong or right with the run so far; of several discriminators with that one."""
+        self._listener.flush()
+        found = self._journal.diagnoses()
+        if d not in found:
+            raise UserError(f"Balance: diagnosis of which discriminator? {', '.join(found)}")
+        return found[d]
 
     def check_loop(self) -> list[LoopFinding]:
         """Begin to look for bugs of the loop; returns the list that they are added to."""
-        if self._engine.checker is None:
-            self._engine.watch_with(
+        if self._listener.checker is None:
+            game = self._game
+            d_optimizers = {id(p.optimizer): p.optimizer for p in game.players.values()}
+            ds = [player.network for player in game.players.values()]
+            self._listener.watch_with(
                 LoopChecker(
-                    self._engine.networks,
-                    self._engine.optimizers,
+                    {"g": self._networks["g"], "d": ds[0] if len(ds) == 1 else nn.ModuleList(ds)},
+                    {"g": game.g_optimizer, "d": _together(list(d_optimizers.values()))},
                     self._journal.loop_bug,
                     self._made_at,
                     self.loop_findings,
@@ -160,7 +218,7 @@ class Balance:
 
     def state_dict(self) -> dict[str, Any]:
         """What goes on with a resumed loop, as plain JSON values: save it with the networks."""
-        return self._engine.state_dict()
+        return self._listener.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`, after the networks and optimizers were loaded and before the
@@ -170,27 +228,35 @@ class Balance:
         of another policy.
         """
         self._check(state)
-        self._engine.load_state_dict(state)
+        self._listener.load_state_dict(state)
 
     def _check(self, state: Any) -> None:
         """Raise `UserError` unless a state can be loaded."""
         todo = "give what this Balance's own state_dict() returned, with the policy it had then"
+        names = set(self._game.players)
         try:
             if not is_count(entry(state, "step")):
                 raise NotThisStateError("'step' must be a whole number that is not negative")
-            check_fields(Action, entry(state, "action"), "action")
-            check_fields(Readings, entry(state, "readings"), "readings")
-            if (objective := entry(state, "objective")) is not None:
-                entry(objective, "name"), entry(objective, "probabilities")
-                check_fields(LoopObjective, objective, "objective")
             entry(state, "has_snapshot")
-            take_up(build_policy(self._policy, self._options), self._policy, entry(state, "policy"))
+            states = {"": state} if names == {""} else entry(state, "discriminators")
+            if not isinstance(states, Mapping) or set(states) != names:
+                raise NotThisStateError(f"it is not of the discriminators {', '.join(names)}")
+            for own in states.values():
+                self._check_of_one(own)
         except (NotThisStateError, UserError) as error:
             raise UserError(f"Balance.load_state_dict: {error}; {todo}") from error
 
+    def _check_of_one(self, state: Any) -> None:
+        check_fields(Action, entry(state, "action"), "action")
+        check_fields(Readings, entry(state, "readings"), "readings")
+        if (objective := entry(state, "objective")) is not None:
+            entry(objective, "name"), entry(objective, "probabilities")
+            check_fields(GameObjective, objective, "objective")
+        take_up(build_policy(self._policy, self._options), self._policy, entry(state, "policy"))
+
     def close(self) -> None:
         """End the open step, write what is left and let go of the networks and optimizers."""
-        self._engine.close()
+        self._listener.close()
 
     def __enter__(self) -> Self:
         return self
@@ -202,8 +268,30 @@ class Balance:
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._engine.end_open(failed=True)
+            self._listener.end_open(failed=True)
         self.close()
+
+
+def _optimizers(
+    ds: Mapping[str, nn.Module],
+    d_optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
+) -> dict[str, torch.optim.Optimizer]:
+    """The optimizer of each discriminator."""
+    if not isinstance(d_optimizer, Mapping):
+        return {name: innermost(d_optimizer) for name in ds}
+    if set(d_optimizer) != set(ds):
+        raise UserError(
+            f"Balance: the discriminators are {', '.join(ds)}, and d_optimizer has "
+            f"{', '.join(d_optimizer)}"
+        )
+    return {name: innermost(d_optimizer[name]) for name in ds}
+
+
+def _together(optimizers: Sequence[torch.optim.Optimizer]) -> Any:
+    """What has the groups of all of them."""
+    if len(optimizers) == 1:
+        return optimizers[0]
+    return SimpleNamespace(param_groups=[g for each in optimizers for g in each.param_groups])
 
 
 def check_loop(balance: Balance) -> list[LoopFinding]:

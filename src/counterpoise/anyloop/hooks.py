@@ -179,20 +179,6 @@ def minimised(roots: list[Tensor], grad_tensors: Any) -> Iterator[Tensor]:
             yield value if factor is None else value * factor.detach().float().reshape(())
 
 
-@contextmanager
-def scaled_learning_rate(optimizer: torch.optim.Optimizer, scale: float) -> Iterator[None]:
-    """The optimizer's learning rates times `scale`; the user's own, to the bit, afterwards."""
-    own = [group["lr"] for group in optimizer.param_groups]
-    if scale != 1:
-        for group in optimizer.param_groups:
-            group["lr"] = group["lr"] * scale
-    try:
-        yield
-    finally:
-        for group, learning_rate in zip(optimizer.param_groups, own, strict=True):
-            group["lr"] = learning_rate
-
-
 def first_tensor(arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor | None:
     """The first tensor among a call's arguments: a network's images."""
     for value in (*arguments, *options.values()):

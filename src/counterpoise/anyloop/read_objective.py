@@ -16,7 +16,7 @@ from counterpoise.anyloop.graph import (
     nodes_from,
     operation,
 )
-from counterpoise.anyloop.objective import LSGAN_ON_SIGMOID, LoopObjective
+from counterpoise.game.objective import GameObjective
 
 # Operations that scale, shift, add, average, choose and arrange.
 _LINEAR = {
@@ -31,7 +31,7 @@ _HINGES = {"Relu", "ClampMin", "ClampMax", "Clamp", "Threshold", "Maximum", "Min
 _ON_LOGITS = {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"}
 
 
-def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> LoopObjective | None:
+def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> GameObjective | None:
     """The objective that D's losses are, from the operations between D's outputs and them.
 
     `losses` are what is back-propagated in D's step; `outputs` those of D on real and on fake
@@ -46,20 +46,20 @@ def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> Loop
     operations = set(between.values())
     sigmoid_in_loss = "Sigmoid" in operations
     if operations & {"BinaryCrossEntropy", "Log", "Log1P"}:
-        return LoopObjective("non-saturating", not (sigmoid_in_loss or "Exp" in operations))
+        return GameObjective("non-saturating", not (sigmoid_in_loss or "Exp" in operations))
     if operations & _ON_LOGITS:
         # A sigmoid before a loss on logits is a bug: the values are what that loss takes as logits.
-        return LoopObjective(_relativistic(between, groups) or "non-saturating", False)
+        return GameObjective(_relativistic(between, groups) or "non-saturating", False)
     # Beside such a way, whatever else is made of D's outputs keeps them small (a drift penalty,
     # LeCam's regulariser).
     if _leads(roots, ends, between, _LINEAR):
-        return LoopObjective("wgan", False)
+        return GameObjective("wgan", False)
     if _leads(roots, ends, between, _LINEAR | _HINGES):
-        return LoopObjective("hinge", False)
+        return GameObjective("hinge", False)
     if operations & {"MseLoss", "Pow"}:
         if sigmoid_in_loss:
-            return LoopObjective(LSGAN_ON_SIGMOID, False)
-        return LoopObjective.named(
+            return GameObjective("lsgan-on-sigmoid", False)
+        return GameObjective.named(
             "lsgan", probabilities=any(comes_out_of_sigmoid(output) for output in outputs)
         )
     return None

@@ -1,6 +1,6 @@
-"""What passes through the two networks while a step is open: which call of D saw what."""
+"""What passes through the networks while a part of the loop is open: which call of D saw what."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,8 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.hooks import watch_after, watch_before
-from counterpoise.anyloop.judged import JudgedImages, are_made, first_of
+from counterpoise.anyloop.graph import reaches
+from counterpoise.anyloop.hooks import first_tensor, watch_after, watch_before
 from counterpoise.anyloop.user_code import user_line
 
 REAL, FAKE, OTHER = "real", "fake", "other"
@@ -20,16 +20,17 @@ REAL, FAKE, OTHER = "real", "fake", "other"
 
 @dataclass
 class Call:
-    """One forward pass of D with gradients on."""
+    """One forward pass of a D with gradients on."""
 
     kind: str  # REAL, FAKE, or OTHER: beyond the first of each
     # Its input, detached, before anything was done to it; None where only its outputs were given.
     images: Tensor | None
     carries_gradient: bool  # whether its input was computed from something that is trained
+    d: str = ""  # D's name
     outputs: Tensor | None = None  # with its graph
     line: str = ""  # only where the loop is checked
     training: bool = True
-    from_g: bool = False  # whether its input is what G made last
+    from_g: bool = False  # whether its input is what a G made last
     # Whether D can be asked again with the images alone, and answers with a tensor.
     images_alone: bool = False
 
@@ -44,7 +45,7 @@ class Call:
 
 @dataclass
 class Generated:
-    """One forward pass of G."""
+    """One forward pass of a G."""
 
     inputs: list[Tensor]  # detached
     images: Tensor  # detached; the same memory as G's output, or as the first tensor of it
@@ -62,41 +63,50 @@ class Phase:
     d_calls: list[Call] = field(default_factory=list)
     generated: list[Generated] = field(default_factory=list)  # only where the loop is checked
     backwards: int = 0  # backward passes that were begun in it
+    _of_d: dict[str, "Phase"] = field(default_factory=dict)
 
-    def call(self, kind: str) -> Call | None:
-        """The first call of a kind."""
-        return next((call for call in self.d_calls if call.kind == kind), None)
+    def call(self, kind: str, d: str | None = None) -> Call | None:
+        """The first call of a kind, of any D or of this one."""
+        calls = (call for call in self.d_calls if call.kind == kind and d in (None, call.d))
+        return next(calls, None)
+
+    def outputs(self, d: str) -> list[Tensor]:
+        """A D's outputs on real and fake images, those that there are."""
+        calls = [self.call(kind, d) for kind in (REAL, FAKE)]
+        return [call.outputs for call in calls if call is not None and call.outputs is not None]
 
 
 class Tap:
-    """Hooks on both networks. `phase` is the open part, None between parts.
+    """Hooks on the networks. `phase` is the open part, None between parts.
 
-    In D's part the images that G made last, or whose graph leads to G, are the fake ones; where
+    In D's part the images that a G made last, or whose graph leads to a G, are the fake ones; where
     neither can be seen (an image buffer, augmented images) the first call is real and the second is
     fake. Later calls (penalties) and calls without gradients (logging) are left alone.
+
+    change_input: what is done to D's input, given the call. generated: images with a graph that a G
+    made. judged: a D's answer.
     """
 
     def __init__(
         self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        change_input: Callable[[Tensor, Phase, str], Tensor],
+        generators: Sequence[nn.Module],
+        discriminators: Mapping[str, nn.Module],
+        change_input: Callable[[Tensor, Phase, Call], Tensor],
         generated: Callable[[Tensor], None],
-        judged: Callable[[Any], None],
+        judged: Callable[[str, Any], None],
     ) -> None:
         self.phase: Phase | None = None
         self.with_lines = False
-        self._g, self._d = generator, discriminator
+        self._g_weights = {id(weight) for g in generators for weight in g.parameters()}
+        self._names = {id(d): name for name, d in discriminators.items()}
         self._change_input, self._generated, self._judged = change_input, generated, judged
         self._current: Call | None = None
-        self._judged_images = JudgedImages(generator)
-        # What G made last, also before D's part began.
-        self.latest: Generated | None = None
-        self._handles = [
-            watch_after(generator, self._after_g),
-            watch_before(discriminator, self._before_d),
-            watch_after(discriminator, self._after_d),
-        ]
+        self._places: dict[str, int | str] = {}  # of the images among a D's arguments
+        # What each G made last, also before D's part began.
+        self._made: dict[int, Generated] = {id(g): _NOTHING for g in generators}
+        self._handles = [watch_after(g, self._after_g) for g in generators]
+        for d in discriminators.values():
+            self._handles += [watch_before(d, self._before_d), watch_after(d, self._after_d)]
 
     @contextmanager
     def muted(self) -> Iterator[None]:
@@ -107,6 +117,11 @@ class Tap:
         finally:
             self.phase = phase
 
+    @property
+    def latest(self) -> list[Generated]:
+        """What each G made last, where it has made anything."""
+        return [made for made in self._made.values() if made is not _NOTHING]
+
     def close(self) -> None:
         """Remove the hooks."""
         for handle in self._handles:
@@ -115,10 +130,10 @@ class Tap:
     def _after_g(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
-        images = first_of(output) if module is self._g else None
+        images = _first_of(output) if id(module) in self._made else None
         if images is None or _without_values(images):
             return
-        self.latest = Generated(
+        made = self._made[id(module)] = Generated(
             [each.detach() for each in (*args, *options.values()) if isinstance(each, Tensor)],
             images.detach(),
             images.grad_fn if self.with_lines else None,
@@ -126,7 +141,7 @@ class Tap:
             module.training,
         )
         if self.with_lines and self.phase is not None:
-            self.phase.generated.append(self.latest)
+            self.phase.generated.append(made)
         if images.requires_grad:
             self._generated(images)
 
@@ -134,30 +149,30 @@ class Tap:
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         self._current, phase = None, self.phase
-        if module is not self._d or phase is None or not torch.is_grad_enabled():
+        name = self._names.get(id(module))
+        if name is None or phase is None or not torch.is_grad_enabled():
             return None
-        made = None if self.latest is None else self.latest.images
-        in_g_part = phase.network == "g"
-        given = [value for value in (*args, *options.values()) if isinstance(value, Tensor)]
-        if any(map(_without_values, given)):
+        places: list[tuple[int | str, Any]] = [*enumerate(args), *options.items()]
+        given = {place: value for place, value in places if isinstance(value, Tensor)}
+        if any(map(_without_values, given.values())):
             return None
-        images = self._judged_images.among(args, options, made, in_g_part=in_g_part)
+        mades = [made.images for made in self.latest]
+        images = self._images_among(name, given, mades, phase)
         if images is None:
             return None
-        carries = self._judged_images.carry_gradient(images, made, in_g_part=in_g_part)
-        from_g = carries or are_made(images, made)
-        kind = _kind(phase, carries=carries, from_g=from_g)
-        self._current = Call(
-            kind,
+        carries = self._carries_gradient(images, mades, phase)
+        from_g = carries or any(_are_made(images, made) for made in mades)
+        self._current = call = Call(
+            _kind(phase, name, carries=carries, from_g=from_g),
             images.detach(),
             carries,
-            from_g=from_g,
+            name,
+            line=user_line() if self.with_lines else "",
             training=module.training,
+            from_g=from_g,
             images_alone=len(args) + len(options) == 1,
         )
-        if self.with_lines:
-            self._current.line = user_line()
-        changed = self._change_input(images, phase, kind)
+        changed = self._change_input(images, phase, call)
         if changed is images:
             return None
         return (
@@ -171,20 +186,85 @@ class Tap:
         call, self._current = self._current, None
         if call is None or self.phase is None:
             return
-        self._judged(output)
+        self._judged(call.d, output)
         if isinstance(output, Tensor):
             call.outputs = output
             self.phase.d_calls.append(call)
 
+    def _images_among(
+        self, d: str, given: Mapping[int | str, Tensor], mades: Sequence[Tensor], phase: Phase
+    ) -> Tensor | None:
+        """The images that D judges among its arguments, by place: what a G made last; what has a
+        graph in G's part; what was there before, or is shaped like what a G made; the first tensor
+        else. Where a call shows their place, it holds for later ones that do not."""
+        if len(given) < 2:
+            return next(iter(given.values()), None)
+        alike = given
+        if mades:
+            alike = {p: v for p, v in given.items() if any(_are_alike(v, made) for made in mades)}
+        shown = [p for p, v in given.items() if any(_same_memory(v, made) for made in mades)]
+        if phase.network == "g":
+            shown += [place for place, value in alike.items() if value.grad_fn is not None]
+        if shown:
+            self._places[d] = shown[0]
+        first = next(iter((alike or given).values()))
+        return given.get(self._places[d], first) if d in self._places else first
 
-def _kind(phase: Phase, *, carries: bool, from_g: bool) -> str:
+    def _carries_gradient(self, images: Tensor, mades: Iterable[Tensor], phase: Phase) -> bool:
+        """Whether images have a graph that leads to a G. Real images have one that does not, where
+        the loop augments them and takes an R1 of its own there."""
+        known = phase.network == "g" or any(_same_memory(images, made) for made in mades)
+        if images.grad_fn is None or known:
+            return images.grad_fn is not None
+        return reaches(images.grad_fn, self._g_weights)
+
+
+_NOTHING = Generated([], torch.empty(0), None, "", training=False)
+
+
+def _kind(phase: Phase, d: str, *, carries: bool, from_g: bool) -> str:
     if phase.network == "g":
         kind = FAKE if carries else REAL
-    elif from_g or phase.call(REAL) is not None:
+    elif from_g or phase.call(REAL, d) is not None:
         kind = FAKE
     else:
         kind = REAL
-    return kind if phase.call(kind) is None else OTHER
+    return kind if phase.call(kind, d) is None else OTHER
+
+
+def _are_made(images: Tensor, made: Tensor) -> bool:
+    """Whether images are those that a G `made`, alone or with a condition before or behind their
+    channels."""
+    if _same_memory(images, made):
+        return True
+    if not _are_alike(images, made) or images.shape[1] == made.shape[1]:
+        # A copy of the same size is not looked for: it would cost every loop a comparison.
+        return False
+    if (len(images), images.dtype, images.device) != (len(made), made.dtype, made.device):
+        return False
+    channels = made.shape[1]
+    return any(torch.equal(part, made) for part in (images[:, -channels:], images[:, :channels]))
+
+
+def _are_alike(images: Tensor, made: Tensor) -> bool:
+    """Whether images could be what a G made, alone or beside a condition."""
+    return (
+        images.ndim == made.ndim > 1
+        and images.shape[2:] == made.shape[2:]
+        and images.shape[1] >= made.shape[1]
+    )
+
+
+def _same_memory(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are views of the same values, or of values side by side."""
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def _first_of(output: Any) -> Tensor | None:
+    """The first tensor of what G gives: its images."""
+    if isinstance(output, dict):
+        return first_tensor((), output)
+    return first_tensor(tuple(output) if isinstance(output, list | tuple) else (output,), {})
 
 
 def _without_values(images: Tensor) -> bool:

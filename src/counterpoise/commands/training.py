@@ -81,7 +81,7 @@ def describe(config: RunConfig, console: Console) -> None:
     parts = build_parts(config, fabric)
     take_initial_weights(parts)
     console.print(config.to_yaml(), markup=False, highlight=False, soft_wrap=True)
-    networks = {"generator": parts.g, "discriminator": parts.d}
+    networks = {"generator": parts.networks.g, "discriminator": parts.networks.d}
     for name, network in networks.items():
         if network is not None:
             count = sum(p.numel() for p in network.parameters())
@@ -133,7 +133,7 @@ def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -
     quiet = Console(quiet=True)
     try:
         with ConsoleReporter(console if fabric.is_global_zero else quiet) as reporter:
-            outcome = run_training(config, run, fabric, reporter, resume=resume)
+            outcome = run_training(config, run, fabric, reporter, resumes=resume)
     except TrainingDivergedError:  # Its page says how it came to that.
         if fabric.is_global_zero:
             write_at_end(run, console)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.snapshot import Snapshot
-from counterpoise.balance.policy import policy_needs
 from counterpoise.game.numbers import Numbers
 from counterpoise.game.objective import GameObjective
 from counterpoise.game.players import Player
@@ -78,6 +77,8 @@ class Game:
         self.batches = 0
         # A context in which a network may be asked without being listened to.
         self.aside: Callable[[], AbstractContextManager[None]] = nullcontext
+        # What is called when a turn has ended.
+        self.after_turn: Callable[[], None] = lambda: None
         self._said: set[str] = set()
         self._waiting: deque[_Ended] = deque()
         self._records: list[StepRecord] = []
@@ -110,7 +111,7 @@ class Game:
     def seen(self, turn: Turn, part: DiscriminatorTurn) -> Signals:
         """What a policy is asked with in a turn, where D has judged."""
         player = part.player
-        needs = policy_needs(player.policy)
+        needs = player.needs
         if self.deferred and needs == "nothing":
             return unknown_signals(turn.step)
         if self.deferred and needs == "last turn":
@@ -148,6 +149,7 @@ class Game:
         self._waiting.append(ended)
         if not self.deferred:
             self._settle(wait=True)
+        self.after_turn()
 
     def _learning_rates(self, turn: Turn) -> dict[str, float]:
         """With the factors of the actions, by network."""
@@ -293,17 +295,16 @@ class _Ended:
         for name, part in turn.ds.items():
             if part.fake_after is not None:
                 tensors[f"{AFTER}{name}"] = part.fake_after
-            if part.penalties:
-                tensors[f"{PENALTY}{name}"] = sum(part.penalties[1:], start=part.penalties[0])
+            added = [*part.penalties, *([] if part.r1_term is None else [part.r1_term])]
+            if added:
+                tensors[f"{PENALTY}{name}"] = sum(added[1:], start=added[0])
             if part.signals is None and part.judged is not None:
                 tensors |= self._judged(part, part.judged)
         for key, readings in read.items():
             tensors |= {f"{key}/{name}": value for name, value in readings.items()}
         self._numbers = Numbers(tensors, turn.game.device)
 
-    def _judged(
-        self, part: DiscriminatorTurn, judged: tuple[Tensor, Tensor]
-    ) -> dict[str, Tensor]:
+    def _judged(self, part: DiscriminatorTurn, judged: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """What a D's statistics are made of on the host, or the statistics, as in `_statistics`."""
         name = f"{JUDGED}{part.player.name}"
         if are_few(*judged) and not distributed():

@@ -25,19 +25,21 @@ class Numbers:
             return
         if not tensors:
             return
-        flat = [tensor.detach().to(device, torch.float32).reshape(-1) for tensor in tensors.values()]
+        flat = [
+            tensor.detach().to(device, torch.float32).reshape(-1) for tensor in tensors.values()
+        ]
         sent = average_over_processes(torch.cat(flat))
         if sent.device.type == "cuda":
             self._here = torch.empty(sent.shape, pin_memory=True)
             self._here.copy_(sent, non_blocking=True)
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
         else:
             self._here = sent.cpu()
 
     def is_here(self) -> bool:
         """Whether nothing has to be waited for."""
-        return self._event is None or self._event.query()
+        return self._event is None or bool(self._event.query())  # type: ignore[no-untyped-call]
 
     def get(self) -> dict[str, list[float]]:
         """The numbers by name."""

@@ -50,6 +50,11 @@ class Player:
     def weights(self) -> list[Tensor]:
         return list(self.network.parameters())
 
+    @property
+    def needs(self) -> str:
+        """The numbers that the policy decides by: of "this turn", "last turn" or "nothing"."""
+        return getattr(self.policy, "needs", "this turn")
+
     def set_objective(self, objective: GameObjective) -> None:
         """D's objective is known; `UserError` where the policy cannot work under it."""
         for problem in objective_problems(

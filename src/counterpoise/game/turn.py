@@ -34,10 +34,12 @@ class DiscriminatorTurn:
     # way, whose batch may be a further one.
     change: InputChange
     change_now: InputChange
+    # Steps of D that the action of the turn before asked for.
+    d_steps_before: int
     parts: int = 0
     action: Action | None = None
-    # D's logits of the latest batch, graph attached, and of the first, detached.
-    logits: tuple[Tensor, Tensor] | None = None
+    # D's outputs on the latest batch, graph attached, and its logits on the first, detached.
+    outputs: tuple[Tensor, Tensor] | None = None
     judged: tuple[Tensor, Tensor] | None = None
     # Real images (N, ...) of the latest batch, where D needs nothing else.
     real: Tensor | None = None
@@ -47,7 +49,9 @@ class DiscriminatorTurn:
     updated: bool = False
     # Scalars on their device.
     penalties: list[Tensor] = field(default_factory=list)
-    smoothed: bool = False  # whether what the action adds to D's loss was asked for
+    r1_term: Tensor | None = None
+    # Whether the loop trains D on `Turn.d_loss`, so that the action's terms are in it.
+    has_d_loss: bool = False
     fake_after: Tensor | None = None
 
     @property
@@ -80,9 +84,10 @@ class Turn:
         self.ds: dict[str, DiscriminatorTurn] = {}
         for name, player in game.players.items():
             change = game.input_change(player.last_action)
-            self.ds[name] = DiscriminatorTurn(player, change, change)
-        # G's weighted adversarial terms that `weigh` was given, detached.
-        self.adversarial: list[Tensor] = []
+            before = player.last_action.d_steps
+            self.ds[name] = DiscriminatorTurn(player, change, change, before)
+        # G's weighted adversarial terms that `weigh` was given, by D, detached.
+        self.adversarial: dict[str, Tensor] = {}
         game.sensors.begin(step)
 
     def of(self, d: str | None) -> DiscriminatorTurn:
@@ -109,7 +114,7 @@ class Turn:
         part.parts += 1
         if part.parts > 1:
             part.change_now = self.game.input_change(part.asked)
-            part.logits = part.real = None
+            part.outputs = part.real = None
         return part
 
     def judge(
@@ -131,13 +136,18 @@ class Turn:
         """
         game, part = self.game, self.of(d)
         objective = part.player.known_objective()
-        part.logits = objective.logits(real_outputs), objective.logits(fake_outputs)
+        if not part.parts:
+            self.d_begin(d)
+        part.outputs = real_outputs, fake_outputs
         part.real = None if real is None or not alone else real.detach()
         if part.action is not None:
             return part.action
-        part.judged = part.logits[0].detach(), part.logits[1].detach()
+        judged = [objective.logits(outputs.detach()) for outputs in part.outputs]
+        if game.deferred:
+            # Copies: a graph replayed in the next step writes over D's own.
+            judged = [logits.clone() for logits in judged]
+        part.judged = judged[0], judged[1]
         if real is not None and fake is not None:
-            judged = part.judged
             game.sensors.read_images(
                 part.player.name,
                 real,
@@ -175,19 +185,22 @@ class Turn:
         labels and LeCam's regulariser where it adds them. `judge` comes before."""
         part = self.of(d)
         assert part.action is not None, "D has judged"
-        assert part.logits is not None, "D has judged"
+        assert part.outputs is not None, "D has judged"
         action, objective = part.action, part.player.known_objective()
         halves = [(real, action.d_trains_on_real), (fake, action.d_trains_on_fake)]
         wanted = [half for half, on in halves if on]
         # Where neither is wanted the step is left out, and any gradient will do.
         loss = sum(wanted[1:], start=wanted[0]) if wanted else real + fake
-        part.smoothed = True
+        part.has_d_loss = True
         added = []
+        if not (action.label_smoothing or action.lecam_weight):
+            return loss
+        on_real, on_fake = (objective.logits(outputs) for outputs in part.outputs)
         if action.label_smoothing and action.d_trains_on_real:
-            added.append(objective.form.smoothing_term(part.logits[0], action.label_smoothing))
+            added.append(objective.form.smoothing_term(on_real, action.label_smoothing))
         if action.lecam_weight:
             regulariser = lecam_penalty(
-                *part.logits, action.lecam_real_anchor, action.lecam_fake_anchor
+                on_real, on_fake, action.lecam_real_anchor, action.lecam_fake_anchor
             )
             added.append(action.lecam_weight * regulariser)
         for term in added:
@@ -229,8 +242,8 @@ class Turn:
             term, problem = part.player.r1.add(
                 part.real, part.asked.r1_weight, part.change_now, objective
             )
-        if term is not None and part.parts <= 1:
-            part.penalties.append(term)
+        if part.parts <= 1:
+            part.r1_term = term
         if part.player.r1.problem:
             self.go_without_r1(part)
         elif problem:
@@ -245,8 +258,10 @@ class Turn:
 
     def weigh(self, adversarial: Tensor, *, d: str | None = None) -> Tensor:
         """G's weighted adversarial term of a D, scaled as that D's policy asks."""
-        scale = self.of(d).asked.adversarial_weight_scale
-        self.adversarial.append(adversarial.detach().float() * scale)
+        part = self.of(d)
+        name, scale = part.player.name, part.asked.adversarial_weight_scale
+        term = adversarial.detach().float() * scale
+        self.adversarial[name] = self.adversarial[name] + term if name in self.adversarial else term
         return adversarial if scale == 1 else adversarial * scale
 
     def d_again(self, fake_outputs: Tensor, *, d: str | None = None) -> None:
@@ -292,21 +307,18 @@ class Turn:
 
     # The end.
 
-    def end(
-        self, loss: Tensor | None = None, *, terms: Mapping[str, Tensor] | None = None
-    ) -> None:
+    def end(self, loss: Tensor | None = None, *, terms: Mapping[str, Tensor] | None = None) -> None:
         """The turn is over. `loss` is what G minimised; or `terms`, by name, of which it is the
         sum. Its row is among `Game.records` as soon as its numbers are known."""
-        scalars = {ADVERSARIAL: _sum(self.adversarial)} if self.adversarial else {}
+        weighed = list(self.adversarial.values())
+        scalars = {ADVERSARIAL: sum(weighed[1:], start=weighed[0])} if weighed else {}
         if terms is not None:
             scalars = dict(terms)
+        for part in self.ds.values():
+            part.outputs = part.real = None  # with the graphs behind them
         self.game.end(self, loss, scalars)
 
 
 def _leave_out(optimizer: Any) -> None:
     # Learning-rate schedulers ask for this, to warn of a wrong order of calls.
     optimizer._opt_called = True
-
-
-def _sum(values: list[Tensor]) -> Tensor:
-    return sum(values[1:], start=values[0])

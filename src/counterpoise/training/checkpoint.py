@@ -6,22 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
 
 FORMAT = "counterpoise-checkpoint"
-# The part that holds the state to come back to, where one is kept.
-KEPT = "kept"
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Checkpoint:
     """A checkpoint in memory: tensors by `part/name`, and JSON values."""
 
     tensors: dict[str, Tensor]
@@ -34,31 +31,27 @@ class Snapshot:
         prefix = f"{name}/"
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
+    def optimizer_state(self, part: str) -> dict[str, Any]:
+        """The `state_dict` of an optimizer."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in self.part(part).items():
+            index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = tensor
+        groups = [group | {"betas": tuple(group["betas"])} for group in self.values[part]]
+        return {"state": state, "param_groups": groups}
+
 
 def collect(
-    modules: Mapping[str, nn.Module],
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    other_tensors: Mapping[str, Mapping[str, Tensor]],
-    values: dict[str, Any],
-) -> Snapshot:
-    """A snapshot of modules, optimizers and further named tensors.
-
-    Raises `TrainingDivergedError` for a module with a non-finite weight: such a state is not worth
-    going on from, and must not push a good checkpoint out.
-    """
-    states = {part: module.state_dict() for part, module in modules.items()}
-    return collect_states(
-        states, {k: o.state_dict() for k, o in optimizers.items()}, other_tensors, values
-    )
-
-
-def collect_states(
     modules: Mapping[str, Mapping[str, Tensor]],
     optimizers: Mapping[str, Mapping[str, Any]],
     other_tensors: Mapping[str, Mapping[str, Tensor]],
     values: dict[str, Any],
-) -> Snapshot:
-    """The same as `collect`, of `state_dict`s."""
+) -> Checkpoint:
+    """A checkpoint of `state_dict`s of modules and optimizers, and of further named tensors.
+
+    Raises `TrainingDivergedError` for a module with a non-finite weight: such a state is not worth
+    going on from, and must not push a good checkpoint out.
+    """
     tensors: dict[str, Tensor] = {}
     for part, module_state in modules.items():
         for name, tensor in module_state.items():
@@ -71,43 +64,21 @@ def collect_states(
             tensors |= {f"{part}/{index}/{key}": value for key, value in entries.items()}
     for part, named in other_tensors.items():
         tensors |= {f"{part}/{name}": tensor for name, tensor in named.items()}
-    return Snapshot({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, values)
+    return Checkpoint({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, values)
 
 
-def restore(
-    snapshot: Snapshot,
-    modules: Mapping[str, nn.Module],
-    optimizers: Mapping[str, torch.optim.Optimizer],
-) -> None:
-    """Undo `collect` for modules and optimizers of the same shapes."""
-    for part, module in modules.items():
-        module.load_state_dict(snapshot.part(part))
-    for part, optimizer in optimizers.items():
-        optimizer.load_state_dict(optimizer_state(snapshot, part))
-
-
-def optimizer_state(snapshot: Snapshot, part: str) -> dict[str, Any]:
-    """The `state_dict` of an optimizer in a snapshot."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in snapshot.part(part).items():
-        index, key = name.split("/")
-        state.setdefault(int(index), {})[key] = tensor
-    groups = [group | {"betas": tuple(group["betas"])} for group in snapshot.values[part]]
-    return {"state": state, "param_groups": groups}
-
-
-def save(path: Path, snapshot: Snapshot) -> None:
-    """Write a snapshot; a crash at any moment leaves the earlier checkpoints as they were."""
-    metadata = {"format": FORMAT, "values": json.dumps(snapshot.values)}
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; a crash at any moment leaves the earlier checkpoints as they were."""
+    metadata = {"format": FORMAT, "values": json.dumps(checkpoint.values)}
     with atomic_write(path) as temporary:
         try:
-            save_file(snapshot.tensors, temporary, metadata)
+            save_file(checkpoint.tensors, temporary, metadata)
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
 
-def load(path: Path) -> Snapshot:
-    """Read a snapshot; `UserError` for a file that is damaged or something else."""
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint; `UserError` for a file that is damaged or something else."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -117,7 +88,7 @@ def load(path: Path) -> Snapshot:
             if not isinstance(values, dict):
                 raise UserError(f"{path}: damaged checkpoint (its values are no JSON object)")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Snapshot(tensors, values, path)
+            return Checkpoint(tensors, values, path)
     except (
         OSError,
         SafetensorError,
@@ -129,7 +100,7 @@ def load(path: Path) -> Snapshot:
         raise UserError(f"{path}: damaged checkpoint ({error})") from error
 
 
-def load_newest(run: RunFolder) -> tuple[Snapshot | None, list[str]]:
+def load_newest(run: RunFolder) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that can be read, and a note for every newer one that cannot.
 
     None where none has been written yet; `UserError` where none can be read.

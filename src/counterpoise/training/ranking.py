@@ -250,7 +250,7 @@ def _candidates(
     return candidates, stage.name, notes
 
 
-def _built(snapshot: checkpoint.Snapshot, part: str, config: RunConfig) -> EnhanceNet:
+def _built(snapshot: checkpoint.Checkpoint, part: str, config: RunConfig) -> EnhanceNet:
     generator = build_generator(config.generator)
     try:
         generator.load_state_dict(snapshot.part(part))

@@ -4,6 +4,7 @@ import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from counterpoise.data.dataset import CropPairs, central_crops, full_pairs
 from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.errors import UserError
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
-from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.features import EmbeddedExtractor, FeatureExtractor, NormalisedFeatures
 from counterpoise.models.generator import build_generator
@@ -27,9 +27,7 @@ from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.seeding import seed_everything
 from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device, lay_out
-from counterpoise.training.changes import images_fingerprint, weights_fingerprint
 from counterpoise.training.plan import Stage
-from counterpoise.training.steps import DiscriminatorStep, GeneratorStep
 
 # Crops whose mean activations stand for the data set's in `features.normalisation: dataset`.
 CALIBRATION_CROPS = 64
@@ -40,73 +38,64 @@ SAMPLE_PX = 192
 Pairs = list[tuple[str, np.ndarray, np.ndarray]]
 
 
-@dataclass
-class Parts:
-    """Networks, data and policy of one training, on their device."""
+@dataclass(frozen=True)
+class Images:
+    """The images of a training, and what is shown and measured on."""
 
-    config: RunConfig
-    fabric: Fabric
     dataset: CropPairs
     # Cuts the crops of `dataset` on the device; None where the host does.
     device_crops: DeviceCrops | None
-    training_images: Catalog
+    training: Catalog
     held_out: Pairs
     sample_lr: Tensor
     sample_hr: Tensor
     # Real crops that nothing is trained on, this process's share: (N, 3, H, W) in [0, 1].
     held_out_crops: Tensor
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a training, on their device."""
+
     g: nn.Module
     g_average: nn.Module
     d: nn.Module | None
-    d_optimizer: torch.optim.Optimizer | None
-    form: AdversarialForm
-    policy: Policy
     features: NormalisedFeatures | None
     # As the steps run g, d and features; sensors, penalties and evaluations use the modules.
     passes: Passes
-    # What a person must be told: fallbacks, skipped images.
+
+    def modules(self) -> dict[str, nn.Module]:
+        """All whose state a step changes, by the names that checkpoints have."""
+        modules = {"g": self.g, "g_average": self.g_average}
+        return modules if self.d is None else modules | {"d": self.d}
+
+
+@dataclass
+class Parts:
+    """What a training is made of."""
+
+    config: RunConfig
+    fabric: Fabric
+    images: Images
+    networks: Networks
+    d_optimizer: torch.optim.Optimizer | None
+    form: AdversarialForm
+    policy: Policy
+    # What a person must know: fallbacks, skipped images.
     notes: list[str]
     # Of the images, and of the loss network where there is one: a resumed training has the same.
     fingerprints: dict[str, str]
     # Of the weights that G began with: what comes of them is under it too.
     licence: str = ""
 
-    def generator_step(self, stage: Stage, optimizer: torch.optim.Optimizer) -> GeneratorStep:
-        """G's side of the game in a stage."""
-        loss = GeneratorLoss(stage.loss, self.form, self.passes.run_features)
-        adversarial = stage.is_adversarial
-        return GeneratorStep(
-            self.fabric,
-            self.g,
-            optimizer,
-            loss,
-            self.form if adversarial else None,
-            self.d if adversarial else None,
-            run_g=self.passes.run_g,
-            run_d=self.passes.run_d,
-        )
-
-    def discriminator_step(self, stage: Stage) -> DiscriminatorStep | None:
-        """D's side of the game in a stage, None in one without an adversarial term."""
-        if not stage.is_adversarial or self.d is None or self.d_optimizer is None:
-            return None
-        return DiscriminatorStep(
-            self.fabric,
-            self.d,
-            self.d_optimizer,
-            self.form,
-            stage.loss.adversarial,
-            run_d=self.passes.run_d,
-        )
-
     def g_adam(self, stage: Stage) -> torch.optim.Adam:
         """A fresh Adam for G in a stage."""
         fused = chosen(self.config.train.fused_adam, self.fabric.device)
-        return adam(self.g.parameters(), stage.g_adam, fused=fused)
+        return adam(self.networks.g.parameters(), stage.g_adam, fused=fused)
 
     def data_fingerprint(self) -> str:
         """Changes when the training images do: a resumed training must see the same ones."""
-        names = "\n".join(self.training_images.names)
+        names = "\n".join(self.images.training.names)
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
@@ -168,21 +157,19 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     return Parts(
         config=config,
         fabric=fabric,
-        dataset=dataset,
-        device_crops=device_crops,
-        training_images=training_images,
-        held_out=held_out_pairs(held_out, config),
-        sample_lr=sample_lr.to(fabric.device),
-        sample_hr=sample_hr.to(fabric.device),
-        held_out_crops=held_out_crops(held_out, config, fabric),
-        g=g,
-        g_average=copy.deepcopy(g).eval().requires_grad_(False),
-        d=d,
+        images=Images(
+            dataset,
+            device_crops,
+            training_images,
+            held_out_pairs(held_out, config),
+            sample_lr.to(fabric.device),
+            sample_hr.to(fabric.device),
+            held_out_crops(held_out, config, fabric),
+        ),
+        networks=Networks(g, copy.deepcopy(g).eval().requires_grad_(False), d, features, passes),
         d_optimizer=None if d is None else adam(d.parameters(), config.optimizer.d, fused=fused),
         form=ADVERSARIAL_FORMS[config.loss.adversarial.form],
         policy=build_policy(config.balance.policy, config.balance.options),
-        features=features,
-        passes=passes,
         notes=notes,
         fingerprints=fingerprints,
     )
@@ -208,7 +195,7 @@ def take_initial_weights(parts: Parts) -> None:
                 f"there and {own} here; set generator.{name} to it"
             )
         parts.notes.append(f"G was trained on {other} images before, and is on {own} ones now")
-    for g in (parts.g, parts.g_average):
+    for g in (parts.networks.g, parts.networks.g_average):
         g.load_state_dict(loaded.generator.state_dict())
     parts.notes.append(f"G begins with {path}")
     parts.licence = loaded.metadata.get("licence", "")
@@ -301,3 +288,34 @@ def held_out_crops(held_out: Catalog, config: RunConfig, fabric: Fabric) -> Tens
     first = fabric.global_rank * share
     chosen = [crops[position][1] for position in range(first, first + share)]
     return torch.stack(chosen).to(fabric.device).float() / 255
+
+
+def images_fingerprint(*catalogs: Catalog) -> str:
+    """Changes where a name or the size of a file does, in any of the catalogs."""
+    lines = []
+    for catalog in catalogs:
+        for entry in catalog.entries:
+            paths = (entry.hr_path, entry.lr_path)
+            lines.append(f"{entry.name} {[_size(path) for path in paths if path is not None]}")
+        lines.append("")
+    return _short_hash(line.encode() for line in lines)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # It vanished since it was decoded; the training will say so where it reads it.
+        return -1
+
+
+def weights_fingerprint(network: nn.Module) -> str:
+    """Changes where a weight does."""
+    state = network.state_dict()
+    return _short_hash(state[name].detach().cpu().numpy().tobytes() for name in sorted(state))
+
+
+def _short_hash(parts: Iterable[bytes]) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part + b"\n")
+    return found.hexdigest()[:16]

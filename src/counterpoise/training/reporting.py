@@ -1,0 +1,73 @@
+"""What a training tells a person, and how its log lines are worded."""
+
+import time
+from typing import Protocol
+
+from counterpoise.records import StepRecord
+from counterpoise.run_writer import loss_line
+
+
+class Reporter(Protocol):
+    """Where a training tells a person what happens; the command line prints it."""
+
+    def message(self, text: str) -> None:
+        """One line that is neither progress nor a step's log line."""
+        ...
+
+    def log_lines(self, text: str) -> None:
+        """The lines of a logged step."""
+        ...
+
+    def progress(self, step: int, total_steps: int, stage: str) -> None:
+        """Step `step` of all the training's steps is done."""
+        ...
+
+
+class SilentReporter:
+    """Says nothing: for library use and for all processes but the first."""
+
+    def message(self, text: str) -> None:
+        pass
+
+    def log_lines(self, text: str) -> None:
+        pass
+
+    def progress(self, step: int, total_steps: int, stage: str) -> None:
+        pass
+
+
+class LogLines:
+    """Words the log lines in the form that GAN users and their scripts know.
+
+        Epoch 1/5 - Step: 1900/9338  Loss G: 3.0574  Loss D: 0.2145  D(x): 0.94  D(G(z)): 0.1 / 0.1
+        Time for the last step: 51.55 s    Epoch ETA: 01:04:13
+
+    The time is that since the previous log line, as in the logs that users know.
+    """
+
+    def __init__(self, epoch_steps: int) -> None:
+        self._epoch_steps = epoch_steps
+        self._since = time.perf_counter()
+        self._steps_since = 0
+
+    def restart(self) -> None:
+        """Measure the next interval from now: a stage begins, or a pause ended."""
+        self._since, self._steps_since = time.perf_counter(), 0
+
+    def count(self) -> None:
+        """One more step is done."""
+        self._steps_since += 1
+
+    def lines(self, record: StepRecord, stage_step: int, stage_steps: int) -> str:
+        """The two lines for a step; `stage_step` counts from 1 within its stage."""
+        seconds = time.perf_counter() - self._since
+        epochs = -(-stage_steps // self._epoch_steps)
+        epoch = -(-stage_step // self._epoch_steps)
+        step_in_epoch = stage_step - (epoch - 1) * self._epoch_steps
+        steps_of_epoch = min(self._epoch_steps, stage_steps - (epoch - 1) * self._epoch_steps)
+        text = f"Epoch {epoch}/{epochs} - Step: {step_in_epoch}/{steps_of_epoch}"
+        remaining = (steps_of_epoch - step_in_epoch) * seconds / max(1, self._steps_since)
+        clock = time.strftime("%H:%M:%S", time.gmtime(remaining))
+        self.restart()
+        times = f"Time for the last step: {seconds:.2f} s    Epoch ETA: {clock}"
+        return f"{text}  {loss_line(record)}\n{times}"
