@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from counterpoise.training.game import Game
+from counterpoise.training.recorder import FileRecorder, SilentReporter
 from torch import Tensor
 
 from counterpoise.commands.training import make_fabric
@@ -23,11 +25,9 @@ from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.checks import check_training
-from counterpoise.training.game import Game
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.loop import Training
 from counterpoise.training.plan import plan_stages
-from counterpoise.training.recorder import FileRecorder, SilentReporter
 from counterpoise.training.setup import build_parts
 
 NEVER = [

@@ -15,7 +15,15 @@ from pathlib import Path
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.json_lines import JsonLines
 from counterpoise.logs.read import read_log
-from counterpoise.records import Action, Readings, Signals, StepRecord, compact, is_written
+from counterpoise.records import (
+    Action,
+    DiscriminatorRecord,
+    Readings,
+    Signals,
+    StepRecord,
+    compact,
+    is_written,
+)
 from counterpoise.run_folder import RunFolder
 from measuring import report
 
@@ -44,13 +52,16 @@ def row(step: int, policy: str, draw: random.Random) -> StepRecord:
         g_updated=True,
         g_learning_rate=1e-4,
         seconds=0.05 * numbers[3],
-        signals=Signals(step, *numbers[2:], auc=0.7, d_equilibrium_loss=1.3862943611198906),
-        d_fake_after=numbers[4],
-        d_penalty=0.0,
-        d_updated=True,
-        d_learning_rate=1e-4,
-        action=action,
-        readings=readings,
+        discriminators={
+            "": DiscriminatorRecord(
+                Signals(step, *numbers[2:], auc=0.7, d_equilibrium_loss=1.3862943611198906),
+                1e-4,
+                updated=True,
+                fake_after=numbers[4],
+                action=action,
+                readings=readings,
+            )
+        },
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterpoise.records import Action, Readings, Signals, StepRecord
+from counterpoise.records import Action, DiscriminatorRecord, Readings, Signals, StepRecord
 
 Row = dict[str, float]
 
@@ -276,6 +276,15 @@ def run_signals(printed: Printed) -> str:
         acted = Action(
             d_steps=int(row["d_updated"]), reason="D's loss is not above the gate's threshold"
         )
+        of_d = DiscriminatorRecord(
+            signals,
+            row["d_learning_rate"],
+            updated=bool(row["d_updated"]),
+            fake_after=row["d_fake_after"],
+            penalty=row.get("d_penalty", 0.0),
+            action=acted if row["gate_acted"] else Action(),
+            readings=Readings(**{name: row[name] for name in READINGS if name in row}),
+        )
         record = StepRecord(
             step=int(row["step"]),
             stage="train",
@@ -284,13 +293,7 @@ def run_signals(printed: Printed) -> str:
             g_updated=True,
             g_learning_rate=row["g_learning_rate"],
             seconds=0.02,
-            signals=signals,
-            d_fake_after=row["d_fake_after"],
-            d_penalty=row.get("d_penalty"),
-            d_updated=bool(row["d_updated"]),
-            d_learning_rate=row["d_learning_rate"],
-            action=acted if row["gate_acted"] else Action(),
-            readings=Readings(**{name: row[name] for name in READINGS if name in row}),
+            discriminators={"": of_d},
         )
         values = {k: _short(v) for k, v in record.to_json().items()}
         lines.append(json.dumps(values, allow_nan=False))

@@ -1,11 +1,12 @@
 """Small pieces that several test modules share."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from counterpoise.records import Signals
+from counterpoise.records import DiscriminatorRecord, Signals, StepRecord
 
 SIGNALS = Signals(
     step=1,
@@ -42,3 +43,20 @@ def write_images(folder: Path, count, height=48, width=64, suffix=".png"):
         Image.fromarray(smooth_pixels(number, height, width)).save(path)
         paths.append(path)
     return paths
+
+
+def step_record(step=1, signals=SIGNALS, d="", **values):
+    """A row of a game with one D; `values` are fields of `StepRecord`, or, of D's record, with
+    `d_` before them."""
+    own = {name.removeprefix("d_"): values.pop(name) for name in list(values) if name[:2] == "d_"}
+    own = {"learning_rate": 1e-4, "updated": True, "fake_after": 0.5} | own
+    given = {
+        "stage": "train",
+        "g_loss": 1.0,
+        "g_terms": {"adversarial": 0.7, "pixel": 0.3},
+        "g_updated": True,
+        "g_learning_rate": 1e-4,
+        "seconds": 0.1,
+    }
+    record = DiscriminatorRecord(dataclasses.replace(signals, step=step), **own)
+    return StepRecord(step, discriminators={d: record}, **given | values)

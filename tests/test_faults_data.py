@@ -77,7 +77,7 @@ def test_a_worker_killed_at_any_moment_is_one_line_and_costs_nothing(tmp_path, m
     run(config, tmp_path / "whole")
 
     pids = []
-    next_batch = Game.next_batch
+    next_batch = Batches.next
 
     def noting(self):
         batch = next_batch(self)
@@ -93,7 +93,7 @@ def test_a_worker_killed_at_any_moment_is_one_line_and_costs_nothing(tmp_path, m
             time.sleep(0.01)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Game, "next_batch", noting)
+        patch.setattr(Batches, "next", noting)
         in_step(patch, 6, kill)
         with pytest.raises(UserError, match="a worker process died .*then resume") as stopped:
             run(config, tmp_path / "run")

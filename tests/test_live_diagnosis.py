@@ -9,28 +9,14 @@ from counterpoise.diagnosis.news import GONE_AFTER
 from counterpoise.game import live_diagnosis
 from counterpoise.game.live_diagnosis import LiveDiagnosis
 from counterpoise.json_lines import read_json_lines
-from counterpoise.records import Action, StepRecord
 from counterpoise.run_folder import RunFolder
 from counterpoise.trace import LATEST_ROWS
-from helpers import SIGNALS
+from helpers import SIGNALS, step_record
 from training_helpers import run, tiny, without_showing
 
 
 def row(step, **signals):
-    record = StepRecord(
-        step=step,
-        stage="train",
-        g_loss=1.0,
-        g_terms={"adversarial": 0.7, "pixel": 0.3},
-        g_updated=True,
-        g_learning_rate=1e-4,
-        seconds=0.1,
-        signals=dataclasses.replace(SIGNALS, step=step, **signals),
-        d_fake_after=0.5,
-        d_updated=True,
-        action=Action(),
-    )
-    return record.to_json()
+    return step_record(step, dataclasses.replace(SIGNALS, **signals)).to_json()
 
 
 SATURATED = {

@@ -229,7 +229,7 @@ def test_non_finite_weights_are_never_saved():
     with torch.no_grad():
         module.weight[0, 0] = math.inf
     with pytest.raises(TrainingDivergedError, match="g's weight weight is not finite"):
-        checkpoint.collect({"g": module}, {}, {}, {})
+        checkpoint.collect({"g": module.state_dict()}, {}, {}, {})
 
 
 def test_the_gate_freezes_d_and_says_so(tmp_path):

@@ -2,23 +2,17 @@ import json
 import math
 from dataclasses import replace
 
-from counterpoise.records import Action, StepRecord, compact, is_written, rows_every
-from helpers import SIGNALS
+from counterpoise.records import Action, compact, is_written, rows_every
+from counterpoise.trace import rows_by_discriminator
+from helpers import SIGNALS, step_record
 
-RECORD = StepRecord(
-    step=7,
-    stage="train",
+RECORD = step_record(
+    7,
     g_loss=1.5,
     g_terms={"perceptual/pool2": 1.0, "adversarial": 0.5},
-    g_updated=True,
-    g_learning_rate=1e-4,
-    seconds=0.25,
-    signals=SIGNALS,
     d_fake_after=0.4,
-    d_penalty=0.0,
     d_updated=False,
-    d_learning_rate=1e-4,
-    action=Action(d_steps=0, reason="too good"),
+    d_action=Action(d_steps=0, reason="too good"),
 )
 
 
@@ -34,16 +28,16 @@ def test_row_has_what_gan_users_ask_for():
 
 
 def test_row_of_a_stage_without_a_discriminator():
-    row = replace(RECORD, signals=None, d_fake_after=None, d_penalty=None).to_json()
+    row = replace(RECORD, discriminators={}).to_json()
     assert "d_loss" not in row
     assert "action" not in row
 
 
 def test_non_finite_values_are_named_not_hidden():
-    broken = replace(
-        RECORD,
+    broken = step_record(
+        7,
+        replace(SIGNALS, real_logit_mean=math.nan),
         g_terms={"adversarial": math.inf},
-        signals=replace(SIGNALS, real_logit_mean=math.nan),
     )
     assert broken.non_finite() == ["g_terms.adversarial", "real_logit_mean"]
     row = broken.to_json()
@@ -59,14 +53,11 @@ def test_rows_grow_sparser_as_a_training_grows_long():
 
 
 def test_what_went_wrong_has_its_row_always():
-    record = StepRecord(
-        step=250_001, stage="train", g_loss=1.0, g_terms={}, g_updated=True,
-        g_learning_rate=1e-4, seconds=0.1,
-    )  # fmt: skip
+    record = step_record(250_001)
     assert not is_written(record)
     assert is_written(replace(record, step=250_002))
     assert is_written(replace(record, g_loss=math.inf))
-    assert is_written(replace(record, action=Action(roll_back=True)))
+    assert is_written(step_record(250_001, d_action=Action(roll_back=True)))
 
 
 def test_rows_are_written_with_seven_digits():
@@ -74,3 +65,20 @@ def test_rows_are_written_with_seven_digits():
     assert compact(row) == {
         "step": 3, "g_loss": 0.1717947, "g_terms": {"pixel": 3.333333e-05}, "flag": True,
     }  # fmt: skip
+
+
+def test_several_discriminators_have_rows_of_their_own():
+    own = {"mpd": 0.25, "msd": math.nan}
+    each = {
+        name: step_record(7, replace(SIGNALS, d_loss_real=loss)).discriminators[""]
+        for name, loss in own.items()
+    }
+    record = replace(RECORD, discriminators=each)
+    row = record.to_json()
+    assert "d_loss" not in row
+    assert row["discriminators"]["mpd"]["d_loss_real"] == 0.25
+    assert row["discriminators"]["msd"]["d_loss_real"] is None
+    assert row["discriminators"]["msd"]["non_finite"] == ["d_loss_real"]
+    assert record.non_finite() == ["msd.d_loss_real"]
+    flat = rows_by_discriminator(json.loads(json.dumps(row, allow_nan=False)))
+    assert flat["mpd"] == replace(RECORD, discriminators={"": each["mpd"]}).to_json()

@@ -1,4 +1,4 @@
-"""A checkpoint that cannot be gone on from is one line, and nothing of the run is changed."""
+"""A checkpoint that a run cannot be resumed from is one line, and nothing of the run changes."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
-from counterpoise.training.session import refuse_lost_checkpoints
+from counterpoise.training.resume import refuse_lost_checkpoints
 from training_helpers import run, signals, tiny
 
 ONE_BEFORE = "delete this checkpoint to go on from the one before"
@@ -58,7 +58,7 @@ def edit(path, change, step=4):
 
 
 def unchanged(path, match, config):
-    """What is said where a run cannot be gone on with, of which nothing is changed."""
+    """What is said where a run cannot be resumed, of which nothing is changed."""
     before = contents(path)
     with pytest.raises(UserError, match=match) as refusal:
         run(config, path, resume=True)
@@ -66,33 +66,32 @@ def unchanged(path, match, config):
     return str(refusal.value)
 
 
-def refused(path, match, *overrides):
+def refused(path, *overrides):
     """The same, of a checkpoint that does not fit."""
-    message = unchanged(path, match, tiny(POLICY, SENSORS, *overrides))
+    message = unchanged(path, "does not fit this training", tiny(POLICY, SENSORS, *overrides))
     assert str(RunFolder(path).checkpoint(4)) in message
+    assert "\n" not in message
     return message
 
 
 @pytest.mark.parametrize(
-    ("override", "what"),
+    "override",
     [
-        ("balance.policy=threshold", "the state of policy 'threshold' is that of policy 'auto'"),
-        ("balance.policy=ada", "the state of policy 'ada' is that of policy 'auto'"),
-        ("generator.width=8", r"g/.* has the shape .*, but .* in this training"),
-        ("generator.blocks=2", r"g/blocks\.1\..* is missing"),
-        ("generator.scale=2", r"g/.* has no place in this training"),
-        ("discriminator.width=3", r"d/.* has the shape"),
-        ("discriminator.norm=batch", r"d/.* is missing"),
-        ("discriminator.name=patchgan", r"d/.* (is missing|has the shape)"),
-        ("loss.adversarial.weight=0", r"d/.* has no place in this training"),
+        "balance.policy=threshold",
+        "generator.width=8",
+        "generator.blocks=2",
+        "discriminator.norm=batch",
+        "discriminator.name=patchgan",
+        "loss.adversarial.weight=0",
     ],
 )
-def test_a_configuration_that_a_checkpoint_of_before_does_not_fit(crashed, override, what):
+def test_a_configuration_that_a_checkpoint_of_before_does_not_fit(crashed, override):
     """Checkpoints did not hold their configuration once."""
     edit(crashed, lambda tensors, values: values.pop("config"))
     others = ["balance.policy=none"] if override.startswith("loss") else []
-    message = refused(crashed, what, override, *others)
-    assert message.endswith("undo the edit of config.yaml, or " + ONE_BEFORE)
+    message = refused(crashed, override, *others)
+    assert "undo the edit of config.yaml" in message
+    assert message.endswith(ONE_BEFORE)
 
 
 def test_the_command_line_says_it_in_one_line(counterpoise, crashed):
@@ -109,8 +108,7 @@ def test_the_command_line_says_it_in_one_line(counterpoise, crashed):
 def test_where_there_is_no_earlier_checkpoint_none_is_offered(crashed):
     RunFolder(crashed).checkpoint(3).unlink()
     edit(crashed, lambda tensors, values: values.pop("config"), step=4)
-    message = refused(crashed, "does not fit", "generator.width=8")
-    assert message.endswith("undo the edit of config.yaml, or start a new run")
+    assert ONE_BEFORE not in refused(crashed, "generator.width=8")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +121,7 @@ def test_where_there_is_no_earlier_checkpoint_none_is_offered(crashed):
         ("train.initial_weights=w.safetensors", "train.initial_weights is w.safetensors, and was"),
     ],
 )
-def test_what_a_run_cannot_be_gone_on_with_others_of(crashed, override, what):
+def test_what_a_resumed_run_cannot_have_others_of(crashed, override, what):
     unchanged(crashed, what, tiny(POLICY, SENSORS, override))
 
 
@@ -221,10 +219,6 @@ def test_where_a_run_that_was_stopped_has_lost_them_too(tmp_path, finished):
         refuse_lost_checkpoints(folder)
 
 
-G_WEIGHT = "g/blocks.0.first.bias"
-MOMENT = "d_optimizer/0/exp_avg"
-
-
 def without(name):
     return lambda tensors, values: tensors.pop(name)
 
@@ -233,115 +227,35 @@ def put(name, tensor):
     return lambda tensors, values: tensors.update({name: tensor})
 
 
-def converted(name, dtype):
-    return lambda tensors, values: tensors.update({name: tensors[name].to(dtype)})
+def value(name, wrong):
+    return lambda tensors, values: values.update({name: wrong})
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        without(G_WEIGHT),
-        put("g/foo", torch.zeros(3)),
-        put("foo", torch.zeros(3)),
-        put(G_WEIGHT, torch.zeros(3, 3)),
-        put(G_WEIGHT, torch.full((4,), torch.nan)),
-        converted(G_WEIGHT, torch.int64),
-        converted("g_average/blocks.0.first.bias", torch.float16),
-        without(MOMENT),
-        without("d_optimizer/0/step"),
-        put(MOMENT, torch.zeros(2)),
-        converted(MOMENT, torch.int32),
-        put("d_optimizer/0/step", torch.tensor(-1.0)),
-        put("d_optimizer/0/step", torch.tensor(torch.nan)),
-        put("d_optimizer/x/y", torch.zeros(2)),
-        put("d_optimizer/q", torch.zeros(2)),
-        without("rng/cpu"),
-        put("rng/cpu", torch.zeros(2, dtype=torch.uint8)),
-        put("rng/cpu", torch.zeros(3)),
-        put("rng/foo", torch.zeros(3)),
-        put("sensors/g", torch.zeros(3)),
-        put("sensors/foo", torch.zeros(3)),
-        put("kept/g/foo", torch.zeros(3)),
-    ],
-)
-def test_a_checkpoint_with_other_tensors(crashed, change):
-    edit(crashed, change)
-    refused(crashed, "does not fit this training")
+DAMAGE = {
+    "a weight is missing": without("g/blocks.0.first.bias"),
+    "a weight of another network": put("foo/bar", torch.zeros(3)),
+    "a weight of another shape": put("d/features.0.weight", torch.zeros(3, 3)),
+    "a weight that is not finite": put("g/blocks.0.first.bias", torch.full((4,), torch.nan)),
+    "a moment is missing": without("d_optimizer/0/exp_avg"),
+    "a moment of another shape": put("d_optimizer/0/exp_avg", torch.zeros(2)),
+    "no random state": without("rng/cpu"),
+    "a random state that is none": put("rng/cpu", torch.zeros(2, dtype=torch.uint8)),
+    "no step": lambda tensors, values: values.pop("batches_drawn"),
+    "a step that is none": value("step", "x"),
+    "an action of a later version": value("last_action", {"foo": 1}),
+    "another policy's state": value("policy", {"smoothed": 0.5}),
+    "a kept state without its tensors": value("kept_step", 2),
+    "optimizers of other weights": value("g_optimizer", [{"betas": [0.9, 0.99], "params": [0]}]),
+}
 
 
-NAMES = ("step", "data", "batches_drawn", "last_action", "readings", "kept_step", "policy")
-OPTIMIZERS = ("g_optimizer", "d_optimizer")
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint(crashed, damage):
+    edit(crashed, DAMAGE[damage])
+    refused(crashed)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES + OPTIMIZERS if name != "readings"])
-def test_a_checkpoint_without_a_value(crashed, name):
-    edit(crashed, lambda tensors, values: values.pop(name))
-    refused(crashed, f"'{name}' is missing")
-
-
-VALUES = ("x", None, [1], -5, 1e308, 10**30, True)
-FITTING = (("data", "x"), ("kept_step", None), ("show_is_due", True))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        (name, value)
-        for name in (*NAMES, *OPTIMIZERS, "show_is_due")
-        for value in VALUES
-        if (name, value) not in FITTING
-    ],
-)
-def test_a_checkpoint_with_a_value_of_another_kind(crashed, name, value):
-    edit(crashed, lambda tensors, values: values.update({name: value}))
-    refused(crashed, "damaged checkpoint|does not fit this training")
-
-
-@pytest.mark.parametrize(
-    ("name", "key", "value"),
-    [
-        ("last_action", "d_steps", 1.5),
-        ("last_action", "noise_std", "x"),
-        ("last_action", "foo", 1),
-        ("readings", "g_gradient_norm", [1]),
-        ("policy", "accuracy", "x"),
-        ("policy", "accuracy", [0.5, -1]),
-        ("policy", "log_scale", None),
-        ("policy", "weak", {}),
-        ("policy", "fast", [1]),
-        ("policy", "steep", {"smooths": 3}),
-    ],
-)
-def test_a_checkpoint_with_a_broken_entry(crashed, name, key, value):
-    edit(crashed, lambda tensors, values: values[name].update({key: value}))
-    refused(crashed, "damaged checkpoint|the state of policy 'auto' is broken")
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("params", [0]),
-        ("lr", "x"),
-        ("eps", None),
-        ("betas", [0.9]),
-        ("betas", [0.9, 1.0]),
-        ("betas", 1),
-        ("amsgrad", True),
-        ("capturable", True),
-        ("fused", 3),
-    ],
-)
-def test_an_optimizer_with_other_settings(crashed, key, value):
-    edit(crashed, lambda tensors, values: values["g_optimizer"][0].update({key: value}))
-    refused(crashed, "g_optimizer")
-
-
-def test_a_kept_state_without_its_tensors(crashed):
-    edit(crashed, lambda tensors, values: values.update(kept_step=2))
-    refused(crashed, r"kept/g/.* is missing")
-
-
-@pytest.mark.parametrize("values", ["[1]", '"readings step data"', "[" * 100_000])
+@pytest.mark.parametrize("values", ["[1]", '"readings step data"'])
 def test_values_that_are_no_table_are_damage_and_the_one_before_is_taken(crashed, finished, values):
     file = RunFolder(crashed).checkpoint(4)
     with safe_open(file, framework="pt") as opened:
@@ -354,7 +268,7 @@ def test_values_that_are_no_table_are_damage_and_the_one_before_is_taken(crashed
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_every_weight_of_a_discriminator_has_its_moments(tmp_path, name):
-    """What `fit` takes for granted: else a sound checkpoint would be refused."""
+    """Else a sound checkpoint would be refused."""
     discriminator = (f"discriminator.name={name}", "discriminator.norm=spectral")
     config = tiny(*discriminator, "train.pretrain_steps=1", "train.steps=4")
     run(config, tmp_path / "run")

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from counterpoise.records import Action, Readings, StepRecord
+from counterpoise.records import Action, Readings
 from counterpoise.trace import (
     COLUMNS,
     MOST_ROWS,
@@ -14,7 +14,7 @@ from counterpoise.trace import (
     rows_by_discriminator,
     signals_row_values,
 )
-from helpers import SIGNALS
+from helpers import SIGNALS, step_record
 
 
 def test_a_long_log_is_thinned_evenly_and_no_nan_is_lost():
@@ -73,20 +73,13 @@ def test_missing_is_nan_and_empty_columns_are_not_there():
 
 
 def test_a_row_of_our_signals_file():
-    record = StepRecord(
-        step=7,
-        stage="train",
+    record = step_record(
+        7,
         g_loss=3.0,
         g_terms={"adversarial": 1.0, "pixel": 0.5, "perceptual/pool2": 1.5},
-        g_updated=True,
-        g_learning_rate=1e-4,
-        seconds=0.1,
-        signals=SIGNALS,
         d_fake_after=0.4,
-        d_penalty=0.0,
         d_updated=False,
-        d_learning_rate=1e-4,
-        action=Action(d_steps=0, reason="rest"),
+        d_action=Action(d_steps=0, reason="rest"),
         readings=Readings(diversity_ratio=0.9),
     )
     values = signals_row_values(record.to_json())

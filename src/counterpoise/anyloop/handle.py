@@ -121,7 +121,7 @@ class Balance:
             g,
             innermost(g_optimizer),
             [
-                Player(name, d, d_optimizers[name], build_policy(policy, options))
+                Player(name, d, d_optimizers[name], build_policy(policy, options), objective)
                 for name, d in ds.items()
             ],
             Sensors(
@@ -134,12 +134,10 @@ class Balance:
                 gradient_scale=gradient_scale,
             ),
             Snapshot(self._networks, optimizers),
-            lambda kind, message, level: self._journal.event(self.step, kind, message, level),
+            self._journal.event,
             seed=seed,
         )
-        self._listener = LoopListener(
-            generators, self._game, objective, self._journal, gradient_scale
-        )
+        self._listener = LoopListener(generators, self._game, self._journal, gradient_scale)
         self.loop_findings: list[LoopFinding] = []
         if check:
             self.check_loop()

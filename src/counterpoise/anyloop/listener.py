@@ -21,8 +21,6 @@ from counterpoise.anyloop.shortfalls import needs_steps, shortfalls
 from counterpoise.anyloop.tap import FAKE, OTHER, REAL, Call, Phase, Tap
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
-from counterpoise.game.objective import GameObjective
-from counterpoise.game.players import Player
 from counterpoise.game.processes import rank
 from counterpoise.game.turn import Turn
 
@@ -131,14 +129,11 @@ class LoopListener:
         self,
         generators: Sequence[nn.Module],
         game: Game,
-        objective: str | None,
         journal: Journal,
         gradient_scale: Callable[[], float],
     ) -> None:
-        self.game, self._journal, self._objective = game, journal, objective
+        self.game, self._journal = game, journal
         self._gradient_scale = gradient_scale
-        if objective is not None:
-            GameObjective.named(objective, probabilities=False)  # refuses an unknown name now
         self.checker: LoopChecker | None = None
         self._open: Part | None = None
         self._turn: Turn | None = None
@@ -238,6 +233,9 @@ class LoopListener:
 
     def flush(self, *, wait: bool = True) -> None:
         """Write down the turns whose numbers are here; `wait`: of all that ended."""
+        for name, player in self.game.players.items():
+            if player.objective is not None:
+                self._journal.set_objective(player.objective.name, name)
         for record in self.game.records(wait=wait):
             self._journal.step(record)
 
@@ -290,25 +288,18 @@ class LoopListener:
         if player.objective is not None:
             return
         objective = infer_objective(losses, phase.outputs(d))
-        if objective is not None and self._objective is not None:
+        if objective is not None and player.objective_name is not None:
             # What remains to be read is whether D's outputs are probabilities.
-            objective = GameObjective.named(self._objective, probabilities=objective.probabilities)
-        if objective is not None:
-            self._set_objective(player, objective)
-
-    def _set_objective(self, player: Player, objective: GameObjective) -> None:
-        try:
+            player.name_objective(probabilities=objective.probabilities)
+        elif objective is not None:
             player.set_objective(objective)
-        except UserError as error:
-            raise UserError(f"Balance: {error}") from error
-        self._journal.set_objective(objective.name, player.name)
 
     def _is_ready(self, phase: Phase, d: str) -> bool:
         """Whether D has judged both kinds of images in this part, and the objective is known, or
         cannot be from what was back-propagated."""
         player = self.game.players[d]
-        known = player.objective is not None or self._objective is not None or phase.backwards > 0
-        return known and len(phase.outputs(d)) == 2
+        known = player.objective or player.objective_name or phase.backwards
+        return bool(known) and len(phase.outputs(d)) == 2
 
     def _decide(self, phase: Phase, d: str) -> None:
         """Let a D's policy decide, once D has judged both kinds of images.
@@ -322,10 +313,10 @@ class LoopListener:
             missing = " or ".join(kind for kind in (REAL, FAKE) if phase.call(kind, d) is None)
             raise UserError(NO_OUTPUTS.format(who=f"D '{d}'" if d else "D", missing=missing))
         if player.objective is None:
-            if self._objective is None:
+            if player.objective_name is None:
                 raise UserError(NO_OBJECTIVE)
             sigmoid = comes_out_of_sigmoid(real.outputs) or comes_out_of_sigmoid(fake.outputs)
-            self._set_objective(player, GameObjective.named(self._objective, probabilities=sigmoid))
+            player.name_objective(probabilities=sigmoid)
         with self._unheard():
             turn.judge(
                 real.outputs,

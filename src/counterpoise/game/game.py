@@ -37,8 +37,9 @@ from counterpoise.sensors.discriminator import (
 )
 from counterpoise.sensors.images import ratio
 
-# Tells a person: the kind of event, the message, and how much it matters (a level of `logging`).
-Tell = Callable[[str, str, int], None]
+# Tells a person: the step, the kind of event, the message, and how much it matters (a level of
+# `logging`).
+Tell = Callable[[int, str, str, int], None]
 
 
 class Game:
@@ -104,7 +105,7 @@ class Game:
         """Tell a person something, once."""
         if (key or message) not in self._said:
             self._said.add(key or message)
-            self.tell("note", message, level)
+            self.tell(self.steps_done, "note", message, level)
 
     # What the policies see.
 
@@ -143,7 +144,8 @@ class Game:
     def end(self, turn: Turn, loss: Tensor | None, terms: Mapping[str, Tensor]) -> None:
         """A turn is over; `Turn.end` is for a loop to call."""
         self.steps_done = turn.step
-        ended = _Ended(turn, loss, terms, self.sensors.end(), self._learning_rates(turn))
+        read = self.sensors.end(g_updated=turn.g_updated)
+        ended = _Ended(turn, loss, terms, read, self._learning_rates(turn))
         if turn.rolls_back:
             self._roll_back(turn)
         self._waiting.append(ended)
@@ -171,7 +173,7 @@ class Game:
         reason = "; ".join(sorted(reasons - {""})) or "asked for by the policy"
         before = self.snapshot.taken_step
         text = f"step {turn.step}: back to the state before step {before}: {reason}"
-        self.tell(ROLL_BACK, text, logging.WARNING)
+        self.tell(turn.step, ROLL_BACK, text, logging.WARNING)
 
     def records(self, *, wait: bool = True) -> list[StepRecord]:
         """The rows of the turns that ended and have none yet, oldest first: all of them, or,
@@ -270,7 +272,7 @@ class Game:
         if state["has_snapshot"]:
             self.snapshot.take(self.steps_done)
             text = f"step {self.steps_done}: the state to go back to is the one resumed from"
-            self.tell("note", text, logging.INFO)
+            self.tell(self.steps_done, "note", text, logging.INFO)
 
 
 # Names of what is fetched of a turn.

@@ -30,9 +30,10 @@ class Player:
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         policy: Policy,
-        objective: GameObjective | None = None,
+        objective: GameObjective | str | None = None,
     ) -> None:
-        """`name` is "" for the only one."""
+        """`name` is "" for the only one. `objective`: its name where it is not known yet whether D
+        ends in a sigmoid."""
         self.name, self.network, self.optimizer, self.policy = name, network, optimizer, policy
         self.objective: GameObjective | None = None
         self.r1 = R1(network, optimizer)
@@ -43,12 +44,11 @@ class Player:
         # Whether D is trained to score fake images above real ones: a policy that saw its numbers
         # would do the opposite of what helps, so it is not asked.
         self.is_reversed = False
-        if objective is not None:
+        self.objective_name = objective if isinstance(objective, str) else None
+        if self.objective_name is not None:
+            GameObjective.named(self.objective_name, probabilities=False)  # refuses an unknown one
+        if isinstance(objective, GameObjective):
             self.set_objective(objective)
-
-    @property
-    def weights(self) -> list[Tensor]:
-        return list(self.network.parameters())
 
     @property
     def needs(self) -> str:
@@ -66,6 +66,13 @@ class Player:
             raise UserError(problem.message)
         self.objective = objective
 
+    def name_objective(self, *, probabilities: bool) -> None:
+        """Whether D's outputs are probabilities is known, and with it the objective that was
+        named; without a name, nothing is."""
+        if self.objective is None and self.objective_name is not None:
+            name = self.objective_name
+            self.set_objective(GameObjective.named(name, probabilities=probabilities))
+
     def known_objective(self) -> GameObjective:
         """D's objective; `UserError` where it is not known."""
         if self.objective is None:
@@ -81,8 +88,8 @@ class Player:
 class Share:
     """The part of an optimizer that one player has."""
 
-    # None: all of the optimizer's.
-    weights: Sequence[Tensor] | None
+    # Whose weights it has; None: all of the optimizer's.
+    network: nn.Module | None
     # Factor on the learning rates; None leaves the weights as they are.
     learning_rate_scale: float | None
 
@@ -113,7 +120,10 @@ def step_as_asked(
 def _groups(groups: list[dict[str, Any]], shares: Sequence[Share]) -> list[dict[str, Any]]:
     """The optimizer's groups, each parted among the shares."""
     scale_of = {
-        id(weight): share.learning_rate_scale for share in shares for weight in share.weights or ()
+        id(weight): share.learning_rate_scale
+        for share in shares
+        if share.network is not None
+        for weight in share.network.parameters()
     }
     parted = []
     for group in groups:

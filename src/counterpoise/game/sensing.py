@@ -23,6 +23,9 @@ from counterpoise.sensors.sums import norm
 # What is read, scalars by the names of `records.Readings`, where the networks are.
 Measured = dict[str, Tensor]
 
+# What is read at G's output.
+OF_OUTPUT = ("g_gradient_content", "g_gradient_adversarial", "g_adversarial_scale")
+
 # G, among the networks that are read.
 G = "g"
 
@@ -75,8 +78,13 @@ class Sensors:
         self._probes_due = self._probes_every > 0 and step % self._probes_every == 0
         self._updated, self._read = set(), {key: {} for key in self._networks}
 
-    def end(self) -> dict[str, Measured]:
-        """What was read in the turn, by network."""
+    def end(self, *, g_updated: bool) -> dict[str, Measured]:
+        """What was read in the turn, by network. Gradients at G's output are of a turn that trained
+        G: a loop may have back-propagated what was left out."""
+        if not g_updated:
+            for read in self._read.values():
+                for name in OF_OUTPUT:
+                    read.pop(name, None)
         for key, tracker in self._trackers.items():
             # Of another turn than the one before the next: a cosine would mean something else.
             if key not in self._updated:

@@ -125,16 +125,19 @@ class Turn:
         real: Tensor | None = None,
         fake: Tensor | None = None,
         d: str | None = None,
+        probabilities: bool = False,
         alone: bool = True,
     ) -> Action:
         """D has judged a batch: what its policy asks for, once in a turn.
 
-        Outputs are D's, before the loss and with their graph: (N,), (N, 1) or maps (N, 1, h, w).
+        Outputs are D's, before the loss and with their graph: (N,), (N, 1) or maps (N, 1, h, w);
+        `probabilities` where D ends in a sigmoid.
         `real` and `fake` are the images (N, ...) before `change`, for the sensors and for R1;
         `alone` says that D needs nothing but images. Raises `UserError` where D's objective is not
         known.
         """
         game, part = self.game, self.of(d)
+        part.player.name_objective(probabilities=probabilities)
         objective = part.player.known_objective()
         if not part.parts:
             self.d_begin(d)
@@ -176,7 +179,8 @@ class Turn:
             action = without_r1(action)
         if action.roll_back and self.game.snapshot.taken_step is None:
             message = NO_STATE.format(reason=action.reason or "asked for by the policy")
-            self.game.tell("roll-back", f"step {self.step}: {message}", logging.WARNING)
+            text = f"step {self.step}: {message}"
+            self.game.tell(self.step, "roll-back", text, logging.WARNING)
             action = dataclasses.replace(action, roll_back=False)
         return action
 
@@ -226,7 +230,7 @@ class Turn:
             if part.asked.r1_weight and part.asked.d_steps:
                 self._add_r1(part)
         shares = [
-            Share(p.player.weights, p.asked.d_learning_rate_scale if p.asked.d_steps else None)
+            Share(p.player.network, p.asked.d_learning_rate_scale if p.asked.d_steps else None)
             for p in parts
         ]
         trained = [part for part in parts if part.asked.d_steps]
@@ -263,6 +267,16 @@ class Turn:
         term = adversarial.detach().float() * scale
         self.adversarial[name] = self.adversarial[name] + term if name in self.adversarial else term
         return adversarial if scale == 1 else adversarial * scale
+
+    def g_gradients(
+        self, adversarial: Tensor | None, content: Tensor | None, *, d: str | None = None
+    ) -> None:
+        """Note the gradients at G's output (N, ...) of a D's weighed term and of all others, where
+        the loop has them: policies that balance the terms read them."""
+        part = self.of(d) if self.ds else None
+        name = None if part is None else part.player.name
+        scale = 1.0 if part is None else part.asked.adversarial_weight_scale
+        self.game.sensors.read_output(name, adversarial, content, scale)
 
     def d_again(self, fake_outputs: Tensor, *, d: str | None = None) -> None:
         """What D says of G's images after its update, in G's part: outputs as for `judge`."""

@@ -42,7 +42,7 @@ class Training:
         self.parts, self.run, self.reporter = parts, run, reporter
         self.config, self.fabric = parts.config, parts.fabric
         self.writer = RunWriter(None)  # until `record_in` gives it one
-        self.state = TrainingState(parts, lambda kind, text, level: self.event(kind, text))
+        self.state = TrainingState(parts, lambda step, kind, text, _: self.event(kind, text, step))
         self.total_steps = self.state.stages[-1].last_step
         self.diagnosis = LiveDiagnosis(self.config.balance.policy)
         self.diagnosis.set_objective(self.config.loss.adversarial.form)

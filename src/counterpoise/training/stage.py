@@ -110,7 +110,7 @@ class StageTraining:
         for passes in self.parts.networks.passes.replayed:
             if passes.failure and passes.failure not in self._failures:
                 self._failures.add(passes.failure)
-                self._tell("fallback", f"step {turn.step}: {passes.failure}", 0)
+                self._tell(turn.step, "fallback", f"step {turn.step}: {passes.failure}", 0)
 
     def generate(self, lr: Tensor) -> Tensor:
         """G's images (N, 3, H, W), graph attached, always float32."""
@@ -189,8 +189,7 @@ class StageTraining:
                 # To G's output term by term, then through G once: no more work than in one go.
                 adversarial, content = output_gradients(terms, fake)
                 if first:
-                    d, scale = self._scale(turn)
-                    self.game.sensors.read_output(d, adversarial, content, scale)
+                    turn.g_gradients(adversarial, content)
                 whole = [part for part in (adversarial, content) if part is not None]
                 self.g_optimizer.zero_grad(set_to_none=True)
                 self.fabric.backward(fake, sum(whole[1:], start=whole[0]))
@@ -200,11 +199,6 @@ class StageTraining:
             # D(G(z)) after D's update comes from G's pass through the new D.
             turn.d_again(fake_logits)
         return {name: term.detach() for name, term in terms.items()}
-
-    def _scale(self, turn: Turn) -> tuple[str | None, float]:
-        if self.player is None:
-            return None, 1.0
-        return self.player.name, turn.of(None).asked.adversarial_weight_scale
 
     def _logits_for_g(
         self, hr: Tensor, fake: Tensor, change: InputChange

@@ -22,6 +22,8 @@ from counterpoise.training.stage import StageTraining
 
 # The part that holds the state to come back to, where one is kept.
 KEPT = "kept"
+# What the state of something else makes of the objects that are to take it up.
+UNFIT = (UserError, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 
 
 class TrainingState:
@@ -79,7 +81,14 @@ class TrainingState:
         """
         try:
             self._restore(saved)
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (
+            UserError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RuntimeError,
+        ) as error:
             detail = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"does not fit this training: {detail}") from error
 
