@@ -49,7 +49,8 @@ def measure_one(preset: str, overrides: list[str], steps: int) -> dict[str, floa
         torch.cuda.reset_peak_memory_stats()
     times = [seconds_of(lambda: ours.steps(1), device) for _ in range(steps)]
     cuda = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else 0.0
-    weights = sum(p.numel() for net in training.game.modules().values() for p in net.parameters())
+    networks = training.parts.networks.modules().values()
+    weights = sum(p.numel() for network in networks for p in network.parameters())
     ours.close()
     seconds, flops = float(np.median(times)), float(counter.get_total_flops())
     peak = peak_flops(device, training.config.train.precision)

@@ -15,8 +15,6 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from counterpoise.training.game import Game
-from counterpoise.training.recorder import FileRecorder, SilentReporter
 from torch import Tensor
 
 from counterpoise.commands.training import make_fabric
@@ -24,10 +22,11 @@ from counterpoise.config_file import load_config
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.run_folder import RunFolder
+from counterpoise.run_writer import RunWriter
+from counterpoise.training.batches import Batches
 from counterpoise.training.checks import check_training
-from counterpoise.training.interruption import StopRequest
 from counterpoise.training.loop import Training
-from counterpoise.training.plan import plan_stages
+from counterpoise.training.reporting import SilentReporter
 from counterpoise.training.setup import build_parts
 
 NEVER = [
@@ -41,9 +40,9 @@ def make_training(preset: str, overrides: list[str], folder: Path) -> Training:
     config = load_config(preset, overrides, checks=(check_training,))
     run = RunFolder(folder)
     run.create(config.to_yaml())
-    reporter = SilentReporter()
-    parts = build_parts(config, make_fabric(config))
-    return Training(parts, run, FileRecorder(run, reporter, None), reporter)
+    training = Training(build_parts(config, make_fabric(config)), run, SilentReporter())
+    training.record_in(RunWriter(run, tensorboard=True))
+    return training
 
 
 class Contestant(Protocol):
@@ -66,19 +65,17 @@ class Ours:
     def steps(self, count: int) -> None:
         """Train for so many steps."""
         training = self.training
-        with StopRequest() as stop:
-            for _ in range(count):
-                training.step += 1
-                records, _ = training.iterate(training.step, stop)
-                for record in records:
-                    training.recorder.step(record)
-                    training.diagnosis.add(record.to_json())
-                if training.step % training.config.train.log_every == 0:
-                    training.diagnose()
+        for _ in range(count):
+            training.state.step += 1
+            training.play(training.step)
+            is_due = training.step % training.config.train.log_every == 0
+            training.record(wait=is_due or not training.state.playing.game.deferred)
+            if is_due:
+                training.diagnosis.news()
 
     def close(self) -> None:
         """Close the files and delete them."""
-        self.training.recorder.close()
+        self.training.writer.close()
         self._folder.cleanup()
 
 
@@ -89,8 +86,9 @@ class _Plain:
         overrides = ["train.pretrain_steps=0", *overrides, "train.precision=32-true", *NEVER]
         config = load_config(preset, overrides, checks=(check_training,))
         parts = build_parts(config, make_fabric(config))
-        assert parts.d is not None, "a game has a D"
-        self.g, self.d = parts.g, parts.d
+        networks = parts.networks
+        assert networks.d is not None, "a game has a D"
+        self.g, self.d = networks.g, networks.d
         self.g_optimizer, self.d_optimizer = (
             torch.optim.Adam(net.parameters(), lr=adam.learning_rate, betas=adam.betas)
             for net, adam in ((self.g, config.optimizer.g), (self.d, config.optimizer.d))
@@ -98,8 +96,8 @@ class _Plain:
         self.g_average, self.decay = copy.deepcopy(self.g), config.train.ema_decay
         self.weight = config.loss.adversarial.weight
         form = ADVERSARIAL_FORMS[config.loss.adversarial.form]
-        self._loss = GeneratorLoss(config.loss, form, parts.features)
-        self.next_batch = Game(parts, plan_stages(config)[-1]).next_batch
+        self._loss = GeneratorLoss(config.loss, form, networks.features)
+        self.next_batch = Batches(parts).next
         self.logged: dict[str, float] = {}
 
     def content(self, fake: Tensor, real: Tensor) -> Tensor:

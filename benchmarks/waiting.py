@@ -17,8 +17,8 @@ from measuring import report
 def measure(preset: str, overrides: list[str], steps: int) -> dict[str, float]:
     """The share, and both times."""
     ours = Ours(preset, overrides)
-    game, waited = ours.training.game, 0.0
-    next_batch = game.next_batch
+    batches, waited = ours.training.state.batches, 0.0
+    next_batch = batches.next
 
     def timed() -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal waited
@@ -28,7 +28,7 @@ def measure(preset: str, overrides: list[str], steps: int) -> dict[str, float]:
         return batch
 
     ours.steps(2)
-    game.next_batch = timed  # type: ignore[method-assign]
+    batches.next = timed  # type: ignore[method-assign]
     started = time.perf_counter()
     ours.steps(steps)
     if torch.cuda.is_available():

@@ -81,14 +81,7 @@ class TrainingState:
         """
         try:
             self._restore(saved)
-        except (
-            UserError,
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            RuntimeError,
-        ) as error:
+        except UNFIT as error:
             detail = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"does not fit this training: {detail}") from error
 
