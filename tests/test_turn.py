@@ -217,6 +217,21 @@ def test_there_is_nothing_to_go_back_to():
     assert any("no state was kept (try again)" in message for _, _, message in play.said)
 
 
+def test_going_back_leaves_every_learning_rate_to_the_loop():
+    play = Play(Action(keep_snapshot=True), Action(roll_back=True))
+    play.game.snapshot = Snapshot(
+        {"g": play.g, "d": play.ds[""]}, {"g": play.g_optimizer, "d": play.optimizers[""]}
+    )
+    before = play.weights("")
+    play.turn()
+    for optimizer, rate in ((play.g_optimizer, 0.1), (play.optimizers[""], 0.2)):
+        optimizer.param_groups[0]["lr"] = rate  # a schedule of the loop's
+    play.turn()
+    assert all(map(torch.equal, before, play.weights("")))
+    assert play.g_optimizer.param_groups[0]["lr"] == 0.1
+    assert play.optimizers[""].param_groups[0]["lr"] == 0.2
+
+
 def test_a_loop_with_two_discriminators_under_balance(tmp_path):
     play = Play([], [], names=("mpd", "msd"))
     with cp.Balance(

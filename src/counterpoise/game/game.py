@@ -164,10 +164,10 @@ class Game:
     def _roll_back(self, turn: Turn) -> None:
         """Put the kept state back. Learning rates stay the loop's: a schedule does not go back."""
         optimizers = {player.optimizer for player in self.players.values()} | {self.g_optimizer}
-        rates = [(group, group["lr"]) for each in optimizers for group in each.param_groups]
+        rates = {each: [group["lr"] for group in each.param_groups] for each in optimizers}
         self.snapshot.restore()
-        for each in optimizers:
-            for group, (_, rate) in zip(each.param_groups, rates, strict=False):
+        for each, own in rates.items():
+            for group, rate in zip(each.param_groups, own, strict=True):
                 group["lr"] = rate
         reasons = {part.asked.reason for part in turn.ds.values() if part.asked.roll_back}
         reason = "; ".join(sorted(reasons - {""})) or "asked for by the policy"
