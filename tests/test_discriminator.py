@@ -8,7 +8,14 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from counterpoise.config import DiscriminatorConfig
 from counterpoise.errors import UserError
-from counterpoise.models.discriminator import build_discriminator
+from counterpoise.models.discriminator import (
+    DISCRIMINATORS,
+    DiscriminatorKind,
+    build_discriminator,
+)
+from counterpoise.run_folder import RunFolder
+from counterpoise.training import checkpoint
+from training_helpers import run, tiny
 
 PLAIN = [("enhancenet", "none"), ("patchgan", "none"), ("unet", "spectral")]
 
@@ -138,23 +145,43 @@ def test_unet_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("name", "norm", "crop_px", "multiple"),
+    ("name", "norm", "crop_px", "expected"),
     [
         ("enhancenet", "none", 100, "32"),
         ("enhancenet", "none", 0, "32"),
+        ("enhancenet", "instance", 32, "64"),
         ("patchgan", "none", 36, "8"),
         ("patchgan", "none", 24, "32"),
         ("unet", "spectral", 20, "8"),
     ],
 )
-def test_impossible_crops_are_refused(name, norm, crop_px, multiple):
-    with pytest.raises(UserError, match=f"{name} discriminator needs crops .*{multiple}"):
+def test_impossible_crops_are_refused(name, norm, crop_px, expected):
+    with pytest.raises(UserError, match=f"{name} discriminator.* needs crops .*{expected}"):
         build_discriminator(config_of(name, norm), crop_px)
+    with pytest.raises(UserError, match=r"data\.crop_px: "):
+        tiny(f"discriminator={{name: {name}, norm: {norm}}}", f"data.crop_px={crop_px or 32 + 4}")
 
 
-def test_instance_norm_needs_more_than_one_position():
-    with pytest.raises(UserError, match="64 pixels"):
-        build_discriminator(config_of("enhancenet", "instance"), 32)
+def test_impossible_norms_and_names_are_refused():
+    with pytest.raises(UserError, match="unet discriminator is made with spectral norm"):
+        build_discriminator(config_of("unet", "batch"), 32)
+    with pytest.raises(UserError, match="discriminator: the unet .* spectral"):
+        tiny("discriminator={name: unet}")
+    with pytest.raises(UserError, match="discriminator: unknown .*'dcgan'.*patchgan"):
+        tiny("discriminator={name: dcgan}")
+
+
+def test_a_new_discriminator_is_a_module_and_a_row(tmp_path, monkeypatch):
+    def mean_colour(config, crop_px):
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
+
+    row = {**DISCRIMINATORS, "colour": DiscriminatorKind(mean_colour, 4, 4)}
+    monkeypatch.setattr(DISCRIMINATORS, "_entries", row)
+    for steps in (2, 4):
+        config = tiny("discriminator={name: colour}", f"train.steps={steps}")
+        run(config, tmp_path / "run", resume=steps == 4)
+    snapshot = checkpoint.load(RunFolder(tmp_path / "run").checkpoint_files()[-1])
+    assert snapshot.part("d").keys() == {"2.weight", "2.bias"}
 
 
 def test_two_passes_before_one_backward_with_spectral_norm():

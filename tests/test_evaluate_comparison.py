@@ -83,7 +83,7 @@ def test_csv_comes_back_as_it_was_written(tmp_path):
     assert other.values("psnr_y").tolist() == [27.0, 29.0]
 
 
-def test_anybody_s_csv(tmp_path):
+def test_a_csv_of_another_program(tmp_path):
     (tmp_path / "theirs.csv").write_text("image,psnr_y,vif\na.png,28,0.5\n")
     read = read_csv(tmp_path / "theirs.csv")
     assert read[""].method == "theirs"
@@ -97,7 +97,7 @@ def test_anybody_s_csv(tmp_path):
         ("image,vif\na,1\n", "columns named as metrics"),
         ("image,psnr_y\na,high\n", "line 2 has a value that is not a number"),
         ("image,psnr_y\na,1\na,2\n", "line 3 has image a a second time"),
-        ("method,image,psnr_y\nm,a,1\nn,a,1\n", "several methods in it; say which: .*:METHOD"),
+        ("method,image,psnr_y\nm,a,1\nn,a,1\n", "say which: .*:METHOD"),
         ("image,psnr_y\n", "has no rows"),
     ],
 )
@@ -107,15 +107,12 @@ def test_wrong_csv_files(tmp_path, text, expected):
         read_csv(tmp_path / "s.csv")
 
 
-def test_missing_method_and_file(tmp_path):
+def test_missing_method_and_file_and_a_pipe(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_csv(tmp_path / "none.csv")
     (tmp_path / "s.csv").write_text("image,psnr_y\na,1\n")
     with pytest.raises(UserError, match="no method 'x' in it"):
         read_csv(tmp_path / "s.csv", "x")
-
-
-def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a.csv")
+    os.mkfifo(tmp_path / "a.csv")  # it is not waited for
     with pytest.raises(UserError, match="a.csv: cannot be read as CSV .*not a regular file"):
         read_csv(tmp_path / "a.csv")

@@ -2,14 +2,22 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+from counterpoise.data.catalog import catalog_folder
 from counterpoise.errors import UserError
-from counterpoise.evaluate.crops import CROP_PX, MOST_ROWS, CropPlace, CropSheet, parse_crop
+from counterpoise.evaluate.crops import CROP_PX, ROWS, CropPlace, CropSheet, parse_crop
+from counterpoise.evaluate.measures import measures_named
 from counterpoise.evaluate.plane import _name_sides, front_of, plane_figure
 from counterpoise.evaluate.published import PUBLISHED, published_points
-from counterpoise.evaluate.scores import ImageOutputs, Scores, to_tensor
+from counterpoise.evaluate.scores import (
+    ImageOutputs,
+    Method,
+    Scores,
+    by_bicubic,
+    score_methods,
+    to_tensor,
+)
 from counterpoise.plotting import rendered
 from helpers import smooth_pixels
 
@@ -38,7 +46,7 @@ def test_the_crop_is_where_methods_differ_most():
 
 def test_the_most_different_images_are_kept():
     sheet = CropSheet(4)
-    for number in range(MOST_ROWS + 2):
+    for number in range(ROWS + 2):
         sheet.add(image(f"{number}.png", (100, 100), error=0.1 * (number + 1)))
     assert [row.image for row in sheet.rows] == ["5.png", "4.png", "3.png", "2.png"]
 
@@ -139,16 +147,10 @@ def test_published_points_only_for_whole_sets_at_x4():
 
 def test_every_published_point_has_a_source_and_bicubic_is_ours(shared_data):
     """The source's bicubic row is one that we measure: its protocol is ours."""
-    from counterpoise.data.catalog import catalog_folder
-    from counterpoise.evaluate.measures import measures_named
-    from counterpoise.evaluate.scores import bicubic_method, score_methods
-
     for known in PUBLISHED.values():
         assert all(point.source for point in known.points)
     catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
-    (scores,) = score_methods(
-        catalog, 4, [bicubic_method(4, "bicubic")], measures_named(["psnr_y"])
-    )
-    bicubic = PUBLISHED["Set5"].points[0]
-    assert scores.means()["psnr_y"] == pytest.approx(bicubic.psnr_y, abs=0.02)
-    assert torch.is_tensor(bicubic_method(4, "bicubic").upscale("", np.zeros((8, 8, 3), np.uint8)))
+    bicubic = Method("bicubic", "bicubic", by_bicubic(4))
+    (scores,) = score_methods(catalog, 4, [bicubic], measures_named(["psnr_y"]))
+    published = PUBLISHED["Set5"].points[0]
+    assert scores.means()["psnr_y"] == pytest.approx(published.psnr_y, abs=0.02)

@@ -72,65 +72,48 @@ def test_every_tensor_finds_its_place(tmp_path, form):
         assert float(state[f"{name}.bias"][0]) == -number
 
 
-def broken(damage: str) -> dict[str, np.ndarray]:
-    tensors = official_like()
-    if damage == "missing":
-        del tensors["generator/Conv_7/biases"]
-    elif damage == "left over":
-        tensors["global_step"] = np.zeros(1, np.float32)
-    elif damage == "shape":
-        tensors["generator/Conv_24/weights"] = np.zeros((3, 3, 3, 64), np.float32)
-    elif damage == "rank":
-        tensors["generator/Conv_7/biases"] = np.zeros((64, 1), np.float32)
-    else:
-        tensors["generator/Conv_7/biases"][3] = np.inf
-    return tensors
+SHAPE = np.zeros((3, 3, 3, 64), np.float32)
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("change", "message"),
     [
-        ("missing", "Conv_7/biases"),
-        ("left over", "global_step"),
-        ("shape", r"Conv_24/weights has shape \(3, 3, 3, 64\)"),
-        ("rank", "Conv_7/biases has shape"),
-        ("not finite", "not finite"),
+        (lambda t: t.pop("generator/Conv_7/biases"), "Conv_7/biases"),
+        (lambda t: t.update(global_step=np.zeros(1, np.float32)), "global_step"),
+        (lambda t: t.update({"generator/Conv_24/weights": SHAPE}), "Conv_24/weights has shape"),
+        (lambda t: t.update({"generator/Conv_7/biases": SHAPE[0, 0].T}), "Conv_7/biases has shape"),
+        (lambda t: t["generator/Conv_7/biases"].fill(np.inf), "not finite"),
     ],
 )
-def test_anything_else_is_refused_and_nothing_written(tmp_path, damage, message):
-    source = write(tmp_path / "source.safetensors", broken(damage))
+def test_anything_else_is_refused_and_nothing_written(tmp_path, change, message):
+    tensors = official_like()
+    change(tensors)
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    source = write(tmp_path / "source.safetensors", tensors)
     with pytest.raises(UserError, match=message):
         import_official(source, tmp_path / "enet.safetensors")
     assert list(tmp_path.iterdir()) == [source]
 
 
-@pytest.mark.parametrize("content", [b"", b"some text", bytes(1000)])
+@pytest.mark.parametrize("content", [None, b"", b"some text"])
 @pytest.mark.parametrize("name", ["weights", "weights.safetensors"])
 def test_other_files(tmp_path, content, name):
     source = tmp_path / name
-    source.write_bytes(content)
+    if content is None:
+        os.mkfifo(source)
+    else:
+        source.write_bytes(content)
     with pytest.raises(UserError, match=name):
         import_official(source, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
-        import_official(tmp_path / "weights", tmp_path / "out.safetensors")
-    os.mkfifo(tmp_path / "weights")
-    with pytest.raises(UserError, match="not a regular file"):
-        import_official(tmp_path / "weights", tmp_path / "out.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("precious.jpg", "ends in .safetensors"), ("here.safetensors", "exists already")],
-)
-def test_nothing_that_is_there_is_overwritten(tmp_path, name, message):
+@pytest.mark.parametrize("name", ["precious.jpg", "here.safetensors"])
+def test_nothing_that_is_there_is_overwritten(tmp_path, name):
     source, destination = tmp_path / "weights", tmp_path / name
     source.write_bytes(checkpoint_of(official_like()))
     destination.write_bytes(b"precious")
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=name):
         import_official(source, destination)
     assert destination.read_bytes() == b"precious"
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.errors import UserError
-from counterpoise.models.tensorflow_checkpoint import crc32c, read_v1_checkpoint
-from counterpoise.models.weights import TABLE_MAGIC
+from counterpoise.models.tensorflow_checkpoint import TABLE_MAGIC, crc32c, read_v1_checkpoint
 
 # A writer of V1 checkpoints, from the format's description: protocol buffers in a sorted table.
 
@@ -133,119 +132,67 @@ def test_reads_what_was_written(path, per_block):
         np.testing.assert_array_equal(found[name], array)
 
 
-def test_missing_file(path):
-    with pytest.raises(UserError, match="cannot be read"):
-        read_v1_checkpoint(path)
-
-
 def test_every_flipped_byte_of_a_block_is_noticed(path):
-    index_end = len(GOOD) - 48
-    for position in range(0, index_end, 7):
+    # The metaindex block, of 8 bytes and its trailer, is not read: nothing in it matters.
+    metaindex = GOOD.index(with_trailer(block_of([])))
+    for position in range(0, len(GOOD) - 48, 7):
         damaged = bytearray(GOOD)
         damaged[position] ^= 0x10
-        path.write_bytes(damaged)
-        # The metaindex block is not read: nothing in it matters to the tensors.
-        try:
-            found = read_v1_checkpoint(path)
-        except UserError:
-            continue
-        assert GOOD.index(with_trailer(block_of([]))) <= position, f"byte {position} went unnoticed"
-        np.testing.assert_array_equal(found["generator/Conv_1/weights"].shape, (4,))
-        assert position < GOOD.index(with_trailer(block_of([]))) + 13
+        if position not in range(metaindex, metaindex + 13):
+            assert "damaged" in refusal(path, bytes(damaged))
 
 
 @pytest.mark.parametrize("kept", [0, 1, 47, 48, len(GOOD) // 2, len(GOOD) - 1])
-def test_truncated_files(path, kept):
-    assert "footer" in refusal(path, GOOD[:kept])
+def test_cut_off_and_missing_files(path, kept):
+    assert "cut off" in refusal(path, GOOD[:kept])
+    with pytest.raises(UserError):
+        read_v1_checkpoint(path.with_name("none"))
 
 
-def test_compressed_blocks(path):
-    block = block_of([(b"", b"")])
-    content = with_trailer(block, kind=1)
-    index = block_of([(b"k", varint(0) + varint(len(block)))])
-    footer = varint(0) * 2 + varint(len(content)) + varint(len(index))
-    content += with_trailer(index) + footer.ljust(40, b"\0") + TABLE_MAGIC
-    assert "compressed" in refusal(path, content)
-
-
-def one_tensor(name: str, values: np.ndarray, shape: Sequence[int], dtype: int = 1) -> bytes:
-    entries = [(b"", meta_entry({name: shape}, dtype)), (b"\0a", data_entry(name, values))]
+def one_tensor(values: np.ndarray, shape: Sequence[int], dtype: int = 1) -> bytes:
+    entries = [(b"", meta_entry({"a": shape}, dtype)), (b"\0a", data_entry("a", values))]
     return table_of([block_of(entries)])
 
 
-@pytest.mark.parametrize(
-    ("shape", "count"),
-    [
-        ((5,), 4),
-        ((2**62, 2**62), 4),
-        ((0, 2**63), 0),
-        ((2**64 - 1,), 1),
-        ((1,) * 70, 1),
-    ],
-)
-def test_shapes_that_lie(path, shape, count):
-    assert "values for shape" in refusal(path, one_tensor("a", np.zeros(count), shape))
+META, ENTRY = (b"", meta_entry({"a": (2,)})), (b"\0a", data_entry("a", np.zeros(2)))
+COMPRESSED = with_trailer(block_of([]), kind=1)
+UNUSABLE = {
+    "another shape": one_tensor(np.zeros(4), (5,)),
+    "a huge shape": one_tensor(np.zeros(4), (2**62, 2**62)),
+    "too many dimensions": one_tensor(np.zeros(1), (1,) * 70),
+    "another type": one_tensor(np.zeros(2), (2,), dtype=9),
+    "no values": table_of([block_of([META])]),
+    "no shapes": table_of([block_of([ENTRY])]),
+    "a tensor too many": table_of(
+        [block_of([META, ENTRY, (b"\0b", data_entry("b", np.zeros(2)))])]
+    ),
+    "a block past the end": table_of([block_of([META])], [(0, 2**60)]),
+    "a block beyond": table_of([block_of([META])], [(2**63, 1)]),
+    "compressed": COMPRESSED
+    + (varint(0) * 2 + varint(0) + varint(len(COMPRESSED) - 5)).ljust(40, b"\0")
+    + TABLE_MAGIC,
+}
 
 
-def test_other_types(path):
-    assert "float32" in refusal(path, one_tensor("a", np.zeros(2), (2,), dtype=9))
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_cannot_be_used_is_one_line(path, kind):
+    assert "damaged" in refusal(path, UNUSABLE[kind])
 
 
-def test_undescribed_absent_and_repeated_tensors(path):
-    values = np.zeros(2)
-    meta, entry = (b"", meta_entry({"a": (2,)})), (b"\0a", data_entry("a", values))
-    other = (b"\0b", data_entry("b", values))
-    assert "describes 1 tensors and holds 0" in refusal(path, table_of([block_of([meta])]))
-    assert "describes 0 tensors and holds 1" in refusal(path, table_of([block_of([entry])]))
-    assert "holds 2" in refusal(path, table_of([block_of([meta, entry, other])]))
-    assert "several slices" in refusal(
-        path, table_of([block_of([meta, entry, (b"\0c", entry[1])])])
-    )
-
-
-def test_blocks_past_the_end_or_read_twice(path):
-    block = block_of([(b"", meta_entry({"a": (2,)}))])
-    assert "past the end" in refusal(path, table_of([block], [(0, 2**60)]))
-    assert "past the end" in refusal(path, table_of([block], [(2**63, 1)]))
-    # An index that points a thousand times at one large block would take a thousand times as long.
-    assert "overlap" in refusal(path, table_of([block], [(0, len(block))] * 1000))
-
-
-def test_keys_cannot_grow_without_bound(path):
-    long = b"x" * 5000
-    block = block_of([(long, b""), *((long + bytes([n]), b"") for n in range(3))])
-    assert "key is longer" in refusal(path, table_of([block]))
-
-
-@settings(deadline=None, max_examples=300)
-@given(content=st.binary(max_size=300), magic=st.booleans())
-def test_garbage_is_refused(tmp_path_factory, content, magic):
+@settings(max_examples=150)
+@given(content=st.binary(max_size=300), data=st.data())
+def test_garbage_is_refused_or_read(tmp_path_factory, content, data):
+    """Any bytes before a footer; and mutations of what the checksums cover, made right again."""
     path = tmp_path_factory.getbasetemp() / "garbage"
-    path.write_bytes(content + (TABLE_MAGIC if magic else b""))
+    path.write_bytes(content + TABLE_MAGIC)
     with pytest.raises(UserError):
         read_v1_checkpoint(path)
-
-
-@settings(deadline=None, max_examples=300)
-@given(data=st.data())
-def test_garbage_behind_right_checksums_is_refused_or_read(tmp_path_factory, data):
-    """Mutations of what the checksums cover, which are then made right again."""
-    tensors = tensors_of((2, 3), (2,))
-    value = bytearray(
-        block_of(
-            [
-                (b"", meta_entry({name: array.shape for name, array in tensors.items()})),
-                *((b"\0" + name.encode(), data_entry(name, tensors[name])) for name in tensors),
-            ]
-        )
-    )
+    value = bytearray(block_of([META, ENTRY]))
     for _ in range(data.draw(st.integers(1, 4))):
-        position = data.draw(st.integers(0, len(value) - 1))
-        value[position] = data.draw(st.integers(0, 255))
-    path = tmp_path_factory.getbasetemp() / "mutated"
+        value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(table_of([bytes(value)]))
     try:
         found = read_v1_checkpoint(path)
     except UserError:
         return
-    assert sum(array.size for array in found.values()) == 8
+    assert sum(array.size for array in found.values()) == 2

@@ -5,13 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from counterpoise.commands.console import print_table, say
+from counterpoise.commands.console import metrics_table, print_table, say
 from counterpoise.commands.weights import pick_device
 from counterpoise.config_file import load_config
 from counterpoise.evaluate.comparison import Difference
-from counterpoise.evaluate.measures import MEASURES
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import DISTORTION, WORDS
 from counterpoise.plain_files import atomic_write
@@ -70,22 +68,13 @@ def _words(difference: Difference) -> str:
 def _table(choice: Choice) -> Table:
     ranking = choice.ranking
     title = f"{choice.run}: {choice.image_count} images ({choice.images})"
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("")
-    table.add_column("generator", overflow="fold")
-    names = [name for name in MEASURES if name in choice.candidates[0].scores.names]
-    for name in names:
-        table.add_column(MEASURES[name].title, justify="right")
-    table.add_column("from ideal", justify="right")
+    rows, distances = [], []
     for place, index in enumerate(ranking.order, start=1):
-        candidate, means = choice.candidates[index], choice.candidates[index].scores.means()
-        cells = [MEASURES[name].text(means[name]) for name in names]
-        mark = "front" if ranking.on_front[index] else ""
-        distance = f"{ranking.distances[index]:.3f} {mark}".rstrip()
-        table.add_row(str(place), candidate.name, *cells, distance)
-    table.add_section()
+        candidate = choice.candidates[index]
+        rows.append((f"{place}. {candidate.name}", candidate.scores.means()))
+        mark = " front" if ranking.on_front[index] else ""
+        distances.append(f"{ranking.distances[index]:.3f}{mark}")
     for scores in choice.references:
-        means = scores.means()
-        cells = [MEASURES[name].text(means[name]) for name in names]
-        table.add_row("", Text(scores.method), *cells, "-")
-    return table
+        rows.append((scores.method, scores.means()))
+        distances.append("-")
+    return metrics_table(title, rows, ("from ideal", distances))

@@ -77,8 +77,13 @@ class ConsoleReporter:
         self._progress.update(self._task, completed=step, description=stage)
 
 
-def metrics_table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
-    """A table of methods against the metrics that at least one of them has."""
+def metrics_table(
+    title: str,
+    rows: Sequence[tuple[str, Mapping[str, float]]],
+    last_column: tuple[str, Sequence[str]] | None = None,
+) -> Table:
+    """A table of methods against the metrics that at least one of them has; a last column is given
+    by its heading and its cells."""
     from counterpoise.evaluate.measures import MEASURES
 
     table = Table(title=Text(title), title_justify="left")
@@ -86,9 +91,12 @@ def metrics_table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -
     shown = [m for name, m in MEASURES.items() if any(name in values for _, values in rows)]
     for measure in shown:
         table.add_column(measure.title, justify="right")
-    for method, values in rows:
+    heading, last_cells = last_column or ("", [])
+    if heading:
+        table.add_column(heading, justify="right")
+    for number, (method, values) in enumerate(rows):
         cells = [measure.text(values.get(measure.name, float("nan"))) for measure in shown]
-        table.add_row(Text(method), *cells)
+        table.add_row(Text(method), *cells, *last_cells[number : number + 1])
     return table
 
 

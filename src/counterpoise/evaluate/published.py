@@ -33,54 +33,48 @@ class PublishedSet:
     points: tuple[PublishedPoint, ...]
 
 
-def _rows(*rows: tuple[str, float, float, float]) -> tuple[PublishedPoint, ...]:
-    return tuple(PublishedPoint(name, psnr, lpips, pi, SPSR) for name, pi, lpips, psnr in rows)
+def _known(
+    images: int, enet_e: float, enet_pat: float, **spsr: tuple[float, float, float]
+) -> PublishedSet:
+    """How many images; PSNR of EnhanceNet's networks; of others PI, LPIPS and PSNR."""
+    others = (PublishedPoint(n, psnr, lpips, pi, SPSR) for n, (pi, lpips, psnr) in spsr.items())
+    enets = (("ENet-E", enet_e), ("ENet-PAT", enet_pat))
+    ours = (PublishedPoint(name, psnr, None, None, ENHANCENET) for name, psnr in enets)
+    return PublishedSet(images, (*others, *ours))
 
 
-def _enet(e: float, pat: float) -> tuple[PublishedPoint, ...]:
-    return tuple(
-        PublishedPoint(name, psnr, None, None, ENHANCENET)
-        for name, psnr in (("ENet-E", e), ("ENet-PAT", pat))
-    )
-
-
-# PI, LPIPS, PSNR, in the source's order.
 PUBLISHED: dict[str, PublishedSet] = {
-    "Set5": PublishedSet(
+    "Set5": _known(
         5,
-        _rows(
-            ("bicubic", 7.370, 0.3407, 28.42),
-            ("SRGAN", 3.982, 0.0882, 29.17),
-            ("ESRGAN", 3.752, 0.0748, 30.45),
-        )
-        + _enet(31.74, 28.56),
+        enet_e=31.74,
+        enet_pat=28.56,
+        bicubic=(7.370, 0.3407, 28.42),
+        SRGAN=(3.982, 0.0882, 29.17),
+        ESRGAN=(3.752, 0.0748, 30.45),
     ),
-    "Set14": PublishedSet(
+    "Set14": _known(
         14,
-        _rows(
-            ("bicubic", 7.027, 0.4393, 26.10),
-            ("SRGAN", 3.085, 0.1663, 26.17),
-            ("ESRGAN", 2.926, 0.1329, 26.28),
-        )
-        + _enet(28.42, 25.77),
+        enet_e=28.42,
+        enet_pat=25.77,
+        bicubic=(7.027, 0.4393, 26.10),
+        SRGAN=(3.085, 0.1663, 26.17),
+        ESRGAN=(2.926, 0.1329, 26.28),
     ),
-    "BSD100": PublishedSet(
+    "BSD100": _known(
         100,
-        _rows(
-            ("bicubic", 7.003, 0.5249, 25.96),
-            ("SRGAN", 2.546, 0.1980, 25.46),
-            ("ESRGAN", 2.479, 0.1614, 25.32),
-        )
-        + _enet(27.50, 24.93),
+        enet_e=27.50,
+        enet_pat=24.93,
+        bicubic=(7.003, 0.5249, 25.96),
+        SRGAN=(2.546, 0.1980, 25.46),
+        ESRGAN=(2.479, 0.1614, 25.32),
     ),
-    "Urban100": PublishedSet(
+    "Urban100": _known(
         100,
-        _rows(
-            ("bicubic", 6.944, 0.4726, 23.15),
-            ("SRGAN", 3.698, 0.1551, 24.40),
-            ("ESRGAN", 3.770, 0.1229, 24.36),
-        )
-        + _enet(25.66, 23.54),
+        enet_e=25.66,
+        enet_pat=23.54,
+        bicubic=(6.944, 0.4726, 23.15),
+        SRGAN=(3.698, 0.1551, 24.40),
+        ESRGAN=(3.770, 0.1229, 24.36),
     ),
 }
 

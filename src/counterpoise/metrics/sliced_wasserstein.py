@@ -136,11 +136,7 @@ def _places(images: Tensor, per_image: int, draw: torch.Generator) -> tuple[Tens
 def _patches(images: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Patches (N, C, 7, 7) at the given places."""
     image, top, left = places
-    across = torch.arange(PATCH_PX)
-    rows = (top[:, None] + across)[:, None, :, None]
-    columns = (left[:, None] + across)[:, None, None, :]
-    channels = torch.arange(images.shape[1])[None, :, None, None]
-    return images[image[:, None, None, None], channels, rows, columns]
+    return images.unfold(2, PATCH_PX, 1).unfold(3, PATCH_PX, 1)[image, :, top, left]
 
 
 def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,19 +4,14 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from counterpoise.config import GeneratorConfig
 from counterpoise.errors import UserError
 from counterpoise.models.generator import build_generator
-from counterpoise.models.tensorflow_checkpoint import read_v1_checkpoint
-from counterpoise.models.weights import (
-    is_tensorflow_checkpoint,
-    read_safetensors,
-    save_generator,
-)
+from counterpoise.models.tensorflow_checkpoint import is_tensorflow_checkpoint, read_v1_checkpoint
+from counterpoise.models.weights import read_safetensors, save_generator
 from counterpoise.plain_files import why_no_file
 
 OFFICIAL_LICENCE = (
@@ -65,44 +60,38 @@ def import_official(source: Path, destination: Path) -> ImportSummary:
         raise UserError(f"{destination}: exists already; choose another name")
     tensors = _read(source)
     generator = build_generator(OFFICIAL_CONFIG)
-    state = dict(generator.state_dict())
-    names = _name_map(OFFICIAL_CONFIG.blocks, len(generator.upsampling))
+    shapes = {name: tensor.shape for name, tensor in generator.state_dict().items()}
+    names = _name_map(OFFICIAL_CONFIG.blocks, OFFICIAL_CONFIG.scale.bit_length() - 1)
     missing, left_over = sorted(set(names) - set(tensors)), sorted(set(tensors) - set(names))
     if missing or left_over:
         raise UserError(
             f"{source}: not the official ENet-PAT: {len(missing)} tensors missing "
             f"{missing[:2]}, {len(left_over)} left over {left_over[:2]}"
         )
+    state = {}
     for name, target in names.items():
         tensor = tensors[name]
         if tensor.ndim == 4:
             tensor = tensor.permute(3, 2, 0, 1)  # HWIO to OIHW
-        if tensor.shape != state[target].shape:
-            raise UserError(
-                f"{source}: tensor {name} has shape {tuple(tensors[name].shape)}, which does not "
-                "fit ENet-PAT"
-            )
+        if tensor.shape != shapes[target]:
+            shape = tuple(tensors[name].shape)
+            raise UserError(f"{source}: tensor {name} has shape {shape}: not ENet-PAT's")
         if not bool(tensor.isfinite().all()):
             raise UserError(f"{source}: tensor {name} has a value that is not finite")
         state[target] = tensor.contiguous()
     generator.load_state_dict(state)
-    published = _sha256(source) in PUBLISHED_SHA256
+    with source.open("rb") as file:
+        published = hashlib.file_digest(file, "sha256").hexdigest() in PUBLISHED_SHA256
     origin = OFFICIAL_SOURCE if published else f"{source.name}, {UNKNOWN_SOURCE}"
     save_generator(destination, generator, {"source": origin, "licence": OFFICIAL_LICENCE})
     count = sum(tensor.numel() for tensor in state.values())
     return ImportSummary(len(names), count, origin, OFFICIAL_LICENCE)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read(source: Path) -> dict[str, Tensor]:
     if source.suffix == ".safetensors" and not is_tensorflow_checkpoint(source):
         return read_safetensors(source)[0]
-    arrays: dict[str, np.ndarray] = read_v1_checkpoint(source)
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return {name: torch.from_numpy(array) for name, array in read_v1_checkpoint(source).items()}
 
 
 def _name_map(blocks: int, doublings: int) -> dict[str, str]:

@@ -14,7 +14,7 @@ from counterpoise.config import DataConfig, DiscriminatorConfig, GeneratorConfig
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.resize import downscale
 from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, to_luma
-from counterpoise.metrics.lpips import lpips_at_hand
+from counterpoise.metrics.perceptual import ALEXNET, lpips
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.discriminator import build_discriminator
@@ -120,8 +120,9 @@ class SuperResolution:
             same_positions=True,
             normalise_by="real",
         )
-        lpips = lpips_at_hand()
-        perceptual = {} if lpips is None else {"lpips": float(lpips(quantise(fake), real).mean())}
+        perceptual = {}
+        if not ALEXNET.why_missing():
+            perceptual["lpips"] = float(lpips()(quantise(fake), real).mean())
         return perceptual | {
             "psnr_y": float(values.mean()),
             "ssim_y": float(ssim(*luma).mean()),

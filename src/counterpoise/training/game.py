@@ -327,7 +327,7 @@ class Game:
     def modules(self) -> dict[str, torch.nn.Module]:
         """All networks whose state a step changes."""
         parts = self.parts
-        modules = {"g": parts.g, "g_average": parts.g_average}
+        modules: dict[str, torch.nn.Module] = {"g": parts.g, "g_average": parts.g_average}
         return modules if parts.d is None else modules | {"d": parts.d}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -21,7 +21,7 @@ from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.features import EmbeddedExtractor, FeatureExtractor, NormalisedFeatures
-from counterpoise.models.generator import build_generator
+from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
 from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
@@ -56,7 +56,7 @@ class Parts:
     # Real crops that nothing is trained on, this process's share: (N, 3, H, W) in [0, 1].
     held_out_crops: Tensor
     g: nn.Module
-    g_average: nn.Module
+    g_average: Generator
     d: nn.Module | None
     d_optimizer: torch.optim.Optimizer | None
     form: AdversarialForm
