@@ -1,9 +1,8 @@
-"""Bicubic upscaling against its definition, pixel by pixel, and PyTorch."""
+"""Bicubic upscaling against its definition."""
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,19 +51,6 @@ def test_equals_the_definition_at_every_pixel(height, width, scale, kind, seed):
     np.testing.assert_allclose(output.numpy(), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
-def test_half_pixel_interior_equals_pytorch_antialiased(scale):
-    # With antialias, PyTorch takes a = -0.5 as well; it renormalises at the edges instead.
-    image = torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(1))
-    ours = bicubic_upsample(image, scale, "half-pixel")
-    theirs = F.interpolate(
-        image, scale_factor=float(scale), mode="bicubic", antialias=True, align_corners=False
-    )
-    rim = 2 * scale
-    inner = (slice(None), slice(None), slice(rim, -rim), slice(rim, -rim))
-    torch.testing.assert_close(ours[inner], theirs[inner], atol=3e-6, rtol=0)
-
-
 def test_legacy_keeps_source_pixels_and_so_shifts_the_image():
     image = torch.rand(1, 3, 7, 5, generator=torch.Generator().manual_seed(2))
     output = bicubic_upsample(image, 4, "tf1-legacy")
@@ -73,12 +59,6 @@ def test_legacy_keeps_source_pixels_and_so_shifts_the_image():
     shift = bicubic_upsample(ramp, 4, "half-pixel") - bicubic_upsample(ramp, 4, "tf1-legacy")
     # 1.5 output pixels are 0.375 source pixels; a = -0.75 does not keep ramps straight.
     assert float(shift[..., 16:-16].mean()) == pytest.approx(-0.375, abs=1e-3)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_constant_images_stay_constant(kind):
-    image = torch.full((1, 3, 3, 5), 0.37)
-    torch.testing.assert_close(bicubic_upsample(image, 4, kind), torch.full((1, 3, 12, 20), 0.37))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -56,17 +56,6 @@ def images_of(count: int = 2, px: int = 32, seed: int = 0) -> torch.Tensor:
     return F.interpolate(coarse, scale_factor=4.0, mode="bilinear")
 
 
-def test_layer_names_are_torchvisions():
-    layers = dict(vgg19_layers())
-    assert tuple(i for name, i in layers.items() if name.startswith("conv")) == CONVOLUTIONS
-    assert (layers["conv3_4"], layers["relu3_4"], layers["pool3"], layers["pool5"]) == (
-        16,
-        17,
-        18,
-        36,
-    )
-
-
 def test_vgg_ends_where_its_weights_end(shallow):
     assert shallow.available_layers == (
         "conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1", "conv2_1", "relu2_1",
@@ -104,6 +93,9 @@ def test_a_full_vgg_has_every_layer():
     # Of one value each: what is checked is the plan of the layers, not arithmetic.
     weights = {k: torch.full_like(v, 1e-3) for k, v in vgg_weights(16).items()}
     vgg = VGG19(weights, "torchvision", "full")
+    layers = dict(vgg19_layers())
+    assert tuple(i for name, i in layers.items() if name.startswith("conv")) == CONVOLUTIONS
+    assert vgg.available_layers == tuple(layers)
     features = vgg(images_of(1, 32), ["relu5_4", "pool5"])
     assert features["relu5_4"].shape == (1, 512, 2, 2)
     assert features["pool5"].shape == (1, 512, 1, 1)
@@ -178,7 +170,7 @@ def test_embedded_bank_is_the_same_everywhere(embedded):
 PINNED_MEANS = [0.0761165, 0.0133337]
 
 
-@pytest.mark.parametrize("layer", ["pool2", "pool5"])
+@pytest.mark.parametrize("layer", ["pool5"])
 @pytest.mark.parametrize("change", ["brighter", "redder", "blurred", "shuffled"])
 def test_embedded_bank_notices(embedded, layer, change):
     images = 0.2 + 0.6 * images_of(2, 64)
@@ -221,11 +213,6 @@ def test_dataset_normalisation_gives_every_channel_mean_one(embedded):
     torch.testing.assert_close(alone["pool2"], features["pool2"][:1], atol=1e-4, rtol=1e-4)
 
 
-def test_dataset_normalisation_must_be_calibrated(embedded):
-    with pytest.raises(RuntimeError, match="not calibrated"):
-        NormalisedFeatures(embedded, "dataset", LAYERS)(images_of(), LAYERS)
-
-
 class Dead(FeatureExtractor):
     """An extractor whose second channel answers to white only."""
 
@@ -256,12 +243,11 @@ def test_other_readings_of_mean_one(embedded, normalisation, axes):
     torch.testing.assert_close(features["conv1_1"].relu(), features["relu1_1"])
 
 
-def test_no_normalisation(embedded):
+def test_no_normalisation_and_what_is_refused(embedded):
     images = images_of()
     features = NormalisedFeatures(embedded, "none", LAYERS)(images, LAYERS)
     assert all(torch.equal(features[k], v) for k, v in embedded(images, LAYERS).items())
-
-
-def test_unknown_layers_are_refused_at_once(embedded):
+    with pytest.raises(RuntimeError, match="not calibrated"):
+        NormalisedFeatures(embedded, "dataset", LAYERS)(images_of(), LAYERS)
     with pytest.raises(UserError, match=r"no layer relu1_2.*relu1_1"):
         NormalisedFeatures(embedded, "none", ["relu1_2"])

@@ -75,13 +75,10 @@ def test_more_blur_is_further_away_and_contrast_counts_by_the_real_scale(photogr
     assert distance(faded, normalise_by="set") < 0.01 * distance(faded, normalise_by="real")
 
 
-@pytest.mark.parametrize("shapes", [((2, 3, 64, 64), (2, 3, 32, 32)), ((2, 3, 8, 8), (2, 3, 8, 8))])
-def test_impossible_images_are_refused(shapes):
-    with pytest.raises(ValueError, match="images"):
-        sliced_wasserstein(*(torch.zeros(shape) for shape in shapes))
-
-
-def test_impossible_points_are_refused():
+def test_impossible_sets_are_refused():
+    for shapes in (((2, 3, 64, 64), (2, 3, 32, 32)), ((2, 3, 8, 8), (2, 3, 8, 8))):
+        with pytest.raises(ValueError, match="images"):
+            sliced_wasserstein(*(torch.zeros(shape) for shape in shapes))
     with pytest.raises(ValueError, match="points"):
         sliced_wasserstein_points(torch.zeros(3, 2), torch.zeros(4, 2))
 
@@ -99,7 +96,7 @@ def test_one_image_against_its_original(photographs):
     assert values[1] == pytest.approx(sum(levels.values()) / 3)
 
 
-@pytest.mark.parametrize("side", [7, 11, 27, 28, 57])
+@pytest.mark.parametrize("side", [7, 27, 28])
 def test_an_image_of_any_side_has_levels(side):
     draw = torch.Generator().manual_seed(0)
     fake, real = torch.rand(2, 1, 3, side, side + 1, generator=draw).unbind(0)
