@@ -32,25 +32,21 @@ def test_paired_difference_against_scipy():
     assert found.b_wins == (b > a).sum()
 
 
-def test_lower_is_better_where_it_is():
-    a, b = np.arange(10.0), np.arange(10.0) + 1
-    found = {
-        d.measure.name: d
-        for d in compare(scores("a", psnr_y=a, rmse=a), scores("b", psnr_y=b, rmse=b))
-    }
-    assert found["psnr_y"].verdict == "B is better"
-    assert found["rmse"].verdict == "A is better"
-    assert (found["psnr_y"].b_wins, found["rmse"].b_wins) == (10, 0)
-
-
-def test_equal_and_not_told_apart():
-    a = np.arange(8.0)
-    (same,) = compare(scores("a", rmse=a), scores("b", rmse=a))
-    assert same.verdict == "equal"
-    (mixed,) = compare(scores("a", rmse=a), scores("b", rmse=a + np.tile([1, -1], 4)))
-    assert mixed.verdict == "not told apart"
-    (one,) = compare(scores("a", rmse=a[:1]), scores("b", rmse=a[:1] + 1))
-    assert (one.difference.interval, one.verdict) == (None, "not told apart")
+@pytest.mark.parametrize(
+    ("name", "step", "verdict"),
+    [
+        ("psnr_y", [1] * 8, "B is better"),
+        ("rmse", [1] * 8, "A is better"),
+        ("rmse", [0] * 8, "equal"),
+        ("rmse", [1, -1] * 4, "not told apart"),
+        ("rmse", [1], "not told apart"),
+    ],
+)
+def test_verdicts(name, step, verdict):
+    a = np.arange(float(len(step)))
+    (found,) = compare(scores("a", **{name: a}), scores("b", **{name: a + step}))
+    assert found.verdict == verdict
+    assert (found.difference.interval is None) == (len(step) == 1)
 
 
 def test_images_are_paired_by_name_and_what_is_not_finite_is_left_out():

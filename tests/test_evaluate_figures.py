@@ -70,15 +70,12 @@ def test_cells_are_the_methods_pixels_at_the_asked_place(tmp_path):
     assert np.array_equal(drawn[38 : 38 + 220, left : left + 220], block)
 
 
-def test_a_crop_that_fits_nowhere(tmp_path):
+def test_a_crop_that_fits_nowhere_and_a_small_image(tmp_path):
     sheet = CropSheet(4, CropPlace(200, 0, 64))
     sheet.add(image("a.png", (0, 0)))
     with pytest.raises(UserError, match="--crop: 200,0,64 does not fit into any image"):
         sheet.save(tmp_path / "crops.png")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_small_image_has_a_smaller_crop(tmp_path):
     sheet = CropSheet(4)
     sheet.add(image("a.png", (4, 4), height=32, width=40))
     assert sheet.rows[0].place == CropPlace(4, 4, 24)

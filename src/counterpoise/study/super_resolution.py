@@ -112,14 +112,7 @@ class SuperResolution:
         luma = [crop_border(to_luma(quantise(x)), BORDER_PX) for x in (fake, real)]
         plain = crop_border(to_luma(quantise(bicubic_upsample(lr, SCALE, "half-pixel"))), BORDER_PX)
         values, reference = psnr(*luma), psnr(plain, luma[1])
-        distances = sliced_wasserstein(
-            quantise(fake),
-            real,
-            patches_per_image=64,
-            projections=128,
-            same_positions=True,
-            normalise_by="real",
-        )
+        distances = sliced_wasserstein(quantise(fake), real, patches_per_image=64, projections=128)
         perceptual = {}
         if not ALEXNET.why_missing():
             perceptual["lpips"] = float(lpips()(quantise(fake), real).mean())
