@@ -68,11 +68,3 @@ def test_stays_float32_under_autocast(kind):
         output = bicubic_upsample(image, 2, kind)
     assert output.dtype == torch.float32
     assert torch.equal(output, bicubic_upsample(image, 2, kind))
-
-
-def test_gradients_flow():
-    image = torch.rand(1, 1, 4, 4, dtype=torch.float32, requires_grad=True)
-    bicubic_upsample(image, 2, "half-pixel").sum().backward()
-    # Every source pixel is shared out: its weights add up to the number of output pixels it feeds.
-    assert image.grad is not None
-    assert float(image.grad.sum()) == pytest.approx(64, abs=1e-3)

@@ -8,7 +8,7 @@ from counterpoise.data.catalog import catalog_folder
 from counterpoise.errors import UserError
 from counterpoise.evaluate.crops import CROP_PX, ROWS, CropPlace, CropSheet, parse_crop
 from counterpoise.evaluate.measures import measures_named
-from counterpoise.evaluate.plane import _name_sides, front_of, plane_figure
+from counterpoise.evaluate.plane import front_of, plane_figure
 from counterpoise.evaluate.published import PUBLISHED, published_points
 from counterpoise.evaluate.scores import (
     ImageOutputs,
@@ -103,15 +103,6 @@ def test_the_front():
     assert front_of([Scores("a", [("x", {"psnr_y": 28.0})])]) is None
 
 
-def test_names_stand_away_from_near_points_or_towards_the_middle():
-    points = [np.array(p) for p in ((10.19, 196.0), (10.3, 192.0), (10.7, 215.0), (9.8, 60.0))]
-    left, below = True, True
-    expected = [(left, not below), (not left, below), (left, not below), (not left, not below)]
-    assert _name_sides(points) == expected
-    assert _name_sides([]) == []
-    assert len(_name_sides(points[:1])) == 1
-
-
 def test_the_plane_s_figure_has_every_method_and_point():
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     points, _ = published_points("Set5", 5, 4)
@@ -127,18 +118,11 @@ def test_the_plane_s_figure_has_every_method_and_point():
 
 def test_published_points_only_for_whole_sets_at_x4():
     points, note = published_points("set14", 14, 4)
-    assert [point.method for point in points] == [
-        "bicubic",
-        "SRGAN",
-        "ESRGAN",
-        "ENet-E",
-        "ENet-PAT",
-    ]
-    assert note == ""
-    assert published_points("Urban100", 10, 4) == (
-        (),
-        "no published points: they are means over 100 images, and here are 10",
-    )
+    names = ["bicubic", "SRGAN", "ESRGAN", "ENet-E", "ENet-PAT"]
+    assert ([point.method for point in points], note) == (names, "")
+    points, note = published_points("Urban100", 10, 4)
+    assert points == ()
+    assert "100 images, and here are 10" in note
     assert published_points("Set5", 5, 2) == published_points("photos", 5, 4) == ((), "")
 
 

@@ -24,16 +24,11 @@ def vgg_weights(count: int, scale: float = 1.0) -> dict[str, torch.Tensor]:
     """Random weights of the first `count` convolutions, of a size that keeps activations alike."""
     random = torch.Generator().manual_seed(0)
     weights, channels = {}, 3
-    blocks = [
-        width
-        for width, times in zip(VGG19_WIDTHS, (2, 2, 4, 4, 4), strict=True)
-        for _ in range(times)
-    ]
-    for index, width in list(zip(CONVOLUTIONS, blocks, strict=True))[:count]:
+    widths = np.repeat(VGG19_WIDTHS, (2, 2, 4, 4, 4)).tolist()
+    for index, width in list(zip(CONVOLUTIONS, widths, strict=True))[:count]:
         gain = scale * (2 / (9 * channels)) ** 0.5
-        weights[f"features.{index}.weight"] = gain * torch.randn(
-            width, channels, 3, 3, generator=random
-        )
+        filters = torch.randn(width, channels, 3, 3, generator=random)
+        weights[f"features.{index}.weight"] = gain * filters
         weights[f"features.{index}.bias"] = 0.1 * torch.randn(width, generator=random)
         channels = width
     return weights
