@@ -34,10 +34,8 @@ from counterpoise.metrics.sliced_wasserstein import PATCH_PX, image_sliced_wasse
 class ImagePair:
     """An output and its original, (1, C, H, W) in [0, 1] as 8-bit files hold them, border cut."""
 
-    fake: Tensor
-    real: Tensor
-    fake_luma: Tensor
-    real_luma: Tensor
+    rgb: tuple[Tensor, ...]
+    luma: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -59,53 +57,51 @@ class Measure:
         return "-" if value != value else f"{value:.{self.digits}f}"
 
 
-def _textures(pair: ImagePair) -> float:
-    return image_sliced_wasserstein(pair.fake, pair.real)
-
-
-def _lpips(pair: ImagePair) -> Tensor:
-    distance: Tensor = lpips()(pair.fake, pair.real)
-    return distance
-
-
-def _dists(pair: ImagePair) -> Tensor:
-    distance: Tensor = dists()(pair.fake, pair.real)
-    return distance
-
-
-ALEXNET_FILE, VGG16_FILE = "AlexNet's weights", "VGG-16's weights"
-NIQE_FILE = "BasicSR's copy of its authors' model"
 _ALL = (
-    Measure("psnr_y", "PSNR (Y)", 2, True, lambda p: psnr(p.fake_luma, p.real_luma)),
+    Measure("psnr_y", "PSNR (Y)", 2, True, lambda p: psnr(*p.luma)),
+    Measure("ssim_y", "SSIM (Y)", 4, True, lambda p: ssim(*p.luma), SSIM_WINDOW_PX),
+    Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda p: psnr(*p.rgb)),
+    Measure("ssim_rgb", "SSIM (RGB)", 4, True, lambda p: ssim(*p.rgb), SSIM_WINDOW_PX),
+    Measure("ms_ssim", "MS-SSIM (Y)", 4, True, lambda p: ms_ssim(*p.luma), MS_SSIM_LEAST_PX),
+    Measure("rmse", "RMSE (Y)", 2, False, lambda p: rmse(*p.luma)),
     Measure(
-        "ssim_y", "SSIM (Y)", 4, True, lambda p: ssim(p.fake_luma, p.real_luma), SSIM_WINDOW_PX
+        "sliced_wasserstein",
+        "sliced W.",
+        1,
+        False,
+        lambda p: image_sliced_wasserstein(*p.rgb),
+        PATCH_PX,
     ),
-    Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda p: psnr(p.fake, p.real)),
-    Measure("ssim_rgb", "SSIM (RGB)", 4, True, lambda p: ssim(p.fake, p.real), SSIM_WINDOW_PX),
     Measure(
-        "ms_ssim",
-        "MS-SSIM (Y)",
+        "lpips",
+        "LPIPS",
         4,
-        True,
-        lambda p: ms_ssim(p.fake_luma, p.real_luma),
-        MS_SSIM_LEAST_PX,
+        False,
+        lambda p: lpips()(*p.rgb),
+        LPIPS_LEAST_PX,
+        needs="AlexNet's weights",
+        why_not=ALEXNET.why_missing,
     ),
-    Measure("rmse", "RMSE (Y)", 2, False, lambda p: rmse(p.fake_luma, p.real_luma)),
-    Measure("sliced_wasserstein", "sliced W.", 1, False, _textures, PATCH_PX),
     Measure(
-        "lpips", "LPIPS", 4, False, _lpips, LPIPS_LEAST_PX, "", ALEXNET_FILE, ALEXNET.why_missing
+        "dists",
+        "DISTS",
+        4,
+        False,
+        lambda p: dists()(*p.rgb),
+        DISTS_LEAST_PX,
+        needs="VGG-16's weights",
+        why_not=VGG16.why_missing,
     ),
-    Measure("dists", "DISTS", 4, False, _dists, DISTS_LEAST_PX, "", VGG16_FILE, VGG16.why_missing),
     Measure(
         "niqe",
         "NIQE",
         2,
         False,
-        lambda p: niqe_model()(p.fake_luma),
+        lambda p: niqe_model()(p.luma[0]),
         NIQE_LEAST_PX,
-        " or flat",
-        NIQE_FILE,
-        why_no_niqe,
+        nor=" or flat",
+        needs="BasicSR's copy of its authors' model",
+        why_not=why_no_niqe,
     ),
 )
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
@@ -146,9 +142,9 @@ def measure_image(
     gives it, as NIQE is of the output's; `_rgb` and the other perceptual ones of all channels. NaN
     where the image is too small.
     """
-    rgb = [crop_border(quantise(x[None]), border_px) for x in (fake, hr)]
-    pair = ImagePair(*rgb, *(to_luma(x) for x in rgb))
-    side = min(pair.real.shape[-2:])
+    rgb = tuple(crop_border(quantise(x[None]), border_px) for x in (fake, hr))
+    pair = ImagePair(rgb, tuple(to_luma(x) for x in rgb))
+    side = min(rgb[0].shape[-2:])
     return {m.name: float(m.of(pair)) if side >= m.least_px else float("nan") for m in measures}
 
 

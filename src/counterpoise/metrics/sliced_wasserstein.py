@@ -47,8 +47,8 @@ def sliced_wasserstein(
         axes = (0, 2, 3)
         mean = real_patches.mean(axes, keepdim=True)
         deviation = real_patches.std(axes, keepdim=True, correction=0).clamp(min=LEAST_DEVIATION)
-        sets = (((x - mean) / deviation).flatten(1) for x in (fake_patches, real_patches))
-        distances[reals.shape[-2]] = UNIT * _sliced(*sets, projections, draw)
+        one, other = (((x - mean) / deviation).flatten(1) for x in (fake_patches, real_patches))
+        distances[reals.shape[-2]] = UNIT * _sliced(one, other, projections, draw)
     return distances
 
 

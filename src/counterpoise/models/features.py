@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from counterpoise.errors import UserError
 
 InputScaling = Literal["caffe", "torchvision"]
+# What RGB in [0, 1] is multiplied by, what is then subtracted, and what divided by.
+INPUT_SCALINGS: dict[InputScaling, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
+    "caffe": (255.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
+    "torchvision": (1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 # Convolutions per block; a 2x2 max pooling ends each block (Simonyan and Zisserman 2015, table 1).
 VGG19_BLOCKS = (2, 2, 4, 4, 4)
@@ -103,10 +108,7 @@ class VGG19(FeatureExtractor):
             raise UserError(f"{name}: has no features.0.weight, so it is no VGG-19")
         self.available_layers = tuple(layers)
         self.description = f"{name}, up to {layers[-1]}, {input_scaling} input"
-        caffe = input_scaling == "caffe"
-        mean = (123.68, 116.779, 103.939) if caffe else (0.485, 0.456, 0.406)
-        deviation = (1.0, 1.0, 1.0) if caffe else (0.229, 0.224, 0.225)
-        self._scale = 255.0 if caffe else 1.0
+        self._scale, mean, deviation = INPUT_SCALINGS[input_scaling]
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 3, 1, 1))
         self.eval().requires_grad_(False)
