@@ -80,29 +80,26 @@ def test_chosen_metrics_and_images_that_have_an_output(counterpoise, place, tmp_
     assert [r["image"] for r in rows if r["method"] == "some"] == ["0.png", "2.png", "mean"]
 
 
-def test_figures(counterpoise, place, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+@pytest.mark.parametrize("drawn", [True, False])
+def test_figures_and_crops_alone_without_matplotlib(
+    counterpoise, place, tmp_path, monkeypatch, drawn
+):
+    if drawn:
+        pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    else:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, out, _ = counterpoise(
         "evaluate", "--weights", place / "a.safetensors", "--data", place / "two",
-        "--figures", tmp_path, "--crop", "8,12,30",
+        "--figures", tmp_path, "--crop", "8,12,30", "--metrics", "psnr,rmse,sliced_wasserstein",
     )  # fmt: skip
     assert code == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"crops-two.png", "plane-two.png"}
+    names = {"crops-two.png", "plane-two.png"} if drawn else {"crops-two.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
     for path in tmp_path.iterdir():
         with Image.open(path) as image:
             assert min(image.size) > 200
     assert f"crops: {tmp_path / 'crops-two.png'}" in out
-
-
-def test_without_matplotlib_there_are_crops_and_a_line(counterpoise, place, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    code, out, _ = counterpoise(
-        "evaluate", "--outputs", place / "outputs", "--data", place / "two", "--figures", tmp_path,
-        "--metrics", "psnr,rmse,sliced_wasserstein",
-    )  # fmt: skip
-    assert code == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["crops-two.png"]
-    assert "no figure of the plane: figures need matplotlib; install it: pip install" in out
+    assert ("no figure of the plane: figures need matplotlib" in out) == (not drawn)
 
 
 def test_compare_weights_with_outputs_and_their_csv(counterpoise, place, tmp_path):
@@ -127,18 +124,18 @@ def test_compare_weights_with_outputs_and_their_csv(counterpoise, place, tmp_pat
     assert numbers == [line for line in from_csv[1].splitlines() if line.startswith("│")]
 
 
-def test_weights_of_one_name_are_told_apart(counterpoise, place, tmp_path):
+def test_weights_of_one_name_and_a_folder_called_like_markup(counterpoise, place, tmp_path):
     for name in ("x", "y"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "g.safetensors").write_bytes((place / "a.safetensors").read_bytes())
+        shutil.copy(place / "a.safetensors", tmp_path / name / "g.safetensors")
+    shutil.copytree(place / "two", tmp_path / "[red]out[bold]")
     code, out, _ = counterpoise(
         "evaluate", "--compare", tmp_path / "x/g.safetensors", tmp_path / "y/g.safetensors",
-        "--data", place / "two", "--metrics", "psnr",
+        "--outputs", tmp_path / "[red]out[bold]", "--data", place / "two", "--metrics", "psnr",
     )  # fmt: skip
     assert code == 0
-    assert "A: x/g (bicubic LR)" in out
-    assert "B: y/g (bicubic LR)" in out
-    assert "equal" in out
+    for text in ("A: x/g (bicubic LR)", "B: y/g (bicubic LR)", "equal", "[red]out[bold]"):
+        assert text in out
 
 
 def test_several_sets_need_a_folder_of_outputs_each(counterpoise, place, tmp_path):
@@ -146,24 +143,11 @@ def test_several_sets_need_a_folder_of_outputs_each(counterpoise, place, tmp_pat
     start = ["evaluate", "--metrics", "psnr", "--data", *sets, "--outputs"]
     one_line(counterpoise(*start, place / "outputs"), "with several sets", "outputs/one")
     for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        for number in range(3):
-            source = place / "outputs" / f"{number}_x4.png"
-            (tmp_path / name / f"{number}.png").write_bytes(source.read_bytes())
+        shutil.copytree(place / "outputs", tmp_path / name)
     code, out, _ = counterpoise(*start, tmp_path)
     assert code == 0
-    assert "one: 3 images" in out
-    assert "two: 3 images" in out
-
-
-def test_a_folder_that_is_called_like_markup(counterpoise, place, tmp_path):
-    folder = tmp_path / "[red]out[bold]"
-    shutil.copytree(place / "two", folder)
-    code, out, _ = counterpoise(
-        "evaluate", "--outputs", folder, "--data", place / "two", "--metrics", "psnr,rmse"
-    )
-    assert code == 0
-    assert "[red]out[bold]" in out
+    for name in ("one", "two"):
+        assert f"{name}: 3 images" in out
 
 
 @pytest.mark.parametrize(

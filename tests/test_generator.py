@@ -29,10 +29,10 @@ def test_the_paper_size():
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_output_is_scale_times_as_large(scale):
     generator = build_generator(SMALL.model_copy(update={"scale": scale}))
-    assert len(generator.upsampling) == int(math.log2(scale))
     with torch.inference_mode():
-        assert generator(torch.rand(2, 3, 5, 7)).shape == (2, 3, 5 * scale, 7 * scale)
-        assert generator(torch.rand(1, 3, 1, 1)).shape == (1, 3, scale, scale)
+        for height, width in ((5, 7), (1, 1)):
+            output = generator(torch.rand(2, 3, height, width))
+            assert output.shape == (2, 3, height * scale, width * scale)
 
 
 def functional_enhancenet(state: dict[str, torch.Tensor], lr: torch.Tensor) -> torch.Tensor:
@@ -74,21 +74,13 @@ def test_initialisation_is_xavier_uniform_with_zero_biases():
     assert all(not m.bias.any() for m in generator.modules() if isinstance(m, nn.Conv2d))
 
 
-def test_the_bicubic_kind_is_used():
-    config = SMALL.model_copy(update={"bicubic": "tf1-legacy"})
-    generator = build_generator(config)
-    nn.init.zeros_(generator.tail.weight)
-    lr = torch.rand(1, 3, 4, 4)
-    with torch.inference_mode():
-        assert torch.equal(generator(lr), bicubic_upsample(lr, 4, "tf1-legacy"))
-
-
-def test_output_is_not_clamped():
-    generator = build_generator(SMALL)
+def test_the_bicubic_kind_is_used_and_nothing_is_clamped():
+    generator = build_generator(SMALL.model_copy(update={"bicubic": "tf1-legacy"}))
     nn.init.zeros_(generator.tail.weight)
     nn.init.constant_(generator.tail.bias, 5.0)
+    lr = torch.rand(1, 3, 4, 4)
     with torch.inference_mode():
-        assert float(generator(torch.rand(1, 3, 4, 4)).min()) > 4
+        assert torch.equal(generator(lr), 5 + bicubic_upsample(lr, 4, "tf1-legacy"))
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
