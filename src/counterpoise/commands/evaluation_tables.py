@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from counterpoise.commands.console import metrics_table, print_table, say
+from counterpoise.commands.console import metrics_table, print_table, say, table_of_numbers
 from counterpoise.errors import UserError
 from counterpoise.evaluate.comparison import FEW_IMAGES, compare
 from counterpoise.evaluate.crops import CropSheet
@@ -51,27 +50,18 @@ def say_set(
         _say_published(console, name, scores, published)
     if note:
         say(console, note)
-    if figures is not None:
-        sheet.save(figures / f"crops-{name}.png")
-        say(console, f"crops: {figures / f'crops-{name}.png'}")
-        _save_plane(console, figures / f"plane-{name}.png", name, scores, published)
-
-
-def _save_plane(
-    console: Console,
-    path: Path,
-    name: str,
-    scores: list[Scores],
-    published: Sequence[PublishedPoint],
-) -> None:
-    if front_of(scores) is None:
-        say(console, "no figure of the plane: it needs rmse and a perceptual metric")
+    if figures is None:
         return
+    sheet.save(figures / f"crops-{name}.png")
+    say(console, f"crops: {figures / f'crops-{name}.png'}")
     try:
+        if front is None:
+            raise UserError("it needs rmse and a perceptual metric")
         figure = plane_figure(name, scores, published)
     except UserError as error:
         say(console, f"no figure of the plane: {error}")
         return
+    path = figures / f"plane-{name}.png"
     with atomic_write(path) as temporary:
         temporary.write_bytes(rendered(figure, "png"))
     say(console, f"plane: {path}")
@@ -81,10 +71,8 @@ def _say_published(
     console: Console, name: str, scores: Sequence[Scores], published: Sequence[PublishedPoint]
 ) -> None:
     """The published points, with what was measured here above them, and their sources below."""
-    table = Table(title=Text(f"{name}: published points beside"), title_justify="left")
-    table.add_column("method")
-    for heading in ("PSNR (Y)", "LPIPS", "PI"):
-        table.add_column(heading, justify="right")
+    title = f"{name}: published points beside"
+    table = table_of_numbers(title, "method", "PSNR (Y)", "LPIPS", "PI")
     table.add_column("source")
 
     def row(method: str, source: str, *values: float | None) -> None:
@@ -115,10 +103,8 @@ def say_differences(console: Console, a: dict[str, Scores], b: dict[str, Scores]
     for name in common:
         scores_a, scores_b = a[name], b[name]
         differences = compare(scores_a, scores_b)
-        table = Table(title=Text(f"{name or 'all images'}: B against A"), title_justify="left")
-        table.add_column("metric")
-        for heading in ("A", "B", "B - A", "95 % interval", "B better in"):
-            table.add_column(heading, justify="right")
+        title, headings = f"{name or 'all images'}: B against A", ("A", "B", "B - A")
+        table = table_of_numbers(title, "metric", *headings, "95 % interval", "B better in")
         table.add_column("verdict")
         for d in differences:
             interval, digits = d.difference.interval, d.measure.digits + 1
