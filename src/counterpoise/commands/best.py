@@ -8,13 +8,12 @@ from rich.table import Table
 
 from counterpoise.commands.console import metrics_table, print_table, say
 from counterpoise.commands.weights import pick_device
-from counterpoise.config_file import load_config
 from counterpoise.evaluate.comparison import Difference
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import DISTORTION, WORDS
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
-from counterpoise.training.ranking import Choice, choose, generator_of
+from counterpoise.training.ranking import Choice, choose
 
 # What a comparison of the newest (A) with the recommended (B) says of the recommended.
 VERDICT_WORDS = {
@@ -29,11 +28,11 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
     """Rank a run's checkpoints; write `best.json` and the recommended weights into its folder."""
     choice = choose(path, data, pick_device(device))
     folder = RunFolder(path)
-    best, config = choice.recommended, load_config(folder.config)
+    best = choice.recommended
     facts = {"trained": f"stage {choice.stage}, step {best.step}, {best.weights}"}
     if best.licence:
         facts["licence"] = best.licence
-    save_generator(folder.best_generator, generator_of(best, config), facts)
+    save_generator(folder.best_generator, choice.generator, facts)
     result = choice.to_json()
     with atomic_write(folder.best) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")

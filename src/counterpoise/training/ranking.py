@@ -38,10 +38,15 @@ class Candidate:
     """A generator of a checkpoint, scored."""
 
     step: int
-    weights: str  # a value of `PARTS`
+    part: str  # a key of `PARTS`
     file: Path
     scores: Scores
     licence: str = ""  # of the weights that the training began with
+
+    @property
+    def weights(self) -> str:
+        """What to call its weights."""
+        return PARTS[self.part]
 
     @property
     def name(self) -> str:
@@ -57,6 +62,7 @@ class Choice:
     images: str  # which images, in words
     image_count: int
     candidates: tuple[Candidate, ...]
+    generator: Generator  # the recommended candidate's, on the CPU
     references: tuple[Scores, ...]
     ranking: Ranking
     # The recommended candidate against the newest average; empty where it is that one.
@@ -148,7 +154,7 @@ def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
         references.append(bench.score("E (pretrained)", pretrained))
     ranking = rank([candidate.scores for candidate in candidates])
     recommended = candidates[ranking.recommended]
-    newest = max((c for c in candidates if c.weights == PARTS["g_average"]), key=lambda c: c.step)
+    newest = max((c for c in candidates if c.part == "g_average"), key=lambda c: c.step)
     against_newest = [] if recommended is newest else compare(newest.scores, recommended.scores)
     metrics, torn = read_json_lines(run.metrics)
     rows = stage_rows(metrics)
@@ -167,18 +173,13 @@ def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
         images=images,
         image_count=len(pairs),
         candidates=tuple(candidates),
+        generator=_built(checkpoint.load(recommended.file), recommended.part, config),
         references=tuple(references),
         ranking=ranking,
         against_newest=tuple(against_newest),
         outlook=outlook(rows, last.last_step),
         notes=tuple(notes),
     )
-
-
-def generator_of(candidate: Candidate, config: RunConfig) -> Generator:
-    """The generator of a candidate, on the CPU."""
-    part = next(name for name, words in PARTS.items() if words == candidate.weights)
-    return _built(checkpoint.load(candidate.file), part, config)
 
 
 def _why_no_checkpoints(run: RunFolder) -> str:
@@ -246,7 +247,7 @@ def _candidates(files: Sequence[Path], bench: _Bench) -> tuple[list[Candidate], 
         licence = str(snapshot.values.get("licence", ""))
         for part, words in PARTS.items():
             scores = bench.score(f"step {step}, {words}", generators[part])
-            candidates.append(Candidate(step, words, file, scores, licence))
+            candidates.append(Candidate(step, part, file, scores, licence))
     if not candidates or stage is None:
         raise UserError(f"no checkpoint that can be read: {'; '.join(notes)}")
     if others:
