@@ -52,7 +52,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Source:
+class MethodSource:
     """Something to be scored: a generator, or a folder of outputs."""
 
     name: str
@@ -122,7 +122,7 @@ def set_name(folder: Path) -> str:
 
 def _open_sources(
     request: Request, device: torch.device
-) -> tuple[list[Source], list[Source | str]]:
+) -> tuple[list[MethodSource], list[MethodSource | str]]:
     """What is to be scored, and the two of `--compare`: a source, or the text of a CSV file."""
     asked = [(path, True) for path in request.weights]
     asked += [(path, False) for path in request.outputs]
@@ -130,12 +130,12 @@ def _open_sources(
         if not _is_csv(text):
             path = Path(text)
             asked.append((path, RunFolder(path).config.is_file() or not path.is_dir()))
-    sources: dict[Path, Source] = {}
+    sources: dict[Path, MethodSource] = {}
     for path, is_weights in asked:
         if real_path(path) not in sources:
             generator = open_weights(path, device).generator if is_weights else None
             name = path.stem if is_weights else real_path(path).name
-            sources[real_path(path)] = Source(name, path, generator)
+            sources[real_path(path)] = MethodSource(name, path, generator)
     # Where names are not distinct, with the folder above; where that does not help, the path.
     for in_full in (False, True):
         names = [source.method_name for source in sources.values()]
@@ -150,7 +150,7 @@ def _open_sources(
     return list(sources.values()), pair
 
 
-def _common_scale(sources: Sequence[Source], asked: int | None) -> int:
+def _common_scale(sources: Sequence[MethodSource], asked: int | None) -> int:
     scales: set[int] = {s.generator.config.scale for s in sources if s.generator is not None}
     scales |= set() if asked is None else {asked}
     if len(scales) > 1:
@@ -160,7 +160,11 @@ def _common_scale(sources: Sequence[Source], asked: int | None) -> int:
 
 
 def _match_outputs(
-    sources: Sequence[Source], catalog: Catalog, name: str, own_folders: bool, console: Console
+    sources: Sequence[MethodSource],
+    catalog: Catalog,
+    name: str,
+    own_folders: bool,
+    console: Console,
 ) -> tuple[Catalog, dict[Path, dict[str, Path]]]:
     """The images of a set that every folder of outputs has, and each folder's files by image.
 
@@ -188,7 +192,7 @@ def _match_outputs(
 
 
 def _methods(
-    sources: Sequence[Source],
+    sources: Sequence[MethodSource],
     catalog: Catalog,
     files: dict[Path, dict[str, Path]],
     device: torch.device,
@@ -213,9 +217,9 @@ def _is_csv(text: str) -> bool:
     return text.lower().endswith(CSV_SUFFIX) or f"{CSV_SUFFIX}:" in text.lower()
 
 
-def _scores_of(sets: dict[str, list[Scores]], one: Source | str) -> dict[str, Scores]:
+def _scores_of(sets: dict[str, list[Scores]], one: MethodSource | str) -> dict[str, Scores]:
     """By set, the scores of a source that was scored, or of a CSV file."""
-    if isinstance(one, Source):
+    if isinstance(one, MethodSource):
         method = one.method_name
         return {name: next(s for s in of if s.method == method) for name, of in sets.items()}
     end = one.lower().find(f"{CSV_SUFFIX}:")

@@ -42,7 +42,7 @@ def parse_crop(text: str) -> CropPlace:
 
 
 @dataclass
-class Row:
+class CropRow:
     """One image's crops, left to right, and how much the methods differ there."""
 
     image: str
@@ -58,7 +58,7 @@ class CropSheet:
 
     scale: int
     place: CropPlace | None = None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[CropRow] = field(default_factory=list)
 
     def add(self, image: ImageOutputs) -> None:
         """Look at an image; it is kept where it is among the most different."""
@@ -72,7 +72,7 @@ class CropSheet:
         cells |= {name: _pixels(output)[side] for name, output in image.outputs.items()}
         cells["HR"] = _pixels(image.hr)[side]
         values = {name: row["psnr_y"] for name, row in image.rows.items() if "psnr_y" in row}
-        self.rows.append(Row(image.name, place, cells, values, difference))
+        self.rows.append(CropRow(image.name, place, cells, values, difference))
         self.rows.sort(key=lambda row: -row.difference)
         del self.rows[ROWS:]
 

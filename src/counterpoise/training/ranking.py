@@ -34,7 +34,7 @@ NOT_MEASURED = ("ssim_rgb", "psnr_rgb")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateGenerator:
     """A generator of a checkpoint, scored."""
 
     step: int
@@ -61,7 +61,7 @@ class Choice:
     stage: str
     images: str  # which images, in words
     image_count: int
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateGenerator, ...]
     generator: Generator  # the recommended candidate's, on the CPU
     references: tuple[Scores, ...]
     ranking: Ranking
@@ -71,7 +71,7 @@ class Choice:
     notes: tuple[str, ...]
 
     @property
-    def recommended(self) -> Candidate:
+    def recommended(self) -> CandidateGenerator:
         return self.candidates[self.ranking.recommended]
 
     def why(self) -> str:
@@ -226,9 +226,11 @@ class _Bench:
         return score_pairs(name, self._pairs, scale, upscale, self._measures)
 
 
-def _candidates(files: Sequence[Path], bench: _Bench) -> tuple[list[Candidate], str, list[str]]:
+def _candidates(
+    files: Sequence[Path], bench: _Bench
+) -> tuple[list[CandidateGenerator], str, list[str]]:
     """The scored generators of the newest stage's checkpoints, newest first; the stage; notes."""
-    candidates: list[Candidate] = []
+    candidates: list[CandidateGenerator] = []
     notes: list[str] = []
     stage = None
     others = 0
@@ -247,7 +249,7 @@ def _candidates(files: Sequence[Path], bench: _Bench) -> tuple[list[Candidate], 
         licence = str(snapshot.values.get("licence", ""))
         for part, words in PARTS.items():
             scores = bench.score(f"step {step}, {words}", generators[part])
-            candidates.append(Candidate(step, part, file, scores, licence))
+            candidates.append(CandidateGenerator(step, part, file, scores, licence))
     if not candidates or stage is None:
         raise UserError(f"no checkpoint that can be read: {'; '.join(notes)}")
     if others:
