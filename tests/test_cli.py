@@ -218,7 +218,7 @@ def test_mistakes_with_runs_and_weights(counterpoise, tmp_path, weights):
     one_line(counterpoise("evaluate", "--weights", weights, "--data", tmp_path / "no"), "no such")
     one_line(
         counterpoise("import-weights", weights, "-o", tmp_path / "x.safetensors"),
-        "not the official ENet-PAT",
+        "not the published ENet-PAT",
     )
     assert not (tmp_path / "out").exists()
 
