@@ -143,10 +143,11 @@ def _open_sources(
             if names.count(source.method_name) > 1:
                 name = str(source.path) if in_full else f"{place.parent.name}/{source.name}"
                 sources[place] = replace(source, name=name)
-    pair = [text if _is_csv(text) else sources[real_path(Path(text))]
-            for text in request.compare or ()]  # fmt: skip
-    if len(pair) == 2 and pair[0] == pair[1] and not isinstance(pair[0], str):
-        raise UserError(f"--compare: {pair[0].path} is given twice")
+    pair: list[MethodSource | str] = []
+    for text in request.compare or ():
+        pair.append(text if _is_csv(text) else sources[real_path(Path(text))])
+    if len(pair) == 2 and pair[0] == pair[1]:
+        raise UserError(f"--compare: {text} is given twice")
     return list(sources.values()), pair
 
 

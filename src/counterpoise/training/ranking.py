@@ -107,16 +107,7 @@ class Choice:
             "references": [
                 {"method": s.method, "metrics": _finite(s.means())} for s in self.references
             ],
-            "against_newest": [
-                {
-                    "metric": d.measure.name,
-                    "difference": d.difference.mean,
-                    "interval": (i := d.difference.interval) and [i.low, i.high],
-                    "better_images": d.b_wins,
-                    "of": d.difference.count,
-                }
-                for d in self.against_newest
-            ],
+            "against_newest": [_difference_json(found) for found in self.against_newest],
             "outlook": self.outlook.to_json(),
             "notes": list(self.notes),
         }
@@ -131,6 +122,18 @@ class Choice:
             "distance": float(self.ranking.distances[index]),
             "metrics": _finite(candidate.scores.means()),
         }
+
+
+def _difference_json(found: Difference) -> dict[str, Any]:
+    estimate = found.difference
+    interval = estimate.interval
+    return {
+        "metric": found.measure.name,
+        "difference": estimate.mean,
+        "interval": None if interval is None else [interval.low, interval.high],
+        "better_images": found.b_wins,
+        "of": estimate.count,
+    }
 
 
 def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
