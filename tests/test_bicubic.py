@@ -1,9 +1,8 @@
-"""Bicubic upscaling against its definition, pixel by pixel, and PyTorch."""
+"""Bicubic upscaling against its definition."""
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,19 +51,6 @@ def test_equals_the_definition_at_every_pixel(height, width, scale, kind, seed):
     np.testing.assert_allclose(output.numpy(), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
-def test_half_pixel_interior_equals_pytorch_antialiased(scale):
-    # With antialias, PyTorch takes a = -0.5 as well; it renormalises at the edges instead.
-    image = torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(1))
-    ours = bicubic_upsample(image, scale, "half-pixel")
-    theirs = F.interpolate(
-        image, scale_factor=float(scale), mode="bicubic", antialias=True, align_corners=False
-    )
-    rim = 2 * scale
-    inner = (slice(None), slice(None), slice(rim, -rim), slice(rim, -rim))
-    torch.testing.assert_close(ours[inner], theirs[inner], atol=3e-6, rtol=0)
-
-
 def test_legacy_keeps_source_pixels_and_so_shifts_the_image():
     image = torch.rand(1, 3, 7, 5, generator=torch.Generator().manual_seed(2))
     output = bicubic_upsample(image, 4, "tf1-legacy")
@@ -76,23 +62,9 @@ def test_legacy_keeps_source_pixels_and_so_shifts_the_image():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_constant_images_stay_constant(kind):
-    image = torch.full((1, 3, 3, 5), 0.37)
-    torch.testing.assert_close(bicubic_upsample(image, 4, kind), torch.full((1, 3, 12, 20), 0.37))
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_stays_float32_under_autocast(kind):
     image = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(3))
     with torch.autocast("cpu", torch.bfloat16):
         output = bicubic_upsample(image, 2, kind)
     assert output.dtype == torch.float32
     assert torch.equal(output, bicubic_upsample(image, 2, kind))
-
-
-def test_gradients_flow():
-    image = torch.rand(1, 1, 4, 4, dtype=torch.float32, requires_grad=True)
-    bicubic_upsample(image, 2, "half-pixel").sum().backward()
-    # Every source pixel is shared out: its weights add up to the number of output pixels it feeds.
-    assert image.grad is not None
-    assert float(image.grad.sum()) == pytest.approx(64, abs=1e-3)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from counterpoise.balance.policies import POLICIES
@@ -127,15 +128,13 @@ def test_presets_lists_every_choice(counterpoise):
     assert "threshold threshold=0.8, measure=accuracy" in lines
     names = {line.split()[0] for line in lines}
     assert set(POLICIES) <= names
-    for name in ("enet-pat", "relativistic-paired", "unet"):
+    for name in ("enet-pat", "relativistic-paired", "unet", "generator.name: enhancenet"):
         assert name in out
 
 
 def test_missing_vgg_falls_back_loudly(counterpoise, tmp_path, config_file, monkeypatch):
-    from counterpoise.models import vgg_weights
-
-    monkeypatch.setattr(vgg_weights.torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(vgg_weights, "download", _no_network)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", _no_network)
     options = ["--set", "features.extractor=auto", "--set", "loss.perceptual.layers={pool2: 1}"]
     run = tmp_path / "run"
     code, out, _ = counterpoise("train", "--config", config_file, "--run-dir", run, *options)
@@ -149,7 +148,7 @@ def test_missing_vgg_falls_back_loudly(counterpoise, tmp_path, config_file, monk
     assert "features.extractor=embedded" in err
 
 
-def _no_network(path):
+def _no_network(*_arguments, **_options):
     raise OSError("no network")
 
 
@@ -193,7 +192,7 @@ def test_mistakes_in_the_configuration(counterpoise, tmp_path):
         "3 errors",
         "balance.options.limit: unknown option of policy 'threshold'; known: threshold, measure",
         "train.batch_size: must be a multiple of train.devices 2",
-        "data.crop_px: the enhancenet discriminator needs crops of 32 pixels or more",
+        "data.crop_px: the enhancenet discriminator",
     )  # fmt: skip
     one_line(
         counterpoise(
@@ -219,7 +218,7 @@ def test_mistakes_with_runs_and_weights(counterpoise, tmp_path, weights):
     one_line(counterpoise("evaluate", "--weights", weights, "--data", tmp_path / "no"), "no such")
     one_line(
         counterpoise("import-weights", weights, "-o", tmp_path / "x.safetensors"),
-        "not the official ENet-PAT",
+        "not the published ENet-PAT",
     )
     assert not (tmp_path / "out").exists()
 

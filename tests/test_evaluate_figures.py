@@ -2,14 +2,22 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+from counterpoise.data.catalog import catalog_folder
 from counterpoise.errors import UserError
-from counterpoise.evaluate.crops import CROP_PX, MOST_ROWS, CropPlace, CropSheet, parse_crop
-from counterpoise.evaluate.plane import _name_sides, front_of, plane_figure
+from counterpoise.evaluate.crops import CROP_PX, ROWS, CropPlace, CropSheet, parse_crop
+from counterpoise.evaluate.measures import measures_named
+from counterpoise.evaluate.plane import front_of, plane_figure
 from counterpoise.evaluate.published import PUBLISHED, published_points
-from counterpoise.evaluate.scores import ImageOutputs, Scores, to_tensor
+from counterpoise.evaluate.scores import (
+    ImageOutputs,
+    Method,
+    Scores,
+    by_bicubic,
+    score_methods,
+    to_tensor,
+)
 from counterpoise.plotting import rendered
 from helpers import smooth_pixels
 
@@ -38,7 +46,7 @@ def test_the_crop_is_where_methods_differ_most():
 
 def test_the_most_different_images_are_kept():
     sheet = CropSheet(4)
-    for number in range(MOST_ROWS + 2):
+    for number in range(ROWS + 2):
         sheet.add(image(f"{number}.png", (100, 100), error=0.1 * (number + 1)))
     assert [row.image for row in sheet.rows] == ["5.png", "4.png", "3.png", "2.png"]
 
@@ -62,15 +70,12 @@ def test_cells_are_the_methods_pixels_at_the_asked_place(tmp_path):
     assert np.array_equal(drawn[38 : 38 + 220, left : left + 220], block)
 
 
-def test_a_crop_that_fits_nowhere(tmp_path):
+def test_a_crop_that_fits_nowhere_and_a_small_image(tmp_path):
     sheet = CropSheet(4, CropPlace(200, 0, 64))
     sheet.add(image("a.png", (0, 0)))
     with pytest.raises(UserError, match="--crop: 200,0,64 does not fit into any image"):
         sheet.save(tmp_path / "crops.png")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_small_image_has_a_smaller_crop(tmp_path):
     sheet = CropSheet(4)
     sheet.add(image("a.png", (4, 4), height=32, width=40))
     assert sheet.rows[0].place == CropPlace(4, 4, 24)
@@ -98,15 +103,6 @@ def test_the_front():
     assert front_of([Scores("a", [("x", {"psnr_y": 28.0})])]) is None
 
 
-def test_names_stand_away_from_near_points_or_towards_the_middle():
-    points = [np.array(p) for p in ((10.19, 196.0), (10.3, 192.0), (10.7, 215.0), (9.8, 60.0))]
-    left, below = True, True
-    expected = [(left, not below), (not left, below), (left, not below), (not left, not below)]
-    assert _name_sides(points) == expected
-    assert _name_sides([]) == []
-    assert len(_name_sides(points[:1])) == 1
-
-
 def test_the_plane_s_figure_has_every_method_and_point():
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     points, _ = published_points("Set5", 5, 4)
@@ -122,33 +118,20 @@ def test_the_plane_s_figure_has_every_method_and_point():
 
 def test_published_points_only_for_whole_sets_at_x4():
     points, note = published_points("set14", 14, 4)
-    assert [point.method for point in points] == [
-        "bicubic",
-        "SRGAN",
-        "ESRGAN",
-        "ENet-E",
-        "ENet-PAT",
-    ]
-    assert note == ""
-    assert published_points("Urban100", 10, 4) == (
-        (),
-        "no published points: they are means over 100 images, and here are 10",
-    )
+    names = ["bicubic", "SRGAN", "ESRGAN", "ENet-E", "ENet-PAT"]
+    assert ([point.method for point in points], note) == (names, "")
+    points, note = published_points("Urban100", 10, 4)
+    assert points == ()
+    assert "100 images, and here are 10" in note
     assert published_points("Set5", 5, 2) == published_points("photos", 5, 4) == ((), "")
 
 
 def test_every_published_point_has_a_source_and_bicubic_is_ours(shared_data):
     """The source's bicubic row is one that we measure: its protocol is ours."""
-    from counterpoise.data.catalog import catalog_folder
-    from counterpoise.evaluate.measures import measures_named
-    from counterpoise.evaluate.scores import bicubic_method, score_methods
-
     for known in PUBLISHED.values():
         assert all(point.source for point in known.points)
     catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
-    (scores,) = score_methods(
-        catalog, 4, [bicubic_method(4, "bicubic")], measures_named(["psnr_y"])
-    )
-    bicubic = PUBLISHED["Set5"].points[0]
-    assert scores.means()["psnr_y"] == pytest.approx(bicubic.psnr_y, abs=0.02)
-    assert torch.is_tensor(bicubic_method(4, "bicubic").upscale("", np.zeros((8, 8, 3), np.uint8)))
+    bicubic = Method("bicubic", "bicubic", by_bicubic(4))
+    (scores,) = score_methods(catalog, 4, [bicubic], measures_named(["psnr_y"]))
+    published = PUBLISHED["Set5"].points[0]
+    assert scores.means()["psnr_y"] == pytest.approx(published.psnr_y, abs=0.02)

@@ -5,17 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from counterpoise.metrics.frechet import frechet_distance
 
 
-def features(seed, rows=200, columns=5, scale=1.0, shift=0.0):
+def features(seed, rows=200, columns=5, shift=0.0):
     draw = torch.Generator().manual_seed(seed)
     mixing = torch.randn(columns, columns, generator=draw)
-    return scale * torch.randn(rows, columns, generator=draw) @ mixing + shift
+    return torch.randn(rows, columns, generator=draw) @ mixing + shift
 
 
 def reference(a, b):
@@ -26,44 +24,31 @@ def reference(a, b):
     return means + np.trace(covariances[0] + covariances[1] - 2 * cross)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_against_scipy(seed):
+@pytest.mark.parametrize("seed", range(3))
+def test_against_scipy_symmetric_and_blind_to_rotation(seed):
     a, b = features(seed), features(seed + 100, rows=150, shift=0.5)
-    assert frechet_distance(a, b) == pytest.approx(reference(a, b), rel=1e-6)
+    distance = frechet_distance(a, b)
+    assert distance == pytest.approx(reference(a, b), rel=1e-6)
+    assert frechet_distance(b, a) == pytest.approx(distance, rel=1e-6)
+    rotation, _ = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(seed)))
+    assert frechet_distance(a @ rotation, b @ rotation) == pytest.approx(distance, rel=1e-4)
 
 
-def test_a_shift_alone_is_its_square():
+def test_a_shift_alone_one_dimension_and_fewer_rows_than_dimensions():
     a = features(1)
     assert frechet_distance(a + 2.0, a) == pytest.approx(4.0 * a.shape[1], rel=1e-4)
-
-
-def test_one_dimension_and_fewer_rows_than_dimensions():
-    a = torch.tensor([[0.0], [2.0]])
-    assert frechet_distance(3 * a, a) == pytest.approx((3 - 1) ** 2 + (3 - 1) ** 2 * 2)
+    line = torch.tensor([[0.0], [2.0]])
+    assert frechet_distance(3 * line, line) == pytest.approx((3 - 1) ** 2 + (3 - 1) ** 2 * 2)
     few = features(3, rows=4, columns=20)
     assert frechet_distance(few, few) == pytest.approx(0.0, abs=1e-6)
     assert frechet_distance(few, features(4, rows=4, columns=20)) > 0
 
 
-@given(st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
-def test_symmetric_not_negative_and_blind_to_rotation(seed):
-    a, b = features(seed, rows=30), features(seed + 1, rows=40, scale=2.0)
-    distance = frechet_distance(a, b)
-    assert distance >= 0
-    assert frechet_distance(b, a) == pytest.approx(distance, rel=1e-6, abs=1e-9)
-    rotation, _ = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(seed)))
-    assert frechet_distance(a @ rotation, b @ rotation) == pytest.approx(distance, rel=1e-4)
-
-
-def test_what_is_not_finite_has_no_distance():
+def test_what_has_no_distance():
     a = features(1)
     broken = a.clone()
     broken[0, 0] = math.nan
     assert math.isnan(frechet_distance(broken, a))
-
-
-@pytest.mark.parametrize(("shapes"), [((5, 3), (5, 4)), ((5,), (5,)), ((1, 3), (5, 3))])
-def test_impossible_features_are_refused(shapes):
-    with pytest.raises(ValueError, match="features|covariance"):
-        frechet_distance(*(torch.zeros(shape) for shape in shapes))
+    for shapes in (((5, 3), (5, 4)), ((5,), (5,)), ((1, 3), (5, 3))):
+        with pytest.raises(ValueError, match="features|covariance"):
+            frechet_distance(*(torch.zeros(shape) for shape in shapes))

@@ -28,7 +28,9 @@ def notes(path):
 def test_g_and_its_average_begin_with_them(tmp_path, begun, of):
     source = begun if of == "run" else RunFolder(begun).generator
     path = tmp_path / "run"
-    run(tiny(*FROZEN, f"train.initial_weights={source}", "train.steps=1"), path)
+    other_images = "generator.degradation=lanczos"
+    run(tiny(*FROZEN, f"train.initial_weights={source}", "train.steps=1", other_images), path)
+    assert "G was trained on bicubic images before, and is on lanczos ones now" in notes(path)
     assert f"G begins with {source}" in notes(path)
     first = load_file(RunFolder(begun).generator)
     for name, tensor in load_file(RunFolder(path).generator).items():
@@ -82,11 +84,3 @@ def test_weights_that_do_not_fit_are_one_line_and_nothing_is_written(
     with pytest.raises(UserError, match=what):
         run(tiny(weights, override), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_images_made_in_another_way_are_told(tmp_path, begun):
-    weights = f"train.initial_weights={RunFolder(begun).generator}"
-    run(tiny(weights, "generator.degradation=lanczos", "train.steps=1"), tmp_path / "run")
-    assert "G was trained on bicubic images before, and is on lanczos ones now" in notes(
-        tmp_path / "run"
-    )

@@ -54,34 +54,24 @@ def test_the_pyramid_adds_up_to_the_image(photographs):
     assert torch.allclose(image, photographs, atol=1e-6)
 
 
-def test_equal_sets_are_at_no_distance_and_a_seed_repeats(photographs):
-    same = sliced_wasserstein(photographs, photographs, same_positions=True)
-    assert list(same) == [64, 32, 16]
-    assert all(value == 0 for value in same.values())
-    other = sliced_wasserstein(photographs, photographs)
-    assert all(value > 0 for value in other.values())
-    assert other == sliced_wasserstein(photographs, photographs)
-    assert other != sliced_wasserstein(photographs, photographs, seed=1)
+def test_more_blur_and_less_contrast_are_further_away_and_a_seed_repeats(photographs):
+    def distance(images, seed=0):
+        found = sliced_wasserstein(images, photographs, seed=seed)
+        assert list(found) == [64, 32, 16]
+        return sum(found.values()) / 3
 
-
-def test_more_blur_is_further_away_and_contrast_counts_by_the_real_scale(photographs):
-    def distance(images, **options):
-        found = sliced_wasserstein(images, photographs, same_positions=True, **options)
-        return sum(found.values()) / len(found)
-
-    values = [distance(blurred(photographs, n), normalise_by="real") for n in range(4)]
+    values = [distance(blurred(photographs, n)) for n in range(4)]
+    assert values[0] == 0
     assert values == sorted(values)
-    faded = 0.5 * photographs + 0.25
-    assert distance(faded, normalise_by="set") < 0.01 * distance(faded, normalise_by="real")
+    assert distance(0.5 * photographs + 0.25) > values[1]
+    assert distance(blurred(photographs, 1)) == values[1]
+    assert distance(blurred(photographs, 1), seed=1) != values[1]
 
 
-@pytest.mark.parametrize("shapes", [((2, 3, 64, 64), (2, 3, 32, 32)), ((2, 3, 8, 8), (2, 3, 8, 8))])
-def test_impossible_images_are_refused(shapes):
-    with pytest.raises(ValueError, match="images"):
-        sliced_wasserstein(*(torch.zeros(shape) for shape in shapes))
-
-
-def test_impossible_points_are_refused():
+def test_impossible_sets_are_refused():
+    for shapes in (((2, 3, 64, 64), (2, 3, 32, 32)), ((2, 3, 8, 8), (2, 3, 8, 8))):
+        with pytest.raises(ValueError, match="images"):
+            sliced_wasserstein(*(torch.zeros(shape) for shape in shapes))
     with pytest.raises(ValueError, match="points"):
         sliced_wasserstein_points(torch.zeros(3, 2), torch.zeros(4, 2))
 
@@ -93,13 +83,12 @@ def test_one_image_against_its_original(photographs):
     assert values == sorted(values)
     assert values[1] > 10
     levels = sliced_wasserstein(
-        blurred(picture, 1), picture, patches_per_image=1024, projections=128, least_px=16,
-        normalise_by="real", same_positions=True,
-    )  # fmt: skip
+        blurred(picture, 1), picture, patches_per_image=1024, projections=128, least_px=16
+    )
     assert values[1] == pytest.approx(sum(levels.values()) / 3)
 
 
-@pytest.mark.parametrize("side", [7, 11, 27, 28, 57])
+@pytest.mark.parametrize("side", [7, 27, 28])
 def test_an_image_of_any_side_has_levels(side):
     draw = torch.Generator().manual_seed(0)
     fake, real = torch.rand(2, 1, 3, side, side + 1, generator=draw).unbind(0)

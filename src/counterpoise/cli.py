@@ -155,9 +155,11 @@ def presets() -> None:
     from counterpoise.config_file import preset_names
     from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
     from counterpoise.models.discriminator import DISCRIMINATORS
+    from counterpoise.models.generator import GENERATORS
 
     choices = {
         "presets": preset_names(),
+        "generator.name": GENERATORS,
         "discriminator.name": DISCRIMINATORS,
         "loss.adversarial.form": ADVERSARIAL_FORMS,
     }

@@ -64,7 +64,7 @@ class Section(BaseModel):
 class GeneratorConfig(Section):
     """A generator's architecture, and the properties that its weights are only valid with."""
 
-    name: Literal["enhancenet"] = "enhancenet"
+    name: str = "enhancenet"  # a name from `models.generator`
     scale: Literal[2, 4, 8] = 4  # output pixels per input pixel, along a side
     width: Width = 64  # feature maps of a layer
     blocks: Blocks = 10  # residual blocks
@@ -80,22 +80,14 @@ class GeneratorConfig(Section):
 class DiscriminatorConfig(Section):
     """A discriminator's architecture. All of them return logits."""
 
-    name: Literal["enhancenet", "patchgan", "unet"] = "enhancenet"
+    name: str = "enhancenet"  # a name from `models.discriminator`
     width: Width = 32  # feature maps of the first layer
-    # The U-Net is spectrally normalised by definition; `norm` must then stay "spectral".
+    # The U-Net is spectrally normalised by definition: `norm` must be "spectral" with it.
     norm: Literal["none", "batch", "instance", "spectral"] = "none"
     leaky_slope: NonNegativeFloat = 0.2  # of its leaky ReLUs
     input_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (
         ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
     )
-
-    @model_validator(mode="after")
-    def _unet_is_spectral(self) -> Self:
-        if self.name == "unet" and self.norm != "spectral":
-            raise ValueError(
-                "the unet discriminator is spectrally normalised: set norm to spectral"
-            )
-        return self
 
 
 class DataConfig(Section):

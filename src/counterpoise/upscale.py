@@ -11,7 +11,7 @@ from torch import Tensor
 from counterpoise.data.images import find_images, real_path
 from counterpoise.errors import UserError
 from counterpoise.models.bicubic import REACH_PX, bicubic_upsample
-from counterpoise.models.generator import EnhanceNet
+from counterpoise.models.generator import Generator
 from counterpoise.picture_io import Picture, check_writable, read_picture, write_picture
 from counterpoise.plain_files import why_no_file
 
@@ -29,7 +29,7 @@ class UpscaleSummary:
 
 
 def upscale_picture(
-    generator: EnhanceNet,
+    generator: Generator,
     picture: Picture,
     device: torch.device,
     tile_px: int,
@@ -126,7 +126,7 @@ def plan_pictures(source: Path, destination: Path, *, overwrite: bool) -> list[t
 
 
 def upscale_pictures(
-    generator: EnhanceNet,
+    generator: Generator,
     pairs: list[tuple[Path, Path]],
     device: torch.device,
     tile_px: int,

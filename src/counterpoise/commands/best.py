@@ -5,18 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from counterpoise.commands.console import print_table, say
+from counterpoise.commands.console import metrics_table, print_table, say
 from counterpoise.commands.weights import pick_device
-from counterpoise.config_file import load_config
 from counterpoise.evaluate.comparison import Difference
-from counterpoise.evaluate.measures import MEASURES
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import DISTORTION, WORDS
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
-from counterpoise.training.ranking import Choice, choose, generator_of
+from counterpoise.training.ranking import Choice, choose
 
 # What a comparison of the newest (A) with the recommended (B) says of the recommended.
 VERDICT_WORDS = {
@@ -31,11 +28,11 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
     """Rank a run's checkpoints; write `best.json` and the recommended weights into its folder."""
     choice = choose(path, data, pick_device(device))
     folder = RunFolder(path)
-    best, config = choice.recommended, load_config(folder.config)
+    best = choice.recommended
     facts = {"trained": f"stage {choice.stage}, step {best.step}, {best.weights}"}
     if best.licence:
         facts["licence"] = best.licence
-    save_generator(folder.best_generator, generator_of(best, config), facts)
+    save_generator(folder.best_generator, choice.generator, facts)
     result = choice.to_json()
     with atomic_write(folder.best) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -70,22 +67,13 @@ def _words(difference: Difference) -> str:
 def _table(choice: Choice) -> Table:
     ranking = choice.ranking
     title = f"{choice.run}: {choice.image_count} images ({choice.images})"
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("")
-    table.add_column("generator", overflow="fold")
-    names = [name for name in MEASURES if name in choice.candidates[0].scores.names]
-    for name in names:
-        table.add_column(MEASURES[name].title, justify="right")
-    table.add_column("from ideal", justify="right")
+    rows, distances = [], []
     for place, index in enumerate(ranking.order, start=1):
-        candidate, means = choice.candidates[index], choice.candidates[index].scores.means()
-        cells = [MEASURES[name].text(means[name]) for name in names]
-        mark = "front" if ranking.on_front[index] else ""
-        distance = f"{ranking.distances[index]:.3f} {mark}".rstrip()
-        table.add_row(str(place), candidate.name, *cells, distance)
-    table.add_section()
+        candidate = choice.candidates[index]
+        rows.append((f"{place}. {candidate.name}", candidate.scores.means()))
+        mark = " front" if ranking.on_front[index] else ""
+        distances.append(f"{ranking.distances[index]:.3f}{mark}")
     for scores in choice.references:
-        means = scores.means()
-        cells = [MEASURES[name].text(means[name]) for name in names]
-        table.add_row("", Text(scores.method), *cells, "-")
-    return table
+        rows.append((scores.method, scores.means()))
+        distances.append("-")
+    return metrics_table(title, rows, ("from ideal", distances))

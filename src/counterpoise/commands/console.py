@@ -77,17 +77,33 @@ class ConsoleReporter:
         self._progress.update(self._task, completed=step, description=stage)
 
 
-def metrics_table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
-    """A table of methods against the metrics that at least one of them has."""
+def table_of_numbers(title: str, first: str, *headings: str) -> Table:
+    """An empty table with a title; all columns but the first are aligned as numbers are."""
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column(first, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def metrics_table(
+    title: str,
+    rows: Sequence[tuple[str, Mapping[str, float]]],
+    last_column: tuple[str, Sequence[str]] | None = None,
+) -> Table:
+    """A table of methods against the metrics that at least one of them has; a last column is given
+    by its heading and its cells."""
     from counterpoise.evaluate.measures import MEASURES
 
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("method", overflow="fold")
     shown = [m for name, m in MEASURES.items() if any(name in values for _, values in rows)]
-    for measure in shown:
-        table.add_column(measure.title, justify="right")
-    for method, values in rows:
+    headings = [measure.title for measure in shown]
+    if last_column is not None:
+        headings.append(last_column[0])
+    table = table_of_numbers(title, "method", *headings)
+    for number, (method, values) in enumerate(rows):
         cells = [measure.text(values.get(measure.name, float("nan"))) for measure in shown]
+        if last_column is not None:
+            cells.append(last_column[1][number])
         table.add_row(Text(method), *cells)
     return table
 

@@ -17,17 +17,17 @@ from counterpoise.errors import UserError
 from counterpoise.evaluate.comparison import read_csv
 from counterpoise.evaluate.crops import CropSheet, parse_crop
 from counterpoise.evaluate.measures import choose_measures
-from counterpoise.evaluate.outputs import folder_method, match_outputs
+from counterpoise.evaluate.outputs import by_files, match_outputs
 from counterpoise.evaluate.scores import (
     Method,
     Scores,
-    bicubic_method,
-    generator_method,
+    by_bicubic,
+    by_generator,
     score_methods,
     write_csv,
 )
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
-from counterpoise.models.generator import EnhanceNet
+from counterpoise.models.generator import Generator
 from counterpoise.run_folder import RunFolder
 
 DEFAULT_SCALE = 4
@@ -52,18 +52,22 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Source:
+class MethodSource:
     """Something to be scored: a generator, or a folder of outputs."""
 
     name: str
     path: Path
-    generator: EnhanceNet | None = None
+    generator: Generator | None = None
 
+    @property
+    def degradation(self) -> Degradation:
+        """How the LR images are made that it begins with."""
+        return "bicubic" if self.generator is None else self.generator.config.degradation
+
+    @property
     def method_name(self) -> str:
         """Its name in tables."""
-        if self.generator is None:
-            return self.name
-        return f"{self.name} ({self.generator.config.degradation} LR)"
+        return self.name if self.generator is None else f"{self.name} ({self.degradation} LR)"
 
 
 def run(request: Request, console: Console) -> None:
@@ -75,9 +79,9 @@ def run(request: Request, console: Console) -> None:
     device = pick_device(request.device)
     sources, pair = _open_sources(request, device)
     if not sources:
-        if request.compare is None:
+        if not pair:
             raise UserError("give --weights FILE, --outputs FOLDER or --compare A B")
-        say_differences(console, *(_csv_scores(text) for text in request.compare))
+        say_differences(console, *(_scores_of({}, one) for one in pair))
         return
     if not request.folders:
         raise UserError("give --data FOLDER, the HR images to compare with")
@@ -89,21 +93,21 @@ def run(request: Request, console: Console) -> None:
     scale = _common_scale(sources, request.scale)
     sets: dict[str, list[Scores]] = {}
     for folder in request.folders:
-        name = _free_name(set_name(folder), sets)
+        names = [set_name(folder)] + [f"{set_name(folder)}-{n}" for n in range(2, len(sets) + 2)]
+        name = next(one for one in names if one not in sets)
         catalog = catalog_folder(folder, scale, SSIM_WINDOW_PX + 2 * scale)
         for item in catalog.skipped:
             say(console, f"skipped {item.path}: {item.reason}")
-        catalog, methods = _methods(
-            sources, catalog, name, scale, device, console, alone=len(request.folders) == 1
-        )
+        own_folders = len(request.folders) > 1
+        catalog, files = _match_outputs(sources, catalog, name, own_folders, console)
+        methods = _methods(sources, catalog, files, device)
         sheet = CropSheet(scale, crop)
         seen = sheet.add if request.figures is not None else lambda image: None
-        scores = score_methods(catalog, scale, methods, measures, seen)
-        sets[name] = scores
-        say_set(console, name, scores, measures, scale, request.figures, sheet)
+        sets[name] = score_methods(catalog, scale, methods, measures, seen)
+        say_set(console, name, sets[name], measures, scale, request.figures, sheet)
     for note in notes:
         say(console, f"not computed: {note}")
-    if pair is not None:
+    if pair:
         say_differences(console, *(_scores_of(sets, one) for one in pair))
     if request.csv is not None:
         write_csv(request.csv, sets)
@@ -116,64 +120,38 @@ def set_name(folder: Path) -> str:
     return folder.parent.name if folder.name.lower() == "hr" else folder.name
 
 
-def _free_name(name: str, taken: dict[str, list[Scores]]) -> str:
-    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-    return next(one for one in [name, *numbered] if one not in taken)
-
-
 def _open_sources(
     request: Request, device: torch.device
-) -> tuple[list[Source], tuple[Source | str, Source | str] | None]:
+) -> tuple[list[MethodSource], list[MethodSource | str]]:
     """What is to be scored, and the two of `--compare`: a source, or the text of a CSV file."""
-    sources: list[Source] = []
-
-    def add(path: Path, *, is_weights: bool) -> Source:
-        known = next((s for s in sources if real_path(s.path) == real_path(path)), None)
-        if known is None:
-            generator = open_weights(path, device).generator if is_weights else None
-            known = Source(path.stem if is_weights else real_path(path).name, path, generator)
-            sources.append(known)
-        return known
-
-    for path in request.weights:
-        add(path, is_weights=True)
-    for path in request.outputs:
-        add(path, is_weights=False)
-    pair: list[Source | str] = []
+    asked = [(path, True) for path in request.weights]
+    asked += [(path, False) for path in request.outputs]
     for text in request.compare or ():
-        if _is_csv(text):
-            pair.append(text)
-            continue
-        path = Path(text)
-        is_run = RunFolder(path).config.is_file()
-        pair.append(add(path, is_weights=is_run or not path.is_dir()))
-    named = _with_distinct_names(sources)
-    renamed = dict(zip(sources, named, strict=True))
-    if not pair:
-        return named, None
-    first, second = (one if isinstance(one, str) else renamed[one] for one in pair)
-    if first == second:
-        raise UserError(f"--compare: {request.compare[0]} is given twice")  # type: ignore[index]
-    return named, (first, second)
+        if not _is_csv(text):
+            path = Path(text)
+            asked.append((path, RunFolder(path).config.is_file() or not path.is_dir()))
+    sources: dict[Path, MethodSource] = {}
+    for path, is_weights in asked:
+        if real_path(path) not in sources:
+            generator = open_weights(path, device).generator if is_weights else None
+            name = path.stem if is_weights else real_path(path).name
+            sources[real_path(path)] = MethodSource(name, path, generator)
+    # Where names are not distinct, with the folder above; where that does not help, the path.
+    for in_full in (False, True):
+        names = [source.method_name for source in sources.values()]
+        for place, source in sources.items():
+            if names.count(source.method_name) > 1:
+                name = str(source.path) if in_full else f"{place.parent.name}/{source.name}"
+                sources[place] = replace(source, name=name)
+    pair: list[MethodSource | str] = []
+    for text in request.compare or ():
+        pair.append(text if _is_csv(text) else sources[real_path(Path(text))])
+    if len(pair) == 2 and pair[0] == pair[1]:
+        raise UserError(f"--compare: {text} is given twice")
+    return list(sources.values()), pair
 
 
-def _with_distinct_names(sources: Sequence[Source]) -> list[Source]:
-    """The sources with the folder above in their names, where the names alone are not distinct."""
-    names = [source.method_name() for source in sources]
-    distinct = [
-        replace(source, name=f"{real_path(source.path).parent.name}/{source.name}")
-        if names.count(source.method_name()) > 1
-        else source
-        for source in sources
-    ]
-    names = [source.method_name() for source in distinct]
-    return [
-        replace(source, name=str(source.path)) if names.count(source.method_name()) > 1 else source
-        for source in distinct
-    ]
-
-
-def _common_scale(sources: Sequence[Source], asked: int | None) -> int:
+def _common_scale(sources: Sequence[MethodSource], asked: int | None) -> int:
     scales: set[int] = {s.generator.config.scale for s in sources if s.generator is not None}
     scales |= set() if asked is None else {asked}
     if len(scales) > 1:
@@ -182,71 +160,71 @@ def _common_scale(sources: Sequence[Source], asked: int | None) -> int:
     return scales.pop() if scales else DEFAULT_SCALE
 
 
-def _methods(
-    sources: Sequence[Source],
+def _match_outputs(
+    sources: Sequence[MethodSource],
     catalog: Catalog,
     name: str,
-    scale: int,
-    device: torch.device,
+    own_folders: bool,
     console: Console,
-    *,
-    alone: bool,
-) -> tuple[Catalog, list[Method]]:
-    """The methods of a set, bicubic first, and the images that all of them have."""
-    # The field's bicubic row starts from bicubic LR, whatever the networks were trained on.
-    generators = [s.generator for s in sources if s.generator is not None]
-    degradations: dict[Degradation, None] = dict.fromkeys(
-        ("bicubic", *(generator.config.degradation for generator in generators))
-    )
-    matches = {}
+) -> tuple[Catalog, dict[Path, dict[str, Path]]]:
+    """The images of a set that every folder of outputs has, and each folder's files by image.
+
+    With `own_folders`, each set's outputs are in a folder of the set's name.
+    """
+    files = {}
     for source in sources:
         if source.generator is not None:
             continue
-        folder = source.path / name if (source.path / name).is_dir() else source.path
-        if not alone and folder == source.path:
-            raise UserError(
-                f"{source.path}: with several sets, put the outputs into {folder / name}"
-            )
+        folder = source.path / name
+        if not folder.is_dir():
+            if own_folders:
+                raise UserError(f"{source.path}: with several sets, put the outputs into {folder}")
+            folder = source.path
         found = match_outputs(folder, catalog)
         for image in found.missing:
             say(console, f"{folder}: no output for {image}, which is left out for all methods")
         for path in found.left_over:
             say(console, f"{path}: is of no image of {name}, not used")
-        matches[source] = found.files
-    kept = [
-        index
-        for index, image in enumerate(catalog.names)
-        if all(image in files for files in matches.values())
-    ]
+        files[source.path] = found.files
+    kept = [n for n, image in enumerate(catalog.names) if all(image in f for f in files.values())]
     if not kept:
         raise UserError(f"{name}: no image has an output in every folder")
-    catalog = catalog.subset(kept, catalog.skipped)
-    methods = [bicubic_method(scale, degradation) for degradation in degradations]
+    return catalog.subset(kept, catalog.skipped), files
+
+
+def _methods(
+    sources: Sequence[MethodSource],
+    catalog: Catalog,
+    files: dict[Path, dict[str, Path]],
+    device: torch.device,
+) -> list[Method]:
+    """The methods of a set, bicubic first."""
+    # The field's bicubic row starts from bicubic LR, whatever the networks were trained on.
+    kinds: list[Degradation] = ["bicubic", *(source.degradation for source in sources)]
+    methods = [
+        Method(f"bicubic ({kind} LR)", kind, by_bicubic(catalog.scale))
+        for kind in dict.fromkeys(kinds)
+    ]
     for source in sources:
-        generator = source.generator
-        if generator is None:
-            methods.append(folder_method(source.name, matches[source], catalog, "bicubic"))
+        if source.generator is None:
+            upscale = by_files(files[source.path], catalog)
         else:
-            degradation = generator.config.degradation
-            methods.append(generator_method(source.name, generator, degradation, device))
-    return catalog, methods
+            upscale = by_generator(source.generator, device)
+        methods.append(Method(source.method_name, source.degradation, upscale))
+    return methods
 
 
 def _is_csv(text: str) -> bool:
     return text.lower().endswith(CSV_SUFFIX) or f"{CSV_SUFFIX}:" in text.lower()
 
 
-def _csv_scores(text: str) -> dict[str, Scores]:
-    end = text.lower().find(f"{CSV_SUFFIX}:")
-    if end == -1 or Path(text).is_file():
-        return read_csv(Path(text))
-    end += len(CSV_SUFFIX)
-    return read_csv(Path(text[:end]), text[end + 1 :])
-
-
-def _scores_of(sets: dict[str, list[Scores]], one: Source | str) -> dict[str, Scores]:
+def _scores_of(sets: dict[str, list[Scores]], one: MethodSource | str) -> dict[str, Scores]:
     """By set, the scores of a source that was scored, or of a CSV file."""
-    if isinstance(one, str):
-        return _csv_scores(one)
-    method = one.method_name()
-    return {name: next(s for s in scores if s.method == method) for name, scores in sets.items()}
+    if isinstance(one, MethodSource):
+        method = one.method_name
+        return {name: next(s for s in of if s.method == method) for name, of in sets.items()}
+    end = one.lower().find(f"{CSV_SUFFIX}:")
+    if end == -1 or Path(one).is_file():
+        return read_csv(Path(one))
+    end += len(CSV_SUFFIX)
+    return read_csv(Path(one[:end]), one[end + 1 :])

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from counterpoise.commands.console import metrics_table, print_table, say
+from counterpoise.commands.console import metrics_table, print_table, say, table_of_numbers
 from counterpoise.errors import UserError
 from counterpoise.evaluate.comparison import FEW_IMAGES, compare
 from counterpoise.evaluate.crops import CropSheet
@@ -48,69 +47,50 @@ def say_set(
         title = MEASURES[perception].title
         say(console, f"not beaten in both RMSE and {title} (Pareto front): {', '.join(names)}")
     if published:
-        print_table(console, _published_table(name, scores, published))
-        for number, source in enumerate(_sources(published), start=1):
-            say(console, f"{number}: {source}")
+        _say_published(console, name, scores, published)
     if note:
         say(console, note)
-    if figures is not None:
-        sheet.save(figures / f"crops-{name}.png")
-        say(console, f"crops: {figures / f'crops-{name}.png'}")
-        _save_plane(console, figures / f"plane-{name}.png", name, scores, published)
-
-
-def _save_plane(
-    console: Console,
-    path: Path,
-    name: str,
-    scores: list[Scores],
-    published: Sequence[PublishedPoint],
-) -> None:
-    if front_of(scores) is None:
-        say(console, "no figure of the plane: it needs rmse and a perceptual metric")
+    if figures is None:
         return
+    sheet.save(figures / f"crops-{name}.png")
+    say(console, f"crops: {figures / f'crops-{name}.png'}")
     try:
+        if front is None:
+            raise UserError("it needs rmse and a perceptual metric")
         figure = plane_figure(name, scores, published)
     except UserError as error:
         say(console, f"no figure of the plane: {error}")
         return
+    path = figures / f"plane-{name}.png"
     with atomic_write(path) as temporary:
         temporary.write_bytes(rendered(figure, "png"))
     say(console, f"plane: {path}")
 
 
-def _published_table(
-    name: str, scores: Sequence[Scores], published: Sequence[PublishedPoint]
-) -> Table:
-    """The published points, with what was measured here above them."""
-    table = Table(title=Text(f"{name}: published points beside"), title_justify="left")
-    table.add_column("method")
-    for heading in ("PSNR (Y)", "LPIPS", "PI"):
-        table.add_column(heading, justify="right")
+def _say_published(
+    console: Console, name: str, scores: Sequence[Scores], published: Sequence[PublishedPoint]
+) -> None:
+    """The published points, with what was measured here above them, and their sources below."""
+    title = f"{name}: published points beside"
+    table = table_of_numbers(title, "method", "PSNR (Y)", "LPIPS", "PI")
     table.add_column("source")
 
-    sources = _sources(published)
-
-    def text(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
+    def row(method: str, source: str, *values: float | None) -> None:
+        digits = (2, 4, 3)
+        cells = ("-" if v is None else f"{v:.{n}f}" for v, n in zip(values, digits, strict=True))
+        table.add_row(Text(method), *cells, source)
 
     for one in scores:
         means = one.means()
-        cells = text(means.get("psnr_y"), 2), text(means.get("lpips"), 4), "-"
-        table.add_row(Text(one.method), *cells, "here")
+        row(one.method, "here", means.get("psnr_y"), means.get("lpips"), None)
     table.add_section()
+    sources = list(dict.fromkeys(point.source for point in published))
     for point in published:
-        cells = (
-            text(point.psnr_y, 2),
-            text(point.lpips, 4),
-            text(point.perceptual_index, 3),
-        )
-        table.add_row(point.method, *cells, str(sources.index(point.source) + 1))
-    return table
-
-
-def _sources(published: Sequence[PublishedPoint]) -> list[str]:
-    return list(dict.fromkeys(point.source for point in published))
+        source = str(sources.index(point.source) + 1)
+        row(point.method, source, point.psnr_y, point.lpips, point.perceptual_index)
+    print_table(console, table)
+    for number, source in enumerate(sources, start=1):
+        say(console, f"{number}: {source}")
 
 
 def say_differences(console: Console, a: dict[str, Scores], b: dict[str, Scores]) -> None:
@@ -123,20 +103,14 @@ def say_differences(console: Console, a: dict[str, Scores], b: dict[str, Scores]
     for name in common:
         scores_a, scores_b = a[name], b[name]
         differences = compare(scores_a, scores_b)
-        count = max((d.difference.count for d in differences), default=0)
-        table = Table(title=Text(f"{name or 'all images'}: B against A"), title_justify="left")
-        table.add_column("metric")
-        headings = ("A", "B", "B - A", "95 % interval", "B better in")
-        for heading in headings:
-            table.add_column(heading, justify="right")
+        title, headings = f"{name or 'all images'}: B against A", ("A", "B", "B - A")
+        table = table_of_numbers(title, "metric", *headings, "95 % interval", "B better in")
         table.add_column("verdict")
         for d in differences:
             interval, digits = d.difference.interval, d.measure.digits + 1
-            low_high = (
-                "-"
-                if interval is None
-                else f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
-            )
+            low_high = "-"
+            if interval is not None:
+                low_high = f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
             table.add_row(
                 d.measure.title,
                 d.measure.text(d.mean_a),
@@ -152,5 +126,6 @@ def say_differences(console: Console, a: dict[str, Scores], b: dict[str, Scores]
         only = len(dict(scores_a.rows).keys() ^ dict(scores_b.rows).keys())
         if only:
             say(console, f"{only} images are only in one of them, and left out")
+        count = max((d.difference.count for d in differences), default=0)
         if 1 < count < FEW_IMAGES:
             say(console, f"Of {count} images, an interval by resampling is rather too narrow.")

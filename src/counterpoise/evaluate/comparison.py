@@ -62,23 +62,16 @@ def compare(a: Scores, b: Scores) -> list[Difference]:
             continue
         steps = pairs[:, 1] - pairs[:, 0]
         better = steps > 0 if MEASURES[name].higher_is_better else steps < 0
-        means = pairs.mean(0)
-        found.append(
-            Difference(
-                MEASURES[name],
-                float(means[0]),
-                float(means[1]),
-                bootstrap_mean(steps),
-                int(better.sum()),
-            )
-        )
+        mean_a, mean_b = (float(mean) for mean in pairs.mean(0))
+        estimate = bootstrap_mean(steps)
+        found.append(Difference(MEASURES[name], mean_a, mean_b, estimate, int(better.sum())))
     return found
 
 
 def read_csv(path: Path, method: str | None = None) -> dict[str, Scores]:
     """The scores of one method in a CSV file as `write_csv` makes it, by set.
 
-    Without `method`, the only one that is not bicubic is meant. Anybody's file will do that has a
+    Without `method`, the only one that is not bicubic is meant. Any file will do that has a
     column `image` and some named as our measures; `set` and `method` may be missing. Raises
     `UserError` for any other file.
     """
@@ -111,13 +104,11 @@ def read_csv(path: Path, method: str | None = None) -> dict[str, Scores]:
 
 def _chosen_method(path: Path, found: list[str], method: str | None) -> str:
     methods = list(dict.fromkeys(found))
-    if not methods:
-        raise UserError(f"{path}: has no rows")
-    others = [name for name in methods if not name.startswith(BICUBIC)]
-    if method is None and len(others or methods) == 1:
-        return (others or methods)[0]
+    others = [name for name in methods if not name.startswith(BICUBIC)] or methods
+    if method is None and len(others) == 1:
+        return others[0]
     if method is None or method not in methods:
-        known = "; ".join(methods)
-        asked = f"no method '{method}'" if method else "several methods"
+        asked = f"no method '{method}'" if method else "not one method"
+        known = "; ".join(methods) or "it has no rows"
         raise UserError(f"{path}: {asked} in it; say which: {path}:METHOD, one of: {known}")
     return method

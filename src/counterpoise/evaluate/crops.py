@@ -14,7 +14,7 @@ from counterpoise.evaluate.scores import ImageOutputs
 from counterpoise.plain_files import atomic_write
 
 CROP_PX = 72
-MOST_ROWS = 4
+ROWS = 4
 # Cells are about this wide, whatever the crop: pixels are enlarged by a whole number.
 CELL_PX = 216
 GAP_PX, TITLE_PX, NAME_PX = 6, 20, 18
@@ -42,7 +42,7 @@ def parse_crop(text: str) -> CropPlace:
 
 
 @dataclass
-class Row:
+class CropRow:
     """One image's crops, left to right, and how much the methods differ there."""
 
     image: str
@@ -58,7 +58,7 @@ class CropSheet:
 
     scale: int
     place: CropPlace | None = None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[CropRow] = field(default_factory=list)
 
     def add(self, image: ImageOutputs) -> None:
         """Look at an image; it is kept where it is among the most different."""
@@ -72,9 +72,9 @@ class CropSheet:
         cells |= {name: _pixels(output)[side] for name, output in image.outputs.items()}
         cells["HR"] = _pixels(image.hr)[side]
         values = {name: row["psnr_y"] for name, row in image.rows.items() if "psnr_y" in row}
-        self.rows.append(Row(image.name, place, cells, values, difference))
+        self.rows.append(CropRow(image.name, place, cells, values, difference))
         self.rows.sort(key=lambda row: -row.difference)
-        del self.rows[MOST_ROWS:]
+        del self.rows[ROWS:]
 
     def save(self, path: Path) -> None:
         """Write the figure as PNG, whole or not at all. Raises `UserError` without rows."""
@@ -93,14 +93,13 @@ class CropSheet:
         pairs = [a - b for i, a in enumerate(errors) for b in errors[:i]] or errors
         difference = sum((p.square().mean(0) for p in pairs), start=pairs[0].new_zeros(()))
         height, width = image.hr.shape[-2:]
-        wanted = self.place
-        if wanted is not None:
-            stem = Path(image.name).stem
-            fits = wanted.x + wanted.size <= width and wanted.y + wanted.size <= height
-            if not fits or wanted.image not in ("", image.name, stem):
+        if self.place is not None:
+            x, y, size, only = self.place.x, self.place.y, self.place.size, self.place.image
+            if only not in ("", image.name, Path(image.name).stem):
                 return None
-            part = difference[wanted.y : wanted.y + wanted.size, wanted.x : wanted.x + wanted.size]
-            return CropPlace(wanted.x, wanted.y, wanted.size), float(part.mean())
+            if x + size > width or y + size > height:
+                return None
+            return CropPlace(x, y, size), float(difference[y : y + size, x : x + size].mean())
         # On the grid of the LR pixels, a border of the scale away from the edges.
         border = self.scale
         size = min(CROP_PX, height - 2 * border, width - 2 * border) // self.scale * self.scale
@@ -108,15 +107,13 @@ class CropSheet:
             return None
         inner = difference[border : height - border, border : width - border]
         means = F.avg_pool2d(inner[None, None], size, stride=self.scale)[0, 0]
-        best = int(means.argmax())
-        row, column = divmod(best, means.shape[1])
+        row, column = divmod(int(means.argmax()), means.shape[1])
         place = CropPlace(border + column * self.scale, border + row * self.scale, size)
-        return place, float(means.flatten()[best])
+        return place, float(means.max())
 
     def _drawn(self) -> Image.Image:
         names = list(self.rows[0].cells)
-        sizes = [row.place.size for row in self.rows]
-        heights = [size * max(1, round(CELL_PX / size)) for size in sizes]
+        heights = [row.place.size * max(1, round(CELL_PX / row.place.size)) for row in self.rows]
         cell = max(heights)
         width = len(names) * (cell + GAP_PX) + GAP_PX
         height = TITLE_PX + sum(NAME_PX + high + GAP_PX for high in heights)
@@ -124,21 +121,17 @@ class CropSheet:
         draw = ImageDraw.Draw(canvas)
         title_font, font = ImageFont.load_default(size=13), ImageFont.load_default(size=11)
         for column, name in enumerate(names):
-            x = GAP_PX + column * (cell + GAP_PX)
+            x, y = GAP_PX + column * (cell + GAP_PX), TITLE_PX
             draw.text((x, 4), _fitting(name, cell, title_font), fill=INK, font=title_font)
-        y = TITLE_PX
-        for row, high in zip(self.rows, heights, strict=True):
-            for column, name in enumerate(names):
-                x = GAP_PX + column * (cell + GAP_PX)
+            for row, high in zip(self.rows, heights, strict=True):
                 text = f"image: {row.psnr[name]:.2f} dB (Y)" if name in row.psnr else ""
                 if column == 0:
-                    where = f"{row.place.x},{row.place.y},{row.place.size}"
-                    text = f"{row.image} at {where}"
+                    text = f"{row.image} at {row.place.x},{row.place.y},{row.place.size}"
                 draw.text((x, y + 3), _fitting(text, cell, font), fill=PALE, font=font)
                 picture = Image.fromarray(np.ascontiguousarray(row.cells[name]))
                 larger = picture.resize((high, high), Image.Resampling.NEAREST)
                 canvas.paste(larger, (x, y + NAME_PX))
-            y += NAME_PX + high + GAP_PX
+                y += NAME_PX + high + GAP_PX
         return canvas
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from counterpoise.errors import UserError
-from counterpoise.metrics.dists import LEAST_PX as DISTS_LEAST_PX
-from counterpoise.metrics.dists import dists_at_hand, why_no_dists
 from counterpoise.metrics.functional import (
     MS_SSIM_LEAST_PX,
     SSIM_WINDOW_PX,
@@ -19,23 +17,25 @@ from counterpoise.metrics.functional import (
     ssim,
     to_luma,
 )
-from counterpoise.metrics.lpips import lpips_at_hand, why_no_lpips
 from counterpoise.metrics.niqe import LEAST_PX as NIQE_LEAST_PX
-from counterpoise.metrics.niqe import niqe_at_hand, why_no_niqe
+from counterpoise.metrics.niqe import niqe_model, why_no_niqe
+from counterpoise.metrics.perceptual import (
+    ALEXNET,
+    DISTS_LEAST_PX,
+    LPIPS_LEAST_PX,
+    VGG16,
+    dists,
+    lpips,
+)
 from counterpoise.metrics.sliced_wasserstein import PATCH_PX, image_sliced_wasserstein
-from counterpoise.outlook import PERCEPTION
-
-LPIPS_LEAST_PX = 31
 
 
 @dataclass(frozen=True)
 class ImagePair:
     """An output and its original, (1, C, H, W) in [0, 1] as 8-bit files hold them, border cut."""
 
-    fake: Tensor
-    real: Tensor
-    fake_luma: Tensor
-    real_luma: Tensor
+    rgb: tuple[Tensor, ...]
+    luma: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Measure:
     title: str
     digits: int  # decimals in tables
     higher_is_better: bool
-    of: Callable[[ImagePair], float]
+    of: Callable[[ImagePair], Tensor | float]
     least_px: int = 1  # sides that an image must have, its border cut
     nor: str = ""  # what else has no value
     needs: str = ""  # files that do not come with counterpoise
@@ -57,89 +57,54 @@ class Measure:
         return "-" if value != value else f"{value:.{self.digits}f}"
 
 
-def _lpips(pair: ImagePair) -> float:
-    measure = lpips_at_hand()
-    assert measure is not None, "`why_not` was asked"
-    return float(measure(pair.fake, pair.real))
-
-
-def _dists(pair: ImagePair) -> float:
-    measure = dists_at_hand()
-    assert measure is not None, "`why_not` was asked"
-    return float(measure(pair.fake, pair.real))
-
-
-def _niqe(pair: ImagePair) -> float:
-    measure = niqe_at_hand()
-    assert measure is not None, "`why_not` was asked"
-    return measure(pair.fake_luma)
-
-
-MEASURES: dict[str, Measure] = {
-    measure.name: measure
-    for measure in (
-        Measure("psnr_y", "PSNR (Y)", 2, True, lambda p: float(psnr(p.fake_luma, p.real_luma))),
-        Measure(
-            "ssim_y",
-            "SSIM (Y)",
-            4,
-            True,
-            lambda p: float(ssim(p.fake_luma, p.real_luma)),
-            SSIM_WINDOW_PX,
-        ),
-        Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda p: float(psnr(p.fake, p.real))),
-        Measure(
-            "ssim_rgb",
-            "SSIM (RGB)",
-            4,
-            True,
-            lambda p: float(ssim(p.fake, p.real)),
-            SSIM_WINDOW_PX,
-        ),
-        Measure(
-            "ms_ssim",
-            "MS-SSIM (Y)",
-            4,
-            True,
-            lambda p: float(ms_ssim(p.fake_luma, p.real_luma)),
-            MS_SSIM_LEAST_PX,
-        ),
-        Measure("rmse", "RMSE (Y)", 2, False, lambda p: float(rmse(p.fake_luma, p.real_luma))),
-        Measure(
-            "sliced_wasserstein",
-            "sliced W.",
-            1,
-            False,
-            lambda p: image_sliced_wasserstein(p.fake, p.real),
-            PATCH_PX,
-        ),
-        Measure(
-            "lpips",
-            "LPIPS",
-            4,
-            False,
-            _lpips,
-            LPIPS_LEAST_PX,
-            "",
-            "AlexNet's weights",
-            why_no_lpips,
-        ),
-        Measure(
-            "dists", "DISTS", 4, False, _dists, DISTS_LEAST_PX, "", "VGG-16's weights", why_no_dists
-        ),
-        Measure(
-            "niqe",
-            "NIQE",
-            2,
-            False,
-            _niqe,
-            NIQE_LEAST_PX,
-            " or flat",
-            "BasicSR's copy of its authors' model",
-            why_no_niqe,
-        ),
-    )
-}
+_ALL = (
+    Measure("psnr_y", "PSNR (Y)", 2, True, lambda p: psnr(*p.luma)),
+    Measure("ssim_y", "SSIM (Y)", 4, True, lambda p: ssim(*p.luma), SSIM_WINDOW_PX),
+    Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda p: psnr(*p.rgb)),
+    Measure("ssim_rgb", "SSIM (RGB)", 4, True, lambda p: ssim(*p.rgb), SSIM_WINDOW_PX),
+    Measure("ms_ssim", "MS-SSIM (Y)", 4, True, lambda p: ms_ssim(*p.luma), MS_SSIM_LEAST_PX),
+    Measure("rmse", "RMSE (Y)", 2, False, lambda p: rmse(*p.luma)),
+    Measure(
+        "sliced_wasserstein",
+        "sliced W.",
+        1,
+        False,
+        lambda p: image_sliced_wasserstein(*p.rgb),
+        PATCH_PX,
+    ),
+    Measure(
+        "lpips",
+        "LPIPS",
+        4,
+        False,
+        lambda p: lpips()(*p.rgb),
+        LPIPS_LEAST_PX,
+        needs="AlexNet's weights",
+        why_not=ALEXNET.why_missing,
+    ),
+    Measure(
+        "dists",
+        "DISTS",
+        4,
+        False,
+        lambda p: dists()(*p.rgb),
+        DISTS_LEAST_PX,
+        needs="VGG-16's weights",
+        why_not=VGG16.why_missing,
+    ),
+    Measure(
+        "niqe",
+        "NIQE",
+        2,
+        False,
+        lambda p: niqe_model()(p.luma[0]),
+        NIQE_LEAST_PX,
+        nor=" or flat",
+        needs="BasicSR's copy of its authors' model",
+        why_not=why_no_niqe,
+    ),
+)
+MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
 # What the field's tables have; and what a training's held-out images are measured by.
 CLASSIC = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
 HELD_OUT = (*CLASSIC, "rmse", "sliced_wasserstein")
@@ -153,11 +118,8 @@ def choose_measures(names: str | None) -> tuple[list[Measure], list[str]]:
     was asked for by name that cannot be computed.
     """
     if names is None:
-        missing = {name: measure.why_not() for name, measure in MEASURES.items()}
-        return (
-            [measure for name, measure in MEASURES.items() if not missing[name]],
-            [why for why in missing.values() if why],
-        )
+        missing = [why for measure in MEASURES.values() if (why := measure.why_not())]
+        return [measure for measure in MEASURES.values() if not measure.why_not()], missing
     wanted: dict[str, Measure] = {}
     for name in (part.strip().lower().replace("-", "_") for part in names.split(",")):
         known = GROUPS.get(name, (name,))
@@ -180,17 +142,12 @@ def measure_image(
     gives it, as NIQE is of the output's; `_rgb` and the other perceptual ones of all channels. NaN
     where the image is too small.
     """
-    rgb = [crop_border(quantise(x[None]), border_px) for x in (fake, hr)]
-    pair = ImagePair(*rgb, *(to_luma(x) for x in rgb))
-    side = min(pair.real.shape[-2:])
-    return {m.name: m.of(pair) if side >= m.least_px else float("nan") for m in measures}
+    rgb = tuple(crop_border(quantise(x[None]), border_px) for x in (fake, hr))
+    pair = ImagePair(rgb, tuple(to_luma(x) for x in rgb))
+    side = min(rgb[0].shape[-2:])
+    return {m.name: float(m.of(pair)) if side >= m.least_px else float("nan") for m in measures}
 
 
 def measures_named(names: Sequence[str]) -> list[Measure]:
     """The measures with these names."""
     return [MEASURES[name] for name in names]
-
-
-def perception_at_hand(names: Sequence[str]) -> str | None:
-    """The perceptual measure to judge by among those that were computed."""
-    return next((name for name in PERCEPTION if name in names), None)

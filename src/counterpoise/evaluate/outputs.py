@@ -9,13 +9,11 @@ from torch import Tensor
 
 from counterpoise.data.catalog import Catalog
 from counterpoise.data.images import find_images, read_rgb
-from counterpoise.data.resize import Degradation
 from counterpoise.errors import UserError
-from counterpoise.evaluate.scores import Method, to_tensor
+from counterpoise.evaluate.scores import Upscale, to_tensor
 
 # An original's own mark, which its outputs do not have: img_001_SRF_4_HR.png.
 HR_MARKS = ("_HR", "-HR", "_hr", "_gt", "_GT")
-MOST_NAMED = 3
 
 
 @dataclass
@@ -36,39 +34,38 @@ def match_outputs(folder: Path, catalog: Catalog) -> MatchedOutputs:
     longest name that fits is meant. Raises `UserError` where an image has two such files, where
     two images share a name, and where none has any.
     """
-    stems: dict[str, str] = {}
+    images: dict[str, str] = {}
     for name in catalog.names:
-        stem = _bare(Path(name).stem)
-        if stem in stems:
+        stem = Path(name).stem
+        mark = next((mark for mark in HR_MARKS if stem.endswith(mark)), "")
+        other = images.setdefault(stem.removesuffix(mark), name)
+        if other != name:
             raise UserError(
-                f"{stems[stem]} and {name} have one name, so outputs cannot be told apart; "
+                f"{other} and {name} have one name, so outputs cannot be told apart; "
                 "evaluate their folders one at a time"
             )
-        stems[stem] = name
-    exact: dict[str, list[Path]] = {}
-    marked: dict[str, list[Path]] = {}
+    found: dict[str, list[Path]] = {name: [] for name in catalog.names}
     matched = MatchedOutputs()
     for path in find_images(folder):
-        fitting = [stem for stem in stems if _is_output_of(path.stem, stem, catalog.scale)]
-        if not fitting:
+        fitting = [stem for stem in images if _is_output_of(path.stem, stem, catalog.scale)]
+        if fitting:
+            found[images[max(fitting, key=len)]].append(path)
+        else:
             matched.left_over.append(path)
-            continue
-        stem = max(fitting, key=len)
-        (exact if path.stem == stem else marked).setdefault(stems[stem], []).append(path)
-    for name in catalog.names:
-        paths = exact.get(name) or marked.get(name, [])
-        if len(paths) > 1:
-            both = " and ".join(str(path.relative_to(folder)) for path in paths[:2])
-            more = f" and {len(paths) - 2} more" if len(paths) > 2 else ""
+    for stem, name in images.items():
+        exact = [path for path in found[name] if path.stem == stem]
+        chosen = exact or found[name]
+        if len(chosen) > 1:
+            both = " and ".join(str(path.relative_to(folder)) for path in chosen[:2])
+            more = f" and {len(chosen) - 2} more" if len(chosen) > 2 else ""
             raise UserError(
                 f"{folder}: {both}{more} are all of {name}; keep one method's outputs in a folder"
             )
-        if paths:
-            matched.files[name] = paths[0]
+        if chosen:
+            matched.files[name] = chosen[0]
+            matched.left_over += [path for path in found[name] if path not in chosen]
         else:
             matched.missing.append(name)
-        if exact.get(name):
-            matched.left_over += marked.get(name, [])
     if not matched.files:
         raise UserError(
             f"{folder}: none of its {len(matched.left_over)} images has the name of one of the "
@@ -78,21 +75,13 @@ def match_outputs(folder: Path, catalog: Catalog) -> MatchedOutputs:
 
 
 def _is_output_of(stem: str, image: str, scale: int) -> bool:
-    rest = stem.removeprefix(image) if stem.startswith(image) else None
-    if rest is None:
-        return False
-    return not rest or not rest[0].isalnum() or rest.lower().startswith(f"x{scale}")
+    rest = stem.removeprefix(image)
+    marked = not rest or not rest[0].isalnum() or rest.lower().startswith(f"x{scale}")
+    return stem.startswith(image) and marked
 
 
-def _bare(stem: str) -> str:
-    """The stem without the mark of an original."""
-    return next((stem.removesuffix(mark) for mark in HR_MARKS if stem.endswith(mark)), stem)
-
-
-def folder_method(
-    name: str, files: Mapping[str, Path], catalog: Catalog, degradation: Degradation
-) -> Method:
-    """A method whose outputs lie in files, by image name; every size is checked now.
+def by_files(files: Mapping[str, Path], catalog: Catalog) -> Upscale:
+    """Outputs that lie in files, by image name; every size is checked now.
 
     An output is as large as its original, or as that cut to a multiple of the scale. Raises
     `UserError` naming those that are not, or cannot be read.
@@ -107,7 +96,7 @@ def folder_method(
             sizes = [f"{shape[1]}x{shape[0]}" for shape in (found, whole)]
             wrong.append(f"{files[entry.name]} is {sizes[0]} and its original {sizes[1]}")
     if wrong:
-        more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(
             f"outputs must be as large as their originals: {'; '.join(wrong[:3])}{more}"
         )
@@ -116,4 +105,4 @@ def folder_method(
         height, width = (catalog.scale * side for side in lr.shape[:2])
         return to_tensor(read_rgb(files[image])[:height, :width])
 
-    return Method(name, degradation, upscale)
+    return upscale

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.evaluate.measures import MEASURES, perception_at_hand
 from counterpoise.evaluate.published import PublishedPoint
 from counterpoise.evaluate.scores import Scores
-from counterpoise.outlook import DISTORTION, PERCEPTION
+from counterpoise.outlook import DISTORTION, PERCEPTION, TITLES
 from counterpoise.plotting import pyplot
 from counterpoise.statistics import pareto_front
 
@@ -50,8 +49,7 @@ def rank(candidates: Sequence[Scores]) -> Ranking:
     averaged over the candidates, or for a single image the measure's mean. Those of the front come
     before the others. Ties go to the earlier candidate.
     """
-    perception = perception_at_hand(candidates[0].names)
-    assert perception is not None, "a perceptual measure was computed"
+    perception = next(name for name in PERCEPTION if name in candidates[0].names)
     values = np.array(
         [[scores.values(DISTORTION), scores.values(perception)] for scores in candidates]
     )
@@ -69,11 +67,10 @@ def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
 
     None without both measures.
     """
-    perception = perception_at_hand(scores[0].names)
+    perception = next((name for name in PERCEPTION if name in scores[0].names), None)
     if perception is None or DISTORTION not in scores[0].names:
         return None
-    means = [s.means() for s in scores]
-    points = np.array([(m[DISTORTION], m[perception]) for m in means])
+    points = np.array([(m[DISTORTION], m[perception]) for m in (s.means() for s in scores)])
     if not np.isfinite(points).all():
         return None
     return perception, [bool(on) for on in pareto_front(points)]
@@ -95,19 +92,17 @@ def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[Publi
         points = {name: (m[DISTORTION], m[perception]) for name, m in means.items()}
         _scatter(axes, points, OURS)
         axes.set_xlabel("distortion: RMSE of luma, grey levels (left is better)", fontsize=9)
-        axes.set_ylabel(f"perception: {_long_title(perception)} (down is better)", fontsize=9)
+        axes.set_ylabel(f"perception: {TITLES[perception]} (down is better)", fontsize=9)
     if published:
         axes = all_axes[0][-1]
         axes.invert_xaxis()
-        known = {p.method: (p.psnr_y, p.lpips) for p in published if p.lpips is not None}
-        _scatter(axes, known, OTHERS)
-        ours = {name: (m["psnr_y"], m.get("lpips")) for name, m in means.items() if "psnr_y" in m}
-        _scatter(axes, {n: (x, y) for n, (x, y) in ours.items() if y is not None}, OURS)
-        lines = {
-            name: x for name, (x, y) in ours.items() if y is None and not name.startswith("bicubic")
-        }
-        lines |= {p.method: p.psnr_y for p in published if p.lpips is None}
-        for number, (name, x) in enumerate(sorted(lines.items(), key=lambda item: -item[1])):
+        theirs = [(p.method, p.psnr_y, p.lpips) for p in published]
+        ours = [(n, m["psnr_y"], m.get("lpips")) for n, m in means.items() if "psnr_y" in m]
+        for rows, colour in ((theirs, OTHERS), (ours, OURS)):
+            _scatter(axes, {name: (x, y) for name, x, y in rows if y is not None}, colour)
+        lines = [(x, name) for name, x, y in (*ours, *theirs) if y is None]
+        lines = [(x, name) for x, name in lines if not name.startswith("bicubic")]
+        for number, (x, name) in enumerate(sorted(lines, reverse=True)):
             style = LINE_STYLES[number % len(LINE_STYLES)]
             label = f"{name}: {x:.2f} dB, LPIPS not known"
             axes.axvline(x, ymax=0.14, color=INK, lw=1.4, ls=style, label=label)
@@ -118,11 +113,6 @@ def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[Publi
         axes.set_title("published points", fontsize=9, color=OTHERS)
     figure.suptitle(f"{title}: perception against distortion", fontsize=11)
     return figure
-
-
-def _long_title(perception: str) -> str:
-    long = {"sliced_wasserstein": "sliced Wasserstein distance"}
-    return long.get(perception, MEASURES[perception].title)
 
 
 def _scatter(axes: Any, points: dict[str, tuple[float, float]], colour: str) -> None:

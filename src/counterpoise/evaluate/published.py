@@ -33,56 +33,32 @@ class PublishedSet:
     points: tuple[PublishedPoint, ...]
 
 
-def _rows(*rows: tuple[str, float, float, float]) -> tuple[PublishedPoint, ...]:
-    return tuple(PublishedPoint(name, psnr, lpips, pi, SPSR) for name, pi, lpips, psnr in rows)
-
-
-def _enet(e: float, pat: float) -> tuple[PublishedPoint, ...]:
-    return tuple(
-        PublishedPoint(name, psnr, None, None, ENHANCENET)
-        for name, psnr in (("ENet-E", e), ("ENet-PAT", pat))
-    )
-
-
-# PI, LPIPS, PSNR, in the source's order.
-PUBLISHED: dict[str, PublishedSet] = {
-    "Set5": PublishedSet(
-        5,
-        _rows(
-            ("bicubic", 7.370, 0.3407, 28.42),
-            ("SRGAN", 3.982, 0.0882, 29.17),
-            ("ESRGAN", 3.752, 0.0748, 30.45),
-        )
-        + _enet(31.74, 28.56),
-    ),
-    "Set14": PublishedSet(
-        14,
-        _rows(
-            ("bicubic", 7.027, 0.4393, 26.10),
-            ("SRGAN", 3.085, 0.1663, 26.17),
-            ("ESRGAN", 2.926, 0.1329, 26.28),
-        )
-        + _enet(28.42, 25.77),
-    ),
-    "BSD100": PublishedSet(
-        100,
-        _rows(
-            ("bicubic", 7.003, 0.5249, 25.96),
-            ("SRGAN", 2.546, 0.1980, 25.46),
-            ("ESRGAN", 2.479, 0.1614, 25.32),
-        )
-        + _enet(27.50, 24.93),
-    ),
-    "Urban100": PublishedSet(
-        100,
-        _rows(
-            ("bicubic", 6.944, 0.4726, 23.15),
-            ("SRGAN", 3.698, 0.1551, 24.40),
-            ("ESRGAN", 3.770, 0.1229, 24.36),
-        )
-        + _enet(25.66, 23.54),
-    ),
+IMAGES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100}
+# PI, LPIPS and PSNR.
+SPSR_METHODS = ("bicubic", "SRGAN", "ESRGAN")
+SPSR_ROWS = {
+    "Set5": ((7.370, 0.3407, 28.42), (3.982, 0.0882, 29.17), (3.752, 0.0748, 30.45)),
+    "Set14": ((7.027, 0.4393, 26.10), (3.085, 0.1663, 26.17), (2.926, 0.1329, 26.28)),
+    "BSD100": ((7.003, 0.5249, 25.96), (2.546, 0.1980, 25.46), (2.479, 0.1614, 25.32)),
+    "Urban100": ((6.944, 0.4726, 23.15), (3.698, 0.1551, 24.40), (3.770, 0.1229, 24.36)),
 }
+# PSNR.
+ENHANCENET_ROWS = {
+    "Set5": {"ENet-E": 31.74, "ENet-PAT": 28.56},
+    "Set14": {"ENet-E": 28.42, "ENet-PAT": 25.77},
+    "BSD100": {"ENet-E": 27.50, "ENet-PAT": 24.93},
+    "Urban100": {"ENet-E": 25.66, "ENet-PAT": 23.54},
+}
+
+
+def _points(name: str) -> tuple[PublishedPoint, ...]:
+    methods = zip(SPSR_METHODS, SPSR_ROWS[name], strict=True)
+    others = [PublishedPoint(m, psnr, lpips, pi, SPSR) for m, (pi, lpips, psnr) in methods]
+    enets = ENHANCENET_ROWS[name].items()
+    return (*others, *(PublishedPoint(m, psnr, None, None, ENHANCENET) for m, psnr in enets))
+
+
+PUBLISHED = {name: PublishedSet(count, _points(name)) for name, count in IMAGES.items()}
 
 
 def published_points(

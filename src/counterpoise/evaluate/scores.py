@@ -15,6 +15,8 @@ from counterpoise.evaluate.measures import HELD_OUT, Measure, measure_image, mea
 from counterpoise.plain_files import atomic_write
 
 Pairs = Iterable[tuple[str, np.ndarray, np.ndarray]]
+# From an image's name and its LR (h, w, 3), uint8, to float (3, scale h, scale w), 1 being white.
+Upscale = Callable[[str, np.ndarray], Tensor]
 
 
 @dataclass
@@ -45,15 +47,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to an image `scale` times as large.
-
-    `upscale` takes the image's name and its LR (h, w, 3), uint8, made by `degradation`, and gives
-    float (3, scale h, scale w), 1 being white.
-    """
+    """A way to an image `scale` times as large, from LR that `degradation` makes."""
 
     name: str
     degradation: Degradation
-    upscale: Callable[[str, np.ndarray], Tensor]
+    upscale: Upscale
 
 
 @dataclass(frozen=True)
@@ -76,76 +74,61 @@ def score_methods(
 ) -> list[Scores]:
     """The measures of every method on every image of a set; `seen` is shown each image."""
     scores = [Scores(method.name) for method in methods]
-    for index, entry in enumerate(catalog.entries):
+    for index, name in enumerate(catalog.names):
         pixels = catalog.load(index).hr
         hr = to_tensor(pixels)
         small = {d: downscale(pixels, scale, d) for d in {m.degradation for m in methods}}
-        outputs, rows = {}, {}
-        for method, method_scores in zip(methods, scores, strict=True):
-            output = method.upscale(entry.name, small[method.degradation])
-            row = measure_image(output, hr, scale, measures)
-            method_scores.rows.append((entry.name, row))
-            outputs[method.name], rows[method.name] = output, row
-        seen(ImageOutputs(entry.name, small[methods[-1].degradation], hr, outputs, rows))
+        outputs = {m.name: m.upscale(name, small[m.degradation]) for m in methods}
+        rows = {m: measure_image(output, hr, scale, measures) for m, output in outputs.items()}
+        for one in scores:
+            one.rows.append((name, rows[one.method]))
+        seen(ImageOutputs(name, small[methods[-1].degradation], hr, outputs, rows))
     return scores
 
 
-def bicubic_method(scale: int, degradation: Degradation) -> Method:
-    """Plain bicubic upscaling (MATLAB's imresize)."""
-    name = f"bicubic ({degradation} LR)"
-    return Method(name, degradation, lambda _, lr: bicubic_upscaled(lr, scale))
+def score_pairs(
+    method: str, pairs: Pairs, scale: int, upscale: Upscale, measures: Sequence[Measure]
+) -> Scores:
+    """What `upscale` makes of the LR of pairs (name, LR, HR) of uint8 images, by the measures."""
+    scores = Scores(method)
+    for name, lr, hr in pairs:
+        row = measure_image(upscale(name, lr), to_tensor(hr), scale, measures)
+        scores.rows.append((name, row))
+    return scores
 
 
-def generator_method(
-    name: str, generator: nn.Module, degradation: Degradation, device: torch.device
-) -> Method:
-    """A generator's outputs from the LR images that it was made for."""
-    return Method(
-        f"{name} ({degradation} LR)",
-        degradation,
-        lambda _, lr: generated(generator, lr, device),
-    )
-
-
-def bicubic_upscaled(lr: np.ndarray, scale: int) -> Tensor:
-    """A uint8 image (h, w, 3) enlarged by MATLAB's imresize: (3, H, W), 1 being white."""
-    size = (lr.shape[0] * scale, lr.shape[1] * scale)
-    return to_tensor(imresize(lr.astype(np.float64) / 255, size))
-
-
-def generated(generator: nn.Module, lr: np.ndarray, device: torch.device) -> Tensor:
-    """A generator's output for a uint8 image (h, w, 3): (3, H, W) on the CPU."""
-    with torch.inference_mode():
-        output: Tensor = generator(to_tensor(lr)[None].to(device))[0].float().cpu()
-    return output
-
-
-def score_bicubic(pairs: Pairs, scale: int, method: str = "bicubic") -> Scores:
+def score_bicubic(pairs: Pairs, scale: int) -> Scores:
     """Plain bicubic upscaling of pairs (name, LR, HR) of uint8 images, by `HELD_OUT`."""
-    measures = measures_named(HELD_OUT)
-    return score_pairs(method, pairs, scale, lambda lr: bicubic_upscaled(lr, scale), measures)
+    return score_pairs("bicubic", pairs, scale, by_bicubic(scale), measures_named(HELD_OUT))
 
 
 def score_generator(
     generator: nn.Module, pairs: Pairs, scale: int, device: torch.device, method: str
 ) -> Scores:
     """The generator's outputs on pairs (name, LR, HR) of uint8 images, by `HELD_OUT`."""
-    measures = measures_named(HELD_OUT)
-    return score_pairs(method, pairs, scale, lambda lr: generated(generator, lr, device), measures)
+    upscale = by_generator(generator, device)
+    return score_pairs(method, pairs, scale, upscale, measures_named(HELD_OUT))
 
 
-def score_pairs(
-    method: str,
-    pairs: Pairs,
-    scale: int,
-    upscale: Callable[[np.ndarray], Tensor],
-    measures: Sequence[Measure],
-) -> Scores:
-    """What `upscale` makes of the LR of pairs (name, LR, HR) of uint8 images, by the measures."""
-    rows = [
-        (name, measure_image(upscale(lr), to_tensor(hr), scale, measures)) for name, lr, hr in pairs
-    ]
-    return Scores(method, rows)
+def by_bicubic(scale: int) -> Upscale:
+    """Plain bicubic upscaling (MATLAB's imresize)."""
+
+    def upscale(name: str, lr: np.ndarray) -> Tensor:
+        size = (lr.shape[0] * scale, lr.shape[1] * scale)
+        return to_tensor(imresize(lr.astype(np.float64) / 255, size))
+
+    return upscale
+
+
+def by_generator(generator: nn.Module, device: torch.device) -> Upscale:
+    """Upscaling by a generator that is on that device; outputs are on the CPU."""
+
+    def upscale(name: str, lr: np.ndarray) -> Tensor:
+        with torch.inference_mode():
+            output: Tensor = generator(to_tensor(lr)[None].to(device))[0].float().cpu()
+        return output
+
+    return upscale
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

@@ -20,12 +20,9 @@ def frechet_distance(fake_features: Tensor, real_features: Tensor) -> float:
     if not (fake.isfinite().all() and real.isfinite().all()):
         return float("nan")
     means = (fake.mean(0) - real.mean(0)).square().sum()
-    fake_covariance, real_covariance = torch.cov(fake.T), torch.cov(real.T)
-    if fake.shape[1] == 1:
-        fake_covariance, real_covariance = (
-            fake_covariance.reshape(1, 1),
-            real_covariance.reshape(1, 1),
-        )
+    fake_covariance, real_covariance = (
+        torch.cov(rows.T).reshape(rows.shape[1], rows.shape[1]) for rows in (fake, real)
+    )
     # tr (A B)^1/2 = tr (A^1/2 B A^1/2)^1/2, of a symmetric matrix without negative eigenvalues.
     root = _square_root(fake_covariance)
     cross = torch.linalg.eigvalsh(root @ real_covariance @ root).clamp(min=0).sqrt().sum()

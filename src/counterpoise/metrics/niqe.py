@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoise.errors import UserError
-from counterpoise.metrics.published_weights import hub_path
+from counterpoise.metrics.perceptual import hub_path
 
 # The authors' model as BasicSR ships it; in torch.hub's folder the same file does.
 MODEL_FILE = "niqe_pris_params.npz"
 BLOCK_PX = 96
 # Two blocks across and two down: the statistics of fewer say little.
 LEAST_PX = 2 * BLOCK_PX
-# MATLAB's fspecial("gaussian", 7, 7/6).
-WINDOW_PX, WINDOW_STD_PX = 7, 7 / 6
+# MATLAB's fspecial("gaussian", 7, 7/6), which ends three pixels from its middle.
+WINDOW_STD_PX = 7 / 6
 # Shapes of a generalised Gaussian that are tried.
 SHAPES = np.arange(0.2, 10.001, 0.001)
 # A pixel's neighbours (rows, columns) whose products are looked at.
@@ -113,16 +112,11 @@ def _gamma(values: np.ndarray) -> np.ndarray:
 
 def _normalised(image: np.ndarray) -> np.ndarray:
     """Each pixel by the mean and the deviation of its surroundings."""
-    window = torch.exp(
-        -((torch.arange(WINDOW_PX, dtype=torch.float64) - WINDOW_PX // 2) ** 2)
-        / (2 * WINDOW_STD_PX**2)
-    )
-    window = (window / window.sum()).reshape(1, 1, 1, WINDOW_PX)
+    from skimage.filters import gaussian  # takes a second to import
 
     def blurred(values: np.ndarray) -> np.ndarray:
-        border = WINDOW_PX // 2
-        padded = F.pad(torch.from_numpy(values)[None, None], [border] * 4, mode="replicate")
-        smooth: np.ndarray = F.conv2d(F.conv2d(padded, window), window.mT)[0, 0].numpy()
+        reach = 3 / WINDOW_STD_PX
+        smooth: np.ndarray = gaussian(values, WINDOW_STD_PX, truncate=reach)  # type: ignore[no-untyped-call]
         return smooth
 
     mean = blurred(image)
@@ -144,34 +138,30 @@ def _features(blocks: np.ndarray) -> np.ndarray:
 
 
 def why_no_niqe() -> str:
-    """What is missing for `niqe_at_hand`, and what to do; empty where nothing is."""
-    if _model_path() is None:
-        return (
-            "NIQE needs its authors' fitted model, which BasicSR brings: pip install --no-deps "
-            f"basicsr, or put its basicsr/metrics/{MODEL_FILE} at {hub_path(MODEL_FILE)}"
-        )
-    return ""
+    """What is missing for `niqe_model`, and what to do; empty where nothing is."""
+    if _model_path() is not None:
+        return ""
+    return (
+        "NIQE needs its authors' fitted model, which BasicSR brings: pip install --no-deps "
+        f"basicsr, or put its basicsr/metrics/{MODEL_FILE} at {hub_path(MODEL_FILE)}"
+    )
 
 
 @cache
-def niqe_at_hand() -> NiqeModel | None:
-    """NIQE where its authors' model is at hand, or None (`why_no_niqe` says why).
-
-    Raises `UserError` for a file that is not that model.
-    """
+def niqe_model() -> NiqeModel:
+    """The authors' model, where it is at hand; `UserError` where it is not, or another file is."""
     path = _model_path()
     if path is None:
-        return None
+        raise UserError(why_no_niqe())
     try:
         with np.load(path, allow_pickle=False) as file:
-            mean, covariance = file["mu_pris_param"].ravel(), file["cov_pris_param"]
+            mean = file["mu_pris_param"].reshape(FEATURES).astype(float)
+            covariance = file["cov_pris_param"].reshape(FEATURES, FEATURES).astype(float)
     except Exception as error:
         raise UserError(
             f"{path} does not hold NIQE's model; remove it ({type(error).__name__})"
         ) from error
-    if mean.shape != (FEATURES,) or covariance.shape != (FEATURES, FEATURES):
-        raise UserError(f"{path} does not hold NIQE's model; remove it (other shapes)")
-    return NiqeModel(mean.astype(float), covariance.astype(float))
+    return NiqeModel(mean, covariance)
 
 
 def _model_path() -> Path | None:

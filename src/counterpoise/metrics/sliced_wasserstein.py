@@ -1,7 +1,5 @@
 """The sliced Wasserstein distance of point sets, and of images' textures; it needs no weights."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,17 +20,14 @@ def sliced_wasserstein(
     patches_per_image: int = 128,
     projections: int = PROJECTIONS,
     least_px: int = 16,
-    normalise_by: Literal["set", "real"] = "set",
-    same_positions: bool = False,
     seed: int = 0,
 ) -> dict[int, float]:
-    """Distance of the patches of two sets of images (N, C, H, W), by level of a Laplacian pyramid.
+    """Distance of the patches of paired images (N, C, H, W), by level of a Laplacian pyramid.
 
     The keys are the levels' heights in pixels, from the image's down to `least_px` or more; lower
-    is better, 0 for equal sets where `same_positions` draws the patches of both at the same places
-    (in paired images, that lowers the variance). Patches are normalised to zero mean and unit
-    deviation per channel: those of each set by itself (`set`, as in the paper) or both as the real
-    ones are (`real`, so that a loss of contrast counts). Deterministic for a seed.
+    is better, 0 for equal images. Unlike in the paper, patches of both are taken at the same places
+    (that lowers the variance), and normalised to zero mean and unit deviation per channel as the
+    real ones are, so that a loss of contrast counts. Deterministic for a seed.
     Source: Karras et al. 2018 (Progressive GAN), section 5.
     """
     if fake.shape != real.shape or fake.ndim != 4:
@@ -48,35 +43,27 @@ def sliced_wasserstein(
         strict=True,
     ):
         places = _places(reals, patches_per_image, draw)
-        other = places if same_positions else _places(fakes, patches_per_image, draw)
-        real_patches, fake_patches = _patches(reals, places), _patches(fakes, other)
-        scale = _moments(real_patches)
-        fake_scale = scale if normalise_by == "real" else _moments(fake_patches)
-        distances[reals.shape[-2]] = UNIT * _sliced(
-            _normalised(fake_patches, fake_scale),
-            _normalised(real_patches, scale),
-            projections,
-            draw,
-        )
+        real_patches, fake_patches = _patches(reals, places), _patches(fakes, places)
+        axes = (0, 2, 3)
+        mean = real_patches.mean(axes, keepdim=True)
+        deviation = real_patches.std(axes, keepdim=True, correction=0).clamp(min=LEAST_DEVIATION)
+        one, other = (((x - mean) / deviation).flatten(1) for x in (fake_patches, real_patches))
+        distances[reals.shape[-2]] = UNIT * _sliced(one, other, projections, draw)
     return distances
 
 
 def image_sliced_wasserstein(fake: Tensor, real: Tensor) -> float:
     """Distance of the textures of one image (1, C, H, W) and its original; lower is better.
 
-    The mean over three levels of the pyramid (fewer where a side is under 28 pixels), patches at
-    the same places, normalised as the original is, so that blur and lost contrast count. Sides of
-    at least 7 pixels.
+    The mean over three levels of the pyramid (fewer where a side is under 28 pixels). Sides of at
+    least 7 pixels.
     """
-    least_px = max(PATCH_PX, min(real.shape[-2:]) >> (IMAGE_LEVELS - 1))
     distances = sliced_wasserstein(
         fake,
         real,
         patches_per_image=IMAGE_PATCHES,
         projections=IMAGE_PROJECTIONS,
-        least_px=least_px,
-        normalise_by="real",
-        same_positions=True,
+        least_px=max(PATCH_PX, min(real.shape[-2:]) >> (IMAGE_LEVELS - 1)),
     )
     return sum(distances.values()) / len(distances)
 
@@ -136,23 +123,7 @@ def _places(images: Tensor, per_image: int, draw: torch.Generator) -> tuple[Tens
 def _patches(images: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Patches (N, C, 7, 7) at the given places."""
     image, top, left = places
-    across = torch.arange(PATCH_PX)
-    rows = (top[:, None] + across)[:, None, :, None]
-    columns = (left[:, None] + across)[:, None, None, :]
-    channels = torch.arange(images.shape[1])[None, :, None, None]
-    return images[image[:, None, None, None], channels, rows, columns]
-
-
-def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each channel over all patches."""
-    axes = (0, 2, 3)
-    deviation = patches.std(axes, keepdim=True, correction=0).clamp(min=LEAST_DEVIATION)
-    return patches.mean(axes, keepdim=True), deviation
-
-
-def _normalised(patches: Tensor, moments: tuple[Tensor, Tensor]) -> Tensor:
-    mean, deviation = moments
-    return ((patches - mean) / deviation).flatten(1)
+    return images.unfold(2, PATCH_PX, 1).unfold(3, PATCH_PX, 1)[image, :, top, left]
 
 
 def _sliced(fake: Tensor, real: Tensor, projections: int, draw: torch.Generator) -> float:

@@ -1,4 +1,8 @@
-"""Discriminators: images in, logits out. No network here ends in a sigmoid."""
+"""Discriminators: images in, logits out. No network here ends in a sigmoid.
+
+To add one: a module here, made from a `DiscriminatorConfig` and the side of its square crops, and
+its row in `DISCRIMINATORS`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -158,38 +162,50 @@ class UNetDiscriminator(nn.Module):
 
 
 @dataclass(frozen=True)
-class DiscriminatorEntry:
-    """How one is built, and the crops that it can take."""
+class DiscriminatorKind:
+    """How one is built, and what it can take."""
 
     build: Callable[[DiscriminatorConfig, int], nn.Module]
     crop_multiple_px: int
     least_crop_px: int
+    # With instance norm, a last map of one position would have nothing to normalise over.
+    least_instance_norm_crop_px: int = 0
+    norms: tuple[str, ...] = ("none", "batch", "instance", "spectral")
 
 
-DISCRIMINATORS: Registry[DiscriminatorEntry] = Registry(
+DISCRIMINATORS: Registry[DiscriminatorKind] = Registry(
     "discriminator",
-    ("enhancenet", DiscriminatorEntry(EnhanceNetDiscriminator, 32, 32)),
-    ("patchgan", DiscriminatorEntry(PatchDiscriminator, 8, 32)),
-    ("unet", DiscriminatorEntry(UNetDiscriminator, 8, 8)),
+    ("enhancenet", DiscriminatorKind(EnhanceNetDiscriminator, 32, 32, 64)),
+    ("patchgan", DiscriminatorKind(PatchDiscriminator, 8, 32)),
+    ("unet", DiscriminatorKind(UNetDiscriminator, 8, 8, norms=("spectral",))),
 )
+
+
+def check_norm(config: DiscriminatorConfig) -> None:
+    """Raise `UserError` where there is no such discriminator, or it is not normalised so."""
+    norms = DISCRIMINATORS[config.name].norms
+    if config.norm not in norms:
+        raise UserError(
+            f"the {config.name} discriminator is made with {' or '.join(norms)} norm only "
+            f"(given: {config.norm})"
+        )
 
 
 def check_crop(config: DiscriminatorConfig, crop_px: int) -> None:
     """Raise `UserError` where the discriminator cannot take crops of that side."""
-    entry = DISCRIMINATORS[config.name]
-    if crop_px < entry.least_crop_px or crop_px % entry.crop_multiple_px:
+    kind = DISCRIMINATORS[config.name]
+    least_px, norm = kind.least_crop_px, ""
+    if config.norm == "instance" and kind.least_instance_norm_crop_px:
+        least_px, norm = kind.least_instance_norm_crop_px, " with instance norm"
+    if crop_px < least_px or crop_px % kind.crop_multiple_px:
         raise UserError(
-            f"the {config.name} discriminator needs crops of {entry.least_crop_px} pixels or more, "
-            f"in multiples of {entry.crop_multiple_px} (given: {crop_px})"
-        )
-    if config.name == "enhancenet" and config.norm == "instance" and crop_px < 64:
-        raise UserError(
-            "the enhancenet discriminator with instance norm needs crops of 64 pixels or more: its "
-            f"last map has a single position to normalise over otherwise (given: {crop_px})"
+            f"the {config.name} discriminator{norm} needs crops of {least_px} pixels or more, "
+            f"in multiples of {kind.crop_multiple_px} (given: {crop_px})"
         )
 
 
 def build_discriminator(config: DiscriminatorConfig, crop_px: int) -> nn.Module:
     """The discriminator that the configuration names, for square crops of that side."""
+    check_norm(config)
     check_crop(config, crop_px)
     return DISCRIMINATORS[config.name].build(config, crop_px)

@@ -1,7 +1,7 @@
 """Frozen networks whose activations the perceptual and texture losses compare."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from counterpoise.errors import UserError
 
 InputScaling = Literal["caffe", "torchvision"]
+# What RGB in [0, 1] is multiplied by, what is then subtracted, and what divided by.
+INPUT_SCALINGS: dict[InputScaling, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
+    "caffe": (255.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
+    "torchvision": (1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 # Convolutions per block; a 2x2 max pooling ends each block (Simonyan and Zisserman 2015, table 1).
 VGG19_BLOCKS = (2, 2, 4, 4, 4)
@@ -21,14 +26,13 @@ MEAN_EPSILON = 1e-6
 
 
 class FeatureExtractor(nn.Module):
-    """A frozen network with named layers. Gradients flow to the images, never to its weights."""
+    """A frozen network with named layers. Gradients flow to the images, never to its weights.
+
+    `available_layers` are in the order of computation.
+    """
 
     description: str
-
-    @property
-    def available_layers(self) -> tuple[str, ...]:
-        """The layers it has, in the order of computation."""
-        raise NotImplementedError
+    available_layers: tuple[str, ...]
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
@@ -71,70 +75,62 @@ class VGG19(FeatureExtractor):
 
     `weights` maps `features.N.weight` and `features.N.bias` to tensors; other keys are ignored.
     `input_scaling` is what the weights were trained on: `caffe` (255 x minus the means of ImageNet)
-    or `torchvision` (x minus mean, divided by the standard deviation).
+    or `torchvision` (x minus mean, divided by the standard deviation). `name` says in messages
+    whose weights they are; `UserError` where they are not VGG-19's.
     Source: Simonyan and Zisserman 2015.
     """
-
-    def __init__(
-        self, weights: dict[str, Tensor], input_scaling: InputScaling, description: str
-    ) -> None:
-        super().__init__()
-        self.description = description
-        self.features = nn.Sequential()
-        self._layers: list[str] = []
-        channels = 3
-        for name, index in vgg19_layers():
-            if name.startswith("conv"):
-                weight = weights.get(f"features.{index}.weight")
-                bias = weights.get(f"features.{index}.bias")
-                if weight is None or bias is None:
-                    break
-                outputs = VGG19_WIDTHS[int(name[4]) - 1]
-                if weight.shape != (outputs, channels, 3, 3) or bias.shape != (outputs,):
-                    raise UserError(
-                        f"{description}: features.{index} has shape {tuple(weight.shape)}, "
-                        "which is not VGG-19's"
-                    )
-                with torch.device("meta"):  # draws no random numbers
-                    convolution = nn.Conv2d(channels, outputs, 3, padding=1)
-                tensors = {"weight": weight.float(), "bias": bias.float()}
-                convolution.load_state_dict(tensors, assign=True)
-                self.features.append(convolution)
-                channels = outputs
-            else:
-                self.features.append(nn.ReLU() if name.startswith("relu") else nn.MaxPool2d(2))
-            self._layers.append(name)
-        if not self._layers:
-            raise UserError(f"{description}: has no features.0.weight, so it is no VGG-19")
-        caffe = input_scaling == "caffe"
-        mean = (123.68, 116.779, 103.939) if caffe else (0.485, 0.456, 0.406)
-        self._scale = 255.0 if caffe else 1.0
-        deviation = (1.0, 1.0, 1.0) if caffe else (0.229, 0.224, 0.225)
-        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 3, 1, 1))
-        self.eval().requires_grad_(False)
 
     mean: Tensor
     deviation: Tensor
 
-    @property
-    def available_layers(self) -> tuple[str, ...]:
-        """As deep as the weights go."""
-        return tuple(self._layers)
+    def __init__(self, weights: dict[str, Tensor], input_scaling: InputScaling, name: str) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        layers: list[str] = []
+        channels = 3
+        for layer, index in vgg19_layers():
+            if layer.startswith("conv"):
+                keys = {part: f"features.{index}.{part}" for part in ("weight", "bias")}
+                if not weights.keys() >= set(keys.values()):
+                    break
+                tensors = {part: weights[key].float() for part, key in keys.items()}
+                outputs = VGG19_WIDTHS[int(layer[4]) - 1]
+                self.features.append(_unassigned_convolution(channels, outputs, 3, padding=1))
+                channels = outputs
+                try:
+                    self.features[index].load_state_dict(tensors, assign=True)
+                except RuntimeError as error:
+                    raise UserError(f"{name}: features.{index} is not VGG-19's") from error
+            else:
+                self.features.append(nn.ReLU() if layer.startswith("relu") else nn.MaxPool2d(2))
+            layers.append(layer)
+        if not layers:
+            raise UserError(f"{name}: has no features.0.weight, so it is no VGG-19")
+        self.available_layers = tuple(layers)
+        self.description = f"{name}, up to {layers[-1]}, {input_scaling} input"
+        self._scale, mean, deviation = INPUT_SCALINGS[input_scaling]
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 3, 1, 1))
+        self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
         x = (images * self._scale - self.mean) / self.deviation
-        wanted, found = set(layers), {}
-        for name, layer in zip(self._layers, self.features, strict=True):
+        found: dict[str, Tensor] = {}
+        for name, layer in zip(self.available_layers, self.features, strict=True):
+            if found.keys() >= set(layers):
+                break
             if name.startswith("pool"):
                 check_poolable(x, name)
             x = layer(x)
-            if name in wanted:
+            if name in layers:
                 found[name] = x
-                if len(found) == len(wanted):
-                    break
         return found
+
+
+def _unassigned_convolution(inputs: int, outputs: int, kernel: int, **options: Any) -> nn.Conv2d:
+    """A convolution whose weights are assigned later: it draws no random numbers."""
+    with torch.device("meta"):
+        return nn.Conv2d(inputs, outputs, kernel, **options)
 
 
 class EmbeddedExtractor(FeatureExtractor):
@@ -153,37 +149,30 @@ class EmbeddedExtractor(FeatureExtractor):
     def __init__(self) -> None:
         super().__init__()
         self.description = "embedded filter bank (not VGG, no download)"
+        # One convolution, ReLU and pooling per block, with VGG's names.
+        kinds = ("conv{}_1", "relu{}_1", "pool{}")
+        blocks = range(1, len(self.WIDTHS) + 1)
+        self.available_layers = tuple(kind.format(block) for block in blocks for kind in kinds)
         random = np.random.Generator(np.random.PCG64(self.SEED))
         self.convolutions = nn.ModuleList()
-        first = torch.from_numpy(_designed_filters()).float()
-        inputs = 3
+        filters = _designed_filters()
         for width in self.WIDTHS:
-            with torch.device("meta"):  # draws no random numbers
-                convolution = nn.Conv2d(inputs, width, 7 if inputs == 3 else 3, bias=False)
-            if inputs == 3:
-                weight = first
-            else:
-                weight = torch.from_numpy(_orthogonal_filters(random, width, inputs)).float()
-            convolution.weight = nn.Parameter(weight)
+            if self.convolutions:
+                # Both signs of every response go on.
+                filters = _orthogonal_filters(random, width, 2 * len(filters))
+            outputs, inputs, kernel, _ = filters.shape
+            convolution = _unassigned_convolution(inputs, outputs, kernel, bias=False)
+            convolution.weight = nn.Parameter(torch.from_numpy(filters).float())
             self.convolutions.append(convolution)
-            inputs = 2 * width  # both signs of every response go on
         self.eval().requires_grad_(False)
 
-    @property
-    def available_layers(self) -> tuple[str, ...]:
-        """One convolution, ReLU and pooling per block, with VGG's names."""
-        kinds = ("conv{}_1", "relu{}_1", "pool{}")
-        return tuple(kind.format(block + 1) for block in range(len(self.WIDTHS)) for kind in kinds)
-
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
         # Around mid-grey, so that a local mean is as often below zero as above.
         x, wanted = images - 0.5, set(layers)
         found: dict[str, Tensor] = {}
         for block, convolution in enumerate(self.convolutions, start=1):
             reach_px = 3 if block == 1 else 1
-            x = F.pad(x, (reach_px,) * 4, mode="replicate")
-            response = convolution(x)
+            response = convolution(F.pad(x, (reach_px,) * 4, mode="replicate"))
             response = torch.cat([response, -response], dim=1)
             rectified = F.relu(response)
             found |= {f"conv{block}_1": response, f"relu{block}_1": rectified}

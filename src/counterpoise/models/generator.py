@@ -1,4 +1,7 @@
-"""The EnhanceNet generator."""
+"""Generators: low-resolution images in, images `scale` times as large out.
+
+To add one: a `Generator` here, and its row in `GENERATORS`.
+"""
 
 from collections.abc import Callable
 
@@ -25,7 +28,26 @@ class ResidualBlock(nn.Module):
         return x + refined
 
 
-class EnhanceNet(nn.Module):
+class Generator(nn.Module):
+    """What training, weight files, upscaling and evaluation ask of a network.
+
+    `config` says what its weights are valid with, and is saved beside them.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale RGB images (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W); not clamped."""
+        raise NotImplementedError
+
+    def receptive_radius_px(self) -> int:
+        """How far, in low-resolution pixels, the input reaches that an output pixel depends on."""
+        raise NotImplementedError
+
+
+class EnhanceNet(Generator):
     """Upscales by adding a learned residual to a bicubic image.
 
     Ten residual blocks at the low resolution, then nearest-neighbour doubling with a convolution
@@ -35,8 +57,7 @@ class EnhanceNet(nn.Module):
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         width = config.width
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(config.blocks))
@@ -57,7 +78,6 @@ class EnhanceNet(nn.Module):
     input_mean: Tensor
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Upscale RGB images (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W); not clamped."""
         x = F.relu(self.head(lr - self.input_mean))
         for block in self.blocks:
             x = block(x)
@@ -67,7 +87,6 @@ class EnhanceNet(nn.Module):
         return residual + bicubic_upsample(lr, self.config.scale, self.config.bicubic)
 
     def receptive_radius_px(self) -> int:
-        """How far, in low-resolution pixels, the input reaches that an output pixel depends on."""
         low = 1 + 2 * self.config.blocks
         # A 3x3 convolution after n doublings reaches 1 / 2^n further; the last two share the scale.
         doublings = len(self.upsampling)
@@ -75,11 +94,11 @@ class EnhanceNet(nn.Module):
         return low + int(high) + 2
 
 
-GENERATORS: Registry[Callable[[GeneratorConfig], EnhanceNet]] = Registry(
+GENERATORS: Registry[Callable[[GeneratorConfig], Generator]] = Registry(
     "generator", ("enhancenet", EnhanceNet)
 )
 
 
-def build_generator(config: GeneratorConfig) -> EnhanceNet:
+def build_generator(config: GeneratorConfig) -> Generator:
     """The generator that the configuration names."""
     return GENERATORS[config.name](config)

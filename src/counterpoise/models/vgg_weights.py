@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from counterpoise.errors import UserError
-from counterpoise.models.features import VGG19, InputScaling, vgg19_layers
+from counterpoise.models.features import VGG19, InputScaling
+from counterpoise.models.weights import read_safetensors
 from counterpoise.plain_files import why_no_file
 
 FILE_NAME = "vgg19-dcbb9e9d.pth"
@@ -51,26 +52,19 @@ def load_vgg19(
     path = weights if weights is not None else _cached_or_downloaded()
     if not path.is_file():
         raise UserError(f"features.weights {path}: {why_no_file(path)}; give a VGG-19 file")
-    tensors, metadata = _read(path)
+    tensors, metadata = read_safetensors(path) if path.suffix == ".safetensors" else _read(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    scaling = input_scaling or _recorded_scaling(path, metadata, digest)
-    deepest = _deepest_layer(tensors)
-    description = f"VGG-19 of {path.name}, up to {deepest}, {scaling} input"
+    scaling = input_scaling or _scaling(path, metadata, digest)
+    vgg = VGG19(tensors, scaling, f"VGG-19 of {path.name}")
     if digest in MEAN_ONE:
-        description += ", filters rescaled to mean one"
-    vgg = VGG19(tensors, scaling, description)
+        vgg.description += ", filters rescaled to mean one"
     for name, weight in vgg.named_parameters():
         if not bool(weight.isfinite().all()):
             raise UserError(
                 f"features.weights {path}: {name} has a value that is not finite; fetch it anew"
             )
-    missing = [layer for layer in layers if layer not in vgg.available_layers]
-    if missing:
-        raise UserError(
-            f"features.weights {path}: it ends at {deepest}, so it has no {', '.join(missing)}; "
-            "use a fuller file, or other layers (preset enet-pa-pool3 needs none beyond pool3)"
-        )
+    vgg.check_layers(layers)
     return vgg
 
 
@@ -78,38 +72,32 @@ def _cached_or_downloaded() -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / FILE_NAME
     if path.is_file():
         return path
+    # torch.hub sets no timeout: without a network, some machines would wait for minutes.
+    timeout_seconds = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        download(path)
+        # Its checksum is verified before it gets its name.
+        torch.hub.download_url_to_file(PUBLISHED_URL, str(path), hash_prefix="dcbb9e9d")
     except (OSError, HTTPException, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise VGGNotFoundError(
             f"no VGG-19 at {path} and its download failed: {reason}; fetch {PUBLISHED_URL} into "
             "that folder, give features.weights=FILE, or use features.extractor=embedded"
         ) from error
+    finally:
+        socket.setdefaulttimeout(timeout_seconds)
     return path
 
 
-def download(path: Path) -> None:
-    """Fetch torchvision's published file; its checksum is verified before it gets its name."""
-    # torch.hub sets no timeout: without a network, some machines would wait for minutes.
-    timeout_seconds = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
-    try:
-        torch.hub.download_url_to_file(PUBLISHED_URL, str(path), hash_prefix="dcbb9e9d")
-    finally:
-        socket.setdefaulttimeout(timeout_seconds)
-
-
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and metadata of a safetensors file or of a state dict saved by torch."""
+    """The tensors of a state dict saved by torch."""
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about other programs' files, which are refused below
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = {k: v.to_dense().float() for k, v in state.items() if k.startswith("features.")}
+        return tensors, {}
     # On a file that is something else, torch's restricted unpickler raises whatever it runs into.
     except Exception as error:
         detail = " ".join(str(error).split())[:120]
@@ -117,38 +105,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"features.weights {path}: cannot be read as weights ({detail}); give a .safetensors "
             "file or a state dict saved by torch"
         ) from error
-    if not isinstance(state, dict):
-        raise UserError(f"features.weights {path}: holds no state dict; give VGG-19's")
-    tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    for name, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise UserError(
-                f"features.weights {path}: {name} is sparse, quantised or without values; save it "
-                "as a plain tensor of floats"
-            )
-    return tensors, {}
 
 
-def _recorded_scaling(path: Path, metadata: dict[str, str], digest: str) -> InputScaling:
+def _scaling(path: Path, metadata: dict[str, str], digest: str) -> InputScaling:
     recorded = metadata.get("input_scaling")
-    if recorded == "caffe":
-        return "caffe"
-    if recorded == "torchvision":
-        return "torchvision"
     for known, scaling in KNOWN_SCALINGS.items():
-        if digest.startswith(known):
+        if recorded == scaling or (recorded is None and digest.startswith(known)):
             return scaling
     raise UserError(
         f"features.weights {path}: nothing says how it wants its input; set features.input_scaling "
         "to torchvision (mean and standard deviation) or caffe (255 x minus means)"
     )
-
-
-def _deepest_layer(tensors: dict[str, Tensor]) -> str:
-    deepest = "nothing"
-    for name, index in vgg19_layers():
-        keys = {f"features.{index}.weight", f"features.{index}.bias"}
-        if name.startswith("conv") and not keys <= tensors.keys():
-            break
-        deepest = name
-    return deepest

@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from counterpoise.config import GeneratorConfig
 from counterpoise.errors import UserError
-from counterpoise.models.generator import EnhanceNet, build_generator
+from counterpoise.models.generator import Generator, build_generator
+from counterpoise.models.tensorflow_checkpoint import is_tensorflow_checkpoint
 from counterpoise.plain_files import atomic_write, why_no_file
 
 FORMAT = "counterpoise-generator"
@@ -26,13 +27,12 @@ FORMAT_VERSION = "1"
 class LoadedGenerator:
     """A generator in evaluation mode, and its file's metadata."""
 
-    generator: EnhanceNet
+    generator: Generator
     metadata: dict[str, str]
 
 
-def save_generator(path: Path, generator: nn.Module, metadata: Mapping[str, str]) -> None:
+def save_generator(path: Path, generator: Generator, metadata: Mapping[str, str]) -> None:
     """Write a generator's weights; whole or not at all."""
-    assert isinstance(generator, EnhanceNet)
     tensors = {k: v.detach().cpu().contiguous() for k, v in generator.state_dict().items()}
     facts = {
         **metadata,
@@ -62,31 +62,19 @@ def load_generator(path: Path) -> LoadedGenerator:
         )
     try:
         config = GeneratorConfig.model_validate_json(metadata["config"])
-        _check_shapes(config, tensors)
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
+                raise ValueError(f"tensor {name!r} has a value that is not finite, or no float")
+        if config.blocks > len(tensors):
+            raise ValueError(f"{config.blocks} blocks and only {len(tensors)} tensors")
+        with torch.device("meta"):  # of a file that lies, no memory is taken
+            build_generator(config).load_state_dict(tensors, assign=True)
         generator = build_generator(config)
         generator.load_state_dict(tensors)
-    except (KeyError, ValueError, RuntimeError, TypeError, OverflowError) as error:
-        detail = " ".join(str(error).split())[:200]
+    except (UserError, KeyError, ValueError, RuntimeError, TypeError, OverflowError) as error:
+        detail = " ".join(str(error).split())[:400]
         raise UserError(f"{path}: its weights do not fit its own description: {detail}") from error
     return LoadedGenerator(generator.eval().requires_grad_(False), metadata)
-
-
-def _check_shapes(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Raise `ValueError` where a file cannot be of its config, before memory is taken for it."""
-    if config.blocks > len(tensors):
-        raise ValueError(f"{config.blocks} blocks and only {len(tensors)} tensors")
-    with torch.device("meta"):
-        expected = {name: t.shape for name, t in build_generator(config).state_dict().items()}
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors or name not in expected:
-            raise ValueError(f"tensor {name!r} is {'missing' if name in expected else 'unknown'}")
-        if tensors[name].shape != expected[name]:
-            wrong, right = tuple(tensors[name].shape), tuple(expected[name])
-            raise ValueError(f"tensor {name!r} has shape {wrong}, expected {right}")
-        if not tensors[name].is_floating_point():
-            raise ValueError(f"tensor {name!r} is of type {tensors[name].dtype}, not of floats")
-        if not bool(tensors[name].float().isfinite().all()):
-            raise ValueError(f"tensor {name!r} has a value that is not finite")
 
 
 def trained_words(path: Path) -> str:
@@ -99,31 +87,15 @@ def trained_words(path: Path) -> str:
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
+    if not path.is_file():
+        raise UserError(f"{path}: {why_no_file(path)}; give a weight file (.safetensors)")
     try:
-        if not path.is_file():
-            raise UserError(f"{path}: {why_no_file(path)}; give a weight file (.safetensors)")
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
-    except UserError:
-        raise
     # Kinds of numbers that torch lacks come as AttributeError, KeyError...: by its version.
     except Exception as error:
         hint = "give a .safetensors file"
         if is_tensorflow_checkpoint(path):
             hint = "it is a TensorFlow checkpoint: run `counterpoise import-weights` on it first"
         raise UserError(f"{path}: not a safetensors file, or damaged ({error}); {hint}") from error
-
-
-# The last eight bytes of a LevelDB-style table, which TensorFlow V1 checkpoints are.
-TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
-
-
-def is_tensorflow_checkpoint(path: Path) -> bool:
-    """Whether the file ends as a TensorFlow V1 checkpoint does."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-len(TABLE_MAGIC), 2)
-            return file.read() == TABLE_MAGIC
-    except OSError:
-        return False

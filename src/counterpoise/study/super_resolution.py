@@ -14,7 +14,7 @@ from counterpoise.config import DataConfig, DiscriminatorConfig, GeneratorConfig
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.resize import downscale
 from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, to_luma
-from counterpoise.metrics.lpips import lpips_at_hand
+from counterpoise.metrics.perceptual import ALEXNET, lpips
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.discriminator import build_discriminator
@@ -112,16 +112,10 @@ class SuperResolution:
         luma = [crop_border(to_luma(quantise(x)), BORDER_PX) for x in (fake, real)]
         plain = crop_border(to_luma(quantise(bicubic_upsample(lr, SCALE, "half-pixel"))), BORDER_PX)
         values, reference = psnr(*luma), psnr(plain, luma[1])
-        distances = sliced_wasserstein(
-            quantise(fake),
-            real,
-            patches_per_image=64,
-            projections=128,
-            same_positions=True,
-            normalise_by="real",
-        )
-        lpips = lpips_at_hand()
-        perceptual = {} if lpips is None else {"lpips": float(lpips(quantise(fake), real).mean())}
+        distances = sliced_wasserstein(quantise(fake), real, patches_per_image=64, projections=128)
+        perceptual = {}
+        if not ALEXNET.why_missing():
+            perceptual["lpips"] = float(lpips()(quantise(fake), real).mean())
         return perceptual | {
             "psnr_y": float(values.mean()),
             "ssim_y": float(ssim(*luma).mean()),

@@ -1,5 +1,7 @@
 """What no single section of a configuration can see: combinations that cannot work."""
 
+from collections.abc import Callable
+
 from counterpoise.balance.policies import (
     build_policy,
     check_balance,
@@ -11,12 +13,16 @@ from counterpoise.config_file import Problem
 from counterpoise.errors import UserError
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
-from counterpoise.models.discriminator import check_crop
+from counterpoise.models.discriminator import check_crop, check_norm
+from counterpoise.models.generator import GENERATORS
 
 
 def check_training(config: RunConfig) -> list[Problem]:
     """The impossible combinations of a configuration, for `config.load_config`."""
     problems = check_balance(config)
+    problems += _refused("generator.name", lambda: GENERATORS[config.generator.name])
+    wrong_discriminator = _refused("discriminator", lambda: check_norm(config.discriminator))
+    problems += wrong_discriminator
     if config.data.crop_px % config.generator.scale:
         problems.append(
             Problem(
@@ -45,7 +51,19 @@ def check_training(config: RunConfig) -> list[Problem]:
         )
     if config.loss.adversarial.weight:
         problems += _check_game(config)
+        if not wrong_discriminator:
+            crop_px = config.data.crop_px
+            problems += _refused("data.crop_px", lambda: check_crop(config.discriminator, crop_px))
     return problems
+
+
+def _refused(key: str, check: Callable[[], object]) -> list[Problem]:
+    """What a check that raises `UserError` has against the value of a key."""
+    try:
+        check()
+    except UserError as error:
+        return [Problem(key, str(error))]
+    return []
 
 
 def _check_game(config: RunConfig) -> list[Problem]:
@@ -67,8 +85,4 @@ def _check_game(config: RunConfig) -> list[Problem]:
                 "images do not exist; use instance, spectral or none",
             )
         )
-    try:
-        check_crop(config.discriminator, config.data.crop_px)
-    except UserError as error:
-        problems.append(Problem("data.crop_px", str(error)))
     return problems

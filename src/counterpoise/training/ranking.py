@@ -14,23 +14,17 @@ from counterpoise.data.catalog import catalog_folder, scan
 from counterpoise.data.dataset import full_pairs
 from counterpoise.errors import UserError
 from counterpoise.evaluate.comparison import Difference, compare
-from counterpoise.evaluate.measures import MEASURES, Measure, choose_measures
+from counterpoise.evaluate.measures import MEASURES, choose_measures
 from counterpoise.evaluate.plane import Ranking, rank
-from counterpoise.evaluate.scores import (
-    Pairs,
-    Scores,
-    bicubic_upscaled,
-    generated,
-    score_pairs,
-)
+from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
 from counterpoise.json_lines import read_json_lines
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
-from counterpoise.models.generator import EnhanceNet, build_generator
+from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.weights import load_generator
 from counterpoise.outlook import DISTORTION, Outlook, nearest_to_ideal, outlook, stage_rows
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
-from counterpoise.training.plan import Stage, plan_stages, stage_at
+from counterpoise.training.plan import plan_stages, stage_at
 from counterpoise.training.setup import held_out_pairs
 
 # The parts of a checkpoint that are generators, and what to call them.
@@ -40,14 +34,19 @@ NOT_MEASURED = ("ssim_rgb", "psnr_rgb")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateGenerator:
     """A generator of a checkpoint, scored."""
 
     step: int
-    weights: str  # a value of `PARTS`
+    part: str  # a key of `PARTS`
     file: Path
     scores: Scores
     licence: str = ""  # of the weights that the training began with
+
+    @property
+    def weights(self) -> str:
+        """What to call its weights."""
+        return PARTS[self.part]
 
     @property
     def name(self) -> str:
@@ -62,7 +61,8 @@ class Choice:
     stage: str
     images: str  # which images, in words
     image_count: int
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateGenerator, ...]
+    generator: Generator  # the recommended candidate's, on the CPU
     references: tuple[Scores, ...]
     ranking: Ranking
     # The recommended candidate against the newest average; empty where it is that one.
@@ -71,7 +71,7 @@ class Choice:
     notes: tuple[str, ...]
 
     @property
-    def recommended(self) -> Candidate:
+    def recommended(self) -> CandidateGenerator:
         return self.candidates[self.ranking.recommended]
 
     def why(self) -> str:
@@ -94,18 +94,7 @@ class Choice:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, for `best.json`; paths are relative to the run."""
-
-        def entry(index: int) -> dict[str, Any]:
-            candidate = self.candidates[index]
-            return {
-                "step": candidate.step,
-                "weights": candidate.weights,
-                "checkpoint": str(candidate.file.relative_to(self.run)),
-                "on_front": bool(self.ranking.on_front[index]),
-                "distance": float(self.ranking.distances[index]),
-                "metrics": _finite(candidate.scores.means()),
-            }
-
+        candidates = [self._candidate_json(index) for index in self.ranking.order]
         return {
             "version": 1,
             "stage": self.stage,
@@ -113,26 +102,38 @@ class Choice:
             "image_count": self.image_count,
             "distortion": DISTORTION,
             "perception": self.ranking.perception,
-            "recommended": entry(self.ranking.recommended) | {"why": self.why()},
-            "candidates": [entry(index) for index in self.ranking.order],
+            "recommended": candidates[0] | {"why": self.why()},
+            "candidates": candidates,
             "references": [
                 {"method": s.method, "metrics": _finite(s.means())} for s in self.references
             ],
-            "against_newest": [
-                {
-                    "metric": d.measure.name,
-                    "difference": d.difference.mean,
-                    "interval": None
-                    if (interval := d.difference.interval) is None
-                    else [interval.low, interval.high],
-                    "better_images": d.b_wins,
-                    "of": d.difference.count,
-                }
-                for d in self.against_newest
-            ],
+            "against_newest": [_difference_json(found) for found in self.against_newest],
             "outlook": self.outlook.to_json(),
             "notes": list(self.notes),
         }
+
+    def _candidate_json(self, index: int) -> dict[str, Any]:
+        candidate = self.candidates[index]
+        return {
+            "step": candidate.step,
+            "weights": candidate.weights,
+            "checkpoint": str(candidate.file.relative_to(self.run)),
+            "on_front": bool(self.ranking.on_front[index]),
+            "distance": float(self.ranking.distances[index]),
+            "metrics": _finite(candidate.scores.means()),
+        }
+
+
+def _difference_json(found: Difference) -> dict[str, Any]:
+    estimate = found.difference
+    interval = estimate.interval
+    return {
+        "metric": found.measure.name,
+        "difference": estimate.mean,
+        "interval": None if interval is None else [interval.low, interval.high],
+        "better_images": found.b_wins,
+        "of": estimate.count,
+    }
 
 
 def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
@@ -142,41 +143,46 @@ def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
     that is no run, a run without checkpoints, and images that cannot be read.
     """
     run = RunFolder.open(path)
-    files = run.checkpoint_files()
-    if not files:
+    if not run.checkpoint_files():
         raise UserError(f"{path}: {_why_no_checkpoints(run)}")
     config = load_config(run.config)
-    stages = plan_stages(config)
     pairs, images = _images(config, data)
-    measures = [m for m in choose_measures(None)[0] if m.name not in NOT_MEASURED]
-    candidates, stage, notes = _candidates(files, config, stages, pairs, measures, device)
+    bench = _Bench(config, pairs, device)
+    candidates, stage, notes = _candidates(run.checkpoint_files(), bench)
+    last = plan_stages(config)[-1]
+    # To compare with, not to choose: bicubic, and the generator that the stage began from.
+    references = [bench.score("bicubic")]
+    if run.pretrained_generator.is_file() and stage == last.name:
+        pretrained = load_generator(run.pretrained_generator).generator
+        references.append(bench.score("E (pretrained)", pretrained))
     ranking = rank([candidate.scores for candidate in candidates])
     recommended = candidates[ranking.recommended]
-    newest = max((c for c in candidates if c.weights == PARTS["g_average"]), key=lambda c: c.step)
+    newest = max((c for c in candidates if c.part == "g_average"), key=lambda c: c.step)
+    against_newest = [] if recommended is newest else compare(newest.scores, recommended.scores)
     metrics, torn = read_json_lines(run.metrics)
     rows = stage_rows(metrics)
     notes += torn
-    notes += _better_and_gone(rows, candidates, config)
+    ideal_step = nearest_to_ideal(rows)
+    if ideal_step is not None and all(candidate.step != ideal_step for candidate in candidates):
+        notes.append(
+            f"the held-out metrics of the training were nearest to the ideal at step {ideal_step}, "
+            "of which there is no checkpoint (train.checkpoint_every "
+            f"{config.train.checkpoint_every}, train.keep_checkpoints "
+            f"{config.train.keep_checkpoints})"
+        )
     return Choice(
         run=path,
         stage=stage,
         images=images,
         image_count=len(pairs),
         candidates=tuple(candidates),
-        references=tuple(_references(run, config, pairs, measures, device, stage)),
+        generator=_built(checkpoint.load(recommended.file), recommended.part, config),
+        references=tuple(references),
         ranking=ranking,
-        against_newest=tuple(compare(newest.scores, recommended.scores))
-        if recommended is not newest
-        else (),
-        outlook=outlook(rows, stages[-1].last_step),
+        against_newest=tuple(against_newest),
+        outlook=outlook(rows, last.last_step),
         notes=tuple(notes),
     )
-
-
-def generator_of(candidate: Candidate, config: RunConfig) -> EnhanceNet:
-    """The generator of a candidate, on the CPU."""
-    part = next(name for name, words in PARTS.items() if words == candidate.weights)
-    return _built(checkpoint.load(candidate.file), part, config)
 
 
 def _why_no_checkpoints(run: RunFolder) -> str:
@@ -207,42 +213,46 @@ def _images(config: RunConfig, data: Path | None) -> tuple[list[Any], str]:
     return held_out_pairs(held_out, config), f"held out: {held_out.description}"
 
 
+class _Bench:
+    """Scores generators on the same images, by the same measures."""
+
+    def __init__(self, config: RunConfig, pairs: list[Any], device: torch.device) -> None:
+        self.config, self._pairs, self._device = config, pairs, device
+        self._measures = [m for m in choose_measures(None)[0] if m.name not in NOT_MEASURED]
+
+    def score(self, name: str, generator: Generator | None = None) -> Scores:
+        """The scores of a generator, or of bicubic upscaling."""
+        scale = self.config.generator.scale
+        upscale = by_bicubic(scale)
+        if generator is not None:
+            upscale = by_generator(generator.to(self._device), self._device)
+        return score_pairs(name, self._pairs, scale, upscale, self._measures)
+
+
 def _candidates(
-    files: Sequence[Path],
-    config: RunConfig,
-    stages: list[Stage],
-    pairs: Pairs,
-    measures: Sequence[Measure],
-    device: torch.device,
-) -> tuple[list[Candidate], str, list[str]]:
+    files: Sequence[Path], bench: _Bench
+) -> tuple[list[CandidateGenerator], str, list[str]]:
     """The scored generators of the newest stage's checkpoints, newest first; the stage; notes."""
-    candidates: list[Candidate] = []
+    candidates: list[CandidateGenerator] = []
     notes: list[str] = []
-    stage: Stage | None = None
+    stage = None
     others = 0
     for file in reversed(files):
         try:
             snapshot = checkpoint.load(file)
             step = int(snapshot.values["step"])
-            stage = stage or stage_at(stages, step)
+            stage = stage or stage_at(plan_stages(bench.config), step)
             if step < stage.first_step:
                 others += 1
                 continue
-            generators = {part: _built(snapshot, part, config) for part in PARTS}
+            generators = {part: _built(snapshot, part, bench.config) for part in PARTS}
         except UserError as error:
             notes.append(f"{error}; left out")
             continue
+        licence = str(snapshot.values.get("licence", ""))
         for part, words in PARTS.items():
-            network = generators[part].to(device)
-
-            def upscale(lr: Any, network: EnhanceNet = network) -> torch.Tensor:
-                return generated(network, lr, device)
-
-            scores = score_pairs(
-                f"step {step}, {words}", pairs, config.generator.scale, upscale, measures
-            )
-            licence = str(snapshot.values.get("licence", ""))
-            candidates.append(Candidate(step, words, file, scores, licence))
+            scores = bench.score(f"step {step}, {words}", generators[part])
+            candidates.append(CandidateGenerator(step, part, file, scores, licence))
     if not candidates or stage is None:
         raise UserError(f"no checkpoint that can be read: {'; '.join(notes)}")
     if others:
@@ -250,7 +260,7 @@ def _candidates(
     return candidates, stage.name, notes
 
 
-def _built(snapshot: checkpoint.Checkpoint, part: str, config: RunConfig) -> EnhanceNet:
+def _built(snapshot: checkpoint.Checkpoint, part: str, config: RunConfig) -> Generator:
     generator = build_generator(config.generator)
     try:
         generator.load_state_dict(snapshot.part(part))
@@ -258,42 +268,6 @@ def _built(snapshot: checkpoint.Checkpoint, part: str, config: RunConfig) -> Enh
         detail = " ".join(str(error).split())[:120]
         raise UserError(f"a checkpoint does not fit the run's config.yaml: {detail}") from error
     return generator.eval().requires_grad_(False)
-
-
-def _references(
-    run: RunFolder,
-    config: RunConfig,
-    pairs: Pairs,
-    measures: Sequence[Measure],
-    device: torch.device,
-    stage: str,
-) -> list[Scores]:
-    """Bicubic, and the generator that the stage began from: to compare with, not to choose."""
-    scale = config.generator.scale
-    found = [score_pairs("bicubic", pairs, scale, lambda lr: bicubic_upscaled(lr, scale), measures)]
-    if run.pretrained_generator.is_file() and stage == plan_stages(config)[-1].name:
-        pretrained = load_generator(run.pretrained_generator).generator.to(device)
-        found.append(
-            score_pairs(
-                "E (pretrained)", pairs, scale, lambda lr: generated(pretrained, lr, device),
-                measures,
-            )
-        )  # fmt: skip
-    return found
-
-
-def _better_and_gone(
-    rows: Sequence[Any], candidates: Sequence[Candidate], config: RunConfig
-) -> list[str]:
-    """A note where the held-out metrics had a better step whose checkpoint is gone."""
-    step = nearest_to_ideal(rows)
-    if step is None or any(candidate.step == step for candidate in candidates):
-        return []
-    return [
-        f"the held-out metrics of the training were nearest to the ideal at step {step}, of which "
-        f"there is no checkpoint (train.checkpoint_every {config.train.checkpoint_every}, "
-        f"train.keep_checkpoints {config.train.keep_checkpoints})"
-    ]
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

@@ -21,7 +21,7 @@ from counterpoise.errors import UserError
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.features import EmbeddedExtractor, FeatureExtractor, NormalisedFeatures
-from counterpoise.models.generator import build_generator
+from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
 from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
@@ -58,7 +58,7 @@ class Networks:
     """The networks of a training, on their device."""
 
     g: nn.Module
-    g_average: nn.Module
+    g_average: Generator
     d: nn.Module | None
     features: NormalisedFeatures | None
     # As the steps run g, d and features; sensors, penalties and evaluations use the modules.
@@ -66,7 +66,7 @@ class Networks:
 
     def modules(self) -> dict[str, nn.Module]:
         """All whose state a step changes, by the names that checkpoints have."""
-        modules = {"g": self.g, "g_average": self.g_average}
+        modules: dict[str, nn.Module] = {"g": self.g, "g_average": self.g_average}
         return modules if self.d is None else modules | {"d": self.d}
 
 
