@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from counterpoise.actuators.d_terms import lecam_penalty
 from counterpoise.actuators.inputs import (
     BRIGHTNESS,
     NO_CHANGE,
@@ -15,7 +16,6 @@ from counterpoise.actuators.inputs import (
     augment,
     disturb,
 )
-from counterpoise.actuators.lecam import lecam_penalty
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
 

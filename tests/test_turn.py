@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import counterpoise as cp
-from counterpoise.actuators.lecam import lecam_penalty
+from counterpoise.actuators.d_terms import lecam_penalty
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game

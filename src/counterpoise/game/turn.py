@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from counterpoise.actuators.d_terms import D_TERMS
 from counterpoise.actuators.inputs import InputChange
-from counterpoise.actuators.lecam import lecam_penalty
 from counterpoise.actuators.r1 import without_r1
 from counterpoise.errors import UserError
 from counterpoise.game.players import Player, Share, step_as_asked
@@ -196,20 +196,12 @@ class Turn:
         # Where neither is wanted the step is left out, and any gradient will do.
         loss = sum(wanted[1:], start=wanted[0]) if wanted else real + fake
         part.has_d_loss = True
-        added = []
-        if not (action.label_smoothing or action.lecam_weight):
-            return loss
         on_real, on_fake = (objective.logits(outputs) for outputs in part.outputs)
-        if action.label_smoothing and action.d_trains_on_real:
-            added.append(objective.form.smoothing_term(on_real, action.label_smoothing))
-        if action.lecam_weight:
-            regulariser = lecam_penalty(
-                on_real, on_fake, action.lecam_real_anchor, action.lecam_fake_anchor
-            )
-            added.append(action.lecam_weight * regulariser)
-        for term in added:
-            loss = loss + term
-            self.d_penalty(term, d=d)
+        for term_of in D_TERMS:
+            term = term_of(action, objective.form, on_real, on_fake)
+            if term is not None:
+                loss = loss + term
+                self.d_penalty(term, d=d)
         return loss
 
     def d_penalty(self, term: Tensor, *, d: str | None = None) -> None:
