@@ -21,8 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.actuators.inputs import NO_CHANGE, InputChange
-from counterpoise.actuators.snapshot import Snapshot
+import counterpoise as cp
 from counterpoise.balance.policies import build_policy
 from counterpoise.config import DataConfig, DiscriminatorConfig
 from counterpoise.data.catalog import scan
@@ -30,13 +29,10 @@ from counterpoise.data.dataset import CropPairs
 from counterpoise.data.sampler import batches
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
-from counterpoise.losses.penalties import r1_penalty
 from counterpoise.models.discriminator import EnhanceNetDiscriminator
 from counterpoise.models.features import EmbeddedExtractor
-from counterpoise.records import NO_READINGS, Readings
-from counterpoise.sensors.discriminator import discriminator_statistics, signals_from_statistics
-from counterpoise.sensors.gradients import GradientTracker, output_gradients
-from counterpoise.sensors.probes import probe_discriminator
+from counterpoise.records import Readings
+from counterpoise.sensors.gradients import output_gradients
 from counterpoise.study.port import PortGenerator
 from counterpoise.trace import TraceBuilder
 
@@ -105,103 +101,67 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
     g, d = PortGenerator(setting.g_width), port_discriminator(setting)
     g_optimizer = torch.optim.Adam(g.parameters(), setting.g_learning_rate)
     d_optimizer = torch.optim.Adam(d.parameters(), setting.d_learning_rate)
-    gate = {"loss_multiplier": setting.loss_multiplier} if setting.policy == "loss-gate" else {}
-    policy, perceptual = build_policy(setting.policy, gate), Perceptual(setting.perceptual_scale)
-    snapshot = Snapshot({"g": g, "d": d}, {"g": g_optimizer, "d": d_optimizer})
-    tracker, readings, change = GradientTracker(d), NO_READINGS, NO_CHANGE
-    smoothed = None
-    rows = []
+    perceptual, times = Perceptual(setting.perceptual_scale), setting.loss_multiplier
+    balance = cp.Balance(
+        g,
+        d,
+        g_optimizer,
+        d_optimizer,
+        policy=setting.policy,
+        policy_options={"loss_multiplier": times} if setting.policy == "loss-gate" else {},
+        objective="bce",
+        sensors_every=1,
+        paired=True,
+        log_every=setting.steps + 1,
+        seed=setting.seed,
+    )
+    smoothed, rows = None, []
     for step in range(1, setting.steps + 1):
         lr, real = next(data)
         fake = g(lr)
+        turn = balance.turn()
 
         # Discriminator.
+        change = turn.change
         real_seen, fake_seen = change.real(real), change.fake(fake.detach())
         if setting.real_and_fake_in_one_batch:
             real_logits, fake_logits = d(torch.cat([real_seen, fake_seen])).chunk(2)
         else:
             real_logits, fake_logits = d(real_seen), d(fake_seen)
-        loss_real, loss_fake = FORM.d_loss(real_logits, fake_logits)
-        zero = torch.zeros(())
-        statistics = discriminator_statistics(
-            loss_real, loss_fake, real_logits, fake_logits, torch.sigmoid, zero
-        )
-        signals = signals_from_statistics(
-            step,
-            statistics.tolist(),
-            FORM.equilibrium_d_loss,
-            readings,
-            d_takes_r1=not setting.d_batch_norm,
-        )
-        action = policy.observe(signals)
-        if action.keep_snapshot:
-            snapshot.take(step)
-        if action.roll_back and snapshot.taken_step is not None:
-            snapshot.restore()
-            continue
-        if action.probe_discriminator:
-            rate = setting.d_learning_rate
-            accuracy = probe_discriminator(
-                d,
-                lambda weights: torch.optim.Adam(weights, rate),  # noqa: B023
-                FORM.d_loss,
-                FORM.decision_threshold,
-                real,
-                fake.detach(),
-            )
-            readings = replace(readings, d_probe_accuracy=accuracy)
-        set_rate(d_optimizer, setting.d_learning_rate * action.d_learning_rate_scale)
+        action = turn.judge(real_logits, fake_logits, real=real, fake=fake)
         d_optimizer.zero_grad(set_to_none=True)
-        halves = [(loss_real, action.d_trains_on_real), (loss_fake, action.d_trains_on_fake)]
-        wanted = [half for half, on in halves if on]
-        if action.d_steps and wanted:
-            smoothing = action.label_smoothing * FORM.smoothing_slope * real_logits.mean()
-            loss_d = setting.loss_multiplier * (torch.stack(wanted).sum() + smoothing)
-            if action.r1_weight:
-                loss_d = loss_d + action.r1_weight / 2 * r1_penalty(d, real_seen)
-            loss_d.backward()
-            readings = readings.updated(Readings(d_gradient_norm=float(tracker.read()[0])))
-            d_optimizer.step()
+        loss_d = times * turn.d_loss(*FORM.d_loss(real_logits, fake_logits))
+        loss_d.backward()
+        turn.d_step(d_optimizer.step)
 
         # Generator, against the D just updated.
-        change = InputChange(
-            noise_std=action.noise_std,
-            augment_probability=action.augment_probability,
-            seed=setting.seed,
-            batch=step,
-        )
         logits = d(change.fake(fake))
-        adversarial = setting.loss_multiplier * FORM.g_loss(None, logits)
+        adversarial = turn.weigh(times * FORM.g_loss(None, logits))
         content = perceptual(fake, real)
         # Both terms' gradients meet at G's output, where they compare; the rest of the way is one.
         gradients = output_gradients({"adversarial": adversarial, "content": content}, fake)
-        assert gradients[0] is not None
-        assert gradients[1] is not None
-        taken = Readings(
-            g_gradient_adversarial=float(gradients[0].norm()),
-            g_gradient_content=float(gradients[1].norm()),
-        )
-        readings = readings.updated(taken)
-        set_rate(g_optimizer, setting.g_learning_rate * action.g_learning_rate_scale)
+        turn.g_gradients(*gradients)
         g_optimizer.zero_grad(set_to_none=True)
-        fake.backward(gradients[0] * action.adversarial_weight_scale + gradients[1])
-        g_optimizer.step()
-        loss_g = adversarial.detach() * action.adversarial_weight_scale + content.detach()
+        fake.backward(torch.stack([each for each in gradients if each is not None]).sum(0))
+        turn.g_step(g_optimizer.step)
+        turn.d_again(logits)
+        turn.end(adversarial + content)
 
+        signals = turn.of(None).signals
+        assert signals is not None, "D has judged"
         accuracy = (signals.d_accuracy_real + signals.d_accuracy_fake) / 2
         smoothed = accuracy if smoothed is None else SMOOTHING * smoothed + 0.05 * accuracy
         row = {
             "step": step,
-            "g_loss": float(loss_g),
-            "g_adversarial": float(adversarial.detach()),
+            "g_loss": float(adversarial.detach() + content.detach()),
             "d_loss": signals.d_loss_real + signals.d_loss_fake,
             "d_real": signals.d_real,
             "d_fake_before": signals.d_fake,
             "d_fake_after": float(logits.detach().sigmoid().mean()),
             "accuracy": accuracy,
             "smoothed_accuracy": smoothed,
-            "d_updated": bool(action.d_steps and wanted),
-            "share": share(readings),
+            "d_updated": turn.of(None).updated,
+            "share": share(balance.readings),
             "action": action.changes(),
         }
         rows.append(row)
@@ -214,13 +174,8 @@ def train(setting: Setting, data: Iterator[tuple[Tensor, Tensor]], log_every: in
             )
             if action.reason:
                 print(f"    {setting.policy}: {action.reason}", flush=True)
+    balance.close()
     return rows
-
-
-def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Give all parameters one learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
 
 
 def share(readings: Readings) -> float | None:
