@@ -76,7 +76,7 @@ def score_methods(
 ) -> list[Scores]:
     """The measures of every method on every image of a set; `seen` is shown each image."""
     scores = [Scores(method.name) for method in methods]
-    for index, entry in enumerate(catalog.entries):
+    for index, entry in enumerate(catalog.files):
         pixels = catalog.load(index).hr
         hr = to_tensor(pixels)
         small = {d: downscale(pixels, scale, d) for d in {m.degradation for m in methods}}
