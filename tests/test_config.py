@@ -15,13 +15,9 @@ def write(tmp_path, text):
     return path
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", sorted({*PAPER, "demo", "enet-pa-pool3", *preset_names()}))
 def test_every_preset_loads(name):
     assert isinstance(load_config(name, checks=[check_training]), RunConfig)
-
-
-def test_shipped_presets():
-    assert set(PAPER) | {"demo", "enet-pa-pool3"} <= set(preset_names())
 
 
 def test_paper_values():
@@ -84,14 +80,6 @@ def test_a_weight_file_that_would_not_be_read_is_refused():
         load_config("demo", ["features.weights=vgg.pth"], checks=[check_training])
 
 
-def test_problems_of_checks_are_reported(tmp_path):
-    def check(config):
-        return [Problem("a.b", "is odd"), Problem("c", "is even")]
-
-    with pytest.raises(UserError, match="preset demo: 2 errors: a.b: is odd; c: is even"):
-        load_config("demo", checks=[check])
-
-
 @pytest.mark.parametrize(
     ("text", "match"),
     [
@@ -146,12 +134,13 @@ def test_unknown_preset_lists_the_known_ones():
 
 def test_checks_see_what_is_right_beside_what_is_wrong():
     seen = []
-    with pytest.raises(UserError, match="1 error: train.batch_size"):
-        load_config(
-            "demo",
-            ["train.batch_size=no", "train.seed=5"],
-            checks=[lambda config: seen.append(config.train.seed) or []],
-        )
+
+    def check(config):
+        seen.append(config.train.seed)
+        return [Problem("a.b", "is odd")]
+
+    with pytest.raises(UserError, match="2 errors: train.batch_size.*; a.b: is odd"):
+        load_config("demo", ["train.batch_size=no", "train.seed=5"], checks=[check])
     assert seen == [5]
 
 
