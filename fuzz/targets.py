@@ -18,11 +18,12 @@ import cv2
 import numpy as np
 import tifffile
 import torch
-from harness import ROOT, Target, UnclearError, mutated
+from harness import ROOT, SCRIPT, Target, UnclearError, mutated
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import save
 
-from counterpoise.commands.diagnosis import to_json
+from counterpoise.commands.diagnosis import run, to_json
 from counterpoise.config import GeneratorConfig, RunConfig
 from counterpoise.config_file import load_config, preset_names
 from counterpoise.data.images import IMAGE_SUFFIXES, read_picture, read_rgb
@@ -32,7 +33,6 @@ from counterpoise.models.generator import build_generator
 from counterpoise.models.import_weights import import_official
 from counterpoise.models.vgg_weights import load_vgg19
 from counterpoise.models.weights import load_generator
-from counterpoise.pages.diagnosis_page import diagnosis_page
 from counterpoise.picture_io import write_picture
 from counterpoise.training import checkpoint
 from counterpoise.training.checks import check_training
@@ -65,23 +65,25 @@ def log_seeds() -> list[bytes]:
 def check_log(data: bytes, source: random.Random) -> None:
     """Read, judge and show one log as `diagnose` does: a stream, a file, a run folder."""
     kind = source.random()
-    folder = _folder() / "run"
+    folder, log = _folder() / "run", _folder() / f"a {SCRIPT}.log"
     folder.mkdir(exist_ok=True)
+    log.write_bytes(data)
     if kind < 0.8:
         text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="replace")
         traces = read_log(text)
     elif kind < 0.9:
-        (_folder() / "a <script>.log").write_bytes(data)
-        traces = read_log(_folder() / "a <script>.log")
+        traces = read_log(log)
     else:
         (folder / "signals.jsonl").write_bytes(data)
         (folder / "config.yaml").write_bytes(data[:200])
         traces = read_log(folder)
-    runs = [(trace, diagnose(trace)) for trace in traces]
-    for _, diagnosis in runs:
-        json.loads(to_json(diagnosis), parse_constant=_no_constant)
-    if source.random() < 0.04 and "<script" in diagnosis_page(runs):
-        raise UnclearError("a script in the page")
+    for trace in traces:
+        json.loads(to_json(diagnose(trace)), parse_constant=_no_constant)
+    if source.random() < 0.04:
+        page = _folder() / "page.html"
+        run([str(log)], None, [], False, page, Console(file=io.StringIO()))
+        if page.exists() and SCRIPT in page.read_text(encoding="utf-8"):
+            raise UnclearError("a script in the page")
 
 
 def _no_constant(name: str) -> None:

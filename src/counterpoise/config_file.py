@@ -204,6 +204,6 @@ def plain_message(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = error.get("input")
-    if isinstance(given, dict | Section):
+    if error["type"] == "value_error" or isinstance(given, dict | Section):
         return message
     return f"{message} (given: {_SHORT.repr(given)})"
