@@ -273,11 +273,14 @@ def test_no_permission(tmp_path):
         read_rgb(path)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [
+        *((suffix, np.uint8) for suffix in (".png", ".jpg", ".webp", ".tif", ".bmp")),
+        *((suffix, np.uint16) for suffix in (".png", ".tif")),
+    ],
+)
 def test_an_image_cut_in_half_is_unreadable(tmp_path, suffix, dtype):
-    if dtype == np.uint16 and suffix not in (".png", ".tif"):
-        pytest.skip("has 8 bits")
     path = tmp_path / f"a{suffix}"
     write_picture(path, Picture(random_pixels(0, 90, 90, 3, dtype)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
