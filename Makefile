@@ -35,12 +35,9 @@ bench: $(VENV)/.installed
 audit: $(VENV)/.installed
 	$(BIN)/python .ci/audit.py
 
-# What users' files can do to their readers, for an hour or so; `--seed` tries other inputs.
+# What damaged and made-up files do to their readers, for some minutes.
 fuzz: $(VENV)/.installed
-	$(BIN)/python fuzz/fuzz_diagnose.py
-	$(BIN)/python fuzz/fuzz_config.py
-	$(BIN)/python fuzz/fuzz_images.py
-	$(BIN)/python fuzz/fuzz_weights.py
+	$(BIN)/python fuzz/fuzz.py
 
 # Six strategies through five troubles of two small tasks; goes on where it was interrupted.
 study-quick: $(VENV)/.installed

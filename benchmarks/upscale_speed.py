@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from counterpoise.config import GeneratorConfig
+from counterpoise.data.images import Picture
 from counterpoise.models.generator import build_generator
-from counterpoise.picture_io import Picture
 from counterpoise.upscale import upscale_picture
 from measuring import report
 

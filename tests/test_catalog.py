@@ -1,4 +1,3 @@
-import threading
 import warnings
 
 import numpy as np
@@ -6,10 +5,8 @@ import pytest
 from PIL import Image
 
 from counterpoise.config import DataConfig
-from counterpoise.data import catalog as catalog_module
 from counterpoise.data.catalog import BUILT_IN_HELD_OUT, BUILT_IN_TRAINING, catalog_folder, scan
 from counterpoise.data.images import read_rgb
-from counterpoise.data.resize import downscale
 from counterpoise.errors import UserError
 from helpers import smooth_pixels, write_images
 
@@ -31,21 +28,12 @@ def test_held_out_images_are_set_aside(tmp_path):
     training, held_out = scan(config(tmp_path), 4)
     assert (len(training), len(held_out)) == (4, 2)
     assert not set(training.names) & set(held_out.names)
+    filters = list(warnings.filters)
     again = scan(config(tmp_path), 4)
     assert (again[0].names, again[1].names) == (training.names, held_out.names)
-
-
-def test_at_most_half_is_held_out(tmp_path):
-    write_images(tmp_path, 3)
-    training, held_out = scan(config(tmp_path, held_out_images=4), 4)
-    assert (len(training), len(held_out)) == (2, 1)
-
-
-def test_held_out_folder(tmp_path):
-    write_images(tmp_path / "train", 2)
-    write_images(tmp_path / "held", 3)
-    training, held_out = scan(config(tmp_path / "train", held_out_folders=(tmp_path / "held",)), 4)
-    assert (len(training), len(held_out)) == (2, 3)
+    assert list(warnings.filters) == filters  # decoding silences warnings, in threads
+    few, at_most_half = scan(config(tmp_path, held_out_images=5), 4)
+    assert (len(few), len(at_most_half)) == (3, 3)
 
 
 def test_held_out_images_are_not_trained_on(tmp_path):
@@ -59,30 +47,6 @@ def test_held_out_images_are_not_trained_on(tmp_path):
     assert set(reasons.values()) == {"is held out (data.held_out_folders)"}
     with pytest.raises(UserError, match="no usable image among 2 .2x is held out"):
         scan(config(held, held_out_folders=(held,)), 4)
-
-
-def test_decoding_in_threads_leaves_the_warning_filters_alone(tmp_path, monkeypatch):
-    write_images(tmp_path, 2)
-    first_in, second_in, first_out = (threading.Event() for _ in range(3))
-
-    def overlapping(path):
-        # The interleaving that hurts: the second comes in, then the first goes out, then the second
-        # puts back what it found, which is what the first had set.
-        second = path.stem == "image1"
-        assert not second or first_in.wait(30)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            (second_in if second else first_in).set()
-            assert (first_out if second else second_in).wait(30)
-        if not second:
-            first_out.set()
-        return read_rgb(path)
-
-    monkeypatch.setattr(catalog_module, "read_rgb", overlapping)
-    monkeypatch.setattr(catalog_module.os, "cpu_count", lambda: 2)
-    before = list(warnings.filters)
-    scan(config(tmp_path, held_out_images=1), 4)
-    assert list(warnings.filters) == before
 
 
 def test_bad_images_are_named_and_skipped(tmp_path):
@@ -138,73 +102,36 @@ def test_what_does_not_fit_the_cache_is_decoded_again(tmp_path):
         np.testing.assert_array_equal(cached.load(index).hr, uncached.load(index).hr)
 
 
-def test_an_image_that_vanishes_is_named(tmp_path):
-    paths = write_images(tmp_path, 2)
-    training, _ = scan(config(tmp_path, cache_mib=0), 4)
-    for path in paths:
-        path.unlink()
-    with pytest.raises(UserError, match=r"image\d.png: no such file; it could be read when"):
-        training.load(0)
+UNPAIRED = "has no image of its name in lr_folders"
+AMBIGUOUS = "shares its name, so its LR image is ambiguous"
 
 
-def test_paired_lr_folders(tmp_path):
-    for number, path in enumerate(write_images(tmp_path / "hr", 5)):
-        hr = np.asarray(Image.open(path))
-        lr = downscale(hr, 4, "bicubic")
-        if number == 3:
-            lr = lr[1:]
-        if number == 4:
-            continue
-        name = path.stem + ("x4" if number % 2 else "") + ".png"
-        (tmp_path / "lr").mkdir(exist_ok=True)
-        Image.fromarray(lr).save(tmp_path / "lr" / name)
-    training, held_out = scan(
-        config(tmp_path / "hr", lr_folders=(tmp_path / "lr",), held_out_images=1), 4
-    )
-    assert len(training) + len(held_out) == 3
-    decoded = training.load(0)
-    np.testing.assert_array_equal(decoded.lr, downscale(decoded.hr, 4, "bicubic"))
-    reasons = sorted(item.reason for item in training.skipped)
-    assert reasons == [
-        "has no image of its name in lr_folders",
-        "is 16x11, its HR image at x4 asks for 16x12",
-    ]
-
-
-def test_an_ambiguous_pair_is_not_guessed(tmp_path):
-    for place in ("a", "b"):
-        for path in write_images(tmp_path / place, 2):
-            lr = Image.fromarray(downscale(read_rgb(path), 4, "bicubic"))
-            (tmp_path / f"lr-{place}").mkdir(exist_ok=True)
-            lr.save(tmp_path / f"lr-{place}" / path.name)
-    (tmp_path / "a" / "image1.png").rename(tmp_path / "a" / "only.png")
-    (tmp_path / "lr-a" / "image1.png").rename(tmp_path / "lr-a" / "only.png")
-    (tmp_path / "b" / "image1.png").rename(tmp_path / "b" / "other.png")
-    (tmp_path / "lr-b" / "image1.png").rename(tmp_path / "lr-b" / "other-x4.png")
-    folders, lr_folders = (
-        (tmp_path / f"{prefix}a", tmp_path / f"{prefix}b") for prefix in ("", "lr-")
-    )
-    training, held_out = scan(
-        config(tmp_path, folders=folders, lr_folders=lr_folders, held_out_images=1), 4
-    )
-    pairs = {e.hr_path.name: e.lr_path.name for e in (*training.entries, *held_out.entries)}
-    assert pairs == {"only.png": "only.png", "other.png": "other-x4.png"}
-    assert [(s.path.parent.name, s.path.name, s.reason) for s in training.skipped] == [
-        (place, "image0.png", "shares its name, so its LR image is ambiguous") for place in "ab"
-    ]
-
-
-def test_an_exact_name_wins_over_a_marked_one(tmp_path):
-    for path in write_images(tmp_path / "hr", 2):
-        lr = Image.fromarray(downscale(read_rgb(path), 4, "bicubic"))
-        (tmp_path / "lr").mkdir(exist_ok=True)
-        for name in (path.name, f"{path.stem}-x4.png"):
-            lr.save(tmp_path / "lr" / name)
-    training, held_out = scan(
-        config(tmp_path / "hr", lr_folders=(tmp_path / "lr",), held_out_images=1), 4
-    )
-    for entry in (*training.entries, *held_out.entries):
-        assert entry.lr_path.name == entry.hr_path.name
+@pytest.mark.parametrize(
+    ("hr", "lr", "pairs", "reasons"),
+    [
+        ("a/0 a/1 a/2 a/3", "l/0 l/1x4 l/2-x4", {"0": "0", "1": "1x4", "2": "2-x4"}, [UNPAIRED]),
+        ("a/0 a/1", "l/0 l/0-x4 l/1", {"0": "0", "1": "1"}, []),
+        ("a/0 b/0 b/1 b/2", "l/0 m/0 l/1 m/2", {"1": "1", "2": "2"}, [AMBIGUOUS] * 2),
+        ("a/0 a/1 a/2", "l/0 l/1 small/2", {"0": "0", "1": "1"}, ["is 16x11, its HR image"]),
+    ],
+)
+def test_pairs_by_name(tmp_path, hr, lr, pairs, reasons):
+    folders = {}
+    for names, width in ((hr, 64), (lr, 16)):
+        for name in names.split():
+            path = tmp_path / f"{name}.png"
+            path.parent.mkdir(exist_ok=True)
+            height = 11 if "small" in name else 3 * width // 4
+            Image.fromarray(smooth_pixels(0, height, width)).save(path)
+            folders.setdefault(width, {})[path.parent] = None
+    given = {"folders": tuple(folders[64]), "lr_folders": tuple(folders[16])}
+    training, held_out = scan(config(tmp_path, **given, held_out_images=1), 4)
+    found = {f.hr_path.stem: f.lr_path.stem for f in (*training.files, *held_out.files)}
+    assert found == pairs
+    for skipped, reason in zip(training.skipped, reasons, strict=True):
+        assert skipped.reason.startswith(reason)
+    lr_pixels = read_rgb(training.files[0].lr_path)
+    np.testing.assert_array_equal(training.load(0).lr, lr_pixels)
 
 
 def test_catalog_folder_takes_everything(tmp_path):

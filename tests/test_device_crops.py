@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from counterpoise.config import DataConfig
-from counterpoise.data.catalog import Entry, decode, scan
+from counterpoise.data.catalog import ImageFiles, decode, scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.device_crops import DeviceCrops, device_batches
 from counterpoise.data.sampler import batches
@@ -53,7 +53,7 @@ def _cuts(dataset, positions):
 def test_given_low_resolution_images_are_used(folder, tmp_path_factory):
     lr_folder = tmp_path_factory.mktemp("lr")
     for path in folder.iterdir():
-        image = decode(Entry(path.name, path), 4, None)
+        image = decode(ImageFiles(path.name, path), 4, None)
         Image.fromarray(255 - image.hr[::4, ::4]).save(lr_folder / path.name)
     dataset = pairs(folder, flips=False, rotations=False, lr_folders=(lr_folder,))
     lr, hr = DeviceCrops(dataset, CPU).batch(range(8))

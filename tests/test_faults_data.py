@@ -38,19 +38,11 @@ def vanish(path):
     path.unlink()
 
 
-def truncate(path):
-    os.truncate(path, path.stat().st_size // 2)
-
-
 def shrink(path):
     Image.fromarray(smooth_pixels(0, 16, 16)).save(path)
 
 
-def become_text(path):
-    path.write_text("not an image")
-
-
-@pytest.mark.parametrize("harm", [vanish, truncate, shrink, become_text])
+@pytest.mark.parametrize("harm", [vanish, shrink])
 def test_an_image_that_is_harmed_stops_in_one_line_and_put_back_costs_nothing(
     tmp_path, monkeypatch, harm
 ):
@@ -164,13 +156,3 @@ def test_a_loss_spike_is_recorded_and_the_training_goes_on(tmp_path, monkeypatch
     log = (tmp_path / "run" / "train.log").read_text()
     logged = [float(text) for text in re.findall(r"Loss G: ([\d.]+)", log)]
     assert pytest.approx(losses[6], rel=1e-6) in logged  # signals are of seven digits
-
-
-def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
-    run(tiny(), tmp_path / "whole")
-    jumps = itertools.cycle([0.0, 4e9, 1e3, 2e9])
-    monkeypatch.setattr(time, "time", lambda: next(jumps))
-    run(tiny(), tmp_path / "run")
-    monkeypatch.undo()
-    assert differing(results(tmp_path / "run"), results(tmp_path / "whole")) == []
-    assert all(0 <= row["seconds"] < 3600 for row in signals(tmp_path / "run"))

@@ -7,9 +7,9 @@ from counterpoise.config import DataConfig, GeneratorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.device_crops import DeviceCrops
+from counterpoise.data.images import Picture
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.generator import build_generator
-from counterpoise.picture_io import Picture
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
 from counterpoise.training.cuda_graphs import ReplayedPasses

@@ -176,7 +176,6 @@ def test_names_that_do_not_print(tmp_path, counterpoise):
 def test_one_line():
     assert one_line("a b\u00fc") == "a b\u00fc"
     assert one_line("a\nb\udcff\x1b[31m") == "a\\nb\\udcff\\x1b[31m"
-    assert len(one_line("x" * 100_000)) < 4000
     assert str(UserError("a\nb")) == "a\\nb"
 
 

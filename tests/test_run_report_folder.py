@@ -88,7 +88,6 @@ def test_torn_lines_are_left_out_and_told(folder):
     [
         ("- a\n- list\n", "config.yaml is damaged: it is no mapping of sections"),
         ("a: [\n", "config.yaml is damaged: while parsing a flow node"),
-        ("a: &x [*x]\n", "config.yaml is damaged: more than 100,000 values, aliases followed"),
         ("\x00", "config.yaml is damaged: unacceptable character"),
         (
             "generator: {depth: 3}\ndata: {}\ntrain: {}\n",
@@ -304,32 +303,6 @@ def test_spread_is_even(count):
         assert chosen[0] == 0
         assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
     assert MOST_STEPS >= 2
-
-
-@pytest.mark.parametrize("name", ["signals", "metrics", "events"])
-def test_a_pipe_in_the_place_of_a_file_is_one_line(folder, name):
-    path = getattr(folder, name)
-    path.unlink()
-    os.mkfifo(path)
-    with pytest.raises(UserError, match=rf"{name}.jsonl: cannot be read \(not a regular file\)"):
-        read(folder)
-
-
-def test_a_pipe_in_the_place_of_a_page_s_extra_is_a_note(folder):
-    folder.sample(40).unlink()
-    os.mkfifo(folder.sample(40))
-    os.mkfifo(folder.best)
-    sheet, best = read(folder).notes
-    assert "step-00000040.png cannot be read ([Errno 22] not a regular file" in sheet
-    assert best.startswith("best.json cannot be read ([Errno 22] not a regular file")
-
-
-def test_metrics_beyond_a_float_are_infinite(folder):
-    huge = f'{{"step": 70, "stage": "train", "psnr_y": {10**399}, "rmse": 1}}'
-    write_lines(folder.metrics, [*metrics(), huge, '{"stage": "bicubic", "step": 0}'])
-    run = read(folder)
-    assert run.metric_curves.non_finite == {"metric.psnr_y": [70]}
-    assert run_report([folder.path]).html
 
 
 def test_bicubic_metrics_that_are_not_finite_are_not_drawn(folder):

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -10,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from counterpoise.config import GeneratorConfig
+from counterpoise.data.images import Picture, read_picture
 from counterpoise.errors import UserError
 from counterpoise.models.generator import build_generator
-from counterpoise.picture_io import Picture, read_picture
 from counterpoise.upscale import plan_pictures, upscale_picture, upscale_pictures, upscale_tiled
 from helpers import random_pixels, write_images
 
@@ -107,34 +106,32 @@ def test_nothing_readable_is_an_error(tmp_path):
     assert not (tmp_path / "out.png").exists()
 
 
-def test_plans_that_cannot_be(tmp_path):
-    (source,) = write_images(tmp_path / "in", 1)
+@pytest.mark.parametrize(
+    ("source", "destination", "overwrite", "message"),
+    [
+        ("in/image0.png", "in/image0.png", True, "would replace its own source"),
+        ("in", "in", True, "would replace its own source"),
+        ("in/image0.png", "there.png", False, "exists already; .*--overwrite"),
+        ("in", "there.png", True, "is a file, and"),
+        ("none.png", "out.png", False, "no such file"),
+        ("in/image0.png", "out.gif", False, "cannot write '.gif'"),
+    ],
+)
+def test_plans_that_cannot_be(tmp_path, source, destination, overwrite, message):
+    write_images(tmp_path / "in", 1)
     (tmp_path / "there.png").touch()
-    with pytest.raises(UserError, match="would replace its own source"):
-        plan_pictures(source, source, overwrite=True)
-    with pytest.raises(UserError, match="would replace its own source"):
-        plan_pictures(tmp_path / "in", tmp_path / "in", overwrite=True)
-    with pytest.raises(UserError, match="exists already; choose another place or use --overwrite"):
-        plan_pictures(source, tmp_path / "there.png", overwrite=False)
-    with pytest.raises(UserError, match="is a file, and"):
-        plan_pictures(tmp_path / "in", tmp_path / "there.png", overwrite=True)
-    with pytest.raises(UserError, match="no such file or folder"):
-        plan_pictures(tmp_path / "none.png", tmp_path / "out.png", overwrite=False)
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(UserError, match="not a regular file"):
-        plan_pictures(tmp_path / "pipe.png", tmp_path / "out.png", overwrite=False)
-    assert plan_pictures(source, tmp_path / "new", overwrite=False) == [
-        (source, tmp_path / "new" / "image0.png")
-    ]
-    assert plan_pictures(source, tmp_path / "there.png", overwrite=True) == [
-        (source, tmp_path / "there.png")
-    ]
+    with pytest.raises(UserError, match=message):
+        plan_pictures(tmp_path / source, tmp_path / destination, overwrite=overwrite)
 
 
-def test_formats_are_checked_before_any_work(tmp_path):
+def test_plans(tmp_path):
     (source,) = write_images(tmp_path / "in", 1)
-    with pytest.raises(UserError, match="cannot write '.gif'"):
-        plan_pictures(source, tmp_path / "out.gif", overwrite=False)
+    (there,) = write_images(tmp_path / "in" / "out", 1)
+    new = tmp_path / "new" / "image0.png"
+    assert plan_pictures(source, tmp_path / "new", overwrite=False) == [(source, new)]
+    assert plan_pictures(source, there, overwrite=True) == [(source, there)]
+    # A destination inside the source is not upscaled again.
+    assert plan_pictures(tmp_path / "in", there.parent, overwrite=True) == [(source, there)]
 
 
 def test_what_would_be_too_large_for_its_format_is_skipped(tmp_path):
@@ -149,14 +146,6 @@ def test_what_would_be_too_large_for_its_format_is_skipped(tmp_path):
     assert "16384 pixels a side, .webp ends at 16383" in str(summary.skipped[0])
     assert [path.name for path in summary.written] == ["image0.png"]
     assert set(tiles) == {"image0.png"}
-
-
-def test_a_destination_inside_the_source_is_not_upscaled_again(tmp_path):
-    write_images(tmp_path, 1)
-    write_images(tmp_path / "out", 1)
-    assert plan_pictures(tmp_path, tmp_path / "out", overwrite=True) == [
-        (tmp_path / "image0.png", tmp_path / "out" / "image0.png")
-    ]
 
 
 MEMORY_SCRIPT = """

@@ -11,14 +11,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
-from counterpoise import safe_yaml
 from counterpoise.config import RunConfig, Section
 from counterpoise.errors import UserError
 
-# Of a value or a name in a message.
-MOST_SHOWN_CHARACTERS = 120
+# Configurations have some kilobytes; PyYAML would take minutes and gigabytes over a large file.
+YAML_BYTES = 1_000_000
+
+
+class BadYamlError(ValueError):
+    """A text that is not YAML, or too much of it; one line says what and where."""
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which runs no code, without its taking the last of two equal keys."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"key '{key.value}' is there twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text; `BadYamlError` where it has none."""
+    if len(text) > YAML_BYTES:
+        raise BadYamlError(f"more than {YAML_BYTES:,} characters")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506
+    # Its constructors raise ValueError, KeyError, RecursionError... on values of a wrong kind.
+    except Exception as error:
+        raise BadYamlError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file; `BadYamlError`, also where it is not UTF-8, or `OSError`."""
+    with path.open("rb") as file:
+        data = file.read(YAML_BYTES + 1)
+    try:
+        return parse_yaml(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise BadYamlError(f"not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+# Values in messages: in little space, however large they are.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
 
 
 @dataclass(frozen=True)
@@ -102,19 +146,19 @@ def _read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
     """The raw mapping of a preset or file, and what to call it in messages."""
     if str(source) in preset_names():
         file = importlib.resources.files("counterpoise.presets") / f"{source}.yaml"
-        tree, where = safe_yaml.parse(file.read_text(encoding="utf-8")), f"preset {source}"
+        tree, where = parse_yaml(file.read_text(encoding="utf-8")), f"preset {source}"
     else:
         path, where = Path(source), f"config {source}"
         if path.suffix not in (".yaml", ".yml"):
             known = ", ".join(preset_names())
             raise UserError(f"no preset '{source}' (known: {known}) and not a .yaml file")
         try:
-            tree = safe_yaml.read(path)
+            tree = read_yaml(path)
         except OSError as error:
             raise UserError(
                 f"{where}: cannot be read ({error.strerror or error}); give a preset or a YAML file"
             ) from None
-        except safe_yaml.BadYamlError as error:
+        except BadYamlError as error:
             raise UserError(f"{where}: not valid YAML: {error}") from None
     if tree is None:
         tree = {}
@@ -129,14 +173,12 @@ def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:
     if not equals or not path:
         return Problem(item, "an override is written key.path=value")
     try:
-        value = safe_yaml.parse(text)
-    except safe_yaml.BadYamlError as error:
-        return Problem(path, f"'{shortened(text)}' is not a YAML value ({error})")
+        value = parse_yaml(text)
+    except BadYamlError as error:
+        return Problem(path, f"'{text}' is not a YAML value ({error})")
     if isinstance(value, str):
         value = _yaml_1_2_number(value)
     *parents, leaf = path.split(".")
-    if len(parents) > safe_yaml.MOST_DEPTH:
-        return Problem(shortened(path), "no key is this deep")
     node = tree
     for key in parents:
         child = node.setdefault(key, {})
@@ -162,16 +204,6 @@ def plain_message(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = error.get("input")
-    return message if isinstance(given, dict | Section) else f"{message} (given: {_shown(given)})"
-
-
-def _shown(value: Any) -> str:
-    """A value in a message, in little space however large it is."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = MOST_SHOWN_CHARACTERS
-    return short.repr(value)
-
-
-def shortened(text: str) -> str:
-    """Text from a user in a message, in little space however long it is."""
-    return text if len(text) <= MOST_SHOWN_CHARACTERS else text[:MOST_SHOWN_CHARACTERS] + "..."
+    if error["type"] == "value_error" or isinstance(given, dict | Section):
+        return message
+    return f"{message} (given: {_SHORT.repr(given)})"

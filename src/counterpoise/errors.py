@@ -1,18 +1,11 @@
 """The two ways in which counterpoise stops on purpose."""
 
-# Beyond this a message is cut in its middle: a name in it may be of any length.
-MOST_CHARACTERS = 4000
-
 
 def one_line(text: str) -> str:
     """Text from anywhere as one printable line: other characters (line ends, ESC...) as escapes."""
-    if not text.isprintable():
-        text = "".join(
-            c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-        )
-    if len(text) > MOST_CHARACTERS:
-        text = f"{text[: MOST_CHARACTERS // 2]} ... {text[-MOST_CHARACTERS // 3 :]}"
-    return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 class UserError(Exception):

@@ -12,15 +12,9 @@ from counterpoise.plain_files import (
     atomic_write,
     cannot_write,
     cut_torn_line,
-    open_regular,
     open_to_append,
-    refuse_links,
 )
 
-# A line of a JSONL file that is longer is none of ours; rows have some kilobytes.
-MOST_LINE_BYTES = 1 << 20
-# Whole numbers of fewer digits fit into a float.
-MOST_INT_DIGITS = 300
 # Made once: `json.dumps` with an option makes one for every row.
 _STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
@@ -29,7 +23,7 @@ class JsonLines:
     """Appends one JSON object per line: each is in the file whole, or not at all.
 
     A line that a crash has torn is cut off when the file is opened, and told of in `note`. Raises
-    `UserError` where it cannot be, and for a link or a pipe, as `append_text` does.
+    `UserError` where it cannot be.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,53 +58,39 @@ def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
         if row is not None:
             rows.append(row)
         else:
-            notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
+            notes.append(_torn(path, number))
     return rows, notes
 
 
 def iterate_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Number (from 1) and row of every line of a JSONL file; None where it is not a JSON object.
 
-    Empty lines are passed over; of a file that does not exist there are none. A whole number that
-    is too large for a float is infinite. Raises `UserError` for a file that cannot be read.
+    Empty lines are passed over; of a file that does not exist there are none. Raises `UserError`
+    for a file that cannot be read.
     """
     for number, line in numbered_lines(path):
-        yield number, None if line is None else parse_row(line)
+        yield number, parse_row(line)
 
 
 def parse_row(line: str) -> dict[str, Any] | None:
     """The row that a line of a JSONL file is; None where it is not a JSON object."""
     try:
-        row = _DECODER.decode(line)
+        row = json.loads(line)
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
 
 
-def _whole(digits: str) -> int | float:
-    return int(digits) if len(digits) <= MOST_INT_DIGITS else float(digits)
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of every line that is not empty, without its end.
 
-
-_DECODER = json.JSONDecoder(parse_int=_whole)
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str | None]]:
-    """Number (from 1) and text of every line that is not empty, without its end; None for one that
-    is longer than any row. Of a file that does not exist there are none.
-
-    Raises `UserError` for a file that cannot be read.
+    Of a file that does not exist there are none. Raises `UserError` for a file that cannot be read.
     """
-    number = 0
     try:
-        with open_regular(path) as file:
-            while line := file.readline(MOST_LINE_BYTES):
-                number += 1
-                is_whole = line.endswith(b"\n") or len(line) < MOST_LINE_BYTES
-                if not is_whole:
-                    while (rest := file.readline(MOST_LINE_BYTES)) and not rest.endswith(b"\n"):
-                        pass
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
                 if stripped := line.strip():
-                    yield number, stripped.decode(errors="replace") if is_whole else None
+                    yield number, stripped
     except FileNotFoundError:
         return
     except OSError as error:
@@ -123,20 +103,23 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
     """Remove the rows past `step`, which a resumed training writes again, and lines that are no row
     of a step, with a note on each; the others stay as they are written.
 
-    Raises `UserError` as `append_text` does.
+    Raises `UserError` where that cannot be.
     """
-    refuse_links(path)
     if not path.exists():
         return []
     notes = []
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for number, line in numbered_lines(path):
-            row = None if line is None else parse_row(line)
+            row = parse_row(line)
             at = None if row is None else row.get("step")
             if row is None:
-                notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
+                notes.append(_torn(path, number))
             elif not isinstance(at, int) or isinstance(at, bool):
                 notes.append(f"{path.name} line {number} has no step: left out")
             elif at <= step:
                 file.write(f"{line}\n")
     return notes
+
+
+def _torn(path: Path, number: int) -> str:
+    return f"{path.name} line {number} is torn or not a JSON object: left out"

@@ -1,9 +1,9 @@
-"""Whether more training is likely to pay: a rule over a run's held-out metrics.
+"""Whether more training is likely to help: a rule over a run's held-out metrics.
 
 `counterpoise best` says it in words and `train --stop auto` stops by it. The rule looks at the
 latest third of the evaluations of the held-out images, at a distortion (RMSE) and a perceptual
 measure: the trend of each measure's logarithm over the steps, by least squares, is carried on for
-as many steps again. Training pays while one of the two is falling for certain, and by at least 2 %
+as many steps again. Training helps while one of the two is falling for certain, and by at least 2 %
 there or by the planned end; it does not when neither can be hoped to: where the hopeful end of both
 intervals is a gain of under 2 %.
 Between the two nobody knows, and training goes on. A straight line promises more than curves that
@@ -56,7 +56,7 @@ class Trend:
     change_to_end: float | None = None
 
     @property
-    def pays(self) -> bool:
+    def is_falling(self) -> bool:
         """Whether it falls, for certain and by enough."""
         most = min(self.change, self.change_to_end or 0.0)
         return self.interval.high < 0 and most <= -LEAST_GAIN
@@ -78,7 +78,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Outlook:
-    """Whether more training is likely to pay, and why."""
+    """Whether more training is likely to help, and why."""
 
     more_training_pays: Verdict
     reason: str
@@ -136,8 +136,8 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
         f"over {len(latest)} held-out evaluations, steps {first} to {last}, the trend carried on "
         f"for as long again gives {'; '.join(one.words() for one in trends)}"
     )
-    if any(one.pays for one in trends):
-        falling = " and ".join(TITLES[one.name] for one in trends if one.pays)
+    if any(one.is_falling for one in trends):
+        falling = " and ".join(TITLES[one.name] for one in trends if one.is_falling)
         verdict: Verdict = "yes"
         reason = f"{falling} still falling; {where}"
     elif all(one.is_done for one in trends):

@@ -16,7 +16,7 @@ best.json, generator-best.safetensors   what `counterpoise best` recommends
 
 import os
 import platform
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 from counterpoise.errors import UserError
@@ -45,10 +45,17 @@ CLOSED = "closed"
 ROLL_BACK = "roll-back"
 
 
+def version(package: str) -> str:
+    """The version of an installed package; "unknown" of one that is only on the path."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def software() -> str:
     """The versions that a run is made with, for its first event and for every resumed one."""
-    parts = ["counterpoise", "torch"]
-    names = [f"{name} {version(name)}" for name in parts]
+    names = [f"{name} {version(name)}" for name in ("counterpoise", "torch")]
     return ", ".join([*names, f"Python {platform.python_version()}"])
 
 

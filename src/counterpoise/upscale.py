@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.data.images import find_images, real_path
+from counterpoise.data.images import Picture, find_images, read_picture, real_path
 from counterpoise.errors import UserError
 from counterpoise.models.bicubic import REACH_PX, bicubic_upsample
 from counterpoise.models.generator import Generator
-from counterpoise.picture_io import Picture, check_writable, read_picture, write_picture
-from counterpoise.plain_files import why_no_file
+from counterpoise.picture_io import check_writable, write_picture
 
 # Called with the number of tiles done and the number of all, for a picture.
 Progress = Callable[[int, int], None]
@@ -114,8 +113,7 @@ def plan_pictures(source: Path, destination: Path, *, overwrite: bool) -> list[t
         into_folder = destination.is_dir() or not destination.suffix
         pairs = [(source, destination / source.name if into_folder else destination)]
     else:
-        what = "no such file or folder" if not source.exists() else why_no_file(source)
-        raise UserError(f"{source}: {what}; give a picture or a folder of them")
+        raise UserError(f"{source}: no such file or folder; give a picture or a folder of them")
     for path, target in pairs:
         check_writable(target)
         if target.exists() and real_path(target) == real_path(path):

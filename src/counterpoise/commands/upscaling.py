@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from counterpoise.commands.console import say
 from counterpoise.commands.weights import open_weights, pick_device
 from counterpoise.upscale import Progress as TileProgress
 from counterpoise.upscale import plan_pictures, upscale_pictures
@@ -40,16 +41,11 @@ def run(
 
         summary = upscale_pictures(loaded.generator, pairs, chosen, tile_px, progress)
     for note in summary.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"note: {note}")
     for error in summary.skipped:
-        console.print(f"skipped {error}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"skipped {error}")
     where = summary.written[0] if len(summary.written) == 1 else destination
     scale = loaded.generator.config.scale
-    console.print(
-        f"{len(summary.written)} of {len(pairs)} upscaled x{scale}: {where}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(console, f"{len(summary.written)} of {len(pairs)} upscaled x{scale}: {where}")
     if licence := loaded.metadata.get("licence"):
-        console.print(f"weights under {licence}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"weights under {licence}")

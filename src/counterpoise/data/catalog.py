@@ -4,11 +4,10 @@ import importlib.resources
 import os
 import re
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,81 +44,12 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An image, and its own low-resolution version where one was given."""
+class ImageFiles:
+    """The file of an image, and that of its own low-resolution version where one was given."""
 
     name: str
     hr_path: Path
     lr_path: Path | None = None
-
-
-class Catalog:
-    """Usable images of known size, decoded in memory where they fit."""
-
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        images: Sequence["Decoded | None"],
-        skipped: Sequence[Skipped],
-        scale: int,
-        square_px: int | None,
-        origin: str,
-    ) -> None:
-        self.entries, self.skipped, self.scale = tuple(entries), tuple(skipped), scale
-        self._images, self._square_px, self._origin = list(images), square_px, origin
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    @property
-    def names(self) -> list[str]:
-        """The images' names, in order."""
-        return [entry.name for entry in self.entries]
-
-    @property
-    def description(self) -> str:
-        """How many images from where, and how many were skipped, in words."""
-        text = f"{len(self)} images of {self._origin}"
-        if self.skipped:
-            text += f"; {len(self.skipped)} skipped"
-        cached = sum(image is not None for image in self._images)
-        return text + ("" if self.in_memory else f"; {cached} of them fit in the cache")
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether every image is kept decoded."""
-        return all(image is not None for image in self._images)
-
-    @property
-    def hr_bytes(self) -> int:
-        """What the decoded high-resolution images in memory take."""
-        return sum(image.hr.nbytes for image in self._images if image is not None)
-
-    def load(self, index: int) -> "Decoded":
-        """The image: from the cache, else decoded again.
-
-        Raises `UserError` where it can no longer be read: nothing is put in its place.
-        """
-        image = self._images[index]
-        if image is not None:
-            return image
-        try:
-            return decode(self.entries[index], self.scale, self._square_px)
-        except UnreadableImageError as error:
-            raise UserError(
-                f"{error}; it could be read when the training began: put it back, then resume"
-            ) from error
-
-    def subset(self, indices: Sequence[int], skipped: Sequence[Skipped] = ()) -> "Catalog":
-        """The images with these indices."""
-        return Catalog(
-            [self.entries[i] for i in indices],
-            [self._images[i] for i in indices],
-            skipped,
-            self.scale,
-            self._square_px,
-            self._origin,
-        )
 
 
 @dataclass(frozen=True)
@@ -134,24 +64,79 @@ class Decoded:
         return self.hr.nbytes + (0 if self.lr is None else self.lr.nbytes)
 
 
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Usable images of known size, decoded in memory where they fit."""
+
+    files: tuple[ImageFiles, ...]
+    images: tuple[Decoded | None, ...]
+    skipped: tuple[Skipped, ...]
+    scale: int
+    square_px: int | None
+    # Where they are from, in words.
+    origin: str
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def names(self) -> list[str]:
+        """The images' names, in order."""
+        return [file.name for file in self.files]
+
+    @property
+    def description(self) -> str:
+        """How many images from where, and how many were skipped, in words."""
+        text = f"{len(self)} images of {self.origin}"
+        if self.skipped:
+            text += f"; {len(self.skipped)} skipped"
+        cached = sum(image is not None for image in self.images)
+        return text + ("" if self.in_memory else f"; {cached} of them fit in the cache")
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether every image is kept decoded."""
+        return all(image is not None for image in self.images)
+
+    @property
+    def hr_bytes(self) -> int:
+        """What the decoded high-resolution images in memory take."""
+        return sum(image.hr.nbytes for image in self.images if image is not None)
+
+    def load(self, index: int) -> Decoded:
+        """The image: from the cache, else decoded again.
+
+        Raises `UserError` where it can no longer be read: nothing is put in its place.
+        """
+        image = self.images[index]
+        if image is not None:
+            return image
+        try:
+            return decode(self.files[index], self.scale, self.square_px)
+        except UnreadableImageError as error:
+            raise UserError(
+                f"{error}; it could be read when the training began: put it back, then resume"
+            ) from error
+
+    def subset(self, indices: Sequence[int], skipped: Sequence[Skipped] = ()) -> "Catalog":
+        """The images with these indices."""
+        files, images = zip(*((self.files[i], self.images[i]) for i in indices), strict=True)
+        return replace(self, files=files, images=images, skipped=tuple(skipped))
+
+
 def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
     """The training and the held-out images of a configuration; every image is decoded once.
 
     Unreadable and too small images are named in the catalogues; `UserError` when none is left.
     An image in `held_out_folders` is never trained on, also where it is in `folders` as well.
     """
-    if not config.folders:
-        folder = Path(str(importlib.resources.files("skimage") / "data"))
-        origin = "scikit-image's photographs"
-        training, held_out = (
-            _catalog([Entry(name, folder / name) for name in names], config, scale, origin)
-            for names in (BUILT_IN_TRAINING, BUILT_IN_HELD_OUT)
-        )
-        if config.held_out_folders:
-            held_out = _of_folders(config.held_out_folders, (), config, scale)
-        return training, held_out
+    held_out = None
     if config.held_out_folders:
         held_out = _of_folders(config.held_out_folders, (), config, scale)
+    if not config.folders:
+        training = _built_in(BUILT_IN_TRAINING, config, scale)
+        return training, held_out or _built_in(BUILT_IN_HELD_OUT, config, scale)
+    if held_out is not None:
         reserved = {real_path(path) for _, path in _distinct(config.held_out_folders)}
         return _of_folders(config.folders, config.lr_folders, config, scale, reserved), held_out
     everything = _of_folders(config.folders, config.lr_folders, config, scale)
@@ -171,25 +156,31 @@ def catalog_folder(folder: Path, scale: int, least_px: int) -> Catalog:
     return _of_folders((folder,), (), config, scale)
 
 
-def decode(entry: Entry, scale: int, square_px: int | None) -> Decoded:
-    """Decode an entry: square preparation if asked for, then sides cropped to multiples of scale.
+def decode(file: ImageFiles, scale: int, square_px: int | None) -> Decoded:
+    """Decode an image: square preparation if asked for, then sides cropped to multiples of scale.
 
     Raises `UnreadableImageError` also where a given LR image is not 1/scale of its HR image.
     """
-    hr = read_rgb(entry.hr_path)
+    hr = read_rgb(file.hr_path)
     if square_px is not None:
         hr = _centre_square(hr, square_px)
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     lr = None
-    if entry.lr_path is not None:
-        lr = read_rgb(entry.lr_path)
+    if file.lr_path is not None:
+        lr = read_rgb(file.lr_path)
         if lr.shape[:2] != (height, width):
             raise UnreadableImageError(
-                entry.lr_path,
+                file.lr_path,
                 f"is {lr.shape[1]}x{lr.shape[0]}, its HR image at x{scale} asks for "
                 f"{width}x{height}",
             )
     return Decoded(np.ascontiguousarray(hr[: height * scale, : width * scale]), lr)
+
+
+def _built_in(names: Sequence[str], config: DataConfig, scale: int) -> Catalog:
+    folder = Path(str(importlib.resources.files("skimage") / "data"))
+    files = [ImageFiles(name, folder / name) for name in names]
+    return _catalog(files, [], config, scale, "scikit-image's photographs")
 
 
 def _of_folders(
@@ -197,20 +188,21 @@ def _of_folders(
     lr_folders: Sequence[Path],
     config: DataConfig,
     scale: int,
-    reserved: Collection[Path] = (),
+    reserved: Iterable[Path] = (),
 ) -> Catalog:
-    entries: list[Entry] = []
+    """The images of folders, but for those that are `reserved`, with their LR images if given."""
+    files: list[ImageFiles] = []
     skipped: list[Skipped] = []
+    kept_back = set(reserved)
     for name, path in _distinct(folders):
-        if real_path(path) in reserved:
+        if real_path(path) in kept_back:
             skipped.append(Skipped(path, "is held out (data.held_out_folders)"))
         else:
-            entries.append(Entry(name, path))
+            files.append(ImageFiles(name, path))
     if lr_folders:
-        entries, unpaired = _pair(entries, lr_folders, scale)
+        files, unpaired = _pair(files, lr_folders, scale)
         skipped += unpaired
-    origin = ", ".join(str(folder) for folder in folders)
-    return _catalog(entries, config, scale, origin, skipped)
+    return _catalog(files, skipped, config, scale, ", ".join(map(str, folders)))
 
 
 def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
@@ -223,8 +215,8 @@ def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
 
 
 def _pair(
-    entries: Sequence[Entry], lr_folders: Sequence[Path], scale: int
-) -> tuple[list[Entry], list[Skipped]]:
+    files: Sequence[ImageFiles], lr_folders: Sequence[Path], scale: int
+) -> tuple[list[ImageFiles], list[Skipped]]:
     """Give each HR image the LR image of its name, suffix aside, or of its name with `x4`.
 
     Where a name is met twice on either side, no pair is guessed.
@@ -235,18 +227,18 @@ def _pair(
         stem = _stem(name)
         exact.setdefault(stem, []).append(path)
         marked.setdefault(re.sub(rf"[_-]?x{scale}$", "", stem), []).append(path)
-    times = Counter(_stem(entry.name) for entry in entries)
-    paired: list[Entry] = []
+    times = Counter(_stem(file.name) for file in files)
+    paired: list[ImageFiles] = []
     skipped: list[Skipped] = []
-    for entry in entries:
-        stem = _stem(entry.name)
+    for file in files:
+        stem = _stem(file.name)
         candidates = exact.get(stem) or marked.get(stem, [])
         if not candidates:
-            skipped.append(Skipped(entry.hr_path, "has no image of its name in lr_folders"))
+            skipped.append(Skipped(file.hr_path, "has no image of its name in lr_folders"))
         elif len(candidates) > 1 or times[stem] > 1:
-            skipped.append(Skipped(entry.hr_path, "shares its name, so its LR image is ambiguous"))
+            skipped.append(Skipped(file.hr_path, "shares its name, so its LR image is ambiguous"))
         else:
-            paired.append(Entry(entry.name, entry.hr_path, candidates[0]))
+            paired.append(ImageFiles(file.name, file.hr_path, candidates[0]))
     return paired, skipped
 
 
@@ -255,64 +247,43 @@ def _stem(name: str) -> str:
 
 
 def _catalog(
-    entries: Sequence[Entry],
+    files: Sequence[ImageFiles],
+    skipped: Sequence[Skipped],
     config: DataConfig,
     scale: int,
     origin: str,
-    skipped: Sequence[Skipped] = (),
 ) -> Catalog:
-    """Decode every entry once; keep what can be used, and in memory what fits."""
-    usable: list[Entry] = []
+    """Decode every image once; keep what can be used, and in memory what fits."""
+
+    def usable(file: ImageFiles) -> Decoded | Skipped:
+        try:
+            image = decode(file, scale, config.square_px)
+        except UnreadableImageError as error:
+            return Skipped(error.path, error.reason)
+        if min(image.hr.shape[:2]) < config.crop_px:
+            return Skipped(file.hr_path, f"smaller than {config.crop_px} pixels")
+        return image
+
+    kept: list[ImageFiles] = []
     images: list[Decoded | None] = []
     left_out = list(skipped)
     room = config.cache_mib * 2**20
     # Decoders release the interpreter's lock, so threads are enough. Each of them silences
     # warnings, which is the whole process's business: what they leave behind is put right here.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")
-        for entry, result in _in_order(
-            pool, partial(_try_decode, config=config, scale=scale), entries
-        ):
+        for file, result in zip(files, pool.map(usable, files), strict=True):
             if isinstance(result, Skipped):
                 left_out.append(result)
                 continue
-            keep = result.bytes <= room
-            room -= result.bytes if keep else 0
-            usable.append(entry)
-            images.append(result if keep else None)
-    if not usable:
+            fits = result.bytes <= room
+            room -= result.bytes if fits else 0
+            kept.append(file)
+            images.append(result if fits else None)
+    if not kept:
         reasons = Counter(item.reason for item in left_out).most_common(2)
         why = "; ".join(f"{count}x {reason}" for reason, count in reasons)
         raise UserError(f"{origin}: no usable image among {len(left_out)} ({why})")
-    return Catalog(usable, images, left_out, scale, config.square_px, origin)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Entry], "Decoded | Skipped"], entries: Sequence[Entry]
-) -> Iterator[tuple[Entry, "Decoded | Skipped"]]:
-    """Entries with their results, a bounded number ahead: one slow image must not make all others
-    wait for it decoded, in memory.
-    """
-    waiting: deque[tuple[Entry, Future[Decoded | Skipped]]] = deque()
-    for entry in entries:
-        waiting.append((entry, pool.submit(work, entry)))
-        if len(waiting) > 2 * (os.cpu_count() or 1):
-            first, future = waiting.popleft()
-            yield first, future.result()
-    for first, future in waiting:
-        yield first, future.result()
-
-
-def _try_decode(entry: Entry, config: DataConfig, scale: int) -> Decoded | Skipped:
-    try:
-        image = decode(entry, scale, config.square_px)
-    except UnreadableImageError as error:
-        return Skipped(error.path, error.reason)
-    except MemoryError:
-        return Skipped(entry.hr_path, "too large for this machine's memory")
-    if min(image.hr.shape[:2]) < config.crop_px:
-        return Skipped(entry.hr_path, f"smaller than {config.crop_px} pixels")
-    return image
+    return Catalog(tuple(kept), tuple(images), tuple(left_out), scale, config.square_px, origin)
 
 
 def _centre_square(image: np.ndarray, side_px: int) -> np.ndarray:

@@ -49,15 +49,10 @@ class CropPairs(Dataset[Pair]):
         self._flips, self._rotations = flips, rotations
 
     def __getitem__(self, position: int) -> Pair:
-        index, size, scale = self.image_at(position), self.lr_crop_px, self.scale
+        index = self.image_at(position)
         image = self.catalog.load(index)
         cut = self.cut(position, index, image.hr.shape)
-        top, left = cut.top, cut.left
-        hr = image.hr[scale * top : scale * (top + size), scale * left : scale * (left + size)]
-        if image.lr is not None:
-            lr = image.lr[top : top + size, left : left + size]
-        else:
-            lr = downscale_crop(image.hr, scale, self.degradation, top, left, size)
+        lr, hr = _crop(image, self.scale, self.degradation, cut.top, cut.left, self.lr_crop_px)
         if cut.mirrored:
             lr, hr = lr[:, ::-1], hr[:, ::-1]
         lr, hr = np.rot90(lr, cut.turns), np.rot90(hr, cut.turns)
@@ -74,7 +69,7 @@ class CropPairs(Dataset[Pair]):
         height, width = hr_shape[0] // self.scale, hr_shape[1] // self.scale
         if min(height, width) < size:
             raise UserError(
-                f"{self.catalog.entries[index].hr_path}: smaller than a crop, which it was not "
+                f"{self.catalog.files[index].hr_path}: smaller than a crop, which it was not "
                 "when the training began: put the image back, then resume"
             )
         random = np.random.default_rng([self._seed, 1, position])
@@ -95,6 +90,16 @@ def _to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
+def _crop(
+    image: Decoded, scale: int, degradation: Degradation, top: int, left: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The square crop at a place in LR pixels: LR (size, size, 3), its own or made here, and HR."""
+    hr = image.hr[scale * top : scale * (top + size), scale * left : scale * (left + size)]
+    if image.lr is not None:
+        return image.lr[top : top + size, left : left + size], hr
+    return downscale_crop(image.hr, scale, degradation, top, left, size), hr
+
+
 def whole_pair(
     image: Decoded, scale: int, degradation: Degradation
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -107,8 +112,8 @@ def full_pairs(
     catalog: Catalog, scale: int, degradation: Degradation
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Whole images as (name, LR (h, w, 3), HR (H, W, 3)), uint8."""
-    for index, entry in enumerate(catalog.entries):
-        yield entry.name, *whole_pair(catalog.load(index), scale, degradation)
+    for index, name in enumerate(catalog.names):
+        yield name, *whole_pair(catalog.load(index), scale, degradation)
 
 
 def central_crops(
@@ -124,11 +129,7 @@ def central_crops(
     for image in images:
         top = (image.hr.shape[0] // scale - size) // 2
         left = (image.hr.shape[1] // scale - size) // 2
-        if image.lr is not None:
-            lr = image.lr[top : top + size, left : left + size]
-        else:
-            lr = downscale_crop(image.hr, scale, degradation, top, left, size)
-        hr = image.hr[scale * top : scale * (top + size), scale * left : scale * (left + size)]
+        lr, hr = _crop(image, scale, degradation, top, left, size)
         lr_crops.append(_to_tensor(lr))
         hr_crops.append(_to_tensor(hr))
     return torch.stack(lr_crops).float() / 255, torch.stack(hr_crops).float() / 255

@@ -1,27 +1,31 @@
-"""Finding and decoding images."""
+"""Finding and decoding pictures: the one way in which files become pixels."""
 
-import contextlib
 import os
-import threading
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from counterpoise.errors import UserError
 
-ORIENTATION = 0x0112  # the EXIF and TIFF tag
 # What is decoded, by Pillow's names, whatever a file is called: others of its decoders start
 # programs or read vector graphics. (Telephones' MPO is a JPEG.)
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
-# Pillow's limit of pixels, twice its threshold for a warning.
-MOST_MILLION_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-# Larger images are decoded one at a time: each may take gigabytes.
-LARGE_PIXELS = 16_000_000
-_large = threading.Lock()
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+
+# TIFF's tags (EXIF's are the same), and values of them.
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274
+PLANAR_CONFIGURATION, EXTRA_SAMPLES = 284, 338
+MIN_IS_WHITE, SEPARATE_PLANES, PREMULTIPLIED = 0, 2, 1
+# Orientation to what makes the picture upright: quarter turns (anticlockwise), then mirror.
+UPRIGHT = {1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True)}
+UPRIGHT |= {5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+# Pillow's modes of 8 bits to the ones that they are read as; others become RGB.
+MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA"}
+OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
 
 
 class UnreadableImageError(UserError):
@@ -32,19 +36,26 @@ class UnreadableImageError(UserError):
         self.path, self.reason = path, reason
 
 
+@dataclass
+class Picture:
+    """Pixels of uint8 or uint16: colour (H, W, 1 or 3, grey or RGB), alpha (H, W) or None."""
+
+    colour: np.ndarray
+    alpha: np.ndarray | None = None
+    icc_profile: bytes | None = None
+    # What could not be kept, in words.
+    notes: list[str] = field(default_factory=list)
+
+
 def find_images(folder: Path) -> list[Path]:
     """All images in a folder and the folders in it, sorted; hidden ones and link loops left out.
 
     Raises `UserError` where the folder is missing, is none, has no image in it, or where it or a
     folder in it may not be looked into.
     """
-    try:
-        exists, is_folder = folder.exists(), folder.is_dir()
-    except OSError as error:
-        _refuse_folder(error)
-    if not exists:
+    if not folder.exists():
         raise UserError(f"{folder}: no such folder; give a folder of images")
-    if not is_folder:
+    if not folder.is_dir():
         raise UserError(f"{folder}: not a folder; give the folder that the images are in")
     found: list[Path] = []
     others = 0
@@ -55,14 +66,11 @@ def find_images(folder: Path) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if name.startswith("."):
-                continue
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                found.append(Path(place, name))
-            else:
-                others += 1
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in files if not name.startswith(".")]
+        images = [name for name in shown if name.lower().endswith(IMAGE_SUFFIXES)]
+        found += [Path(place, name) for name in images]
+        others += len(shown) - len(images)
     if not found:
         kinds = ", ".join(IMAGE_SUFFIXES)
         raise UserError(f"{folder}: no images in it ({others} other files); images end in {kinds}")
@@ -76,98 +84,152 @@ def _refuse_folder(error: OSError) -> NoReturn:
     ) from error
 
 
-def real_path(path: Path) -> Path:
-    """Where a path leads, links followed; one that leads back to itself is left as it is."""
-    return Path(os.path.realpath(path))
+def read_rgb(path: Path) -> np.ndarray:
+    """An image as uint8 RGB (H, W, 3): grey replicated, alpha dropped, 16 bits reduced to 8."""
+    colour = to_8_bit(read_picture(path).colour)
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
-def open_image(path: Path) -> Image.Image:
-    """A decoded image, upright by its EXIF orientation; `UnreadableImageError` where damaged."""
+def to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Values of uint16 (or uint8, as they are) as uint8, rounded."""
+    if values.dtype == np.uint8:
+        return values
+    reduced: np.ndarray = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return reduced
+
+
+def read_picture(path: Path) -> Picture:
+    """A picture with all that is in it, upright by its EXIF orientation.
+
+    Raises `UnreadableImageError` where it is damaged, no picture, or too large to be one.
+    """
     try:
-        if path.exists() and not path.is_file():  # to open a pipe is to wait for its writer
-            raise UnreadableImageError(path, "not a file, but a folder, a pipe or a device")
         with warnings.catch_warnings():
             # Pillow warns of large images and of sloppy metadata; neither keeps us from using them.
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
-                large = image.width * image.height > LARGE_PIXELS
-                with _large if large else contextlib.nullcontext():
-                    image.load()
-                    return ImageOps.exif_transpose(image)
+                return _decode(path, image)
     except UnreadableImageError:
         raise
     except FileNotFoundError:
         raise UnreadableImageError(path, "no such file") from None
     except UnidentifiedImageError:
-        raise UnreadableImageError(
-            path, f"not an image that can be decoded (of {', '.join(FORMATS)})"
-        ) from None
+        kinds = ", ".join(FORMATS)
+        raise UnreadableImageError(path, f"not an image that can be decoded (of {kinds})") from None
     except Image.DecompressionBombError:
-        raise UnreadableImageError(
-            path, f"too large: more than {MOST_MILLION_PIXELS} million pixels"
-        ) from None
+        millions = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000  # Pillow's limit
+        reason = f"too large: more than {millions} million pixels"
+        raise UnreadableImageError(path, reason) from None
     except Exception as error:  # decoders raise whatever they like on damaged files
         detail = " ".join(str(error).split())
         raise UnreadableImageError(path, f"damaged ({detail})") from error
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """An image as uint8 RGB (H, W, 3): grey replicated, alpha dropped, 16 bits reduced to 8."""
-    image = open_image(path)
-    if path.suffix.lower() in (".tif", ".tiff") and image.mode in ("RGB", "RGBA"):
-        image = _deep_tiff(path, image) or image
-    return to_rgb(image, path)
-
-
-def to_rgb(image: Image.Image, path: Path) -> np.ndarray:
-    """A decoded image of any mode as uint8 RGB (H, W, 3)."""
+def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
+    tags = getattr(image, "tag_v2", {})
+    is_16_bit = 16 in (tags.get(BITS_PER_SAMPLE) or ()) or ";16" in str(image.tile)
+    notes = []
+    if getattr(image, "is_animated", False):
+        notes.append(f"{path.name} is animated or has several pages: the first one is used")
+    orientation = image.getexif().get(ORIENTATION, 1)  # Pillow turns TIFFs upright as it loads them
+    image.load()
+    icc_profile = image.info.get("icc_profile")
     if image.mode == "F":
         raise UnreadableImageError(
             path, "holds floats without a known range; convert it to 8 or 16 bits"
         )
     if image.mode.startswith("I"):
-        grey = _to_8_bit(np.clip(np.asarray(image, dtype=np.int64), 0, 65535))
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == "P":
-        image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
+        colour, alpha = _deep_grey(path, image, notes)
+        return Picture(colour, alpha, icc_profile, notes)
+    if is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA"):
+        colour, alpha = _deep_colour(path, image, orientation)
+        return Picture(colour, alpha, icc_profile, notes)
+    if is_16_bit:
+        notes.append(f"{path.name}: {image.mode} is read with 8 bits per channel, 16 were reduced")
+    if image.mode in OTHER_COLOURS:
+        notes.append(f"{path.name} is {image.mode}: it becomes RGB")
+        icc_profile = None
+    transparent = "transparency" in image.info
+    upright = ImageOps.exif_transpose(image)
+    pixels = np.asarray(upright.convert("RGBA" if transparent else MODES.get(image.mode, "RGB")))
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[2] in (2, 4):
+        return Picture(pixels[..., :-1], pixels[..., -1], icc_profile, notes)
+    return Picture(pixels, None, icc_profile, notes)
 
 
-def same_size(page: Any, image: Image.Image) -> bool:
-    """Whether a TIFF's page is as large as Pillow's image of it, in either orientation."""
-    return {page.imagewidth, page.imagelength} == {image.width, image.height}
+def _deep_grey(
+    path: Path, image: Image.Image, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colour and alpha of grey of 16 bits, or of 32 where the values are those of 16."""
+    stored = np.asarray(ImageOps.exif_transpose(image), dtype=np.int64)
+    grey = np.clip(stored, 0, 65535)
+    if not np.array_equal(grey, stored):
+        notes.append(f"{path.name}: values below 0 or above 65535 were clipped")
+    alpha = None
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        alpha = np.where(grey == transparent, 0, 65535).astype(np.uint16)
+    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == MIN_IS_WHITE:
+        grey = 65535 - grey  # Pillow inverts those of 8 bits by itself
+    return grey[..., None].astype(np.uint16), alpha
 
 
-def _deep_tiff(path: Path, image: Image.Image) -> Image.Image | None:
-    """A colour TIFF of 16 bits as 8-bit RGB, upright; None for all that Pillow can be left to.
+def _deep_colour(
+    path: Path, image: Image.Image, orientation: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colour and alpha of a PNG or TIFF of 16 bits, of which Pillow decodes 8."""
+    pixels = _decode_tiff(path, image) if image.format == "TIFF" else None
+    if pixels is None:
+        pixels = _decode_with_opencv(path)
+        if image.format == "TIFF":  # those it turns upright by itself
+            orientation = 1
+    turns, mirrored = UPRIGHT.get(orientation, (0, False))
+    pixels = np.rot90(pixels, turns)
+    pixels = pixels[:, ::-1] if mirrored else pixels
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    has_alpha = pixels.shape[2] in (2, 4)
+    colour = pixels[..., :-1] if has_alpha else pixels
+    if image.mode in ("L", "LA"):
+        colour = colour[..., :1]
+    alpha = np.ascontiguousarray(pixels[..., -1]) if has_alpha else None
+    extra_samples = getattr(image, "tag_v2", {}).get(EXTRA_SAMPLES) or ()
+    if alpha is not None and PREMULTIPLIED in extra_samples:
+        share = np.maximum(alpha, 1)[..., None] / 65535
+        colour = (colour / share).round().clip(0, 65535).astype(np.uint16)
+    return np.ascontiguousarray(colour), alpha
 
-    Pillow cuts 16 bits off instead of rounding, and garbles them where each channel has its own
-    plane.
-    """
+
+def _decode_tiff(path: Path, image: Image.Image) -> np.ndarray | None:
+    """The pixels of a 16-bit TIFF as stored; None where its compression needs another decoder."""
     import tifffile
 
-    planar = False
+    planar = image.tag_v2.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES  # type: ignore[attr-defined]
     try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            # Sizes that tifffile reads otherwise than Pillow, which has checked them, are a lie.
-            if page.dtype != np.uint16 or not same_size(page, image):
-                return None
-            planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
-            pixels = page.asarray()
-            tag = page.tags.get(ORIENTATION)
-    except Exception as error:  # Pillow has decoded it: it is the compression that is unknown here
+        pixels: np.ndarray = tifffile.imread(path, key=0)
+    except ValueError as error:  # Pillow has decoded it: it is the compression that is unknown here
         if planar:
             raise UnreadableImageError(
                 path, "its 16-bit planes are compressed in a way that cannot be decoded"
             ) from error
         return None
-    pixels = np.moveaxis(pixels, 0, -1) if planar else pixels
-    reduced = Image.fromarray(np.ascontiguousarray(_to_8_bit(pixels[..., :3])))
-    reduced.getexif()[ORIENTATION] = 1 if tag is None else int(tag.value)
-    return ImageOps.exif_transpose(reduced)
+    return np.moveaxis(pixels, 0, -1) if planar else pixels
 
 
-def _to_8_bit(values: np.ndarray) -> np.ndarray:
-    reduced: np.ndarray = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return reduced
+def _decode_with_opencv(path: Path) -> np.ndarray:
+    """The pixels of a 16-bit PNG or TIFF in RGB order."""
+    import cv2
+
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise UnreadableImageError(path, "its 16-bit pixels cannot be decoded")
+    if pixels.ndim == 3:
+        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    return pixels
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads, links followed; one that leads back to itself is left as it is."""
+    return Path(os.path.realpath(path))

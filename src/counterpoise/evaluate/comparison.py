@@ -1,7 +1,6 @@
 """Two methods on the same images: paired differences with bootstrap intervals."""
 
 import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 from counterpoise.errors import UserError
 from counterpoise.evaluate.measures import MEASURES, Measure
 from counterpoise.evaluate.scores import Scores
-from counterpoise.plain_files import open_regular
 from counterpoise.statistics import Estimate, bootstrap_mean
 
 # A percentile bootstrap of fewer values is notably too narrow.
@@ -76,7 +74,7 @@ def read_csv(path: Path, method: str | None = None) -> dict[str, Scores]:
     `UserError` for any other file.
     """
     try:
-        with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             columns, rows = list(reader.fieldnames or []), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -87,7 +87,7 @@ def by_files(files: Mapping[str, Path], catalog: Catalog) -> Upscale:
     `UserError` naming those that are not, or cannot be read.
     """
     wrong = []
-    for index, entry in enumerate(catalog.entries):
+    for index, entry in enumerate(catalog.files):
         if entry.name not in files:
             continue
         whole, cut = read_rgb(entry.hr_path).shape[:2], catalog.load(index).hr.shape[:2]

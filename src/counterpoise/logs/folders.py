@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise import safe_yaml
+from counterpoise.config_file import BadYamlError, read_yaml
 from counterpoise.logs.columns import without_suffix
 from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.lines import bounded_lines
@@ -41,8 +41,8 @@ def read_run_folder(folder: Path, objective: str | None, mapping: Mapping[str, s
 def configuration(folder: Path) -> dict[str, Any]:
     """The `config.yaml` of a run folder as it stands; empty where there is none to be read."""
     try:
-        tree = safe_yaml.read(folder / "config.yaml")
-    except (OSError, safe_yaml.BadYamlError):
+        tree = read_yaml(folder / "config.yaml")
+    except (OSError, BadYamlError):
         return {}
     return tree if isinstance(tree, dict) else {}
 

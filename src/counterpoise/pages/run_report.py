@@ -7,7 +7,6 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from counterpoise.pages.run_report_section import (
     verdict_of,
 )
 from counterpoise.pages.templates import template, text_of
+from counterpoise.run_folder import version
 
 # What every page of this kind carries, so that one can be told from somebody's own file.
 MARK = '<meta name="generator" content="counterpoise report">'

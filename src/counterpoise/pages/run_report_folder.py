@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from counterpoise import safe_yaml
 from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.balance.smoothing import check_decay
 from counterpoise.config import RunConfig
+from counterpoise.config_file import BadYamlError, read_yaml
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
@@ -147,8 +147,8 @@ def _read(
 
 def _config_tree(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
     try:
-        tree = safe_yaml.read(folder.config)
-    except safe_yaml.BadYamlError as error:
+        tree = read_yaml(folder.config)
+    except BadYamlError as error:
         notes.append(f"config.yaml is damaged: {' '.join(str(error).split())}")
         return {}
     if not isinstance(tree, dict):

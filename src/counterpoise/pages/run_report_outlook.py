@@ -8,7 +8,6 @@ from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from counterpoise.config import RunConfig
 from counterpoise.outlook import WORDS, Verdict, outlook, stage_rows
-from counterpoise.plain_files import open_regular
 from counterpoise.run_folder import RunFolder
 
 # Candidates that are shown, the best ones.
@@ -73,7 +72,7 @@ def _read_best(folder: RunFolder, notes: list[str]) -> Best | None:
     if not folder.best.exists():
         return None
     try:
-        with open_regular(folder.best) as file:
+        with folder.best.open("rb") as file:
             best = Best.model_validate_json(file.read(MOST_BEST_BYTES))
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]

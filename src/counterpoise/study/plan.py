@@ -7,9 +7,8 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from counterpoise import safe_yaml
 from counterpoise.config import PositiveFloat, Section
-from counterpoise.config_file import plain_message
+from counterpoise.config_file import BadYamlError, parse_yaml, plain_message, read_yaml
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry
 from counterpoise.study.strategies import STRATEGIES
@@ -122,8 +121,8 @@ def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
         try:
-            tree = safe_yaml.read(path)
-        except (OSError, safe_yaml.BadYamlError) as error:
+            tree = read_yaml(path)
+        except (OSError, BadYamlError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"plan {source}: cannot be read ({reason})") from None
         if not isinstance(tree, dict):
@@ -135,8 +134,8 @@ def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
         if not equals or not key:
             raise UserError(f"plan {source}: an override is written key=value (given: {item})")
         try:
-            tree[key] = safe_yaml.parse(text)
-        except safe_yaml.BadYamlError:
+            tree[key] = parse_yaml(text)
+        except BadYamlError:
             raise UserError(f"plan {source}: {key}: '{text}' is not a YAML value") from None
     try:
         plan = StudyPlan.model_validate(tree)

@@ -5,7 +5,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from counterpoise.anyloop.handle import Balance
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+from counterpoise.run_folder import version
 from counterpoise.sensors.ranking import auc
 from counterpoise.study.plan import Cell, StudyPlan
 from counterpoise.study.setting import Setting

@@ -90,8 +90,8 @@ def read_results(folder: Path) -> Results:
             f"{path}: not there; give the folder of a study that has run (`counterpoise study run`)"
         )
     for number, line in numbered_lines(path):
-        data = None if line is None else parse_row(line)
-        if line is None or data is None:
+        data = parse_row(line)
+        if data is None:
             notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
             continue
         row = _checked_row(line, data, f"{path} line {number}")

@@ -15,7 +15,6 @@ from counterpoise.plain_files import (
     atomic_write,
     cannot_write,
     cut_torn_line,
-    open_regular,
     open_to_append,
 )
 from counterpoise.study.plan import Cell, StudyPlan, load_plan
@@ -93,8 +92,7 @@ class StudyFolder:
         """
         rows: dict[str, dict[str, Any]] = {}
         try:
-            with open_regular(self.results) as file:
-                data = file.read()
+            data = self.results.read_bytes()
         except FileNotFoundError:
             return rows
         except OSError as error:

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from counterpoise import safe_yaml
 from counterpoise.config import RunConfig
-from counterpoise.config_file import load_config
+from counterpoise.config_file import BadYamlError, load_config, read_yaml
 from counterpoise.data.catalog import catalog_folder, scan
 from counterpoise.data.dataset import full_pairs
 from counterpoise.errors import UserError
@@ -187,8 +186,8 @@ def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
 
 def _why_no_checkpoints(run: RunFolder) -> str:
     try:
-        tree = safe_yaml.read(run.config)
-    except (OSError, safe_yaml.BadYamlError):
+        tree = read_yaml(run.config)
+    except (OSError, BadYamlError):
         tree = None
     if isinstance(tree, dict) and "train" not in tree:
         return (

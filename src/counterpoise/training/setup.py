@@ -294,7 +294,7 @@ def images_fingerprint(*catalogs: Catalog) -> str:
     """Changes where a name or the size of a file does, in any of the catalogs."""
     lines = []
     for catalog in catalogs:
-        for entry in catalog.entries:
+        for entry in catalog.files:
             paths = (entry.hr_path, entry.lr_path)
             lines.append(f"{entry.name} {[_size(path) for path in paths if path is not None]}")
         lines.append("")
