@@ -162,7 +162,9 @@ def plain_message(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = error.get("input")
-    return message if isinstance(given, dict | Section) else f"{message} (given: {_shown(given)})"
+    if error["type"] == "value_error" or isinstance(given, dict | Section):
+        return message
+    return f"{message} (given: {_shown(given)})"
 
 
 def _shown(value: Any) -> str:
