@@ -14,33 +14,14 @@ from torch.autograd.graph import Node
 Edge = tuple[Node, int]
 
 # Operations that only rearrange, choose from or convert values.
-REARRANGING = (
-    "View",
-    "UnsafeView",
-    "ReshapeAlias",
-    "Squeeze",
-    "Unsqueeze",
-    "ToCopy",
-    "Clone",
-    "Alias",
-    "Permute",
-    "Transpose",
-    "T",
-    "Select",
-    "Slice",
-    "Expand",
-    "Contiguous",
-    "Split",
-    "SplitWithSizes",
-    "Unbind",
-    "Index",
-    "IndexSelect",
-    "MaskedSelect",
-    "Gather",
+REARRANGING = {
+    "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Alias",
+    "Permute", "Transpose", "T", "Select", "Slice", "Expand", "Contiguous", "Split",
+    "SplitWithSizes", "Unbind", "Index", "IndexSelect", "MaskedSelect", "Gather",
     # Of a distributed D, and of a module with a full backward hook: values pass unchanged.
-    "_DDPSink",
-    "BackwardHookFunction",
-)
+    "_DDPSink", "BackwardHookFunction",
+}  # fmt: skip
+JOINING = {"Cat", "Stack"}
 
 
 def operation(node: Node) -> str:
@@ -95,15 +76,6 @@ def reaches(root: Node, leaves: Collection[int]) -> bool:
     return False
 
 
-def source_of(tensor: Tensor) -> Node | None:
-    """The node that computed a tensor's values, past views and conversions; None for a leaf."""
-    node = tensor.grad_fn
-    while node is not None and operation(node) in REARRANGING:
-        earlier = inputs_of(node)
-        node = earlier[0] if earlier else None
-    return node
-
-
 def edge_of(tensor: Tensor) -> Edge | None:
     """Where a tensor is in the graph; None for a leaf."""
     return None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
@@ -117,12 +89,14 @@ def ends_of(tensor: Tensor) -> set[Edge]:
     while waiting:
         edge = waiting.pop()
         ends.add(edge)
-        if operation(edge[0]) in (*REARRANGING, "Cat", "Stack"):
+        if operation(edge[0]) in REARRANGING | JOINING:
             waiting += edges_of(edge[0])
     return ends
 
 
 def comes_out_of_sigmoid(tensor: Tensor) -> bool:
     """Whether a tensor's values are a sigmoid's or a softmax's output, rearranged at most."""
-    node = source_of(tensor)
+    node = tensor.grad_fn
+    while node is not None and operation(node) in REARRANGING:
+        node = next(iter(inputs_of(node)), None)
     return node is not None and operation(node) in ("Sigmoid", "Softmax")

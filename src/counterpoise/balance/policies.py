@@ -72,21 +72,13 @@ def take_up(policy: Policy, name: str, state: Any) -> None:
     try:
         policy.load_state_dict(state)
     except NotThisStateError as error:
-        owners = [f"'{other}'" for other in POLICIES if other != name and _remembers(other, state)]
-        detail = f"is broken ({error})"
-        if owners:
-            detail = f"is that of policy {' or '.join(owners)} ({error})"
-        raise UserError(f"the state of policy '{name}' {detail}") from error
-
-
-def _remembers(name: str, state: Mapping[str, Any]) -> bool:
-    """Whether a state is one of this policy's, which has a memory."""
-    policy = POLICIES[name]()
-    try:
-        policy.load_state_dict(state)
-    except NotThisStateError:
-        return False
-    return bool(policy.state_dict())
+        owners = [
+            f"'{other}'"
+            for other, kind in POLICIES.items()
+            if other != name and state and kind().state_dict().keys() == state.keys()
+        ]
+        what = f"that of policy {' or '.join(owners)}" if owners else "broken"
+        raise UserError(f"the state of policy '{name}' is {what} ({error})") from error
 
 
 def check_balance(config: RunConfig) -> list[Problem]:
