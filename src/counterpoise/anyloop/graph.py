@@ -5,7 +5,7 @@ followed. They outlive the backward pass, but not the tensors that hold them.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -39,19 +39,22 @@ def inputs_of(node: Node) -> list[Node]:
     return [following for following, _ in edges_of(node)]
 
 
-def nodes_from(roots: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
-    """All nodes that `roots` were computed from, themselves included; not past those in `stop`."""
+def walk(roots: Iterable[Node], stop: Collection[Node] = ()) -> Iterator[Node]:
+    """All nodes that `roots` were computed from, themselves first; not past those in `stop`."""
     seen = set(roots)
     waiting = list(seen)
     while waiting:
         node = waiting.pop()
-        if node in stop:
-            continue
-        for following in inputs_of(node):
-            if following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return seen
+        yield node
+        if node not in stop:
+            following = [each for each in inputs_of(node) if each not in seen]
+            seen.update(following)
+            waiting += following
+
+
+def nodes_from(roots: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
+    """The nodes of `walk`."""
+    return set(walk(roots, stop))
 
 
 def leaf_ids(nodes: Iterable[Node]) -> set[int]:
@@ -64,16 +67,7 @@ def leaf_ids(nodes: Iterable[Node]) -> set[int]:
 def reaches(root: Node, leaves: Collection[int]) -> bool:
     """Whether a node was computed from a leaf tensor of these ids: the search ends at the first,
     and what is computed last is asked first, so that a network's own are found soon."""
-    seen = {root}
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(getattr(node, "variable", None)) in leaves:
-            return True
-        following = [each for each in inputs_of(node) if each not in seen]
-        seen.update(following)
-        waiting += following
-    return False
+    return any(id(getattr(node, "variable", None)) in leaves for node in walk([root]))
 
 
 def edge_of(tensor: Tensor) -> Edge | None:

@@ -2,19 +2,12 @@
 
 import math
 from dataclasses import field
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import (
-    CHECKED,
-    LeastScale,
-    MostScale,
-    Needs,
-    Share,
-    Stateful,
-)
+from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Share, Stateful
 from counterpoise.balance.smoothing import Average, clamp, is_finite
 from counterpoise.config import Fraction
 from counterpoise.records import Action, Signals
@@ -40,7 +33,7 @@ class AccuracyBandPolicy(Stateful):
     1703.10717), section 3.4; the actuator, the band and the numbers are this project's.
     """
 
-    needs: ClassVar[Needs] = "last turn"
+    needs = "last turn"
 
     target: Share = 0.75
     half_width: Fraction = 0.1

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import field
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Needs, Stateful
+from counterpoise.balance.policy import CHECKED, Stateful
 from counterpoise.balance.smoothing import clamp
 from counterpoise.config import PositiveInt
 from counterpoise.records import NO_ACTION, Action, Signals
@@ -32,7 +32,7 @@ class AdaPolicy(Stateful):
     implementation (stylegan3: target 0.6, interval 4, 500 kimg).
     """
 
-    needs: ClassVar[Needs] = "last turn"
+    needs = "last turn"
 
     target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
     interval_steps: PositiveInt = 4

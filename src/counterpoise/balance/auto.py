@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import field, replace
-from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -80,7 +79,7 @@ class AutoPolicy(Stateful):
     Hagglund 2006, Advanced PID Control, section 3.5.
     """
 
-    NEWER: ClassVar[frozenset[str]] = frozenset({"steep"})
+    NEWER = frozenset({"steep"})
 
     low: Share = 0.6
     high: Share = 0.9

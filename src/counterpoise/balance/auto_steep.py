@@ -1,7 +1,6 @@
 """What `auto` does about a D whose advice is of little use to G: too steep, or near chance."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from counterpoise.balance.saved import Memory
 
@@ -27,7 +26,7 @@ class SteepDiscriminator(Memory):
     steps of D: Goodfellow et al. 2014, algorithm 1.
     """
 
-    NEWER: ClassVar[frozenset[str]] = frozenset({"d_steps"})
+    NEWER = frozenset({"d_steps"})
 
     r1: float
     most_d_steps: int

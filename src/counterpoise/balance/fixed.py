@@ -1,10 +1,8 @@
 """Policies that never look: `none`, `ratio` and `ttur`."""
 
-from typing import ClassVar
-
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Needs, Policy
+from counterpoise.balance.policy import CHECKED, Policy
 from counterpoise.config import PositiveFloat, PositiveInt
 from counterpoise.records import NO_ACTION, Action, Signals
 
@@ -13,7 +11,7 @@ from counterpoise.records import NO_ACTION, Action, Signals
 class NonePolicy(Policy):
     """Both networks are trained in every step, as configured."""
 
-    needs: ClassVar[Needs] = "nothing"
+    needs = "nothing"
 
     def observe(self, signals: Signals) -> Action:
         return NO_ACTION
@@ -26,7 +24,7 @@ class RatioPolicy(Policy):
     Source: Goodfellow et al. 2014, algorithm 1 (k steps of D); Arjovsky et al. 2017 use 5 : 1.
     """
 
-    needs: ClassVar[Needs] = "nothing"
+    needs = "nothing"
 
     d_steps: PositiveInt = 1
     g_steps: PositiveInt = 1
@@ -48,7 +46,7 @@ class TturPolicy(Policy):
     Zhang et al. 2019 (SAGAN, arXiv 1805.08318), section 4 ("Experiments"), for the ratio.
     """
 
-    needs: ClassVar[Needs] = "nothing"
+    needs = "nothing"
 
     d_learning_rate_scale: PositiveFloat = 4.0
     g_learning_rate_scale: PositiveFloat = 1.0

@@ -2,18 +2,10 @@
 
 import math
 from dataclasses import field
-from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import (
-    CHECKED,
-    LeastScale,
-    MostScale,
-    Needs,
-    Stateful,
-    equilibrium_loss,
-)
+from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Stateful, equilibrium_loss
 from counterpoise.balance.smoothing import blend
 from counterpoise.config import FiniteFloat, Fraction, NonNegativeFloat
 from counterpoise.records import Action, Signals
@@ -38,7 +30,7 @@ class GapLearningRatePolicy(Stateful):
     for L*; the numbers, the start and the decay are those of the authors' code.
     """
 
-    needs: ClassVar[Needs] = "last turn"
+    needs = "last turn"
 
     equilibrium_loss: FiniteFloat = 0.0
     x_min: NonNegativeFloat = 0.0

@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import field
-from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Needs, Stateful
+from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Stateful
 from counterpoise.balance.smoothing import Average, clamp, is_finite
 from counterpoise.config import Fraction, PositiveFloat
 from counterpoise.records import Action, Signals
@@ -30,8 +29,8 @@ class GradientBalancePolicy(Stateful):
     to be hard to make work; smoothing and limits are this project's answer to its spikes.
     """
 
-    needs: ClassVar[Needs] = "last turn"
-    needs_sensors: ClassVar[bool] = True
+    needs = "last turn"
+    needs_sensors = True
 
     ratio: PositiveFloat = 1.0
     min_scale: LeastScale = 0.01

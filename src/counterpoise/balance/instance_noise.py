@@ -1,11 +1,10 @@
 """Noise on D's inputs that fades."""
 
 from dataclasses import field
-from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Needs, Stateful
+from counterpoise.balance.policy import CHECKED, Stateful
 from counterpoise.balance.smoothing import clamp
 from counterpoise.config import PositiveFloat, PositiveInt
 from counterpoise.records import NO_ACTION, Action, Signals
@@ -25,7 +24,7 @@ class InstanceNoisePolicy(Stateful):
     (arXiv 1701.04862), section 3. The numbers are common practice, not theirs.
     """
 
-    needs: ClassVar[Needs] = "nothing"
+    needs = "nothing"
 
     std: PositiveFloat = 0.1
     anneal_steps: PositiveInt = 10000

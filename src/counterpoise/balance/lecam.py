@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import field
-from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Needs, Stateful
+from counterpoise.balance.policy import CHECKED, Stateful
 from counterpoise.balance.smoothing import Average
 from counterpoise.config import Fraction, NonNegativeInt, PositiveFloat
 from counterpoise.records import NO_ACTION, Action, Signals
@@ -27,7 +26,7 @@ class LeCamPolicy(Stateful):
     one-sided form is the authors' code's, 0.3, 0.99 and 1000 are StudioGAN's configurations'.
     """
 
-    needs: ClassVar[Needs] = "last turn"
+    needs = "last turn"
 
     weight: PositiveFloat = 0.3
     decay: Fraction = 0.99
