@@ -21,7 +21,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Colour = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 # Absolute, so that a run can be resumed from anywhere.
 AnyPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.abspath(path)))]
-# How a means of speed is chosen; auto: where it pays, which is on a CUDA device.
+# How a means of speed is chosen; auto: where it helps, on a CUDA device.
 Switch = Literal["auto", "always", "never"]
 
 # Mean colour of the official ENet-PAT network's inputs, RGB in [0, 1] (official inference code).

@@ -4,21 +4,13 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import fields
-from typing import Any, ClassVar, Protocol, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 
 class NotThisStateError(ValueError):
     """A saved state is not of what is to take it up; the message says where they differ."""
-
-
-@runtime_checkable
-class Saves(Protocol):
-    """What has a state of its own, of plain JSON values."""
-
-    def state_dict(self) -> Any: ...
-    def load_state_dict(self, state: Any) -> None: ...
 
 
 class Memory:
@@ -35,7 +27,7 @@ class Memory:
         """A copy of what is remembered, as plain JSON values."""
         values = {saved: getattr(self, name) for saved, name in self._remembered().items()}
         return {
-            saved: value.state_dict() if isinstance(value, Saves) else deepcopy(value)
+            saved: value.state_dict() if hasattr(value, "state_dict") else deepcopy(value)
             for saved, value in values.items()
         }
 
@@ -52,7 +44,7 @@ class Memory:
             if saved in self.NEWER and saved not in state:
                 continue
             value, current = entry(state, saved), getattr(self, name)
-            if isinstance(current, Saves):
+            if hasattr(current, "load_state_dict"):
                 current.load_state_dict(value)
             elif is_kind(value, kinds[name]):
                 setattr(self, name, deepcopy(value))

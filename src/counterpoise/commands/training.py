@@ -106,29 +106,28 @@ def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -
     fabric.launch()
     # The first process chose the folder; the others may have seen it appear.
     run = RunFolder(Path(fabric.broadcast(str(run.path))))
-    quiet = Console(quiet=True)
+    if not fabric.is_global_zero:
+        console = Console(quiet=True)
     try:
-        with ConsoleReporter(console if fabric.is_global_zero else quiet) as reporter:
+        with ConsoleReporter(console) as reporter:
             outcome = run_training(config, run, fabric, reporter, resume=resume)
     except TrainingDivergedError:  # Its page says how it came to that.
         if fabric.is_global_zero:
             write_at_end(run, console)
         raise
     except KeyboardInterrupt as interrupt:
-        if fabric.is_global_zero:
-            say(console, "Stopped at once, without saving.")
-            if run.config.exists():
-                say(console, f"Go on with: counterpoise resume {run.path}")
+        say(console, "Stopped at once, without saving.")
+        if run.config.exists():
+            say(console, f"Go on with: counterpoise resume {run.path}")
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+    _summarise(config, run, outcome, console)
+    if outcome.interrupted:
+        # As a shell says it: 130 for Ctrl-C, 143 for SIGTERM. Another process of this training may
+        # be the one that was asked. Who asked does not wait for a page.
+        return 128 + (outcome.signal_number or signal.SIGINT)
     if fabric.is_global_zero:
-        _summarise(config, run, outcome, console)
-        if not outcome.interrupted:  # Who asked it to stop does not wait for a page.
-            write_at_end(run, console)
-    if not outcome.interrupted:
-        return 0
-    # As a shell says it: 130 for Ctrl-C, 143 for SIGTERM. Another process of this training may be
-    # the one that was asked.
-    return 128 + (outcome.signal_number or signal.SIGINT)
+        write_at_end(run, console)
+    return 0
 
 
 def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Console) -> None:

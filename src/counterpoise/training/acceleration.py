@@ -22,7 +22,7 @@ MOST_OF_FREE_MEMORY = 0.25
 
 
 def chosen(switch: Switch, device: torch.device) -> bool:
-    """Whether a means of speed is used: as the configuration says, or where it pays."""
+    """Whether a means of speed is used: as the configuration says, or where it helps."""
     return switch == "always" or (switch == "auto" and device.type == "cuda")
 
 
