@@ -13,13 +13,12 @@ from counterpoise.errors import TrainingDivergedError
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
 from helpers import write_images
-from training_helpers import tiny
 
 
 @pytest.fixture
-def config_file(tmp_path):
+def config_file(tmp_path, quick):
     path = tmp_path / "tiny.yaml"
-    path.write_text(tiny("train.steps=2", "train.pretrain_steps=1").to_yaml())
+    path.write_text(quick("train.steps=2", "train.pretrain_steps=1").to_yaml())
     return path
 
 
@@ -50,7 +49,7 @@ def test_train_and_resume_from_one_folder(counterpoise, tmp_path, config_file):
         assert str(run / path) in out
         assert (run / path).exists()
     with Image.open(run / "samples" / "step-00000003.png") as grid:
-        assert grid.size == (4 * 192 + 3 * 4, 18 + 4 * 192 + 3 * 4)
+        assert grid.size == (4 * 64 + 3 * 4, 18 + 2 * 64 + 4)  # LR, bicubic, output, HR
     # Another training does not write into it, and this one can be extended.
     before = (run / "signals.jsonl").read_bytes()
     again = counterpoise("train", "--config", config_file, "--run-dir", run)
