@@ -49,6 +49,17 @@ def counterpoise(capsys, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def quick(tmp_path_factory):
+    """`training_helpers.tiny` with small images of its own: a third of the time."""
+    from helpers import write_images
+    from training_helpers import tiny
+
+    folder = tmp_path_factory.mktemp("small")
+    write_images(folder, 6, 64, 64)
+    return lambda *options: tiny(*options, data=folder)
+
+
+@pytest.fixture(scope="session")
 def fault_server(tmp_path_factory):
     """Runs command lines to be killed, or on a disk that gets full; see `fault_helpers`."""
     from fault_helpers import build_shim, server

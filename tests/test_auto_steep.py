@@ -1,14 +1,12 @@
 """What `auto` asks for where D is steep, or stays near chance."""
 
 import dataclasses
-import json
 import math
 
 import pytest
 
 from counterpoise.balance.auto import AutoPolicy
 from counterpoise.balance.auto_steep import PATIENCE_STEPS, SteepDiscriminator
-from counterpoise.balance.saved import NotThisStateError
 from counterpoise.records import Readings
 from helpers import SIGNALS
 
@@ -50,32 +48,22 @@ def test_a_d_that_stays_near_chance_is_trained_more_and_a_young_one_is_not():
     assert recovered.d_steps == 1
 
 
-def test_where_it_may_not_be_repeated_d_is_smoothed_alone():
-    steep, _ = observed(0.92, may_repeat=False)
-    assert (steep.r1_weight, steep.d_steps) == (0.1, 1)
-    weak, _ = observed(*[0.55] * 200, may_repeat=False)
-    assert weak.d_steps == 1
-
-
-@pytest.mark.parametrize("options", [{"r1": 0.0}, {"may_smooth": False}])
-def test_without_r1_a_d_that_leads_is_not_trained_more(options):
-    steep, reason = observed(0.92, **options)
-    assert (steep.r1_weight, steep.d_steps, reason) == (0.0, 1, "")
-
-
-def test_nothing_is_asked_for_before_the_ranking_is_known():
-    steep, reason = observed(0.92, None)
-    assert (steep.r1_weight, steep.d_steps, reason) == (0.0, 1, "")
-
-
-def test_it_goes_on_from_its_saved_state():
-    first, _ = observed(0.95, 0.85)
-    second = SteepDiscriminator(0.1, 2)
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    # A step whose numbers are not finite is answered without looking at them.
-    assert (first.r1_weight, first.d_steps) == (second.r1_weight, second.d_steps) == (0.1, 2)
-    assert first.observe(0.85, **MAY) == second.observe(0.85, **MAY) != ""
-    assert (first.r1_weight, first.d_steps) == (second.r1_weight, second.d_steps)
+@pytest.mark.parametrize(
+    ("rankings", "options", "asked"),
+    [
+        ([0.92], {"may_repeat": False}, (0.1, 1)),
+        ([0.55] * 200, {"may_repeat": False}, (0.0, 1)),
+        # Without R1 a D that leads is not trained more.
+        ([0.92], {"r1": 0.0}, (0.0, 1)),
+        ([0.92], {"may_smooth": False}, (0.0, 1)),
+        # The ranking is not known yet.
+        ([0.92, None], {}, (0.0, 1)),
+    ],
+)
+def test_nothing_is_asked_for_that_may_not_be(rankings, options, asked):
+    steep, reason = observed(*rankings, **options)
+    assert (steep.r1_weight, steep.d_steps) == asked
+    assert bool(reason) == (asked != (0.0, 1))
 
 
 def test_a_run_of_before_it_goes_on():
@@ -84,10 +72,6 @@ def test_a_run_of_before_it_goes_on():
     policy = AutoPolicy()
     policy.load_state_dict(state)
     assert policy.state_dict() == AutoPolicy().state_dict()
-    # Somebody else's state is refused.
-    del state["fast"]
-    with pytest.raises(NotThisStateError, match="'fast' is missing"):
-        policy.load_state_dict(state)
 
 
 def signals(auc, accuracy, loss=1.2, **readings):
@@ -154,11 +138,3 @@ def test_auto_gives_up_both_where_it_goes_back():
     gone_back = policy.observe(signals(0.91, 0.75, loss=math.nan))
     assert gone_back.roll_back
     assert (gone_back.r1_weight, gone_back.d_steps) == (0.0, 1)
-
-
-@pytest.mark.parametrize(
-    "options", [{"r1": -0.1}, {"r1": math.nan}, {"r1": math.inf}, {"most_d_steps": 0}]
-)
-def test_impossible_options_are_refused(options):
-    with pytest.raises(ValueError, match="r1 must be finite and not negative, and most_d_steps"):
-        AutoPolicy(**options)

@@ -43,13 +43,6 @@ def test_interleaving_and_ratios(tmp_path):
     assert written["machine"]["torch"]
 
 
-def test_training_speed():
-    results = load("training_speed").measure("demo", SMALL, rounds=1, round_steps=2, turn_steps=2)
-    assert set(results) == {"bare loop", "BasicSR's order", "ours", "ours, no sensors"}
-    assert results["bare loop"]["steps_per_second_over_bare"] == 1
-    assert all(values["seconds"] > 0 for values in results.values())
-
-
 def test_the_loops_train_the_same_networks_on_the_same_batches():
     loops = load("loops")
     bare, basicsr = loops.Bare("demo", SMALL), loops.BasicSROrder("demo", SMALL)
@@ -63,30 +56,31 @@ def test_the_loops_train_the_same_networks_on_the_same_batches():
     assert not all(a.equal(b) for a, b in zip(before, bare.g.parameters(), strict=True))
 
 
-def test_balance_cost():
-    results = load("balance_cost").measure(rounds=1, round_steps=4, turn_steps=2)
-    assert set(results) == {"without", "policy none", "policy auto, without R1", "policy auto"}
+SPEED = {"rounds": 1, "round_steps": 2, "turn_steps": 2}
+LOOPS = {"bare loop", "BasicSR's order"}
 
 
-def test_data_path():
-    results = load("data_path").measure(images=6, count=1, workers=0, rounds=1)
-    assert results["ratio"] > 0
-
-
-def test_waiting():
-    assert 0 < load("waiting").measure("demo", SMALL, 2)["share"] < 1
-
-
-def test_growth():
-    results = load("growth").measure("demo", [2], [32, 64], SMALL, steps=1)
-    small, large = results["batch 2, crop 32"], results["batch 2, crop 64"]
-    assert small["gflop"] < large["gflop"]
-    assert set(results["fit"]) == {"constant_seconds", "seconds_per_128px_image"}
-
-
-def test_signals_growth():
-    results = load("signals_growth").measure(300, "auto")
-    assert 200 < results["bytes_per_step"] < 1000
+@pytest.mark.parametrize(
+    ("name", "arguments", "options", "holds"),
+    [
+        ("training_speed", ["demo", SMALL], SPEED,
+         lambda r: set(r) == {*LOOPS, "ours", "ours, no sensors"}
+         and r["bare loop"]["steps_per_second_over_bare"] == 1),
+        ("balance_cost", [], {"rounds": 1, "round_steps": 4, "turn_steps": 2},
+         lambda r: set(r) == {"without", "policy none", "policy auto, without R1", "policy auto"}),
+        ("data_path", [], {"images": 6, "count": 1, "workers": 0, "rounds": 1},
+         lambda r: r["ratio"] > 0),
+        ("waiting", ["demo", SMALL, 2], {}, lambda r: 0 < r["share"] < 1),
+        ("growth", ["demo", [2], [32, 64], SMALL], {"steps": 1},
+         lambda r: r["batch 2, crop 32"]["gflop"] < r["batch 2, crop 64"]["gflop"]
+         and set(r["fit"]) == {"constant_seconds", "seconds_per_128px_image"}),
+        ("signals_growth", [300, "auto"], {}, lambda r: 200 < r["bytes_per_step"] < 1000),
+        pytest.param("ddp_scaling", ["demo", SMALL], {"steps": 4, "batch": 2},
+                     lambda r: r["scaling"] > 0, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_what_is_measured(name, arguments, options, holds):
+    assert holds(load(name).measure(*arguments, **options))
 
 
 def test_upscale_speed():
@@ -97,20 +91,13 @@ def test_upscale_speed():
 
 def test_the_script_for_gpus_runs_its_stages():
     stages = load("on_gpu").STAGES
-    speed = load("training_speed")
-    results = speed.measure("demo", SMALL, rounds=1, round_steps=2, turn_steps=2, ours=stages)
-    assert set(results) == {"bare loop", "BasicSR's order", *stages}
+    results = load("training_speed").measure("demo", SMALL, **SPEED, ours=stages)
+    assert set(results) == {*LOOPS, *stages}
 
 
 def test_the_vgg_of_the_script_for_gpus_has_all_layers(tmp_path):
     path = load("on_gpu").random_vgg(tmp_path)
     assert load_vgg19(path, None, ["pool5"]).available_layers[-1] == "pool5"
-
-
-@pytest.mark.slow
-def test_ddp_scaling():
-    results = load("ddp_scaling").measure("demo", SMALL, steps=4, batch=2)
-    assert results["scaling"] > 0
 
 
 def test_read_log(monkeypatch, tmp_path):

@@ -111,8 +111,8 @@ def weights(path, step=6):
     ],
     ids=["threshold", "several-each", "relativistic", "batch-norm", "unet"],
 )
-def test_a_training_is_the_same(tmp_path, imitated, monkeypatch, options):
-    config = tiny(*options, *SHORT)
+def test_a_training_is_the_same(quick, tmp_path, imitated, monkeypatch, options):
+    config = quick(*options, *SHORT)
     # Also with networks that are not replayed until a GPU has shown the same.
     monkeypatch.setattr(ReplayedPasses, "_changes_buffers", lambda *_: False)
     record = ReplayedPasses._record
@@ -137,7 +137,9 @@ def test_a_training_is_the_same(tmp_path, imitated, monkeypatch, options):
         assert replayed.keys() == plain.keys()
         for name, value in plain.items():
             if isinstance(value, float):
-                assert replayed[name] == pytest.approx(value, rel=1e-5, abs=1e-7), name
+                # A small spread is the difference of large numbers.
+                least = 1e-4 if name.endswith("_std") else 1e-7
+                assert replayed[name] == pytest.approx(value, rel=1e-5, abs=least), name
     replayed_weights = weights(tmp_path / "replayed")
     for name, value in weights(tmp_path / "plain").items():
         torch.testing.assert_close(replayed_weights[name], value, rtol=1e-5, atol=1e-6)
@@ -176,14 +178,14 @@ def test_a_network_that_changes_its_buffers_is_not_replayed(monkeypatch, norm):
     assert bool(passes.failure) == (norm != "none")
 
 
-def test_what_cannot_be_recorded_is_told_and_run_as_it_is(tmp_path, imitated, monkeypatch):
+def test_what_cannot_be_recorded_is_told_and_run_as_it_is(quick, tmp_path, imitated, monkeypatch):
     def refuse(*arguments, **options):
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", refuse)
-    run(tiny(*SHORT), tmp_path / "run")
+    run(quick(*SHORT), tmp_path / "run")
     monkeypatch.undo()
-    run(tiny(*SHORT), tmp_path / "plain")
+    run(quick(*SHORT), tmp_path / "plain")
     assert without_time(signals(tmp_path / "run")) == without_time(signals(tmp_path / "plain"))
     events, _ = read_json_lines(RunFolder(tmp_path / "run").events)
     told = [event["message"] for event in events if event["kind"] == "fallback"]

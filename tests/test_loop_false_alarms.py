@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-import counterpoise as cp
 from counterpoise.json_lines import read_json_lines
 from counterpoise.records import Action
 from loop_helpers import Loop, Pyramid, scripted_balance, small_networks
@@ -23,6 +22,16 @@ class Conditional(nn.Module):
         return self.g(noise + self.embedding(labels))
 
 
+def d_loss(loop, real, fake):
+    """Of D's outputs, one or several each."""
+    pairs = zip(*(each if isinstance(each, list) else [each] for each in (real, fake)), strict=True)
+    return sum(
+        loop.criterion(on_real, torch.ones_like(on_real))
+        + loop.criterion(on_fake, torch.zeros_like(on_fake))
+        for on_real, on_fake in pairs
+    )
+
+
 def several_outputs(loop, balance, turn):
     """Those that D gives in a list are given to Balance in one tensor."""
     real, noise = loop.batch()
@@ -31,9 +40,7 @@ def several_outputs(loop, balance, turn):
         loop.d_optimizer.zero_grad()
         on_real, on_fake = loop.d(real), loop.d(fake.detach())
         step.logits(real=torch.cat(on_real, 1), fake=torch.cat(on_fake, 1))
-        loss = sum(loop.criterion(each, torch.ones_like(each)) for each in on_real)
-        loss = loss + sum(loop.criterion(each, torch.zeros_like(each)) for each in on_fake)
-        loss.backward()
+        d_loss(loop, on_real, on_fake).backward()
         loop.d_optimizer.step()
     with balance.g_step() as step:
         loop.g_optimizer.zero_grad()
@@ -50,9 +57,7 @@ def d_begins_later(loop, balance, turn):
     fake = loop.g(noise)
     balance.d_step()
     loop.d_optimizer.zero_grad()
-    on_real, on_fake = loop.d(real), loop.d(fake.detach())
-    loss = loop.criterion(on_real, torch.ones(8, 1)) + loop.criterion(on_fake, torch.zeros(8, 1))
-    (weight * loss).backward()
+    (weight * d_loss(loop, loop.d(real), loop.d(fake.detach()))).backward()
     loop.d_optimizer.step()
     balance.g_step()
     loop.g_optimizer.zero_grad()
@@ -77,8 +82,7 @@ def only_ds_inputs(loop, balance, turn):
     fake = loop.g(noise)
     balance.d_step()
     loop.d_optimizer.zero_grad()
-    on_real, on_fake = loop.d(real), loop.d(fake)
-    loss = loop.criterion(on_real, torch.ones(8, 1)) + loop.criterion(on_fake, torch.zeros(8, 1))
+    loss = d_loss(loop, loop.d(real), loop.d(fake))
     loss.backward(inputs=list(loop.d.parameters()), retain_graph=True)
     loop.d_optimizer.step()
     balance.g_step()
@@ -120,9 +124,7 @@ def test_gradients_of_several_turns_are_no_frozen_d(tmp_path):
         real, noise = loop.batch()
         fake = loop.g(noise)
         balance.d_step()
-        on_real, on_fake = loop.d(real), loop.d(fake.detach())
-        loss = loop.criterion(on_real, torch.ones(8, 1))
-        ((loss + loop.criterion(on_fake, torch.zeros(8, 1))) / 4).backward()
+        (d_loss(loop, loop.d(real), loop.d(fake.detach())) / 4).backward()
         if turn % 4 == 3:
             loop.d_optimizer.step()
             loop.d_optimizer.zero_grad()
@@ -152,10 +154,7 @@ def test_smoothing_is_missed_only_where_it_would_change_something(
 def test_a_loss_may_be_given_with_its_sign(tmp_path):
     """`loss.backward(minus_one)`, as in the first WGAN-GP in PyTorch."""
     loop = Loop()
-    balance = cp.Balance(
-        loop.g, loop.d, loop.g_optimizer, loop.d_optimizer,
-        policy="none", objective="wgan", run_dir=tmp_path / "run",
-    )  # fmt: skip
+    balance = loop.balance(objective="wgan", run_dir=tmp_path / "run")
     one = torch.tensor(1.0)
     real, noise = loop.batch()
     fake = loop.g(noise)

@@ -61,15 +61,19 @@ def test_passes_are_compiled_replayed_or_neither(monkeypatch):
     assert "C++ compiler" in notes[0]
 
 
-@pytest.mark.parametrize("form", ["non-saturating", "relativistic-average"])
-def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
-    """As on a GPU with a policy that does not read signals; further steps draw batches too."""
-    config = tiny(
-        f"loss.adversarial.form={form}",
-        "balance={policy: ratio, options: {d_steps: 2}}",
-        "sensors={every: 3, probes_every: 0}",
-        "train.log_every=3",
-    )
+UNET = ["discriminator={name: unet, norm: spectral, width: 2}", "data.crop_px=32"]
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["loss.adversarial.form=relativistic-average"], UNET], ids=["", "rel", "maps"]
+)
+def test_numbers_fetched_late_are_the_same(quick, tmp_path, monkeypatch, options):
+    """As on a GPU with a policy that needs none of them; further steps draw batches too, and large
+    maps are reduced where they are."""
+    config = quick(
+        *options, "balance={policy: ratio, options: {d_steps: 2}}",
+        "sensors={every: 3, probes_every: 0}", "train.log_every=3",
+    )  # fmt: skip
     run(config, tmp_path / "at-once")
     defer(monkeypatch)
     run(config, tmp_path / "late")
@@ -79,7 +83,7 @@ def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
         assert value.equal(weights(tmp_path / "late")[name])
 
 
-def test_a_training_that_breaks_off_records_what_it_has(tmp_path, monkeypatch):
+def test_a_training_that_breaks_off_records_what_it_has(quick, tmp_path, monkeypatch):
     def failing(training, step):
         if step == 6:
             raise RuntimeError("the device is gone")
@@ -87,72 +91,52 @@ def test_a_training_that_breaks_off_records_what_it_has(tmp_path, monkeypatch):
     defer(monkeypatch)
     before_step(monkeypatch, failing)
     with pytest.raises(RuntimeError, match="is gone"):
-        run(tiny("balance.policy=none", "train.log_every=4"), tmp_path / "run")
+        run(quick("balance.policy=none", "train.log_every=4"), tmp_path / "run")
     assert [row["step"] for row in signals(tmp_path / "run")] == [1, 2, 3, 4, 5]
 
 
-def test_large_maps_are_reduced_where_they_are(tmp_path, monkeypatch):
-    config = tiny(
-        "discriminator={name: unet, norm: spectral, width: 2}", "balance.policy=none",
-        "data.crop_px=32", "train.log_every=4",
-    )  # fmt: skip
-    run(config, tmp_path / "at-once")
-    defer(monkeypatch)
-    run(config, tmp_path / "late")
-    late, at_once = (without_time(signals(tmp_path / name)) for name in ("late", "at-once"))
-    assert late == at_once
-
-
-def test_channels_last_and_fused_adam_train_alike_and_resume(tmp_path):
-    run(tiny(), tmp_path / "plain")
-    run(tiny(*FAST), tmp_path / "fast")
+def test_channels_last_and_fused_adam_train_alike_and_resume(quick, tmp_path):
+    run(quick(), tmp_path / "plain")
+    run(quick(*FAST), tmp_path / "fast")
     for plain, fast in zip(signals(tmp_path / "plain"), signals(tmp_path / "fast"), strict=True):
         assert fast["g_loss"] == pytest.approx(plain["g_loss"], rel=1e-3)
     run_folder = RunFolder(tmp_path / "fast")
     whole = weights(tmp_path / "fast")
     run_folder.checkpoint(8).unlink()
-    run(tiny(*FAST), tmp_path / "fast", resume=True)
+    run(quick(*FAST), tmp_path / "fast", resume=True)
     # Checkpoints hold the default memory format; what is loaded is laid out as it was.
     for name, value in weights(tmp_path / "fast").items():
         assert value.equal(whole[name]), name
 
 
 def test_loaded_moments_are_laid_out_as_their_weights():
-    def make():
-        torch.manual_seed(0)
-        convolution = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-        optimizer = adam(convolution.parameters(), tiny().optimizer.g, fused=True)
-        return convolution, optimizer
-
-    def step(convolution, optimizer):
-        optimizer.zero_grad()
-        images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-        convolution(images.contiguous(memory_format=torch.channels_last)).square().sum().backward()
+    def made(seed):
+        torch.manual_seed(seed)
+        layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        optimizer = adam(layer.parameters(), tiny().optimizer.g, fused=True)
+        images = torch.rand(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+        layer(images).square().sum().backward()
         optimizer.step()
+        return layer, optimizer
 
-    convolution, optimizer = make()
-    step(convolution, optimizer)
-    state = copy.deepcopy(optimizer.state_dict())
-    for entry in state["state"].values():
-        for name, value in entry.items():
-            entry[name] = value.clone(memory_format=torch.contiguous_format)
-    other, other_optimizer = make()
-    other.load_state_dict(convolution.state_dict())
-    other_optimizer.load_state_dict(state)
-    moments = other_optimizer.state[other.weight]["exp_avg"]
-    assert moments.stride() == other.weight.stride()
-    step(convolution, optimizer)
-    step(other, other_optimizer)
-    assert other.weight.equal(convolution.weight)
+    state = copy.deepcopy(made(0)[1].state_dict())
+    for moments in state["state"].values():
+        for name, value in moments.items():
+            moments[name] = value.clone(memory_format=torch.contiguous_format)
+    layer, optimizer = made(1)
+    optimizer.load_state_dict(state)
+    loaded = optimizer.state[layer.weight]["exp_avg"]
+    assert loaded.stride() == layer.weight.stride()
+    assert loaded.equal(state["state"][0]["exp_avg"])
 
 
 # The compiler warns of what torch itself does, which differs between versions.
 @pytest.mark.filterwarnings("default")
 @pytest.mark.slow
-def test_compiled_passes_train_alike(tmp_path):
+def test_compiled_passes_train_alike(quick, tmp_path):
     options = ["loss.perceptual.layers={pool2: 0.2}", "loss.adversarial.r1=1"]
-    run(tiny(*options), tmp_path / "eager")
-    run(tiny(*options, "train.compile=always"), tmp_path / "compiled")
+    run(quick(*options), tmp_path / "eager")
+    run(quick(*options, "train.compile=always"), tmp_path / "compiled")
     pairs = zip(signals(tmp_path / "eager"), signals(tmp_path / "compiled"), strict=True)
     for eager, compiled in pairs:
         assert compiled["g_loss"] == pytest.approx(eager["g_loss"], rel=1e-3)

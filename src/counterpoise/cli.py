@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -118,19 +119,14 @@ def train(
         raise UserError(
             "give --preset NAME or --config FILE (one of them); `counterpoise presets` lists"
         )
-    settings = list(overrides or [])
-    if data:
-        settings.append(f"data.folders={json.dumps([str(folder) for folder in data])}")
-    if devices is not None:
-        settings.append(f"train.devices={devices}")
-    if stop is not None:
-        settings.append(f"train.stop={stop}")
+    given = {
+        "data.folders": json.dumps([str(folder) for folder in data]) if data else None,
+        "train.devices": devices,
+        "train.stop": stop,
+    }
+    settings = [*(overrides or []), *_settings(given)]
     source = preset if preset is not None else str(config)
-    resolved = training.load(source, settings)
-    if dry_run:
-        training.describe(resolved, console)
-        return
-    sys.exit(training.start(resolved, run_dir, Path(source).stem, console))
+    sys.exit(training.start(source, settings, run_dir, console, dry_run=dry_run))
 
 
 @app.command()
@@ -145,13 +141,20 @@ def resume(
     """Go on with an interrupted training from its newest checkpoint."""
     from counterpoise.commands import training
 
-    sys.exit(training.go_on(run, steps, stop, settings or [], console))
+    given = _settings({"train.steps": steps, "train.stop": stop})
+    sys.exit(training.resume(run, [*given, *(settings or [])], console))
+
+
+def _settings(given: Mapping[str, object]) -> list[str]:
+    """Options that were given, as the settings that they stand for."""
+    return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
 @app.command()
 def presets() -> None:
     """List the shipped presets and every choice that has a name."""
     from counterpoise.balance.policies import POLICIES, policy_options
+    from counterpoise.commands.console import say
     from counterpoise.config_file import preset_names
     from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
     from counterpoise.models.discriminator import DISCRIMINATORS
@@ -163,13 +166,12 @@ def presets() -> None:
         "discriminator.name": DISCRIMINATORS,
         "loss.adversarial.form": ADVERSARIAL_FORMS,
     }
-    lines = [f"{title}: {', '.join(names)}" for title, names in choices.items()]
-    lines.append("balance.policy, with its balance.options:")
+    for title, names in choices.items():
+        say(console, f"{title}: {', '.join(names)}")
+    say(console, "balance.policy, with its balance.options:")
     for name, policy in POLICIES.items():
         options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
-        lines.append(f"  {name:<17}{options}".rstrip())
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, f"  {name:<17}{options}".rstrip())
 
 
 @app.command("import-weights")
@@ -178,18 +180,13 @@ def import_weights(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write (.safetensors).")],
 ) -> None:
     """Turn the authors' published ENet-PAT weights (a TensorFlow V1 checkpoint) into our format."""
+    from counterpoise.commands.console import say
     from counterpoise.models.import_weights import import_official
 
     summary = import_official(source, output)
-    console.print(
-        f"{output}: {summary.tensor_count} tensors, {summary.parameter_count:,} parameters, "
-        f"from {summary.source}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-    licence = f"Licence of these weights: {summary.licence}"
-    console.print(licence, markup=False, highlight=False, soft_wrap=True)
+    counts = f"{summary.tensor_count} tensors, {summary.parameter_count:,} parameters"
+    say(console, f"{output}: {counts}, from {summary.source}")
+    say(console, f"Licence of these weights: {summary.licence}")
 
 
 @app.command()
@@ -319,7 +316,7 @@ def diagnose(
     html: Annotated[Path | None, typer.Option(help="Also write a page here.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema.")] = False,
 ) -> None:
-    """Say what is wrong with a GAN training, from its log alone: anybody's log.
+    """Say what is wrong with a GAN training, from its log alone, whatever program wrote it.
 
     Exit code 0: healthy; 1: problems, or not enough evidence; 2: cannot be read.
     """
@@ -346,7 +343,8 @@ def diagnose(
 @app.command()
 def watch(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN|LOGFILE", help="A run's folder, or anybody's log.")
+        Path,
+        typer.Argument(metavar="RUN|LOGFILE", help="A run's folder, or any training's log."),
     ],
     web: Annotated[
         bool, typer.Option("--web", help="Serve a page on 127.0.0.1 instead, for this machine.")

@@ -3,6 +3,7 @@
 `config_file` reads one.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,23 +20,18 @@ from pydantic import (
 from counterpoise.errors import UserError
 from counterpoise.objectives import OBJECTIVES, objective_name
 
-# Larger whole numbers fit into no file of a run exactly.
-MOST_INT = 2**53
-PositiveInt = Annotated[int, Field(ge=1, le=MOST_INT)]
-NonNegativeInt = Annotated[int, Field(ge=0, le=MOST_INT)]
-# Feature maps of a layer, and layers: a network of more would never be built.
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+# Feature maps of a layer: a file of weights that asks for more is no network.
 Width = Annotated[int, Field(ge=1, le=65536)]
-Blocks = Annotated[int, Field(ge=0, le=10_000)]
-# Images of a step, or of a reading, which are in memory at once.
-Batch = Annotated[int, Field(ge=1, le=65536)]
-# Processes, more of which would bring any machine down.
-Workers = Annotated[int, Field(ge=0, le=1024)]
-Devices = Annotated[int, Field(ge=1, le=1024)]
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-# How a means of speed is chosen; auto: where it pays, which is on a CUDA device.
+Colour = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+# Absolute, so that a run can be resumed from anywhere.
+AnyPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.abspath(path)))]
+# How a means of speed is chosen; auto: where it helps, on a CUDA device.
 Switch = Literal["auto", "always", "never"]
 
 
@@ -67,14 +63,12 @@ class GeneratorConfig(Section):
     name: str = "enhancenet"  # a name from `models.generator`
     scale: Literal[2, 4, 8] = 4  # output pixels per input pixel, along a side
     width: Width = 64  # feature maps of a layer
-    blocks: Blocks = 10  # residual blocks
+    blocks: NonNegativeInt = 10  # residual blocks
     # The bicubic image that the residual is added to (the official weights need tf1-legacy).
     bicubic: Literal["half-pixel", "tf1-legacy"] = "half-pixel"
     # How the low-resolution images that it was trained on were made.
     degradation: Literal["bicubic", "lanczos"] = "bicubic"
-    input_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (
-        ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
-    )
+    input_mean: Colour = ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
 
 
 class DiscriminatorConfig(Section):
@@ -85,20 +79,18 @@ class DiscriminatorConfig(Section):
     # The U-Net is spectrally normalised by definition: `norm` must be "spectral" with it.
     norm: Literal["none", "batch", "instance", "spectral"] = "none"
     leaky_slope: NonNegativeFloat = 0.2  # of its leaky ReLUs
-    input_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (
-        ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
-    )
+    input_mean: Colour = ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
 
 
 class DataConfig(Section):
     """Training images, and how pairs of crops are cut from them."""
 
     # Empty: the photographs inside scikit-image's package.
-    folders: tuple[Path, ...] = ()
+    folders: tuple[AnyPath, ...] = ()
     # Paired low-resolution images (same file stems, sizes exactly 1/scale); empty: made from HR.
-    lr_folders: tuple[Path, ...] = ()
+    lr_folders: tuple[AnyPath, ...] = ()
     # HR images for the held-out metrics and samples; empty: `held_out_images` are set aside.
-    held_out_folders: tuple[Path, ...] = ()
+    held_out_folders: tuple[AnyPath, ...] = ()
     held_out_images: PositiveInt = 4  # where there are no held_out_folders
     # Held-out images are measured on at most this large a central part.
     held_out_px: PositiveInt = 512
@@ -108,7 +100,7 @@ class DataConfig(Section):
     square_px: PositiveInt | None = None
     flips: bool = True  # mirror crops at random
     rotations: bool = True  # turn them by right angles at random
-    worker_processes: Workers = 0  # that cut crops beside the training
+    worker_processes: NonNegativeInt = 0  # that cut crops beside the training
     # Decoded images are kept in memory, as many as fit in this much.
     cache_mib: NonNegativeInt = 2048
     # Where all of them are, and fit in this much of a GPU's memory too (and in a quarter of what is
@@ -130,7 +122,7 @@ class FeaturesConfig(Section):
     # auto: VGG-19 where its weights are found, else the embedded bank, which is then announced.
     extractor: Literal["auto", "vgg19", "embedded"] = "auto"
     # A VGG-19 file; null: torch.hub's cache, then a download of torchvision's published file.
-    weights: Path | None = None
+    weights: AnyPath | None = None
     # How the VGG file wants its input; null: as recorded in the file, or known by its checksum.
     input_scaling: Literal["caffe", "torchvision"] | None = None
     # "Mean one" (paper, section 5.3) names no axes. dataset: every channel by its mean over
@@ -243,7 +235,7 @@ class SensorsConfig(Section):
     # Every so many steps (0: never): D on fakes of 8 bits, and on images with hidden borders.
     probes_every: NonNegativeInt = 100
     # Held-out crops that D is asked about, over all devices together.
-    held_out_crops: Batch = 8
+    held_out_crops: PositiveInt = 8
 
 
 class TrainConfig(Section):
@@ -252,17 +244,17 @@ class TrainConfig(Section):
     # Steps on E alone before the losses above (a fresh Adam follows); 0: none.
     pretrain_steps: NonNegativeInt = 0
     # What G begins with, to be trained further: a generator's weights, or the folder of a run.
-    initial_weights: Path | None = None
+    initial_weights: AnyPath | None = None
     pretrain_learning_rate: PositiveFloat = 1e-4  # of G on E alone
     steps: PositiveInt = 100_000  # after those on E alone
     # Steps that the log calls an epoch (crops are random, so a pass over the images says little).
     epoch_steps: PositiveInt = 1000
     # Images per step over all devices together.
-    batch_size: Batch = 16
+    batch_size: PositiveInt = 16
     seed: NonNegativeInt = 0  # of everything random
     ema_decay: Fraction = 0.999  # per step, of the averaged generator
     precision: Literal["32-true", "bf16-mixed"] = "32-true"  # of what the networks compute
-    devices: Devices = 1  # processes, one per device
+    devices: PositiveInt = 1  # processes, one per device
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
     # Means of speed; a training resumed with other ones goes on, but not to the bit.
     cuda_graphs: Switch = "auto"  # the networks' passes replayed from CUDA graphs, on a GPU

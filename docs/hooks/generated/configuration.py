@@ -19,10 +19,6 @@ CONSTRAINED = {
     "PositiveInt": "whole, 1 or more",
     "NonNegativeInt": "whole, 0 or more",
     "Width": "whole, from 1 to 65,536",
-    "Blocks": "whole, from 0 to 10,000",
-    "Batch": "whole, from 1 to 65,536",
-    "Workers": "whole, from 0 to 1,024",
-    "Devices": "whole, from 1 to 1,024",
     "PositiveFloat": "above 0",
     "NonNegativeFloat": "0 or more",
     "Fraction": "from 0 to below 1",
@@ -30,7 +26,8 @@ CONSTRAINED = {
     "Switch": "`auto`, `always`, `never`",
     "bool": "true or false",
     "str": "text",
-    "Path": "a path",
+    "AnyPath": "a path",
+    "Colour": "a list of numbers",
 }
 
 

@@ -2,11 +2,17 @@
 
 from typing import Any
 
-from counterpoise.balance.policies import NEEDS_SENSORS, POLICIES, policy_options
+from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.balance.policy import Policy
 from counterpoise.registry import Registry
 from generated import Pages
 from generated.markdown import code, docstring, first_sentence, source_of, table
+
+NEEDS = {
+    "this turn": "It needs the numbers of the very batch that it decides about.",
+    "last turn": "The numbers of the turn before are enough for it.",
+    "nothing": "It needs no numbers, so a training on a GPU does not wait for them.",
+}
 
 
 def pages(policies: Registry[type[Policy]] = POLICIES) -> Pages:
@@ -35,8 +41,9 @@ def pages(policies: Registry[type[Policy]] = POLICIES) -> Pages:
 def _section(name: str, policy: type[Policy]) -> str:
     options = policy_options(policy)
     parts = [f"## {name}", docstring(policy)]
-    if name in NEEDS_SENSORS:
+    if policy.needs_sensors:
         parts.append("It needs the sensors: `sensors.every` above 0.")
+    parts.append(NEEDS[policy.needs])
     if options:
         rows = [(code(key), code(_shown(value))) for key, value in options.items()]
         parts.append(table(("option", "default"), rows))

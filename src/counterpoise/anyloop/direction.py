@@ -20,6 +20,20 @@ REVERSED = (
 )
 
 
+def note_pull(pulls: dict[str, Tensor], name: str, outputs: Tensor | None) -> None:
+    """Add up, as `pulls[name]`, how the backward passes to come pull D's outputs: up where it is
+    positive. Once for each name, and nothing where the outputs have no gradient."""
+    if outputs is None or not outputs.requires_grad or name in pulls:
+        return
+    pulls[name] = torch.zeros((), device=outputs.device)
+
+    def note(gradient: Tensor) -> None:
+        if BACKWARD.running:
+            pulls[name] = pulls[name] - gradient.detach().float().sum()
+
+    outputs.register_hook(note)  # type: ignore[no-untyped-call]
+
+
 class Direction:
     """Notes how backward passes in D's part pull D's outputs, until it is known."""
 
@@ -40,20 +54,8 @@ class Direction:
         if phase is not self._part:
             self._part, self._pulls = phase, {}
         for kind in (REAL, FAKE):
-            call = phase.call(kind, self._d)
-            outputs = None if call is None else call.outputs
-            if outputs is not None and outputs.requires_grad and kind not in self._pulls:
-                self._pulls[kind] = torch.zeros((), device=outputs.device)
-                self._note(kind, outputs)
-
-    def _note(self, kind: str, outputs: Tensor) -> None:
-        pulls = self._pulls  # of this part: a later one may run through these outputs again
-
-        def note(gradient: Tensor) -> None:
-            if BACKWARD.running:
-                pulls[kind] = pulls[kind] - gradient.detach().float().sum()
-
-        outputs.register_hook(note)  # type: ignore[no-untyped-call]
+            if (call := phase.call(kind, self._d)) is not None:
+                note_pull(self._pulls, kind, call.outputs)
 
     def turn_shows(self, signals: Signals) -> bool:
         """D's part of a turn is over: whether it is known now that the direction is reversed.

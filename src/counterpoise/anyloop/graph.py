@@ -5,7 +5,7 @@ followed. They outlive the backward pass, but not the tensors that hold them.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -14,33 +14,14 @@ from torch.autograd.graph import Node
 Edge = tuple[Node, int]
 
 # Operations that only rearrange, choose from or convert values.
-REARRANGING = (
-    "View",
-    "UnsafeView",
-    "ReshapeAlias",
-    "Squeeze",
-    "Unsqueeze",
-    "ToCopy",
-    "Clone",
-    "Alias",
-    "Permute",
-    "Transpose",
-    "T",
-    "Select",
-    "Slice",
-    "Expand",
-    "Contiguous",
-    "Split",
-    "SplitWithSizes",
-    "Unbind",
-    "Index",
-    "IndexSelect",
-    "MaskedSelect",
-    "Gather",
+REARRANGING = {
+    "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Alias",
+    "Permute", "Transpose", "T", "Select", "Slice", "Expand", "Contiguous", "Split",
+    "SplitWithSizes", "Unbind", "Index", "IndexSelect", "MaskedSelect", "Gather",
     # Of a distributed D, and of a module with a full backward hook: values pass unchanged.
-    "_DDPSink",
-    "BackwardHookFunction",
-)
+    "_DDPSink", "BackwardHookFunction",
+}  # fmt: skip
+JOINING = {"Cat", "Stack"}
 
 
 def operation(node: Node) -> str:
@@ -58,19 +39,22 @@ def inputs_of(node: Node) -> list[Node]:
     return [following for following, _ in edges_of(node)]
 
 
-def nodes_from(roots: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
-    """All nodes that `roots` were computed from, themselves included; not past those in `stop`."""
+def walk(roots: Iterable[Node], stop: Collection[Node] = ()) -> Iterator[Node]:
+    """All nodes that `roots` were computed from, themselves first; not past those in `stop`."""
     seen = set(roots)
     waiting = list(seen)
     while waiting:
         node = waiting.pop()
-        if node in stop:
-            continue
-        for following in inputs_of(node):
-            if following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return seen
+        yield node
+        if node not in stop:
+            following = [each for each in inputs_of(node) if each not in seen]
+            seen.update(following)
+            waiting += following
+
+
+def nodes_from(roots: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
+    """The nodes of `walk`."""
+    return set(walk(roots, stop))
 
 
 def leaf_ids(nodes: Iterable[Node]) -> set[int]:
@@ -83,25 +67,7 @@ def leaf_ids(nodes: Iterable[Node]) -> set[int]:
 def reaches(root: Node, leaves: Collection[int]) -> bool:
     """Whether a node was computed from a leaf tensor of these ids: the search ends at the first,
     and what is computed last is asked first, so that a network's own are found soon."""
-    seen = {root}
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(getattr(node, "variable", None)) in leaves:
-            return True
-        following = [each for each in inputs_of(node) if each not in seen]
-        seen.update(following)
-        waiting += following
-    return False
-
-
-def source_of(tensor: Tensor) -> Node | None:
-    """The node that computed a tensor's values, past views and conversions; None for a leaf."""
-    node = tensor.grad_fn
-    while node is not None and operation(node) in REARRANGING:
-        earlier = inputs_of(node)
-        node = earlier[0] if earlier else None
-    return node
+    return any(id(getattr(node, "variable", None)) in leaves for node in walk([root]))
 
 
 def edge_of(tensor: Tensor) -> Edge | None:
@@ -117,12 +83,14 @@ def ends_of(tensor: Tensor) -> set[Edge]:
     while waiting:
         edge = waiting.pop()
         ends.add(edge)
-        if operation(edge[0]) in (*REARRANGING, "Cat", "Stack"):
+        if operation(edge[0]) in REARRANGING | JOINING:
             waiting += edges_of(edge[0])
     return ends
 
 
 def comes_out_of_sigmoid(tensor: Tensor) -> bool:
     """Whether a tensor's values are a sigmoid's or a softmax's output, rearranged at most."""
-    node = source_of(tensor)
+    node = tensor.grad_fn
+    while node is not None and operation(node) in REARRANGING:
+        node = next(iter(inputs_of(node)), None)
     return node is not None and operation(node) in ("Sigmoid", "Softmax")

@@ -8,6 +8,7 @@ network moves, from the tensors. The loop's numbers stay as they are.
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from counterpoise.actuators.r1 import mixes_images
+from counterpoise.anyloop.direction import note_pull
 from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, leaf_ids, nodes_from
 from counterpoise.anyloop.hooks import CallWatch, leaves_given
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
@@ -37,7 +39,6 @@ _LOSSES = {
     name: CallWatch(F, name)
     for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss")
 }
-_NAMES = {"g": "G", "d": "D"}
 
 
 class LoopChecker:
@@ -59,11 +60,7 @@ class LoopChecker:
         self._parameters = {
             key: {id(p) for p in network.parameters()} for key, network in networks.items()
         }
-        self._listeners: dict[str, Callable[..., None]] = {
-            "binary_cross_entropy": self._on_bce,
-            "binary_cross_entropy_with_logits": self._on_bce_with_logits,
-            "mse_loss": self._on_mse,
-        }
+        self._listeners = {name: partial(self._on_loss, name) for name in _LOSSES}
         # Networks' weights as they were when the check began, until they have moved.
         self._initial = {
             key: [p.detach().clone() for p in network.parameters() if p.requires_grad]
@@ -74,7 +71,7 @@ class LoopChecker:
         self._rests = {"g": False, "d": False}
         # Whether a gradient that is there now was stepped with already, or is the other's.
         self._gradients_spent = {"g": True, "d": True}
-        self._last_input: list[Tensor] | None = None
+        self._last_input: list[Tensor] = []
         self._same_inputs = 0
         self._helps = 0
         self._pull: dict[str, Tensor] = {}
@@ -113,7 +110,7 @@ class LoopChecker:
             self._check_updated()
         if self.finished:
             self._initial.clear()
-            self._last_input = None
+            self._last_input = []
             count = len(self.findings)
             LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
 
@@ -136,9 +133,9 @@ class LoopChecker:
                 # D may be asked about the same images more than once.
                 self._reached[FAKE if call.from_g or call.kind == FAKE else REAL] = True
                 if call.kind == FAKE:
-                    self._watch_pull(own, call)
+                    note_pull(self._pull, own, call.outputs)
                 elif call.kind == REAL and own == "d":
-                    self._watch_pull(REAL, call)
+                    note_pull(self._pull, REAL, call.outputs)
         if own == "d" and leaves & self._parameters["g"]:
             guilty = [c for c in phase.d_calls if c.carries_gradient and _reaches(nodes, c)]
             self._found("fake-not-detached", guilty[0].line if guilty else user_line())
@@ -156,7 +153,7 @@ class LoopChecker:
         line = self._optimizer_lines[network] = user_line()
         self._gradients_spent[network] = True
         if network != phase.network:
-            detail = f"{_NAMES[network]}'s optimizer in {_NAMES[phase.network]}'s part"
+            detail = f"{network.upper()}'s optimizer in {phase.network.upper()}'s part"
             self._found("wrong-optimizer", line, detail, network)
         elif network == "d" and self._backwards and not halves_chosen:
             skipped = [kind for kind in (REAL, FAKE) if not self._reached[kind]]
@@ -177,12 +174,10 @@ class LoopChecker:
     def _check_owners(self) -> None:
         for key, optimizer in self._optimizers.items():
             other = "g" if key == "d" else "d"
-            owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            shared = self._parameters["g"] & self._parameters["d"]
-            foreign = owned & (self._parameters[other] - shared)
+            foreign = _owned(optimizer) & (self._parameters[other] - self._parameters[key])
             if foreign:
-                detail = f"{_NAMES[key]}'s optimizer owns {len(foreign)} parameters of "
-                self._found("foreign-parameters", self._made_at, detail + _NAMES[other], key)
+                detail = f"{key.upper()}'s optimizer owns {len(foreign)} parameters of "
+                self._found("foreign-parameters", self._made_at, detail + other.upper(), key)
 
     def _check_stale(self, network: str) -> None:
         """Gradients from before this part are stale, unless the loop is accumulating them."""
@@ -213,24 +208,10 @@ class LoopChecker:
         if not trained or not (made := trained[-1]).inputs:
             return
         last, self._last_input = self._last_input, [value.clone() for value in made.inputs]
-        same = (
-            last is not None
-            and len(last) == len(self._last_input)
-            and all(map(torch.equal, last, self._last_input))
-        )
+        same = len(last) == len(self._last_input) and all(map(torch.equal, last, self._last_input))
         self._same_inputs = self._same_inputs + 1 if same else 0
         if self._same_inputs >= SAME_INPUTS:
             self._found("same-noise", made.line)
-
-    def _watch_pull(self, name: str, call: Call) -> None:
-        """Note how the backward pass pulls D's outputs: up where positive."""
-        if call.outputs is None or not call.outputs.requires_grad:
-            return
-
-        def note(gradient: Tensor) -> None:
-            self._pull[name] = -gradient.detach().sum()
-
-        call.outputs.register_hook(note)  # type: ignore[no-untyped-call]
 
     def _check_direction(self, phases: list[Phase]) -> None:
         """G must pull D's output on its images where D's loss pulls that on real ones.
@@ -263,45 +244,44 @@ class LoopChecker:
             if len(now) != len(initial) or self._rests[key] or not initial:
                 continue
             still = [p for p, before in zip(now, initial, strict=True) if torch.equal(p, before)]
-            owned = {id(p) for group in self._optimizers[key].param_groups for p in group["params"]}
+            owned = _owned(self._optimizers[key])
             # Another optimizer, that was not given, may own them; then they move.
             unowned = [p for p in still if id(p) not in owned]
             if unowned:
-                detail = f"{len(unowned)} of {_NAMES[key]}'s {len(now)} parameters"
+                detail = f"{len(unowned)} of {key.upper()}'s {len(now)} parameters"
                 self._found("unowned-parameters", self._made_at, detail, key)
             if len(still) < len(now):
                 continue
             line = self._optimizer_lines.get(key, "")
-            detail = f"{_NAMES[key]}, in {self._turns} turns; its optimizer " + (
+            detail = f"{key.upper()}, in {self._turns} turns; its optimizer " + (
                 "steps, but has no gradients for it" if line else "never steps"
             )
             self._found("never-updated", line or self._made_at, detail, key)
 
-    def _on_bce(self, *arguments: Any, **options: Any) -> None:
-        values, labels = _values_and_labels(arguments, options)
-        self._check_labels(values, labels)
-        values = None if values is None else values.detach()
-        if values is not None and bool(((values < 0) | (values > 1)).any()):
-            low, high = float(values.min()), float(values.max())
-            self._found("not-probabilities", user_line(), f"from {low:.3g} to {high:.3g}")
-
-    def _on_bce_with_logits(self, *arguments: Any, **options: Any) -> None:
-        values, labels = _values_and_labels(arguments, options)
-        self._check_labels(values, labels)
-        if values is not None and comes_out_of_sigmoid(values):
+    def _on_loss(self, name: str, *arguments: Any, **options: Any) -> None:
+        """A loss function is about to be called."""
+        given = dict(zip(("input", "target"), arguments, strict=False)) | options
+        values, labels = given.get("input"), given.get("target")
+        if not isinstance(values, Tensor):
+            return
+        if isinstance(labels, Tensor):
+            self._check_labels(values, labels)
+        if name == "binary_cross_entropy":
+            if bool(((values < 0) | (values > 1)).any()):
+                low, high = values.detach().aminmax()
+                self._found("not-probabilities", user_line(), f"from {low:.3g} to {high:.3g}")
+        elif name == "binary_cross_entropy_with_logits" and comes_out_of_sigmoid(values):
             self._found("sigmoid-before-logits-loss", user_line())
 
-    def _on_mse(self, *arguments: Any, **options: Any) -> None:
-        values, labels = _values_and_labels(arguments, options)
-        self._check_labels(values, labels)
-
-    def _check_labels(self, values: Tensor | None, labels: Tensor | None) -> None:
-        if values is None or labels is None:
-            return
+    def _check_labels(self, values: Tensor, labels: Tensor) -> None:
         if not labels.is_floating_point():
             self._found("integer-labels", user_line(), str(labels.dtype))
+        try:
+            compared = math.prod(np.broadcast_shapes(values.shape, labels.shape))
+        except ValueError:  # the loss itself refuses them
+            return
         # One label for all outputs is no mistake.
-        if _broadcast_values(values, labels) > values.numel():
+        if compared > values.numel():
             detail = f"outputs {tuple(values.shape)}, labels {tuple(labels.shape)}"
             self._found("labels-broadcast", user_line(), detail)
 
@@ -310,33 +290,17 @@ class LoopChecker:
         if (name, network) in self._reported:
             return
         self._reported.add((name, network))
-        bug = LOOP_BUGS[name]
-        finding = LoopFinding(name, bug.meaning, bug.change, line, self._step, detail)
+        finding = LoopFinding(name, *LOOP_BUGS[name], line, self._step, detail)
         self.findings.append(finding)
         self._report(finding)
+
+
+def _owned(optimizer: torch.optim.Optimizer) -> set[int]:
+    """`id` of every parameter that an optimizer updates."""
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 def _reaches(nodes: set[Node], call: Call) -> bool:
     """Whether D's outputs are among what a loss was computed from: they may go into it one by one,
     and be given to Balance in one tensor."""
     return call.outputs is not None and any(node in nodes for node, _ in ends_of(call.outputs))
-
-
-def _values_and_labels(
-    arguments: tuple[Any, ...], options: dict[str, Any]
-) -> tuple[Tensor | None, Tensor | None]:
-    """The first two arguments of a loss function, where they are tensors."""
-    given = dict(zip(("input", "target"), arguments, strict=False)) | options
-    values, labels = given.get("input"), given.get("target")
-    return (
-        values if isinstance(values, Tensor) else None,
-        labels if isinstance(labels, Tensor) else None,
-    )
-
-
-def _broadcast_values(values: Tensor, labels: Tensor) -> int:
-    """How many comparisons a loss makes of them; 0 where their shapes do not go together."""
-    try:
-        return math.prod(np.broadcast_shapes(values.shape, labels.shape))
-    except ValueError:
-        return 0

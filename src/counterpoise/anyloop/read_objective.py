@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import (
+    JOINING,
     REARRANGING,
     Edge,
     comes_out_of_sigmoid,
@@ -20,7 +21,7 @@ from counterpoise.game.objective import GameObjective
 
 # Operations that scale, shift, add, average, choose and arrange.
 _LINEAR = {
-    *REARRANGING, "Cat", "Stack", "Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div", "Lerp",
+    *REARRANGING, *JOINING, "Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div", "Lerp",
     "AvgPool1D", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D", "UpsampleNearest2D",
     "UpsampleBilinear2D", "Sort", "Topk", "Median", "NanToNum", "CopySlices",
 }  # fmt: skip
@@ -117,7 +118,7 @@ def _relativistic(between: dict[Node, str], groups: list[set[Edge]]) -> str | No
     for node, name in between.items():
         if name in _ON_LOGITS:
             nodes = nodes_from([node], stop=stop)
-            joining = [each for each in nodes - stop if between.get(each) not in ("Cat", "Stack")]
+            joining = [each for each in nodes - stop if between.get(each) not in JOINING]
             if any(_meet(each, own, stop) for each in joining):
                 averaged = any(between.get(each) == "Mean" for each in nodes)
                 return "relativistic-average" if averaged else "relativistic-paired"

@@ -16,20 +16,16 @@ _OTHERS = (
 
 
 def user_line() -> str:
-    """`file:line` of the innermost frame that is the user's, or "" where there is none."""
+    """`file:line` of the innermost frame that is the user's, or "" where there is none.
+
+    A file below the current folder is named as the user would type it.
+    """
     frame = sys._getframe(1)
     while frame is not None:
         module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if module not in _OTHERS:
-            return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+            path, here = Path(frame.f_code.co_filename), Path.cwd()
+            path = path.relative_to(here) if path.is_relative_to(here) else path
+            return f"{path}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
-
-
-def _short(file_name: str) -> str:
-    """The path as the user would type it: relative where the file is below the current folder."""
-    path = Path(file_name)
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return file_name

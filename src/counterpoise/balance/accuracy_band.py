@@ -1,14 +1,19 @@
 """D's learning rate as the actuator, D's accuracy as the set-point."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Share, Stateful
 from counterpoise.balance.smoothing import Average, clamp, is_finite
-from counterpoise.balance.stateful import Stateful
+from counterpoise.config import Fraction
 from counterpoise.records import Action, Signals
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class AccuracyBandPolicy(Stateful):
     """Slow D down while it is too good and let it come back while it is too weak.
 
@@ -28,25 +33,19 @@ class AccuracyBandPolicy(Stateful):
     1703.10717), section 3.4; the actuator, the band and the numbers are this project's.
     """
 
-    target: float = 0.75
-    half_width: float = 0.1
-    gain: float = 0.05
-    min_scale: float = 0.1
-    max_scale: float = 1.0
-    decay: float = 0.95
+    needs = "last turn"
+
+    target: Share = 0.75
+    half_width: Fraction = 0.1
+    gain: Annotated[float, Field(gt=0, le=1)] = 0.05
+    min_scale: LeastScale = 0.1
+    max_scale: MostScale = 1.0
+    decay: Fraction = 0.95
     _log_scale: float = field(default=0.0, init=False)
     _accuracy: Average = field(init=False)
 
     def __post_init__(self) -> None:
         self._accuracy = Average(self.decay)
-        if not 0 < self.target < 1:
-            raise ValueError("target must be above 0 and below 1")
-        if not 0 <= self.half_width < 1:
-            raise ValueError("half_width must be at least 0 and below 1")
-        if not 0 < self.gain <= 1:
-            raise ValueError("gain must be above 0 and at most 1")
-        if not 0 < self.min_scale <= 1 <= self.max_scale < math.inf:
-            raise ValueError("min_scale must be in (0, 1] and max_scale at least 1")
 
     def observe(self, signals: Signals) -> Action:
         measured = (signals.d_accuracy_real, signals.d_accuracy_fake)

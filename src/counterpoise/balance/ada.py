@@ -1,14 +1,19 @@
 """Adaptive augmentation of D's inputs."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, Stateful
 from counterpoise.balance.smoothing import clamp
-from counterpoise.balance.stateful import Stateful
+from counterpoise.config import PositiveInt
 from counterpoise.records import NO_ACTION, Action, Signals
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class AdaPolicy(Stateful):
     """Augment D's inputs more while D is sure of its training images, and less otherwise.
 
@@ -27,22 +32,16 @@ class AdaPolicy(Stateful):
     implementation (stylegan3: target 0.6, interval 4, 500 kimg).
     """
 
-    target: float = 0.6
-    interval_steps: int = 4
-    ramp_steps: int = 15625
-    max_probability: float = 1.0
+    needs = "last turn"
+
+    target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
+    interval_steps: PositiveInt = 4
+    ramp_steps: PositiveInt = 15625
+    max_probability: Annotated[float, Field(gt=0, le=1)] = 1.0
     _probability: float = field(default=0.0, init=False)
     _sign_sum: float = field(default=0.0, init=False)
     _sign_count: int = field(default=0, init=False)
     _last_sign: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        if not -1 < self.target < 1:
-            raise ValueError("target must be above -1 and below 1")
-        if self.interval_steps < 1 or self.ramp_steps < 1:
-            raise ValueError("interval_steps and ramp_steps must be at least 1")
-        if not 0 < self.max_probability <= 1:
-            raise ValueError("max_probability must be above 0 and at most 1")
 
     def observe(self, signals: Signals) -> Action:
         if not math.isfinite(signals.d_accuracy_real):

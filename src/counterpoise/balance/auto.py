@@ -1,13 +1,22 @@
 """`auto`: this project's own controller."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from pydantic.dataclasses import dataclass
 
 from counterpoise.balance.auto_fast import FastGenerator
 from counterpoise.balance.auto_steep import CERTAIN, SteepDiscriminator
 from counterpoise.balance.auto_weak import WeakDiscriminator
-from counterpoise.balance.smoothing import Average, check_decay, clamp, is_finite
-from counterpoise.balance.stateful import Stateful
+from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Share, Stateful
+from counterpoise.balance.smoothing import Average, clamp, is_finite
+from counterpoise.config import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from counterpoise.records import Action, Signals
 
 # Rates of the outer actuators per step: noise in image units, the adversarial weight in log units.
@@ -33,7 +42,7 @@ EXPLOSION_LEAST = 20.0
 LONG_DECAY = 0.99
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class AutoPolicy(Stateful):
     """Hold D's accuracy in a band, by continuous actuators before anything else.
 
@@ -71,22 +80,23 @@ class AutoPolicy(Stateful):
     """
 
     NEWER = frozenset({"steep"})
-    low: float = 0.6
-    high: float = 0.9
-    target: float = 0.75
-    dead_zone: float = 0.1
-    proportional_gain: float = 4.0
-    integral_gain: float = 0.2
-    max_change: float = 0.1
-    min_scale: float = 0.01
-    max_noise_std: float = 0.2
-    max_weight_scale: float = 1e4
-    most_roll_backs: int = 3
-    min_g_scale: float = 0.02
-    label_smoothing: float = 0.1
-    r1: float = 0.03
-    most_d_steps: int = 2
-    decay: float = 0.9
+
+    low: Share = 0.6
+    high: Share = 0.9
+    target: Share = 0.75
+    dead_zone: NonNegativeFloat = 0.1
+    proportional_gain: NonNegativeFloat = 4.0
+    integral_gain: PositiveFloat = 0.2
+    max_change: PositiveFloat = 0.1
+    min_scale: Share = 0.01
+    max_noise_std: NonNegativeFloat = 0.2
+    max_weight_scale: MostScale = 1e4
+    most_roll_backs: NonNegativeInt = 3
+    min_g_scale: LeastScale = 0.02
+    label_smoothing: Fraction = 0.1
+    r1: NonNegativeFloat = 0.03
+    most_d_steps: PositiveInt = 2
+    decay: Fraction = 0.9
     _accuracy: Average = field(init=False)
     _loss: Average = field(init=False)
     _weak: WeakDiscriminator = field(init=False)
@@ -105,23 +115,16 @@ class AutoPolicy(Stateful):
     _roll_backs: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        if not self.low < self.target < self.high:
+            raise ValueError("low, target and high must rise")
+        if self.dead_zone > min(self.target - self.low, self.high - self.target):
+            raise ValueError("dead_zone must lie inside the band")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew to look at D and G."""
         self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
         self._weak = WeakDiscriminator()
-        check_decay(self.decay)
-        if not 0 < self.low < self.target < self.high < 1:
-            raise ValueError("low, target and high must rise within (0, 1)")
-        if not 0 <= self.dead_zone <= min(self.target - self.low, self.high - self.target):
-            raise ValueError("dead_zone must lie inside the band")
-        if self.proportional_gain < 0 or self.integral_gain <= 0 or self.max_change <= 0:
-            raise ValueError("gains and max_change must be positive")
-        if not 0 < self.min_scale < 1:
-            raise ValueError("min_scale must be above 0 and below 1")
-        if not 0 < self.min_g_scale <= 1 or not 0 <= self.label_smoothing < 1:
-            raise ValueError("min_g_scale must be in (0, 1], label_smoothing in [0, 1)")
-        if self.max_noise_std < 0 or self.max_weight_scale < 1 or self.most_roll_backs < 0:
-            raise ValueError("limits must not be negative, and max_weight_scale at least 1")
-        if not (is_finite(self.r1) and self.r1 >= 0) or self.most_d_steps < 1:
-            raise ValueError("r1 must be finite and not negative, and most_d_steps at least 1")
         self._fast = FastGenerator(self.min_g_scale)
         self._steep = SteepDiscriminator(self.r1, self.most_d_steps)
 
@@ -266,10 +269,7 @@ class AutoPolicy(Stateful):
         self._log_ceiling -= math.log(2)
         self._log_scale = min(self._log_scale, self._log_ceiling)
         self._integral = min(self._integral, self._log_ceiling)
-        self._accuracy, self._loss = Average(self.decay), Average(LONG_DECAY)
-        self._weak.forget()
-        self._fast.forget()
-        self._steep.forget()
+        self._forget()
         self._calm_steps = self._steps_since_snapshot = 0
         message = (
             f"{why}: back to the last calm state (time {self._roll_backs} of "

@@ -1,9 +1,10 @@
 """What `auto` does about a G that moves faster than D can follow."""
 
 import math
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
 
-from counterpoise.balance.saved import entry, taken
+from counterpoise.balance.saved import Memory
 from counterpoise.balance.smoothing import Average, clamp, is_finite
 from counterpoise.records import Signals
 
@@ -27,7 +28,11 @@ RETURN_RATE, FAST_RETURN_RATE, FOLLOWED = 0.005, 0.02, 0.8
 RELAPSE = 4.0
 
 
-class FastGenerator:
+_long_average = partial(Average, LONG_DECAY)
+
+
+@dataclass
+class FastGenerator(Memory):
     """Tells a D at chance that has nothing left to see from one that G runs away from.
 
     Both rank little more than half of the pairs rightly. Where G has become good, it stays there:
@@ -38,19 +43,20 @@ class FastGenerator:
     leads.
     """
 
-    def __init__(self, least_scale: float) -> None:
-        self._log_least = math.log(least_scale)
-        self.forget()
+    least_scale: float
+    _log_least: float = field(init=False)
+    _short: Average = field(default_factory=partial(Average, SHORT_DECAY), init=False)
+    _mean: Average = field(default_factory=_long_average, init=False)
+    _square: Average = field(default_factory=_long_average, init=False)
+    _diversity: Average = field(default_factory=_long_average, init=False)
+    _cosine: Average = field(default_factory=_long_average, init=False)
+    _log_scale: float = field(default=0.0, init=False)
+    _steps_of_lead: int = field(default=0, init=False)
+    _recovery_rate: float = field(default=RECOVERY_RATE, init=False)
+    _slowing: bool = field(default=False, init=False)
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self._short = Average(SHORT_DECAY)
-        self._mean, self._square = Average(LONG_DECAY), Average(LONG_DECAY)
-        self._diversity, self._cosine = Average(LONG_DECAY), Average(LONG_DECAY)
-        self._log_scale = 0.0
-        self._steps_of_lead = 0
-        self._recovery_rate = RECOVERY_RATE
-        self._slowing = False
+    def __post_init__(self) -> None:
+        self._log_least = math.log(self.least_scale)
 
     @property
     def ranking(self) -> float | None:
@@ -113,22 +119,6 @@ class FastGenerator:
         chases = cosine is not None and cosine > CHASES
         alike = diversity is not None and diversity < ALIKE and mean < FOOLED
         return mean < CHANCE and (swing > SWINGS or chases or alike)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Its memory as plain JSON values."""
-        return {
-            name.lstrip("_"): value.state_dict() if isinstance(value, Average) else value
-            for name, value in vars(self).items()
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`; `NotThisStateError` for something else."""
-        for name, value in vars(self).items():
-            saved = name.lstrip("_")
-            if isinstance(value, Average):
-                value.load_state_dict(entry(state, saved))
-            else:
-                setattr(self, name, taken(state, saved, type(value)))
 
 
 def _updated(average: Average, reading: float | None) -> float | None:

@@ -1,8 +1,8 @@
 """What `auto` does about a D whose advice is of little use to G: too steep, or near chance."""
 
-from typing import Any
+from dataclasses import dataclass, field
 
-from counterpoise.balance.saved import taken
+from counterpoise.balance.saved import Memory
 
 # Mean share of pairs that D ranks rightly from which on it is smoothed, and under which no longer.
 LEADS, FOLLOWED = 0.9, 0.8
@@ -13,7 +13,8 @@ CERTAIN = 0.95
 CHANCE, PATIENCE_STEPS = 0.75, 100
 
 
-class SteepDiscriminator:
+@dataclass
+class SteepDiscriminator(Memory):
     """Decides on R1 in D's loss, and on how often D is trained.
 
     A D that leads after few steps is steep: it parts the training images from the fake ones by
@@ -25,26 +26,24 @@ class SteepDiscriminator:
     steps of D: Goodfellow et al. 2014, algorithm 1.
     """
 
-    def __init__(self, r1: float, most_d_steps: int) -> None:
-        self._r1, self._most_d_steps = r1, most_d_steps
-        self.forget()
+    NEWER = frozenset({"d_steps"})
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self._smooths = False
-        self._steps_near_chance = 0
-        self.d_steps = 1
+    r1: float
+    most_d_steps: int
+    d_steps: int = field(default=1, init=False)
+    _smooths: bool = field(default=False, init=False)
+    _steps_near_chance: int = field(default=0, init=False)
 
     @property
     def r1_weight(self) -> float:
         """Gamma of R1 in D's loss."""
-        return self._r1 if self._smooths else 0.0
+        return self.r1 if self._smooths else 0.0
 
     def observe(self, ranking: float | None, *, may_smooth: bool, may_repeat: bool) -> str:
         """Decide, by the mean share of pairs that D ranks rightly (None: not known yet), and by
         what may be asked for: R1, further steps. The reason where anything is."""
         self.d_steps = 1
-        if ranking is None or not may_smooth or not self._r1:
+        if ranking is None or not may_smooth or not self.r1:
             self._smooths = False
         elif ranking > LEADS:
             self._smooths = True
@@ -57,23 +56,8 @@ class SteepDiscriminator:
         self._steps_near_chance = min(max(count, 0), 2 * PATIENCE_STEPS)
         weak = near_chance and self._steps_near_chance > PATIENCE_STEPS
         if may_repeat and (weak or (self._smooths and ranking < CERTAIN)):
-            self.d_steps = self._most_d_steps
-        asked = [f"R1 with a gamma of {self._r1:g}"] if self._smooths else []
+            self.d_steps = self.most_d_steps
+        asked = [f"R1 with a gamma of {self.r1:g}"] if self._smooths else []
         if self.d_steps > 1:
             asked.append(f"{self.d_steps} steps of D")
         return f"D ranks {ranking:.2f} of the pairs rightly: {', '.join(asked)}" if asked else ""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Its memory as plain JSON values."""
-        return {
-            "smooths": self._smooths,
-            "steps_near_chance": self._steps_near_chance,
-            "d_steps": self.d_steps,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`; `NotThisStateError` for something else."""
-        self._smooths = taken(state, "smooths", bool)
-        self._steps_near_chance = taken(state, "steps_near_chance", int)
-        # Earlier versions did not save it.
-        self.d_steps = taken({"d_steps": 1} | state, "d_steps", int)

@@ -1,9 +1,8 @@
 """What `auto` does about a D at chance: find out why before it acts."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-from counterpoise.balance.saved import taken
+from counterpoise.balance.saved import Memory
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import Signals
 
@@ -34,7 +33,8 @@ class Trial:
     reason: str = ""
 
 
-class WeakDiscriminator:
+@dataclass
+class WeakDiscriminator(Memory):
     """Tells a young D from a weak one and from one that too large steps have broken.
 
     Young: not at chance for long, or its accuracy rises, or its loss is below chance: wait.
@@ -45,20 +45,15 @@ class WeakDiscriminator:
     what it would have without. Where the copy cannot either, wait: a good G looks the same.
     """
 
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew: D is another one."""
-        self._steps_below = 0
-        self._accuracy_then = 0.0
-        self._scale = 1.0
-        self._previous_scale = 1.0
-        self._patience = PATIENCE_STEPS
-        self._probing = False
-        self._lowered = 0
-        self._largest_gradient = 0.0
-        self._reason = ""
+    _steps_below: int = field(default=0, init=False)
+    _accuracy_then: float = field(default=0.0, init=False)
+    _scale: float = field(default=1.0, init=False)
+    _previous_scale: float = field(default=1.0, init=False)
+    _patience: int = field(default=PATIENCE_STEPS, init=False)
+    _probing: bool = field(default=False, init=False)
+    _lowered: int = field(default=0, init=False)
+    _largest_gradient: float = field(default=0.0, init=False)
+    _reason: str = field(default="", init=False)
 
     def observe(self, signals: Signals, accuracy: float, low: float, untouched: bool) -> Trial:
         """The trial for this step. `untouched`: nothing else holds D back."""
@@ -84,7 +79,7 @@ class WeakDiscriminator:
         chance = signals.d_equilibrium_loss
         loss = signals.d_loss_real + signals.d_loss_fake
         if self._scale > self._previous_scale and gained < PROGRESS:
-            self._scale, self._previous_scale = self._previous_scale, self._previous_scale
+            self._scale = self._previous_scale
             self._patience *= 2
             return self._say(f"a larger learning rate did not help D ({gained:+.2f}): undone")
         self._previous_scale = self._scale
@@ -129,12 +124,3 @@ class WeakDiscriminator:
     def _say(self, reason: str) -> Trial:
         self._reason = reason
         return Trial(self._scale, reason=reason)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Its memory as plain JSON values."""
-        return {name.lstrip("_"): value for name, value in vars(self).items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`; `NotThisStateError` for something else."""
-        for name, value in vars(self).items():
-            setattr(self, name, taken(state, name.lstrip("_"), type(value)))

@@ -1,42 +1,33 @@
-"""Policies that never look: `none` and `ratio`."""
+"""Policies that never look: `none`, `ratio` and `ttur`."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from pydantic.dataclasses import dataclass
 
+from counterpoise.balance.policy import CHECKED, Policy
+from counterpoise.config import PositiveFloat, PositiveInt
 from counterpoise.records import NO_ACTION, Action, Signals
 
 
-@dataclass
-class NonePolicy:
+@dataclass(config=CHECKED)
+class NonePolicy(Policy):
     """Both networks are trained in every step, as configured."""
 
-    reads_signals: ClassVar[bool] = False
+    needs = "nothing"
 
     def observe(self, signals: Signals) -> Action:
         return NO_ACTION
 
-    def state_dict(self) -> dict[str, Any]:
-        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-@dataclass
-class RatioPolicy:
+@dataclass(config=CHECKED)
+class RatioPolicy(Policy):
     """`d_steps` updates of D for `g_steps` updates of G, each further one on a fresh batch.
 
     Source: Goodfellow et al. 2014, algorithm 1 (k steps of D); Arjovsky et al. 2017 use 5 : 1.
     """
 
-    reads_signals: ClassVar[bool] = False
+    needs = "nothing"
 
-    d_steps: int = 1
-    g_steps: int = 1
-
-    def __post_init__(self) -> None:
-        if self.d_steps < 1 or self.g_steps < 1:
-            raise ValueError("d_steps and g_steps must be at least 1")
+    d_steps: PositiveInt = 1
+    g_steps: PositiveInt = 1
 
     def observe(self, signals: Signals) -> Action:
         reason = f"{self.d_steps} updates of D for {self.g_steps} of G"
@@ -44,8 +35,26 @@ class RatioPolicy:
             return NO_ACTION
         return Action(d_steps=self.d_steps, g_steps=self.g_steps, reason=reason)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
+@dataclass(config=CHECKED)
+class TturPolicy(Policy):
+    """D and G keep learning rates of their own, multiples of the configured ones, all the way.
+
+    The default is D 4 : G 1, as in SAGAN (4e-4 and 1e-4). It never looks at a signal.
+
+    Source: Heusel et al. 2017 (arXiv 1706.08500), "Two Time-Scale Update Rule for GANs";
+    Zhang et al. 2019 (SAGAN, arXiv 1805.08318), section 4 ("Experiments"), for the ratio.
+    """
+
+    needs = "nothing"
+
+    d_learning_rate_scale: PositiveFloat = 4.0
+    g_learning_rate_scale: PositiveFloat = 1.0
+
+    def observe(self, signals: Signals) -> Action:
+        return Action(
+            d_learning_rate_scale=self.d_learning_rate_scale,
+            g_learning_rate_scale=self.g_learning_rate_scale,
+            reason=f"two time-scales: learning rates are {self.d_learning_rate_scale:g} (D) and "
+            f"{self.g_learning_rate_scale:g} (G) times the configured ones",
+        )

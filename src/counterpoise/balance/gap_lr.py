@@ -1,14 +1,17 @@
 """D's learning rate from the distance between D's loss and its ideal."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from counterpoise.balance.smoothing import blend, check_decay
-from counterpoise.balance.stateful import Stateful, equilibrium_loss
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Stateful, equilibrium_loss
+from counterpoise.balance.smoothing import blend
+from counterpoise.config import FiniteFloat, Fraction, NonNegativeFloat
 from counterpoise.records import Action, Signals
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class GapLearningRatePolicy(Stateful):
     """Scale D's learning rate by its optimality gap.
 
@@ -27,22 +30,15 @@ class GapLearningRatePolicy(Stateful):
     for L*; the numbers, the start and the decay are those of the authors' code.
     """
 
-    equilibrium_loss: float = 0.0
-    x_min: float = 0.0
-    x_max: float = 0.0
-    h_min: float = 0.1
-    f_max: float = 2.0
-    decay: float = 0.95
-    _loss: float | None = field(default=None, init=False)
+    needs = "last turn"
 
-    def __post_init__(self) -> None:
-        check_decay(self.decay)
-        if not math.isfinite(self.equilibrium_loss):
-            raise ValueError("equilibrium_loss must be finite")
-        if not (0 <= self.x_min < math.inf and 0 <= self.x_max < math.inf):
-            raise ValueError("x_min and x_max must be at least 0 (0: a tenth of the ideal loss)")
-        if not (0 < self.h_min <= 1 <= self.f_max < math.inf):
-            raise ValueError("h_min must be in (0, 1] and f_max at least 1")
+    equilibrium_loss: FiniteFloat = 0.0
+    x_min: NonNegativeFloat = 0.0
+    x_max: NonNegativeFloat = 0.0
+    h_min: LeastScale = 0.1
+    f_max: MostScale = 2.0
+    decay: Fraction = 0.95
+    _loss: float | None = field(default=None, init=False)
 
     def observe(self, signals: Signals) -> Action:
         ideal = equilibrium_loss(self.equilibrium_loss, signals)

@@ -1,14 +1,17 @@
 """The adversarial term's weight from what it does to G's images."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Stateful
 from counterpoise.balance.smoothing import Average, clamp, is_finite
-from counterpoise.balance.stateful import Stateful
+from counterpoise.config import Fraction, PositiveFloat
 from counterpoise.records import Action, Signals
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class GradientBalancePolicy(Stateful):
     """Scale the adversarial weight until its gradient is `ratio` times the content terms'.
 
@@ -26,22 +29,19 @@ class GradientBalancePolicy(Stateful):
     to be hard to make work; smoothing and limits are this project's answer to its spikes.
     """
 
-    ratio: float = 1.0
-    min_scale: float = 0.01
-    max_scale: float = 100.0
-    max_change: float = 0.02
-    decay: float = 0.9
+    needs = "last turn"
+    needs_sensors = True
+
+    ratio: PositiveFloat = 1.0
+    min_scale: LeastScale = 0.01
+    max_scale: MostScale = 100.0
+    max_change: PositiveFloat = 0.02
+    decay: Fraction = 0.9
     _log_scale: float = field(default=0.0, init=False)
     _wanted: Average = field(init=False)
 
     def __post_init__(self) -> None:
         self._wanted = Average(self.decay)
-        if not 0 < self.ratio < math.inf:
-            raise ValueError("ratio must be above 0")
-        if not 0 < self.min_scale <= 1 <= self.max_scale < math.inf:
-            raise ValueError("min_scale must be in (0, 1] and max_scale at least 1")
-        if not 0 < self.max_change < math.inf:
-            raise ValueError("max_change must be above 0")
 
     def observe(self, signals: Signals) -> Action:
         adversarial = signals.readings.g_gradient_unscaled

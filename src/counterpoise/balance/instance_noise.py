@@ -1,15 +1,16 @@
 """Noise on D's inputs that fades."""
 
-import math
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import field
 
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, Stateful
 from counterpoise.balance.smoothing import clamp
-from counterpoise.balance.stateful import Stateful
+from counterpoise.config import PositiveFloat, PositiveInt
 from counterpoise.records import NO_ACTION, Action, Signals
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class InstanceNoisePolicy(Stateful):
     """Add Gaussian noise to all of D's inputs, real and fake, annealed linearly to nothing.
 
@@ -23,17 +24,11 @@ class InstanceNoisePolicy(Stateful):
     (arXiv 1701.04862), section 3. The numbers are common practice, not theirs.
     """
 
-    reads_signals: ClassVar[bool] = False
+    needs = "nothing"
 
-    std: float = 0.1
-    anneal_steps: int = 10000
+    std: PositiveFloat = 0.1
+    anneal_steps: PositiveInt = 10000
     _first_step: int | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.std < math.inf:
-            raise ValueError("std must be above 0")
-        if self.anneal_steps < 1:
-            raise ValueError("anneal_steps must be at least 1")
 
     def observe(self, signals: Signals) -> Action:
         if self._first_step is None:

@@ -1,14 +1,17 @@
 """LeCam's regulariser: D's outputs stay near where they were."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, Stateful
 from counterpoise.balance.smoothing import Average
-from counterpoise.balance.stateful import Stateful
+from counterpoise.config import Fraction, NonNegativeInt, PositiveFloat
 from counterpoise.records import NO_ACTION, Action, Signals
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class LeCamPolicy(Stateful):
     """Penalise D for logits far beyond the moving averages of its logits on the other kind.
 
@@ -23,18 +26,16 @@ class LeCamPolicy(Stateful):
     one-sided form is the authors' code's, 0.3, 0.99 and 1000 are StudioGAN's configurations'.
     """
 
-    weight: float = 0.3
-    decay: float = 0.99
-    start_steps: int = 1000
+    needs = "last turn"
+
+    weight: PositiveFloat = 0.3
+    decay: Fraction = 0.99
+    start_steps: NonNegativeInt = 1000
     _real: Average = field(init=False)
     _fake: Average = field(init=False)
 
     def __post_init__(self) -> None:
         self._real, self._fake = Average(self.decay), Average(self.decay)
-        if not 0 < self.weight < math.inf:
-            raise ValueError("weight must be above 0")
-        if self.start_steps < 0:
-            raise ValueError("start_steps must be at least 0")
 
     def observe(self, signals: Signals) -> Action:
         real = self._real.update(signals.real_logit_mean)

@@ -1,13 +1,14 @@
 """The gate of the loop that this project's question was asked about."""
 
-from dataclasses import dataclass
-from typing import Any
+from pydantic.dataclasses import dataclass
 
+from counterpoise.balance.policy import CHECKED, Policy
+from counterpoise.config import NonNegativeFloat, PositiveFloat
 from counterpoise.records import NO_ACTION, Action, Signals
 
 
-@dataclass
-class LossGatePolicy:
+@dataclass(config=CHECKED)
+class LossGatePolicy(Policy):
     """Back-propagate each half of D's loss only where that half is above `threshold`.
 
     The decision falls on the current batch, for the real and the fake half apart, so D may be
@@ -17,12 +18,8 @@ class LossGatePolicy:
     loop's texture mode). Source: the loop of the question, no paper.
     """
 
-    threshold: float = 0.3
-    loss_multiplier: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.threshold < 0 or self.loss_multiplier <= 0:
-            raise ValueError("threshold must be at least 0 and loss_multiplier above 0")
+    threshold: NonNegativeFloat = 0.3
+    loss_multiplier: PositiveFloat = 1.0
 
     def observe(self, signals: Signals) -> Action:
         real = signals.d_loss_real * self.loss_multiplier > self.threshold
@@ -36,9 +33,3 @@ class LossGatePolicy:
             d_trains_on_fake=fake,
             reason=f"D's loss on {frozen} images is not above {self.threshold:g}",
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass

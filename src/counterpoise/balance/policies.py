@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from pydantic import ValidationError
+
 from counterpoise.balance.accuracy_band import AccuracyBandPolicy
 from counterpoise.balance.ada import AdaPolicy
 from counterpoise.balance.auto import AutoPolicy
-from counterpoise.balance.fixed import NonePolicy, RatioPolicy
+from counterpoise.balance.fixed import NonePolicy, RatioPolicy, TturPolicy
 from counterpoise.balance.gap_lr import GapLearningRatePolicy
 from counterpoise.balance.gradient_balance import GradientBalancePolicy
 from counterpoise.balance.instance_noise import InstanceNoisePolicy
@@ -17,10 +19,9 @@ from counterpoise.balance.policy import Policy
 from counterpoise.balance.saved import NotThisStateError, short
 from counterpoise.balance.skip_band import SkipBandPolicy
 from counterpoise.balance.threshold import ThresholdPolicy
-from counterpoise.balance.ttur import TturPolicy
 from counterpoise.balance.win_rate import WinRatePolicy
 from counterpoise.config import RunConfig
-from counterpoise.config_file import Problem
+from counterpoise.config_file import Problem, plain_message
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry
 
@@ -41,12 +42,6 @@ POLICIES: Registry[type[Policy]] = Registry(
     ("lecam", LeCamPolicy),
     ("auto", AutoPolicy),
 )
-
-# What a policy raises at another's state: ours the first, one that was added perhaps another.
-UNFIT = (NotThisStateError, LookupError, TypeError, ValueError, AttributeError)
-
-# Policies that do nothing without the readings of gradients at G's output.
-NEEDS_SENSORS = ("gradient-balance",)
 
 
 def policy_options(policy: type[Policy]) -> dict[str, Any]:
@@ -75,42 +70,27 @@ def take_up(policy: Policy, name: str, state: Any) -> None:
     if not isinstance(state, Mapping):
         raise UserError(f"the state of policy '{name}' cannot be {short(state)}")
     try:
-        policy.load_state_dict(dict(state))
-    except UNFIT as error:
-        owners = [f"'{other}'" for other in POLICIES if other != name and _remembers(other, state)]
-        detail = f"is broken ({error})"
-        if owners:
-            detail = f"is that of policy {' or '.join(owners)} ({error})"
-        raise UserError(f"the state of policy '{name}' {detail}") from error
-
-
-def _remembers(name: str, state: Mapping[str, Any]) -> bool:
-    """Whether a state is one of this policy's, which has a memory."""
-    policy = POLICIES[name]()
-    try:
-        policy.load_state_dict(dict(state))
-    except UNFIT:
-        return False
-    return bool(policy.state_dict())
+        policy.load_state_dict(state)
+    except NotThisStateError as error:
+        owners = [
+            f"'{other}'"
+            for other, kind in POLICIES.items()
+            if other != name and state and kind().state_dict().keys() == state.keys()
+        ]
+        what = f"that of policy {' or '.join(owners)}" if owners else "broken"
+        raise UserError(f"the state of policy '{name}' is {what} ({error})") from error
 
 
 def check_balance(config: RunConfig) -> list[Problem]:
     """The problems of a configuration's balance section, for `config.load_config`."""
-    problems = policy_problems(config.balance.policy, config.balance.options)
-    if config.balance.policy != "none" and not config.loss.adversarial.weight:
-        problems.append(
-            Problem(
-                "balance.policy",
-                f"'{config.balance.policy}' has nothing to balance: loss.adversarial.weight is 0",
-            )
-        )
-    if config.balance.policy in NEEDS_SENSORS and not config.sensors.every:
-        problems.append(
-            Problem(
-                "sensors.every",
-                f"'{config.balance.policy}' steers by the sensors' readings: set it above 0",
-            )
-        )
+    name = config.balance.policy
+    problems = policy_problems(name, config.balance.options)
+    if name != "none" and not config.loss.adversarial.weight:
+        message = f"'{name}' has nothing to balance: loss.adversarial.weight is 0"
+        problems.append(Problem("balance.policy", message))
+    if name in POLICIES and POLICIES[name].needs_sensors and not config.sensors.every:
+        message = f"'{name}' steers by the sensors' readings: set it above 0"
+        problems.append(Problem("sensors.every", message))
     return problems
 
 
@@ -119,50 +99,28 @@ def objective_problems(
 ) -> list[Problem]:
     """What a policy cannot do under an adversarial objective, from what that has."""
     if isinstance(policy, LossGatePolicy) and not halves_are_independent:
-        return [
-            Problem(
-                "balance.policy",
-                "'loss-gate' trains D on one half of its loss, and the halves of "
-                f"'{objective}' cannot be told apart",
-            )
-        ]
+        message = "'loss-gate' trains D on one half of its loss, and the halves of "
+        return [Problem("balance.policy", f"{message}'{objective}' cannot be told apart")]
     of_output = isinstance(policy, ThresholdPolicy) and policy.measure == "mean-output"
     if of_output and not has_probability:
-        return [
-            Problem(
-                "balance.options.measure",
-                f"D(x) is no probability under '{objective}'; use accuracy",
-            )
-        ]
+        message = f"D(x) is no probability under '{objective}'; use accuracy"
+        return [Problem("balance.options.measure", message)]
     return []
 
 
 def policy_problems(name: str, options: dict[str, Any]) -> list[Problem]:
     """What is wrong with a policy's name or options, by key path."""
     if name not in POLICIES:
-        known = ", ".join(POLICIES)
-        return [Problem("balance.policy", f"unknown policy '{name}'; known: {known}")]
-    known_options = policy_options(POLICIES[name])
-    problems = []
-    for key, value in options.items():
-        path = f"balance.options.{key}"
-        if key not in known_options:
-            known = ", ".join(known_options) or "it has none"
-            problems.append(Problem(path, f"unknown option of policy '{name}'; known: {known}"))
-        elif not _same_kind(value, known_options[key]):
-            kind = type(known_options[key]).__name__
-            problems.append(Problem(path, f"expected a value of type {kind} (given: {value!r})"))
-    if not problems:
-        try:
-            POLICIES[name](**options)
-        except ValueError as error:
-            problems.append(Problem("balance.options", str(error)))
+        message = f"unknown policy '{name}'; known: {', '.join(POLICIES)}"
+        return [Problem("balance.policy", message)]
+    known = policy_options(POLICIES[name])
+    others = f"unknown option of policy '{name}'; known: {', '.join(known) or 'it has none'}"
+    problems = [Problem(f"balance.options.{key}", others) for key in options if key not in known]
+    try:
+        POLICIES[name](**{key: value for key, value in options.items() if key in known})
+    except ValidationError as error:
+        problems += [
+            Problem(".".join(("balance.options", *map(str, each["loc"]))), plain_message(each))
+            for each in error.errors()
+        ]
     return problems
-
-
-def _same_kind(value: Any, default: Any) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    if isinstance(default, float):
-        return isinstance(value, int | float)
-    return isinstance(value, type(default))

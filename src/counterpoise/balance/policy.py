@@ -1,37 +1,73 @@
 """What a balance policy is.
 
 A policy reads signals and answers with an action. It never sees a module, an optimizer or a
-tensor, so the same class serves our loop, anybody's loop and a recorded log. Adding one is a file
-with a dataclass whose fields are its options, and a row in `policies.POLICIES`.
+tensor, so the same class serves our loop, a loop of your own and a recorded log. Adding one is a
+file with a class like those here, and a row in `policies.POLICIES`.
 """
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import ConfigDict, Field
+
+from counterpoise.balance.saved import Memory
+from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import Action, Signals
 
+# Whose numbers a policy has to see: those of the very batch that it decides about; those of the
+# turn before, where it acts on averages over many steps, so that a turn more or less changes
+# nothing that matters; or none, where it decides by `Signals.step` alone.
+Needs = Literal["this turn", "last turn", "nothing"]
 
-class Policy(Protocol):
+# For pydantic's `dataclass`: a policy's options are checked against their annotations.
+CHECKED = ConfigDict(strict=True, arbitrary_types_allowed=True)
+Share = Annotated[float, Field(gt=0, lt=1)]
+LeastScale = Annotated[float, Field(gt=0, le=1)]
+MostScale = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
+class Policy(Memory, ABC):
     """Decides, each step, what is trained and how.
 
-    A policy that decides by `signals.step` alone says so with a class attribute `reads_signals =
-    False`: a training on a GPU need not wait for the numbers then, which are NaN in what it sees.
+    A dataclass, of pydantic's for options that are checked. What `__init__` takes are its options,
+    each with a default; the fields with `init=False` are its memory, which is saved and restored
+    with a training.
     """
 
+    # Numbers that are not needed are waited for neither on a GPU nor at the end of a turn; those of
+    # a policy that needs nothing may be NaN in what it sees.
+    needs: ClassVar[Needs] = "this turn"
+    # Whether it does nothing without the sensors' readings.
+    needs_sensors: ClassVar[bool] = False
+
+    @abstractmethod
     def observe(self, signals: Signals) -> Action:
         """The action for this step. Called once per step, after D's forward pass on the step's
         real and fake images and before D's backward pass."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed training needs, as plain JSON values."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`; `balance.saved.NotThisStateError` for the state of something else, so
-        that a resumption says so in one line."""
-        ...
 
 
-def reads_signals(policy: Policy) -> bool:
-    """Whether a policy needs the numbers of a step to decide in it."""
-    return bool(getattr(policy, "reads_signals", True))
+@dataclass
+class Stateful(Policy):
+    """A policy with a memory, which includes what it has said already: one that cannot act is not
+    silent, and no nuisance."""
+
+    _said: list[str] = field(default_factory=list, init=False, repr=False)
+
+    def _idle(self, problem: str) -> Action:
+        """Leave everything as configured, and give the reason the first time."""
+        if problem in self._said:
+            return Action()
+        self._said.append(problem)
+        return Action(reason=f"nothing is done: {problem}")
+
+
+def reads_signals(policy: Any) -> bool:
+    """Whether a policy needs any turn's numbers to decide."""
+    return bool(getattr(policy, "needs", "this turn") != "nothing")
+
+
+def equilibrium_loss(option: float, signals: Signals) -> float | None:
+    """D's loss at equilibrium: the option where it is set (not 0), else the signals' own."""
+    value = option or signals.d_equilibrium_loss
+    return value if is_finite(value) else None

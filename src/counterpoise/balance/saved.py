@@ -1,23 +1,64 @@
-"""Saved states are anybody's: what is read from one is checked before it is taken up."""
+"""Saving what a policy remembers, and refusing what was saved by something else."""
 
+import json
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from copy import deepcopy
+from dataclasses import fields
+from typing import Any, ClassVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 
 class NotThisStateError(ValueError):
     """A saved state is not of what is to take it up; the message says where they differ."""
 
 
-def taken(state: Any, name: str, kind: Any) -> Any:
-    """Entry `name` of a saved state, of a kind as for `is_kind`."""
-    value = entry(state, name)
-    if not is_kind(value, kind):
-        raise NotThisStateError(f"'{name}' cannot be {short(value)}")
-    return list(value) if isinstance(value, list) else value
+class Memory:
+    """A dataclass whose state is its fields that are no arguments of `__init__` (`init=False`).
+
+    They are plain JSON values, or have a `state_dict` of such; the leading underscore is not part
+    of a saved name.
+    """
+
+    # Fields that states saved by earlier versions do not have: they begin anew.
+    NEWER: ClassVar[frozenset[str]] = frozenset()
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of what is remembered, as plain JSON values."""
+        values = {saved: getattr(self, name) for saved, name in self._remembered().items()}
+        return {
+            saved: value.state_dict() if hasattr(value, "state_dict") else deepcopy(value)
+            for saved, value in values.items()
+        }
+
+    def load_state_dict(self, state: Any) -> None:
+        """Undo `state_dict`; `NotThisStateError` for the state of something else.
+
+        What remembers nothing takes the state of anything. What a refused state has changed is not
+        undone.
+        """
+        names, kinds = self._remembered(), get_type_hints(type(self))
+        if names:
+            refuse_others(state, set(names))
+        for saved, name in names.items():
+            if saved in self.NEWER and saved not in state:
+                continue
+            value, current = entry(state, saved), getattr(self, name)
+            if hasattr(current, "load_state_dict"):
+                current.load_state_dict(value)
+            elif is_kind(value, kinds[name]):
+                setattr(self, name, deepcopy(value))
+            else:
+                raise NotThisStateError(f"'{saved}' cannot be {short(value)}")
+
+    def _remembered(self) -> dict[str, str]:
+        """Attributes by the names that they are saved under."""
+        names = [f.name for f in fields(self) if not f.init]  # type: ignore[arg-type]
+        return {name.lstrip("_"): name for name in names}
 
 
 def entry(state: Any, name: str) -> Any:
-    """Entry `name` of a saved state."""
+    """The value of that name in a saved state."""
     if not isinstance(state, Mapping):
         raise NotThisStateError(f"{short(state)} is no table of names and values")
     if name not in state:
@@ -25,29 +66,21 @@ def entry(state: Any, name: str) -> Any:
     return state[name]
 
 
-def refuse_others(state: Mapping[str, Any], known: set[str]) -> None:
-    """Raise `NotThisStateError` where a state has an entry that is not known."""
+def refuse_others(state: Any, known: set[str]) -> None:
+    """Raise `NotThisStateError` unless a state is a table of known names."""
+    if not isinstance(state, Mapping):
+        raise NotThisStateError(f"{short(state)} is no table of names and values")
     if others := sorted(str(name) for name in state if name not in known):
         raise NotThisStateError(f"'{others[0]}' has no place")
 
 
-def kind_of(hint: Any, current: Any) -> Any:
-    """What an attribute may be, from its type hint, and from what it is where that says too much
-    (`list[str]`)."""
-    if isinstance(current, list | tuple):  # JSON knows no tuples
-        return list | tuple
-    try:
-        isinstance(object(), hint)
-    except TypeError:
-        return object if current is None else type(current)
-    return hint
-
-
 def is_kind(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of a type or union of types: an int is a float, a bool is no int."""
-    if isinstance(value, bool) and not isinstance(object(), kind):
-        return isinstance(False, kind) and not isinstance(0, kind)
-    return isinstance(value, kind) or (isinstance(value, int) and isinstance(0.0, kind))
+    """Whether a JSON value is of a type, as annotated: an int is a float, a bool is no int."""
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, TypeError):
+        return False
+    return True
 
 
 def check_fields(kind: type, values: Any, what: str) -> None:

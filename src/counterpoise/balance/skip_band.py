@@ -2,14 +2,17 @@
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, Stateful, equilibrium_loss
 from counterpoise.balance.smoothing import clamp
-from counterpoise.balance.stateful import Stateful, equilibrium_loss
+from counterpoise.config import NonNegativeFloat, PositiveFloat
 from counterpoise.records import NO_ACTION, Action, Signals
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class SkipBandPolicy(Stateful):
     """Skip D's update with a probability that grows linearly as D's loss falls through a band.
 
@@ -29,17 +32,15 @@ class SkipBandPolicy(Stateful):
     generator-start-criteria and discriminator-stop-criteria).
     """
 
-    upper: float = 0.9
-    lower: float = 0.5
-    equilibrium_loss: float = 0.0
+    upper: PositiveFloat = 0.9
+    lower: NonNegativeFloat = 0.5
+    equilibrium_loss: NonNegativeFloat = 0.0
     seed: int = 0
     _draws: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lower < self.upper < math.inf:
-            raise ValueError("lower must be at least 0 and upper above lower")
-        if not 0 <= self.equilibrium_loss < math.inf:
-            raise ValueError("equilibrium_loss must be at least 0 (0: take the signals')")
+        if self.lower >= self.upper:
+            raise ValueError("upper must be above lower")
 
     def observe(self, signals: Signals) -> Action:
         ideal = equilibrium_loss(self.equilibrium_loss, signals)

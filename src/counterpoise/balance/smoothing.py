@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from counterpoise.balance.saved import NotThisStateError, is_count, is_kind, short
+from counterpoise.balance.saved import NotThisStateError, is_kind, short
 
 
 def blend(old: float, new: float, decay: float) -> float:
@@ -48,8 +48,7 @@ class Average:
 
     def load_state_dict(self, state: list[Any]) -> None:
         """Undo `state_dict`; `NotThisStateError` for something else."""
-        is_pair = isinstance(state, list | tuple) and len(state) == 2
-        if not (is_pair and is_kind(state[0], float | None) and is_count(state[1])):
+        if not (is_kind(state, tuple[float | None, int]) and state[1] >= 0):
             raise NotThisStateError(f"an average's value and count cannot be {short(state)}")
         self.value, self.count = state
 

@@ -1,23 +1,18 @@
 """The EnhanceNet paper's own rule."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Literal
 
-from counterpoise.balance.saved import (
-    NotThisStateError,
-    entry,
-    is_kind,
-    refuse_others,
-    short,
-)
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, Policy
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import NO_ACTION, Action, Signals
 
-MEASURES = ("accuracy", "mean-output")
 
-
-@dataclass
-class ThresholdPolicy:
+@dataclass(config=CHECKED)
+class ThresholdPolicy(Policy):
     """Train D only if it did badly enough on the previous batch.
 
     D is updated in a step if its performance on the real or on the generated images of the
@@ -32,15 +27,10 @@ class ThresholdPolicy:
     Source: Sajjadi et al. 2017 (EnhanceNet), section 4.2.4.
     """
 
-    threshold: float = 0.8
-    measure: str = "accuracy"
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+    measure: Literal["accuracy", "mean-output"] = "accuracy"
+    # Performance on the previous batch's real and fake images.
     _previous: tuple[float, float] | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise ValueError("threshold must be above 0 and at most 1")
-        if self.measure not in MEASURES:
-            raise ValueError(f"measure must be one of {', '.join(MEASURES)}")
 
     def observe(self, signals: Signals) -> Action:
         previous = self._previous
@@ -57,18 +47,3 @@ class ThresholdPolicy:
             reason=f"D's {self.measure} on the previous batch was {previous[0]:.2f} (real) and "
             f"{previous[1]:.2f} (fake), both at least {self.threshold:g}",
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"previous": self._previous and list(self._previous)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`; `NotThisStateError` for the state of something else."""
-        refuse_others(state, {"previous"})
-        previous = entry(state, "previous")
-        if previous is None:
-            self._previous = None
-            return
-        is_pair = isinstance(previous, list | tuple) and len(previous) == 2
-        if not (is_pair and all(is_kind(value, float) for value in previous)):
-            raise NotThisStateError(f"'previous' cannot be {short(previous)}")
-        self._previous = (previous[0], previous[1])

@@ -1,13 +1,16 @@
 """D's smoothed success decides which network trains."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from counterpoise.balance.smoothing import blend, check_decay, clamp, is_finite
-from counterpoise.balance.stateful import Stateful
+from pydantic.dataclasses import dataclass
+
+from counterpoise.balance.policy import CHECKED, Share, Stateful
+from counterpoise.balance.smoothing import blend, clamp, is_finite
+from counterpoise.config import Fraction
 from counterpoise.records import Action, Signals
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class WinRatePolicy(Stateful):
     """Train G alone while D succeeds often enough, else D alone.
 
@@ -23,14 +26,11 @@ class WinRatePolicy(Stateful):
     1807.10201), with the numbers of the authors' code (win rate 0.8, smoothing 0.05).
     """
 
-    target: float = 0.8
-    decay: float = 0.95
+    target: Share = 0.8
+    decay: Fraction = 0.95
     _success: float = field(init=False)
 
     def __post_init__(self) -> None:
-        check_decay(self.decay)
-        if not 0 < self.target < 1:
-            raise ValueError("target must be above 0 and below 1")
         self._success = self.target
 
     def observe(self, signals: Signals) -> Action:

@@ -22,7 +22,7 @@ MOST_OF_FREE_MEMORY = 0.25
 
 
 def chosen(switch: Switch, device: torch.device) -> bool:
-    """Whether a means of speed is used: as the configuration says, or where it pays."""
+    """Whether a means of speed is used: as the configuration says, or where it helps."""
     return switch == "always" or (switch == "auto" and device.type == "cuda")
 
 
@@ -64,9 +64,12 @@ def accelerated(
     notes = []
     if chosen(train.compile, device):
         if train.compile == "always" or compiler_is_here(device):
-            run_d = None if d is None else compiled(d)
-            run_features = None if features is None else compiled_features(features)
-            return Passes(compiled(g), run_d, run_features), []
+            run_features: FeatureFunction | None = features
+            # The compiler of torch 2.11 takes the gradient of the embedded network's replicating
+            # padding for one of another memory format, and fails.
+            if features is not None and not isinstance(features.extractor, EmbeddedExtractor):
+                run_features = compiled(features)
+            return Passes(compiled(g), None if d is None else compiled(d), run_features), []
         notes = ["train.compile is off: Triton or a C++ compiler is not here"]
     if device.type != "cuda" and train.cuda_graphs == "always":
         notes.append("train.cuda_graphs is off: there is no GPU")
@@ -87,16 +90,7 @@ def accelerated(
 
 def compiled(module: nn.Module) -> Callable[..., Any]:
     """A module's forward pass, compiled at its first call; batches are all of one size."""
-    run: Callable[..., Any] = torch.compile(module, dynamic=False)
-    return run
-
-
-def compiled_features(features: NormalisedFeatures) -> FeatureFunction:
-    """The feature network compiled, but for the embedded one: the compiler of torch 2.11 takes the
-    gradient of its replicating padding for one of another memory format, and fails."""
-    if isinstance(features.extractor, EmbeddedExtractor):
-        return features
-    return compiled(features)
+    return torch.compile(module, dynamic=False)
 
 
 def compiler_is_here(device: torch.device) -> bool:

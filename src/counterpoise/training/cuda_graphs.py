@@ -66,7 +66,9 @@ class ReplayedPasses:
     def _record(self, images: Tensor, options: Sequence[Sequence[str]]) -> Any:
         """Record one pass; it is run a few times for that."""
         sample = images.detach().clone()
-        with _no_autocast_cache(), _stream_kept(images.device):
+        # A recording that breaks off may leave its own stream as the current one.
+        stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
+        with _no_autocast_cache(), torch.cuda.stream(stream):
             if self._changes_buffers(sample, options):
                 reason = "its passes change its buffers (batch or spectral normalisation)"
                 raise RuntimeError(reason)
@@ -111,15 +113,3 @@ def _no_autocast_cache() -> Any:
         yield
     finally:
         torch.set_autocast_cache_enabled(enabled)
-
-
-@contextmanager
-def _stream_kept(device: torch.device) -> Any:
-    """A recording that breaks off may leave its own stream as the current one."""
-    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
-    try:
-        yield
-    except BaseException:
-        if stream is not None:
-            torch.cuda.set_stream(stream)
-        raise
