@@ -37,7 +37,7 @@ from counterpoise.records import NO_READINGS, Readings
 from counterpoise.sensors.discriminator import discriminator_statistics, signals_from_statistics
 from counterpoise.sensors.gradients import GradientTracker, output_gradients
 from counterpoise.sensors.probes import probe_discriminator
-from counterpoise.study.port import PortGenerator
+from counterpoise.study.super_resolution import PortGenerator
 from counterpoise.trace import TraceBuilder
 
 FORM = ADVERSARIAL_FORMS["non-saturating"]
