@@ -1,6 +1,7 @@
 """`counterpoise study` as a user meets it."""
 
 import io
+import math
 import shlex
 import signal
 
@@ -95,7 +96,9 @@ def test_only_some_cells(counterpoise, plan_file, tmp_path):
 
 @pytest.mark.usefixtures("playing")
 def test_plain_lines_come_now_and_then_and_not_for_every_cell(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "load_plan", lambda source, overrides: many_cells())
+    plan = PLAN.model_copy(update={"seeds": tuple(range(50))})
+    monkeypatch.setattr(command, "load_plan", lambda source, overrides: plan)
+    monkeypatch.setattr(command, "PLAIN_EVERY_SECONDS", math.inf)
     file = io.StringIO()
     console = Console(file=file, width=100)
     assert command.run("x", [], tmp_path, 1, "local", None, [], False, console) == 0
@@ -117,24 +120,10 @@ def test_a_terminal_has_a_bar_and_a_table(monkeypatch, tmp_path):
     assert "median seconds" in text
 
 
-def many_cells():
-    return PLAN.model_copy(update={"seeds": tuple(range(50))})
-
-
 def test_a_dry_run_writes_nothing(counterpoise, tmp_path):
     folder = tmp_path / "out"
-    code, out, err = counterpoise(
-        "study",
-        "run",
-        "--quick",
-        "--out",
-        folder,
-        "--set",
-        "seeds=[5]",
-        "--workers",
-        2,
-        "--dry-run",
-    )
+    options = ["--quick", "--out", folder, "--set", "seeds=[5]", "--workers", 2]
+    code, out, err = counterpoise("study", "run", *options, "--dry-run")
     assert (code, err) == (0, "")
     assert not folder.exists()
     plan = load_plan("quick", ["seeds=[5]"])
@@ -161,10 +150,7 @@ def test_a_dry_run_knows_what_is_done_and_refuses_another_plan(counterpoise, pla
         ([], "give --plan NAME (see `counterpoise study list`), or --quick"),
         (["--quick", "--plan", "full"], "give --plan NAME or --quick, not both"),
         (["--plan", "slow"], "unknown plan 'slow'; known: quick, full"),
-        (["--plan", "nowhere.yaml"], "plan nowhere.yaml: cannot be read"),
-        (["--quick", "--set", "seeds"], "an override is written key=value (given: seeds)"),
         (["--quick", "--set", "tasks=[sudoku]"], "unknown task 'sudoku'; known: ring"),
-        (["--quick", "--set", "speed=3"], "plan quick: speed: unknown key"),
         (["--quick", "--executor", "slurm"], "--executor: local or ray (given: slurm)"),
         (["--quick", "--address", "a:1"], "--address is for --executor ray"),
         (["--quick", "--workers", "0"], "--workers: give at least 1 (given: 0)"),
@@ -181,17 +167,12 @@ def test_a_mistake_is_one_line(counterpoise, monkeypatch, tmp_path, options, wor
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_report_of_no_study_is_one_line(counterpoise, tmp_path):
-    code, _, err = counterpoise("study", "report", tmp_path)
-    assert code == 2
-    assert len(err.splitlines()) == 1
-    assert "not a study" in err
-
-
 @pytest.mark.usefixtures("playing")
 def test_a_report_prints_its_table_and_where_it_lies(counterpoise, plan_file, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     folder = tmp_path / "out"
+    code, _, err = counterpoise("study", "report", folder)
+    assert (code, len(err.splitlines())) == (2, 1)
     counterpoise("study", "run", "--plan", plan_file, "--out", folder)
     code, out, err = counterpoise("study", "report", folder)
     assert (code, err) == (0, "")

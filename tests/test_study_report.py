@@ -2,23 +2,20 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap
 
 from counterpoise.errors import UserError
+from counterpoise.study import report as report_module
 from counterpoise.study.analysis import count_failures, strategy_results, where_beaten
 from counterpoise.study.grid import grid_of
 from counterpoise.study.plan import StudyPlan, cells_of
 from counterpoise.study.report import study_report, write_report
 from counterpoise.study.results import ErrorRow, read_results
-from counterpoise.study.statistics import (
-    hierarchical_mean,
-    ranks,
-    standardised,
-    wilson,
-)
+from counterpoise.study.statistics import hierarchical_mean, ranks, standardised, wilson
 from study_helpers import row_of, write_study
 
 PLAN = StudyPlan(
@@ -63,6 +60,12 @@ def study(tmp_path):
 
 def grid(folder, plan=PLAN):
     return grid_of(plan, read_results(folder))
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """What is drawn takes seconds, and no part in what is said."""
+    monkeypatch.setattr(report_module, "study_figures", lambda grid, rows: [])
 
 
 def write(folder, **options):
@@ -154,6 +157,8 @@ def test_the_report_says_it(study):
         assert loading not in page
     for path in paths:
         assert path.stat().st_size > 500
+    again = study_report(study, tuned_on={("sr", "batch-4")})
+    assert (again.html(), again.markdown()) == (page, text)
     assert page.count("<svg") == 4
     assert {path.name for path in (study / "figures").glob("*.png")} == {
         "failures.png",
@@ -163,13 +168,7 @@ def test_the_report_says_it(study):
     }
 
 
-def test_a_report_made_twice_is_the_same(study):
-    write(study)
-    first = {path: path.read_bytes() for path in study.rglob("*") if path.suffix in (".md", ".svg")}
-    write(study)
-    assert {path: path.read_bytes() for path in first} == first
-
-
+@pytest.mark.usefixtures("no_figures")
 def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):
     rows = [planted(cell) for cell in cells_of(PLAN)]
     alone = [row for row in rows if row.strategy == "auto" or row.seed == 0]
@@ -184,6 +183,7 @@ def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):
         assert "auto is beaten" not in (study / name).read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_what_is_missing_is_said_and_not_ranked(study):
     rows = [planted(cell) for cell in cells_of(PLAN)]
     write_study(study, PLAN, [ErrorRow.of(rows[0].cell, "boom"), *rows[2:], rows[-1], '{"torn'])
@@ -197,6 +197,7 @@ def test_what_is_missing_is_said_and_not_ranked(study):
     assert results["r1"].rank.mean is not None
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_seed_has_no_interval(tmp_path):
     plan = PLAN.model_copy(update={"seeds": (0,)})
     folder = write_study(tmp_path / "s", plan, [planted(cell) for cell in cells_of(plan)])
@@ -204,6 +205,7 @@ def test_one_seed_has_no_interval(tmp_path):
     assert "With one seed, no interval over seeds is known" in report.summary
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_names_are_escaped(tmp_path):
     plan = PLAN.model_copy(update={"name": "<script>alert(1)</script>"})
     folder = write_study(tmp_path / "s", plan, [planted(cell) for cell in cells_of(plan)])
@@ -211,6 +213,7 @@ def test_names_are_escaped(tmp_path):
     assert "<script>" not in (folder / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_changes_to_the_questions_loop_have_a_table(tmp_path):
     plan = StudyPlan(
         name="seed",
@@ -246,8 +249,6 @@ def test_changes_to_the_questions_loop_have_a_table(tmp_path):
     [
         ({"colour": "red"}, "results.jsonl line 1: colour: unknown key"),
         ({"score": None, "steps": None}, "results.jsonl line 1: steps"),
-        ({"steps": 0}, "results.jsonl line 1: steps"),
-        ({"d_updates": 10**400}, "results.jsonl line 1: d_updates"),
         ({"seconds": 10**400}, "results.jsonl line 1: seconds"),
     ],
 )
@@ -262,16 +263,6 @@ def test_a_wrong_row_is_one_line(tmp_path, row, message):
     assert not (folder / "report.html").exists()
 
 
-@pytest.mark.parametrize("line", ["[" * 90_000, "x" * (2 << 20), "9" * 5000])
-def test_a_line_that_is_no_row_is_left_out(tmp_path, line):
-    folder = write_study(tmp_path / "s", PLAN, [planted(cells_of(PLAN)[0])])
-    with (folder / "results.jsonl").open("a") as file:
-        file.write(line + "\n")
-    results = read_results(folder)
-    assert len(results.done) == 1
-    assert results.notes == ("results.jsonl line 2 is torn or not a JSON object: left out",)
-
-
 def test_no_study_and_no_results_are_one_line(tmp_path):
     with pytest.raises(UserError, match=r"study\.yaml"):
         write(tmp_path)
@@ -281,8 +272,6 @@ def test_no_study_and_no_results_are_one_line(tmp_path):
 
 
 def test_matplotlib_is_named_where_it_is_missing(study, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install 'counterpoise\[study\]'"):
         write(study)

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import UserError
-from counterpoise.study import ray_workers
 from counterpoise.study.plan import Cell, StudyPlan, cells_of
 from counterpoise.study.ray_workers import RayWorkers
 from counterpoise.study.results import ErrorRow
@@ -226,7 +225,7 @@ def fake(monkeypatch, tmp_path):
 
     def use(**options):
         ray = FakeRay(**options)
-        monkeypatch.setattr(ray_workers, "_import_ray", lambda: ray)
+        monkeypatch.setitem(sys.modules, "ray", ray)
         return ray
 
     yield use

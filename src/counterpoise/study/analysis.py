@@ -54,13 +54,16 @@ class Beaten:
         return f"{'/'.join(self.pair)}: {self.strategy} ({self.why})"
 
 
-def count_failures(grid: Grid, place: int, kinds: Collection[str] = FAILURES) -> FailureCount:
-    """The failures of one strategy, in any of `kinds`.
+def count_failures(
+    grid: Grid, place: int, kinds: Collection[str] = FAILURES, besides: Collection[Pair] = ()
+) -> FailureCount:
+    """The failures of one strategy, in any of `kinds`, `besides` those in some pairs.
 
     The seeds of a situation mostly fail together, so that the interval counts each situation as one
     trial; of a single situation the seeds are the trials.
     """
-    done = grid.done[:, place]
+    kept = np.array([pair not in besides for pair in grid.pairs])
+    done = grid.done[:, place] & kept[:, None]
     of = int(done.sum())
     failed = int((grid.failed(kinds)[:, place] & done).sum())
     situations = int(done.any(1).sum())
@@ -71,7 +74,6 @@ def count_failures(grid: Grid, place: int, kinds: Collection[str] = FAILURES) ->
 def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyResult]:
     """All strategies, those with fewest failures first, then by rank; at the end those that are not
     in all tasks, since they meet fewer stressors."""
-    untuned = grid.of_pairs(lambda pair: pair not in tuned_on)
     ranked = complete_ranks(grid)
     failed = np.where(grid.done, 100.0 * grid.failed(), np.nan)
     results = [
@@ -79,7 +81,7 @@ def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyRes
             name,
             count_failures(grid, place),
             count_failures(grid, place, BY_QUALITY),
-            count_failures(untuned, place),
+            count_failures(grid, place, besides=tuned_on),
             ranked.get(name, NO_ESTIMATE),
             int((grid.expected & ~grid.done)[:, place].sum()),
             bool(grid.expected[:, place].all()),
@@ -176,8 +178,8 @@ def failure_table(grid: Grid) -> np.ndarray:
     """Share of failed cells, (strategies, stressors), over tasks and seeds; NaN without a cell."""
     shares = np.full((len(grid.strategies), len(grid.stressors)), np.nan)
     for column, stressor in enumerate(grid.stressors):
-        part = grid.of_pairs({p for p in grid.pairs if p[1] == stressor}.__contains__)
-        done, failed = part.done.sum((0, 2)), (part.failed() & part.done).sum((0, 2))
+        under = [place for place, pair in enumerate(grid.pairs) if pair[1] == stressor]
+        done, failed = (of[under].sum((0, 2)) for of in (grid.done, grid.failed()))
         shares[:, column] = np.where(done > 0, failed / np.maximum(done, 1), np.nan)
     return shares
 

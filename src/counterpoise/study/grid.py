@@ -1,7 +1,7 @@
 """A study as arrays of task and stressor, strategy, seed."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -68,13 +68,6 @@ class Grid:
     def place(self, strategy: str) -> int | None:
         """Where a strategy is on the second axis; None where it has no cell."""
         return self.strategies.index(strategy) if strategy in self.strategies else None
-
-    def of_pairs(self, kept: Callable[[Pair], bool]) -> "Grid":
-        """The part of some pairs; qualities stay those of the whole."""
-        pairs = tuple(pair for pair in self.pairs if kept(pair))
-        mask = np.isin(range(len(self.pairs)), [self.pairs.index(pair) for pair in pairs])
-        arrays = {n: getattr(self, n)[mask] for n in ("expected", "rows", "error", "quality")}
-        return replace(self, pairs=pairs, **arrays)
 
 
 def grid_of(plan: StudyPlan, results: Results) -> Grid:

@@ -1,5 +1,6 @@
 """Cells on a Ray cluster: the same rows, from as many machines as there are."""
 
+import importlib
 import os
 import re
 import signal
@@ -36,7 +37,12 @@ class RayWorkers:
         """Raises `UserError` where there is no Ray, no cluster, or in it no GPU for the plan."""
         for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
-        self._ray = _import_ray()
+        try:
+            self._ray = importlib.import_module("ray")
+        except ModuleNotFoundError:
+            raise UserError(
+                "--executor ray needs Ray; install it: pip install 'counterpoise[ray]'"
+            ) from None
         own: dict[str, Any] = {"num_cpus": self.capacity, "include_dashboard": False}
         if self._address is not None:
             _check_address(self._address)
@@ -51,7 +57,10 @@ class RayWorkers:
                     runtime_env={"env_vars": ONE_THREAD},
                     **own,
                 )
-            self._take_stock()
+            sizes = self._ray.cluster_resources()
+            gpus = 1 if self._plan.device == "cuda" else 0
+            if gpus > sizes.get("GPU", 0):
+                raise UserError(f"plan {self._plan.name} needs a GPU, and the Ray cluster has none")
         except BaseException as error:
             self._ray.shutdown()
             # Of a start that fails or takes too long, Ray raises exceptions of any kind.
@@ -61,6 +70,9 @@ class RayWorkers:
             raise UserError(f"Ray: {where} ({error}); see --address, --workers") from error
         finally:
             signal.signal(signal.SIGTERM, before)  # Ray leaves its own.
+        # We count the tries ourselves, so that a lost worker is on record, and a cell has one row.
+        self._task = self._ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(answer_of)
+        self.capacity = QUEUED_PER_CPU * max(1, int(sizes.get("CPU", self.capacity)))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -72,15 +84,6 @@ class RayWorkers:
             self._play, cell, self._plan
         ).future()
         return future
-
-    def _take_stock(self) -> None:
-        sizes = self._ray.cluster_resources()
-        gpus = 1 if self._plan.device == "cuda" else 0
-        if gpus > sizes.get("GPU", 0):
-            raise UserError(f"plan {self._plan.name} needs a GPU, and the Ray cluster has none")
-        # We count the tries ourselves, so that a lost worker is on record, and a cell has one row.
-        self._task = self._ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(answer_of)
-        self.capacity = QUEUED_PER_CPU * max(1, int(sizes.get("CPU", self.capacity)))
 
 
 def _check_address(address: str) -> None:
@@ -97,13 +100,3 @@ def _check_address(address: str) -> None:
             f"--address {address}: nobody answers ({error}); "
             "start Ray there, or leave --address out for a cluster of this machine's own"
         ) from error
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ModuleNotFoundError:
-        raise UserError(
-            "--executor ray needs Ray; install it: pip install 'counterpoise[ray]'"
-        ) from None
-    return ray

@@ -22,7 +22,6 @@ class StudyProgress:
     """How far a study is: the selected cells, and the rows of this run and of earlier ones."""
 
     cells: int
-    before: int  # done by an earlier run
     # Of cells that need not be run any more, those with an error of this run included.
     rows: list[StudyRow] = field(default_factory=list)
 
@@ -64,8 +63,7 @@ def run_study(
     with opened_study(folder, plan) as study:
         good = {row.cell: row for row in read_results(folder).done}
         todo = [cell for cell in cells if cell not in good]
-        progress = StudyProgress(len(cells), len(cells) - len(todo))
-        progress.rows += [good[cell] for cell in cells if cell in good]
+        progress = StudyProgress(len(cells), [good[cell] for cell in cells if cell in good])
         study.note("start", f"{len(todo)} of {len(cells)} cells to run, {type(workers).__name__}")
         watch(progress, "")
         try:

@@ -78,6 +78,9 @@ class LocalWorkers:
 
     def __enter__(self) -> Self:
         self._theirs, self._ours = multiprocessing.get_context("spawn").Pipe(duplex=False)
+        # Read in the processes to come, when their libraries are imported.
+        self._environment = dict(os.environ)
+        os.environ.update(ONE_THREAD)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -85,13 +88,16 @@ class LocalWorkers:
         for pool in self._last:
             pool.shutdown()
         self._theirs.close()
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(self._environment)
 
     def submit(self, cell: Cell) -> "Future[StudyRow | UserError]":
         """See `Workers`. Raises `UserError` where no process can be started."""
         idle = [pool for pool, last in self._last.items() if last.done() and not last.exception()]
         pool = idle[0] if idle else self._new_pool()
         try:
-            with _environment(ONE_THREAD), interrupts_held_back():
+            with interrupts_held_back():
                 future = pool.submit(answer_of, self._play, cell, self._plan)
         except BrokenProcessPool:  # its process died while it was idle
             del self._last[pool]
@@ -119,19 +125,6 @@ def _end_with(pipe: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for a child: threads are counted when libraries are imported."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name in values.keys() - before:
-            del os.environ[name]
-        os.environ.update(before)
 
 
 @contextlib.contextmanager
