@@ -33,7 +33,7 @@ from helpers import write_images
 def small_sr(monkeypatch):
     """Super-resolution from few crops, after 5 steps of squared error instead of 200."""
     monkeypatch.setattr(super_resolution, "TRAINING_CROPS", 30)
-    monkeypatch.setattr(play, "ASKED", 16)
+    monkeypatch.setattr(play, "EVALUATION_SAMPLES", 16)
     task = dataclasses.replace(TASKS["sr"], pretrain_steps=5)
     monkeypatch.setattr(play, "TASKS", {**TASKS, "sr": task})
 
@@ -224,8 +224,8 @@ def test_collapse_and_saturation_are_found():
     d = nn.Linear(2, 1)
     with torch.no_grad():  # every real sample left of G's is ranked above it
         d.weight.copy_(torch.tensor([[-1.0, 0.0]]))
-    asked = task.batches(dataclasses.replace(task.setting, batch_size=256), 3)
-    evaluation = Evaluation(task, g, d, asked)
+    fresh = task.batches(dataclasses.replace(task.setting, batch_size=256), 3)
+    evaluation = Evaluation(task, g, d, fresh)
     for step in range(EVALUATIONS):
         evaluation.measure(step)
     row = evaluation.verdict()

@@ -26,8 +26,8 @@ from counterpoise.study.tasks import TASKS
 
 # Evaluations of D in a training, whose last quarter judges it; G is measured at every fourth.
 EVALUATIONS, G_EVERY = 20, 4
-# Samples of each kind on which D is asked at an evaluation.
-ASKED = 256
+# Samples of each kind on which D is evaluated.
+EVALUATION_SAMPLES = 256
 # A D that ranks real above fake in this share of pairs is saturated; samples that cover less than
 # this share of the data have collapsed.
 SATURATED_AUC, COLLAPSED_COVERAGE = 0.99, 0.5
@@ -83,7 +83,7 @@ def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[
             yield source.to(device), real.to(device)
 
     trained_on = batches(setting.batch_size, 1000)
-    evaluation = Evaluation(task, g, d, batches(ASKED, 777_777))
+    evaluation = Evaluation(task, g, d, batches(EVALUATION_SAMPLES, 777_777))
     losses = Losses(task, setting, d, torch.Generator(device).manual_seed(5000 + seed))
     balance = Balance(
         g,
@@ -207,14 +207,14 @@ class Losses:
 class Evaluation:
     """What is measured on the way, on clean samples: noise of a policy's does not hide D."""
 
-    def __init__(self, task: Task, g: nn.Module, d: nn.Module, asked: Iterator[Batch]) -> None:
-        self._task, self._g, self._d, self._asked = task, g, d, asked
+    def __init__(self, task: Task, g: nn.Module, d: nn.Module, fresh: Iterator[Batch]) -> None:
+        self._task, self._g, self._d, self._fresh = task, g, d, fresh
         self._points: list[dict[str, float]] = []
 
     @torch.no_grad()
     def measure(self, step: int) -> None:
         """Measure G on unseen samples, and D on fresh ones of what it is trained on."""
-        source, real = next(self._asked)
+        source, real = next(self._fresh)
         outputs = self._d(real), self._d(self._g(source))
         real_logits, fake_logits = (output.flatten(1).mean(1).float().cpu() for output in outputs)
         # D's own threshold differs between objectives; the best one does not.
@@ -242,25 +242,21 @@ class Evaluation:
         """What a training came to: how it failed if it did, its score, and its curves."""
         task, last = self._task, self._points[-1]
         late = self._points[-EVALUATIONS // 4 :]
+        means = {key: sum(p[key] for p in late) / len(late) for key in ("accuracy", "auc")}
         diverged = not last["finite"]
-        auc_late = sum(p["auc"] for p in late) / len(late)
         failures = ["diverged"] if diverged else []
         if not diverged and last["coverage"] < COLLAPSED_COVERAGE:
             failures.append("collapsed")
-        if auc_late >= SATURATED_AUC:
+        if means["auc"] >= SATURATED_AUC:
             failures.append("d-saturated")
         names = [name for name in last if name not in ("step", "auc", "accuracy", "finite")]
-        accuracy = sum(p["accuracy"] for p in late) / len(late)
         return {
             "failures": failures,
             "score": None if diverged else finite_or_none(last[task.score_name]),
             "score_name": task.score_name,
             "higher_is_better": task.higher_is_better,
             "metrics": {name: finite_or_none(last[name]) for name in names},
-            "d_last_quarter": {
-                "accuracy": finite_or_none(accuracy),
-                "auc": finite_or_none(auc_late),
-            },
+            "d_last_quarter": {name: finite_or_none(mean) for name, mean in means.items()},
             "curve": {
                 "step": [int(p["step"]) for p in self._points],
                 "auc": [finite_or_none(p["auc"]) for p in self._points],

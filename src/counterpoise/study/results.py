@@ -1,7 +1,6 @@
 """A study's folder: its plan, a checked row for each finished cell, and one writer at a time."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -129,14 +128,9 @@ def is_study_of(folder: Path, plan: StudyPlan) -> bool:
                 "give --out another folder"
             )
         return True
-    try:
-        # Hidden files are the lock, and what a crash left of the first write.
-        if any(not name.startswith(".") for name in os.listdir(folder)):
-            raise UserError(f"{folder}: has files but no {PLAN_FILE}; give --out another folder")
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    # Hidden files are the lock, and what a crash left of the first write.
+    if any(folder.glob("[!.]*")):
+        raise UserError(f"{folder}: has files but no {PLAN_FILE}; give --out another folder")
     return False
 
 

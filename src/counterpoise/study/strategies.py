@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from counterpoise.registry import Registry
@@ -26,26 +27,24 @@ class Strategy:
     tasks: frozenset[str] = GAUNTLET
 
 
+def _strategy(
+    kind: str, name: str, description: str, tasks: frozenset[str] = GAUNTLET, **values: Any
+) -> tuple[str, Strategy]:
+    return name, Strategy(kind, description, values, tasks=tasks)
+
+
+_form, _baseline = partial(_strategy, "form"), partial(_strategy, "baseline")
+
+
 def _policy(
     name: str, description: str, tasks: frozenset[str] = GAUNTLET, **options: Any
 ) -> tuple[str, Strategy]:
-    values = {"policy": name, "policy_options": options}
-    return name, Strategy("policy", description, values, tasks=tasks)
-
-
-def _form(name: str, description: str, **values: Any) -> tuple[str, Strategy]:
-    return name, Strategy("form", description, values)
-
-
-def _baseline(
-    name: str, description: str, tasks: frozenset[str] = GAUNTLET, **values: Any
-) -> tuple[str, Strategy]:
-    return name, Strategy("baseline", description, values, tasks=tasks)
+    return _strategy("policy", name, description, tasks, policy=name, policy_options=options)
 
 
 def _auto_without(part: str, description: str, **options: Any) -> tuple[str, Strategy]:
     values = {"policy": "auto", "policy_options": options}
-    return f"auto-without-{part}", Strategy("ablation", description, values, tasks=GAUNTLET | SEED)
+    return _strategy("ablation", f"auto-without-{part}", description, GAUNTLET | SEED, **values)
 
 
 # What the question did: its gate trains D on a half of its (doubled) loss where that is above 0.3.
