@@ -104,7 +104,7 @@ class InThisProcess:
         future = Future()
         if self.dies[cell] > 0:
             self.dies[cell] -= 1
-            future.set_exception(RuntimeError("out of\nmemory"))
+            future.set_exception(RuntimeError("a traceback\n no memory\n"))
         else:
             future.set_result(answer_of(self.play, cell, self.plan))
         return future

@@ -103,7 +103,9 @@ def outcomes(cells: Sequence[Cell], workers: Workers) -> Generator[StudyRow | st
                     answer = future.result()
                 except Exception as error:
                     tries[cell] += 1
-                    how = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                    # Ray's account of it is a traceback.
+                    last_line = (str(error).strip().splitlines() or [""])[-1]
+                    how = f"{type(error).__name__}: {last_line.strip()}"[:200]
                     if tries[cell] < TRIES:
                         waiting.appendleft(cell)
                         yield f"{cell.key}: its worker died ({how}): run again"
