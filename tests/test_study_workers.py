@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import UserError
+from counterpoise.study import ray_workers
 from counterpoise.study.plan import Cell, StudyPlan, cells_of
 from counterpoise.study.ray_workers import RayWorkers
 from counterpoise.study.results import ErrorRow
@@ -223,6 +224,7 @@ def fake(monkeypatch, tmp_path):
     def use(**options):
         ray = FakeRay(**options)
         monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setattr(ray_workers, "prepare_worker", lambda: None)
         return ray
 
     yield use

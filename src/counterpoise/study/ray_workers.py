@@ -11,7 +11,13 @@ from typing import Any, Self
 from counterpoise.errors import UserError
 from counterpoise.study.plan import Cell, StudyPlan
 from counterpoise.study.results import StudyRow
-from counterpoise.study.workers import ONE_THREAD, Play, answer_of, interrupts_held_back
+from counterpoise.study.workers import (
+    ONE_THREAD,
+    Play,
+    answer_of,
+    interrupts_held_back,
+    prepare_worker,
+)
 
 # Tasks that Ray is given for each processor, so that none of them waits for us.
 QUEUED_PER_CPU = 2
@@ -71,7 +77,7 @@ class RayWorkers:
         finally:
             signal.signal(signal.SIGTERM, before)  # Ray leaves its own.
         # We count the tries ourselves, so that a lost worker is on record, and a cell has one row.
-        self._task = self._ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(answer_of)
+        self._task = self._ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_answer)
         self.capacity = QUEUED_PER_CPU * max(1, int(sizes.get("CPU", self.capacity)))
         return self
 
@@ -84,6 +90,12 @@ class RayWorkers:
             self._play, cell, self._plan
         ).future()
         return future
+
+
+def _answer(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
+    """What a Ray task does."""
+    prepare_worker()
+    return answer_of(play, cell, plan)
 
 
 def _check_address(address: str) -> None:

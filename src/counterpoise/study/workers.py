@@ -52,9 +52,6 @@ class Workers(Protocol):
 def answer_of(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
     """A cell's row, an error of the program included; or what the other cells would meet too (a
     missing dependency, no data)."""
-    torch.set_num_threads(1)
-    # The diagnosis is part of the row; a study's terminal is not for thousands of them.
-    logging.getLogger("counterpoise").setLevel(logging.ERROR)
     try:
         return play(cell, plan)
     except UserError as error:
@@ -63,6 +60,13 @@ def answer_of(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         return ErrorRow.of(cell, f"{type(error).__name__}: {error} ({where})")
+
+
+def prepare_worker() -> None:
+    """What a process that plays cells does first."""
+    torch.set_num_threads(1)
+    # The diagnosis is part of the row; a study's terminal is not for thousands of them.
+    logging.getLogger("counterpoise").setLevel(logging.ERROR)
 
 
 class LocalWorkers:
@@ -112,12 +116,13 @@ class LocalWorkers:
 
     def _new_pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, context, _end_with, (self._theirs,))
+        return ProcessPoolExecutor(1, context, _begin, (self._theirs,))
 
 
-def _end_with(pipe: Connection) -> None:
-    """Have this process end at once when nobody holds the pipe's other end: a parent that was
-    killed cannot stop its workers."""
+def _begin(pipe: Connection) -> None:
+    """Prepare this process, and have it end at once when nobody holds the pipe's other end: a
+    parent that was killed cannot stop its workers."""
+    prepare_worker()
 
     def watch() -> None:
         with contextlib.suppress(OSError):
