@@ -51,7 +51,12 @@ def run(
     folder = out if out is not None else Path("runs") / f"study-{plan.name}"
     count = count if count is not None else usable_cores()
     if dry_run:
-        _describe(plan, folder, only, f"{executor}, workers: {count}", console)
+        cells = selected(plan, only)
+        is_study_of(folder, plan)
+        done = len({row.cell for row in read_results(folder).done} & set(cells))
+        say(console, plan.to_yaml())
+        say(console, f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
+        say(console, f"executor: {executor}, workers: {count}")
         return 0
     workers: Workers = LocalWorkers(play_cell, plan, count)
     if executor == "ray":
@@ -134,18 +139,6 @@ def _size(plan: StudyPlan) -> str:
     lists = ("tasks", "stressors", "strategies", "seeds")
     parts = ", ".join(f"{len(getattr(plan, name))} {name}" for name in lists)
     return f"{len(cells_of(plan))} cells: {parts}; on {plan.device}"
-
-
-def _describe(
-    plan: StudyPlan, folder: Path, only: Sequence[str], executor: str, console: Console
-) -> None:
-    """Say what would be run, without writing anything."""
-    cells = selected(plan, only)
-    is_study_of(folder, plan)
-    done = len({row.cell for row in read_results(folder).done} & set(cells))
-    say(console, plan.to_yaml())
-    say(console, f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
-    say(console, f"executor: {executor}")
 
 
 @contextlib.contextmanager
