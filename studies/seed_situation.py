@@ -33,7 +33,7 @@ from counterpoise.models.discriminator import EnhanceNetDiscriminator
 from counterpoise.models.features import EmbeddedExtractor
 from counterpoise.records import Readings
 from counterpoise.sensors.gradients import output_gradients
-from counterpoise.study.port import PortGenerator
+from counterpoise.study.super_resolution import PortGenerator
 from counterpoise.trace import TraceBuilder
 
 FORM = ADVERSARIAL_FORMS["non-saturating"]

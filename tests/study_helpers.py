@@ -1,12 +1,18 @@
 """Cells that take no time, as functions of a module, so that workers find them."""
 
+import json
 import os
 import signal
 import time
+from collections import Counter
+from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
 
 from counterpoise.errors import UserError
-from counterpoise.study.plan import Cell, StudyPlan
+from counterpoise.study.plan import Cell, StudyPlan, cells_of
+from counterpoise.study.results import DoneRow
+from counterpoise.study.workers import answer_of
 
 PLAN = StudyPlan(
     name="test",
@@ -15,34 +21,32 @@ PLAN = StudyPlan(
     strategies=("none", "auto"),
     seeds=(0, 1),
 )
-# Where cells that misbehave count their tries; set by the test, inherited by workers.
-TRIES = "COUNTERPOISE_TEST_TRIES"
+# The cell that misbehaves, and where it leaves a trace; set by the test, inherited by workers.
+BAD = Cell("ring", "none", "auto", 0)
+TRACE = "COUNTERPOISE_TEST_TRACE"
 
 
-def row_of(cell: Cell, *, score=None, failures=(), **changes):
+def row_of(cell: Cell, *, score=None, **changes):
     """A row as `play_cell` returns it, its score a function of the cell."""
     value = (len(cell.strategy) + 10 * cell.seed + len(cell.stressor)) / 100
     digits = cell.task == "digits"
-    return {
-        "task": cell.task,
-        "stressor": cell.stressor,
-        "strategy": cell.strategy,
-        "seed": cell.seed,
-        "status": "done",
-        "failures": list(failures),
+    row = {
+        **asdict(cell),
+        "failures": (),
         "score": value if score is None else score,
         "score_name": "frechet" if digits else "high_quality_coverage",
         "higher_is_better": not digits,
         "metrics": {"coverage": 1.0},
         "d_last_quarter": {"accuracy": 0.7, "auc": 0.8},
-        "curve": {"step": [1, 2], "auc": [0.5, 0.8], "score": [None, value]},
-        "findings": ["healthy"],
+        "curve": {"step": (1, 2), "auc": (0.5, 0.8), "score": (None, value)},
+        "findings": ("healthy",),
         "steps": 10,
         "d_updates": 10,
         "roll_backs": 0,
         "seconds": 0.01,
         "versions": {"torch": "2"},
-    } | changes
+    }
+    return DoneRow(**(row | changes))
 
 
 def play(cell: Cell, plan: StudyPlan):
@@ -54,22 +58,21 @@ def play_slowly(cell: Cell, plan: StudyPlan):
     return row_of(cell)
 
 
-def _tries(cell: Cell) -> int:
-    file = Path(os.environ[TRIES]) / cell.key.replace("/", "-")
-    with file.open("a") as counter:
-        counter.write("x")
-    return len(file.read_text())
-
-
 def play_and_die_once(cell: Cell, plan: StudyPlan):
-    if cell == Cell("ring", "none", "auto", 0) and _tries(cell) == 1:
+    trace = Path(os.environ[TRACE])
+    if cell == BAD and not trace.exists():
+        trace.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return row_of(cell)
 
 
-def play_and_always_die(cell: Cell, plan: StudyPlan):
-    if cell == Cell("ring", "none", "auto", 0):
-        os.kill(os.getpid(), signal.SIGKILL)
+def play_and_hang(cell: Cell, plan: StudyPlan):
+    """The bad cell says in which process it is, and does not end."""
+    if cell == BAD:
+        new = Path(os.environ[TRACE] + ".new")
+        new.write_text(str(os.getpid()))
+        new.replace(os.environ[TRACE])
+        time.sleep(600)
     return row_of(cell)
 
 
@@ -83,11 +86,51 @@ def play_and_miss(cell: Cell, plan: StudyPlan):
     raise UserError("scikit-learn is missing")
 
 
+class InThisProcess:
+    """Workers that start nothing; `dies` are the cells whose worker dies, and how often."""
+
+    def __init__(self, play=play, plan=PLAN, count=1, dies=()):
+        self.play, self.plan, self.capacity = play, plan, count
+        self.dies = Counter(dies)
+        self.stopped = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.stopped += 1
+
+    def submit(self, cell):
+        future = Future()
+        if self.dies[cell] > 0:
+            self.dies[cell] -= 1
+            future.set_exception(RuntimeError("a traceback\n no memory\n"))
+        else:
+            future.set_result(answer_of(self.play, cell, self.plan))
+        return future
+
+
+def expected_rows():
+    return {cell.key: row_of(cell).model_dump(mode="json") for cell in cells_of(PLAN)}
+
+
+def rows_in(folder):
+    """The rows on the disk, by key; no good row is there twice."""
+    rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    keys = ["/".join(str(row[n]) for n in ("task", "stressor", "strategy", "seed")) for row in rows]
+    good = Counter(key for key, row in zip(keys, rows, strict=True) if row["status"] == "done")
+    assert set(good.values()) <= {1}
+    return dict(zip(keys, rows, strict=True))
+
+
+def events_in(folder):
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+
+
 def write_study(folder: Path, plan: StudyPlan, rows):
     """A study's folder as a run leaves it."""
-    import json
-
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(plan.to_yaml())
-    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = [row if isinstance(row, str) else row.model_dump_json() for row in rows]
+    (folder / "results.jsonl").write_text("".join(line + "\n" for line in lines))
     return folder

@@ -4,20 +4,16 @@ import shutil
 
 import pytest
 
-from counterpoise.study.plan import cells_of
 from fault_helpers import FULL_FROM, FULL_ONCE, KILL_AMID, KILL_BEFORE
-from study_helpers import PLAN
-from test_study_run import expected_rows, rows_in
+from study_helpers import expected_rows, rows_in
 
-# Cells that take no time, in the command's own process; workers are `test_study_executors`' part.
+# Cells that take no time, in the command's own process; workers are `test_study_workers`' part.
 QUICK = """
 import study_helpers
 from counterpoise.commands import study
-from counterpoise.study import run
-from test_study_run import InThisProcess
 study.play_cell = study_helpers.play
 study.load_plan = lambda source, overrides: study_helpers.PLAN
-run.LocalExecutor = InThisProcess
+study.LocalWorkers = study_helpers.InThisProcess
 """
 
 
@@ -51,7 +47,7 @@ def strike(server, folder, places):
 def operations(server, folder):
     ended = play(server, folder / "undisturbed")
     assert ended.code == 0, ended.err
-    assert rows_in(folder / "undisturbed").keys() == {cell.key for cell in cells_of(PLAN)}
+    assert rows_in(folder / "undisturbed") == expected_rows()
     return ended.count
 
 

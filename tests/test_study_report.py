@@ -2,24 +2,21 @@
 
 import dataclasses
 import json
-import time
+import re
+import sys
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap
 
 from counterpoise.errors import UserError
-from counterpoise.statistics import Interval, student_mean
-from counterpoise.study.analysis import count_failures, paired, strategy_results, where_beaten
+from counterpoise.study import report as report_module
+from counterpoise.study.analysis import count_failures, strategy_results, where_beaten
+from counterpoise.study.grid import grid_of
 from counterpoise.study.plan import StudyPlan, cells_of
-from counterpoise.study.report import Table, write_report
-from counterpoise.study.results import grid_of, read_results
-from counterpoise.study.statistics import (
-    hierarchical_mean,
-    ranks,
-    standardised,
-    wilson,
-)
+from counterpoise.study.report import study_report, write_report
+from counterpoise.study.results import ErrorRow, read_results
+from counterpoise.study.statistics import hierarchical_mean, ranks, standardised, wilson
 from study_helpers import row_of, write_study
 
 PLAN = StudyPlan(
@@ -54,7 +51,7 @@ def planted(cell):
         }
     score = None if "diverged" in failures else (worth if higher else -worth)
     row = row_of(cell, failures=failures, **changes)
-    return row | {"score": score}
+    return row.model_copy(update={"score": score})
 
 
 @pytest.fixture
@@ -63,8 +60,13 @@ def study(tmp_path):
 
 
 def grid(folder, plan=PLAN):
-    cells = [(c.task, c.stressor, c.strategy, c.seed) for c in cells_of(plan)]
-    return grid_of(read_results(folder), cells)
+    return grid_of(plan, read_results(folder))
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """What is drawn takes seconds, and no part in what is said."""
+    monkeypatch.setattr(report_module, "study_figures", lambda grid, rows: [])
 
 
 def by_name(folder, tuned_on=()):
@@ -105,7 +107,7 @@ def test_seeds_that_fail_together_are_one_trial(study, tmp_path):
 
 def test_ranks_that_repeat_over_seeds_are_no_further_evidence(tmp_path):
     def row(cell):
-        return planted(dataclasses.replace(cell, seed=0)) | {"seed": cell.seed}
+        return planted(dataclasses.replace(cell, seed=0)).model_copy(update={"seed": cell.seed})
 
     few = PLAN.model_copy(update={"seeds": (0, 1)})
     many = PLAN.model_copy(update={"seeds": tuple(range(8))})
@@ -118,26 +120,23 @@ def test_ranks_that_repeat_over_seeds_are_no_further_evidence(tmp_path):
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
 
 
-def test_where_auto_is_beaten_is_found(study):
+def test_where_auto_is_beaten_is_found(tmp_path):
+    rows = [planted(cell) for cell in cells_of(PLAN)]
+    for place, row in enumerate(rows):
+        if (row.task, row.strategy) == ("sr", "r1"):
+            rows[place] = row.model_copy(update={"d_updates": 3 * row.steps})
+    study = write_study(tmp_path / "study", PLAN, rows)
     found = {(item.pair, item.strategy): item.why for item in where_beaten(grid(study))}
-    assert found[("sr", "batch-4"), "r1"].startswith("auto fails in 3 of 3 seeds, it in 0")
-    assert "paired interval over seeds above zero" in found[("digits", "batch-4"), "r1"]
-    assert "updates D" not in found[("digits", "batch-4"), "r1"]
+    saturated, better = found[("sr", "batch-4"), "r1"], found[("digits", "batch-4"), "r1"]
+    assert saturated.startswith("auto fails in 3 of 3 seeds, it in 0")
+    assert saturated.endswith("it updates D 3 times for each step of G, auto 1 times")
+    assert better.endswith("paired interval over seeds above zero")
     assert len(found) == 2
 
 
-def test_more_updates_of_d_are_named_where_auto_is_beaten(tmp_path):
-    rows = [planted(cell) for cell in cells_of(PLAN)]
-    for row in rows:
-        if row["strategy"] == "r1":
-            row["d_updates"] = 3 * row["steps"]
-    study = write_study(tmp_path / "study", PLAN, rows)
-    (why,) = {i.why.partition("; ")[2] for i in where_beaten(grid(study)) if i.strategy == "r1"}
-    assert why == "it updates D 3 times for each step of G, auto 1 times"
-
-
 def test_the_report_says_it(study):
-    report = write_report(study, tuned_on={("sr", "batch-4")})
+    report = study_report(study, tuned_on={("sr", "batch-4")})
+    paths = write_report(study, report)
     assert "108 of 108 trainings done" in report.summary
     assert "Fewest failures: r1, 0 of 27 (0 %)." in report.summary
     assert "auto fails in 3 of 27 (11 %); where it was never tuned, 0 of 24 (0 %)" in report.summary
@@ -148,8 +147,10 @@ def test_the_report_says_it(study):
         assert part in text
     for loading in ("<script", "<link", "<img", "src=", "@import", "url(http"):
         assert loading not in page
-    for path in report.paths:
+    for path in paths:
         assert path.stat().st_size > 500
+    again = study_report(study, tuned_on={("sr", "batch-4")})
+    assert (again.html(), again.markdown()) == (page, text)
     assert page.count("<svg") == 4
     assert {path.name for path in (study / "figures").glob("*.png")} == {
         "failures.png",
@@ -159,59 +160,42 @@ def test_the_report_says_it(study):
     }
 
 
-def test_a_report_made_twice_is_the_same(study):
-    write_report(study)
-    first = {path: path.read_bytes() for path in study.rglob("*") if path.suffix in (".md", ".svg")}
-    write_report(study)
-    assert {path: path.read_bytes() for path in first} == first
-
-
+@pytest.mark.usefixtures("no_figures")
 def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):
     rows = [planted(cell) for cell in cells_of(PLAN)]
-    alone = [row for row in rows if row["strategy"] == "auto" or row["seed"] == 0]
-    write_study(study, PLAN, [row | {"failures": []} for row in alone])
-    write_report(study)
-    assert "Nowhere so far, but 54 trainings are missing" in (study / "report.md").read_text()
+    alone = [row for row in rows if row.strategy == "auto" or row.seed == 0]
+    write_study(study, PLAN, [row.model_copy(update={"failures": ()}) for row in alone])
+    assert "Nowhere so far, but 54 trainings are missing" in study_report(study).markdown()
     strategies = tuple(name for name in PLAN.strategies if name != "auto")
     plan = PLAN.model_copy(update={"strategies": strategies})
-    write_study(study, plan, [row for row in rows if row["strategy"] != "auto"])
-    write_report(study)
-    for name in ("report.md", "report.html"):
-        assert "auto is beaten" not in (study / name).read_text()
+    write_study(study, plan, [row for row in rows if row.strategy != "auto"])
+    report = study_report(study)
+    assert "auto is beaten" not in report.markdown() + report.html()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_what_is_missing_is_said_and_not_ranked(study):
     rows = [planted(cell) for cell in cells_of(PLAN)]
-    error = {key: rows[0][key] for key in ("task", "stressor", "strategy", "seed")}
-    rows = [error | {"status": "error", "message": "boom"}, *rows[2:], rows[-1]]
-    write_study(study, PLAN, rows)
-    with (study / "results.jsonl").open("a") as file:
-        file.write('{"torn')
-    report = write_report(study)
+    write_study(study, PLAN, [ErrorRow.of(rows[0].cell, "boom"), *rows[2:], rows[-1], '{"torn'])
+    report = study_report(study)
     assert "106 of 108 trainings done. 1 are missing" in report.summary
     assert "1 ended in an error of the program" in report.summary
     assert "is torn" in report.summary
-    assert "more than once" in report.summary
     results = by_name(study)
     assert results["none"].missing == 1
     assert results["none"].rank.mean is None
     assert results["r1"].rank.mean is not None
 
 
-def test_one_seed_has_no_interval(tmp_path):
-    plan = PLAN.model_copy(update={"seeds": (0,)})
-    folder = write_study(tmp_path / "s", plan, [planted(cell) for cell in cells_of(plan)])
-    report = write_report(folder)
+@pytest.mark.usefixtures("no_figures")
+def test_one_seed_has_no_interval_and_names_are_escaped(tmp_path):
+    plan = PLAN.model_copy(update={"seeds": (0,), "name": "<script>alert(1)</script>"})
+    report = study_report(write_study(tmp_path, plan, map(planted, cells_of(plan))))
     assert "With one seed, no interval over seeds is known" in report.summary
+    assert "<script>" not in report.html()
 
 
-def test_names_are_escaped(tmp_path):
-    plan = PLAN.model_copy(update={"name": "<script>alert(1)</script>"})
-    folder = write_study(tmp_path / "s", plan, [planted(cell) for cell in cells_of(plan)])
-    write_report(folder)
-    assert "<script>" not in (folder / "report.html").read_text()
-
-
+@pytest.mark.usefixtures("no_figures")
 def test_changes_to_the_questions_loop_have_a_table(tmp_path):
     plan = StudyPlan(
         name="seed",
@@ -234,7 +218,7 @@ def test_changes_to_the_questions_loop_have_a_table(tmp_path):
         )
 
     folder = write_study(tmp_path / "s", plan, [row(cell) for cell in cells_of(plan)])
-    table = write_report(folder).tables[0]
+    table = study_report(folder).tables[0]
     assert table.title.startswith("Changes to the question's loop")
     rows = {line[0]: line for line in table.rows}
     assert rows["auto in place of the gate"][1] == "0 of 3 (0 %)"
@@ -245,58 +229,31 @@ def test_changes_to_the_questions_loop_have_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"colour": "red"}, "results.jsonl line 1: colour: unknown column"),
+        ({"colour": "red"}, "results.jsonl line 1: colour: unknown key"),
         ({"score": None, "steps": None}, "results.jsonl line 1: steps"),
-        ({"steps": 0}, "results.jsonl line 1: steps"),
-        ({"d_updates": 10**400}, "results.jsonl line 1: d_updates"),
         ({"seconds": 10**400}, "results.jsonl line 1: seconds"),
     ],
 )
 def test_a_wrong_row_is_one_line(tmp_path, row, message):
     cell = cells_of(PLAN)[0]
-    folder = write_study(tmp_path / "s", PLAN, [planted(cell) | row])
-    with pytest.raises(UserError) as error:
-        write_report(folder)
-    assert message in str(error.value)
-    assert not (folder / "report.html").exists()
-
-
-@pytest.mark.parametrize("line", ["[" * 90_000, "x" * (2 << 20), "9" * 5000])
-def test_a_line_that_is_no_row_is_left_out(tmp_path, line):
-    folder = write_study(tmp_path / "s", PLAN, [planted(cells_of(PLAN)[0])])
-    with (folder / "results.jsonl").open("a") as file:
-        file.write(line + "\n")
-    results = read_results(folder)
-    assert len(results.done) == 1
-    assert results.notes == ("results.jsonl line 2 is torn or not a JSON object: left out",)
-
-
-def test_results_that_are_not_there_are_one_line(tmp_path):
-    folder = write_study(tmp_path / "s", PLAN, [])
-    (folder / "results.jsonl").unlink()
-    with pytest.raises(UserError, match="results.jsonl: not there; give the folder of a study"):
-        read_results(folder)
+    line = json.dumps(planted(cell).model_dump(mode="json") | row)
+    folder = write_study(tmp_path / "s", PLAN, [line])
+    with pytest.raises(UserError, match=re.escape(message)):
+        study_report(folder)
 
 
 def test_no_study_and_no_results_are_one_line(tmp_path):
     with pytest.raises(UserError, match=r"study\.yaml"):
-        write_report(tmp_path)
+        study_report(tmp_path)
     folder = write_study(tmp_path / "s", PLAN, [])
     with pytest.raises(UserError, match="no results yet"):
-        write_report(folder)
+        study_report(folder)
 
 
 def test_matplotlib_is_named_where_it_is_missing(study, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install 'counterpoise\[study\]'"):
-        write_report(study)
-
-
-def test_the_markdown_table_is_exact():
-    table = Table("t", "n", ("a", "b"), [("1", "2")])
-    assert table.markdown() == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+        study_report(study)
 
 
 # Statistics against references.
@@ -330,18 +287,6 @@ def test_situations_count_alike_and_gaps_are_left_out():
     assert hierarchical_mean(np.array([[1.0], [2.0]])).interval is None
 
 
-def test_students_interval():
-    found = student_mean(np.array([1.0, 2.0, 3.0, np.nan]))
-    half = 4.302653 / np.sqrt(3)
-    assert found.interval.low == pytest.approx(2 - half, rel=1e-5)
-    assert student_mean(np.array([1.0])).interval is None
-
-
-def test_intervals_exclude():
-    assert Interval(1, 2).excludes(0)
-    assert not Interval(-1, 2).excludes(0)
-
-
 def test_scores_are_standardised_in_their_direction_and_the_lost_are_worst():
     scores = np.array([[[1.0]], [[2.0]], [[np.nan]], [[3.0]]])
     done = np.array([[[True]], [[True]], [[True]], [[False]]])
@@ -356,18 +301,3 @@ def test_scores_are_standardised_in_their_direction_and_the_lost_are_worst():
 def test_ranks_put_failures_last_with_ties():
     found = ranks(np.array([[0.5, 2.0, 9.0, 8.0]]), np.array([[False, False, True, True]]))
     assert found.tolist() == [[2, 1, 3.5, 3.5]]
-
-
-def test_a_large_study_is_reported_in_seconds(tmp_path):
-    plan = PLAN.model_copy(
-        update={"strategies": ("none", "auto", "r1", "hinge"), "seeds": tuple(range(100))}
-    )
-    rows = [planted(cell) for cell in cells_of(plan)]
-    folder = write_study(tmp_path / "s", plan, rows)
-    assert json.loads((folder / "results.jsonl").read_text().splitlines()[-1])["seed"] == 99
-    started = time.perf_counter()
-    results = strategy_results(grid(folder, plan), ())
-    assert len(results) == 4
-    assert count_failures(grid(folder, plan), 1).of == 900
-    assert paired(grid(folder, plan), "auto", "none").count == 900
-    assert time.perf_counter() - started < 60

@@ -1,165 +1,176 @@
 """Running a study: what is missing is played, every row is kept, and nothing counts twice."""
 
-import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from counterpoise.errors import UserError
-from counterpoise.study import run as run_module
-from counterpoise.study import store
-from counterpoise.study.executors import Outcome, Play, answer_of
-from counterpoise.study.plan import StudyPlan, cells_of
+from counterpoise.study.plan import Cell, cells_of, load_plan
+from counterpoise.study.results import is_study_of, opened_study, plan_of, read_results
 from counterpoise.study.run import run_study, selected
-from study_helpers import PLAN, TRIES, play, play_and_die_once, play_and_miss, play_and_raise
-from test_study_store import events_of, full_after
+from study_helpers import (
+    BAD,
+    PLAN,
+    InThisProcess,
+    events_in,
+    expected_rows,
+    play_and_miss,
+    play_and_raise,
+    row_of,
+    rows_in,
+)
 
-PATIENCE_SECONDS = 60.0
-
-
-@dataclass
-class InThisProcess:
-    """An executor that starts nothing."""
-
-    play: Play
-    plan: StudyPlan
-    count: int
-
-    def outcomes(self, cells):
-        for cell in cells:
-            kind, content = answer_of(self.play, cell, self.plan)
-            if kind == "user error":
-                raise UserError(content)
-            yield Outcome(cell, row=content)
+# Far beyond what a busy machine needs: it only keeps a broken test from waiting for ever.
+PATIENCE_SECONDS = 600.0
 
 
-@pytest.fixture
-def in_this_process(monkeypatch):
-    monkeypatch.setattr(run_module, "LocalExecutor", InThisProcess)
+def run(folder, play=None, **options):
+    """Run the test's plan in this process."""
+    return run_study(PLAN, folder, InThisProcess(play) if play else InThisProcess(), **options)
 
 
-def rows_in(folder):
-    """The rows on the disk, by key; no good row is there twice."""
-    rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    keys = ["/".join(str(row[n]) for n in ("task", "stressor", "strategy", "seed")) for row in rows]
-    good = Counter(key for key, row in zip(keys, rows, strict=True) if row["status"] == "done")
-    assert set(good.values()) <= {1}
-    return dict(zip(keys, rows, strict=True))
-
-
-def expected_rows():
-    return {cell.key: play(cell, PLAN) for cell in cells_of(PLAN)}
-
-
-def test_a_study_in_worker_processes_survives_one_and_is_complete(tmp_path, monkeypatch):
-    monkeypatch.setenv(TRIES, str(tmp_path))
-    folder, said = tmp_path / "study", []
-    progress = run_study(
-        PLAN, folder, play_and_die_once, workers=2, watch=lambda p, m: said.append((p.done, m))
-    )
+def goes_on(folder, done=None):
+    """Another run plays what is missing, once; `done` is how many are there before."""
+    watched = []
+    progress = run(folder, watch=lambda progress, words: watched.append(len(progress.rows)))
+    assert done in (None, watched[0])
+    assert (progress.cells, len(progress.rows), progress.errors) == (16, 16, [])
     assert rows_in(folder) == expected_rows()
-    assert (progress.cells, progress.before, progress.done, progress.errors) == (16, 0, 16, [])
-    assert said[0] == (0, "")
-    assert [done for done, message in said if not message] == list(range(17))
-    events = events_of(folder)
-    assert [event["event"] for event in events] == ["start", "lost-worker", "end"]
-    assert events[1]["message"].startswith("ring/none/auto/0: its worker died (SIGKILL")
-    assert [message for _, message in said if message] == [events[1]["message"]]
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_a_finished_study_has_nothing_to_do(tmp_path):
-    run_study(PLAN, tmp_path, play, workers=1)
-    before = (tmp_path / "results.jsonl").read_bytes()
-    progress = run_study(PLAN, tmp_path, play_and_raise, workers=1)
-    assert (progress.before, progress.done) == (16, 16)
-    assert (tmp_path / "results.jsonl").read_bytes() == before
+# The folder.
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_errors_are_tried_again(tmp_path):
-    progress = run_study(PLAN, tmp_path, play_and_raise, workers=1)
-    assert len(progress.errors) == 8
-    assert {row["strategy"] for row in progress.errors} == {"auto"}
-    progress = run_study(PLAN, tmp_path, play, workers=1)
-    assert (progress.before, progress.done, progress.errors) == (8, 16, [])
+def test_the_plan_is_written_first_and_read_back(tmp_path):
+    folder = tmp_path / "new" / "study"
+    with opened_study(folder, PLAN):
+        assert (folder / "study.yaml").exists()
+    assert load_plan(folder / "study.yaml") == PLAN == plan_of(folder)
+    assert is_study_of(folder, PLAN)
+
+
+def test_another_plan_is_refused_by_the_names_of_what_differs(tmp_path):
+    run(tmp_path)
+    other = PLAN.model_copy(update={"seeds": (7,), "steps_scale": 2.0})
+    with pytest.raises(UserError, match=r"another plan \(other seeds, steps_scale\); give --out"):
+        run_study(other, tmp_path, InThisProcess(plan=other))
+    assert plan_of(tmp_path) == PLAN
     assert rows_in(tmp_path) == expected_rows()
 
 
-@pytest.mark.usefixtures("in_this_process")
+def test_a_folder_of_something_else_is_refused_untouched(tmp_path):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(UserError, match="has files but no study.yaml"):
+        run(tmp_path)
+    assert os.listdir(tmp_path) == ["photo.png"]
+    with pytest.raises(UserError, match="not a study"):
+        plan_of(tmp_path)
+    for path in (tmp_path / "photo.png", tmp_path / "photo.png" / "below"):
+        with pytest.raises(UserError, match="cannot be written"):
+            run(path)
+
+
+def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path):
+    with (
+        opened_study(tmp_path, PLAN),
+        pytest.raises(UserError, match=r"another process \(pid \d+ on .*\) runs this study"),
+    ):
+        run(tmp_path)
+    goes_on(tmp_path)
+
+
+def test_the_last_row_of_a_cell_counts(tmp_path):
+    other = Cell("digits", "none", "auto", 1)
+    with opened_study(tmp_path, PLAN) as study:
+        for row in (row_of(BAD, score=0.25), row_of(other), row_of(BAD, score=0.5)):
+            study.add(row)
+    rows = read_results(tmp_path).rows
+    assert (len(rows), rows[BAD].score) == (2, 0.5)
+
+
+@pytest.mark.parametrize("tear", [b'{"task": "ring", "stre', b"{", b"torn"])
+def test_a_torn_line_is_no_row_and_is_cut_off_and_noted(tmp_path, tear):
+    run(tmp_path, only=["ring/*"])
+    for name in ("results.jsonl", "events.jsonl"):
+        with (tmp_path / name).open("ab") as file:
+            file.write(tear)
+    assert len(read_results(tmp_path).rows) == 8
+    assert "line 9 is torn" in read_results(tmp_path).notes[0]
+    goes_on(tmp_path, done=8)
+    torn = [event["message"] for event in events_in(tmp_path) if event["event"] == "torn-line"]
+    assert [words.partition(":")[0] for words in torn] == ["events.jsonl", "results.jsonl"]
+    assert all(f"{len(tear)} bytes" in words for words in torn)
+
+
+# Runs.
+
+
+def test_a_finished_study_has_nothing_to_do(tmp_path):
+    said = []
+    run(tmp_path, watch=lambda progress, words: said.append((len(progress.rows), words)))
+    assert said == [(count, "") for count in range(17)]
+    before = (tmp_path / "results.jsonl").read_bytes()
+    assert run(tmp_path, play_and_raise).errors == []
+    assert (tmp_path / "results.jsonl").read_bytes() == before
+    assert [event["event"] for event in events_in(tmp_path)] == ["start", "end"] * 2
+
+
+def test_a_lost_worker_is_said_and_on_record(tmp_path):
+    said = []
+    run_study(PLAN, tmp_path, InThisProcess(dies={BAD: 1}), watch=lambda p, m: said.append(m))
+    assert rows_in(tmp_path) == expected_rows()
+    (lost,) = (e["message"] for e in events_in(tmp_path) if e["event"] == "lost-worker")
+    assert [words for words in said if words] == [lost]
+    assert lost.startswith(BAD.key)
+
+
+def test_errors_are_tried_again(tmp_path):
+    progress = run(tmp_path, play_and_raise)
+    assert {row.strategy for row in progress.errors} == {"auto"}
+    assert len(progress.errors) == 8
+    goes_on(tmp_path, done=8)
+
+
 def test_only_some_cells_and_then_the_rest(tmp_path):
-    run_study(PLAN, tmp_path, play, workers=1, only=["ring/*/0", "*/auto/1"])
+    run(tmp_path, only=["ring/*/0", "*/auto/1"])
     some = rows_in(tmp_path)
     assert len(some) == 8
     assert all(key.endswith("auto/1") or key.startswith("ring") for key in some)
-    progress = run_study(PLAN, tmp_path, play, workers=1)
-    assert progress.before == 8
-    assert rows_in(tmp_path) == expected_rows()
+    goes_on(tmp_path, done=8)
 
 
 def test_a_glob_without_a_cell_is_one_line():
     assert selected(PLAN, []) == cells_of(PLAN)
-    with pytest.raises(
-        UserError, match=r"--only sr/\*: no cell of plan test .*as ring/none/none/0"
-    ):
+    with pytest.raises(UserError, match=r"--only sr/\*: no cell of plan test .*ring/none/none/0"):
         selected(PLAN, ["ring/*", "sr/*"])
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_what_a_cell_misses_stops_the_study_without_a_row(tmp_path):
     with pytest.raises(UserError, match="scikit-learn is missing"):
-        run_study(PLAN, tmp_path, play_and_miss, workers=1)
-    assert not (tmp_path / "results.jsonl").exists()
-    run_study(PLAN, tmp_path, play, workers=1)
-    assert rows_in(tmp_path) == expected_rows()
+        run(tmp_path, play_and_miss)
+    assert rows_in(tmp_path) == {}
+    goes_on(tmp_path)
 
 
-@pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("room_bytes", [0, 500, 1000, 1500, 2000])
-def test_a_disk_that_gets_full_keeps_whole_rows_and_the_study_goes_on(
-    tmp_path, monkeypatch, room_bytes
-):
-    with monkeypatch.context() as patch:
-        patch.setattr(store.os, "write", full_after(room_bytes))
-        with pytest.raises(UserError, match="cannot be written"):
-            run_study(PLAN, tmp_path, play, workers=1)
-    if (tmp_path / "results.jsonl").exists():
-        assert len(rows_in(tmp_path)) < 16
-    run_study(PLAN, tmp_path, play, workers=1)
-    assert rows_in(tmp_path) == expected_rows()
-
-
-@pytest.mark.usefixtures("in_this_process")
-def test_a_torn_row_is_played_again(tmp_path):
-    run_study(PLAN, tmp_path, play, workers=1)
-    results = tmp_path / "results.jsonl"
-    results.write_bytes(results.read_bytes()[:-9])
-    progress = run_study(PLAN, tmp_path, play, workers=1)
-    assert progress.before == 15
-    assert rows_in(tmp_path) == expected_rows()
-    assert "torn-line" in [event["event"] for event in events_of(tmp_path)]
-
-
-@pytest.mark.usefixtures("in_this_process")
 def test_an_interrupted_study_goes_on(tmp_path):
     def interrupted(progress, message):
-        if progress.done == 3:
+        if len(progress.rows) == 3:
             raise KeyboardInterrupt
 
+    workers = InThisProcess()
     with pytest.raises(KeyboardInterrupt):
-        run_study(PLAN, tmp_path, play, workers=1, watch=interrupted)
+        run_study(PLAN, tmp_path, workers, watch=interrupted)
+    assert workers.stopped == 1
     assert len(rows_in(tmp_path)) == 3
-    assert events_of(tmp_path)[-1]["message"] == "3 of 16 cells done"
-    run_study(PLAN, tmp_path, play, workers=1)
-    assert rows_in(tmp_path) == expected_rows()
+    assert events_in(tmp_path)[-1]["message"] == "3 of 16 cells done"
+    goes_on(tmp_path, done=3)
+
+
+# The command, ended from outside. Full disks and kills at any write are in `test_faults_study`.
 
 
 SCRIPT = """
@@ -175,9 +186,9 @@ cli.main()
 """
 
 
-def start_in_process(folder, **options):
+def start_in_process(folder):
     """The command line in a process of its own, on cells of 0.3 seconds."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = ["study", "run", "--plan", "test", "--out", str(folder), "--workers", "1"]
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *command],
@@ -186,26 +197,32 @@ def start_in_process(folder, **options):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        **options,
     )
 
 
-def wait_for_rows(folder, count):
+def wait_for_rows(folder, count, process):
     results = folder / "results.jsonl"
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not results.exists() or results.read_bytes().count(b"\n") < count:
         assert time.monotonic() < deadline, "waited in vain"
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_command_keeps_its_rows_and_says_how_to_go_on(tmp_path, monkeypatch, number):
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGKILL)),
+    ],
+)
+def test_a_stopped_command_keeps_its_rows_and_says_how_to_go_on(tmp_path, number):
     folder = tmp_path / "my study"
     process = start_in_process(folder)
-    wait_for_rows(folder, 2)
+    wait_for_rows(folder, 2, process)
     if number == signal.SIGINT:
         with pytest.raises(UserError, match="another process.* runs this study"):
-            run_study(PLAN, folder, play, workers=1)
+            run(folder)
         # As a terminal does: to all processes of the group.
         os.killpg(process.pid, number)
     else:
@@ -214,29 +231,9 @@ def test_a_stopped_command_keeps_its_rows_and_says_how_to_go_on(tmp_path, monkey
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
-        assert process.returncode == 130
-        assert err == ""
+        assert (process.returncode, err) == (130, "")
         again = f"counterpoise study run --plan test --out '{folder}' --workers 1"
         assert f"stopped; finished cells are kept in {folder}. Go on with: {again}" in out
-        assert events_of(folder)[-1]["event"] == "interrupted"
-    assert 2 <= len(rows_in(folder)) < 16
-    monkeypatch.setattr(run_module, "LocalExecutor", InThisProcess)
-    run_study(PLAN, folder, play, workers=1)
-    assert rows_in(folder) == expected_rows()
-
-
-def test_a_file_that_must_not_grow_is_exit_2_and_whole_rows(tmp_path, monkeypatch):
-    """As a full disk does, the system writes a part of a row and then refuses."""
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1200, 1200))
-
-    process = start_in_process(tmp_path / "study", preexec_fn=limit)
-    _, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 2
-    assert len(err.splitlines()) == 1
-    assert "results.jsonl: cannot be written (File too large)" in err
-    assert len(rows_in(tmp_path / "study")) == 2
-    monkeypatch.setattr(run_module, "LocalExecutor", InThisProcess)
-    run_study(PLAN, tmp_path / "study", play, workers=1)
-    assert rows_in(tmp_path / "study") == expected_rows()
+        assert events_in(folder)[-1]["event"] == "interrupted"
+    assert len(rows_in(folder)) >= 2
+    goes_on(folder)

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from counterpoise.study.analysis import strategy_results
+from counterpoise.study.grid import grid_of
 from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, cells_of
-from counterpoise.study.report_tables import report_tables
-from counterpoise.study.results import grid_of, read_results
-from counterpoise.study.store import plan_of
+from counterpoise.study.results import plan_of, read_results
 from counterpoise.study.strategies import STRATEGIES, Strategy
 from counterpoise.study.stressors import STRESSORS
+from counterpoise.study.tables import report_tables
 from counterpoise.study.tasks import TASKS
 from generated import ROOT, Pages
 from generated.markdown import code, table, with_links
@@ -105,8 +105,7 @@ def pages() -> Pages:
 
 def question_changes() -> str:
     """What each change to the question's loop does, from the study's committed rows."""
-    plan, results = plan_of(QUESTION_STUDY), read_results(QUESTION_STUDY)
-    grid = grid_of(results, [(c.task, c.stressor, c.strategy, c.seed) for c in cells_of(plan)])
+    grid = grid_of(plan_of(QUESTION_STUDY), read_results(QUESTION_STUDY))
     whole = report_tables(grid, strategy_results(grid, AUTO_TUNED_ON), AUTO_TUNED_ON)[0]
     places = [whole.columns.index(name) for name in QUESTION_COLUMNS]
     rows = [tuple(row[place] for place in places) for row in whole.rows]
@@ -115,10 +114,8 @@ def question_changes() -> str:
 
 def _values(strategy: Strategy) -> str:
     values = dict(asdict(strategy)["values"])
-    for network in ("g", "d"):
-        factor = getattr(strategy, f"{network}_learning_rate_factor")
-        if factor != 1:
-            values[f"{network}_learning_rate"] = f"times {factor:g}"
+    if strategy.d_learning_rate_factor != 1:
+        values["d_learning_rate"] = f"times {strategy.d_learning_rate_factor:g}"
     return ", ".join(code(item) for item in _items(values)) or "nothing"
 
 

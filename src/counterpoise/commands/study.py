@@ -5,29 +5,32 @@ import os
 import shlex
 import signal
 import statistics
+import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import Progress as Bar
+from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
-from counterpoise.commands.console import progress_columns
+from counterpoise.commands.console import progress_columns, say
 from counterpoise.study.plan import PLANS, StudyPlan, cells_of, load_plan
 from counterpoise.study.play import play_cell
-from counterpoise.study.run import Progress, Row, run_study, selected
-from counterpoise.study.store import StudyFolder
+from counterpoise.study.ray_workers import RayWorkers
+from counterpoise.study.results import DoneRow, StudyRow, is_study_of, read_results
+from counterpoise.study.run import StudyProgress, run_study, selected
 from counterpoise.study.strategies import STRATEGIES
 from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.tasks import TASKS
+from counterpoise.study.workers import LocalWorkers, Workers
 
 # Where the output is piped, a line on the progress comes as soon as either has passed.
 PLAIN_EVERY_SECONDS, PLAIN_EVERY_SHARE = 30.0, 0.05
+# Cells take seconds to minutes: the ETA is of the last half hour, not half minute.
+ETA_SECONDS = 1800.0
 SHOWN_ERRORS = 5
 EXIT_INTERRUPTED = 130
 
@@ -36,7 +39,7 @@ def run(
     source: str,
     overrides: Sequence[str],
     out: Path | None,
-    workers: int | None,
+    count: int | None,
     executor: Literal["local", "ray"],
     address: str | None,
     only: Sequence[str],
@@ -46,49 +49,48 @@ def run(
     """Run a study with its progress shown; the exit code."""
     plan = _with_absolute_folders(load_plan(source, overrides))
     folder = out if out is not None else Path("runs") / f"study-{plan.name}"
-    count = workers if workers is not None else usable_cores()
+    count = count if count is not None else usable_cores()
     if dry_run:
-        _describe(plan, folder, only, f"{executor}, workers: {count}", console)
+        cells = selected(plan, only)
+        is_study_of(folder, plan)
+        done = len({row.cell for row in read_results(folder).done} & set(cells))
+        say(console, plan.to_yaml())
+        say(console, f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
+        say(console, f"executor: {executor}, workers: {count}")
         return 0
-    again = _command(source, overrides, folder, workers, executor, address, only)
-    with _Watch(console) as watch, _terminated_as_interrupted():
+    workers: Workers = LocalWorkers(play_cell, plan, count)
+    if executor == "ray":
+        workers = RayWorkers(play_cell, plan, count, address)
+    again = shlex.join(["counterpoise", *sys.argv[1:]])
+    with _progress_shown(console) as watch, _terminated_as_interrupted():
         try:
-            progress = run_study(
-                plan,
-                folder,
-                play_cell,
-                workers=count,
-                executor=executor,
-                address=address,
-                only=only,
-                watch=watch,
-            )
+            progress = run_study(plan, folder, workers, only=only, watch=watch)
         except KeyboardInterrupt:
-            _say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
+            say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
             return EXIT_INTERRUPTED
-    console.print(table_of(progress.rows))
+    console.print(_table_of(progress.rows, plan.strategies))
     for row in progress.errors[:SHOWN_ERRORS]:
-        key = "/".join(str(row[name]) for name in ("task", "stressor", "strategy", "seed"))
-        _say(console, f"error in {key}: {row['message']}")
+        say(console, f"error in {row.cell.key}: {row.message}")
     if errors := len(progress.errors):
         what = "1 cell ended in an error" if errors == 1 else f"{errors} cells ended in errors"
-        _say(console, f"{what} of the program; to try again: {again}")
+        say(console, f"{what} of the program; to try again: {again}")
     if left_out := len(cells_of(plan)) - progress.cells:
-        _say(console, f"--only left out {left_out} cells of the plan")
-    _say(console, f"next: {shlex.join(['counterpoise', 'study', 'report', str(folder)])}")
+        say(console, f"--only left out {left_out} cells of the plan")
+    say(console, f"next: {shlex.join(['counterpoise', 'study', 'report', str(folder)])}")
     return 1 if errors else 0
 
 
 def report(folder: Path, console: Console) -> None:
-    """Write a study's report and print its table."""
+    """Write a study's report and print its first table."""
     # A study runs where what its report draws with is not installed.
-    from counterpoise.study.report import write_report
+    from counterpoise.study.report import study_report, write_report
 
-    written = write_report(folder)
-    _say(console, written.summary)
-    _say(console, written.table)
-    for path in written.paths:
-        _say(console, str(path))
+    found = study_report(folder)
+    written = write_report(folder, found)
+    say(console, found.summary)
+    say(console, found.tables[0].markdown())
+    for path in written:
+        say(console, str(path))
 
 
 def list_names(console: Console) -> None:
@@ -99,11 +101,11 @@ def list_names(console: Console) -> None:
         "stressors": {name: stressor.description for name, stressor in STRESSORS.items()},
         "strategies": {n: f"{s.description} [{s.kind}]" for n, s in STRATEGIES.items()},
     }
-    for title, entries in lists.items():
-        _say(console, f"{title}:")
-        width = max(map(len, entries)) + 2
-        for name, text in entries.items():
-            _say(console, f"  {name:<{width}}{text}")
+    for title, described in lists.items():
+        say(console, f"{title}:")
+        width = max(map(len, described)) + 2
+        for name, text in described.items():
+            say(console, f"  {name:<{width}}{text}")
 
 
 def usable_cores() -> int:
@@ -111,25 +113,19 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def table_of(rows: Sequence[Row]) -> Table:
+def _table_of(rows: Sequence[StudyRow], strategies: Sequence[str]) -> Table:
     """Cells done, trainings that failed and median seconds, by strategy."""
     table = Table("strategy")
     for heading in ("done", "failed", "errors", "median seconds"):
         table.add_column(heading, justify="right")
-    by_strategy: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_strategy[row["strategy"]].append(row)
-    for name, of_strategy in by_strategy.items():
-        done = [row for row in of_strategy if row["status"] == "done"]
-        failed = sum(bool(row["failures"]) for row in done)
-        seconds = f"{statistics.median(row['seconds'] for row in done):.1f}" if done else ""
-        errors = len(of_strategy) - len(done)
-        table.add_row(name, str(len(done)), str(failed), str(errors or ""), seconds)
+    for name in strategies:
+        done = [row for row in rows if row.strategy == name and isinstance(row, DoneRow)]
+        errors = sum(row.strategy == name for row in rows) - len(done)
+        if done or errors:
+            failed = sum(bool(row.failures) for row in done)
+            seconds = f"{statistics.median(row.seconds for row in done):.1f}" if done else ""
+            table.add_row(name, str(len(done)), str(failed), str(errors or ""), seconds)
     return table
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _with_absolute_folders(plan: StudyPlan) -> StudyPlan:
@@ -138,48 +134,11 @@ def _with_absolute_folders(plan: StudyPlan) -> StudyPlan:
     return plan.model_copy(update={"data_folders": folders})
 
 
-def _command(
-    source: str,
-    overrides: Sequence[str],
-    folder: Path,
-    workers: int | None,
-    executor: str,
-    address: str | None,
-    only: Sequence[str],
-) -> str:
-    """What to type to go on."""
-    words = ["counterpoise", "study", "run", "--plan", source, "--out", str(folder)]
-    for item in overrides:
-        words += ["--set", item]
-    if workers is not None:
-        words += ["--workers", str(workers)]
-    if executor != "local":
-        words += ["--executor", executor]
-    if address is not None:
-        words += ["--address", address]
-    for glob in only:
-        words += ["--only", glob]
-    return shlex.join(words)
-
-
 def _size(plan: StudyPlan) -> str:
     """A plan in one line."""
     lists = ("tasks", "stressors", "strategies", "seeds")
     parts = ", ".join(f"{len(getattr(plan, name))} {name}" for name in lists)
     return f"{len(cells_of(plan))} cells: {parts}; on {plan.device}"
-
-
-def _describe(
-    plan: StudyPlan, folder: Path, only: Sequence[str], executor: str, console: Console
-) -> None:
-    """Say what would be run, without writing anything."""
-    cells, study = selected(plan, only), StudyFolder(folder)
-    study.has(plan)
-    rows = study.finished()
-    done = sum(rows.get(cell.key, {}).get("status") == "done" for cell in cells)
-    _say(console, plan.to_yaml())
-    _say(console, f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
-    _say(console, f"executor: {executor}")
 
 
 @contextlib.contextmanager
@@ -196,51 +155,35 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class _Watch:
-    """A bar and a table in a terminal; a line now and then where the output is piped."""
+@contextlib.contextmanager
+def _progress_shown(console: Console) -> Iterator[Callable[[StudyProgress, str], None]]:
+    """Show a bar in a terminal, and a line now and then where the output is piped."""
+    bar = Progress(
+        *progress_columns(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+        speed_estimate_period=ETA_SECONDS,
+    )
+    task = bar.add_task("cells", total=None)
+    said_at, said = 0.0, -1
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Bar(
-            *progress_columns(),
-            console=console,
-            # Cells take seconds to minutes: the ETA is of the last half hour, not half minute.
-            speed_estimate_period=1800.0,
-        )
-        self._task = self._bar.add_task("cells", total=None)
-        self._live: Live | None = None
-        self._said: tuple[float, int] | None = None
-
-    def __enter__(self) -> Callable[[Progress, str], None]:
-        if self._console.is_terminal:
-            self._live = Live(self._bar, console=self._console, transient=True)
-            self._live.start()
-        return self._show
-
-    def __exit__(self, *error: Any) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def _show(self, progress: Progress, message: str) -> None:
+    def show(progress: StudyProgress, message: str) -> None:
+        nonlocal said_at, said
         if message:
-            _say(self._console, message)
-        if self._live is None:
-            self._show_line(progress)
+            say(console, message)
+        done, now = len(progress.rows), time.monotonic()
+        bar.update(task, total=progress.cells, completed=done)
+        few = done - said < PLAIN_EVERY_SHARE * progress.cells
+        recent = now - said_at < PLAIN_EVERY_SECONDS
+        if console.is_terminal or (said >= 0 and done < progress.cells and few and recent):
             return
-        self._bar.update(self._task, total=progress.cells, completed=progress.done)
-        # The bar first: a terminal may be too low for all strategies.
-        self._live.update(Group(self._bar, table_of(progress.rows)))
-
-    def _show_line(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if self._said is not None and progress.done < progress.cells:
-            then, done = self._said
-            few = progress.done - done < PLAIN_EVERY_SHARE * progress.cells
-            if few and now - then < PLAIN_EVERY_SECONDS:
-                return
-        self._said = now, progress.done
-        failed = sum(bool(row.get("failures")) for row in progress.rows)
-        words = [f"{progress.done} of {progress.cells} cells", f"{failed} failed trainings"]
+        said_at, said = now, done
+        failed = sum(isinstance(row, DoneRow) and bool(row.failures) for row in progress.rows)
+        words = [f"{done} of {progress.cells} cells", f"{failed} failed trainings"]
         if progress.errors:
             words.append(f"{len(progress.errors)} errors")
-        _say(self._console, ", ".join(words))
+        say(console, ", ".join(words))
+
+    with bar:
+        yield show

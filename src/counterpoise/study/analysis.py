@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from counterpoise.statistics import NO_ESTIMATE, Estimate, Interval, student_mean
-from counterpoise.study.results import FAILURES, Grid, Pair
+from counterpoise.study.grid import FAILURES, Grid, Pair
 from counterpoise.study.statistics import hierarchical_mean, ranks, wilson
 
 # Failures that no strategy steers by: `auto` holds what the third kind measures.
@@ -39,7 +39,7 @@ class StrategyResult:
     everywhere: bool  # whether the plan has it in all tasks
     to_auto: Estimate  # paired difference of quality, in spreads of the task; above 0: better
     to_none: Estimate
-    failed_to_auto: Estimate  # paired difference of the share that failed; above 0: fails more
+    failed_to_auto: Estimate  # of failures, in percentage points; above 0: fails more often
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,20 @@ class Beaten:
     strategy: str
     why: str
 
+    def __str__(self) -> str:
+        return f"{'/'.join(self.pair)}: {self.strategy} ({self.why})"
 
-def count_failures(grid: Grid, place: int, kinds: Collection[str] = FAILURES) -> FailureCount:
-    """The failures of one strategy, in any of `kinds`.
+
+def count_failures(
+    grid: Grid, place: int, kinds: Collection[str] = FAILURES, besides: Collection[Pair] = ()
+) -> FailureCount:
+    """The failures of one strategy, in any of `kinds`, `besides` those in some pairs.
 
     The seeds of a situation mostly fail together, so that the interval counts each situation as one
     trial; of a single situation the seeds are the trials.
     """
-    done = grid.done[:, place]
+    kept = np.array([pair not in besides for pair in grid.pairs])
+    done = grid.done[:, place] & kept[:, None]
     of = int(done.sum())
     failed = int((grid.failed(kinds)[:, place] & done).sum())
     situations = int(done.any(1).sum())
@@ -68,25 +74,23 @@ def count_failures(grid: Grid, place: int, kinds: Collection[str] = FAILURES) ->
 def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyResult]:
     """All strategies, those with fewest failures first, then by rank; at the end those that are not
     in all tasks, since they meet fewer stressors."""
-    untuned = grid.of_pairs(lambda pair: pair not in tuned_on)
     ranked = complete_ranks(grid)
-    results = []
-    for place, name in enumerate(grid.strategies):
-        failures = count_failures(grid, place)
-        results.append(
-            StrategyResult(
-                name,
-                failures,
-                count_failures(grid, place, BY_QUALITY),
-                count_failures(untuned, place),
-                ranked.get(name, NO_ESTIMATE),
-                int((grid.missing | (grid.error & grid.expected))[:, place].sum()),
-                bool(grid.expected[:, place].all()),
-                paired(grid, name, "auto"),
-                paired(grid, name, "none"),
-                paired_failures(grid, name, "auto"),
-            )
+    failed = np.where(grid.done, 100.0 * grid.failed(), np.nan)
+    results = [
+        StrategyResult(
+            name,
+            count_failures(grid, place),
+            count_failures(grid, place, BY_QUALITY),
+            count_failures(grid, place, besides=tuned_on),
+            ranked.get(name, NO_ESTIMATE),
+            int((grid.expected & ~grid.done)[:, place].sum()),
+            bool(grid.expected[:, place].all()),
+            paired(grid, name, "auto"),
+            paired(grid, name, "none"),
+            paired(grid, name, "auto", failed),
         )
+        for place, name in enumerate(grid.strategies)
+    ]
     return sorted(
         results,
         key=lambda r: (
@@ -110,21 +114,14 @@ def complete_ranks(grid: Grid) -> dict[str, Estimate]:
     return {grid.strategies[p]: hierarchical_mean(ranked[..., k]) for k, p in enumerate(complete)}
 
 
-def paired(grid: Grid, name: str, reference: str) -> Estimate:
-    """The mean difference of quality to a reference, over the cells that both have."""
+def paired(grid: Grid, name: str, reference: str, values: np.ndarray | None = None) -> Estimate:
+    """The mean difference to a reference, over the cells that both have: of quality, or `values`
+    (NaN where not done)."""
+    values = grid.quality if values is None else values
     place, other = grid.place(name), grid.place(reference)
     if place is None or other is None or name == reference:
         return NO_ESTIMATE
-    return hierarchical_mean(grid.quality[:, place] - grid.quality[:, other])
-
-
-def paired_failures(grid: Grid, name: str, reference: str) -> Estimate:
-    """The mean difference of failures (1 or 0) to a reference, over the cells that both have."""
-    place, other = grid.place(name), grid.place(reference)
-    if place is None or other is None or name == reference:
-        return NO_ESTIMATE
-    failed = np.where(grid.done, grid.failed(), np.nan)
-    return hierarchical_mean(failed[:, place] - failed[:, other])
+    return hierarchical_mean(values[:, place] - values[:, other])
 
 
 def where_beaten(grid: Grid) -> list[Beaten]:
@@ -134,50 +131,44 @@ def where_beaten(grid: Grid) -> list[Beaten]:
     if auto is None:
         return []
     found = []
-    failed, done = grid.failed(), grid.done
+    all_scores, all_failed = grid.scores(), grid.failed()
     for place, pair in enumerate(grid.pairs):
-        both = [
-            p
-            for p in range(len(grid.strategies))
-            if p != auto and (done[place, p] & done[place, auto]).any()
-        ]
-        survivors = {
-            p: int((failed[place, auto] & ~failed[place, p] & done[place, p]).sum())
-            - int((~failed[place, auto] & failed[place, p] & done[place, auto]).sum())
-            for p in both
+        quality, scores, failed = grid.quality[place], all_scores[place], all_failed[place]
+        both = grid.done[place] & grid.done[place, auto]
+        others = [p for p in np.flatnonzero(both.any(1)) if p != auto]
+        # Seeds that a strategy survives and `auto` does not, less those the other way round.
+        survived = {
+            p: int((both[p] & failed[auto]).sum() - (both[p] & failed[p]).sum()) for p in others
         }
-        if survivors and max(survivors.values()) > 0:
-            best = max(survivors, key=lambda p: (survivors[p], np.nanmean(grid.quality[place, p])))
-            seeds = int(failed[place, auto].sum())
-            why = f"auto fails in {seeds} of {len(grid.seeds)} seeds, it in "
-            why += f"{int(failed[place, best].sum())}{_more_updates(grid, place, best, auto)}"
-            found.append(Beaten(pair, grid.strategies[best], why))
-            continue
-        better = {}
-        for p in both:
-            difference = student_mean(grid.quality[place, p] - grid.quality[place, auto])
-            if difference.interval is not None and difference.interval.low > 0:
-                better[p] = difference
-        if better:
-            best = max(better, key=lambda p: better[p].mean or 0.0)
-            scores = grid.scores()[place]
+        differences = {p: student_mean(quality[p] - quality[auto]) for p in others}
+        better = {
+            p: difference.mean or 0.0
+            for p, difference in differences.items()
+            if difference.interval is not None and difference.interval.low > 0
+        }
+        if survived and max(survived.values()) > 0:
+            best = max(others, key=lambda p: (survived[p], np.nanmean(quality[p])))
+            why = (
+                f"auto fails in {int(failed[auto].sum())} of {len(grid.seeds)} seeds, it in "
+                f"{int(failed[best].sum())}"
+            )
+        elif better:
+            best = max(better, key=lambda p: better[p])
             why = (
                 f"mean score {np.nanmean(scores[best]):.4g} against "
                 f"{np.nanmean(scores[auto]):.4g}, paired interval over seeds above zero"
-                f"{_more_updates(grid, place, best, auto)}"
             )
-            found.append(Beaten(pair, grid.strategies[best], why))
+        else:
+            continue
+        why += _more_updates(grid, place, int(best), auto)
+        found.append(Beaten(pair, grid.strategies[best], why))
     return found
 
 
 def _more_updates(grid: Grid, place: int, strategy: int, auto: int) -> str:
     """What it costs, where a strategy trains D more often than `auto` does; else nothing."""
-
-    def per_step(of: int) -> float:
-        rows = [row for row in grid.rows[place, of] if row is not None]
-        return float(np.mean([row.d_updates / row.steps for row in rows]))
-
-    theirs, ours = per_step(strategy), per_step(auto)
+    per_step = grid.values(lambda row: row.d_updates / row.steps)[place]
+    theirs, ours = np.nanmean(per_step[strategy]), np.nanmean(per_step[auto])
     if theirs < ours + 0.1:
         return ""
     return f"; it updates D {theirs:.2g} times for each step of G, auto {ours:.2g} times"
@@ -187,25 +178,15 @@ def failure_table(grid: Grid) -> np.ndarray:
     """Share of failed cells, (strategies, stressors), over tasks and seeds; NaN without a cell."""
     shares = np.full((len(grid.strategies), len(grid.stressors)), np.nan)
     for column, stressor in enumerate(grid.stressors):
-        part = grid.of_pairs({p for p in grid.pairs if p[1] == stressor}.__contains__)
-        done, failed = part.done.sum((0, 2)), (part.failed() & part.done).sum((0, 2))
+        under = [place for place, pair in enumerate(grid.pairs) if pair[1] == stressor]
+        done, failed = (of[under].sum((0, 2)) for of in (grid.done, grid.failed()))
         shares[:, column] = np.where(done > 0, failed / np.maximum(done, 1), np.nan)
     return shares
 
 
-def task_scores(grid: Grid, task: str, stressor: str) -> dict[str, Estimate]:
-    """The mean score of each strategy in one task under one stressor, over seeds."""
-    places = [p for p, pair in enumerate(grid.pairs) if pair == (task, stressor)]
-    if not places:
+def means(grid: Grid, task: str, stressor: str, values: np.ndarray) -> dict[str, Estimate]:
+    """The mean over seeds of each strategy's `values` in one task under one stressor."""
+    if (task, stressor) not in grid.pairs:
         return {}
-    scores = grid.scores()[places[0]]
-    return {name: student_mean(scores[p]) for p, name in enumerate(grid.strategies)}
-
-
-def metric_means(grid: Grid, task: str, name: str) -> dict[str, Estimate]:
-    """The mean of a metric of each strategy in one task under the stressor `none`."""
-    part = grid.of_pairs(lambda pair: pair == (task, "none"))
-    values = part.values(lambda row: row.metrics.get(name))
-    if not len(values):
-        return {}
-    return {s: student_mean(values[0, p]) for p, s in enumerate(part.strategies)}
+    place = grid.pairs.index((task, stressor))
+    return {name: student_mean(values[place, p]) for p, name in enumerate(grid.strategies)}

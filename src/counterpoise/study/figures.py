@@ -1,25 +1,98 @@
 """A study's figures, by matplotlib: SVG for the page, PNG for a README."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from counterpoise.plotting import pyplot
+from counterpoise.plotting import pyplot, rendered
 from counterpoise.statistics import Estimate
-from counterpoise.study.analysis import StrategyResult
+from counterpoise.study.analysis import StrategyResult, failure_table, means
+from counterpoise.study.grid import Grid
+from counterpoise.study.tables import share_text
 
 OURS, OTHERS, GREY = "#0a7f5a", "#4a6fa5", "#8a8f98"
+PERCEPTION = {"sliced_wasserstein": "sliced Wasserstein distance", "lpips": "LPIPS"}
 
 
-def failure_bars(results: Sequence[StrategyResult]) -> Any:
-    """Failed share of every strategy, with its interval; the part by quality is darker."""
+@dataclass(frozen=True)
+class Figure:
+    """A picture of the report."""
+
+    name: str
+    title: str
+    alt: str
+    svg: bytes
+    png: bytes
+
+
+def study_figures(grid: Grid, results: Sequence[StrategyResult]) -> list[Figure]:
+    """The report's figures: failures, and what the survivors are worth."""
     plot = pyplot()
-    figure, axes = plot.subplots(figsize=(7.5, 0.6 + 0.28 * len(results)), layout="constrained")
+    figures = [
+        _made(
+            "failures",
+            "Failed trainings",
+            "Bars of failed trainings by strategy; fewest: "
+            f"{results[0].name}, {share_text(results[0].failures)}",
+            _failure_bars(results),
+        ),
+        _made(
+            "stressors",
+            "Which stressor fails whom",
+            "Table of failed shares, strategies by stressors; the numbers are in the page's tables",
+            _failure_map(grid, [result.name for result in results]),
+        ),
+    ]
+    if any(result.to_none.mean is not None for result in results):
+        title, alt = "Quality against the bare loop", "Paired differences with intervals"
+        figures.append(_made("against-none", title, alt, _against_none(results)))
+    for task in grid.tasks:
+        distortion = _plain_means(grid, task, "rmse")
+        for measure, words in PERCEPTION.items():
+            perception = _plain_means(grid, task, measure)
+            if distortion and perception:
+                figures.append(
+                    _made(
+                        f"plane-{task}-{measure}",
+                        f"Perception and distortion, task {task}, no stressor",
+                        f"Strategies by RMSE and {words}; lower is better",
+                        _plane(distortion, perception, words),
+                    )
+                )
+    plot.close("all")
+    return figures
+
+
+def _made(name: str, title: str, alt: str, figure: Any) -> Figure:
+    return Figure(name, title, alt, rendered(figure, "svg"), rendered(figure, "png"))
+
+
+def _plain_means(grid: Grid, task: str, metric: str) -> dict[str, Estimate]:
+    """The mean of a metric of each strategy that has it, in one task without a stressor."""
+    values = grid.values(lambda row: row.metrics.get(metric))
+    found = means(grid, task, "none", values)
+    return {name: estimate for name, estimate in found.items() if estimate.mean is not None}
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    figure, axes = pyplot().subplots(figsize=(width, height), layout="constrained")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _colour(strategy: str) -> str:
+    return OURS if strategy == "auto" else OTHERS
+
+
+def _failure_bars(results: Sequence[StrategyResult]) -> Any:
+    """Failed share of every strategy, with its interval; the part by quality is darker."""
+    figure, axes = _axes(7.5, 0.6 + 0.28 * len(results))
     places = np.arange(len(results))[::-1]
     shares = np.array([100 * r.failures.share for r in results])
     quality = np.array([100 * r.by_quality.share for r in results])
-    colours = [OURS if r.name == "auto" else OTHERS for r in results]
+    colours = [_colour(r.name) for r in results]
     axes.barh(places, shares, color=colours, alpha=0.45, label="D saturated only")
     axes.barh(places, quality, color=colours, label="diverged or collapsed")
     for place, result in zip(places, results, strict=True):
@@ -31,74 +104,62 @@ def failure_bars(results: Sequence[StrategyResult]) -> Any:
         label.set_fontweight("bold" if result.name == "auto" else "normal")
     axes.set_xlabel("failed trainings, % (line: 95 % interval)")
     axes.set_xlim(left=0)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def failure_map(shares: np.ndarray, strategies: Sequence[str], stressors: Sequence[str]) -> Any:
+def _failure_map(grid: Grid, strategies: Sequence[str]) -> Any:
     """Strategies against stressors: the share of failed trainings."""
-    plot = pyplot()
-    size = (1.8 + 0.62 * len(stressors), 1.4 + 0.27 * len(strategies))
-    figure, axes = plot.subplots(figsize=size, layout="constrained")
+    shares = 100 * failure_table(grid)[[grid.strategies.index(name) for name in strategies]]
+    figure, axes = _axes(1.8 + 0.62 * len(grid.stressors), 1.4 + 0.27 * len(strategies))
+    axes.spines[:].set_visible(True)
     axes.set_facecolor("#e4e6ea")  # seen where there is no cell
-    axes.imshow(np.ma.masked_invalid(100 * shares), cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
-    for row, column in np.ndindex(*shares.shape):
-        if not np.isnan(shares[row, column]):
-            share = 100 * shares[row, column]
+    axes.imshow(np.ma.masked_invalid(shares), cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        if not np.isnan(share):
+            style = {"ha": "center", "va": "center", "fontsize": 7}
             colour = "white" if share > 60 else "#222"
-            axes.text(
-                column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=colour
-            )
-    axes.set_xticks(range(len(stressors)), stressors, rotation=40, ha="right", fontsize=8)
+            axes.text(column, row, f"{share:.0f}", color=colour, **style)
+    axes.set_xticks(range(len(grid.stressors)), grid.stressors, rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(len(strategies)), strategies, fontsize=8)
     axes.set_title("failed trainings, %", fontsize=9)
     return figure
 
 
-def differences(results: Sequence[StrategyResult], reference: str) -> Any:
-    """The paired difference of quality to a reference, with its interval."""
-    plot = pyplot()
-    shown = [
-        (r.name, estimate)
-        for r in results
-        if (estimate := r.to_none if reference == "none" else r.to_auto).mean is not None
-    ]
+def _against_none(results: Sequence[StrategyResult]) -> Any:
+    """The paired difference of quality to the bare loop, with its interval."""
+    shown = [(r.name, r.to_none) for r in results if r.to_none.mean is not None]
     shown.sort(key=lambda item: item[1].mean or 0.0)
-    figure, axes = plot.subplots(figsize=(7.5, 0.8 + 0.27 * len(shown)), layout="constrained")
+    figure, axes = _axes(7.5, 0.8 + 0.27 * len(shown))
     for place, (name, estimate) in enumerate(shown):
-        colour = OURS if name == "auto" else OTHERS
         if estimate.interval is not None:
-            axes.plot([estimate.interval.low, estimate.interval.high], [place] * 2, color=colour)
-        axes.plot([estimate.mean], [place], "o", color=colour, ms=5)
+            ends = [estimate.interval.low, estimate.interval.high]
+            axes.plot(ends, [place] * 2, color=_colour(name))
+        axes.plot([estimate.mean], [place], "o", color=_colour(name), ms=5)
     axes.axvline(0, color=GREY, lw=1)
     axes.set_yticks(range(len(shown)), [name for name, _ in shown], fontsize=8)
-    axes.set_xlabel(f"quality against `{reference}`, in spreads of the task (right is better)")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("quality against `none`, in spreads of the task (right is better)")
     return figure
 
 
-def plane(distortion: dict[str, Estimate], perception: dict[str, Estimate], measure: str) -> Any:
+def _plane(distortion: dict[str, Estimate], perception: dict[str, Estimate], measure: str) -> Any:
     """The perception-distortion plane: both axes are better towards the origin."""
-    plot = pyplot()
-    figure, axes = plot.subplots(figsize=(7.5, 5), layout="constrained")
-    for name in distortion:
-        x, y = distortion[name], perception[name]
-        if x.mean is None or y.mean is None:
+    figure, axes = _axes(7.5, 5)
+    for name, x in distortion.items():
+        if name not in perception:
             continue
-        colour = OURS if name == "auto" else OTHERS
-        for along, across, horizontal in ((x, y, True), (y, x, False)):
-            if along.interval is not None:
-                ends = [along.interval.low, along.interval.high]
-                same = [across.mean, across.mean]
-                axes.plot(*((ends, same) if horizontal else (same, ends)), color=colour, alpha=0.25)
-        axes.plot([x.mean], [y.mean], "o", color=colour, ms=5)
+        y = perception[name]
+        if x.interval is not None:
+            ends = [x.interval.low, x.interval.high]
+            axes.plot(ends, [y.mean] * 2, color=_colour(name), alpha=0.25)
+        if y.interval is not None:
+            ends = [y.interval.low, y.interval.high]
+            axes.plot([x.mean] * 2, ends, color=_colour(name), alpha=0.25)
+        axes.plot([x.mean], [y.mean], "o", color=_colour(name), ms=5)
         axes.annotate(name, (x.mean, y.mean), fontsize=7, xytext=(4, 3), textcoords="offset points")
-    middle = [e.mean for e in distortion.values() if e.mean is not None]
-    height = [e.mean for e in perception.values() if e.mean is not None]
     # Intervals of three seeds can be many times as wide as the points lie apart.
-    axes.set_xlim(0.9 * min(middle), 1.1 * max(middle))
-    axes.set_ylim(0.8 * min(height), 1.15 * max(height))
+    across, along = ([e.mean or 0.0 for e in of.values()] for of in (distortion, perception))
+    axes.set_xlim(0.9 * min(across), 1.1 * max(across))
+    axes.set_ylim(0.8 * min(along), 1.15 * max(along))
     axes.set_xlabel("distortion: RMSE of luma, grey levels")
     axes.set_ylabel(f"perception: {measure}")
-    axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
 
-from counterpoise.config import PositiveFloat, Section
+from counterpoise.config import NonNegativeInt, PositiveFloat, Section
 from counterpoise.config_file import BadYamlError, parse_yaml, plain_message, read_yaml
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry
@@ -37,10 +38,10 @@ class StudyPlan(Section):
     tasks: tuple[str, ...]
     stressors: tuple[str, ...]
     strategies: tuple[str, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
     # A factor on every task's number of steps.
     steps_scale: PositiveFloat = 1.0
-    device: str = "cpu"
+    device: Literal["cpu", "cuda"] = "cpu"
     # Photographs for the super-resolution tasks; empty: those inside scikit-image's package.
     data_folders: tuple[Path, ...] = ()
 
@@ -55,60 +56,41 @@ def of_kind(*kinds: str) -> tuple[str, ...]:
 
 
 COMPARED = of_kind("policy", "form", "baseline")
-GAUNTLET_TASKS = ("ring", "grid", "digits", "sr")
 
 PLANS: Registry[StudyPlan] = Registry(
     "plan",
-    (
-        "quick",
-        StudyPlan(
-            name="quick",
-            tasks=("ring", "digits"),
-            stressors=("none", "d-lr-x10", "late-shock", "lsgan-sigmoid", "batchnorm-split"),
-            strategies=("none", "threshold", "loss-gate", "r1", "r3gan", "auto"),
-            seeds=(0, 1, 2),
-        ),
-    ),
-    (
-        "full",
-        StudyPlan(
-            name="full",
-            tasks=GAUNTLET_TASKS,
-            stressors=tuple(STRESSORS),
-            strategies=COMPARED,
-            seeds=(0, 1, 2),
-        ),
-    ),
-    (
-        "ablation",
-        StudyPlan(
-            name="ablation",
-            tasks=("ring", "digits", "seed"),
-            stressors=("none", "d-lr-x10", "g-lr-x10", "d-tiny", "lsgan-sigmoid", "late-shock"),
-            strategies=("none", "auto", *of_kind("ablation")),
-            seeds=(0, 1, 2),
-        ),
-    ),
-    (
-        "seed",
-        StudyPlan(
-            name="seed",
-            tasks=("seed",),
-            stressors=("none",),
-            strategies=of_kind("change"),
-            seeds=(0, 1, 2),
-        ),
-    ),
-    (
-        "gpu",
-        StudyPlan(
-            name="gpu",
-            tasks=("sr-full",),
-            stressors=("none", "d-lr-x10"),
-            strategies=COMPARED,
-            seeds=(0, 1, 2),
-            device="cuda",
-        ),
+    *(
+        (plan.name, plan)
+        for plan in (
+            StudyPlan(
+                name="quick",
+                tasks=("ring", "digits"),
+                stressors=("none", "d-lr-x10", "late-shock", "lsgan-sigmoid", "batchnorm-split"),
+                strategies=("none", "threshold", "loss-gate", "r1", "r3gan", "auto"),
+            ),
+            StudyPlan(
+                name="full",
+                tasks=("ring", "grid", "digits", "sr"),
+                stressors=tuple(STRESSORS),
+                strategies=COMPARED,
+            ),
+            StudyPlan(
+                name="ablation",
+                tasks=("ring", "digits", "seed"),
+                stressors=("none", "d-lr-x10", "g-lr-x10", "d-tiny", "lsgan-sigmoid", "late-shock"),
+                strategies=("none", "auto", *of_kind("ablation")),
+            ),
+            StudyPlan(
+                name="seed", tasks=("seed",), stressors=("none",), strategies=of_kind("change")
+            ),
+            StudyPlan(
+                name="gpu",
+                tasks=("sr-full",),
+                stressors=("none", "d-lr-x10"),
+                strategies=COMPARED,
+                device="cuda",
+            ),
+        )
     ),
 )
 
@@ -140,29 +122,25 @@ def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
     try:
         plan = StudyPlan.model_validate(tree)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {plain_message(e)}" for e in error.errors()
-        )
-        raise UserError(f"plan {source}: {problems}") from None
-    _check(plan, source)
+        raise UserError(f"plan {source}: {problems(error)}") from None
+    given: tuple[tuple[Registry[Any], tuple[str, ...]], ...] = (
+        (TASKS, plan.tasks),
+        (STRESSORS, plan.stressors),
+        (STRATEGIES, plan.strategies),
+    )
+    for table, names in given:
+        for name in names:
+            if name not in table:
+                known = ", ".join(table)
+                raise UserError(f"plan {source}: unknown {table.kind} '{name}'; known: {known}")
+    if not cells_of(plan):
+        raise UserError(f"plan {source}: has no cell (no combination of its lists applies)")
     return plan
 
 
-def _check(plan: StudyPlan, source: str | Path) -> None:
-    """Raise `UserError` for a name that is not known, and for a plan without cells."""
-    known = {"task": tuple(TASKS), "stressor": tuple(STRESSORS), "strategy": tuple(STRATEGIES)}
-    given = {"task": plan.tasks, "stressor": plan.stressors, "strategy": plan.strategies}
-    for kind, names in given.items():
-        for name in names:
-            if name not in known[kind]:
-                listed = ", ".join(known[kind])
-                raise UserError(f"plan {source}: unknown {kind} '{name}'; known: {listed}")
-    if any(seed < 0 for seed in plan.seeds):
-        raise UserError(f"plan {source}: seeds must not be negative")
-    if plan.device not in ("cpu", "cuda"):
-        raise UserError(f"plan {source}: device must be cpu or cuda (given: {plan.device})")
-    if not cells_of(plan):
-        raise UserError(f"plan {source}: has no cell (no combination of its lists applies)")
+def problems(error: ValidationError) -> str:
+    """What pydantic found wrong, in one line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {plain_message(e)}" for e in error.errors())
 
 
 def cells_of(plan: StudyPlan) -> list[Cell]:
@@ -180,28 +158,12 @@ def cells_of(plan: StudyPlan) -> list[Cell]:
 
 # The pairs of task and stressor that `auto` was tuned on; it is judged by the others too.
 AUTO_TUNED_ON: frozenset[tuple[str, str]] = frozenset(
-    {
-        ("ring", "none"),
-        ("ring", "d-lr-x10"),
-        ("ring", "late-shock"),
-        ("ring", "g-lr-x10"),
-        ("ring", "d-tiny"),
-        ("ring", "batch-4"),
-        ("ring", "lsgan-sigmoid"),
-        ("grid", "none"),
-        ("grid", "d-tiny"),
-        ("grid", "g-lr-x10"),
-        ("digits", "none"),
-        ("digits", "d-lr-x10"),
-        ("digits", "g-lr-x10"),
-        ("digits", "d-tiny"),
-        ("digits", "lsgan-sigmoid"),
-        ("digits", "few-samples"),
-        ("digits", "batch-4"),
-        ("digits", "batchnorm-split"),
-        ("sr", "none"),
-        ("sr", "d-lr-x10"),
-        ("sr", "no-content"),
-        ("sr", "batchnorm-split"),
-    }
+    (task, stressor)
+    for task, stressors in {
+        "ring": "none d-lr-x10 late-shock g-lr-x10 d-tiny batch-4 lsgan-sigmoid",
+        "grid": "none d-tiny g-lr-x10",
+        "digits": "none d-lr-x10 g-lr-x10 d-tiny lsgan-sigmoid few-samples batch-4 batchnorm-split",
+        "sr": "none d-lr-x10 no-content batchnorm-split",
+    }.items()
+    for stressor in stressors.split()
 )

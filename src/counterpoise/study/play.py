@@ -17,17 +17,17 @@ from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penal
 from counterpoise.run_folder import version
 from counterpoise.sensors.ranking import auc
 from counterpoise.study.plan import Cell, StudyPlan
-from counterpoise.study.setting import Setting
+from counterpoise.study.results import DoneRow
 from counterpoise.study.strategies import STRATEGIES
 from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.super_resolution import SuperResolution
-from counterpoise.study.task import Batch, Task
+from counterpoise.study.task import Batch, Setting, Task
 from counterpoise.study.tasks import TASKS
 
 # Evaluations of D in a training, whose last quarter judges it; G is measured at every fourth.
 EVALUATIONS, G_EVERY = 20, 4
-# Samples of each kind on which D is asked at an evaluation.
-ASKED = 256
+# Samples of each kind on which D is evaluated.
+EVALUATION_SAMPLES = 256
 # A D that ranks real above fake in this share of pairs is saturated; samples that cover less than
 # this share of the data have collapsed.
 SATURATED_AUC, COLLAPSED_COVERAGE = 0.99, 0.5
@@ -40,51 +40,51 @@ def setting_of(cell: Cell, plan: StudyPlan) -> Setting:
     setting = dataclasses.replace(
         setting,
         steps=max(EVALUATIONS, round(setting.steps * plan.steps_scale)),
-        g_learning_rate=setting.g_learning_rate * strategy.g_learning_rate_factor,
         d_learning_rate=setting.d_learning_rate * strategy.d_learning_rate_factor,
         **strategy.values,
     )
     return STRESSORS[cell.stressor].apply(setting)
 
 
-def play_cell(cell: Cell, plan: StudyPlan) -> dict[str, Any]:
-    """Train one cell and return its row of `results.jsonl`.
+def play_cell(cell: Cell, plan: StudyPlan) -> DoneRow:
+    """Train one cell; its row.
 
     Deterministic on one machine and device but for `seconds`; in the caller's process, whose
     random state it leaves alone. Raises `UserError` where a dependency or data is missing.
     """
     started = time.perf_counter()
-    task, setting = TASKS[cell.task], setting_of(cell, plan)
+    task = TASKS[cell.task]
     if isinstance(task, SuperResolution) and plan.data_folders:
         task = dataclasses.replace(task, folders=plan.data_folders)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.seed)
-        row = train(task, setting, cell.seed, plan.device)
-    return {
+        row = train(task, setting_of(cell, plan), cell.seed, plan.device)
+    return DoneRow(
         **dataclasses.asdict(cell),
-        "status": "done",
         **row,
-        "seconds": round(time.perf_counter() - started, 3),
-        "versions": {"torch": torch.__version__, "counterpoise": version("counterpoise")},
-    }
+        seconds=round(time.perf_counter() - started, 3),
+        versions={"torch": torch.__version__, "counterpoise": version("counterpoise")},
+    )
 
 
 def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[str, Any]:
-    """Train as `setting` says and measure on the way."""
+    """Train as `setting` says; what a row says of it."""
     g, d = (network.to(device) for network in task.networks(setting, seed))
     if setting.d_ends_in_sigmoid:
         d = nn.Sequential(d, nn.Sigmoid())
-    optimizers = [
+    g_optimizer, d_optimizer = (
         torch.optim.Adam(network.parameters(), rate, betas=setting.betas, fused=True)
         for network, rate in ((g, setting.g_learning_rate), (d, setting.d_learning_rate))
-    ]
-    g_optimizer, d_optimizer = optimizers
-    batches = to_device(task.batches(setting, 1000 + 10 * seed), device)
-    asked = to_device(
-        task.batches(dataclasses.replace(setting, batch_size=ASKED), 777_777 + 10 * seed), device
     )
-    part = Part(task, setting, g, d, torch.Generator(device).manual_seed(5000 + seed))
-    evaluation = Evaluation(task, g, d, asked)
+
+    def batches(size: int, base: int) -> Iterator[Batch]:
+        of_size = dataclasses.replace(setting, batch_size=size)
+        for source, real in task.batches(of_size, base + 10 * seed):
+            yield source.to(device), real.to(device)
+
+    trained_on = batches(setting.batch_size, 1000)
+    evaluation = Evaluation(task, g, d, batches(EVALUATION_SAMPLES, 777_777))
+    losses = Losses(task, setting, d, torch.Generator(device).manual_seed(5000 + seed))
     balance = Balance(
         g,
         d,
@@ -92,11 +92,19 @@ def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[
         d_optimizer,
         policy=setting.policy,
         policy_options=dict(setting.policy_options),
-        objective=objective_name(setting.form),
+        # The squares behind a sigmoid it recognises itself.
+        objective=None if setting.form == LSGAN_ON_SIGMOID else setting.form,
         paired=isinstance(task, SuperResolution),
         log_every=setting.steps + 1,
         seed=seed,
     )
+
+    def train_d(real: Tensor, fake: Tensor) -> None:
+        with balance.d_step() as step:
+            d_optimizer.zero_grad()
+            losses.of_d(step, real, fake).backward()  # type: ignore[no-untyped-call]
+            d_optimizer.step()
+
     d_updates = roll_backs = 0
     with balance:
         for step in range(1, setting.steps + 1):
@@ -104,36 +112,30 @@ def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[
                 d_optimizer.param_groups[0]["lr"] *= setting.shock
 
             # D, as often as the policy wants it.
-            source, real = next(batches)
+            source, real = next(trained_on)
             fake = g(source)
-            with balance.d_step() as d_step:
-                d_optimizer.zero_grad()
-                part.d_loss(d_step, real, fake.detach()).backward()  # type: ignore[no-untyped-call]
-                d_optimizer.step()
+            train_d(real, fake.detach())
             for _ in range(balance.action.d_steps - 1):
-                further_source, further_real = next(batches)
+                further_source, further_real = next(trained_on)
                 with torch.no_grad():
                     further_fake = g(further_source)
-                with balance.d_step() as d_step:
-                    d_optimizer.zero_grad()
-                    part.d_loss(d_step, further_real, further_fake).backward()  # type: ignore[no-untyped-call]
-                    d_optimizer.step()
+                train_d(further_real, further_fake)
 
             # G, against the D just updated.
             with balance.g_step() as g_step:
                 g_optimizer.zero_grad()
-                part.g_loss(g_step, real, fake).backward()  # type: ignore[no-untyped-call]
+                losses.of_g(g_step, real, fake).backward()  # type: ignore[no-untyped-call]
                 g_optimizer.step()
             action = balance.action
             d_updates += action.d_steps * (not action.roll_back)
             roll_backs += action.roll_back
 
             if step * EVALUATIONS // setting.steps > (step - 1) * EVALUATIONS // setting.steps:
-                evaluation.take(step)
+                evaluation.measure(step)
                 if evaluation.is_lost():
                     break
         findings = sorted(balance.diagnosis().ids())
-    return evaluation.row() | {
+    return evaluation.verdict() | {
         "findings": findings,
         "steps": setting.steps,
         "d_updates": d_updates,
@@ -141,19 +143,17 @@ def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[
     }
 
 
-class Part:
+class Losses:
     """The losses of both networks, under the setting."""
 
-    def __init__(
-        self, task: Task, setting: Setting, g: nn.Module, d: nn.Module, draw: torch.Generator
-    ) -> None:
-        self._task, self._setting, self._g, self._d, self._draw = task, setting, g, d, draw
+    def __init__(self, task: Task, setting: Setting, d: nn.Module, draw: torch.Generator) -> None:
+        self._task, self._setting, self._d, self._draw = task, setting, d, draw
         self._form = ADVERSARIAL_FORMS[
             "lsgan" if setting.form == LSGAN_ON_SIGMOID else setting.form
         ]
         self._sigmoid_in_loss = setting.form == LSGAN_ON_SIGMOID and not setting.d_ends_in_sigmoid
 
-    def d_loss(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
+    def of_d(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss as the policy wants it, with the penalties."""
         setting = self._setting
         if setting.label_noise:
@@ -184,7 +184,7 @@ class Part:
             loss = loss + setting.gradient_penalty * penalty
         return loss
 
-    def g_loss(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
+    def of_g(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
         """G's loss: adversarial, and content where the task has it."""
         setting = self._setting
         real_outputs = self._d(real).detach() if self._form.g_needs_real else None
@@ -207,14 +207,14 @@ class Part:
 class Evaluation:
     """What is measured on the way, on clean samples: noise of a policy's does not hide D."""
 
-    def __init__(self, task: Task, g: nn.Module, d: nn.Module, asked: Iterator[Batch]) -> None:
-        self._task, self._g, self._d, self._asked = task, g, d, asked
+    def __init__(self, task: Task, g: nn.Module, d: nn.Module, fresh: Iterator[Batch]) -> None:
+        self._task, self._g, self._d, self._fresh = task, g, d, fresh
         self._points: list[dict[str, float]] = []
 
     @torch.no_grad()
-    def take(self, step: int) -> None:
+    def measure(self, step: int) -> None:
         """Measure G on unseen samples, and D on fresh ones of what it is trained on."""
-        source, real = next(self._asked)
+        source, real = next(self._fresh)
         outputs = self._d(real), self._d(self._g(source))
         real_logits, fake_logits = (output.flatten(1).mean(1).float().cpu() for output in outputs)
         # D's own threshold differs between objectives; the best one does not.
@@ -238,29 +238,25 @@ class Evaluation:
         """Whether the last two evaluations found something that is not finite."""
         return len(self._points) > 1 and not any(p["finite"] for p in self._points[-2:])
 
-    def row(self) -> dict[str, Any]:
-        """What a training came to."""
+    def verdict(self) -> dict[str, Any]:
+        """What a training came to: how it failed if it did, its score, and its curves."""
         task, last = self._task, self._points[-1]
         late = self._points[-EVALUATIONS // 4 :]
+        means = {key: sum(p[key] for p in late) / len(late) for key in ("accuracy", "auc")}
         diverged = not last["finite"]
-        auc_late = sum(p["auc"] for p in late) / len(late)
         failures = ["diverged"] if diverged else []
         if not diverged and last["coverage"] < COLLAPSED_COVERAGE:
             failures.append("collapsed")
-        if auc_late >= SATURATED_AUC:
+        if means["auc"] >= SATURATED_AUC:
             failures.append("d-saturated")
         names = [name for name in last if name not in ("step", "auc", "accuracy", "finite")]
-        accuracy = sum(p["accuracy"] for p in late) / len(late)
         return {
             "failures": failures,
             "score": None if diverged else finite_or_none(last[task.score_name]),
             "score_name": task.score_name,
             "higher_is_better": task.higher_is_better,
             "metrics": {name: finite_or_none(last[name]) for name in names},
-            "d_last_quarter": {
-                "accuracy": finite_or_none(accuracy),
-                "auc": finite_or_none(auc_late),
-            },
+            "d_last_quarter": {name: finite_or_none(mean) for name, mean in means.items()},
             "curve": {
                 "step": [int(p["step"]) for p in self._points],
                 "auc": [finite_or_none(p["auc"]) for p in self._points],
@@ -277,17 +273,6 @@ def best_accuracy(real_logits: Tensor, fake_logits: Tensor) -> float:
     return float(right.max() / 2)
 
 
-def objective_name(form: str) -> str | None:
-    """What `Balance` is told; None where it reads the objective itself."""
-    return None if form == LSGAN_ON_SIGMOID else form
-
-
 def finite_or_none(value: float | None) -> float | None:
     """A number for strict JSON, rounded to what matters."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
-
-
-def to_device(batches: Iterator[Batch], device: str) -> Iterator[Batch]:
-    """Batches where the networks are."""
-    for source, real in batches:
-        yield source.to(device), real.to(device)

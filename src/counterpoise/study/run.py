@@ -1,38 +1,33 @@
 """Running a study: the cells that are missing, and a row for each as soon as it is done."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
 
 from counterpoise.errors import UserError
-from counterpoise.study.executors import Executor, Play
-from counterpoise.study.local_executor import LocalExecutor
 from counterpoise.study.plan import Cell, StudyPlan, cells_of
-from counterpoise.study.ray_executor import RayExecutor
-from counterpoise.study.store import StudyFolder
+from counterpoise.study.results import ErrorRow, StudyRow, opened_study, read_results
+from counterpoise.study.workers import Workers
 
-Row = dict[str, Any]
+# How often a cell may take its worker with it.
+TRIES = 3
 
 
 @dataclass
-class Progress:
+class StudyProgress:
     """How far a study is: the selected cells, and the rows of this run and of earlier ones."""
 
     cells: int
-    before: int  # done by an earlier run
-    rows: list[Row] = field(default_factory=list)
+    # Of cells that need not be run any more, those with an error of this run included.
+    rows: list[StudyRow] = field(default_factory=list)
 
     @property
-    def done(self) -> int:
-        """Cells that need not be run any more, those with an error of this run included."""
-        return len(self.rows)
-
-    @property
-    def errors(self) -> list[Row]:
-        return [row for row in self.rows if row["status"] == "error"]
+    def errors(self) -> list[ErrorRow]:
+        return [row for row in self.rows if isinstance(row, ErrorRow)]
 
 
 def selected(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:
@@ -53,14 +48,11 @@ def selected(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:
 def run_study(
     plan: StudyPlan,
     folder: Path,
-    play: Play,
+    workers: Workers,
     *,
-    workers: int,
-    executor: Literal["local", "ray"] = "local",
-    address: str | None = None,
     only: Sequence[str] = (),
-    watch: Callable[[Progress, str], None] = lambda progress, message: None,
-) -> Progress:
+    watch: Callable[[StudyProgress, str], None] = lambda progress, message: None,
+) -> StudyProgress:
     """Play the cells of `plan` that `folder` has no good row of yet; errors are tried again.
 
     `watch` is called at the start, for every row, and with a message for every lost worker. An
@@ -68,30 +60,57 @@ def run_study(
     or that another process writes to, a full disk, and what a cell says is missing.
     """
     cells = selected(plan, only)
-    study = StudyFolder(folder)
-    with study.opened(plan):
-        good = {key: row for key, row in study.finished().items() if row["status"] == "done"}
-        todo = [cell for cell in cells if cell.key not in good]
-        progress = Progress(len(cells), len(cells) - len(todo))
-        progress.rows += [good[cell.key] for cell in cells if cell.key in good]
-        study.note("start", f"{len(todo)} of {len(cells)} cells to run, {executor}")
+    with opened_study(folder, plan) as study:
+        good = {row.cell: row for row in read_results(folder).done}
+        todo = [cell for cell in cells if cell not in good]
+        progress = StudyProgress(len(cells), [good[cell] for cell in cells if cell in good])
+        study.note("start", f"{len(todo)} of {len(cells)} cells to run, {type(workers).__name__}")
         watch(progress, "")
-        pool: Executor = (
-            RayExecutor(play, plan, workers, address)
-            if executor == "ray"
-            else LocalExecutor(play, plan, workers)
-        )
         try:
-            with closing(pool.outcomes(todo)) as outcomes:
-                for outcome in outcomes:
-                    if outcome.row is None:
-                        study.note("lost-worker", outcome.lost)
+            # Closed at once, so that an interruption does not wait for workers.
+            with closing(outcomes(todo, workers)) as rows:
+                for row in rows:
+                    if isinstance(row, str):
+                        study.note("lost-worker", row)
                     else:
-                        study.add(outcome.row)
-                        progress.rows.append(outcome.row)
-                    watch(progress, outcome.lost)
+                        study.add(row)
+                        progress.rows.append(row)
+                    watch(progress, row if isinstance(row, str) else "")
         except KeyboardInterrupt:
-            study.note("interrupted", f"{progress.done} of {len(cells)} cells done")
+            study.note("interrupted", f"{len(progress.rows)} of {len(cells)} cells done")
             raise
         study.note("end", f"{len(cells)} cells, {len(progress.errors)} of them errors")
     return progress
+
+
+def outcomes(cells: Sequence[Cell], workers: Workers) -> Generator[StudyRow | str, None, None]:
+    """One row for each cell, as they come, and in between words on workers that died.
+
+    A cell whose worker died is given to another, a few times. Raises the `UserError` of a cell.
+    """
+    if not cells:
+        return
+    waiting, tries = deque(cells), Counter[Cell]()
+    running: dict[Future[StudyRow | UserError], Cell] = {}
+    with workers:
+        while waiting or running:
+            while waiting and len(running) < workers.capacity:
+                cell = waiting.popleft()
+                running[workers.submit(cell)] = cell
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                cell = running.pop(future)
+                try:
+                    answer = future.result()
+                except Exception as error:
+                    tries[cell] += 1
+                    # Ray's account of it is a traceback.
+                    last_line = (str(error).strip().splitlines() or [""])[-1]
+                    how = f"{type(error).__name__}: {last_line.strip()}"[:200]
+                    if tries[cell] < TRIES:
+                        waiting.appendleft(cell)
+                        yield f"{cell.key}: its worker died ({how}): run again"
+                        continue
+                    answer = ErrorRow.of(cell, f"its worker died {TRIES} times, at last: {how}")
+                if isinstance(answer, UserError):
+                    raise answer
+                yield answer

@@ -1,8 +1,4 @@
-"""What a study's numbers are summarised by: intervals, standardised scores, ranks.
-
-Arrays only; nothing here knows of tasks or strategies by name. All intervals are of 95 %. All
-resampling has a fixed seed, so that a report made twice says the same.
-"""
+"""What a study's numbers are summarised by, beside `counterpoise.statistics`: arrays only."""
 
 import math
 from statistics import NormalDist
@@ -11,6 +7,7 @@ import numpy as np
 
 from counterpoise.statistics import (
     CONFIDENCE,
+    LEAST_VALUES,
     NO_ESTIMATE,
     Estimate,
     Interval,
@@ -20,10 +17,9 @@ from counterpoise.statistics import (
 )
 
 # Standardised scores lie within this many spreads of the task's mean.
-MOST_SPREADS = 3.0
+SPREADS = 3.0
 # A task's spread is that of its scores limited to these quantiles.
 SPREAD_QUANTILES = (0.05, 0.95)
-LEAST_SEEDS = 2
 
 
 def wilson(count: float, of: int) -> Interval | None:
@@ -56,7 +52,7 @@ def hierarchical_mean(values: np.ndarray) -> Estimate:
         return NO_ESTIMATE
     count = int(counts.sum())
     mean = float(np.mean(np.nansum(values[kept], axis=1) / counts[kept]))
-    if counts.max() < LEAST_SEEDS:
+    if counts.max() < LEAST_VALUES:
         return Estimate(mean, None, count)
     weights = resampled_weights(tuple(int(c) for c in counts[kept]))
     return Estimate(mean, percentile_interval(weights @ values[kept][present[kept]]), count)
@@ -78,7 +74,7 @@ def standardised(scores: np.ndarray, higher_is_better: bool, done: np.ndarray) -
     limited = np.clip(measured, *np.quantile(measured, SPREAD_QUANTILES))
     spread = float(limited.std()) or float(measured.std()) or 1.0
     result[done] = (oriented[done] - float(limited.mean())) / spread
-    result = np.asarray(np.clip(result, -MOST_SPREADS, MOST_SPREADS))
+    result = np.asarray(np.clip(result, -SPREADS, SPREADS))
     result[done & np.isnan(result)] = np.nanmin(result)
     return result
 

@@ -1,6 +1,6 @@
 """Super-resolution x4 of real photographs: small networks, and the situation of the question."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoise.config import DataConfig, DiscriminatorConfig, GeneratorConfig
-from counterpoise.data.catalog import Catalog, scan
+from counterpoise.data.catalog import scan
 from counterpoise.data.resize import downscale
 from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, to_luma
 from counterpoise.metrics.perceptual import ALEXNET, lpips
@@ -20,9 +20,7 @@ from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.features import EmbeddedExtractor
 from counterpoise.models.generator import build_generator
-from counterpoise.study.port import PortGenerator
-from counterpoise.study.setting import Setting
-from counterpoise.study.task import TRAINING_SET_SEED, Batch, drawn
+from counterpoise.study.task import Batch, Setting, Task, drawn, training_set
 
 SCALE = 4
 # Crops that trainings draw from, and those that they are measured on.
@@ -31,14 +29,44 @@ BORDER_PX = 4
 # A crop whose PSNR is this far below the bicubic image's has lost its picture: the sharpest
 # network of the paper, ENet-PAT, is level with bicubic (EnhanceNet, table 2).
 LOST_DB = 3.0
+CONTENT_LAYERS = {"pool1": 0.2, "pool2": 0.02}
+
+
+class PortGenerator(nn.Module):
+    """ENet as the question's port has it: batch normalisation after every convolution."""
+
+    def __init__(self, width: int, blocks: int = 3) -> None:
+        super().__init__()
+
+        def convolution(inputs: int, outputs: int) -> nn.Sequential:
+            return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs))
+
+        self.first = convolution(3, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(convolution(width, width), nn.ReLU(), convolution(width, width))
+            for _ in range(blocks)
+        )
+        self.upsampled = nn.ModuleList(convolution(width, width) for _ in range(2))
+        self.last = nn.Sequential(convolution(width, width), nn.ReLU(), convolution(width, 3))
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """RGB (N, 3, h, w) in [0, 1] to (N, 3, 4h, 4w), clamped to [0, 1]."""
+        features = F.relu(self.first(lr))
+        for block in self.blocks:
+            features = features + block(features)
+        for convolution in self.upsampled:
+            features = F.relu(convolution(F.interpolate(features, scale_factor=2.0)))
+        base = F.interpolate(lr, scale_factor=4.0, mode="bilinear")
+        fake: Tensor = (base + self.last(features)).clamp(0, 1)
+        return fake
 
 
 @cache
 def crop_pool(folders: tuple[Path, ...], crop_px: int, count: int, held_out: bool) -> Batch:
     """LR and HR crops in [0, 1], the same in every process."""
     config = DataConfig(folders=folders, crop_px=crop_px, held_out_images=4)
-    catalogs = scan(config, SCALE)
-    images = _decoded(catalogs[1 if held_out else 0])
+    catalog = scan(config, SCALE)[1 if held_out else 0]
+    images = [catalog.load(index).hr for index in range(len(catalog))]
     random = np.random.default_rng(20_161_223)
     pairs = []
     for index in range(count):
@@ -56,54 +84,41 @@ def crop_pool(folders: tuple[Path, ...], crop_px: int, count: int, held_out: boo
     return lr, hr_crops
 
 
-def _decoded(catalog: Catalog) -> list[np.ndarray]:
-    return [catalog.load(index).hr for index in range(len(catalog))]
-
-
 @dataclass
-class SuperResolution:
+class SuperResolution(Task):
     """A generator that begins from a short training on squared errors, as is usual."""
 
-    description: str
-    setting: Setting
     width: int
     blocks: int
+    pretrain_steps: int
     crop_px: int = 32
-    pretrain_steps: int = 0
     discriminator: str = "patchgan"
     folders: tuple[Path, ...] = ()
-    # The question's generator, and its features as they come.
+    # The question's generator.
     is_port: bool = False
-    layers: tuple[tuple[str, float], ...] = (("pool1", 0.2), ("pool2", 0.02))
-    score_name: str = "sliced_wasserstein"
-    higher_is_better: bool = False
+    score_name = "sliced_wasserstein"
 
     def networks(self, setting: Setting, seed: int) -> tuple[nn.Module, nn.Module]:
-        norm = {"layer": "instance"}.get(setting.d_norm, setting.d_norm)
-        d = build_discriminator(
-            DiscriminatorConfig.model_validate(
-                {"name": self.discriminator, "width": setting.d_width, "norm": norm}
-            ),
-            self.crop_px,
-        )
-        generator = self._generator()
-        generator.load_state_dict(self._pretrained(seed))
+        norm = "instance" if setting.d_norm == "layer" else setting.d_norm
+        config = {"name": self.discriminator, "width": setting.d_width, "norm": norm}
+        d = build_discriminator(DiscriminatorConfig.model_validate(config), self.crop_px)
+        sizes = (self.is_port, self.width, self.blocks)
+        generator = _generator(*sizes)
+        pretrained = _pretrained(self.folders, self.crop_px, sizes, self.pretrain_steps, seed)
+        generator.load_state_dict(pretrained)
         return generator, d
 
     def batches(self, setting: Setting, seed: int) -> Iterator[Batch]:
         lr, hr = crop_pool(self.folders, self.crop_px, TRAINING_CROPS, False)
-        if setting.train_samples:
-            draw = torch.Generator().manual_seed(TRAINING_SET_SEED)
-            rows = torch.randperm(len(hr), generator=draw)[: setting.train_samples]
-            lr, hr = lr[rows], hr[rows]
-        return drawn((lr, hr), setting.batch_size, seed + 1)
+        rows = training_set(hr, setting.train_samples)
+        return drawn((lr[rows], hr[rows]), setting.batch_size, seed + 1)
 
-    def content_loss(self, fake: Tensor, real: Tensor) -> Tensor | None:
-        extractor, layers = _extractor(), dict(self.layers)
+    def content_loss(self, fake: Tensor, real: Tensor) -> Tensor:
+        extractor, layers = _extractor(), tuple(CONTENT_LAYERS)
         with torch.no_grad():
-            targets = extractor(real, tuple(layers))
-        features = extractor(fake, tuple(layers))
-        terms = [w * F.mse_loss(features[k], targets[k]) for k, w in layers.items()]
+            targets = extractor(real, layers)
+        features = extractor(fake, layers)
+        terms = [w * F.mse_loss(features[k], targets[k]) for k, w in CONTENT_LAYERS.items()]
         return torch.stack(terms).sum()
 
     def measure(self, generator: nn.Module) -> dict[str, float]:
@@ -124,38 +139,28 @@ class SuperResolution:
             "coverage": float((values > reference - LOST_DB).float().mean()),
         }
 
-    def _generator(self) -> nn.Module:
-        if self.is_port:
-            return PortGenerator(self.width, self.blocks)
-        return build_generator(GeneratorConfig(width=self.width, blocks=self.blocks))
 
-    def _pretrained(self, seed: int) -> dict[str, Tensor]:
-        """G after its training on squared errors alone; once for each process and seed."""
-        key = (
-            self.folders,
-            self.is_port,
-            self.width,
-            self.blocks,
-            self.crop_px,
-            self.pretrain_steps,
-            seed,
-        )
-        if key not in _PRETRAINED:
-            with torch.random.fork_rng(devices=[]), torch.enable_grad():
-                torch.manual_seed(seed)
-                generator = self._generator()
-                optimizer = torch.optim.Adam(generator.parameters(), 1e-3)
-                pool = crop_pool(self.folders, self.crop_px, TRAINING_CROPS, False)
-                pairs = drawn(pool, 16, seed)
-                for _, (lr, hr) in zip(range(self.pretrain_steps), pairs, strict=False):
-                    optimizer.zero_grad()
-                    F.mse_loss(generator(lr), hr).backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-            _PRETRAINED[key] = {k: v.detach().clone() for k, v in generator.state_dict().items()}
-        return _PRETRAINED[key]
+def _generator(is_port: bool, width: int, blocks: int) -> nn.Module:
+    if is_port:
+        return PortGenerator(width, blocks)
+    return build_generator(GeneratorConfig(width=width, blocks=blocks))
 
 
-_PRETRAINED: dict[Sequence[object], dict[str, Tensor]] = {}
+@cache
+def _pretrained(
+    folders: tuple[Path, ...], crop_px: int, sizes: tuple[bool, int, int], steps: int, seed: int
+) -> dict[str, Tensor]:
+    """G after its training on squared errors alone; once for each process and seed."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        generator = _generator(*sizes)
+        optimizer = torch.optim.Adam(generator.parameters(), 1e-3)
+        pairs = drawn(crop_pool(folders, crop_px, TRAINING_CROPS, False), 16, seed)
+        for _, (lr, hr) in zip(range(steps), pairs, strict=False):
+            optimizer.zero_grad()
+            F.mse_loss(generator(lr), hr).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return generator.state_dict()
 
 
 @cache

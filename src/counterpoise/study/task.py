@@ -1,43 +1,89 @@
-"""What a task of the gauntlet gives: data, networks, a content loss, and what samples are worth."""
+"""What a task of the gauntlet gives, and the setting that its trainings begin from."""
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from counterpoise.study.setting import Setting
-
 Batch = tuple[Tensor, Tensor]
 # A small training set is the same one for every training.
 TRAINING_SET_SEED = 20
+# Of what every training is measured with; no training draws from it.
+MEASURE_SEED = 987_654
 
 
-class Task(Protocol):
+@dataclass(frozen=True)
+class Setting:
+    """Everything that one training depends on beside its task and seed.
+
+    A task gives the first one, the strategy replaces values in it, and the stressor then changes
+    what came out, so that it hits every strategy alike.
+    """
+
+    steps: int
+    batch_size: int
+    g_learning_rate: float = 1e-3
+    d_learning_rate: float = 1e-3
+    d_width: int = 128
+    # none, spectral, layer (every sample by itself, as instance norm does for maps), or batch (real
+    # and fake samples apart, unless `d_joint_batch`).
+    d_norm: str = "none"
+    betas: tuple[float, float] = (0.5, 0.999)
+    # A name from `losses.adversarial`, or "lsgan-on-sigmoid".
+    form: str = "non-saturating"
+    d_ends_in_sigmoid: bool = False
+    policy: str = "none"
+    policy_options: Mapping[str, Any] = field(default_factory=dict)
+    # Weights of gamma / 2 * E|grad D|^2 on real (R1) and fake samples (R2), and of WGAN-GP's term.
+    r1: float = 0.0
+    r2: float = 0.0
+    gradient_penalty: float = 0.0
+    # D's target for real samples, in cross-entropy and least squares: 1, or 0.9 smoothed.
+    real_target: float = 1.0
+    # Share of D's samples that are shown to it under the wrong label.
+    label_noise: float = 0.0
+    # Training samples; 0: all that there are, or fresh ones.
+    train_samples: int = 0
+    # D sees real and fake samples in one batch (which batch normalisation notices).
+    d_joint_batch: bool = False
+    # Weight of G's adversarial term, and of the content term where the task has one.
+    adversarial_weight: float = 1.0
+    content_weight: float = 1.0
+    # A factor on all adversarial losses (the question's port doubles them).
+    loss_multiplier: float = 1.0
+    # D's learning rate is multiplied by this from half of the steps on.
+    shock: float = 1.0
+
+
+@dataclass
+class Task(ABC):
     """A small adversarial game. All tensors are on the CPU and float32."""
 
     description: str
     setting: Setting  # what a training begins from
-    score_name: str
-    higher_is_better: bool
+    score_name: ClassVar[str]
+    higher_is_better: ClassVar[bool] = False
 
+    @abstractmethod
     def networks(self, setting: Setting, seed: int) -> tuple[nn.Module, nn.Module]:
         """G, which turns a source into a sample, and D, which gives a logit for a sample."""
-        ...
 
+    @abstractmethod
     def batches(self, setting: Setting, seed: int) -> Iterator[Batch]:
         """Sources and real samples without end, the same for the same seed."""
-        ...
 
     def content_loss(self, fake: Tensor, real: Tensor) -> Tensor | None:
         """What holds a fake to the real sample that it is made from; None where there is none."""
-        ...
+        return None
 
+    @abstractmethod
     def measure(self, generator: nn.Module) -> dict[str, float]:
         """What unseen samples of G are worth, with `coverage` in [0, 1] and the score."""
-        ...
 
 
 def drawn(pool: Batch, size: int, seed: int) -> Iterator[Batch]:
@@ -48,17 +94,25 @@ def drawn(pool: Batch, size: int, seed: int) -> Iterator[Batch]:
         yield pool[0][rows], pool[1][rows]
 
 
+def training_set(samples: Tensor, count: int) -> Tensor | slice:
+    """Which rows of `samples` a training may draw from: `count` of them, or with 0 all."""
+    if not count:
+        return slice(None)
+    draw = torch.Generator().manual_seed(TRAINING_SET_SEED)
+    return torch.randperm(len(samples), generator=draw)[:count]
+
+
 def perceptron(sizes: list[int], slope: float, norm: str = "none") -> nn.Sequential:
     """A fully connected network with leaky ReLUs and the named norm in its hidden layers."""
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes[:-1]):
+    for place, (inputs, outputs) in enumerate(pairwise(sizes), start=2):
         linear = nn.Linear(inputs, outputs)
         layers.append(spectral_norm(linear) if norm == "spectral" else linear)
+        if place == len(sizes):
+            break
         if norm == "layer":
             layers.append(nn.LayerNorm(outputs))
         elif norm == "batch":
             layers.append(nn.BatchNorm1d(outputs))
         layers.append(nn.LeakyReLU(slope))
-    last = nn.Linear(sizes[-2], sizes[-1])
-    layers.append(spectral_norm(last) if norm == "spectral" else last)
     return nn.Sequential(*layers)

@@ -1,56 +1,25 @@
 """The table of tasks, each with the setting that its trainings begin from."""
 
 from counterpoise.registry import Registry
-from counterpoise.study.digits import Digits
-from counterpoise.study.points import Points, grid_centres, ring_centres
-from counterpoise.study.setting import Setting
+from counterpoise.study.samples import Digits, Points, grid_centres, ring_centres
 from counterpoise.study.super_resolution import SuperResolution
-from counterpoise.study.task import Task
+from counterpoise.study.task import Setting, Task
 
 TASKS: Registry[Task] = Registry(
     "task",
     (
         "ring",
-        Points(
-            "8 Gaussians on a circle",
-            ring_centres(),
-            0.1,
-            Setting(
-                steps=1000,
-                batch_size=128,
-                g_learning_rate=1e-3,
-                d_learning_rate=1e-3,
-                d_width=128,
-            ),
-        ),
+        Points("8 Gaussians on a circle", Setting(1000, batch_size=128), ring_centres(), std=0.1),
     ),
     (
         "grid",
-        Points(
-            "25 Gaussians on a grid",
-            grid_centres(),
-            0.1,
-            Setting(
-                steps=1200,
-                batch_size=128,
-                g_learning_rate=1e-3,
-                d_learning_rate=1e-3,
-                d_width=128,
-            ),
-        ),
+        Points("25 Gaussians on a grid", Setting(1200, batch_size=128), grid_centres(), std=0.1),
     ),
     (
         "digits",
         Digits(
             "scikit-learn's handwritten digits, 8x8",
-            Setting(
-                steps=800,
-                batch_size=64,
-                g_learning_rate=1e-3,
-                d_learning_rate=1e-3,
-                d_width=64,
-                d_norm="layer",
-            ),
+            Setting(800, batch_size=64, d_width=64, d_norm="layer"),
         ),
     ),
     (
@@ -58,7 +27,7 @@ TASKS: Registry[Task] = Registry(
         SuperResolution(
             "x4 super-resolution of photographs, a small ENet with perceptual and adversarial loss",
             Setting(
-                steps=160,
+                160,
                 batch_size=8,
                 g_learning_rate=5e-4,
                 d_learning_rate=5e-4,
@@ -77,10 +46,9 @@ TASKS: Registry[Task] = Registry(
         SuperResolution(
             "the question's situation: its port of ENet-PA, small, perceptual term of its scale",
             Setting(
-                steps=600,
+                600,
                 batch_size=16,
                 g_learning_rate=5e-4,
-                d_learning_rate=1e-3,
                 d_width=16,
                 d_norm="batch",
                 betas=(0.9, 0.999),
@@ -99,7 +67,7 @@ TASKS: Registry[Task] = Registry(
         SuperResolution(
             "x4 super-resolution, the whole ENet on 128-pixel crops (for a GPU)",
             Setting(
-                steps=20_000,
+                20_000,
                 batch_size=16,
                 g_learning_rate=1e-4,
                 d_learning_rate=1e-4,

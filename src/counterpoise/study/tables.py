@@ -1,11 +1,12 @@
 """A study's tables, as text."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from counterpoise.statistics import Estimate, Interval, student_mean
-from counterpoise.study.analysis import FailureCount, StrategyResult, paired, task_scores
-from counterpoise.study.results import Grid, Pair
+from counterpoise.statistics import Estimate, Interval
+from counterpoise.study.analysis import FailureCount, StrategyResult, means, paired
+from counterpoise.study.grid import Grid, Pair
+from counterpoise.study.results import DoneRow
 from counterpoise.study.strategies import STRATEGIES
 
 NOT_KNOWN = "-"
@@ -30,19 +31,14 @@ def report_tables(
     grid: Grid, rows: Sequence[StrategyResult], tuned_on: Collection[Pair]
 ) -> list[Table]:
     """All tables of the report, the most important one first."""
-    tables = [_main_table(rows)]
-    if "seed-loop" in grid.strategies:
-        tables.insert(0, _changes_table(grid, rows))
-    tables += _quality_tables(grid)
-    tables.append(
-        Table(
-            "Where auto was tuned",
-            "Pairs of task and stressor that its constants were chosen on.",
-            ("task", "stressor"),
-            [pair for pair in grid.pairs if pair in tuned_on],
-        )
+    changes = [_changes_table(grid, rows)] if "seed-loop" in grid.strategies else []
+    tuned = Table(
+        "Where auto was tuned",
+        "Pairs of task and stressor that its constants were chosen on.",
+        ("task", "stressor"),
+        [pair for pair in grid.pairs if pair in tuned_on],
     )
-    return tables
+    return [*changes, _main_table(rows), *_quality_tables(grid), tuned]
 
 
 def _main_table(rows: Sequence[StrategyResult]) -> Table:
@@ -74,7 +70,7 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
                 row.name + ("" if row.everywhere else " (not in all tasks)"),
                 share_text(row.failures) + (f" ({row.missing} missing)" if row.missing else ""),
                 _percent_interval(row.failures),
-                _points(row.failed_to_auto),
+                _estimate(row.failed_to_auto, 0, signed=True),
                 share_text(row.by_quality),
                 share_text(row.untuned),
                 _estimate(row.rank, 1),
@@ -88,74 +84,70 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
 
 def _quality_tables(grid: Grid) -> list[Table]:
     tables = []
+    of_tasks = {row.task: row for row in grid.rows[grid.done]}
     for task in grid.tasks:
-        named = {row.task: row for row in grid.rows[grid.done]}
-        if task not in named:
+        if task not in of_tasks:
             continue
-        row = named[task]
-        direction = "higher" if row.higher_is_better else "lower"
-        columns = [s for t, s in grid.pairs if t == task]
-        scores = {stressor: task_scores(grid, task, stressor) for stressor in columns}
-        tables.append(
-            Table(
-                f"{task}: {row.score_name.replace('_', ' ')} ({direction} is better)",
-                "Mean over seeds; under `none` with Student's 95 % interval.",
-                ("strategy", *columns),
-                [
-                    (
-                        name,
-                        *(
-                            _estimate(scores[s][name], 3)
-                            if s == "none"
-                            else _number(scores[s][name].mean, 3)
-                            for s in columns
-                        ),
-                    )
-                    for name in grid.strategies
-                    if any(scores[s][name].mean is not None for s in columns)
-                ],
+        score = of_tasks[task].score_name.replace("_", " ")
+        direction = "higher" if of_tasks[task].higher_is_better else "lower"
+        stressors = [s for t, s in grid.pairs if t == task]
+        columns = [means(grid, task, stressor, grid.scores()) for stressor in stressors]
+        lines = [
+            (
+                name,
+                *(
+                    _estimate(column[name], 3)
+                    if stressor == "none"
+                    else _number(column[name].mean, 3)
+                    for stressor, column in zip(stressors, columns, strict=True)
+                ),
             )
-        )
+            for name in grid.strategies
+            if any(column[name].mean is not None for column in columns)
+        ]
+        title = f"{task}: {score} ({direction} is better)"
+        note = "Mean over seeds; under `none` with Student's 95 % interval."
+        tables.append(Table(title, note, ("strategy", *stressors), lines))
     return tables
 
 
 def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
     """What each change to the question's loop does."""
-    by_name = {row.name: row for row in rows}
-    lines = []
-    for name in grid.strategies:
-        place = grid.place(name)
-        assert place is not None, "it is the grid's"
+    failures = {row.name: row.failures for row in rows}
 
-        def mean(key: str, place: int = place) -> str:
-            values = grid.values(lambda row: row.d_last_quarter.get(key))
-            return _estimate(_within(student_mean(values[0, place]), 1), 2)
+    def column(
+        value: Callable[[DoneRow], float | None], digits: int, most: float | None = None
+    ) -> list[str]:
+        estimates = means(grid, *grid.pairs[0], grid.values(value)).values()
+        return [_estimate(_within(estimate, most), digits) for estimate in estimates]
 
-        updates = grid.values(lambda row: row.d_updates / row.steps)[0, place]
-        lines.append(
-            (
-                STRATEGIES[name].description,
-                share_text(by_name[name].failures),
-                mean("accuracy"),
-                mean("auc"),
-                _estimate(_within(student_mean(100 * updates), 100), 0),
-                _estimate(student_mean(grid.scores()[0, place]), 1),
-                _estimate(paired(grid, name, "seed-loop"), 2, signed=True),
-            )
-        )
+    columns = (
+        column(lambda row: row.d_last_quarter.get("accuracy"), 2, 1.0),
+        column(lambda row: row.d_last_quarter.get("auc"), 2, 1.0),
+        column(lambda row: 100 * row.d_updates / row.steps, 0, 100.0),
+        column(lambda row: row.score, 1),
+    )
     return Table(
         "Changes to the question's loop, one at a time",
         "D's accuracy (best threshold) and AUC on clean samples in the last quarter, with "
         "Student's 95 % intervals over seeds. Texture: sliced Wasserstein distance, lower is "
         "better. Last column: paired difference in spreads, above 0 is better than the loop.",
         ("change", "failed", "D's accuracy", "AUC", "D trained, %", "texture", "against the loop"),
-        lines,
+        [
+            (
+                STRATEGIES[name].description,
+                share_text(failures[name]),
+                *measured,
+                _estimate(paired(grid, name, "seed-loop"), 2, signed=True),
+            )
+            for name, *measured in zip(grid.strategies, *columns, strict=True)
+        ],
     )
 
 
-def _within(estimate: Estimate, most: float) -> Estimate:
+def _within(estimate: Estimate, most: float | None) -> Estimate:
     """A mean of values in [0, `most`], where an interval of few of them may reach further."""
-    if estimate.interval is None:
+    if estimate.interval is None or most is None:
         return estimate
     ends = (min(max(end, 0.0), most) for end in (estimate.interval.low, estimate.interval.high))
     return replace(estimate, interval=Interval(*ends))
@@ -172,16 +164,6 @@ def _percent_interval(count: FailureCount) -> str:
     if count.interval is None:
         return NOT_KNOWN
     return f"{100 * count.interval.low:.0f} to {100 * count.interval.high:.0f} %"
-
-
-def _points(difference: Estimate) -> str:
-    """A difference of shares, in percentage points."""
-    if difference.mean is None:
-        return NOT_KNOWN
-    interval = difference.interval
-    if interval is not None:
-        interval = Interval(100 * interval.low, 100 * interval.high)
-    return _estimate(Estimate(100 * difference.mean, interval, difference.count), 0, signed=True)
 
 
 def _number(value: float | None, digits: int, *, signed: bool = False) -> str:

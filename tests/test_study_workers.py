@@ -1,0 +1,310 @@
+"""Cells in other processes: the same rows, once each, however processes end."""
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from counterpoise.errors import UserError
+from counterpoise.study import ray_workers
+from counterpoise.study.plan import Cell, StudyPlan, cells_of
+from counterpoise.study.ray_workers import RayWorkers
+from counterpoise.study.results import ErrorRow
+from counterpoise.study.run import TRIES, outcomes
+from counterpoise.study.workers import LocalWorkers, answer_of
+from study_helpers import (
+    BAD,
+    PLAN,
+    TRACE,
+    InThisProcess,
+    play,
+    play_and_die_once,
+    play_and_hang,
+    play_and_miss,
+    play_and_raise,
+    row_of,
+)
+
+# Far beyond what a busy machine needs: it only keeps a broken test from waiting for ever.
+PATIENCE_SECONDS = 600.0
+
+
+def play_and_tell(cell: Cell, plan: StudyPlan):
+    """A row that says in what surroundings it was played; one worker dies on the way."""
+    import torch
+
+    play_and_die_once(cell, plan)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    threads = f"{torch.get_num_threads()} {os.environ.get('OPENBLAS_NUM_THREADS')}"
+    deaf = "deaf" if signal.SIGINT in blocked else "hears"
+    return row_of(cell, findings=(str(os.getpid()), threads, deaf))
+
+
+def rows_of(workers, cells=None):
+    """The rows by cell, and what was said of lost workers; no cell has two rows."""
+    found = list(outcomes(cells_of(PLAN) if cells is None else cells, workers))
+    rows = {row.cell: row for row in found if not isinstance(row, str)}
+    lost = [words for words in found if isinstance(words, str)]
+    assert len(rows) + len(lost) == len(found)
+    return rows, lost
+
+
+def in_process():
+    return {cell: row_of(cell) for cell in cells_of(PLAN)}
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+def pid_in(trace):
+    return trace.exists() and int(trace.read_text())
+
+
+def is_alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+# What any workers have in common.
+
+
+def test_an_exception_is_an_error_row_of_one_line_with_its_place():
+    row = answer_of(play_and_raise, BAD, PLAN)
+    assert isinstance(row, ErrorRow)
+    assert row.cell == BAD
+    assert row.message.startswith("RuntimeError: this cell has a bug (study_helpers.py:")
+
+
+def test_a_row_that_is_not_strict_json_is_an_error_too():
+    row = answer_of(lambda cell, plan: row_of(cell, score=float("nan")), BAD, PLAN)
+    assert "finite number" in row.message
+
+
+def test_a_cell_whose_worker_dies_is_tried_again_and_given_up_in_the_end():
+    rows, lost = rows_of(InThisProcess(count=3, dies={BAD: 1}))
+    assert rows == in_process()
+    assert lost == [f"{BAD.key}: its worker died (RuntimeError: no memory): run again"]
+    rows, lost = rows_of(InThisProcess(count=3, dies={BAD: TRIES}))
+    assert len(lost) == TRIES - 1
+    assert f"its worker died {TRIES} times" in rows.pop(BAD).message
+    assert rows == {cell: row for cell, row in in_process().items() if cell != BAD}
+
+
+def test_a_user_error_stops_everything_and_nothing_is_started_for_nothing():
+    workers = InThisProcess(play_and_miss)
+    with pytest.raises(UserError, match="^scikit-learn is missing$"):
+        list(outcomes(cells_of(PLAN), workers))
+    assert workers.stopped == 1
+    assert rows_of(workers, []) == ({}, [])
+    assert workers.stopped == 1
+
+
+# Processes of this machine.
+
+
+def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monkeypatch):
+    monkeypatch.setenv(TRACE, str(tmp_path / "died"))
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    rows, lost = rows_of(LocalWorkers(play_and_tell, PLAN, 2))
+    assert dict(os.environ) == before
+    assert [words.partition(" (")[0] for words in lost] == [f"{BAD.key}: its worker died"]
+    told = [row.findings for row in rows.values()]
+    assert {(threads, deaf) for _, threads, deaf in told} == {("1 1", "deaf")}
+    assert {c: r.model_copy(update={"findings": ("healthy",)}) for c, r in rows.items()} == (
+        in_process()
+    )
+    assert not any(is_alive(int(pid)) for pid, *_ in told)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_closing_stops_workers_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv(TRACE, str(tmp_path / "pid"))
+    other = cells_of(PLAN)[0]
+    running = outcomes([other, BAD], LocalWorkers(play_and_hang, PLAN, 2))
+    assert next(running).cell == other
+    pid = wait_for(lambda: pid_in(tmp_path / "pid"))
+    assert is_alive(pid)
+    running.close()
+    assert not is_alive(pid)
+
+
+def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path):
+    code = (
+        "from test_study_workers import *\n"
+        "list(outcomes([BAD], LocalWorkers(play_and_hang, PLAN, 1)))"
+    )
+    environment = os.environ | {TRACE: str(tmp_path / "pid")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as parent:
+        pid = wait_for(lambda: pid_in(tmp_path / "pid"))
+        assert is_alive(pid)
+        parent.kill()
+    wait_for(lambda: not is_alive(pid))
+
+
+def test_a_worker_that_cannot_be_started_is_one_line(monkeypatch):
+    def no_process(self):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", no_process)
+    with pytest.raises(UserError, match=r"cannot be started \(Resource temp.*fewer --workers"):
+        rows_of(LocalWorkers(play, PLAN, 2))
+
+
+# Ray: a fake of it, and where it is installed the real one.
+
+
+class FakeRay:
+    """As much of Ray as we use, in this process."""
+
+    def __init__(self, error=None, interrupt=False):
+        self.error, self.interrupt = error, interrupt
+        self.shut_down = 0
+
+    def init(self, **options):
+        self.options = options
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray puts a handler of its own
+        if self.interrupt:
+            signal.raise_signal(signal.SIGINT)
+        if self.error:
+            raise self.error
+        self.started = True
+
+    def shutdown(self):
+        self.shut_down += 1
+
+    def cluster_resources(self):
+        return {"CPU": 3.0}
+
+    def remote(self, **options):
+        self.task_options = options
+        return lambda function: FakeTask(function)
+
+
+class FakeTask:
+    def __init__(self, function):
+        self.function = function
+
+    def remote(self, *arguments):
+        self.answer = Future()
+        if arguments[1] == BAD and not Path(os.environ[TRACE]).exists():
+            Path(os.environ[TRACE]).touch()
+            self.answer.set_exception(RuntimeError("worker crashed"))
+        else:
+            self.answer.set_result(self.function(*arguments))
+        return self
+
+    def future(self):
+        return self.answer
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    """Ray is a fake with these options."""
+    monkeypatch.setenv(TRACE, str(tmp_path / "died"))
+    before = signal.getsignal(signal.SIGTERM)
+
+    def use(**options):
+        ray = FakeRay(**options)
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setattr(ray_workers, "prepare_worker", lambda: None)
+        return ray
+
+    yield use
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ray_gives_the_same_rows_though_a_task_dies(fake):
+    ray = fake()
+    workers = RayWorkers(play, PLAN, 2)
+    rows, lost = rows_of(workers)
+    assert rows == in_process()
+    assert len(lost) == 1
+    assert (ray.options["address"], ray.options["num_cpus"]) == ("local", 2)
+    assert (ray.task_options["max_retries"], ray.shut_down) == (0, 1)
+    assert workers.capacity == 6
+
+
+@pytest.fixture
+def port():
+    """Where somebody listens who is no Ray."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_what_ray_cannot_do_is_one_line(fake, port, monkeypatch):
+    ray = fake(error=ConnectionError("nobody\nat home"))
+    for address, words in {
+        f"127.0.0.1:{port}": "no cluster at .*at home",
+        "127.0.0.1:1": "nobody answers",  # not tried for long
+        "head": "give HOST:PORT",
+        "127.0.0.1:99999": "nobody answers",
+    }.items():
+        with pytest.raises(UserError, match=words):
+            rows_of(RayWorkers(play, PLAN, 2, address))
+    assert ray.options["address"] == f"127.0.0.1:{port}"
+    assert "num_cpus" not in ray.options
+    assert ray.shut_down == 1
+    ray = fake()
+    gpu = PLAN.model_copy(update={"device": "cuda"})
+    with pytest.raises(UserError, match="needs a GPU"):
+        rows_of(RayWorkers(play, gpu, 2))
+    assert ray.shut_down == 1
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"install it: pip install 'counterpoise\[ray\]"):
+        rows_of(RayWorkers(play, PLAN, 2))
+
+
+def test_an_interrupt_waits_until_ray_has_started(fake):
+    ray = fake(interrupt=True)
+    with pytest.raises(KeyboardInterrupt):
+        rows_of(RayWorkers(play, PLAN, 2))
+    assert (ray.started, ray.shut_down) == (True, 1)
+
+
+RAY_SCRIPT = """
+import signal
+from test_study_workers import *
+before = signal.getsignal(signal.SIGTERM)
+rows, lost = rows_of(RayWorkers(play_and_die_once, PLAN, 2))
+assert signal.getsignal(signal.SIGTERM) is before
+import ray
+assert not ray.is_initialized()
+assert rows == in_process()
+print(json.dumps(lost))
+"""
+
+
+@pytest.mark.slow
+def test_the_real_ray_gives_the_same_rows_though_a_worker_dies(tmp_path):
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed")
+    environment = os.environ | {TRACE: str(tmp_path / "died")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", RAY_SCRIPT],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    (lost,) = json.loads(done.stdout.splitlines()[-1])
+    assert lost.startswith(f"{BAD.key}: its worker died (")
