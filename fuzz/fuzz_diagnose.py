@@ -21,9 +21,9 @@ from rich.console import Console
 
 from counterpoise.commands.diagnosis import print_diagnosis, to_json
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.objectives import OBJECTIVES
 from counterpoise.logs.names import KNOWN
 from counterpoise.logs.read import read_log
+from counterpoise.objectives import OBJECTIVES
 from counterpoise.pages.diagnosis_page import diagnosis_page
 from counterpoise.trace import COLUMNS, Trace
 

@@ -21,6 +21,7 @@ SIBLINGS = {level for level, row in enumerate(TABLE["layers"]) if row.get("sibli
 # Pure Python: usable where torch is not, on recorded signals of any program.
 WITHOUT_TORCH = [
     "config",
+    "objectives",
     "records",
     "run_folder",
     "registry",

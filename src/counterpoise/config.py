@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from counterpoise.errors import UserError
+from counterpoise.objectives import OBJECTIVES, objective_name
 
 # Larger whole numbers fit into no file of a run exactly.
 MOST_INT = 2**53
@@ -27,6 +37,19 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 # How a means of speed is chosen; auto: where it pays, which is on a CUDA device.
 Switch = Literal["auto", "always", "never"]
+
+
+def _own_name(name: str) -> str:
+    try:
+        return objective_name(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+# An objective by any of its names; kept by its own.
+ObjectiveName = Annotated[
+    str, AfterValidator(_own_name), WithJsonSchema({"type": "string", "enum": list(OBJECTIVES)})
+]
 
 # Mean colour of the official ENet-PAT network's inputs, RGB in [0, 1] (official inference code).
 ENHANCENET_INPUT_MEAN = (0.47614917, 0.45001204, 0.40904046)
@@ -153,9 +176,7 @@ class TextureLossConfig(Section):
 class AdversarialLossConfig(Section):
     """A: the adversarial game, always on logits."""
 
-    form: Literal[
-        "non-saturating", "lsgan", "hinge", "wgan", "relativistic-average", "relativistic-paired"
-    ] = "non-saturating"  # what each side minimises
+    form: ObjectiveName = "non-saturating"  # what each side minimises
     # Weight of the generator's adversarial term; 0 trains no discriminator.
     weight: NonNegativeFloat = 0.0
     # Weights gamma of gamma/2 * E|grad D|^2 on real (R1) and on fake images (R2).

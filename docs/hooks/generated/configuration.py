@@ -9,6 +9,7 @@ from typing import Any
 
 from counterpoise.config import RunConfig, Section
 from counterpoise.config_file import load_config, preset_names
+from counterpoise.objectives import OBJECTIVES
 from generated import Pages
 from generated.comments import comment_of
 from generated.markdown import capitalised, code, docstring, fence, table, with_links
@@ -25,6 +26,7 @@ CONSTRAINED = {
     "PositiveFloat": "above 0",
     "NonNegativeFloat": "0 or more",
     "Fraction": "from 0 to below 1",
+    "ObjectiveName": ", ".join(code(name) for name in OBJECTIVES),
     "Switch": "`auto`, `always`, `never`",
     "bool": "true or false",
     "str": "text",

@@ -4,10 +4,10 @@ import inspect
 import math
 import textwrap
 
-from counterpoise.diagnosis.objectives import ALIASES, OBJECTIVES
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.losses.content import perceptual_loss, pixel_loss, texture_loss
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+from counterpoise.objectives import OBJECTIVES
 from generated import Pages
 from generated.markdown import code, docstring, fence, table
 
@@ -31,8 +31,8 @@ def pages() -> Pages:
         "What G and D minimise. `--set loss.adversarial.form=hinge` chooses a form; every key is "
         "in [Configuration](configuration.md).",
         "## Adversarial forms",
-        "All of them work on logits: a sigmoid inside the loss would make some gradients vanish "
-        "where D is sure.",
+        "All of them work on logits. A sigmoid inside the loss makes LSGAN's gradient vanish where "
+        "D is sure: `lsgan-on-sigmoid` shows that.",
         table(
             ("form", "D's loss at equilibrium", "D(x) is", "G's loss sees real images"),
             [
@@ -57,7 +57,7 @@ def pages() -> Pages:
         (
             code(name),
             objective.title,
-            ", ".join(code(alias) for alias, target in ALIASES.items() if target == name) or "",
+            ", ".join(code(alias) for alias in objective.aliases),
         )
         for name, objective in OBJECTIVES.items()
     ]

@@ -13,9 +13,9 @@ from rich.live import Live
 from counterpoise.commands.console import say
 from counterpoise.commands.diagnosis import parse_mapping
 from counterpoise.commands.watch_screen import WatchScreen, printable
-from counterpoise.diagnosis.objectives import objective_name
 from counterpoise.errors import UserError
 from counterpoise.logs.names import checked_mapping
+from counterpoise.objectives import objective_name
 from counterpoise.watching.changes import Changes
 from counterpoise.watching.options import WatchOptions
 from counterpoise.watching.server import Board, WatchServer

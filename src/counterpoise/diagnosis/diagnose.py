@@ -18,7 +18,6 @@ from counterpoise.diagnosis.finding import (
     NotJudged,
 )
 from counterpoise.diagnosis.found import Found, Missing, Rule, lines, number, sureness
-from counterpoise.diagnosis.objectives import objective_name
 from counterpoise.diagnosis.rules_discriminator import (
     d_memorises,
     d_saturated,
@@ -41,6 +40,7 @@ from counterpoise.diagnosis.rules_losses import (
 from counterpoise.diagnosis.rules_updates import d_frozen, d_restarts, inert_rule
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell
+from counterpoise.objectives import objective_name
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
 

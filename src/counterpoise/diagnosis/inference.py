@@ -18,7 +18,7 @@ from counterpoise.diagnosis.least_losses import (
     least_of_probabilities,
     least_of_scores,
 )
-from counterpoise.diagnosis.objectives import UNKNOWN
+from counterpoise.objectives import UNKNOWN
 from counterpoise.trace import Trace
 
 # D's loss over the least that BCE allows at its outputs: squares are below the first, and above the

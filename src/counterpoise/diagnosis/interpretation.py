@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from counterpoise.diagnosis.inference import Inferred, infer, mostly_below_zero, summed_loss
-from counterpoise.diagnosis.objectives import OBJECTIVES, UNKNOWN
+from counterpoise.objectives import OBJECTIVES, UNKNOWN
 from counterpoise.trace import Trace
 
 # Lines that must show a thing about the whole log, and their share.

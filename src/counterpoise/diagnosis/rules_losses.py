@@ -16,9 +16,9 @@ from counterpoise.diagnosis.found import (
     sureness,
 )
 from counterpoise.diagnosis.least_losses import bce_at_mean
-from counterpoise.diagnosis.objectives import UNKNOWN
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell, longest, spells
+from counterpoise.objectives import UNKNOWN
 from counterpoise.trace import COLUMNS
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.

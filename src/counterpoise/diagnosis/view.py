@@ -9,8 +9,8 @@ import numpy as np
 from counterpoise.diagnosis.inference import mostly_below_zero
 from counterpoise.diagnosis.interpretation import Interpretation, interpret
 from counterpoise.diagnosis.least_losses import bce_at_mean
-from counterpoise.diagnosis.objectives import OBJECTIVES, UNKNOWN, Objective
 from counterpoise.diagnosis.windows import smooth, window_rows
+from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
 from counterpoise.trace import Trace
 
 # D's labels on real images where they are smoothed: the least that anybody asks for, how near D's
@@ -60,7 +60,7 @@ class View:
     @property
     def compares_scores(self) -> bool:
         """Whether the objective is of differences between scores, which have no zero then."""
-        return self.objective_name.startswith("relativistic")
+        return self.objective is not None and self.objective.compares_scores
 
     @property
     def rows(self) -> int:

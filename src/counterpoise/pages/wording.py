@@ -2,7 +2,7 @@
 
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding
 from counterpoise.diagnosis.found import lines
-from counterpoise.diagnosis.objectives import OBJECTIVES
+from counterpoise.objectives import OBJECTIVES
 
 
 def headline(diagnosis: Diagnosis) -> str:

@@ -77,8 +77,8 @@ class DiscriminatorStep:
         loss = sum(half for half, wanted in halves if wanted)
         penalty = self._penalty(real, fake.detach(), action, step, noise)
         if action.label_smoothing and action.d_trains_on_real:
-            slope = action.label_smoothing * self.form.smoothing_slope
-            penalty = penalty + slope * judgement.real_logits.mean()
+            smoothing = self.form.smoothing_term(judgement.real_logits, action.label_smoothing)
+            penalty = penalty + smoothing
         if action.lecam_weight:
             penalty = penalty + action.lecam_weight * lecam_penalty(
                 judgement.real_logits,

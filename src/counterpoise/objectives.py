@@ -1,0 +1,118 @@
+"""The one table of adversarial objectives: what their numbers mean, and the names they go by.
+
+A loss of 0 or an output of 1 says nothing until the objective is known: BCE at 0 is a
+discriminator that is certain, a hinge loss at 0 one whose margins are met, and a score of -25 has
+no meaning of its own. `losses.adversarial` computes these objectives, by the same names.
+"""
+
+import math
+from dataclasses import dataclass
+
+from counterpoise.registry import Registry
+
+# What an objective is called that no log shows and nobody says.
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The facts of one adversarial objective."""
+
+    title: str
+    # D's loss, both halves summed, where it cannot tell real from fake and answers as it should.
+    equilibrium_d_loss: float
+    # Whether D's output, as a log prints it, is a probability: D's belief that an image is real.
+    has_probability: bool = False
+    # Whether the loss applies a sigmoid to D's logits, or to differences of them.
+    has_sigmoid: bool = False
+    # Whether the losses see only differences between real and fake scores: these have no zero then,
+    # G's loss needs D's logits on real images, and no half of D's loss stands alone.
+    compares_scores: bool = False
+    # Whether D's loss has a half for real images and one for fake, whose mean some programs print.
+    has_halves: bool = True
+    # Whether D's loss is bounded below by 0, so that "near 0" means that D is sure.
+    d_loss_reaches_zero: bool = True
+    # Whether G's gradient fades where D is sure that its images are fake.
+    g_gradient_saturates: bool = False
+    # With the target 1 - s for real images, D's loss grows by s times this times the mean of what
+    # the loss sees of them (and by what no weight depends on); 0 where D has no target for them.
+    smoothing_slope: float = 0.0
+    # Other names by which people know it.
+    aliases: tuple[str, ...] = ()
+
+
+OBJECTIVES: Registry[Objective] = Registry(
+    "objective",
+    (
+        "non-saturating",
+        Objective(
+            "BCE, non-saturating",
+            equilibrium_d_loss=math.log(4),
+            has_probability=True,
+            has_sigmoid=True,
+            smoothing_slope=1.0,
+            aliases=("bce", "vanilla", "ns", "gan", "dcgan"),
+        ),
+    ),
+    (
+        "lsgan",
+        Objective(
+            "least squares on raw scores",
+            equilibrium_d_loss=0.5,
+            smoothing_slope=2.0,
+            aliases=("mse", "least-squares"),
+        ),
+    ),
+    (
+        "lsgan-on-sigmoid",
+        Objective(
+            "least squares behind a sigmoid",
+            equilibrium_d_loss=0.5,
+            has_probability=True,
+            has_sigmoid=True,
+            g_gradient_saturates=True,
+            smoothing_slope=2.0,
+            aliases=("mse-on-sigmoid",),
+        ),
+    ),
+    ("hinge", Objective("hinge", equilibrium_d_loss=2.0)),
+    (
+        "wgan",
+        Objective(
+            "Wasserstein",
+            equilibrium_d_loss=0.0,
+            has_halves=False,
+            d_loss_reaches_zero=False,
+            aliases=("wgan-gp", "wasserstein"),
+        ),
+    ),
+    (
+        "relativistic-average",
+        Objective(
+            "relativistic average",
+            equilibrium_d_loss=math.log(4),
+            has_sigmoid=True,
+            compares_scores=True,
+            aliases=("ragan",),
+        ),
+    ),
+    (
+        "relativistic-paired",
+        Objective(
+            "relativistic paired",
+            equilibrium_d_loss=math.log(2),
+            has_sigmoid=True,
+            compares_scores=True,
+            has_halves=False,
+            aliases=("rpgan", "rsgan"),
+        ),
+    ),
+)
+
+
+def objective_name(name: str) -> str:
+    """The objective's own name for any name it is known by; `UserError` for an unknown one."""
+    plain = name.strip().lower().replace("_", "-")
+    own = next((own for own, objective in OBJECTIVES.items() if plain in objective.aliases), plain)
+    OBJECTIVES[own]
+    return own
