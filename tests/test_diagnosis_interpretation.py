@@ -7,8 +7,8 @@ import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.inference import infer
+from counterpoise.diagnosis.interpretation import interpret
 from counterpoise.diagnosis.least_losses import least_of_probabilities, least_of_scores
-from counterpoise.diagnosis.view import View
 from log_helpers import one
 from trace_helpers import ROWS, found, noise, trace
 
@@ -61,7 +61,7 @@ def test_a_loss_below_zero_is_not_judged_under_objectives_that_have_none(objecti
 
 def test_single_lines_below_zero_are_no_certainty():
     loss = np.where(np.arange(ROWS) % 3 == 0, -0.5, 1.0)
-    assert not np.isfinite(View.of(trace(d_loss=loss, objective="hinge")).relative_d_loss[0])
+    assert not np.isfinite(interpret(trace(d_loss=loss, objective="hinge")).relative_d_loss[0])
 
 
 def test_no_answer_names_one_objective_where_it_asks_for_any():
@@ -121,7 +121,7 @@ def test_a_mean_of_halves_at_chance_is_chance(objective, mean_at_chance, sum_at_
 @pytest.mark.parametrize("objective", ["wgan", "relativistic-paired"])
 def test_a_loss_without_halves_is_never_doubled(objective):
     given = trace(d_loss=0.5, objective=objective)
-    assert View.of(dataclasses.replace(given, d_loss_is_mean=True)).d_loss[0] == 0.5
+    assert interpret(dataclasses.replace(given, d_loss_is_mean=True)).d_loss[0] == 0.5
 
 
 def of_probabilities(objective):
@@ -154,18 +154,18 @@ def test_halves_are_inferred_from_scores(objective, real, fake, as_halves):
     printed = {"d_loss": loss / 2}
     if as_halves:
         printed = {"d_loss_real": loss / 4, "d_loss_fake": loss / 4}
-    view = View.of(trace(**columns, **printed))
+    view = interpret(trace(**columns, **printed))
     assert view.objective_name == objective
     assert np.allclose(view.d_loss, loss)
-    whole = View.of(trace(**columns, d_loss=loss))
-    assert not whole.interpretation.d_loss_is_mean
+    whole = interpret(trace(**columns, d_loss=loss))
+    assert not whole.printed_is_mean
 
 
 def test_halves_of_a_loss_that_is_given_as_a_mean_are_whole():
     columns = of_probabilities("non-saturating")
     halves = {"d_loss_real": columns["d_loss"] / 2, "d_loss_fake": columns["d_loss"] / 2}
     columns["d_loss"] = columns["d_loss"] / 2
-    view = View.of(trace(**columns, **halves))
+    view = interpret(trace(**columns, **halves))
     assert np.allclose(view.d_loss, 2 * columns["d_loss"])
     assert np.allclose(view.d_loss_halves, list(halves.values()))
 

@@ -108,6 +108,10 @@ class Trace:
         column = self.columns.get(name)
         return np.full(len(self.steps), np.nan) if column is None else column
 
+    def first(self, *names: str) -> np.ndarray:
+        """The first of some columns that is there; all NaN where none is."""
+        return self.get(next((name for name in names if self.has(name)), ""))
+
 
 @dataclass
 class TraceBuilder:

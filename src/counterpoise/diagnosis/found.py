@@ -1,6 +1,6 @@
-"""What a rule answers, and the arithmetic that rules share."""
+"""What a rule is and what it answers, and the arithmetic that rules share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,20 +20,37 @@ class Found:
     severity: str
     spell: Spell
     confidence: float
-    evidence: tuple[Evidence, ...]
-    meaning: str = ""  # more than the catalogue says, of this log
-    first_remedies: tuple[Remedy, ...] = ()  # before those of the catalogue, for this log
+    evidence: Sequence[Evidence]
+    meaning: str = ""  # instead of the rule's own, of this log
+    first_remedies: tuple[Remedy, ...] = ()  # before the rule's own, for this log
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A rule that this log gives nothing to judge by; `fields` in words."""
+    """A rule that this log gives nothing to judge by."""
 
-    fields: tuple[str, ...]
+    need: str = ""  # what it lacks, in words, where that is not all that the rule needs
 
 
 Answer = Found | Missing | None
-Rule = Callable[[View], Answer]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A finding: what shows it, what it means, what to change."""
+
+    id: str
+    # None for the verdicts that stand where no rule has found a problem.
+    judge: Callable[[View], Answer] | None
+    title: str
+    meaning: str  # two sentences
+    needs: str  # what a log must have for it to be judged, in words
+    # The likeliest to help first.
+    remedies: tuple[Remedy, ...]
+    source: str = ""
+    # Steps that a training on record step by step must have had before it is judged by this: every
+    # young D is at chance, every young G's outputs are alike, and every game swings at first.
+    least_steps: int = 0
 
 
 def sureness(rows: int, directness: float = 1.0) -> float:
@@ -73,9 +90,9 @@ def within(values: np.ndarray, spell: Spell) -> np.ndarray:
     return known
 
 
-def median_within(values: np.ndarray, spell: Spell) -> float:
+def median_within(values: np.ndarray, spell: Spell | None) -> float:
     """Their median; NaN where there are none."""
-    part = within(values, spell)
+    part = () if spell is None else within(values, spell)
     return float(np.median(part)) if len(part) else float("nan")
 
 

@@ -67,3 +67,4 @@ LOOK = Remedy(
     "tell convergence from collapse.",
     source=GOODFELLOW_TUTORIAL,
 )
+LARGER_BATCH = Remedy("Use a larger batch.")
