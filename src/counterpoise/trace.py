@@ -8,7 +8,7 @@ import dataclasses
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,10 +74,6 @@ LATEST_ROWS = 2048
 NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
 
 
-# Gives the values of a row that was passed over.
-Unread = Callable[[], Mapping[str, float]]
-
-
 @dataclass(frozen=True)
 class Trace:
     """The numbers of one training run, in order."""
@@ -137,13 +133,13 @@ class TraceBuilder:
         self._columns: dict[str, array[float]] = {}
         self._values_in_last = 0
         self._non_finite: list[tuple[int, str]] = []
-        self._latest: deque[tuple[int, Mapping[str, float] | Unread]] = deque(maxlen=LATEST_ROWS)
+        self._latest: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=LATEST_ROWS)
         self.rows_read = 0
         self._every = 1
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row; `values` may have any of `COLUMNS`, with NaN where the log says NaN."""
-        is_kept = self.keeps_next
+        is_kept = not self._steps or self.rows_read % self._every == 0
         self.rows_read += 1
         finite = {}
         for name, value in values.items():
@@ -189,19 +185,6 @@ class TraceBuilder:
         self._values_in_last = int(pairs[-1].max())
         self._every *= 2
 
-    @property
-    def keeps_next(self) -> bool:
-        """Whether the next row is among those that are kept beyond the latest."""
-        return not self._steps or self.rows_read % self._every == 0
-
-    def add_unread(self, step: int, read: Unread) -> None:
-        """Add a row of finite values that is not kept, and read only if `latest` asks for it: one
-        that has no more values than its neighbours."""
-        if self.keeps_next:
-            raise RuntimeError("the row is kept: read and add it")
-        self.rows_read += 1
-        self._latest.append((step, read))
-
     def go_back(self, step: int) -> None:
         """Forget the rows past `step`: a training went on from an earlier state."""
         keep = next((i for i, at in enumerate(self._steps) if at > step), len(self._steps))
@@ -220,7 +203,7 @@ class TraceBuilder:
         """The last `LATEST_ROWS` rows, every one."""
         builder = dataclasses.replace(self, notes=list(self.notes))
         for step, values in self._latest:
-            builder.add(step, values() if callable(values) else values)
+            builder.add(step, values)
         return builder.build()
 
     def build(self) -> Trace:
