@@ -4,7 +4,6 @@ import io
 import json
 import math
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs import folders, runs, text
-from counterpoise.logs.formats import NUMBER, PAIR
+from counterpoise.logs.formats import PAIR
 from counterpoise.logs.read import read_log
 from counterpoise.pages.diagnosis_page import diagnosis_page
 from log_helpers import SEED_LINE, one, read, rows
@@ -73,15 +72,10 @@ def test_numbers_too_large_for_a_float_are_infinite():
     assert one(json.dumps(row) + "\n").non_finite == ((3, "g_adversarial"),)
 
 
-@pytest.mark.parametrize("listed", ["1", "null", '"d_loss"', "{}"])
-def test_a_list_of_non_finite_values_that_is_none(listed):
-    start = '{"step": 1, "stage": "x", "g_terms": {}, "d_loss": 1, "non_finite": '
-    assert one(f"{start}{listed}}}\n").non_finite == ()
-
-
 @pytest.mark.parametrize(
     "text",
     [
+        '{"step": 1, "stage": "x", "g_terms": {}, "d_loss": 1, "non_finite": {}}\n',
         *(f'{{"Progress/kimg": {n}, "Loss/D/loss": 0.5}}\n' for n in ("NaN", "-Infinity", "1e300")),
         "[0/5][1/4,00]\tLoss_D: 0.5\n[0/5][2/4,00]\tLoss_D: 0.5\n",
         "[epoch:  0, iter: ,,, lr:(1e-4,)] l_g_gan: 0.5\n",
@@ -104,14 +98,6 @@ def test_a_line_costs_no_more_than_its_length(pattern, unit):
     assert len(list(pattern.finditer(line))) <= len(line) // len(unit)
 
 
-@pytest.mark.parametrize("line", ["1", "-1.5e-3", "1,000.5", ".5", "5.", "nan", "-inf", "Infinity"])
-def test_numbers_are_whole(line):
-    assert re.fullmatch(NUMBER, line, re.IGNORECASE)
-    found = PAIR.search(f"Loss_D: {line}, x")
-    assert found is not None
-    assert found["number"] == line
-
-
 def test_names_without_end_fill_no_memory():
     reader = text.TextReader("x", None, {})
     reader.feed(f"Epoch 1/5 - Step: {n}/99999 Loss_D: 1 name{n}: 2\n" for n in range(6000))
@@ -126,11 +112,6 @@ def test_only_the_last_of_many_runs_are_kept():
     assert traces[-1].title == "run 501 of 501"
     assert traces[-1].columns["d_loss"].tolist() == [999]
     assert any("501 times" in note for note in traces[0].notes)
-
-
-def test_a_long_line_is_torn_once():
-    trace = one("Loss_D: 1 Loss_G: 2\n" * 9 + ("Loss_D: 1 " + "x" * 70_000) * 4)
-    assert trace.notes.count(text.TORN) == 1
 
 
 def write_events(path, summaries):
@@ -229,15 +210,8 @@ def test_a_page_holds_no_script_from_anywhere(tmp_path):
             for n in range(20)
         )
     )
-    (tmp_path / "config.yaml").write_text(json.dumps({"balance": {"policy": script}}))
-    (trace,) = read_log(tmp_path)
-    assert trace.policy == script
-    assert "<script" not in diagnosis_page([(trace, diagnose(trace))])
-
-
-def test_a_brackets_bomb_as_a_runs_configuration(tmp_path):
-    (tmp_path / "config.yaml").write_text("[" * 100_000, encoding="utf-8")
-    (tmp_path / "signals.jsonl").write_text('{"step": 1, "d_loss": 0.5}\n', encoding="utf-8")
-    (trace,) = read_log(tmp_path)
-    assert trace.policy is None
-    assert trace.columns["d_loss"][0] == 0.5
+    for config in (json.dumps({"balance": {"policy": script}}), "[" * 100_000):
+        (tmp_path / "config.yaml").write_text(config)
+        (trace,) = read_log(tmp_path)
+        assert trace.policy == (None if config.startswith("[") else script)
+        assert "<script" not in diagnosis_page([(trace, diagnose(trace))])
