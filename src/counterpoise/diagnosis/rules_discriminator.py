@@ -3,21 +3,7 @@
 import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import (
-    LEAST_SPELL,
-    Answer,
-    Found,
-    Missing,
-    Rule,
-    begin_where,
-    is_over,
-    lasts,
-    lines,
-    median_within,
-    number,
-    sureness,
-    within,
-)
+from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
 from counterpoise.diagnosis.remedies import (
     ARJOVSKY_BOTTOU,
     AUTO,
@@ -33,7 +19,7 @@ from counterpoise.diagnosis.remedies import (
     TERM_WEIGHTS,
 )
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import Spell, longest, smooth, spells
+from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, smooth, spells
 
 # D's loss over its value at chance: below the first D is certain, above the second no more.
 CERTAIN, UNSURE = 0.08, 0.2
@@ -87,11 +73,11 @@ def d_saturated(view: View) -> Answer:
         loses_gradient = False
     if spell is None:
         return None
-    severity = "severe" if lasts(view, spell) and loses_gradient else "warning"
+    severity = "severe" if view.lasts(spell) and loses_gradient else "warning"
     if shows is not None:
-        spell = begin_where(shows, spell)
+        spell = spell.begin_where(shows)
     return Found(
-        "note" if is_over(view, spell) else severity,
+        "note" if view.is_over(spell) else severity,
         spell,
         sureness(spell.rows, 1.0 if loses_gradient else 0.7),
         _certainty(view, spell),
@@ -117,24 +103,24 @@ def _certain_all_the_same(view: View) -> Spell | None:
 
 def _certainty(view: View, spell: Spell) -> list[Evidence]:
     evidence = []
-    real = within(view.real_probability, spell)
+    real = spell.within(view.real_probability)
     if len(real):
         value = float(np.median(real))
-        if len(within(view.fake_share_of_loss, spell)) > spell.rows / 2:
+        if len(spell.within(view.fake_share_of_loss)) > spell.rows / 2:
             text = f"D(x) holds still at {number(value)}, as labels of about that ask (smoothed)"
         else:
             sure = lines(int((real >= 0.99).sum()), len(real))
             text = f"D(x) is {number(value)} (median), at least 0.99 in {sure}"
         evidence.append(Evidence("D(x)", value, text))
-    fake = median_within(view.fake_probability, spell)
+    fake = spell.median(view.fake_probability)
     if np.isfinite(fake):
         evidence.append(Evidence("D(G(z))", fake, f"D(G(z)) is {number(fake)} (median)"))
     evidence += _loss_against_chance(view, spell)
-    accuracy = median_within(view.accuracy, spell)
+    accuracy = spell.median(view.accuracy)
     if np.isfinite(accuracy):
         text = f"D judges {accuracy:.1%} of the images rightly (median)"
         evidence.append(Evidence("D's accuracy", accuracy, text))
-    auc = median_within(view.trace.get("auc"), spell)
+    auc = spell.median(view.trace.get("auc"))
     if np.isfinite(auc):
         text = f"D scores a real image above a fake one in {auc:.1%} of pairs"
         evidence.append(Evidence("AUC", auc, text))
@@ -143,11 +129,11 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
 
 def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
     """D's loss as printed, or the least that goes with its outputs, and what it is at chance."""
-    relative = median_within(view.relative_d_loss, spell)
+    relative = spell.median(view.relative_d_loss)
     if view.objective is None or not np.isfinite(relative):
         return []
     chance = view.objective.equilibrium_d_loss
-    loss, least, what = median_within(view.d_loss, spell), "", "median"
+    loss, least, what = spell.median(view.d_loss), "", "median"
     if not np.isfinite(loss):
         loss, least = relative * chance, "at least "
     elif view.printed_is_mean:
@@ -179,7 +165,7 @@ def d_too_weak(view: View) -> Answer:
     if learned[known].any() or chance[known].mean() < WEAK_SHARE:
         return None
     spell = Spell(0, view.rows - 1)
-    value = median_within(lead, spell)
+    value = spell.median(lead)
     text = f"D's lead is {number(value)} of 1 (median), and was never above {HAS_LEARNED}"
     evidence = _loss_against_chance(view, spell)
     evidence.append(Evidence("D's lead over chance", value, text))
@@ -266,7 +252,7 @@ def d_memorises(view: View) -> Answer:
     spell = longest(spells(enters, stays))
     if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * len(rows)):
         return None
-    value = median_within(way, spell)
+    value = spell.median(way)
     goes_on = spell.last >= len(rows) - 2
     text = f"{name}: {number(value)} (median over {spell.rows} readings)"
     return Found(

@@ -7,17 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import (
-    Answer,
-    Found,
-    Missing,
-    Rule,
-    begin_where,
-    is_over,
-    median_within,
-    number,
-    sureness,
-)
+from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, number, sureness
 from counterpoise.diagnosis.remedies import (
     ARJOVSKY_BOTTOU,
     ESSER,
@@ -68,7 +58,7 @@ def _found(
         return None
     severity = "severe" if severe and spell.last >= len(rows) - 2 else "warning"
     original = Spell(int(rows[spell.first]), int(rows[spell.last]))
-    if is_over(view, original):
+    if view.is_over(original):
         severity = "note"
     return Found(severity, original, sureness(spell.rows), evidence)
 
@@ -77,20 +67,7 @@ def g_vanishing_gradient(view: View) -> Answer:
     """Next to nothing of the adversarial loss reaches G."""
     gradient = _adversarial_gradient(view)
     if np.isfinite(gradient).sum() >= 2 * LEAST_READINGS:
-        rows, level, _ = _readings(gradient)
-        largest = float(np.nanmax(level))
-        relative = level / largest if largest else np.zeros(len(rows))
-        spell = longest(spells(relative < GONE, relative < BACK))
-        value = median_within(relative, spell)
-        text = (
-            f"the adversarial gradient at G's output is {number(value)} of its largest "
-            f"({number(largest)})"
-            if largest
-            else "the adversarial gradient at G's output is exactly 0 all along: its weight is 0 "
-            "so far, or nothing comes back through D"
-        )
-        evidence = Evidence("G's adversarial gradient", value, text)
-        return _found(view, rows, spell, largest > 0, evidence)
+        return _vanished(view, gradient)
     if view.objective is None:
         return Missing()
     if not view.objective.g_gradient_saturates:
@@ -101,14 +78,31 @@ def g_vanishing_gradient(view: View) -> Answer:
     spell = longest(spells(level < PINNED, level < UNPINNED))
     if spell is None:
         return None
-    spell = begin_where(fake[rows] < PINNED, spell)
-    output = median_within(fake[rows], spell)
+    spell = spell.begin_where(fake[rows] < PINNED)
+    output = spell.median(fake[rows])
     share = squared_sigmoid_slope(output)[1]
     text = (
         f"at D(G(z)) = {number(output)} {share:.1%} of the largest gradient gets through the "
         "squared sigmoid to G"
     )
     return _found(view, rows, spell, True, Evidence("share of the gradient", share, text))
+
+
+def _vanished(view: View, gradient: np.ndarray) -> Answer:
+    """The adversarial gradient at G's output far below its own largest level, or 0."""
+    rows, level, _ = _readings(gradient)
+    largest = float(np.nanmax(level))
+    relative = level / largest if largest else np.zeros(len(rows))
+    spell = longest(spells(relative < GONE, relative < BACK))
+    if spell is None:
+        return None
+    value = spell.median(relative)
+    text = f"is {number(value)} of its largest ({number(largest)})"
+    if not largest:
+        text = "is exactly 0 all along: its weight is 0 so far, or nothing comes back through D"
+    text = f"the adversarial gradient at G's output {text}"
+    evidence = Evidence("G's adversarial gradient", value, text)
+    return _found(view, rows, spell, largest > 0, evidence)
 
 
 def _adversarial_gradient(view: View) -> np.ndarray:
@@ -126,9 +120,9 @@ def mode_collapse(view: View) -> Answer:
     if len(rows) < LEAST_READINGS:
         return Missing()
     spell = longest(spells(level < COLLAPSED, level < DIVERSE))
-    if spell is not None and spell.last < len(rows) - 2:
-        return None  # It was alike at first, as every G is, and is no more.
-    value = median_within(level, spell)
+    if spell is None or spell.last < len(rows) - 2:
+        return None  # It may have been alike at first, as every G is, and is no more.
+    value = spell.median(level)
     text = f"outputs differ from each other {number(value)} times as much as real images do"
     return _found(view, rows, spell, True, Evidence("diversity of outputs", value, text))
 
@@ -155,7 +149,7 @@ def _drowned(view: View, who_has: str, own: Callable[[np.ndarray], np.ndarray]) 
     spell = longest(spells(level < DROWNED, level < AUDIBLE))
     if spell is None or spell.rows < 0.5 * len(rows):
         return None
-    value = median_within(level, spell)
+    value = spell.median(level)
     text = f"{who_has} {value:.2%} of the gradient at G's output (median of {spell.rows} readings)"
     who = who_has.rpartition(" ")[0]
     return _found(view, rows, spell, False, Evidence(f"share of {who}", value, text))
@@ -167,32 +161,30 @@ def trivially_separable(view: View) -> Answer:
     outside = trace.get("fake_out_of_range")
     if not any(trace.has(name) for name in PROBES) and not np.isfinite(outside).any():
         return Missing()
-    evidence, rows_with, spell = [], np.array([], dtype=int), None
+    evidence: list[Evidence] = []
     for name, how in PROBES.items():
         rows, level, window = _readings(trace.get(name))
-        if len(rows) < LEAST_READINGS:
-            continue
         undisturbed = smooth(auc[rows], window)
         lost = np.where(undisturbed > SURE_AUC, undisturbed - level, 0.0)
-        found = longest(spells(lost > LOST_AUC, lost > LOST_AUC / 2))
-        if found is None or found.rows < LEAST_READINGS:
-            continue
-        rows_with, spell = rows, found
-        before, value = median_within(undisturbed, found), median_within(level, found)
-        text = f"D's AUC falls from {before:.2f} to {value:.2f} where {how}"
-        evidence.append(Evidence(name, value, text))
-    if not evidence:
-        if trace.has("auc_quantised"):
-            return None  # Asked with fakes in range, D did as well: it does not go by that.
-        rows_with, level, window = _readings(outside)
-        if len(rows_with) < LEAST_READINGS or not np.isfinite(auc).any():
-            return None
-        level = np.where(smooth(auc[rows_with], window) > SURE_AUC, level, 0.0)
-        spell = longest(spells(level > OUT_OF_RANGE, level > OUT_OF_RANGE / 2))
-        value = median_within(level, spell)
-        text = f"{value:.1%} of the fakes' values are outside the real images' range"
-        evidence.append(Evidence("fakes' values out of range", value, text))
-    return _found(view, rows_with, spell, True, *evidence)
+        spell = longest(spells(lost > LOST_AUC, lost > LOST_AUC / 2))
+        if spell is not None and spell.rows >= LEAST_READINGS:
+            before, value = spell.median(undisturbed), spell.median(level)
+            text = f"D's AUC falls from {before:.2f} to {value:.2f} where {how}"
+            evidence.append(Evidence(name, value, text))
+            found = rows, spell
+    if evidence:
+        return _found(view, *found, True, *evidence)
+    if trace.has("auc_quantised"):
+        return None  # Asked with fakes in range, D did as well: it does not go by that.
+    rows, level, window = _readings(outside)
+    level = np.where(smooth(auc[rows], window) > SURE_AUC, level, 0.0)
+    spell = longest(spells(level > OUT_OF_RANGE, level > OUT_OF_RANGE / 2))
+    if spell is None:
+        return None
+    value = spell.median(level)
+    text = f"{value:.1%} of the fakes' values are outside the real images' range"
+    evidence.append(Evidence("fakes' values out of range", value, text))
+    return _found(view, rows, spell, True, *evidence)
 
 
 RULES = (

@@ -3,19 +3,7 @@
 import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import (
-    LEAST_SPELL,
-    Answer,
-    Found,
-    Missing,
-    Rule,
-    begin_where,
-    lasts,
-    lines,
-    median_within,
-    number,
-    sureness,
-)
+from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
 from counterpoise.diagnosis.least_losses import bce_at_mean
 from counterpoise.diagnosis.remedies import (
     AUTO,
@@ -28,7 +16,7 @@ from counterpoise.diagnosis.remedies import (
     SPECTRAL,
 )
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import Spell, longest, spells
+from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, spells
 from counterpoise.objectives import UNKNOWN
 from counterpoise.trace import COLUMNS
 
@@ -98,7 +86,7 @@ def divergence(view: View) -> Answer:
         calm = float(np.quantile(half, 0.25))
         grown = smooth / max(calm, harmless / EXPLODED)
         spell = longest(spells(grown > EXPLODED, grown > CALM_AGAIN))
-        if spell is None or not lasts(view, spell):
+        if spell is None or not view.lasts(spell):
             continue
         peak = float(np.nanmax(smooth[spell.first : spell.last + 1]))
         if peak / harmless > worst:
@@ -124,9 +112,9 @@ def lsgan_on_sigmoid(view: View) -> Answer:
     if spell is None or spell.rows < LEAST_SPELL:
         spell = Spell(0, view.rows - 1)
     else:
-        spell = begin_where(np.minimum(raw, 1 - raw) < PINNED, spell)
-        severity = "severe" if lasts(view, spell) else "warning"
-    output = median_within(raw, spell)
+        spell = spell.begin_where(np.minimum(raw, 1 - raw) < PINNED)
+        severity = "severe" if view.lasts(spell) else "warning"
+    output = spell.median(raw)
     slope, share = squared_sigmoid_slope(output)
     text = (
         f"at D(G(z)) = {number(output)} the gradient of (D(G(z)) - 1)^2 through the sigmoid "

@@ -3,17 +3,7 @@
 import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import (
-    LEAST_SPELL,
-    Answer,
-    Found,
-    Missing,
-    Rule,
-    lines,
-    median_within,
-    number,
-    sureness,
-)
+from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
 from counterpoise.diagnosis.least_losses import last_digit
 from counterpoise.diagnosis.remedies import (
     AUTO,
@@ -26,7 +16,7 @@ from counterpoise.diagnosis.remedies import (
 )
 from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import Spell, runs_of
+from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, runs_of
 
 # Shares of the judged rows in which D was not trained.
 SOME, ALL = 0.1, 0.9
@@ -89,7 +79,7 @@ def d_frozen(view: View) -> Answer:
         return None
     rows = np.flatnonzero(resting)
     spell = Spell(int(rows[0]), int(rows[-1]))
-    held = median_within(np.where(resting, view.relative_d_loss, np.nan), spell)
+    held = spell.median(np.where(resting, view.relative_d_loss, np.nan))
     evidence = [
         _how_often(view, resting, known),
         *_gate(view, resting, known),

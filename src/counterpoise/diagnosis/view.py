@@ -8,7 +8,7 @@ import numpy as np
 
 from counterpoise.diagnosis.inference import mostly_below_zero, summed_loss
 from counterpoise.diagnosis.least_losses import bce_at_mean
-from counterpoise.diagnosis.windows import smooth, window_rows
+from counterpoise.diagnosis.windows import Spell, smooth, window_rows
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
 from counterpoise.trace import Trace
 
@@ -68,6 +68,14 @@ class View:
     def smoothed(self, values: np.ndarray) -> np.ndarray:
         """The moving mean over this view's window."""
         return smooth(values, self.window)
+
+    def lasts(self, spell: Spell) -> bool:
+        """Whether a spell goes on to the end of the log."""
+        return spell.last >= self.rows - 1 - self.window // 2
+
+    def is_over(self, spell: Spell) -> bool:
+        """Whether a spell ended in the first half of the log: it passed, and did not come back."""
+        return spell.last < self.rows // 2
 
     @cached_property
     def real_probability(self) -> np.ndarray:
