@@ -60,7 +60,7 @@ class Absolute(AdversarialForm):
 
 
 def test_a_new_objective_is_a_row_and_a_class(monkeypatch):
-    row = Objective("absolute error", equilibrium_d_loss=1.0, aliases=("l1",))
+    row = Objective("absolute", "absolute error", equilibrium_d_loss=1.0, aliases=("l1",))
     monkeypatch.setitem(OBJECTIVES._entries, "absolute", row)
     monkeypatch.setitem(ADVERSARIAL_FORMS._entries, "absolute", Absolute(row))
     form = ADVERSARIAL_FORMS[AdversarialLossConfig(form="l1").form]

@@ -19,7 +19,7 @@ NEARLY_ALL = 0.9
 LEAST_LINES, GROWN = 16, 5.0
 # A distance that fades to this share may be none, where nobody has said that it is one: the value
 # that D maximises under BCE begins at 1.386, below the second.
-FADED, MOST_VALUE = 0.1, 2.0
+FADED, LARGEST_VALUE = 0.1, 2.0
 
 NOT_ENOUGH = Rule(
     "not-enough-evidence",
@@ -92,7 +92,7 @@ def _distance_in_words(view: View) -> tuple[float, str, bool]:
     raw = view.d_loss[np.isfinite(view.d_loss)]
     parts = [float(np.median(part)) for part in np.array_split(distance, 4) if len(part)]
     rises = all(a < b for a, b in itertools.pairwise(parts))
-    if view.trace.objective is None and 0 < first < MOST_VALUE and last < FADED * first:
+    if view.trace.objective is None and 0 < first < LARGEST_VALUE and last < FADED * first:
         text = (
             f"D's loss goes from {number(-first)} to {number(-last)}: the distance of a critic "
             "that G has caught up with, or the value that D maximises under BCE, where 0 is a D "

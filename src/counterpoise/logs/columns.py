@@ -67,16 +67,16 @@ def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
 
 
 def table_columns(
-    names: Sequence[str], mapping: Mapping[str, str], taken: Collection[str] = ()
+    names: Sequence[str], mapping: Mapping[str, str], used: Collection[str] = ()
 ) -> list[str | None]:
     """What `table_column` says of names that stand side by side, no column twice.
 
     Of names of one column the mapping's comes first, then one that is no mean over an epoch, then
     the first; it is read alone, so that two numbers are never mixed in one column. Different terms
-    of G are all kept. Columns in `taken` are left to whoever has them, but for the mapping's.
+    of G are all kept. Columns in `used` are left to the names that have them, but for the mapping's.
     """
     columns = [table_column(name, mapping) for name in names]
-    has = set(taken)
+    has = set(used)
     for place in sorted(range(len(names)), key=lambda place: _rank(names[place], mapping)):
         column, name = columns[place], plain(names[place])
         # A term of G that is logged for each step and for each epoch is one term.
@@ -145,8 +145,8 @@ class NamedRows:
             return [self._columns[name] for name in names]
 
     def _learn(self, names: list[str]) -> None:
-        taken = {column for column in self._columns.values() if column not in (None, *PLACES)}
-        for name, column in zip(names, table_columns(names, self._mapping, taken), strict=True):
+        used = {column for column in self._columns.values() if column not in (None, *PLACES)}
+        for name, column in zip(names, table_columns(names, self._mapping, used), strict=True):
             if plain(name) in self._mapping:
                 self._columns = {n: None if c == column else c for n, c in self._columns.items()}
             self._columns[name] = column

@@ -31,7 +31,7 @@ class JsonReader(FormatReader):
 
     def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
         super().__init__(source, objective, mapping)
-        # Told by the first object.
+        # Known from the first object on.
         self._format = ""
         # By the name of the discriminator, of our signals.
         self._collectors: dict[str, RunCollector] = {}
@@ -79,7 +79,7 @@ class JsonReader(FormatReader):
                     self._collector(name).add(Position(step=row["step"]), values)
 
     def _read_object(self, row: Mapping[str, Any]) -> None:
-        """Add an object of anybody's: a row, or as many as its lists are long."""
+        """Add an object of any program: a row, or as many as its lists are long."""
         numbers: dict[str, float] = {}
         lists: dict[str, list[Any]] = {}
         for name, value in _flat(row, DEPTH):

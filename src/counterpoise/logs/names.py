@@ -93,8 +93,8 @@ _OF_ANOTHER = frozenset(
 )  # fmt: skip
 # Words of G: what follows is a number of G's, or none that is known.
 _OF_G = frozenset(("g", "gen", "generator"))
-# Names that say nothing of whose number it is: with any word before them it may be anybody's.
-ANYBODYS = frozenset(("acc", "accuracy"))
+# Names that do not say whose number it is: with any word before them it may be another model's.
+AMBIGUOUS = frozenset(("acc", "accuracy"))
 _NOT_PLAIN = re.compile(r"[\W_]+")
 
 
@@ -127,7 +127,7 @@ def column_of(name: str, mapping: Mapping[str, str], most_before: int = 0) -> st
         if found is not None or not name or word in _OF_ANOTHER:
             break
         of_g |= word in _OF_G
-        if len(name) > 1 and name not in ANYBODYS:
+        if len(name) > 1 and name not in AMBIGUOUS:
             found = mapping.get(name) or KNOWN.get(name)
     return None if of_g and found is not None and not found.startswith("g_") else found
 

@@ -1,4 +1,4 @@
-"""Reads a log, anybody's, as traces: one for each training run in it."""
+"""Reads a log of any program as traces: one for each training run in it."""
 
 import errno
 import io

@@ -15,7 +15,7 @@ from counterpoise.logs.formats import (
     value_of,
 )
 from counterpoise.logs.names import (
-    ANYBODYS,
+    AMBIGUOUS,
     CONTENT,
     G_CONTENT,
     column_of,
@@ -175,7 +175,7 @@ class TextReader(FormatReader):
         for _, column, side, value, in_percent in numbers:
             put_value(sides.setdefault(side, {}), column, value, in_percent=in_percent)
         columns = {number.column for number in numbers} - {G_CONTENT}
-        if columns == {ACCURACY} and all(plain(number.name) in ANYBODYS for number in numbers):
+        if columns == {ACCURACY} and all(plain(number.name) in AMBIGUOUS for number in numbers):
             return {}  # alone on its line it is a classifier's as likely as D's
         return sides if columns else {}
 
