@@ -1,7 +1,7 @@
 """A recorded training as columns of numbers: what every log becomes before it is judged.
 
-The names are those of `signals.jsonl`, so our own runs and other programs' logs are judged by the same
-rules. A trace holds a bounded number of rows, however long the log was.
+The names are those of `signals.jsonl`, so our own runs and other programs' logs are judged by the
+same rules. A trace holds a bounded number of rows, however long the log was.
 """
 
 import dataclasses

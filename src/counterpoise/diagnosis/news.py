@@ -21,7 +21,7 @@ class FindingNews:
     """Remembers what was reported."""
 
     def __init__(self) -> None:
-        # Findings that were reported, with their severity, and for how many diagnoses they were absent.
+        # Reported findings with their severity, and for how many diagnoses they were absent.
         self._standing: dict[str, str] = {}
         self._absent: dict[str, int] = {}
 

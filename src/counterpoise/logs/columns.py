@@ -73,7 +73,7 @@ def table_columns(
 
     Of names of one column the mapping's comes first, then one that is no mean over an epoch, then
     the first; it is read alone, so that two numbers are never mixed in one column. Different terms
-    of G are all kept. Columns in `used` are left to the names that have them, but for the mapping's.
+    of G are all kept. Columns in `used` have a name already: only the mapping's takes one over.
     """
     columns = [table_column(name, mapping) for name in names]
     has = set(used)

@@ -62,7 +62,7 @@ class LineReader(FormatReader):
             self.unknown_names = self._reader.unknown_names
 
     def finish(self) -> None:
-        """No line will come: a log that is shorter than the look ahead is recognised by what it has.
+        """No line will come: a log that is shorter than the look ahead is known by what it has.
 
         Only now is a file read that is one document (JSON over several lines, a notebook). Raises
         `UserError` as `feed` does, and for a document that is too large.
