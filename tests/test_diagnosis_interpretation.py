@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.inference import infer
+from counterpoise.diagnosis.inference import infer, least_of_probabilities, least_of_scores
 from counterpoise.diagnosis.interpretation import interpret
-from counterpoise.diagnosis.least_losses import least_of_probabilities, least_of_scores
 from log_helpers import one
 from trace_helpers import ROWS, found, noise, trace
 

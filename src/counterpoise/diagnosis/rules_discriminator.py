@@ -7,6 +7,7 @@ from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, nu
 from counterpoise.diagnosis.remedies import (
     ARJOVSKY_BOTTOU,
     AUTO,
+    CHECK_LOOP,
     GOODFELLOW_TUTORIAL,
     KARRAS_ADA,
     LABEL_SMOOTHING,
@@ -228,32 +229,22 @@ def _turns(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def d_memorises(view: View) -> Answer:
     """Held-out real images are judged like fakes."""
-    trace = view.trace
-    real, held_out, fake = (
-        trace.get(name) for name in ("real_logit_mean", "held_out_logit_mean", "fake_logit_mean")
-    )
-    accuracy = trace.get("d_accuracy_real") - trace.get("d_accuracy_held_out")
-    # Readings are taken now and then: judge the rows that have them.
+    names = ("real_logit_mean", "held_out_logit_mean", "fake_logit_mean")
+    real, held_out, fake = (view.trace.get(name) for name in names)
+    # Readings are made now and then: judge the rows that have them.
     rows = np.flatnonzero(np.isfinite(real - held_out - fake))
-    if len(rows) >= LEAST_SPELL:
-        window = max(3, len(rows) // 6)
-        gap = smooth((real - fake)[rows], window)
-        way = smooth((real - held_out)[rows], window) / np.where(gap > 0, gap, np.nan)
-        leads = smooth(view.lead[rows], window) > LEADS
-        enters, stays = (way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads
-        name = "held-out real images, on the way from real (0) to fake (1)"
-    else:
-        rows = np.flatnonzero(np.isfinite(accuracy))
-        if len(rows) < LEAST_SPELL:
-            return Missing()
-        way = smooth(accuracy[rows], max(3, len(rows) // 6))
-        enters, stays = way > NOT_BY_HEART, way > NOT_BY_HEART / 2
-        name = "D's accuracy on training images above that on held-out ones"
-    spell = longest(spells(enters, stays))
+    if len(rows) < LEAST_SPELL:
+        return Missing()
+    window = max(3, len(rows) // 6)
+    gap = smooth((real - fake)[rows], window)
+    way = smooth((real - held_out)[rows], window) / np.where(gap > 0, gap, np.nan)
+    leads = smooth(view.lead[rows], window) > LEADS
+    spell = longest(spells((way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads))
     if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * len(rows)):
         return None
     value = spell.median(way)
     goes_on = spell.last >= len(rows) - 2
+    name = "held-out real images, on the way from real (0) to fake (1)"
     text = f"{name}: {number(value)} (median over {spell.rows} readings)"
     return Found(
         "severe" if goes_on and value > 0.8 else "warning",
@@ -282,11 +273,7 @@ RULES = (
         "young, too weak, or broken by too large steps; these need opposite answers.",
         OUTPUTS_OR_LOSS,
         (
-            Remedy(
-                "Check that D is trained at all: its optimizer has its parameters, and its "
-                "backward and step are reached.",
-                code="counterpoise.check_loop(balance)",
-            ),
+            CHECK_LOOP,
             Remedy(
                 "Try D alone for some hundred steps, then a lower learning rate before a "
                 "higher one: too large steps also end at chance.",

@@ -4,7 +4,7 @@ import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
-from counterpoise.diagnosis.least_losses import bce_at_mean
+from counterpoise.diagnosis.inference import bce_at_mean
 from counterpoise.diagnosis.remedies import (
     AUTO,
     GOODFELLOW,

@@ -4,9 +4,10 @@ import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
-from counterpoise.diagnosis.least_losses import last_digit
+from counterpoise.diagnosis.inference import last_digit
 from counterpoise.diagnosis.remedies import (
     AUTO,
+    CHECK_LOOP,
     ENHANCENET,
     GANHACKS,
     LOWER_D_RATE,
@@ -33,11 +34,6 @@ RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 
 PAIR = "D(G(z)) before and after D's update"
 PAIR_OR_FLAG = f"{PAIR}, or whether D was updated"
-FIX_LOOP = Remedy(
-    "D is bad and still does not move: look for the reason in the loop. Its optimizer must own its "
-    "parameters, backward() and step() must be reached, its learning rate must not be 0.",
-    code="counterpoise.check_loop(balance)",
-)
 
 
 def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +91,7 @@ def d_frozen(view: View) -> Answer:
         )
     broken = share >= ALL and held > FREED
     return Found(
-        severity, spell, sureness(of), evidence, meaning, first_remedies=(FIX_LOOP,) * broken
+        severity, spell, sureness(of), evidence, meaning, first_remedies=(CHECK_LOOP,) * broken
     )
 
 

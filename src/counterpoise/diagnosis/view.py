@@ -6,8 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.inference import mostly_below_zero, summed_loss
-from counterpoise.diagnosis.least_losses import bce_at_mean
+from counterpoise.diagnosis.inference import bce_at_mean, mostly_below_zero, summed_loss
 from counterpoise.diagnosis.windows import Spell, smooth, window_rows
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
 from counterpoise.trace import Trace
