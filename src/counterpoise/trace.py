@@ -9,7 +9,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -121,11 +121,8 @@ class TraceBuilder:
 
     source: str = ""
     format: str = ""
-    title: str = ""
     objective: str | None = None
     policy: str | None = None
-    d_loss_is_mean: bool = False
-    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._steps: list[int] = []
@@ -201,7 +198,7 @@ class TraceBuilder:
 
     def latest(self) -> Trace:
         """The last `LATEST_ROWS` rows, every one."""
-        builder = dataclasses.replace(self, notes=list(self.notes))
+        builder = dataclasses.replace(self)
         for step, values in self._latest:
             builder.add(step, values)
         return builder.build()
@@ -219,14 +216,11 @@ class TraceBuilder:
             columns=columns,
             source=self.source,
             format=self.format,
-            title=self.title,
             objective=self.objective,
             policy=self.policy,
-            d_loss_is_mean=self.d_loss_is_mean,
             kept_every=self._every,
             rows_read=self.rows_read,
             non_finite=tuple(self._non_finite),
-            notes=tuple(self.notes),
         )
 
 
