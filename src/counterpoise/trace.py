@@ -121,6 +121,7 @@ class TraceBuilder:
 
     source: str = ""
     format: str = ""
+    title: str = ""
     objective: str | None = None
     policy: str | None = None
 
@@ -216,6 +217,7 @@ class TraceBuilder:
             columns=columns,
             source=self.source,
             format=self.format,
+            title=self.title,
             objective=self.objective,
             policy=self.policy,
             kept_every=self._every,
