@@ -23,20 +23,24 @@ def read_run_folder(folder: Path, objective: str | None, mapping: Mapping[str, s
     """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it; of a game with
     several discriminators a trace for each, named by it."""
     config = configuration(folder)
-    objective = objective or configured(config, "loss", "adversarial", "form")
     policy = configured(config, "balance", "policy")
-    traces = read_json_lines_of(folder / "signals.jsonl", str(folder), objective, mapping)
-    return [dataclasses.replace(trace, policy=policy, format=RUN_FOLDER) for trace in traces]
+    runs = runs_in_json_lines(folder / "signals.jsonl", str(folder), objective, mapping)
+    game = ("loss", "adversarial")
+    for run in runs:
+        own = configured(config, *game, "discriminators", run.suffix, "form")
+        run.objective = objective or own or configured(config, *game, "form")
+        run.format = RUN_FOLDER
+    return [dataclasses.replace(trace, policy=policy) for trace in traces_of(runs)]
 
 
-def read_json_lines_of(
+def runs_in_json_lines(
     path: Path, source: str, objective: str | None, mapping: Mapping[str, str]
-) -> list[Trace]:
+) -> list[RunCollector]:
     """The training runs in a file of JSON lines."""
     reader = JsonReader(source, objective, mapping)
     with path.open(encoding="utf-8", errors="replace") as file:
         reader.feed(bounded_lines(file))
-    return traces_of(reader.collectors())
+    return reader.collectors()
 
 
 def configuration(folder: Path) -> dict[str, Any]:

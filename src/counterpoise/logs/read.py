@@ -12,8 +12,8 @@ from counterpoise.logs.columns import NAMES_LISTED, naming_advice
 from counterpoise.logs.folders import (
     EVENT_FILES,
     read_event_files,
-    read_json_lines_of,
     read_run_folder,
+    runs_in_json_lines,
 )
 from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.lines import LineReader, bounded_lines
@@ -83,7 +83,7 @@ def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) 
         return _some(read_run_folder(folder, objective, known), name, why)
     if (folder / "stats.jsonl").is_file():
         path = folder / "stats.jsonl"
-        return _some(read_json_lines_of(path, name, objective, known), name)
+        return _some(traces_of(runs_in_json_lines(path, name, objective, known)), name)
     if events := sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file()):
         return _some(read_event_files(events, name, objective, known), name)
     advice = "give a run folder or a log file"
