@@ -4,19 +4,23 @@ import io
 
 import numpy as np
 
+from counterpoise.logs.lines import LineReader
 from counterpoise.logs.read import read_log
+from counterpoise.logs.runs import traces_of
 
 SEED_LINE = (
     "Epoch {epoch}/5 - Step: {step}/100  Loss G: 3.5  Loss D: 0.25  D(x): 0.75  "
     "D(G(z)): 0.125 / 0.0625\nTime for the last step: 51.55 s    Epoch ETA: 01:04:13\n"
 )
-BASICSR = """2021-01-01 12:00:00,123 INFO: [train..][epoch:  0, iter:   1,000, lr:(1.000e-04,)] \
-[eta: 5 days, 1:02:03, time (data): 0.500 (0.002)] l_g_pix: 2.0e-02 l_g_percep: 1.0e+00 \
-l_g_gan: 5.0e-01 l_d_real: 6.0e-01 out_d_real: 2.0e-01 l_d_fake: 7.0e-01 out_d_fake: -1.0e-01
-2021-01-01 12:01:00,123 INFO: [train..][epoch:  0, iter:   1,100, lr:(1.000e-04,)] \
-[eta: 5 days, 1:02:03, time (data): 0.500 (0.002)] l_g_pix: 2.0e-02 l_g_percep: 1.0e+00 \
-l_g_gan: 5.5e-01 l_d_real: 6.0e-01 out_d_real: 2.0e-01 l_d_fake: nan out_d_fake: -1.0e-01
-"""
+SEED_VALUES = {
+    "g_loss": 3.5,
+    "d_loss": 0.25,
+    "d_real": 0.75,
+    "d_fake_before": 0.125,
+    "d_fake_after": 0.0625,
+}
+# What many logs here say, each in its own way.
+TWO_ROWS = [(10, {"d_loss": 0.5, "g_loss": 1.5}), (20, {"d_loss": 0.25, "g_loss": 2.0})]
 
 
 def read(text, **options):
@@ -35,3 +39,16 @@ def rows(trace):
         (int(step), {n: float(c[row]) for n, c in columns.items() if np.isfinite(c[row])})
         for row, step in enumerate(trace.steps)
     ]
+
+
+def in_portions(text, cuts):
+    """The only run of a text that comes in portions, which end at these lines."""
+    lines = text.splitlines(keepends=True)
+    reader, last = LineReader("x", None, {}), 0
+    for cut in [*sorted(cuts), len(lines)]:
+        reader.feed(lines[last:cut])
+        reader.collectors()
+        last = max(last, cut)
+    reader.finish()
+    (trace,) = traces_of(reader.collectors())
+    return trace

@@ -60,7 +60,7 @@ class Absolute(AdversarialForm):
 
 
 def test_a_new_objective_is_a_row_and_a_class(monkeypatch):
-    row = Objective("absolute error", equilibrium_d_loss=1.0, aliases=("l1",))
+    row = Objective("absolute", "absolute error", equilibrium_d_loss=1.0, aliases=("l1",))
     monkeypatch.setitem(OBJECTIVES._entries, "absolute", row)
     monkeypatch.setitem(ADVERSARIAL_FORMS._entries, "absolute", Absolute(row))
     form = ADVERSARIAL_FORMS[AdversarialLossConfig(form="l1").form]
@@ -133,13 +133,6 @@ def test_equilibrium_is_the_least_loss_of_a_d_that_cannot_tell(name):
         assert max(losses) == pytest.approx(form.equilibrium_d_loss, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", RELATIVISTIC)
-def test_relativistic_losses_ignore_a_common_shift(name, real, fake):
-    form = ADVERSARIAL_FORMS[name]
-    shifted = form.g_loss(real + 80, fake + 80)
-    torch.testing.assert_close(shifted, form.g_loss(real, fake), atol=1e-4, rtol=1e-4)
-
-
 @every_form
 def test_halves_and_g_depend_on_the_logits_that_they_say(name, real, fake):
     form = ADVERSARIAL_FORMS[name]
@@ -155,14 +148,6 @@ def test_halves_and_g_depend_on_the_logits_that_they_say(name, real, fake):
     assert (gradient[fake < 1] < 0).all()
     if form.g_needs_real:
         assert (torch.autograd.grad(loss, real)[0] > 0).all()
-
-
-@every_form
-def test_a_better_d_has_a_lower_loss_and_g_a_higher_one(name):
-    form = ADVERSARIAL_FORMS[name]
-    low, high = torch.zeros(4, 1), torch.ones(4, 1)
-    assert sum(form.d_loss(high, low)).item() < sum(form.d_loss(low, high)).item()
-    assert form.g_loss(high, low).item() > form.g_loss(low, high).item()
 
 
 def test_smoothing_adds_what_another_target_does(real):

@@ -8,8 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from counterpoise.commands.diagnosis import json_schema, parse_mapping
-from counterpoise.errors import UserError
+from counterpoise.commands.diagnosis import json_schema
 
 SEED = Path(__file__).parent / "data" / "seed"
 LOGS = [str(SEED / f"{name}.log") for name in ("bce_epoch1", "bce_epoch3", "mse_epoch1")]
@@ -67,12 +66,6 @@ def test_a_pipe_and_a_healthy_log(diagnose):
     assert "Healthy" in out
 
 
-def test_a_log_that_says_nothing_is_not_called_healthy(diagnose):
-    code, out, _err = diagnose("-", stdin=HEALTHY[:200])
-    assert code == 1
-    assert "not-enough-evidence" in out
-
-
 def test_the_html_page_escapes_what_a_log_says(diagnose, tmp_path):
     log = tmp_path / "<script>alert(1)</script>.log"
     try:
@@ -88,63 +81,41 @@ def test_the_html_page_escapes_what_a_log_says(diagnose, tmp_path):
     assert "http" not in text.split("</style>")[1].replace("http://www.w3.org", "")
 
 
-def test_a_missing_file_is_one_line_and_the_others_are_judged(diagnose, tmp_path):
-    code, out, err = diagnose(tmp_path / "nothing.log", LOGS[0])
-    assert code == 2
-    assert err.count("\n") == 1
-    assert "nothing.log" in err
-    assert "[d-frozen]" in out
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [(b"", "empty"), (b"\x00\x01\x02" * 400, ""), (b"hello\nworld\n" * 9, "")],
-)
-def test_unreadable_files(diagnose, tmp_path, content, says):
-    path = tmp_path / "train.log"
-    path.write_bytes(content)
-    code, out, err = diagnose(path)
-    assert code == 2
-    assert err.count("\n") == 1, err
-    assert "train.log" in err
-    assert says in err
-    assert not out
-
-
-def test_a_users_mistakes_are_one_line(diagnose):
-    for arguments in ([], [LOGS[0], "--objective", "hing"], [LOGS[0], "--map", "errD"]):
-        code, _out, err = diagnose(*arguments)
-        assert code == 2
-        assert err.count("\n") == 1, err
-
-
-def test_mapping():
-    assert parse_mapping(["err=D=d_loss", "x=g_loss"]) == {"err=D": "d_loss", "x": "g_loss"}
-    with pytest.raises(UserError, match="THEIR_COLUMN=OUR_COLUMN"):
-        parse_mapping(["d_loss"])
+def test_a_log_that_says_nothing_is_not_called_healthy(diagnose):
+    code, out, _err = diagnose("-", stdin=HEALTHY[:200])
+    assert code == 1
+    assert "not-enough-evidence" in out
 
 
 def test_a_mean_of_halves_can_be_said(diagnose):
     log = "".join(f"step {step} d_loss: 0.693 g_loss: 0.70\n" for step in range(20))
     options = ("-", "--objective", "bce", "--json")
-    _, unsaid, _ = diagnose(*options, stdin=log)
-    assert "--d-loss-is-mean" in unsaid
-    _, said, _ = diagnose(*options, "--d-loss-is-mean", stdin=log)
-    assert '"d-too-weak"' in said
+    assert "--d-loss-is-mean" in diagnose(*options, stdin=log)[1]
+    assert '"d-too-weak"' in diagnose(*options, "--d-loss-is-mean", stdin=log)[1]
 
 
-def test_an_empty_path_is_not_the_folder_that_one_is_in(diagnose, tmp_path, monkeypatch):
-    (tmp_path / "stats.jsonl").write_text('{"Loss/D/loss": 0.5}\n')
-    monkeypatch.chdir(tmp_path)
-    code, _, err = diagnose("")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "an empty path; give a log file" in err
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], ""),
+        ([LOGS[0], "--objective", "hing"], "unknown objective"),
+        ([LOGS[0], "--map", "d_loss"], "THEIR_COLUMN=OUR_COLUMN"),
+        ([LOGS[0], "--map", "=d_loss"], "THEIR_COLUMN=OUR_COLUMN"),
+        ([""], "an empty path"),
+        (["-"], "empty"),
+        ([LOGS[0], "nothing.log"], "nothing.log"),
+        ([str(Path(__file__).parents[1] / "LICENSE")], "no losses"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_and_the_others_are_judged(diagnose, arguments, says):
+    code, out, err = diagnose(*arguments)
+    assert code == 2
+    assert err.count("\n") == 1, err
+    assert says in err
+    assert ("[d-frozen]" in out) == ("nothing.log" in arguments)
 
 
 def test_standard_input_that_is_closed(counterpoise, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     code, _, err = counterpoise("diagnose", "-")
-    assert (code, err) == (
-        2,
-        "counterpoise: standard input: closed; pipe a log into it, or give a file\n",
-    )
+    assert (code, err.count("\n")) == (2, 1)

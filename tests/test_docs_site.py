@@ -10,7 +10,7 @@ import pytest
 
 from counterpoise.balance.policies import POLICIES
 from counterpoise.cli import app
-from counterpoise.diagnosis.catalogue import CATALOGUE
+from counterpoise.diagnosis.diagnose import RULES
 from counterpoise.diagnosis.finding import SEVERITIES
 from counterpoise.registry import Registry
 from docs_helpers import ROOT
@@ -27,12 +27,12 @@ def words_of(text):
 
 def test_every_finding_has_its_page_with_every_remedy():
     made = findings.pages()
-    assert set(made) == {"findings/index.md", *(f"findings/{name}.md" for name in CATALOGUE)}
-    for name, entry in CATALOGUE.items():
+    assert set(made) == {"findings/index.md", *(f"findings/{name}.md" for name in RULES)}
+    for name, rule in RULES.items():
         page = made[f"findings/{name}.md"]
-        assert page.startswith(f"# {entry.title}\n")
+        assert page.startswith(f"# {rule.title}\n")
         assert f"({name}.md)" in made["findings/index.md"]
-        for remedy in entry.remedies:
+        for remedy in rule.remedies:
             assert words_of(remedy.text) in words_of(page)
             assert remedy.code in page
             assert f"--set {remedy.config}" in page or not remedy.config
@@ -40,23 +40,19 @@ def test_every_finding_has_its_page_with_every_remedy():
 
 
 def test_a_new_finding_has_a_page_at_once():
-    entry = dataclasses.replace(CATALOGUE["healthy"], title="A title of the test", remedies=())
-    more = Registry("finding", *CATALOGUE.items(), ("healthy-twice", entry))
-    findings.VERDICTS["healthy-twice"] = ("healthy",)
-    try:
-        made = findings.pages(more)
-    finally:
-        del findings.VERDICTS["healthy-twice"]
-    assert made["findings/healthy-twice.md"].startswith("# A title of the test\n")
-    assert "(healthy-twice.md)" in made["findings/index.md"]
+    rule = dataclasses.replace(RULES["healthy"], id="new", title="A title", remedies=())
+    made = findings.pages(Registry("finding", *RULES.items(), ("new", rule)))
+    assert made["findings/new.md"].startswith("# A title\n")
+    assert "(new.md)" in made["findings/index.md"]
 
 
 def test_severities_are_those_that_the_rules_can_give():
-    assert findings.severities("d-saturated") == ("severe", "warning", "note")
-    assert findings.severities("oscillation") == ("warning",)
-    assert findings.severities("non-finite") == ("severe",)
-    assert findings.severities("inert-rule") == ("note",)
-    assert all(findings.severities(name) for name in CATALOGUE)
+    said = {name: findings.severities(rule) for name, rule in RULES.items()}
+    assert said["d-saturated"] == ("severe", "warning", "note")
+    assert said["oscillation"] == ("warning",)
+    assert said["non-finite"] == ("severe",)
+    assert said["inert-rule"] == ("note",)
+    assert all(said.values())
 
 
 def test_every_policy_is_in_the_catalogue_with_its_options():

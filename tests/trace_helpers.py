@@ -48,3 +48,11 @@ def bce_columns(real, fake, *, seed: int = 0) -> dict[str, np.ndarray]:
 def found(diagnosis, finding_id):
     """The finding of this name."""
     return next(f for f in diagnosis.findings if f.id == finding_id)
+
+
+def smoothed_labels(label, fake, swing=0.01):
+    """What a D prints that is asked for `label` on real images and gives it."""
+    real = np.clip(label + noise(swing), 0.01, 0.99)
+    fake = np.clip(fake + noise(0.002, seed=1), 1e-4, 0.9)
+    loss = -(label * np.log(real) + (1 - label) * np.log1p(-real)) - np.log1p(-fake)
+    return {"d_real": real, "d_fake_before": fake, "d_loss": loss, "g_loss": np.full(ROWS, 4.0)}

@@ -18,6 +18,7 @@ UNKNOWN = "unknown"
 class Objective:
     """The facts of one adversarial objective."""
 
+    name: str
     title: str
     # D's loss, both halves summed, where it cannot tell real from fake and answers as it should.
     equilibrium_d_loss: float
@@ -41,73 +42,62 @@ class Objective:
     aliases: tuple[str, ...] = ()
 
 
-OBJECTIVES: Registry[Objective] = Registry(
-    "objective",
-    (
+_ROWS = (
+    Objective(
         "non-saturating",
-        Objective(
-            "BCE, non-saturating",
-            equilibrium_d_loss=math.log(4),
-            has_probability=True,
-            has_sigmoid=True,
-            smoothing_slope=1.0,
-            aliases=("bce", "vanilla", "ns", "gan", "dcgan"),
-        ),
+        "BCE, non-saturating",
+        equilibrium_d_loss=math.log(4),
+        has_probability=True,
+        has_sigmoid=True,
+        smoothing_slope=1.0,
+        aliases=("bce", "vanilla", "ns", "gan", "dcgan"),
     ),
-    (
+    Objective(
         "lsgan",
-        Objective(
-            "least squares on raw scores",
-            equilibrium_d_loss=0.5,
-            smoothing_slope=2.0,
-            aliases=("mse", "least-squares"),
-        ),
+        "least squares on raw scores",
+        equilibrium_d_loss=0.5,
+        smoothing_slope=2.0,
+        aliases=("mse", "least-squares"),
     ),
-    (
+    Objective(
         "lsgan-on-sigmoid",
-        Objective(
-            "least squares behind a sigmoid",
-            equilibrium_d_loss=0.5,
-            has_probability=True,
-            has_sigmoid=True,
-            g_gradient_saturates=True,
-            smoothing_slope=2.0,
-            aliases=("mse-on-sigmoid",),
-        ),
+        "least squares behind a sigmoid",
+        equilibrium_d_loss=0.5,
+        has_probability=True,
+        has_sigmoid=True,
+        g_gradient_saturates=True,
+        smoothing_slope=2.0,
+        aliases=("mse-on-sigmoid",),
     ),
-    ("hinge", Objective("hinge", equilibrium_d_loss=2.0)),
-    (
+    Objective("hinge", "hinge", equilibrium_d_loss=2.0),
+    Objective(
         "wgan",
-        Objective(
-            "Wasserstein",
-            equilibrium_d_loss=0.0,
-            has_halves=False,
-            d_loss_reaches_zero=False,
-            aliases=("wgan-gp", "wasserstein"),
-        ),
+        "Wasserstein",
+        equilibrium_d_loss=0.0,
+        has_halves=False,
+        d_loss_reaches_zero=False,
+        aliases=("wgan-gp", "wasserstein"),
     ),
-    (
+    Objective(
         "relativistic-average",
-        Objective(
-            "relativistic average",
-            equilibrium_d_loss=math.log(4),
-            has_sigmoid=True,
-            compares_scores=True,
-            aliases=("ragan",),
-        ),
+        "relativistic average",
+        equilibrium_d_loss=math.log(4),
+        has_sigmoid=True,
+        compares_scores=True,
+        aliases=("ragan",),
     ),
-    (
+    Objective(
         "relativistic-paired",
-        Objective(
-            "relativistic paired",
-            equilibrium_d_loss=math.log(2),
-            has_sigmoid=True,
-            compares_scores=True,
-            has_halves=False,
-            aliases=("rpgan", "rsgan"),
-        ),
+        "relativistic paired",
+        equilibrium_d_loss=math.log(2),
+        has_sigmoid=True,
+        compares_scores=True,
+        has_halves=False,
+        aliases=("rpgan", "rsgan"),
     ),
 )
+
+OBJECTIVES: Registry[Objective] = Registry("objective", *((row.name, row) for row in _ROWS))
 
 
 def objective_name(name: str) -> str:

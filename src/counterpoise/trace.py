@@ -1,15 +1,15 @@
 """A recorded training as columns of numbers: what every log becomes before it is judged.
 
-The names are those of `signals.jsonl`, so our own runs and anybody's log are judged by the same
-rules. A trace holds a bounded number of rows, however long the log was.
+The names are those of `signals.jsonl`, so our own runs and other programs' logs are judged by the
+same rules. A trace holds a bounded number of rows, however long the log was.
 """
 
 import dataclasses
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,10 +74,6 @@ LATEST_ROWS = 2048
 NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
 
 
-# Gives the values of a row that was passed over.
-Unread = Callable[[], Mapping[str, float]]
-
-
 @dataclass(frozen=True)
 class Trace:
     """The numbers of one training run, in order."""
@@ -108,6 +104,10 @@ class Trace:
         column = self.columns.get(name)
         return np.full(len(self.steps), np.nan) if column is None else column
 
+    def first(self, *names: str) -> np.ndarray:
+        """The first of some columns that is there; all NaN where none is."""
+        return self.get(next((name for name in names if self.has(name)), ""))
+
 
 @dataclass
 class TraceBuilder:
@@ -124,8 +124,6 @@ class TraceBuilder:
     title: str = ""
     objective: str | None = None
     policy: str | None = None
-    d_loss_is_mean: bool = False
-    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._steps: list[int] = []
@@ -133,13 +131,13 @@ class TraceBuilder:
         self._columns: dict[str, array[float]] = {}
         self._values_in_last = 0
         self._non_finite: list[tuple[int, str]] = []
-        self._latest: deque[tuple[int, Mapping[str, float] | Unread]] = deque(maxlen=LATEST_ROWS)
+        self._latest: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=LATEST_ROWS)
         self.rows_read = 0
         self._every = 1
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row; `values` may have any of `COLUMNS`, with NaN where the log says NaN."""
-        is_kept = self.keeps_next
+        is_kept = not self._steps or self.rows_read % self._every == 0
         self.rows_read += 1
         finite = {}
         for name, value in values.items():
@@ -185,19 +183,6 @@ class TraceBuilder:
         self._values_in_last = int(pairs[-1].max())
         self._every *= 2
 
-    @property
-    def keeps_next(self) -> bool:
-        """Whether the next row is among those that are kept beyond the latest."""
-        return not self._steps or self.rows_read % self._every == 0
-
-    def add_unread(self, step: int, read: Unread) -> None:
-        """Add a row of finite values that is not kept, and read only if `latest` asks for it: one
-        that has no more values than its neighbours."""
-        if self.keeps_next:
-            raise RuntimeError("the row is kept: read and add it")
-        self.rows_read += 1
-        self._latest.append((step, read))
-
     def go_back(self, step: int) -> None:
         """Forget the rows past `step`: a training went on from an earlier state."""
         keep = next((i for i, at in enumerate(self._steps) if at > step), len(self._steps))
@@ -214,9 +199,9 @@ class TraceBuilder:
 
     def latest(self) -> Trace:
         """The last `LATEST_ROWS` rows, every one."""
-        builder = dataclasses.replace(self, notes=list(self.notes))
+        builder = dataclasses.replace(self)
         for step, values in self._latest:
-            builder.add(step, values() if callable(values) else values)
+            builder.add(step, values)
         return builder.build()
 
     def build(self) -> Trace:
@@ -235,11 +220,9 @@ class TraceBuilder:
             title=self.title,
             objective=self.objective,
             policy=self.policy,
-            d_loss_is_mean=self.d_loss_is_mean,
             kept_every=self._every,
             rows_read=self.rows_read,
             non_finite=tuple(self._non_finite),
-            notes=tuple(self.notes),
         )
 
 

@@ -7,20 +7,27 @@ import sys
 from dataclasses import dataclass
 from types import FunctionType
 
-from counterpoise.diagnosis.catalogue import CATALOGUE, Entry
-from counterpoise.diagnosis.diagnose import LEAST_ROWS, LEAST_STEPS, RULES, diagnose
+from counterpoise.diagnosis.diagnose import RULES, diagnose
 from counterpoise.diagnosis.finding import SEVERITIES, Finding, Remedy
+from counterpoise.diagnosis.found import Rule
+from counterpoise.diagnosis.verdict import LEAST_ROWS
 from counterpoise.logs.read import read_log
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
 from generated import ROOT, Pages
 from generated.charts import charts
-from generated.markdown import code, docstring, fence, first_sentence, table, with_links
+from generated.markdown import (
+    capitalised,
+    code,
+    docstring,
+    fence,
+    first_sentence,
+    table,
+    with_links,
+)
 
 TUNING = ROOT / "corpus" / "tuning"
 QUESTION = ROOT / "tests" / "data" / "seed"
-# Those that no rule finds, and how bad they are.
-VERDICTS = {"not-enough-evidence": ("note",), "healthy": ("healthy",)}
 SEVERITY_MEANS = {
     "severe": "training on as it is will not help",
     "warning": "look at it, change something",
@@ -51,24 +58,21 @@ class Example:
     finding: Finding
 
 
-def pages(catalogue: Registry[Entry] = CATALOGUE) -> Pages:
-    """The index and a page for every finding of the catalogue."""
+def pages(rules: Registry[Rule] = RULES) -> Pages:
+    """The index and a page for every finding."""
     examples = _examples()
-    made = {"findings/index.md": _index(catalogue)}
-    for finding_id in catalogue:
-        made[f"findings/{finding_id}.md"] = _page(
-            finding_id, catalogue[finding_id], examples.get(finding_id)
-        )
+    made = {"findings/index.md": _index(rules)}
+    for rule in rules.values():
+        made[f"findings/{rule.id}.md"] = _page(rule, examples.get(rule.id))
     return made
 
 
-def severities(finding_id: str) -> tuple[str, ...]:
+def severities(rule: Rule) -> tuple[str, ...]:
     """How bad a finding can be, worst first, as its rule's code says."""
-    if finding_id in VERDICTS:
-        return VERDICTS[finding_id]
-    rule = RULES[finding_id]
-    assert isinstance(rule, FunctionType)
-    said = _words(rule, set())
+    if rule.judge is None:
+        return ("healthy",) if rule.id == "healthy" else ("note",)
+    assert isinstance(rule.judge, FunctionType)
+    said = _words(rule.judge, set())
     return tuple(severity for severity in SEVERITIES if severity in said)
 
 
@@ -86,16 +90,12 @@ def _words(function: FunctionType, seen: set[str]) -> set[str]:
     return words
 
 
-def _index(catalogue: Registry[Entry]) -> str:
+def _index(rules: Registry[Rule]) -> str:
     rows = [
-        (
-            f"[{entry.title}]({finding_id}.md)",
-            code(finding_id),
-            _severity_text(finding_id),
-            "; ".join(entry.needs) or "nothing",
-        )
-        for finding_id, entry in catalogue.items()
+        (f"[{r.title}]({r.id}.md)", code(r.id), _severity_text(r), r.needs or "nothing")
+        for r in rules.values()
     ]
+    waits = sorted((r.least_steps, r.id) for r in rules.values() if r.least_steps)
     severity_rows = [(code(name), SEVERITY_MEANS[name]) for name in SEVERITIES]
     return "\n".join(
         [
@@ -103,7 +103,7 @@ def _index(catalogue: Registry[Entry]) -> str:
             "",
             "Everything that `counterpoise diagnose`, a training under way and "
             "`Balance.diagnosis()` can say. These pages are made from the table that they speak "
-            "from (`counterpoise.diagnosis.catalogue`), so they say the same.",
+            "from (`counterpoise.diagnosis.diagnose.RULES`), so they say the same.",
             "",
             table(("finding", "id", "can be", "what a log must have for it"), rows),
             "## How bad",
@@ -111,12 +111,7 @@ def _index(catalogue: Registry[Entry]) -> str:
             table(("severity", "means"), severity_rows),
             f"Below {LEAST_ROWS} lines only NaN is judged. In a training that is recorded step by "
             "step, some findings wait, since every young D is at chance and every game swings at "
-            "first: "
-            + "; ".join(
-                f"{code(name)} for {steps} steps"
-                for name, steps in sorted(LEAST_STEPS.items(), key=lambda item: item[1])
-            )
-            + ".",
+            "first: " + "; ".join(f"{code(name)} for {steps} steps" for steps, name in waits) + ".",
             "",
             "How often the diagnosis is right is measured on logs of known causes: see "
             "[Diagnose a log](../how-to/diagnose.md#how-often-is-it-right).",
@@ -125,37 +120,32 @@ def _index(catalogue: Registry[Entry]) -> str:
     )
 
 
-def _severity_text(finding_id: str) -> str:
-    *most, last = severities(finding_id)
+def _severity_text(rule: Rule) -> str:
+    *most, last = severities(rule)
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _page(finding_id: str, entry: Entry, example: Example | None) -> str:
+def _page(rule: Rule, example: Example | None) -> str:
     parts = [
-        f"# {entry.title}",
-        f"`{finding_id}` · can be **{_severity_text(finding_id)}**",
-        with_links(entry.meaning),
+        f"# {rule.title}",
+        f"`{rule.id}` · can be **{_severity_text(rule)}**",
+        with_links(rule.meaning),
         "## What a log must have",
-        "\n".join(f"- {need}" for need in entry.needs) or "Nothing: it is the verdict of a log.",
+        capitalised(rule.needs) + "." if rule.needs else "Nothing: it is the verdict of a log.",
     ]
-    if finding_id in RULES:
-        parts += ["## What it goes by", _rule_words(finding_id)]
+    if isinstance(rule.judge, FunctionType):
+        where = f"`{rule.judge.__module__}.{rule.judge.__name__}`"
+        how = f"{docstring(rule.judge)}\n\nThe rule, with its thresholds, is {where}."
+        parts += ["## What it goes by", how]
     if example is not None:
         parts += ["## How it looks", *_example_parts(example)]
-    parts += ["## What to change, likeliest first" if finding_id in RULES else "## What to do"]
-    parts += [_remedy(number, remedy) for number, remedy in enumerate(entry.remedies, start=1)] or [
+    parts += ["## What to change, likeliest first" if rule.judge else "## What to do"]
+    parts += [_remedy(number, remedy) for number, remedy in enumerate(rule.remedies, start=1)] or [
         "Nothing."
     ]
-    if entry.source:
-        parts += ["## Source", with_links(entry.source) + "."]
+    if rule.source:
+        parts += ["## Source", with_links(rule.source) + "."]
     return "\n\n".join(parts) + "\n"
-
-
-def _rule_words(finding_id: str) -> str:
-    rule = RULES[finding_id]
-    assert isinstance(rule, FunctionType)
-    where = f"`{rule.__module__}.{rule.__name__}`"
-    return f"{docstring(rule)}\n\nThe rule, with its thresholds, is {where}."
 
 
 def _remedy(number: int, remedy: Remedy) -> str:
@@ -197,7 +187,7 @@ def _examples() -> dict[str, Example]:
     Of the corpus' two parts only the one that thresholds were chosen on; nobody reads the other.
     """
     question = sorted(QUESTION.glob("*.log"), key=lambda path: path.stem != "bce_epoch3")
-    logs = [(path, "the question's log", set(CATALOGUE)) for path in question]
+    logs = [(path, "the question's log", set(RULES)) for path in question]
     manifest = json.loads((TUNING / "manifest.json").read_text(encoding="utf-8"))
     of_corpus = "a log of [the corpus](../how-to/diagnose.md#how-often-is-it-right)"
     logs += [

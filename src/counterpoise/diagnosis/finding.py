@@ -11,7 +11,7 @@ PROBLEMS = ("severe", "warning")
 
 @dataclass(frozen=True)
 class Evidence:
-    """One number that a finding rests on, against what it was compared with."""
+    """One number behind a finding, against what it was compared with."""
 
     name: str  # what was measured, in words
     value: float | None  # None where a number would say nothing
@@ -24,7 +24,7 @@ class Remedy:
 
     text: str
     config: str = ""  # for counterpoise's own training: KEY=VALUE for --set
-    code: str = ""  # for anybody's loop
+    code: str = ""  # for a hand-written loop
     source: str = ""
 
 

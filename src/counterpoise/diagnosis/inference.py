@@ -9,18 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.diagnosis.least_losses import (
-    EXPLAINS,
-    PRINTED,
-    TOLERANCE,
-    Fit,
-    fit,
-    least_of_probabilities,
-    least_of_scores,
-)
 from counterpoise.objectives import UNKNOWN
 from counterpoise.trace import Trace
 
+# A printed number may be off by this share of itself before it contradicts another.
+TOLERANCE = 0.02
+# Share of rows that an objective must explain to be taken for the log's.
+EXPLAINS = 0.9
+# The last digit of a loss that people print, at the coarsest.
+PRINTED = 1e-5
 # D's loss over the least that BCE allows at its outputs: squares are below the first, and above the
 # second it is no BCE, not even a doubled one.
 SQUARES_RATIO, BCE_RATIO = 0.7, 5.0
@@ -47,11 +44,13 @@ class Inferred:
 
 def infer(trace: Trace) -> Inferred:
     """What the numbers of a trace are of, by what it says itself, or by elimination."""
-    probabilities = trace.has("d_real", "d_fake_before") and _probabilities(trace)
+    numbers = _Numbers(trace)
     if trace.objective is not None:
-        return _given(trace, trace.objective, probabilities)
-    inferred = _from_probabilities(trace) if probabilities else _from_scores(trace)
-    if inferred.objective == UNKNOWN and mostly_below_zero(trace) and not probabilities:
+        return _given(numbers, trace.objective)
+    if numbers.are_probabilities:
+        return _from_probabilities(numbers, below_zero=mostly_below_zero(trace))
+    inferred = _from_scores(numbers, has_halves=trace.has("d_loss_real", "d_loss_fake"))
+    if inferred.objective == UNKNOWN and mostly_below_zero(trace):
         return Inferred("wgan", "D's loss is below 0, which no other objective allows")
     return inferred
 
@@ -74,144 +73,131 @@ def summed_loss(trace: Trace, d_loss_factor: float = 1.0, half_factor: float = 1
     return np.where(np.isfinite(loss), loss, half_factor * halves)
 
 
-def _given(trace: Trace, objective: str, probabilities: bool) -> Inferred:
+class _Numbers:
+    """D's mean outputs and its loss, in the rows that have all of them."""
+
+    def __init__(self, trace: Trace) -> None:
+        outputs = np.concatenate([trace.get("d_real"), trace.get("d_fake_before")])
+        outputs = outputs[np.isfinite(outputs)]
+        inside = bool(((outputs >= 0) & (outputs <= 1)).all())
+        self.are_probabilities = trace.has("d_real", "d_fake_before") and inside
+        # Whether they often come within a hundredth of 0 or 1, which raw scores would pass.
+        at_end = np.minimum(outputs, 1 - outputs) < 0.01
+        self.are_pinned = len(outputs) >= LEAST_ROWS and bool(at_end.mean() > 0.4)
+        # Both halves, as far as the trace itself says how they are printed.
+        self.says_mean = trace.d_loss_is_mean and trace.has("d_loss")
+        logits = ("", "") if self.are_probabilities else ("real_logit_mean", "fake_logit_mean")
+        columns = [
+            trace.first(logits[0], "d_real"),
+            trace.first(logits[1], "d_fake_before"),
+            summed_loss(trace, 2.0 if trace.d_loss_is_mean else 1.0),
+        ]
+        known = np.isfinite(columns).all(axis=0)
+        self.real, self.fake, self.loss = (column[known] for column in columns)
+        self.are_few = len(self.loss) < LEAST_ROWS
+
+    def leasts(self, *, flipped: bool = False) -> dict[str, np.ndarray]:
+        """The least that D's loss can be at its outputs, by objective."""
+        if flipped:
+            return least_of_probabilities(1 - self.real, 1 - self.fake)
+        of = least_of_probabilities if self.are_probabilities else least_of_scores
+        return of(self.real, self.fake)
+
+    def only_as_mean(self, least: np.ndarray) -> bool:
+        """Whether D's losses are nearly all too small for the sum of its halves, and fit their
+        mean."""
+        loss, least = self.loss[np.isfinite(least)], least[np.isfinite(least)]
+        if self.says_mean or len(loss) < LEAST_ROWS:
+            return False
+        # By more than its rounding: outputs that are certain tell nothing.
+        too_small = loss < least * (1 - TOLERANCE) - PRINTED
+        doubled = fit(2 * loss, least)
+        return bool(too_small.mean() >= EXPLAINS) and doubled.possible and doubled.distance < NEAR
+
+    def labels_flipped(self) -> bool:
+        """Whether BCE fits with real images asked for 0 and fake ones for 1, and not the other way.
+
+        D then scores real images below fake ones. Squares are no rival to the sum of halves: a D
+        that is so wrong under them that its loss is that of a BCE which is right is far worse than
+        one that knows nothing. To the mean of halves they are, and must be impossible.
+        """
+        if self.are_few or not self.are_probabilities:
+            return False
+        as_usual = self.leasts()
+        too_small = self.loss < as_usual["non-saturating"] * (1 - TOLERANCE)
+        if ((self.real < self.fake) & too_small).mean() < EXPLAINS:
+            return False
+        exchanged = self.leasts(flipped=True)["non-saturating"]
+        sums = fit(self.loss, exchanged)
+        if sums.possible and sums.distance < NEAR:
+            return True
+        no_squares = self.loss < as_usual["lsgan"] * (1 - TOLERANCE)
+        return bool(no_squares.mean() >= EXPLAINS) and self.only_as_mean(exchanged)
+
+
+def _given(numbers: _Numbers, objective: str) -> Inferred:
     """The objective that is said, and how D's loss is printed."""
     how = "given, or written in the run's own configuration"
-    flipped = probabilities and objective == "non-saturating" and _labels_flipped(trace)
-    if objective == "lsgan" and probabilities and _pinned(trace):
+    flipped = objective == "non-saturating" and numbers.labels_flipped()
+    if objective == "lsgan" and numbers.are_probabilities and numbers.are_pinned:
         how = "the run says least squares, and D's outputs end at 0 and 1"
         objective = "lsgan-on-sigmoid"
-    real, fake, loss = _real_fake_loss(trace, probabilities)
-    if flipped:
-        real, fake = 1 - real, 1 - fake
-    leasts = (least_of_probabilities if probabilities else least_of_scores)(real, fake)
-    is_mean = False
-    if objective in leasts:
-        known = np.isfinite(loss) & np.isfinite(leasts[objective])
-        is_mean = known.sum() >= LEAST_ROWS and _only_as_mean(
-            trace, loss[known], leasts[objective][known]
-        )
+    least = numbers.leasts(flipped=flipped).get(objective)
+    is_mean = least is not None and numbers.only_as_mean(least)
     return Inferred(objective, f"{how}; {MEAN}" if is_mean else how, is_mean, flipped)
 
 
-def _only_as_mean(trace: Trace, loss: np.ndarray, least: np.ndarray) -> bool:
-    """Whether D's losses are nearly all too small for the sum of its halves, and fit their mean."""
-    if trace.d_loss_is_mean and trace.has("d_loss"):
-        return False
-    # By more than its rounding: outputs that are certain tell nothing.
-    too_small = loss < least * (1 - TOLERANCE) - PRINTED
-    doubled = fit(2 * loss, least)
-    return bool(too_small.mean() >= EXPLAINS) and doubled.possible and doubled.distance < NEAR
-
-
-def _pinned(trace: Trace) -> bool:
-    """Whether outputs often come within a hundredth of 0 or 1, which raw scores would pass."""
-    values = np.concatenate([trace.get("d_real"), trace.get("d_fake_before")])
-    values = values[np.isfinite(values)]
-    at_end = np.minimum(values, 1 - values) < 0.01
-    return len(values) >= LEAST_ROWS and bool(at_end.mean() > 0.4)
-
-
-def _probabilities(trace: Trace) -> bool:
-    values = np.concatenate([trace.get("d_real"), trace.get("d_fake_before")])
-    values = values[np.isfinite(values)]
-    return len(values) > 0 and bool(((values >= 0) & (values <= 1)).all())
-
-
-def _real_fake_loss(trace: Trace, probabilities: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """D's mean outputs on real and fake, and its loss."""
-    # Both halves, as far as the trace itself says how they are printed.
-    loss = summed_loss(trace, 2.0 if trace.d_loss_is_mean else 1.0)
-    if probabilities:
-        return trace.get("d_real"), trace.get("d_fake_before"), loss
-    real = _first(trace, "real_logit_mean", "d_real")
-    return real, _first(trace, "fake_logit_mean", "d_fake_before"), loss
-
-
-def _labels_flipped(trace: Trace) -> bool:
-    """Whether BCE fits with real images asked for 0 and fake ones for 1, and not the other way.
-
-    D then scores real images below fake ones. Squares are no rival to the sum of halves: a D that
-    is so wrong under them that its loss is that of a BCE which is right is far worse than one that
-    knows nothing. To the mean of halves they are, and must be impossible.
-    """
-    real, fake, loss = _real_fake_loss(trace, True)
-    known = np.isfinite(real) & np.isfinite(fake) & np.isfinite(loss)
-    if known.sum() < LEAST_ROWS:
-        return False
-    real, fake, loss = real[known], fake[known], loss[known]
-    as_usual = least_of_probabilities(real, fake)["non-saturating"]
-    if ((real < fake) & (loss < as_usual * (1 - TOLERANCE))).mean() < EXPLAINS:
-        return False
-    exchanged = least_of_probabilities(1 - real, 1 - fake)["non-saturating"]
-    sums = fit(loss, exchanged)
-    if sums.possible and sums.distance < NEAR:
-        return True
-    squares = least_of_probabilities(real, fake)["lsgan"]
-    no_squares = (loss < squares * (1 - TOLERANCE)).mean() >= EXPLAINS
-    return bool(no_squares) and _only_as_mean(trace, loss, exchanged)
-
-
-def _from_probabilities(trace: Trace) -> Inferred:
+def _from_probabilities(numbers: _Numbers, *, below_zero: bool) -> Inferred:
     """From outputs in [0, 1]: D's loss over the least that BCE would be at these outputs.
 
     Under BCE the ratio is 1 or a little more, by the spread over the batch; squares are far less.
     """
-    real, fake, loss = _real_fake_loss(trace, True)
-    if mostly_below_zero(trace):
-        known = np.isfinite(real - fake + loss)
-        if known.any() and (loss >= fake - real - PRINTED)[known].mean() >= EXPLAINS:
-            return Inferred(
-                "wgan", "D's loss is below 0, and not below its mean scores' difference"
-            )
+    real, fake, loss = numbers.real, numbers.fake, numbers.loss
+    if below_zero:
+        if len(loss) and (loss >= fake - real - PRINTED).mean() >= EXPLAINS:
+            how = "D's loss is below 0, and not below its mean scores' difference"
+            return Inferred("wgan", how)
         return Inferred(UNKNOWN, "D's loss is below 0, which its outputs in [0, 1] do not explain")
-    if _labels_flipped(trace):
+    if numbers.labels_flipped():
         how = "D's outputs lie in [0, 1], lower on real images, and D's loss is that of BCE with "
         how += "the labels flipped (real 0, fake 1)"
-        least = least_of_probabilities(1 - real, 1 - fake)["non-saturating"]
-        known = np.isfinite(least) & np.isfinite(loss)
-        is_mean = bool(known.any()) and _only_as_mean(trace, loss[known], least[known])
+        is_mean = numbers.only_as_mean(numbers.leasts(flipped=True)["non-saturating"])
         return Inferred("non-saturating", f"{how}; {MEAN}" if is_mean else how, is_mean, True)
-    leasts = least_of_probabilities(real, fake)
-    least = leasts["non-saturating"]
+    leasts = numbers.leasts()
     # Outputs that round to 0 or 1 bound nothing.
-    known = np.isfinite(least) & np.isfinite(loss) & (least > 0)
+    least = np.where(leasts["non-saturating"] > 0, leasts["non-saturating"], np.inf)
+    known = np.isfinite(least)
     if known.sum() < LEAST_ROWS:
-        return Inferred(
-            UNKNOWN, "D's outputs lie in [0, 1], but there are too few losses beside them"
-        )
-    loss, least, squares = loss[known], least[known], leasts["lsgan"][known]
-    ratio = float(np.median(loss / least))
-    if ratio < SQUARES_RATIO:
-        if _is_mean_of_bce(trace, loss, least, squares, (1 - real + fake)[known]):
-            how = f"D's loss is {ratio:.2f} of what BCE would be at these outputs (median), and no "
-            return Inferred("non-saturating", f"{how}squares: {MEAN}", is_mean=True)
-        how = f"D's loss is {ratio:.2f} of what BCE would be at these outputs (median): squares"
-        is_mean = _only_as_mean(trace, loss, squares)
-        end = f"; {MEAN}" if is_mean else ""
-        if _pinned(trace):
-            how += f", and its outputs end at 0 and 1: probabilities{end}"
-            return Inferred("lsgan-on-sigmoid", how, is_mean)
-        return Inferred("lsgan", f"{how} of outputs that are not pinned to 0 or 1{end}", is_mean)
-    if ratio <= BCE_RATIO:
-        return Inferred(
-            "non-saturating",
-            "D's outputs lie in [0, 1], and D's loss is that of BCE at these outputs "
-            f"(median ratio {ratio:.2f})",
-        )
-    return Inferred(UNKNOWN, "D's outputs lie in [0, 1], but its loss fits neither BCE nor squares")
+        how = "D's outputs lie in [0, 1], but there are too few losses beside them"
+        return Inferred(UNKNOWN, how)
+    ratio = float(np.median(loss[known] / least[known]))
+    if ratio > BCE_RATIO:
+        how = "D's outputs lie in [0, 1], but its loss fits neither BCE nor squares"
+        return Inferred(UNKNOWN, how)
+    if ratio >= SQUARES_RATIO:
+        how = "D's outputs lie in [0, 1], and D's loss is that of BCE at these outputs "
+        return Inferred("non-saturating", f"{how}(median ratio {ratio:.2f})")
+    how = f"D's loss is {ratio:.2f} of what BCE would be at these outputs (median)"
+    squares = np.where(known, leasts["lsgan"], np.inf)
+    if numbers.only_as_mean(least) and _no_squares(numbers, known, least, squares):
+        return Inferred("non-saturating", f"{how}, and no squares: {MEAN}", is_mean=True)
+    is_mean = numbers.only_as_mean(squares)
+    end = f"; {MEAN}" if is_mean else ""
+    if numbers.are_pinned:
+        how += f": squares, and its outputs end at 0 and 1: probabilities{end}"
+        return Inferred("lsgan-on-sigmoid", how, is_mean)
+    return Inferred(
+        "lsgan", f"{how}: squares of outputs that are not pinned to 0 or 1{end}", is_mean
+    )
 
 
-def _is_mean_of_bce(
-    trace: Trace, loss: np.ndarray, least: np.ndarray, squares: np.ndarray, most: np.ndarray
-) -> bool:
-    """Whether losses are the mean of BCE's halves, and not squares of probabilities.
-
-    `squares` is the least that squares can be, `most` the most (where every output is 0 or 1).
-    """
-    if not _only_as_mean(trace, loss, least):
-        return False
-    as_mean, as_squares = fit(2 * loss, least), fit(loss, squares)
+def _no_squares(numbers: _Numbers, known: np.ndarray, bce: np.ndarray, squares: np.ndarray) -> bool:
+    """Whether losses that may be the mean of BCE's halves are not squares of probabilities, by the
+    least that each can be."""
+    loss = numbers.loss[known]
+    as_mean, as_squares = fit(2 * loss, bce[known]), fit(loss, squares[known])
+    # The most that squares can be: every output is 0 or 1.
+    most = (1 - numbers.real + numbers.fake)[known]
     too_large = (loss > most * (1 + TOLERANCE) + PRINTED).mean()
     if not as_squares.possible or too_large > 1 - EXPLAINS:
         return True
@@ -219,49 +205,46 @@ def _is_mean_of_bce(
     return nearer and (as_squares.distance > NEAR or as_mean.farthest < TIGHT)
 
 
-def _from_scores(trace: Trace) -> Inferred:
+def _from_scores(numbers: _Numbers, *, has_halves: bool) -> Inferred:
     """From D's mean scores on real and fake and its losses.
 
     Of the objectives whose least loss at these means is not above the printed one, the nearest.
     """
-    real, fake, loss = _real_fake_loss(trace, False)
-    known = np.isfinite(real) & np.isfinite(fake) & np.isfinite(loss)
-    if known.sum() < LEAST_ROWS:
+    if numbers.are_few:
         return Inferred(UNKNOWN, "the log has no outputs of D beside its losses")
-    real, fake, loss = real[known], fake[known], loss[known]
-    difference = fake - real
+    difference = numbers.fake - numbers.real
     scale = np.median(np.abs(difference)) + 1e-6
-    if np.median(np.abs(loss - difference)) < TOLERANCE * scale:
+    if np.median(np.abs(numbers.loss - difference)) < TOLERANCE * scale:
         return Inferred("wgan", "D's loss is the difference of its mean scores")
-    leasts = least_of_scores(real, fake)
+    leasts = numbers.leasts()
     # Where D is at chance all of them are alike.
     all_leasts = np.array(list(leasts.values()))
     telling = all_leasts.max(axis=0) > 1.1 * all_leasts.min(axis=0) + PRINTED
     if telling.sum() < LEAST_ROWS:
         return Inferred(UNKNOWN, "D's outputs are too near to chance to tell the objective by")
-    fits = _fits_of_scores(trace, loss, leasts, telling)
+    fits = _fits_of_scores(numbers, leasts, telling)
     if not fits:
         return Inferred(UNKNOWN, "no known objective explains D's losses beside its outputs")
     ranked = sorted(fits, key=lambda candidate: fits[candidate])
+    names = [f"the mean of {name}'s halves" if half else name for name, half in ranked]
     best = fits[ranked[0]]
     clear = len(ranked) == 1 or fits[ranked[1]] > max(1.5 * best, best + 0.1)
+    if not clear or best >= NEAR:
+        return Inferred(UNKNOWN, f"D's losses and outputs could be {' or '.join(names)}")
     name, is_mean = ranked[0]
-    if clear and best < NEAR:
-        others = ", ".join(other for other in leasts if (other, False) not in fits) or "none"
-        if is_mean:
-            how = f"D's losses fit half of what it asks at its mean outputs: {MEAN}"
-            if name == "relativistic-average" and not trace.has("d_loss_real", "d_loss_fake"):
-                how += ", or that of pairs (RpGAN), which is the same number"
-            return Inferred(name, how, is_mean=True)
-        how = f"D's losses fit its mean outputs best under it (ruled out: {others}"
-        farther = ", ".join(f"the mean of {n}'s halves" if half else n for n, half in ranked[1:])
-        return Inferred(name, f"{how}; farther off: {farther})" if farther else f"{how})")
-    could_be = " or ".join(f"the mean of {n}'s halves" if half else n for n, half in ranked)
-    return Inferred(UNKNOWN, f"D's losses and outputs could be {could_be}")
+    if is_mean:
+        how = f"D's losses fit half of what it asks at its mean outputs: {MEAN}"
+        if name == "relativistic-average" and not has_halves:
+            how += ", or that of pairs (RpGAN), which is the same number"
+        return Inferred(name, how, is_mean=True)
+    others = ", ".join(other for other in leasts if (other, False) not in fits) or "none"
+    farther = f"; farther off: {', '.join(names[1:])}" if names[1:] else ""
+    how = f"D's losses fit its mean outputs best under it (ruled out: {others}{farther})"
+    return Inferred(name, how)
 
 
 def _fits_of_scores(
-    trace: Trace, loss: np.ndarray, leasts: dict[str, np.ndarray], telling: np.ndarray
+    numbers: _Numbers, leasts: dict[str, np.ndarray], telling: np.ndarray
 ) -> dict[tuple[str, bool], float]:
     """The distance of every objective that explains the losses, as a sum and as a mean."""
 
@@ -270,13 +253,13 @@ def _fits_of_scores(
         near = fit(losses[telling], least[telling])
         return Fit(fit(losses, least).explained, near.distance, near.farthest)
 
-    sums = {name: of(loss, least) for name, least in leasts.items()}
+    sums = {name: of(numbers.loss, least) for name, least in leasts.items()}
     fits = {(name, False): f.distance for name, f in sums.items() if f.possible}
-    if trace.d_loss_is_mean and trace.has("d_loss"):
+    if numbers.says_mean:
         return fits
     any_sum = bool(fits)
     for name, least in leasts.items():
-        half = of(2 * loss, least)
+        half = of(2 * numbers.loss, least)
         # The sum of one objective is often in the reach of another's mean.
         if sums[name].possible or half.explained < MEAN_EXPLAINS:
             continue
@@ -285,8 +268,64 @@ def _fits_of_scores(
     return fits
 
 
-def _first(trace: Trace, *names: str) -> np.ndarray:
-    for name in names:
-        if trace.has(name):
-            return trace.get(name)
-    return trace.get(names[0])
+def bce_at_mean(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least BCE halves that go with mean outputs D(x) and D(G(z))."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return -np.log(real), -np.log1p(-fake)
+
+
+def least_of_probabilities(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]:
+    """The least sums of D's halves by objective, at mean outputs in [0, 1]."""
+    squares = (real - 1) ** 2 + fake**2
+    return {
+        "non-saturating": np.sum(bce_at_mean(real, fake), axis=0),
+        "lsgan": squares,
+        "lsgan-on-sigmoid": squares,
+    }
+
+
+def least_of_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]:
+    """The least sums of D's halves by objective, at mean outputs before any sigmoid."""
+    with np.errstate(invalid="ignore"):
+        return {
+            "non-saturating": np.logaddexp(0, -real) + np.logaddexp(0, fake),
+            "lsgan": (real - 1) ** 2 + fake**2,
+            "hinge": np.maximum(1 - real, 0) + np.maximum(1 + fake, 0),
+            "relativistic-average": np.logaddexp(0, fake - real) * 2,
+        }
+
+
+def last_digit(values: np.ndarray) -> float:
+    """The last digit that a column was printed with, 1e-12 at the finest."""
+    for digits in range(12):
+        if np.allclose(values, np.round(values, digits), rtol=0, atol=1e-13):
+            return float(10.0**-digits)
+    return 1e-12
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How losses fit the least that an objective allows."""
+
+    explained: float  # the share of rows that are not below it
+    distance: float  # the median of |log(loss / least)|
+    farthest: float  # what that is not above in most rows
+
+    @property
+    def possible(self) -> bool:
+        """Whether only a few rows speak against it."""
+        return self.explained >= EXPLAINS
+
+
+def fit(loss: np.ndarray, least: np.ndarray) -> Fit:
+    """How D's losses fit the least that an objective allows beside them; all finite, not empty."""
+    printed = min(PRINTED, last_digit(loss))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distances = np.abs(np.log((loss + printed) / (least + printed)))
+    distances = np.nan_to_num(distances, nan=np.inf)
+    return Fit(
+        explained=float((loss >= least * (1 - TOLERANCE) - printed).mean()),
+        distance=float(np.median(distances)),
+        # No interpolation: distances may be infinite.
+        farthest=float(np.quantile(distances, EXPLAINS, method="higher")),
+    )

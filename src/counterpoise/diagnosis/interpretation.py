@@ -6,11 +6,11 @@ cannot be judged by is left out: silence is better than a verdict on another qua
 
 import dataclasses
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from counterpoise.diagnosis.inference import Inferred, infer, mostly_below_zero, summed_loss
+from counterpoise.diagnosis.view import View
 from counterpoise.objectives import OBJECTIVES, UNKNOWN
 from counterpoise.trace import Trace
 
@@ -29,53 +29,23 @@ YOUNG_LOSS, YOUNG_LINES = 0.1, 10
 D_COLUMNS = ("d_loss", "d_real", "d_fake", "d_accuracy", "real_logit", "fake_logit", "auc")
 
 
-@dataclass(frozen=True)
-class Interpretation:
-    """A trace as the rules may take it, and what a person must know about that."""
-
-    trace: Trace  # without lines in which there was no D yet; outputs as if real were asked for 1
-    objective: str  # a name of `OBJECTIVES`, or "unknown"
-    evidence: str  # how it is known
-    d_loss_factor: float = 1.0  # what makes `d_loss` the sum of D's two halves
-    half_factor: float = 1.0  # the same for `d_loss_real` and `d_loss_fake`
-    loss_says_nothing: str = ""  # why D is not judged by its loss; empty where it is
-    notes: tuple[str, ...] = ()
-
-    @property
-    def d_loss_is_mean(self) -> bool:
-        """Whether the log gives the mean of D's two halves where `d_loss` is their sum."""
-        return self.d_loss_factor != 1 or self.half_factor != 1
-
-    @property
-    def d_loss(self) -> np.ndarray:
-        """D's loss, both halves summed, (rows,)."""
-        return summed_loss(self.trace, self.d_loss_factor, self.half_factor)
-
-
-def interpret(trace: Trace) -> Interpretation:
+def interpret(trace: Trace) -> View:
     """What the numbers of a trace mean."""
-    trained, notes = _without_untrained(trace)
-    inferred = infer(trained)
+    trace, notes = _without_untrained(trace)
+    inferred = infer(trace)
     if inferred.labels_flipped:
-        trained = _exchanged(trained)
+        trace = _exchanged(trace)
         notes += (
             "labels are flipped (real images asked for 0, fake ones for 1): judged with them "
             "exchanged, so D(x) and D(G(z)) of the findings are 1 minus those of the log",
         )
-    d_loss_factor, half_factor = _factors(trained, inferred)
-    result = Interpretation(
-        trained,
-        inferred.objective,
-        inferred.evidence,
-        d_loss_factor=d_loss_factor,
-        half_factor=half_factor,
-        notes=notes,
-    )
-    reason = _why_loss_says_nothing(result)
+    factors = _factors(trace, inferred)
+    view = View(trace, inferred.objective, inferred.evidence, *factors, notes=notes)
+    reason = _why_loss_says_nothing(view)
     if reason:
-        note = f"D is not judged by its loss: {reason}"
-        result = dataclasses.replace(result, loss_says_nothing=reason, notes=(*result.notes, note))
-    return result
+        notes += (f"D is not judged by its loss: {reason}",)
+        view = dataclasses.replace(view, loss_says_nothing=reason, notes=notes)
+    return view
 
 
 def _factors(trace: Trace, inferred: Inferred) -> tuple[float, float]:
@@ -98,10 +68,8 @@ def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
     outputs that hardly differ cannot have under any objective.
     """
     loss = summed_loss(trace)
-    gap = np.abs(
-        _output(trace, "real_logit_mean", "d_real")
-        - _output(trace, "fake_logit_mean", "d_fake_before")
-    )
+    real = trace.first("real_logit_mean", "d_real")
+    gap = np.abs(real - trace.first("fake_logit_mean", "d_fake_before"))
     idle = (loss == 0) & ~(gap > UNTRAINED_GAP)
     never = bool(idle.all())
     rows = len(idle) if never else int(np.argmin(idle))
@@ -130,51 +98,44 @@ def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
     return dataclasses.replace(trace, columns=columns), (note,)
 
 
-def _output(trace: Trace, logit: str, output: str) -> np.ndarray:
-    return trace.get(logit) if trace.has(logit) else trace.get(output)
-
-
 def _exchanged(trace: Trace) -> Trace:
     """The outputs that a D would have which was asked for 1 on real images and 0 on fake ones."""
     columns = dict(trace.columns)
-    for name in ("d_real", "d_fake_before", "d_fake_after", "auc"):
-        if name in columns:
-            columns[name] = 1 - columns[name]
-    for name in ("real_logit_mean", "fake_logit_mean", "held_out_logit_mean"):
-        if name in columns:
-            columns[name] = -columns[name]
+    for name in columns.keys() & {"d_real", "d_fake_before", "d_fake_after", "auc"}:
+        columns[name] = 1 - columns[name]
+    for name in columns.keys() & {"real_logit_mean", "fake_logit_mean", "held_out_logit_mean"}:
+        columns[name] = -columns[name]
     return dataclasses.replace(trace, columns=columns)
 
 
-def _why_loss_says_nothing(result: Interpretation) -> str:
+def _why_loss_says_nothing(view: View) -> str:
     """Why D's loss is none of what the objective's rules are about, and what to do; or nothing."""
-    trace, name = result.trace, result.objective
-    if name == UNKNOWN or not OBJECTIVES[name].d_loss_reaches_zero:
+    trace, objective = view.trace, view.objective
+    if objective is None or not objective.d_loss_reaches_zero:
         return ""
-    title = OBJECTIVES[name].title
     if mostly_below_zero(trace):
         return (
-            f"it is below 0 in most lines, and under {title} it cannot be; say --objective wgan if "
-            "it is Wasserstein's, or turn the sign if it is the value that D maximises"
+            f"it is below 0 in most lines, and under {objective.title} it cannot be; say "
+            "--objective wgan if it is Wasserstein's, or turn the sign if it is the value that D "
+            "maximises"
         )
-    loss = result.d_loss[np.isfinite(result.d_loss)]
+    loss = view.loss_in_log[np.isfinite(view.loss_in_log)]
     if trace.has("d_real", "d_fake_before") or len(loss) < LEAST_LINES:
         return ""
-    chance = OBJECTIVES[name].equilibrium_d_loss
-    median = float(np.median(loss))
+    chance, median = objective.equilibrium_d_loss, float(np.median(loss))
     if (
         median > SEVERAL * chance
         and (loss > ABOVE_CHANCE * chance).mean() >= NEARLY_ALL
         and (np.abs(np.log(loss / median)) < math.log(STEADY)).mean() >= NEARLY_ALL
     ):
-        twice = ", twice what is printed as the mean of its halves" if result.d_loss_is_mean else ""
+        twice = ", twice what is printed as the mean of its halves" if view.printed_is_mean else ""
         return (
             f"it is {median:.2f} (median{twice}), where one D at chance has {chance:.2f} under "
-            f"{title}: "
-            "it is not one D's loss, but several D's, or has a weight or another term in it; "
-            "print each D's own loss, or D's outputs"
+            f"{objective.title}: it is not one D's loss, but several D's, or has a weight or "
+            "another term in it; print each D's own loss, or D's outputs"
         )
-    if name == "non-saturating" and result.d_loss_factor == 1 and _looks_like_mean(trace, loss):
+    as_printed = view.objective_name == "non-saturating" and view.d_loss_factor == 1
+    if as_printed and _looks_like_mean(trace, loss):
         return (
             "D's and G's losses stay near 0.693, which looks like the mean of D's halves at "
             "chance; say --d-loss-is-mean if it is (the sum would be 1.386 there)"
@@ -184,11 +145,10 @@ def _why_loss_says_nothing(result: Interpretation) -> str:
 
 def _looks_like_mean(trace: Trace, loss: np.ndarray) -> bool:
     """Whether D's and G's losses both stay where BCE is for one image of which D knows nothing."""
-    g_loss = trace.get("g_adversarial" if trace.has("g_adversarial") else "g_loss")
+    g_loss = trace.first("g_adversarial", "g_loss")
     g_loss = g_loss[np.isfinite(g_loss)]
     if len(g_loss) < LEAST_LINES or not trace.has("d_loss"):
         return False
-    chance = math.log(2)
-    d_near = np.abs(loss / chance - 1) < NEAR_CHANCE_D
-    g_near = np.abs(g_loss / chance - 1) < NEAR_CHANCE_G
+    d_near = np.abs(loss / math.log(2) - 1) < NEAR_CHANCE_D
+    g_near = np.abs(g_loss / math.log(2) - 1) < NEAR_CHANCE_G
     return bool(d_near.mean() >= NEARLY_ALL and g_near.mean() >= NEARLY_ALL)

@@ -1,4 +1,4 @@
-"""What is new in the diagnoses of a training under way: each problem is told once."""
+"""What is new in the diagnoses of a training under way: each problem is reported once."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class News:
 
 
 class FindingNews:
-    """Remembers what was told."""
+    """Remembers what was reported."""
 
     def __init__(self) -> None:
-        # Findings that were told, with their severity, and for how many diagnoses they were absent.
+        # Reported findings with their severity, and for how many diagnoses they were absent.
         self._standing: dict[str, str] = {}
         self._absent: dict[str, int] = {}
 
@@ -31,8 +31,8 @@ class FindingNews:
         news = []
         for finding in problems:
             self._absent.pop(finding.id, None)
-            told = self._standing.get(finding.id, SEVERITIES[-1])
-            if SEVERITIES.index(finding.severity) < SEVERITIES.index(told):
+            before = self._standing.get(finding.id, SEVERITIES[-1])
+            if SEVERITIES.index(finding.severity) < SEVERITIES.index(before):
                 self._standing[finding.id] = finding.severity
                 text = f"{finding.id} ({finding.severity}) since step {finding.first_step}"
                 news.append(News(f"{text}: {finding.title}", finding))

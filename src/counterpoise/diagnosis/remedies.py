@@ -19,6 +19,11 @@ AUTO = Remedy(
     config="balance.policy=auto",
     code='balance = counterpoise.Balance(g, d, g_optimizer, d_optimizer, policy="auto")',
 )
+CHECK_LOOP = Remedy(
+    "Check that the loop trains D at all: its optimizer must own its parameters, backward() and "
+    "step() must be reached, its learning rate must not be 0.",
+    code="counterpoise.check_loop(balance)",
+)
 TRAIN_D_EVERY_STEP = Remedy(
     "Train D in every step and soften it instead of stopping it: take the gate out, and ask D for "
     "0.9 on real images.",
@@ -67,3 +72,4 @@ LOOK = Remedy(
     "tell convergence from collapse.",
     source=GOODFELLOW_TUTORIAL,
 )
+LARGER_BATCH = Remedy("Use a larger batch.")

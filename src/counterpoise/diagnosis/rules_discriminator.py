@@ -2,23 +2,25 @@
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import Evidence
-from counterpoise.diagnosis.found import (
-    LEAST_SPELL,
-    Answer,
-    Found,
-    Missing,
-    begin_where,
-    is_over,
-    lasts,
-    lines,
-    median_within,
-    number,
-    sureness,
-    within,
+from counterpoise.diagnosis.finding import Evidence, Remedy
+from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
+from counterpoise.diagnosis.remedies import (
+    ARJOVSKY_BOTTOU,
+    AUTO,
+    CHECK_LOOP,
+    GOODFELLOW_TUTORIAL,
+    KARRAS_ADA,
+    LABEL_SMOOTHING,
+    LARGER_BATCH,
+    LOWER_D_RATE,
+    MESCHEDER,
+    R1,
+    SAME_BATCH,
+    SPECTRAL,
+    TERM_WEIGHTS,
 )
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import Spell, longest, smooth, spells
+from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, smooth, spells
 
 # D's loss over its value at chance: below the first D is certain, above the second no more.
 CERTAIN, UNSURE = 0.08, 0.2
@@ -45,8 +47,7 @@ BY_HEART, NOT_BY_HEART = 0.6, 0.4
 # The lead that a D has which knows its images by heart.
 LEADS = 0.5
 
-OUTPUTS = "D's outputs, accuracy or AUC"
-LOSS = "D's loss with a known objective (--objective)"
+OUTPUTS_OR_LOSS = "D's outputs, accuracy or AUC, or D's loss with a known objective (--objective)"
 
 
 def d_saturated(view: View) -> Answer:
@@ -55,17 +56,17 @@ def d_saturated(view: View) -> Answer:
     By its loss, or by its accuracy or AUC where there is none. A D whose loss does not go down
     that far may be so too, but then G's gradient need not be gone: at most a warning.
     """
-    relative = view.relative_d_loss
+    relative, shows = view.relative_d_loss, None
     if np.isfinite(relative).any():
-        level = view.smoothed(relative)
-        enters, stays, shows = level < CERTAIN, level < UNSURE, relative < CERTAIN
+        level, shows = view.smoothed(relative), relative < CERTAIN
+        enters, stays = level < CERTAIN, level < UNSURE
     elif np.isfinite(view.accuracy).any() or view.trace.has("auc"):
         known = np.isfinite(view.accuracy).any()
         level = view.smoothed(view.accuracy if known else view.trace.get("auc"))
-        enters, stays, shows = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY, None
+        enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
     else:
-        return Missing((OUTPUTS, LOSS))
-    spell = _lasting(view, longest(spells(enters, stays)))
+        return Missing()
+    spell = _lasting(view, enters, stays)
     # On raw scores G's gradient does not fade with D's certainty.
     loses_gradient = view.objective is None or view.objective.has_probability
     if spell is None and shows is not None:
@@ -73,19 +74,20 @@ def d_saturated(view: View) -> Answer:
         loses_gradient = False
     if spell is None:
         return None
-    severity = "severe" if lasts(view, spell) and loses_gradient else "warning"
+    severity = "severe" if view.lasts(spell) and loses_gradient else "warning"
     if shows is not None:
-        spell = begin_where(shows, spell)
+        spell = spell.begin_where(shows)
     return Found(
-        "note" if is_over(view, spell) else severity,
+        "note" if view.is_over(spell) else severity,
         spell,
         sureness(spell.rows, 1.0 if loses_gradient else 0.7),
-        tuple(_certainty(view, spell)),
+        _certainty(view, spell),
     )
 
 
-def _lasting(view: View, spell: Spell | None) -> Spell | None:
-    """A spell of certainty where it is long enough to be a problem."""
+def _lasting(view: View, enters: np.ndarray, stays: np.ndarray) -> Spell | None:
+    """The longest spell of certainty, where it is long enough to be a problem."""
+    spell = longest(spells(enters, stays))
     least = max(LEAST_SPELL, LASTING_SHARE * view.rows)
     return None if spell is None or spell.rows < least else spell
 
@@ -93,38 +95,33 @@ def _lasting(view: View, spell: Spell | None) -> Spell | None:
 def _certain_all_the_same(view: View) -> Spell | None:
     """Where D is certain though its loss is not near 0: smoothed labels leave their entropy in it,
     and a D that is right about nearly every image may be certain enough of them."""
-    level, of_fake = view.smoothed(view.relative_d_loss), view.smoothed(view.fake_share_of_loss)
-    accuracy, low = view.smoothed(view.accuracy), level < FAR_BELOW_CHANCE
+    of_fake, accuracy = view.smoothed(view.fake_share_of_loss), view.smoothed(view.accuracy)
+    low = view.smoothed(view.relative_d_loss) < FAR_BELOW_CHANCE
     enters = (of_fake < CERTAIN / 2) | ((accuracy >= SURE_ACCURACY) & low)
     stays = (of_fake < UNSURE / 2) | ((accuracy >= UNSURE_ACCURACY) & low)
-    return _lasting(view, longest(spells(enters, stays)))
-
-
-def _is_asked_for_less(view: View, spell: Spell) -> bool:
-    """Whether D was asked for less than 1 on real images in most of a spell."""
-    return len(within(view.fake_share_of_loss, spell)) > spell.rows / 2
+    return _lasting(view, enters, stays)
 
 
 def _certainty(view: View, spell: Spell) -> list[Evidence]:
     evidence = []
-    real, fake = within(view.real_probability, spell), within(view.fake_probability, spell)
+    real = spell.within(view.real_probability)
     if len(real):
         value = float(np.median(real))
-        if _is_asked_for_less(view, spell):
+        if len(spell.within(view.fake_share_of_loss)) > spell.rows / 2:
             text = f"D(x) holds still at {number(value)}, as labels of about that ask (smoothed)"
         else:
             sure = lines(int((real >= 0.99).sum()), len(real))
             text = f"D(x) is {number(value)} (median), at least 0.99 in {sure}"
         evidence.append(Evidence("D(x)", value, text))
-    if len(fake):
-        value = float(np.median(fake))
-        evidence.append(Evidence("D(G(z))", value, f"D(G(z)) is {number(value)} (median)"))
+    fake = spell.median(view.fake_probability)
+    if np.isfinite(fake):
+        evidence.append(Evidence("D(G(z))", fake, f"D(G(z)) is {number(fake)} (median)"))
     evidence += _loss_against_chance(view, spell)
-    accuracy = median_within(view.accuracy, spell)
+    accuracy = spell.median(view.accuracy)
     if np.isfinite(accuracy):
         text = f"D judges {accuracy:.1%} of the images rightly (median)"
         evidence.append(Evidence("D's accuracy", accuracy, text))
-    auc = median_within(view.trace.get("auc"), spell)
+    auc = spell.median(view.trace.get("auc"))
     if np.isfinite(auc):
         text = f"D scores a real image above a fake one in {auc:.1%} of pairs"
         evidence.append(Evidence("AUC", auc, text))
@@ -133,18 +130,18 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
 
 def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
     """D's loss as printed, or the least that goes with its outputs, and what it is at chance."""
-    relative = median_within(view.relative_d_loss, spell)
+    relative = spell.median(view.relative_d_loss)
     if view.objective is None or not np.isfinite(relative):
         return []
     chance = view.objective.equilibrium_d_loss
-    printed = median_within(view.d_loss, spell)
-    is_printed = bool(np.isfinite(printed))
-    loss = printed if is_printed else relative * chance
-    of_means = is_printed and view.interpretation.d_loss_is_mean
+    loss, least, what = spell.median(view.d_loss), "", "median"
+    if not np.isfinite(loss):
+        loss, least = relative * chance, "at least "
+    elif view.printed_is_mean:
+        what = "median, twice the mean of its halves that is printed"
     text = (
-        f"D's loss is {'' if is_printed else 'at least '}{number(loss)} (median"
-        f"{', twice the mean of its halves that is printed' if of_means else ''}); where D cannot "
-        f"tell, it is {number(chance)} under {view.objective.title}"
+        f"D's loss is {least}{number(loss)} ({what}); where D cannot tell, it is {number(chance)} "
+        f"under {view.objective.title}"
     )
     return [Evidence("D's loss", loss, text)]
 
@@ -153,7 +150,7 @@ def d_too_weak(view: View) -> Answer:
     """D has been at chance from the start: it never learned."""
     lead = view.lead
     if view.rows < 2 * LEAST_SPELL:
-        return Missing(("at least 8 lines",))
+        return Missing(f"at least {2 * LEAST_SPELL} lines")
     if not np.isfinite(lead).any():
         return _never_apart(view)
     level = view.smoothed(lead)
@@ -166,14 +163,14 @@ def d_too_weak(view: View) -> Answer:
         chance &= np.nanstd(relative) < FLAT
     known = np.isfinite(level)
     # A D that once led and is at chance now has been caught up with: that is balance.
-    if learned[known].any() or view.share(chance, known) < WEAK_SHARE:
+    if learned[known].any() or chance[known].mean() < WEAK_SHARE:
         return None
     spell = Spell(0, view.rows - 1)
-    value = median_within(lead, spell)
-    evidence = _loss_against_chance(view, spell)
+    value = spell.median(lead)
     text = f"D's lead is {number(value)} of 1 (median), and was never above {HAS_LEARNED}"
+    evidence = _loss_against_chance(view, spell)
     evidence.append(Evidence("D's lead over chance", value, text))
-    return Found("warning", spell, sureness(view.rows, 0.8), tuple(evidence))
+    return Found("warning", spell, sureness(view.rows, 0.8), evidence)
 
 
 def _never_apart(view: View) -> Answer:
@@ -181,22 +178,23 @@ def _never_apart(view: View) -> Answer:
     gap = np.abs(view.smoothed(view.real_score - view.fake_score))
     gap = gap[np.isfinite(gap)]
     if len(gap) < 2 * LEAST_SPELL:
-        return Missing((OUTPUTS, LOSS))
-    if gap.max() > NOT_APART:
+        return Missing()
+    largest = float(gap.max())
+    if largest > NOT_APART:
         return None
     text = (
-        f"D's mean scores on real and fake images never differ by more than {number(gap.max())}, "
+        f"D's mean scores on real and fake images never differ by more than {number(largest)}, "
         "which is chance under any objective"
     )
-    evidence = (Evidence("largest distance of D's mean scores", float(gap.max()), text),)
-    return Found("warning", Spell(0, view.rows - 1), sureness(view.rows, 0.7), evidence)
+    evidence = Evidence("largest distance of D's mean scores", largest, text)
+    return Found("warning", Spell(0, view.rows - 1), sureness(view.rows, 0.7), [evidence])
 
 
 def oscillation(view: View) -> Answer:
     """D is far ahead and level in turns."""
     lead = view.lead
     if not np.isfinite(lead).any():
-        return Missing((OUTPUTS, LOSS))
+        return Missing()
     # Short windows: a swing must not be smoothed away, single batches must.
     window = max(3, view.window // 4)
     turns, low, high = _turns(smooth(lead, window), LEVEL, FAR_AHEAD), LEVEL, FAR_AHEAD
@@ -217,57 +215,123 @@ def oscillation(view: View) -> Answer:
         f"{what} goes {swings} times between below {number(low)} and above {number(high)}, and the "
         "swings do not end"
     )
-    return Found(
-        "warning",
-        spell,
-        sureness(2 * swings),
-        (Evidence("swings of the lead", float(swings), text),),
-    )
+    evidence = Evidence("swings of the lead", float(swings), text)
+    return Found("warning", spell, sureness(2 * swings), [evidence])
 
 
 def _turns(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """The rows where values come above `high` or below `low`, by turns."""
     state = np.where(values > high, 1, np.where(values < low, -1, 0))
     rows = np.flatnonzero(state)
-    if not len(rows):
-        return rows
-    turned: np.ndarray = rows[np.concatenate([[True], np.diff(state[rows]) != 0])]
+    turned: np.ndarray = rows[np.diff(state[rows], prepend=0) != 0]
     return turned
 
 
 def d_memorises(view: View) -> Answer:
     """Held-out real images are judged like fakes."""
-    trace = view.trace
-    real, held_out, fake = (
-        trace.get(name) for name in ("real_logit_mean", "held_out_logit_mean", "fake_logit_mean")
-    )
-    accuracy = trace.get("d_accuracy_real") - trace.get("d_accuracy_held_out")
-    if np.isfinite(real - held_out - fake).sum() >= LEAST_SPELL:
-        # Readings are taken now and then: judge the rows that have them.
-        rows = np.flatnonzero(np.isfinite(real - held_out - fake))
-        window = max(3, len(rows) // 6)
-        gap = smooth((real - fake)[rows], window)
-        way = smooth((real - held_out)[rows], window) / np.where(gap > 0, gap, np.nan)
-        lead = view.lead[rows]
-        leads = smooth(lead, window) > LEADS
-        enters, stays = (way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads
-        name = "held-out real images, on the way from real (0) to fake (1)"
-    elif np.isfinite(accuracy).sum() >= LEAST_SPELL:
-        rows = np.flatnonzero(np.isfinite(accuracy))
-        way = smooth(accuracy[rows], max(3, len(rows) // 6))
-        enters, stays = way > NOT_BY_HEART, way > NOT_BY_HEART / 2
-        name = "D's accuracy on training images above that on held-out ones"
-    else:
-        return Missing(("D's output on held-out real images",))
-    spell = longest(spells(enters, stays))
+    names = ("real_logit_mean", "held_out_logit_mean", "fake_logit_mean")
+    real, held_out, fake = (view.trace.get(name) for name in names)
+    # Readings are made now and then: judge the rows that have them.
+    rows = np.flatnonzero(np.isfinite(real - held_out - fake))
+    if len(rows) < LEAST_SPELL:
+        return Missing()
+    window = max(3, len(rows) // 6)
+    gap = smooth((real - fake)[rows], window)
+    way = smooth((real - held_out)[rows], window) / np.where(gap > 0, gap, np.nan)
+    leads = smooth(view.lead[rows], window) > LEADS
+    spell = longest(spells((way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads))
     if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * len(rows)):
         return None
-    value = float(np.nanmedian(way[spell.first : spell.last + 1]))
-    original = Spell(int(rows[spell.first]), int(rows[spell.last]))
+    value = spell.median(way)
     goes_on = spell.last >= len(rows) - 2
+    name = "held-out real images, on the way from real (0) to fake (1)"
+    text = f"{name}: {number(value)} (median over {spell.rows} readings)"
     return Found(
         "severe" if goes_on and value > 0.8 else "warning",
-        original,
+        Spell(int(rows[spell.first]), int(rows[spell.last])),
         sureness(spell.rows),
-        (Evidence(name, value, f"{name}: {number(value)} (median over {spell.rows} readings)"),),
+        [Evidence(name, value, text)],
     )
+
+
+RULES = (
+    Rule(
+        "d-saturated",
+        d_saturated,
+        "D is certain about nearly every image",
+        "D tells real from fake with next to no error, so what G learns from it no longer says "
+        "in which direction to improve. A short phase of this is normal; staying there is not.",
+        OUTPUTS_OR_LOSS,
+        (LOWER_D_RATE, R1, SAME_BATCH, SPECTRAL, TERM_WEIGHTS, LABEL_SMOOTHING, AUTO),
+        ARJOVSKY_BOTTOU,
+    ),
+    Rule(
+        "d-too-weak",
+        d_too_weak,
+        "D stays at chance",
+        "D has not learned to tell real from fake, so its gradient to G is noise. It may be "
+        "young, too weak, or broken by too large steps; these need opposite answers.",
+        OUTPUTS_OR_LOSS,
+        (
+            CHECK_LOOP,
+            Remedy(
+                "Try D alone for some hundred steps, then a lower learning rate before a "
+                "higher one: too large steps also end at chance.",
+                config="optimizer.d.learning_rate=1e-4",
+            ),
+            Remedy("Normalise D (instance or spectral).", config="discriminator.norm=instance"),
+            Remedy("Give D more capacity.", config="discriminator.width=32"),
+            AUTO,
+        ),
+        GOODFELLOW_TUTORIAL,
+        least_steps=200,
+    ),
+    Rule(
+        "oscillation",
+        oscillation,
+        "The lead swings back and forth",
+        "D and G take turns at winning by a lot, and the swings do not get smaller. Each "
+        "undoes what the other has learned, so more steps of the same do not settle it.",
+        OUTPUTS_OR_LOSS,
+        (
+            Remedy(
+                "Lower both learning rates, and Adam's first beta to 0.5 or 0.",
+                config="optimizer.d.betas=[0.5, 0.999]",
+                source=MESCHEDER,
+            ),
+            R1,
+            Remedy(
+                "Evaluate an average of G's weights: it is steadier than G itself.",
+                config="train.ema_decay=0.999",
+            ),
+            LARGER_BATCH,
+            AUTO,
+        ),
+        MESCHEDER,
+        least_steps=400,
+    ),
+    Rule(
+        "d-memorises",
+        d_memorises,
+        "D has learned its training images by heart",
+        "D scores real images that it has not trained on like fakes, so it recognises its "
+        "training set instead of judging realism. G is then pushed towards copies of it.",
+        "D's output on held-out real images",
+        (
+            Remedy(
+                "Augment what D sees, real and fake alike, as much as it takes.",
+                config="balance.policy=ada",
+                source=KARRAS_ADA,
+            ),
+            Remedy("Use more training images, or flips, rotations and crops of them."),
+            Remedy(
+                "Pull D's outputs to their moving averages (LeCam).",
+                config="balance.policy=lecam",
+                source="Tseng et al. 2021 (arXiv 2104.03310)",
+            ),
+            Remedy("Use a smaller D.", config="discriminator.width=16"),
+            R1,
+        ),
+        KARRAS_ADA,
+    ),
+)

@@ -3,28 +3,27 @@
 import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import (
-    LEAST_SPELL,
-    Answer,
-    Found,
-    Missing,
-    lines,
-    median_within,
-    number,
-    sureness,
+from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
+from counterpoise.diagnosis.inference import last_digit
+from counterpoise.diagnosis.remedies import (
+    AUTO,
+    CHECK_LOOP,
+    ENHANCENET,
+    GANHACKS,
+    LOWER_D_RATE,
+    R1,
+    TERM_WEIGHTS,
+    TRAIN_D_EVERY_STEP,
 )
-from counterpoise.diagnosis.least_losses import last_digit
 from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import Spell, runs_of
+from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, runs_of
 
 # Shares of the judged rows in which D was not trained.
-SOME, MOST, ALL = 0.1, 0.5, 0.9
+SOME, ALL = 0.1, 0.9
 # A step of D may move D(G(z)) by as little as this share of p (1 - p): where that is less than the
 # last printed digit, equal numbers say nothing.
 VISIBLE_MOVE = 0.002
-# A gate is told from chance by half losses that differ by this factor.
-GATE_GAP = 1.0
 # Below this relative loss D is good enough for a loss gate to hold it, above the other to free it.
 HELD, FREED = 0.35, 0.6
 # Probability that D's worse half is larger where it is trained than where it stands still: 0.5 is a
@@ -34,20 +33,17 @@ GATED = 0.75
 RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 
 PAIR = "D(G(z)) before and after D's update"
-FIX_LOOP = Remedy(
-    "D is bad and still does not move: look for the reason in the loop. Its optimizer must own its "
-    "parameters, backward() and step() must be reached, its learning rate must not be 0.",
-    code="counterpoise.check_loop(balance)",
-)
+PAIR_OR_FLAG = f"{PAIR}, or whether D was updated"
 
 
 def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in which D was not trained, and rows of which that is known; boolean, (rows,)."""
+    """Rows in which D was not trained, and rows of which it is known whether; boolean, (rows,)."""
     updated = view.trace.get("d_updated")
     if np.isfinite(updated).any():
         # Where neither was trained, the loop was adding up gradients.
         trained = (updated == 1) | (view.trace.get("g_updated") != 0)
-        return updated == 0, np.isfinite(updated) & trained
+        known = np.isfinite(updated) & trained
+        return (updated == 0) & known, known
     before, after = view.trace.get("d_fake_before"), view.trace.get("d_fake_after")
     known = np.isfinite(before) & np.isfinite(after)
     if not known.any():
@@ -57,60 +53,58 @@ def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
     if ((before[known] >= 0) & (before[known] <= 1)).all():
         moved_least = VISIBLE_MOVE * before * (1 - before)
     known &= (moved_least >= last_digit(before[known])) | (before != after)
-    return before == after, known
+    return (before == after) & known, known
+
+
+def _too_little_known(view: View) -> Missing:
+    if view.trace.has("d_fake_before", "d_fake_after"):
+        return Missing(
+            f"{PAIR}, away from 0 and 1 or with more digits: here a step of D could not show"
+        )
+    return Missing()
 
 
 def d_frozen(view: View) -> Answer:
     """D(G(z)) is equal before and after D's update: D was not updated, and how often."""
     resting, known = rests(view)
-    if known.sum() < LEAST_SPELL:
-        return Missing((_pair_needed(view),))
-    share = view.share(resting, known)
-    if share < SOME or (resting & known).sum() < 2:
+    count, of = int(resting.sum()), int(known.sum())
+    if of < LEAST_SPELL:
+        return _too_little_known(view)
+    share = count / of
+    if share < SOME or count < 2:
         return None
-    rows = np.flatnonzero(resting & known)
+    rows = np.flatnonzero(resting)
     spell = Spell(int(rows[0]), int(rows[-1]))
-    held = median_within(np.where(resting & known, view.relative_d_loss, np.nan), spell)
-    evidence = [_how_often(view, resting, known)]
-    evidence += _gate(view, resting, known)
-    evidence += _pair(view, resting, known)
-    evidence += _meanwhile(view, resting, known)
-    broken = share >= ALL and held > FREED
-    by_design = view.trace.policy in RESTING_POLICIES and share < ALL
-    severity = "severe" if share >= ALL else "warning"
-    meaning = ""
-    if by_design:
+    held = spell.median(np.where(resting, view.relative_d_loss, np.nan))
+    evidence = [
+        _how_often(view, resting, known),
+        *_gate(view, resting, known),
+        *_pair(view, resting, known),
+        *_meanwhile(view, resting, known),
+    ]
+    severity, meaning = ("severe" if share >= ALL else "warning"), ""
+    if view.trace.policy in RESTING_POLICIES and share < ALL:
         severity = "note"
         meaning = (
             f"D rested in {share:.0%} of the rows, as its policy `{view.trace.policy}` is made to. "
             "Each rest is recorded with its reason in signals.jsonl."
         )
+    broken = share >= ALL and held > FREED
     return Found(
-        severity,
-        spell,
-        sureness(int(known.sum())),
-        tuple(evidence),
-        meaning,
-        (FIX_LOOP,) if broken else (),
+        severity, spell, sureness(of), evidence, meaning, first_remedies=(CHECK_LOOP,) * broken
     )
 
 
-def _pair_needed(view: View) -> str:
-    if view.trace.has("d_fake_before", "d_fake_after"):
-        return f"{PAIR}, away from 0 and 1 or with more digits: here a step of D could not show"
-    return PAIR
-
-
 def _how_often(view: View, resting: np.ndarray, known: np.ndarray) -> Evidence:
-    count, of = int((resting & known).sum()), int(known.sum())
-    unbroken = max((run.rows for run in runs_of((resting & known)[known])), default=0)
+    count, of = int(resting.sum()), int(known.sum())
+    unbroken = max((run.rows for run in runs_of(resting[known])), default=0)
     what = (
         "D was not updated in"
         if view.trace.has("d_updated")
         else "D(G(z)) is the same number before and after D's update in"
     )
     text = f"{what} {lines(count, of)} ({count / of:.0%})"
-    if unbroken > 1 and unbroken < of:
+    if 1 < unbroken < of:
         text += f", {unbroken} of them in a row"
     return Evidence("share of steps in which D was not trained", count / of, text)
 
@@ -118,27 +112,26 @@ def _how_often(view: View, resting: np.ndarray, known: np.ndarray) -> Evidence:
 def _gate(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
     """Whether D's half losses tell the rows in which it was trained from the others."""
     worse_half = np.fmax(*view.d_loss_halves)
-    judged = known & np.isfinite(worse_half)
-    held, free = worse_half[judged & resting], worse_half[judged & ~resting]
+    judged = np.isfinite(worse_half)
+    held, free = worse_half[judged & resting], worse_half[judged & known & ~resting]
     if len(held) < 2:
         return []
-    if not len(free):
-        if held.max() < HELD:
-            text = (
-                f"in all of them both half losses of D are below {number(held.max())}: that is "
-                'what a gate such as "train D only where a half loss is above 0.3" does'
-            )
-            return [Evidence("largest half loss of D at standstill", float(held.max()), text)]
-        return []
-    if held.max() < GATE_GAP * free.min():
+    limit = float(held.max())
+    if len(free) and limit < free.min():
         text = (
-            f"D stood still exactly where both of its half losses were at most "
-            f"{number(held.max())}, and was trained exactly where one was at least "
-            f"{number(free.min())}: a gate on its half losses, with a threshold of about there "
-            "(printed means give lower bounds of the losses)"
+            f"D stood still exactly where both of its half losses were at most {number(limit)}, "
+            f"and was trained exactly where one was at least {number(free.min())}: a gate on its "
+            "half losses, with a threshold of about there (printed means give lower bounds of the "
+            "losses)"
         )
-        return [Evidence("largest half loss of D at standstill", float(held.max()), text)]
-    return []
+    elif not len(free) and limit < HELD:
+        text = (
+            f"in all of them both half losses of D are below {number(limit)}: that is what a gate "
+            'such as "train D only where a half loss is above 0.3" does'
+        )
+    else:
+        return []
+    return [Evidence("largest half loss of D at standstill", limit, text)]
 
 
 def _pair(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
@@ -154,9 +147,9 @@ def _pair(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
         text += f": where D was trained, D(G(z)) fell in {lines(fell, int(moved.sum()))}"
         rose = np.flatnonzero(moved & (after > before))
         if len(rose):
-            fake_half = view.d_loss_halves[1][rose]
-            one_sided = rose[np.nan_to_num(fake_half, nan=np.inf) < 0.3]
             text += f" and rose in {len(rose)}"
+            # NaN is not below.
+            one_sided = rose[view.d_loss_halves[1][rose] < 0.3]
             if len(one_sided):
                 text += (
                     f" (at step {view.steps[one_sided[0]]} D's fake half is below 0.3, so a gate "
@@ -170,13 +163,12 @@ def _pair(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
 
 def _meanwhile(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
     """What G gained while D stood still."""
-    rows = np.flatnonzero(resting & known)
-    output = view.fake_probability[rows]
-    if (~np.isfinite(output)).any() or len(rows) < 2 * LEAST_SPELL:
+    output = view.fake_probability[resting]
+    if (~np.isfinite(output)).any() or len(output) < 2 * LEAST_SPELL:
         return []
-    third = max(2, len(rows) // 3)
+    third = max(2, len(output) // 3)
     first, last = float(np.median(output[:third])), float(np.median(output[-third:]))
-    if (resting & known).sum() < ALL * known.sum() or last < 1.2 * first:
+    if len(output) < ALL * known.sum() or last < 1.2 * first:
         return []
     text = (
         f"G gains only because D stands still: D(G(z)) goes from {number(first)} to "
@@ -189,11 +181,10 @@ def d_restarts(view: View) -> Answer:
     """D alternates between standstill, when it is good, and bursts, when it is bad."""
     resting, known = rests(view)
     if known.sum() < LEAST_SPELL:
-        return Missing((_pair_needed(view),))
-    share = view.share(resting, known)
+        return _too_little_known(view)
     flags = resting[known]
     restarts = int((flags[:-1] & ~flags[1:]).sum())
-    if restarts < 2 or not SOME <= share <= ALL:
+    if restarts < 2 or not SOME <= flags.mean() <= ALL:
         return None
     worse_half = np.fmax(*view.d_loss_halves)[known]
     if not np.isfinite(worse_half).any():
@@ -203,12 +194,11 @@ def d_restarts(view: View) -> Answer:
         return None
     gated = float((free[:, None] > held[None, :]).mean())
     every_row = np.median(np.diff(view.steps)) <= 1
-    bursts = [run.rows for run in runs_of(~flags)]
     # Where every step is on record, single rests between steps are no bursts.
     if gated < GATED or (every_row and np.mean([run.rows for run in runs_of(flags)]) < 2):
         return None
-    rows = np.flatnonzero(known)
-    evidence: tuple[Evidence, ...] = (
+    bursts = [run.rows for run in runs_of(~flags)]
+    evidence = [
         Evidence(
             "restarts",
             float(restarts),
@@ -222,21 +212,20 @@ def d_restarts(view: View) -> Answer:
             f"stands still and {number(float(np.median(free)))} where it is trained: it waits "
             "until G has caught up",
         ),
-    )
+    ]
     real, fake = view.real_probability, view.fake_probability
     if np.isfinite(real).any() and np.isfinite(fake).any() and d_saturated(view) is None:
         text = (
             f"the game is alive: D(x) ranges from {_range(real)} and D(G(z)) from {_range(fake)}, "
             "and D is nowhere certain for long"
         )
-        evidence += (Evidence("range of D(G(z))", float(np.nanmax(fake) - np.nanmin(fake)), text),)
-    designed = view.trace.policy in RESTING_POLICIES
-    return Found(
-        "note" if designed else "warning",
-        Spell(int(rows[0]), int(rows[-1])),
-        sureness(int(known.sum()), 0.9),
-        evidence,
-    )
+        evidence.append(
+            Evidence("range of D(G(z))", float(np.nanmax(fake) - np.nanmin(fake)), text)
+        )
+    rows = np.flatnonzero(known)
+    severity = "note" if view.trace.policy in RESTING_POLICIES else "warning"
+    spell = Spell(int(rows[0]), int(rows[-1]))
+    return Found(severity, spell, sureness(len(rows), 0.9), evidence)
 
 
 def _range(values: np.ndarray) -> str:
@@ -246,15 +235,53 @@ def _range(values: np.ndarray) -> str:
 def inert_rule(view: View) -> Answer:
     """A balance policy is configured and changed nothing in any step."""
     policy, acted = view.trace.policy, view.trace.get("policy_acted")
-    if policy is None or not np.isfinite(acted).any():
-        return Missing(("the policy of a run and its actions",))
     count = int(np.isfinite(acted).sum())
+    if policy is None or not count:
+        return Missing()
     if policy == "none" or (acted == 1).any() or count < 5 * LEAST_SPELL:
         return None
     text = f"`{policy}` is configured, and it changed nothing in {lines(count)}"
-    return Found(
-        "note",
-        Spell(0, view.rows - 1),
-        sureness(count),
-        (Evidence("steps in which the rule acted", 0.0, text),),
-    )
+    evidence = Evidence("steps in which the rule acted", 0.0, text)
+    return Found("note", Spell(0, view.rows - 1), sureness(count), [evidence])
+
+
+RULES = (
+    Rule(
+        "d-frozen",
+        d_frozen,
+        "D is not trained in many steps",
+        "D(G(z)) is the same number before and after D's update, on the same fake images: D "
+        "did not change in between, so it was not trained in that step. While D stands still, "
+        "G works against an opponent that does not answer.",
+        PAIR_OR_FLAG,
+        (TRAIN_D_EVERY_STEP, TERM_WEIGHTS, LOWER_D_RATE, R1, AUTO),
+        ENHANCENET,
+    ),
+    Rule(
+        "d-restarts",
+        d_restarts,
+        "D is trained in bursts",
+        "A gate stops D when it is good and lets it go when G has caught up, so D alternates "
+        "between standing still and catching up at full rate. The two networks swing, and a "
+        "log line shows whichever phase it happened to fall into.",
+        PAIR_OR_FLAG,
+        (TRAIN_D_EVERY_STEP, AUTO, LOWER_D_RATE),
+        GANHACKS,
+    ),
+    Rule(
+        "inert-rule",
+        inert_rule,
+        "A balance rule is configured and never acts",
+        "The rule's condition was not met in any step, so this training is one without it. "
+        "That is well if it was meant for bad times only.",
+        "the policy of a run and its actions",
+        (
+            Remedy(
+                "Set its threshold within the range that the signal really has, or take it out."
+            ),
+            AUTO,
+        ),
+        "Measured: adaptive_d of a public trainer skips 49 steps at its defaults, then never",
+        least_steps=200,
+    ),
+)

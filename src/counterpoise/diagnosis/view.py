@@ -6,10 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.inference import mostly_below_zero
-from counterpoise.diagnosis.interpretation import Interpretation, interpret
-from counterpoise.diagnosis.least_losses import bce_at_mean
-from counterpoise.diagnosis.windows import smooth, window_rows
+from counterpoise.diagnosis.inference import bce_at_mean, mostly_below_zero, summed_loss
+from counterpoise.diagnosis.windows import Spell, smooth, window_rows
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
 from counterpoise.trace import Trace
 
@@ -25,27 +23,18 @@ RIGHT = 0.95
 
 @dataclass(frozen=True)
 class View:
-    """What rules look at. All columns are (rows,), NaN where nothing is known."""
+    """What rules look at: made by `interpretation.interpret`. All columns are (rows,), NaN where
+    nothing is known."""
 
-    interpretation: Interpretation
-
-    @classmethod
-    def of(cls, trace: Trace) -> "View":
-        """A trace with its objective found."""
-        return cls(interpret(trace))
-
-    @property
-    def trace(self) -> Trace:
-        """The log's columns, as far as the rules may go by them."""
-        return self.interpretation.trace
-
-    @property
-    def objective_name(self) -> str:
-        return self.interpretation.objective
-
-    @property
-    def objective_evidence(self) -> str:
-        return self.interpretation.evidence
+    # As far as rules may go by it: without lines in which there was no D yet, outputs as if real
+    # images were asked for 1.
+    trace: Trace
+    objective_name: str  # a name of `OBJECTIVES`, or "unknown"
+    objective_evidence: str  # how it is known
+    d_loss_factor: float = 1.0  # what makes the printed `d_loss` the sum of D's two halves
+    half_factor: float = 1.0  # the same for `d_loss_real` and `d_loss_fake`
+    loss_says_nothing: str = ""  # why D is not judged by its loss; empty where it is
+    notes: tuple[str, ...] = ()  # what a person must know about all that
 
     @property
     def objective(self) -> Objective | None:
@@ -72,11 +61,20 @@ class View:
 
     @cached_property
     def window(self) -> int:
+        """How many rows a smoothed value stands for."""
         return window_rows(self.rows)
 
     def smoothed(self, values: np.ndarray) -> np.ndarray:
         """The moving mean over this view's window."""
         return smooth(values, self.window)
+
+    def lasts(self, spell: Spell) -> bool:
+        """Whether a spell goes on to the end of the log."""
+        return spell.last >= self.rows - 1 - self.window // 2
+
+    def is_over(self, spell: Spell) -> bool:
+        """Whether a spell ended in the first half of the log: it passed, and did not come back."""
+        return spell.last < self.rows // 2
 
     @cached_property
     def real_probability(self) -> np.ndarray:
@@ -90,43 +88,50 @@ class View:
 
     def _probability(self, output: str, logit: str) -> np.ndarray:
         if self.objective is None or not self.objective.has_probability:
-            return np.full(self.rows, np.nan)
+            return self._nothing
         values = self.trace.get(output)
-        if np.isfinite(values).any() and _inside_unit(values):
+        known = values[np.isfinite(values)]
+        if len(known) and ((known >= 0) & (known <= 1)).all():
             return values
         with np.errstate(over="ignore"):
             probability: np.ndarray = 1 / (1 + np.exp(-self.trace.get(logit)))
             return probability
 
+    @property
+    def _nothing(self) -> np.ndarray:
+        return np.full(self.rows, np.nan)
+
     @cached_property
     def real_score(self) -> np.ndarray:
         """D's mean score on real images, of objectives on raw scores."""
-        return self._score("real_logit_mean", "d_real")
+        return self.trace.first("real_logit_mean", "d_real")
 
     @cached_property
     def fake_score(self) -> np.ndarray:
         """D's mean score on fake images, of objectives on raw scores."""
-        return self._score("fake_logit_mean", "d_fake_before")
+        return self.trace.first("fake_logit_mean", "d_fake_before")
 
-    def _score(self, logit: str, output: str) -> np.ndarray:
-        if self.trace.has(logit):
-            return self.trace.get(logit)
-        return self.trace.get(output)
+    @property
+    def printed_is_mean(self) -> bool:
+        """Whether the log gives the mean of D's two halves as its loss."""
+        return self.d_loss_factor != 1 or self.half_factor != 1
+
+    @cached_property
+    def loss_in_log(self) -> np.ndarray:
+        """D's loss, both halves summed, whether it says anything of D or not."""
+        return summed_loss(self.trace, self.d_loss_factor, self.half_factor)
 
     @cached_property
     def d_loss(self) -> np.ndarray:
         """D's loss, both halves summed; all NaN where it says nothing of D."""
-        if self.interpretation.loss_says_nothing:
-            return np.full(self.rows, np.nan)
-        return self.interpretation.d_loss
+        return self._nothing if self.loss_says_nothing else self.loss_in_log
 
     @cached_property
     def d_loss_halves(self) -> tuple[np.ndarray, np.ndarray]:
         """D's half losses: printed, or the least that goes with its mean outputs under BCE."""
         real, fake = self.trace.get("d_loss_real"), self.trace.get("d_loss_fake")
         if np.isfinite(real).any() and np.isfinite(fake).any():
-            factor = self.interpretation.half_factor
-            return factor * real, factor * fake
+            return self.half_factor * real, self.half_factor * fake
         return bce_at_mean(self.real_probability, self.fake_probability)
 
     @cached_property
@@ -143,15 +148,15 @@ class View:
         that a printed loss that is an average over many steps does not blur it; else from the loss.
         """
         if self.objective is None or not self.objective.d_loss_reaches_zero:
-            return np.full(self.rows, np.nan)
+            return self._nothing
         # Below 0 it is not the loss that its name says, and no certainty.
         loss = np.where(self.d_loss >= 0, self.d_loss, np.nan)
-        equilibrium = self.objective.equilibrium_d_loss
+        relative: np.ndarray = loss / self.objective.equilibrium_d_loss
         if self.objective.has_probability:
             # Squares hide how sure D is: measure certainty by BCE under both objectives.
             real, fake = bce_at_mean(self.real_probability, self.fake_probability)
-            return _either((real + fake) / math.log(4), loss / equilibrium)
-        relative: np.ndarray = loss / equilibrium
+            certainty = (real + fake) / math.log(4)
+            relative = np.where(np.isfinite(certainty), certainty, relative)
         return relative
 
     @cached_property
@@ -186,20 +191,6 @@ class View:
             2 * self.trace.get("auc") - 1,
             1 - self.relative_d_loss,
         )
-        best = max(candidates, key=lambda values: int(np.isfinite(values).sum()))
-        enough = 0.9 * np.isfinite(best).sum()
-        return next((c for c in candidates if np.isfinite(c).sum() >= enough > 0), best)
-
-    def share(self, flags: np.ndarray, known: np.ndarray) -> float:
-        """The share of `known` rows that are flagged; NaN where none is known."""
-        return float((flags & known).sum() / known.sum()) if known.any() else float("nan")
-
-
-def _either(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    chosen: np.ndarray = np.where(np.isfinite(first), first, second)
-    return chosen
-
-
-def _inside_unit(values: np.ndarray) -> bool:
-    known = values[np.isfinite(values)]
-    return bool(((known >= 0) & (known <= 1)).all())
+        counts = [int(np.isfinite(values).sum()) for values in candidates]
+        enough = 0.9 * max(counts)
+        return next(c for c, count in zip(candidates, counts, strict=True) if count >= enough)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Rows that a spell must have before it is worth a word.
+LEAST_SPELL = 4
 # A smoothed value stands for this share of the rows, within these limits.
 WINDOW_SHARE = 1 / 12
 LEAST_WINDOW, MOST_WINDOW = 3, 200
@@ -46,6 +48,25 @@ class Spell:
     @property
     def rows(self) -> int:
         return self.last - self.first + 1
+
+    def within(self, values: np.ndarray) -> np.ndarray:
+        """The finite values of a column in these rows."""
+        part = values[self.first : self.last + 1]
+        known: np.ndarray = part[np.isfinite(part)]
+        return known
+
+    def median(self, values: np.ndarray) -> float:
+        """Their median; NaN where there are none."""
+        part = self.within(values)
+        return float(np.median(part)) if len(part) else float("nan")
+
+    def begin_where(self, raw: np.ndarray) -> "Spell":
+        """This spell, found in smoothed values, from the first of its rows that shows it itself."""
+        first = self.first
+        while first > 0 and raw[first - 1]:
+            first -= 1
+        rows = np.flatnonzero(raw[first : self.last + 1])
+        return self if not len(rows) else Spell(first + int(rows[0]), self.last)
 
 
 def spells(enters: np.ndarray, stays: np.ndarray) -> list[Spell]:

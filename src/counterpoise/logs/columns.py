@@ -1,21 +1,27 @@
-"""Which columns of a trace the names in a table's header or in a JSON object are."""
+"""Rows of named numbers, of tables and JSON: which columns of a trace the names are."""
 
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from counterpoise.logs.names import CONTENT, EPOCH_NAMES, KNOWN, STEP_NAMES, column_of, plain
-from counterpoise.logs.runs import Position
-from counterpoise.logs.text import MOST_ACCURACY
+from counterpoise.logs.names import (
+    CONTENT,
+    EPOCH_NAMES,
+    G_CONTENT,
+    KNOWN,
+    STEP_NAMES,
+    column_of,
+    plain,
+    put_value,
+)
+from counterpoise.logs.runs import Position, RunCollector
 from counterpoise.trace import as_float
 
-# A further term of G's loss: such columns are summed.
-FURTHER_TERM = "+g_content"
 # Larger numbers count no steps.
-MOST_NUMBERED = 1e15
+LARGEST_COUNT = 1e15
 # Names of a refusal.
-MOST_LISTED = 8
+NAMES_LISTED = 8
 # Of a number, how Lightning logged it, or of what it is the mean.
 _SUFFIX = re.compile(r"_(?:step|epoch|avg)$")
 _MEANS = ("_epoch", "_avg")
@@ -30,10 +36,11 @@ _NO_LOSS = re.compile(
     r"(?:^|_)(?:time|times|timestamp|wall|elapsed|runtime|eta|lr|rate|memory|id|index|unnamed|"
     rf"{'|'.join((*STEP_NAMES, *EPOCH_NAMES))})(?:_|$)|^timeelapsed$|^learnrate$"
 )
+PLACES = ("step", "epoch")
 
 
 def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
-    """A column of a trace, `step`, `epoch`, `FURTHER_TERM` for a further term of G, or None."""
+    """A column of a trace, `step`, `epoch`, or None for another number."""
     known = plain(name)
     if known in mapping:
         return mapping[known]
@@ -55,25 +62,25 @@ def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
         if len(stem) > 1 and (column := column_of(stem, mapping, most_before=1)) is not None:
             return column
         if CONTENT.fullmatch(stem):
-            return FURTHER_TERM
+            return G_CONTENT
     return None
 
 
 def table_columns(
-    names: Sequence[str], mapping: Mapping[str, str], taken: Collection[str] = ()
+    names: Sequence[str], mapping: Mapping[str, str], used: Collection[str] = ()
 ) -> list[str | None]:
     """What `table_column` says of names that stand side by side, no column twice.
 
     Of names of one column the mapping's comes first, then one that is no mean over an epoch, then
     the first; it is read alone, so that two numbers are never mixed in one column. Different terms
-    of G are all kept. Columns in `taken` are left to whoever has them, but for the mapping's.
+    of G are all kept. Columns in `used` have a name already: only the mapping's takes one over.
     """
     columns = [table_column(name, mapping) for name in names]
-    has = set(taken)
+    has = set(used)
     for place in sorted(range(len(names)), key=lambda place: _rank(names[place], mapping)):
         column, name = columns[place], plain(names[place])
         # A term of G that is logged for each step and for each epoch is one term.
-        what = f"{column} {without_suffix(name)}" if column == FURTHER_TERM else column
+        what = f"{column} {without_suffix(name)}" if column == G_CONTENT else column
         if what is None:
             continue
         if what in has and name not in mapping:
@@ -90,7 +97,7 @@ def _rank(name: str, mapping: Mapping[str, str]) -> int:
 
 def is_apart(column: str | None, name: str) -> bool:
     """Whether a name is a number of its own, no place in the training and no mean of another."""
-    return column not in (None, "step", "epoch") and not plain(name).endswith(_MEANS)
+    return column not in (None, *PLACES) and not plain(name).endswith(_MEANS)
 
 
 def without_suffix(name: str) -> str:
@@ -107,22 +114,8 @@ def naming_advice(names: Iterable[str]) -> str:
     return f"--map {shlex.quote(f'{theirs}=d_loss')}"
 
 
-def put_value(values: dict[str, float], column: str, number: float) -> None:
-    """Add a number to a row's values as what its column is."""
-    if column == FURTHER_TERM:
-        values["g_content"] = values.get("g_content", 0.0) + number
-        return
-    if column.startswith("d_accuracy") and number > MOST_ACCURACY:
-        number /= 100
-    values[column] = number
-
-
 def number_of(cell: Any) -> float | None:
     """The number in a cell of a table or in a value of JSON; None where there is none."""
-    if isinstance(cell, bool):
-        return float(cell)
-    if isinstance(cell, int | float):
-        return as_float(cell)
     if isinstance(cell, str):
         if cell.strip().lower() in ("true", "false"):
             return float(cell.strip().lower() == "true")
@@ -130,9 +123,45 @@ def number_of(cell: Any) -> float | None:
             return float(cell)
         except ValueError:
             return None
-    return None
+    return as_float(cell) if isinstance(cell, int | float) else None
 
 
-def position_of(position: Mapping[str, int]) -> Position:
-    """The place in the training that a row's `step` and `epoch` say."""
-    return Position(step=position.get("step"), epoch=position.get("epoch"))
+class NamedRows:
+    """Puts rows of numbers by name into a run; each column is read from one name."""
+
+    def __init__(self, collector: RunCollector, mapping: Mapping[str, str]) -> None:
+        self.collector, self._mapping = collector, mapping
+        self._columns: dict[str, str | None] = {}
+        # The first names that are no column.
+        self.unknown: list[str] = []
+
+    def columns_of(self, names: Collection[str]) -> list[str | None]:
+        """The columns of names that stand side by side; of two names of one column the one that
+        came first has it."""
+        try:
+            return [self._columns[name] for name in names]
+        except KeyError:
+            self._learn([name for name in names if name not in self._columns])
+            return [self._columns[name] for name in names]
+
+    def _learn(self, names: list[str]) -> None:
+        used = {column for column in self._columns.values() if column not in (None, *PLACES)}
+        for name, column in zip(names, table_columns(names, self._mapping, used), strict=True):
+            if plain(name) in self._mapping:
+                self._columns = {n: None if c == column else c for n, c in self._columns.items()}
+            self._columns[name] = column
+            if column is None and len(self.unknown) < NAMES_LISTED:
+                self.unknown.append(name)
+
+    def add(self, row: Mapping[str, float]) -> bool:
+        """Add a row; whether there was anything in it that is known, but its place."""
+        values: dict[str, float] = {}
+        place: dict[str, int] = {}
+        for number, column in zip(row.values(), self.columns_of(row), strict=True):
+            if column in PLACES:
+                if abs(number) < LARGEST_COUNT:
+                    place.setdefault(column, int(number))
+            elif column is not None:
+                put_value(values, column, number)
+        self.collector.add(Position(place.get("step"), place.get("epoch")), values)
+        return bool(values)

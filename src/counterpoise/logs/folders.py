@@ -5,37 +5,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from counterpoise.config_file import BadYamlError, read_yaml
-from counterpoise.logs.columns import without_suffix
+from counterpoise.logs.columns import PLACES, NamedRows
 from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.lines import bounded_lines
-from counterpoise.logs.names import column_of, plain
 from counterpoise.logs.runs import Position, RunCollector, traces_of
 from counterpoise.trace import Trace
 
-# TensorBoard's numbers for the types of scalars.
-DT_FLOAT, DT_DOUBLE = 1, 2
 # Steps of an event file that are kept; of a longer one, an even sample.
-MOST_EVENT_STEPS = 200_000
-# Tags of an event file whose columns are remembered at once.
-MOST_TAGS = 10_000
+EVENT_STEPS_KEPT = 200_000
 EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
 RUN_FOLDER = "run folder"
 
 
 def read_run_folder(folder: Path, objective: str | None, mapping: Mapping[str, str]) -> list[Trace]:
-    """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it."""
+    """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it; of a game with
+    several discriminators a trace for each, named by it."""
     config = configuration(folder)
-    objective = objective or configured(config, "loss", "adversarial", "form")
-    with (folder / "signals.jsonl").open(encoding="utf-8", errors="replace") as file:
-        reader = JsonReader(str(folder), objective, mapping)
-        reader.feed(bounded_lines(file))
-    traces = traces_of(reader.collectors())
     policy = configured(config, "balance", "policy")
-    return [dataclasses.replace(trace, policy=policy, format=RUN_FOLDER) for trace in traces]
+    runs = runs_in_json_lines(folder / "signals.jsonl", str(folder), objective, mapping)
+    game = ("loss", "adversarial")
+    for run in runs:
+        own = configured(config, *game, "discriminators", run.suffix, "form")
+        run.objective = objective or own or configured(config, *game, "form")
+        run.format = RUN_FOLDER
+    return [dataclasses.replace(trace, policy=policy) for trace in traces_of(runs)]
+
+
+def runs_in_json_lines(
+    path: Path, source: str, objective: str | None, mapping: Mapping[str, str]
+) -> list[RunCollector]:
+    """The training runs in a file of JSON lines."""
+    reader = JsonReader(source, objective, mapping)
+    with path.open(encoding="utf-8", errors="replace") as file:
+        reader.feed(bounded_lines(file))
+    return reader.collectors()
 
 
 def configuration(folder: Path) -> dict[str, Any]:
@@ -63,13 +68,12 @@ class EventFile:
     ) -> None:
         from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-        self._source, self._objective, self._mapping = source, objective, mapping
+        self._source, self._objective = source, objective
         loader: Any = EventFileLoader
         self._loader = loader(str(path))
+        # By step: values of a step come one by one, in any order of steps.
         self._rows: dict[int, dict[str, float]] = {}
-        # The tag that each column is read from: two numbers must not be mixed in one.
-        self._tags: dict[str, str] = {}
-        self._columns: dict[str, str | None] = {}
+        self._names = NamedRows(RunCollector("", ""), mapping)
         # Bits of a scattered step that must be zero for it to be kept.
         self._sieve = 0
 
@@ -80,33 +84,20 @@ class EventFile:
             if _scattered(event.step) & self._sieve:
                 continue
             for value in event.summary.value:
+                (column,) = self._names.columns_of([value.tag])
                 number = _scalar(value)
-                column = self._column_of(value.tag)
-                if number is not None and column is not None and self._is_of(column, value.tag):
+                if column not in (None, *PLACES) and number is not None:
                     self._rows.setdefault(event.step, {})[column] = number
                     grown = True
-            if len(self._rows) > MOST_EVENT_STEPS:
+            if len(self._rows) > EVENT_STEPS_KEPT:
                 self._sieve = 2 * self._sieve + 1
                 self._rows = {
                     s: r for s, r in self._rows.items() if not _scattered(s) & self._sieve
                 }
         return grown
 
-    def _column_of(self, tag: str) -> str | None:
-        if tag not in self._columns:
-            if len(self._columns) == MOST_TAGS:
-                self._columns.clear()
-            self._columns[tag] = _event_column(tag, self._mapping)
-        return self._columns[tag]
-
-    def _is_of(self, column: str, tag: str) -> bool:
-        """Whether a column is read from a tag: the mapping's, or else the first that is it."""
-        if plain(tag) in self._mapping:
-            self._tags[column] = tag
-        return self._tags.setdefault(column, tag) == tag
-
     def collector(self) -> RunCollector:
-        """The run so far. Values of a step come one by one, in any order of steps."""
+        """The run so far."""
         collector = RunCollector(self._source, TENSORBOARD, self._objective)
         if self._sieve:
             collector.notes.append(f"so many steps that one in {self._sieve + 1} was read")
@@ -132,29 +123,17 @@ def read_event_files(
     return traces
 
 
-def _event_column(tag: str, mapping: Mapping[str, str]) -> str | None:
-    name = plain(tag)
-    if name in ("g_terms_adversarial", "losses_l_g_gan"):
-        return "g_adversarial"
-    column = column_of(name, mapping, most_before=1)
-    # Lightning logs a number for each step and for each epoch, in this order.
-    return column or column_of(without_suffix(name), mapping, most_before=1)
-
-
 def _scalar(value: Any) -> float | None:
     """The number of a summary's value; None for a picture, a text, or what is damaged."""
+    from tensorboard.util import tensor_util
+
     if value.HasField("simple_value"):
         return float(value.simple_value)
-    tensor = value.tensor
-    if not value.HasField("tensor") or tensor.tensor_shape.dim:
+    # A shape that lies must take no memory.
+    if not value.HasField("tensor") or value.tensor.tensor_shape.dim:
         return None
-    # Read by hand: a shape that lies must take no memory.
-    if tensor.dtype == DT_FLOAT:
-        dtype, numbers = "<f4", tensor.float_val
-    elif tensor.dtype == DT_DOUBLE:
-        dtype, numbers = "<f8", tensor.double_val
-    else:
+    to_array: Any = tensor_util.make_ndarray
+    try:
+        return float(to_array(value.tensor))
+    except (TypeError, ValueError):
         return None
-    if len(tensor.tensor_content) == np.dtype(dtype).itemsize:
-        return float(np.frombuffer(tensor.tensor_content, dtype)[0])
-    return float(numbers[0]) if numbers else None

@@ -5,7 +5,6 @@ that stands in the training, and what its own names mean.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
@@ -15,7 +14,7 @@ from counterpoise.registry import Registry
 # Digits are never given back (`++`): a long line must cost no more than its length.
 NUMBER = r"[-+]?(?:(?:\d++(?:,\d++)*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+|nan|inf(?:inity)?)"
 # Longer numbers count no steps.
-MOST_DIGITS = 15
+STEP_DIGITS = 15
 # Letters of the scripts in use; a class of this kind is matched sooner than `[^\W\d]`.
 _LETTERS = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
 # A name begins where its letters do and has at most twelve words, for the same reason.
@@ -52,14 +51,15 @@ def value_of(text: str) -> float:
 def whole(text: str | None) -> int | None:
     """A printed whole number, commas between its digits or not; None for what is none."""
     digits = "" if text is None else text.replace(",", "")
-    return int(digits) if digits.isdecimal() and len(digits) <= MOST_DIGITS else None
+    return int(digits) if digits.isdecimal() and len(digits) <= STEP_DIGITS else None
 
 
 @dataclass(frozen=True)
 class LineFormat:
     """One log format of text lines."""
 
-    title: str
+    name: str
+    title: str  # a line of it
     # Betrays a line of the format and says where it stands, by groups `epoch`, `step` and `total`.
     place: re.Pattern[str]
     # What the log calls its first epoch.
@@ -68,18 +68,17 @@ class LineFormat:
     names: dict[str, str] = field(default_factory=dict)
     # Names of other terms of G's loss.
     content: tuple[str, ...] = ()
-    # Pairs of networks that are logged side by side, by the ends of their names.
-    pairs: tuple[str, ...] = ()
+    # Whether names may end with the pair of networks that they are of ("_A").
+    has_pairs: bool = False
     # Whether its loss of D is the mean of the two halves.
     d_loss_is_mean: bool = False
 
     def position(self, line: str) -> Position | None:
         """The position of a line in the training; None for a line of something else."""
         match = self.place.search(line)
-        return None if match is None else self.position_from(match.groupdict())
-
-    def position_from(self, groups: Mapping[str, str | None]) -> Position:
-        """The position that the groups of `place` say."""
+        if match is None:
+            return None
+        groups = match.groupdict()
         epoch, step, total = (whole(groups.get(name)) for name in ("epoch", "step", "total"))
         return Position(step, None if epoch is None else epoch + 1 - self.first_epoch, total)
 
@@ -120,97 +119,82 @@ _EPOCH_BATCH = r"\[Epoch (?P<epoch>\d+)/\d+\]\s*\[Batch (?P<step>\d+)/(?P<total>
 
 FORMATS: Registry[LineFormat] = Registry(
     "log format",
-    (
-        "epoch-step",
-        LineFormat(
-            "Epoch 1/5 - Step: 100/9338  Loss G: ...  Loss D: ...  D(x): ...",
-            _place(r"Epoch (?P<epoch>\d+)/\d+ - Step: (?P<step>\d+)/(?P<total>\d+)"),
-            first_epoch=1,
-        ),
-    ),
-    (
-        "dcgan-tutorial",
-        LineFormat(
-            "[0/5][50/1583]\tLoss_D: ...\tLoss_G: ...\tD(x): ...\tD(G(z)): ... / ...",
-            _place(r"\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
-            first_epoch=0,
-            names={"acc": ""},  # a classifier's (ACGAN)
-        ),
-    ),
-    (
-        "keras-gan",
-        LineFormat(
-            "[Epoch 0/200] [Batch 0/400] [D loss: ..., acc:  62%] [G loss: ...] time: 0:00:12",
-            _place(_EPOCH_BATCH + "(?=.* acc: .* time: )"),
-            first_epoch=0,
-            names={"adv": "g_adversarial"},
-            content=("recon", "id"),
-            d_loss_is_mean=True,
-        ),
-    ),
-    (
-        "pytorch-gan",
-        LineFormat(
-            "[Epoch 0/200] [Batch 0/938] [D loss: ...] [G loss: ...]",
-            _place(_EPOCH_BATCH),
-            first_epoch=0,
-            names={"adv": "g_adversarial", "acc": ""},  # its accuracies are a classifier's
-            content=("pixel", "content", "cycle", "identity", "recon"),
-            d_loss_is_mean=True,
-        ),
-    ),
-    (
-        "kair",
-        LineFormat(
-            "<epoch: 12, iter: 5,000, lr:1.000e-04> G_loss: ... D_real: ... D_fake: ...",
-            _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
-            first_epoch=0,
-            # Its G_loss is the pixel term, F_loss the features', D_loss G's adversarial term.
-            names={
-                "g_loss": "",
-                "d_loss": "g_adversarial",
-                "d_real": "real_logit_mean",
-                "d_fake": "fake_logit_mean",
-            },
-            content=("g_loss", "f_loss"),
-        ),
-    ),
-    (
-        "basicsr",
-        LineFormat(
-            "[epoch:  0, iter:   1,000, lr:(1.000e-04,)] l_g_gan: ... l_d_real: ...",
-            _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
-            first_epoch=0,
-        ),
-    ),
-    (
-        "pix2pix",
-        LineFormat(
-            "(epoch: 1, iters: 100, time: 0.1, data: 0.2) G_GAN: ... G_L1: ... D_real: ...",
-            _place(r"\(epoch: (?P<epoch>\d+), iters: (?P<step>\d+)"),
-            first_epoch=1,
-            names={
-                "d_real": "d_loss_real",
-                "d_fake": "d_loss_fake",
-                "gan": "g_adversarial",  # SPADE's
-            },
-            content=("gan_feat", "vgg"),
-            pairs=("_a", "_b"),
-            d_loss_is_mean=True,
-        ),
-    ),
-    (
-        "machine-learning-mastery",
-        LineFormat(
-            ">1, 1/936, d1=..., d2=... g=...",
-            _place(r"^>(?P<epoch>\d+), (?P<step>\d+)/(?P<total>\d+), (?=[cd]1=)"),
-            first_epoch=1,
-            names={
-                "d1": "d_loss_real",
-                "d2": "d_loss_fake",
-                "c1": "d_loss_real",
-                "c2": "d_loss_fake",
-            },
-        ),
+    *(
+        (known.name, known)
+        for known in (
+            LineFormat(
+                "epoch-step",
+                "Epoch 1/5 - Step: 100/9338  Loss G: ...  Loss D: ...  D(x): ...",
+                _place(r"Epoch (?P<epoch>\d+)/\d+ - Step: (?P<step>\d+)/(?P<total>\d+)"),
+                first_epoch=1,
+            ),
+            LineFormat(
+                "dcgan-tutorial",
+                "[0/5][50/1583]\tLoss_D: ...\tLoss_G: ...\tD(x): ...\tD(G(z)): ... / ...",
+                _place(r"\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
+                names={"acc": ""},  # a classifier's (ACGAN)
+            ),
+            LineFormat(
+                "keras-gan",
+                "[Epoch 0/200] [Batch 0/400] [D loss: ..., acc:  62%] [G loss: ...] time: 0:00:12",
+                _place(_EPOCH_BATCH + "(?=.* acc: .* time: )"),
+                names={"adv": "g_adversarial"},
+                content=("recon", "id"),
+                d_loss_is_mean=True,
+            ),
+            LineFormat(
+                "pytorch-gan",
+                "[Epoch 0/200] [Batch 0/938] [D loss: ...] [G loss: ...]",
+                _place(_EPOCH_BATCH),
+                names={"adv": "g_adversarial", "acc": ""},  # its accuracies are a classifier's
+                content=("pixel", "content", "cycle", "identity", "recon"),
+                d_loss_is_mean=True,
+            ),
+            LineFormat(
+                "kair",
+                "<epoch: 12, iter: 5,000, lr:1.000e-04> G_loss: ... D_real: ... D_fake: ...",
+                _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
+                # Its G_loss is the pixel term, F_loss the features', D_loss G's adversarial term.
+                names={
+                    "g_loss": "",
+                    "d_loss": "g_adversarial",
+                    "d_real": "real_logit_mean",
+                    "d_fake": "fake_logit_mean",
+                },
+                content=("g_loss", "f_loss"),
+            ),
+            LineFormat(
+                "basicsr",
+                "[epoch:  0, iter:   1,000, lr:(1.000e-04,)] l_g_gan: ... l_d_real: ...",
+                _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
+            ),
+            LineFormat(
+                "pix2pix",
+                "(epoch: 1, iters: 100, time: 0.1, data: 0.2) G_GAN: ... G_L1: ... D_real: ...",
+                _place(r"\(epoch: (?P<epoch>\d+), iters: (?P<step>\d+)"),
+                first_epoch=1,
+                names={
+                    "d_real": "d_loss_real",
+                    "d_fake": "d_loss_fake",
+                    "gan": "g_adversarial",  # SPADE's
+                    "g": "g_adversarial",  # CycleGAN's, of each pair
+                },
+                content=("gan_feat", "vgg", "cycle", "idt"),
+                has_pairs=True,
+                d_loss_is_mean=True,
+            ),
+            LineFormat(
+                "machine-learning-mastery",
+                ">1, 1/936, d1=..., d2=... g=...",
+                _place(r"^>(?P<epoch>\d+), (?P<step>\d+)/(?P<total>\d+), (?=[cd]1=)"),
+                first_epoch=1,
+                names={
+                    "d1": "d_loss_real",
+                    "d2": "d_loss_fake",
+                    "c1": "d_loss_real",
+                    "c2": "d_loss_fake",
+                },
+            ),
+        )
     ),
 )

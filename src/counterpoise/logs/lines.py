@@ -3,34 +3,38 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
-from counterpoise.logs.boxes import BoxReader, begins_boxes
 from counterpoise.logs.documents import DocumentReader, begins_document
 from counterpoise.logs.json_reader import JsonReader, begins_json
 from counterpoise.logs.runs import FormatReader, RunCollector
-from counterpoise.logs.tables import TableReader, refuse_headless, table_start
+from counterpoise.logs.tables import (
+    BoxReader,
+    TableReader,
+    begins_boxes,
+    refuse_headless,
+    table_start,
+)
 from counterpoise.logs.text import TextReader
 
 # Longer lines are read in parts, so that a file without line ends fits into memory.
-MOST_CHARACTERS_AT_ONCE = 1 << 16
+CHARACTERS_AT_ONCE = 1 << 16
 # Lines that are looked at to tell what a file is.
 LOOK_AHEAD = 50
 
 
 def bounded_lines(file: IO[str]) -> Iterator[str]:
     """The lines of a file, those without an end in parts."""
-    while line := file.readline(MOST_CHARACTERS_AT_ONCE):
+    while line := file.readline(CHARACTERS_AT_ONCE):
         yield line
 
 
-class LineReader:
+class LineReader(FormatReader):
     """Reads the lines of any text log; memory does not grow with them.
 
     What is fed in portions is read as it would be at once, wherever it is parted.
     """
 
     def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
-        """`mapping` is one that `names.checked_mapping` made."""
-        self._source, self._objective, self._mapping = source, objective, mapping
+        super().__init__(source, objective, mapping)
         # The first lines, until there are enough to tell by; blank ones before them tell nothing.
         self._first: list[str] = []
         self._reader: FormatReader | None = None
@@ -51,34 +55,32 @@ class LineReader:
                 if self._first or line.strip():
                     self._first.append(line)
                 if len(self._first) == LOOK_AHEAD:
-                    refuse_headless(self._first, self._source)
-                    self._reader, self._first = self._decided(), []
+                    self._decide()
                     break
         if self._reader is not None:
             self._reader.feed(rest)
+            self.unknown_names = self._reader.unknown_names
 
     def finish(self) -> None:
-        """No line will come: a log that is shorter than the look ahead is told by what it has.
+        """No line will come: a log that is shorter than the look ahead is known by what it has.
 
         Only now is a file read that is one document (JSON over several lines, a notebook). Raises
         `UserError` as `feed` does, and for a document that is too large.
         """
         if self._first:
-            refuse_headless(self._first, self._source)
-            self._reader, self._first = self._decided(), []
+            self._decide()
         if self._reader is not None:
             self._reader.finish()
+            self.unknown_names = self._reader.unknown_names
 
     def collectors(self) -> list[RunCollector]:
-        """The runs in the lines so far, one for each pair of networks."""
         if self.is_empty:
             return []
         return (self._reader or self._decided()).collectors()
 
-    @property
-    def unknown_names(self) -> tuple[str, ...]:
-        """Some names of numbers that were read and are not known, for who may name them."""
-        return () if self._reader is None else self._reader.unknown_names
+    def _decide(self) -> None:
+        refuse_headless(self._first, self._source)
+        self._reader, self._first = self._decided(), []
 
     def _decided(self) -> FormatReader:
         """A reader for what the first lines show, which has read them."""

@@ -64,7 +64,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "g_adversarial": (
         "g_gan", "loss_g_gan", "g_adv", "g_adversarial_loss", "adv_loss", "loss_adv", "g_loss_adv",
         "gan_loss", "loss_gan", "l_g_gan", "adversarial_loss", "g_gan_loss", "loss_g_adv",
-        "loss_disc_fake_g",
+        "loss_disc_fake_g", "g_terms_adversarial",
     ),
     "d_penalty": ("gp", "gradient_penalty", "d_gp", "r1", "r1_penalty", "l_d_r1"),
     "d_learning_rate": ("lr_d", "d_lr", "learning_rate_d"),
@@ -82,6 +82,10 @@ CONTENT = re.compile(
     r"(?:_loss)?|(?:pixel|content|perceptual|vgg|l1|style|percep)_loss|cycle_[ab]|idt_[ab]|"
     r"(?:pixel|content)|adv_?content"
 )
+# The column that is a sum of what is printed.
+G_CONTENT = "g_content"
+# Whoever prints D's accuracy above this prints per cent.
+LARGEST_SHARE = 1.5
 # Words before a known name that make it another number: of a validation, of G, of a classifier.
 _OF_ANOTHER = frozenset(
     ("val", "valid", "validation", "dev", "test", "eval", "best",
@@ -89,8 +93,8 @@ _OF_ANOTHER = frozenset(
 )  # fmt: skip
 # Words of G: what follows is a number of G's, or none that is known.
 _OF_G = frozenset(("g", "gen", "generator"))
-# Names that say nothing of whose number it is: with any word before them it may be anybody's.
-ANYBODYS = frozenset(("acc", "accuracy"))
+# Names that do not say whose number it is: with any word before them it may be another model's.
+AMBIGUOUS = frozenset(("acc", "accuracy"))
 _NOT_PLAIN = re.compile(r"[\W_]+")
 
 
@@ -123,6 +127,20 @@ def column_of(name: str, mapping: Mapping[str, str], most_before: int = 0) -> st
         if found is not None or not name or word in _OF_ANOTHER:
             break
         of_g |= word in _OF_G
-        if len(name) > 1 and name not in ANYBODYS:
+        if len(name) > 1 and name not in AMBIGUOUS:
             found = mapping.get(name) or KNOWN.get(name)
     return None if of_g and found is not None and not found.startswith("g_") else found
+
+
+def put_value(
+    values: dict[str, float], column: str, number: float, *, in_percent: bool = False
+) -> None:
+    """Add a number to a row's values as what its column is."""
+    if column == G_CONTENT:
+        values[column] = values.get(column, 0.0) + number
+    elif column.startswith("d_accuracy"):
+        # The first is D's; after it may come that of the model that G is trained in.
+        in_percent |= number > LARGEST_SHARE
+        values.setdefault(column, number / 100 if in_percent else number)
+    else:
+        values[column] = number

@@ -18,9 +18,6 @@ _PACKED = {
     b"\x28\xb5\x2f\xfd": "unzstd",
 }
 _OF_NUMBERS = re.compile(rb"\.npy|data\.pkl")
-MOST_NAME_BYTES = 300
-# A text of mostly Latin letters has that share of zeros in every other byte of UTF-16.
-_SHARE_OF_ZEROS = 0.7
 
 
 def text_encoding(file: IO[bytes], name: str) -> str:
@@ -43,13 +40,7 @@ def refuse_binary(start: bytes, name: str) -> None:
     """Raise `UserError` where a file that begins like this is no text that can be read."""
     for magic, command in _PACKED.items():
         # Weights and arrays are zip files too, which no unpacking makes a log.
-        if start.startswith(magic) and not _OF_NUMBERS.search(start[:MOST_NAME_BYTES]):
+        if start.startswith(magic) and not _OF_NUMBERS.search(start[:300]):
             raise UserError(f"{name}: compressed; unpack it first: {command} FILE")
-    if b"\0" not in start or encoding_of(start) == "utf-16":
-        return
-    for zeros, letters in ((start[1::2], start[::2]), (start[::2], start[1::2])):
-        if len(zeros) > 1 and zeros.count(0) >= _SHARE_OF_ZEROS * len(zeros) and 0 not in letters:
-            raise UserError(
-                f"{name}: a binary file, or UTF-16 without its mark (BOM); save it as UTF-8"
-            )
-    raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
+    if b"\0" in start and encoding_of(start) != "utf-16":
+        raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")

@@ -1,17 +1,21 @@
-"""Reads a log, anybody's, as traces: one for each training run in it."""
+"""Reads a log of any program as traces: one for each training run in it."""
 
 import errno
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from counterpoise.errors import UserError, one_line
-from counterpoise.logs.columns import MOST_LISTED, naming_advice
-from counterpoise.logs.folders import EVENT_FILES, read_event_files, read_run_folder
+from counterpoise.logs.columns import NAMES_LISTED, naming_advice
+from counterpoise.logs.folders import (
+    EVENT_FILES,
+    read_event_files,
+    read_run_folder,
+    runs_in_json_lines,
+)
 from counterpoise.logs.formats import FORMATS
-from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.lines import LineReader, bounded_lines
 from counterpoise.logs.names import checked_mapping
 from counterpoise.logs.opening import text_encoding
@@ -19,9 +23,8 @@ from counterpoise.logs.runs import traces_of
 from counterpoise.trace import COLUMNS, Trace
 
 # Files of a folder that are looked at for a log to name, and those that are named.
-MOST_LOOKED_AT = 10_000
-MOST_NAMED = 3
-LOG_ENDINGS = (".log", ".csv", ".tsv", ".jsonl", ".ipynb")
+FILES_LOOKED_AT, FILES_NAMED = 10_000, 3
+LOG_SUFFIXES = (".log", ".csv", ".tsv", ".jsonl", ".ipynb")
 LOG_WORDS = ("log", "loss", "metric", "history", "train")
 # A log of nothing but learning rates or gradient norms is none of a game.
 TELLING = {
@@ -76,43 +79,31 @@ def read_log(
 def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) -> list[Trace]:
     name = one_line(str(folder))
     if (folder / "signals.jsonl").is_file():
-        return _some(
-            read_run_folder(folder, objective, known),
-            name,
-            "it has no step with a discriminator yet",
-        )
+        why = "it has no step with a discriminator yet"
+        return _some(read_run_folder(folder, objective, known), name, why)
     if (folder / "stats.jsonl").is_file():
-        with (folder / "stats.jsonl").open(encoding="utf-8", errors="replace") as file:
-            reader = JsonReader(name, objective, known)
-            reader.feed(bounded_lines(file))
-        return _some(traces_of(reader.collectors()), name)
-    events = sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file())
-    if events:
+        path = folder / "stats.jsonl"
+        return _some(traces_of(runs_in_json_lines(path, name, objective, known)), name)
+    if events := sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file()):
         return _some(read_event_files(events, name, objective, known), name)
     advice = "give a run folder or a log file"
     if logs := _likely_logs(folder):
-        *others, last = logs
-        advice = f"there is {last}: give that"
-        if others:
-            advice = f"there are {', '.join(others)} and {last}: give one of them"
+        advice = f"there is {' and '.join(logs)}: give one file"
     raise UserError(
         f"{name}: a folder without signals.jsonl, stats.jsonl or TensorBoard event files; {advice}"
     )
 
 
 def _likely_logs(folder: Path) -> list[str]:
-    """Some files in a folder that look like logs by their names."""
-
-    def found() -> Iterator[Path]:
-        for path in islice(folder.rglob("*"), MOST_LOOKED_AT):
-            name = path.name.lower()
-            worded = name.endswith((".txt", ".json")) and any(word in name for word in LOG_WORDS)
-            if (name.endswith(LOG_ENDINGS) or worded) and path.is_file():
-                yield path.relative_to(folder)
-
-    # Those nearest to the top first.
-    nearest = sorted(found(), key=lambda path: (len(path.parts), path))
-    return [str(path) for path in nearest[:MOST_NAMED]]
+    """Some files in a folder that look like logs by their names, those nearest to the top first."""
+    found = [
+        path.relative_to(folder)
+        for path in islice(folder.rglob("*"), FILES_LOOKED_AT)
+        if path.suffix.lower() in LOG_SUFFIXES
+        or (path.suffix in (".txt", ".json") and any(w in path.name.lower() for w in LOG_WORDS))
+    ]
+    found.sort(key=lambda path: (len(path.parts), path))
+    return [str(path) for path in found[:FILES_NAMED]]
 
 
 def _read_lines(
@@ -143,7 +134,7 @@ def tells(trace: Trace) -> bool:
 
 def nothing_known(seen: Sequence[str] = ()) -> str:
     """What is said of a log that tells nothing but numbers of the names in `seen`."""
-    has = f"; its numbers are {', '.join(seen[:MOST_LISTED])}" if seen else ""
+    has = f"; its numbers are {', '.join(seen[:NAMES_LISTED])}" if seen else ""
     return (
         f"no losses or outputs of D that are known (formats: {', '.join(FORMATS)}, keras, csv, "
         f"jsonl, stylegan, tensorboard){has}; name its columns, e.g. {naming_advice(seen)}"

@@ -1,10 +1,10 @@
 """Rows into training runs: one trace for each time that a file's steps begin anew."""
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-from counterpoise.trace import Trace, TraceBuilder, Unread
+from counterpoise.trace import Trace, TraceBuilder
 
 NO_STEPS = "some lines do not say their step: they are counted on from the line before"
 NO_EPOCH_LENGTH = (
@@ -12,11 +12,12 @@ NO_EPOCH_LENGTH = (
 )
 BARS_ARE_EPOCHS = "a progress bar that begins anew after a full one is taken for the next epoch"
 
-MOST_STEPS = 1 << 60
+# Steps fit into 64 bits, whatever a log says.
+LARGEST_STEP = 1 << 60
 # A progress bar is full where its last line is this far: not every state of it is printed.
 FULL_BAR = 0.9
-# Runs of a file that are kept, the latest.
-MOST_RUNS = 64
+# Runs of a file that are kept, the latest: a log whose steps fall all the time has no end of them.
+RUNS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +41,19 @@ class RunCollector:
     source: str
     format: str
     objective: str | None = None
-    suffix: str = ""  # of a file that logs several pairs of networks
-    policy: str | None = None
+    suffix: str = ""  # of a file that logs several pairs of networks, or several discriminators
     d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._builders: list[TraceBuilder] = []
+        self._builders: deque[TraceBuilder] = deque(maxlen=RUNS_KEPT)
+        self._begun = 0
         self._guesses: set[str] = set()
-        self._dropped = 0
         self._begin()
 
     def _begin(self) -> None:
-        builder = TraceBuilder(
-            source=self.source,
-            format=self.format,
-            objective=self.objective,
-            policy=self.policy,
-            d_loss_is_mean=self.d_loss_is_mean,
-        )
-        self._builders.append(builder)
-        if len(self._builders) > MOST_RUNS:
-            del self._builders[0]
-            self._dropped += 1
+        self._builders.append(TraceBuilder(source=self.source))
+        self._begun += 1
         self._epoch: int | None = None
         self._first_epoch = 0
         self._offset = 0  # steps of earlier epochs, where their length is not printed
@@ -78,23 +69,13 @@ class RunCollector:
             step = self._place(position)
             self._builders[-1].add(step, values)
 
-    def keeps(self, step: int) -> bool:
-        """Whether a trace keeps a row of this step over the whole training: one of many, and the
-        first of a run."""
-        return self._builders[-1].keeps_next or step < self._last
-
-    def pass_over(self, step: int, read: Unread) -> None:
-        """Take a row of finite values without reading it; one that a trace does not keep."""
-        self._last = min(step, MOST_STEPS)
-        self._builders[-1].add_unread(self._last, read)
-
     def _place(self, position: Position) -> int:
         """The step of a row, in a new run where it begins one."""
         position = self._over_bars(position)
         if self._starts_anew(position):
             self._begin()
-        # Whatever a log says, steps do not fall within a run, and fit into 64 bits.
-        self._last = min(max(self._step(position), self._last), MOST_STEPS)
+        # Whatever a log says, steps do not fall within a run.
+        self._last = min(max(self._step(position), self._last), LARGEST_STEP)
         return self._last
 
     def _over_bars(self, position: Position) -> Position:
@@ -112,13 +93,12 @@ class RunCollector:
     def _starts_anew(self, position: Position) -> bool:
         if self._builders[-1].rows_read == 0:
             return False
-        if position.epoch is not None and self._epoch is not None:
-            if position.epoch != self._epoch:
-                return position.epoch < self._epoch
-            return position.step is not None and position.step < self._in_epoch
-        if position.epoch is None and position.step is not None:
-            return position.step < self._last
-        return False
+        step, epoch = position.step, position.epoch
+        if epoch is None:
+            return step is not None and step < self._last
+        if self._epoch is None or epoch != self._epoch:
+            return self._epoch is not None and epoch < self._epoch
+        return step is not None and step < self._in_epoch
 
     def _step(self, position: Position) -> int:
         if position.step is None and position.epoch is None:
@@ -153,7 +133,8 @@ class RunCollector:
     def traces(self) -> list[Trace]:
         """The runs that have any rows."""
         runs = self._runs()
-        return [self._named(run.build(), place, len(runs)) for place, run in enumerate(runs, 1)]
+        first = self._begun - len(self._builders) + 1
+        return [self._named(run.build(), place) for place, run in enumerate(runs, first)]
 
     @property
     def last_step(self) -> int | None:
@@ -162,44 +143,60 @@ class RunCollector:
 
     def drop_earlier(self) -> None:
         """Forget all runs but the last: for whoever follows a log, which may begin ever anew."""
-        self._dropped += len(self._builders) - 1
-        del self._builders[:-1]
+        self._builders = deque([self._builders[-1]], maxlen=RUNS_KEPT)
 
     def newest(self) -> tuple[Trace, Trace] | None:
         """The run that the file ends with: all of it, and its latest rows; None before a row."""
         runs = self._runs()
         if not runs:
             return None
-        place = len(runs)
         whole, latest = runs[-1].build(), runs[-1].latest()
-        return self._named(whole, place, place), self._named(latest, place, place)
+        return self._named(whole, self._begun), self._named(latest, self._begun)
 
     def _runs(self) -> list[TraceBuilder]:
         return [builder for builder in self._builders if builder.rows_read]
 
-    def _named(self, trace: Trace, place: int, count: int) -> Trace:
-        """A run as the `place`th of `count`, with what is to be said of its reading."""
+    def _named(self, trace: Trace, place: int) -> Trace:
+        """A run, the `place`th that was begun, with what is to be said of its reading."""
         parts = [self.suffix] if self.suffix else []
         notes = [*trace.notes, *sorted(self._guesses), *self.notes]
-        if self._dropped:
-            place, count = place + self._dropped, count + self._dropped
-            judged = (
-                "only the last is" if len(self._builders) == 1 else f"only the last {MOST_RUNS} are"
-            )
-            notes.append(f"steps begin anew {count:,} times: {judged} judged")
-        if count > 1:
-            parts.append(f"run {place} of {count}")
-        return replace(trace, title=", ".join(parts), notes=tuple(notes))
+        kept = len(self._builders)
+        if kept < self._begun:
+            judged = "only the last is" if kept == 1 else f"only the last {RUNS_KEPT} are"
+            notes.append(f"steps begin anew {self._begun:,} times: {judged} judged")
+        if self._begun > 1:
+            parts.append(f"run {place} of {self._begun}")
+        return replace(
+            trace,
+            format=self.format,
+            title=", ".join(parts),
+            objective=self.objective,
+            d_loss_is_mean=self.d_loss_is_mean,
+            notes=tuple(notes),
+        )
 
 
-class FormatReader(Protocol):
+class FormatReader:
     """Reads lines of one kind into runs; lines may come in portions."""
 
-    def feed(self, lines: Iterable[str]) -> None: ...
-    def finish(self) -> None: ...
-    def collectors(self) -> list[RunCollector]: ...
-    @property
-    def unknown_names(self) -> tuple[str, ...]: ...
+    # The first names of numbers that are no column, for who may name them.
+    unknown_names: Sequence[str] = ()
+
+    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
+        """`objective`: where a person says it; `mapping`: columns by plain names, as
+        `names.checked_mapping` makes it."""
+        self._source, self._objective, self._mapping = source, objective, mapping
+
+    def feed(self, lines: Iterable[str]) -> None:
+        """Read further lines; `UserError` for a file that cannot be understood."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """No line will come."""
+
+    def collectors(self) -> list[RunCollector]:
+        """The runs in the lines so far, one for each pair of networks."""
+        raise NotImplementedError
 
 
 def traces_of(collectors: Iterable[RunCollector]) -> list[Trace]:

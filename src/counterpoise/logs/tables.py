@@ -1,4 +1,6 @@
-"""Logs that are tables: CSV, TSV, columns under a header, tables with lines drawn around cells."""
+"""Logs that are tables: CSV, TSV, columns under a header, tables with lines drawn around cells, and
+boxes with a name and its number in each line.
+"""
 
 import csv
 import re
@@ -6,18 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import (
-    MOST_NUMBERED,
+    PLACES,
+    NamedRows,
     is_apart,
     naming_advice,
     number_of,
-    position_of,
-    put_value,
     table_column,
-    table_columns,
 )
 from counterpoise.logs.formats import PAIR
 from counterpoise.logs.names import KNOWN, plain
-from counterpoise.logs.runs import RunCollector
+from counterpoise.logs.runs import FormatReader, RunCollector
 from counterpoise.logs.text import clean_lines
 from counterpoise.trace import COLUMNS
 
@@ -43,8 +43,7 @@ def table_delimiter(header: str) -> str | None:
     """
     plainly = ":" not in header and "=" not in header
     if plainly and _VERTICAL.search(header):
-        cells = split_cells(header, DRAWN)
-        names = [cell for cell in cells if cell]
+        names = [cell for cell in split_cells(header, DRAWN) if cell]
         if len(names) > 1 and all(_NAME_WITH_SPACES.fullmatch(cell) for cell in names):
             return DRAWN
     for delimiter in (",", "\t", ";"):
@@ -56,93 +55,114 @@ def table_delimiter(header: str) -> str | None:
     cells = header.split()
     if all(cell.lower() in ("nan", "inf", "infinity") for cell in cells):
         return None  # values that look like names
-    if len(cells) == 1 and plain(header) in KNOWN:
-        return SPACES
-    if len(cells) >= 2 and all(_NAME.fullmatch(cell) for cell in cells):
-        return SPACES
-    return None
+    if len(cells) == 1:
+        return SPACES if plain(header) in KNOWN else None
+    return SPACES if all(_NAME.fullmatch(cell) for cell in cells) else None
 
 
-class TableReader:
-    """Reads a table with a header line; lines may come in portions."""
+class TableReader(FormatReader):
+    """Reads a table with a header line."""
 
     def __init__(
         self, delimiter: str, source: str, objective: str | None, mapping: Mapping[str, str]
     ) -> None:
-        self._delimiter, self._source, self._mapping = delimiter, source, mapping
+        super().__init__(source, objective, mapping)
+        self._delimiter = delimiter
         name = {",": "csv", "\t": "tsv", ";": "csv"}.get(delimiter, "columns")
         self._collector = RunCollector(source, name, objective)
-        self._header: list[str] | None = None
-        self._columns: list[str | None] | None = None
+        self._rows = NamedRows(self._collector, mapping)
+        self._header: list[str] = []
+        # The header, with a name for the index that rows of pandas begin with.
+        self._names: list[str] = []
         self._broken = 0
         self._notes: list[str] = []
 
     def feed(self, lines: Iterable[str]) -> None:
-        """Read further lines; `UserError` where no column of the header is known."""
         for cells in _cells(table_lines(lines), self._delimiter):
-            if self._header is None:
+            if not self._header:
                 self._header = cells
-            elif self._columns is None:
+                continue
+            if not self._names:
                 # The first row shows what the header does not: which columns are numbers.
-                self._columns = self._checked(self._header, cells)
-                self._read_row(cells, self._columns)
-            else:
-                self._read_row(cells, self._columns)
-
-    def finish(self) -> None:
-        """No line will come."""
+                has_index = _has_index(self._header, cells, self._delimiter)
+                self._names = ["", *self._header] if has_index else self._header
+                self._check(cells)
+            self._read_row(cells)
 
     def collectors(self) -> list[RunCollector]:
-        """The runs in the lines so far."""
         broken = f"{self._broken} lines of the table had no number that could be read"
-        self._collector.notes[:] = [*self._notes, *([broken] if self._broken else [])]
+        self._collector.notes = [*self._notes, *([broken] if self._broken else [])]
         return [self._collector]
 
-    @property
-    def unknown_names(self) -> tuple[str, ...]:
-        """None: a header without a known column is refused by its own names."""
-        return ()
-
-    def _checked(self, header: list[str], row: list[str]) -> list[str | None]:
-        columns = table_columns(header, self._mapping)
-        if not any(column not in (None, "step", "epoch") for column in columns):
-            names = ", ".join(header[:12])
-            cells = zip(header, row, strict=False)
-            numbers = {name: n for name, cell in cells if (n := self._number(cell)) is not None}
+    def _check(self, row: list[str]) -> None:
+        names = dict.fromkeys(self._header)
+        columns = self._rows.columns_of(names)
+        if not any(column not in (None, *PLACES) for column in columns):
+            numbers = self._numbers(row)
             # Whole numbers count something, whatever the language of their names.
             numbers = {n: x for n, x in numbers.items() if not x.is_integer()} or numbers
             raise UserError(
-                f"{self._source}: no known column in its header ({names}); name them, e.g. "
-                f"{naming_advice(numbers)}"
+                f"{self._source}: no known column in its header ({', '.join(self._header[:12])}); "
+                f"name them, e.g. {naming_advice(numbers)}"
             )
-        for name, column in zip(header, columns, strict=True):
+        for name, column in zip(names, columns, strict=True):
             if column is None and is_apart(table_column(name, self._mapping), name):
                 self._notes = [f"of several columns of one number one is read, not {name}"]
-        # Rows of pandas begin with their index, which has no name.
-        return [None, *columns] if _has_index(header, row, self._delimiter) else columns
 
-    def _number(self, cell: str) -> float | None:
-        return number_of(cell.replace(",", ".") if self._delimiter == ";" else cell)
+    def _numbers(self, cells: list[str]) -> dict[str, float]:
+        """The numbers in a row, by name."""
+        named = zip(self._names, cells, strict=False)
+        found = {name: _number(cell, self._delimiter) for name, cell in named}
+        return {name: number for name, number in found.items() if number is not None}
 
-    def _read_row(self, cells: list[str], columns: list[str | None]) -> None:
-        values: dict[str, float] = {}
-        position: dict[str, int] = {}
-        any_number = False
-        for column, cell in zip(columns, cells, strict=False):
-            number = self._number(cell)
-            if number is None:
-                continue
-            any_number = True
-            if column in ("step", "epoch"):
-                if abs(number) < MOST_NUMBERED:
-                    position[column] = int(number)
-            elif column is not None:
-                put_value(values, column, number)
-        if values:
-            self._collector.add(position_of(position), values)
+    def _read_row(self, cells: list[str]) -> None:
+        numbers = self._numbers(cells)
+        self._rows.add(numbers)
         # A header may be repeated; a row of a validation has other numbers.
-        elif not any_number and cells != self._header:
+        if not numbers and cells != self._header:
             self._broken += 1
+
+
+class BoxReader(FormatReader):
+    """Reads boxes, each of which is a row, as stable-baselines prints them."""
+
+    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
+        super().__init__(source, objective, mapping)
+        self._rows = NamedRows(RunCollector(source, "columns", objective), mapping)
+        self.unknown_names = self._rows.unknown
+        self._box: dict[str, float] = {}
+
+    def feed(self, lines: Iterable[str]) -> None:
+        for line in clean_lines(lines):
+            if is_rule(line):
+                self.finish()
+            elif (pair := _box_pair(line)) is not None:
+                self._box.setdefault(*pair)
+
+    def finish(self) -> None:
+        """No line will come to the box: it is a row."""
+        self._rows.add(self._box)
+        self._box = {}
+
+    def collectors(self) -> list[RunCollector]:
+        return [self._rows.collector]
+
+
+def begins_boxes(first: list[str], mapping: Mapping[str, str]) -> bool:
+    """Whether the first lines of a file have a box with a number that is known."""
+    lines = list(clean_lines(first))
+    pairs = [pair for line in lines if (pair := _box_pair(line)) is not None]
+    columns = {table_column(name, mapping) for name, _ in pairs} & LOSSES
+    if any(has_losses(line, mapping) for line in lines if not _is_drawn(line)):
+        return False  # a configuration in a log of lines
+    return len(pairs) > 1 and bool(columns) and any(is_rule(line) for line in lines)
+
+
+def _box_pair(line: str) -> tuple[str, float] | None:
+    """The name and the number in a line of a box; None for another line."""
+    cells = split_cells(line, DRAWN) if _is_drawn(line) else []
+    number = number_of(cells[1]) if len(cells) == 2 and cells[0] else None
+    return None if number is None else (cells[0], number)
 
 
 def table_lines(lines: Iterable[str]) -> Iterator[str]:
@@ -155,17 +175,17 @@ def is_rule(line: str) -> bool:
     return _RULE.fullmatch(line) is not None
 
 
-def is_drawn(line: str) -> bool:
+def _is_drawn(line: str) -> bool:
     """Whether a line begins with one that is drawn before a cell."""
     return _VERTICAL.match(line.lstrip()) is not None
 
 
 def split_cells(line: str, delimiter: str) -> list[str]:
     """The cells of a line of a table, quotes taken off."""
-    return next(iter(_cells(iter([line]), delimiter)), [])
+    return next(_cells([line], delimiter), [])
 
 
-def _cells(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
+def _cells(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
     for line in lines:
         if delimiter == DRAWN:
             inner = _VERTICAL.sub("|", line.strip()).removeprefix("|").removesuffix("|")
@@ -196,7 +216,10 @@ def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str]
             continue
         # Words with numbers below may stand anywhere in a log.
         known = any(table_column(name, mapping) for name in names)
-        if _mostly_numbers(cells, delimiter) and (known or not (row or has_index)):
+        numbers = sum(_number(cell, delimiter) is not None for cell in cells)
+        empty = sum(not cell.strip() for cell in cells)
+        mostly_numbers = numbers >= 1 and 2 * (numbers + empty) > len(cells)
+        if mostly_numbers and (known or not (row or has_index)):
             return row, delimiter
     return None
 
@@ -212,26 +235,16 @@ def _has_index(names: list[str], cells: list[str], delimiter: str) -> bool:
     return spaced and len(cells) == len(names) + 1 and cells[0].isdecimal()
 
 
-def _mostly_numbers(cells: list[str], delimiter: str) -> bool:
-    """Whether more than half of some cells are numbers or empty, and one is a number."""
-    numbers = sum(_is_number(cell, delimiter) for cell in cells)
-    empty = sum(not cell.strip() for cell in cells)
-    return numbers >= 1 and 2 * (numbers + empty) > len(cells)
-
-
-def _is_number(cell: str, delimiter: str) -> bool:
-    try:
-        float(cell.replace(",", ".") if delimiter == ";" else cell)
-    except ValueError:
-        return False
-    return True
+def _number(cell: str, delimiter: str) -> float | None:
+    """The number in a cell; where semicolons part cells, a comma is a point."""
+    return number_of(cell.replace(",", ".") if delimiter == ";" else cell)
 
 
 def refuse_headless(first: list[str], source: str) -> None:
     """Raise `UserError` where the first lines of a file have nothing but numbers side by side."""
     delimiter = next((d for d in (";", "\t", ",") if d in first[0]), SPACES)
     rows = list(_cells(table_lines(first), delimiter))
-    if rows and all(len(r) > 1 and all(_is_number(c, delimiter) for c in r) for r in rows):
+    if rows and all(len(r) > 1 and None not in [_number(c, delimiter) for c in r] for r in rows):
         raise UserError(
             f"{source}: a table without a header; put a line with the names of its columns before "
             "it, e.g. step,d_loss,g_loss"
