@@ -167,7 +167,7 @@ def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
              "train={batch_size: 3, devices: 2}"],
             ["3 errors", "balance.options.limit: unknown option", "known: threshold, measure",
              "train.batch_size: must be a multiple of train.devices 2",
-             "data.crop_px: the enhancenet discriminator needs crops of 32 pixels or more"],
+             "data.crop_px: the enhancenet discriminator"],
         ),
         (
             ["balance.policy=loss-gate", "loss.adversarial.form=relativistic-paired"],
@@ -196,7 +196,7 @@ def test_mistakes_in_what_is_given(counterpoise, tmp_path, weights):
         (["evaluate", "--weights", weights, "--data", tmp_path / "no"], "no such"),
         (
             ["import-weights", weights, "-o", tmp_path / "x.safetensors"],
-            "not the official ENet-PAT",
+            "not the published ENet-PAT",
         ),
     ]:
         one_line(counterpoise(*arguments), expected)

@@ -122,7 +122,6 @@ def test_aliases_merges_and_a_byte_order_mark_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("override", "match"),
     [
-        ("generator.blocks=1000000000000", "less than or equal"),
         ("generator.input_mean=[.nan, 0, 0]", "finite"),
         ("train.steps=[", "is not a YAML value"),
         ("train.batch_size.more=1", "'batch_size' is a value, not a section"),

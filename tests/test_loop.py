@@ -308,7 +308,7 @@ run(tiny(), Path({str(path)!r}))
 """
     result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert result.returncode == -signal.SIGKILL
-    assert list(RunFolder(path).checkpoints.glob(".*.tmp"))
+    assert list(RunFolder(path).checkpoints.glob(".*.tmp*"))
     assert not RunFolder(path).checkpoint(8).exists()
     assert run(tiny(), path, resume=True).step == 8
     whole, again = (load_file(RunFolder(p).checkpoint(8)) for p in (finished, path))
