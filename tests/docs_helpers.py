@@ -87,7 +87,7 @@ def commands(page: Path) -> list[Command]:
     text = page.read_text(encoding="utf-8")
     found = []
     for language, body, _ in blocks(text):
-        if language in ("python", "yaml", "diff", "text"):
+        if language in ("python", "py", "yaml", "diff", "text"):
             continue
         prompted = re.split(r"^\$ ", body, flags=re.MULTILINE)
         for part in prompted[1:]:
