@@ -1,18 +1,18 @@
 """A watched training in the terminal: as much of it as there is room for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from counterpoise.commands.console import SEVERITY_STYLES
 from counterpoise.diagnosis.finding import PROBLEMS, Finding
 from counterpoise.diagnosis.found import number
-from counterpoise.pages.series import sparkline
+from counterpoise.pages.series import SHOWN, shown_series, sparkline
+from counterpoise.pages.wording import game_verdict, objective_line
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
-from counterpoise.watching.changes import FINDING
-from counterpoise.watching.curves import Curve, braille_chart, curves
-from counterpoise.watching.state import (
+from counterpoise.run_status import (
     GONE,
     RUNNING,
     STALE,
@@ -20,11 +20,9 @@ from counterpoise.watching.state import (
     UNKNOWN,
     UNREADABLE,
     WAITING,
-    Game,
-    State,
-    facts,
 )
-from counterpoise.watching.words import game_verdict, remedy_how, shown_findings, since
+from counterpoise.watching.changes import FINDING
+from counterpoise.watching.state import Game, State
 
 STATUS_STYLES = {
     RUNNING: "bold green",
@@ -40,10 +38,8 @@ STATUS_STYLES = {
     DIVERGED: "bold red",
     FAILED: "bold red",
 }
-# Lines that charts have at least, and one chart has at most.
-LEAST_CHART_LINES, MOST_CHART_HEIGHT = 4, 8
-# A chart of fewer lines than this is a single one.
-LEAST_CHART_HEIGHT = 3
+# Lines that charts have at least.
+LEAST_CHART_LINES = 4
 # From this width on, charts stand side by side.
 TWO_COLUMNS_WIDTH = 140
 GAP = 3
@@ -62,6 +58,7 @@ class WatchScreen:
         width = options.max_width
         # Not `options.height`: rich forgets it where a renderable stands in another one.
         height = options.size.height if self._fits else None
+        charts = self._charts(width)
         head, facts = self._head(width, height), self._facts(width, height)
         foot = [_line(FOOTER, "dim", width)] if self._fits else []
         if height is not None:
@@ -69,15 +66,13 @@ class WatchScreen:
             head = head[: max(1, height - len(foot))]
             facts = facts[: max(0, height - len(head) - len(foot) - 1)]
         if height is None:
-            blocks = [head, self._charts(None, width), self._findings(None, width), facts, foot]
+            blocks = [head, charts, self._findings(None, width), facts, foot]
         else:
             # One blank line between the blocks that there are.
             room = height - len(head) - len(facts) - len(foot) - 3
-            charts = sum(len(curves(game.whole)) for game in self._state.games)
-            most = room - min(charts, LEAST_CHART_LINES)
+            most = room - min(len(charts), LEAST_CHART_LINES)
             findings = self._findings(max(0, most), width)
-            drawn = self._charts(max(0, room - len(findings)), width)
-            blocks = [head, drawn, findings, facts, foot]
+            blocks = [head, charts[: max(0, room - len(findings))], findings, facts, foot]
         first = True
         for block in blocks:
             if block and not first and block is not foot:
@@ -108,40 +103,35 @@ class WatchScreen:
             lines += _wrapped(words, width, None if height is None else 2)
         return lines
 
-    def _charts(self, room: int | None, width: int) -> list[Text]:
-        """The curves of all games, most telling first, in at most `room` lines."""
-        titled = [
-            (f"{game.title}: {curve.title}" if len(self._state.games) > 1 else curve.title, curve)
-            for game in self._state.games
-            for curve in curves(game.whole)
-        ]
-        if not titled or room == 0:
+    def _charts(self, width: int) -> list[Text]:
+        """The curves of all games, most telling first."""
+        several = len(self._state.games) > 1
+        # By curve, then by game; what several D's have in common, as G's loss, is shown once.
+        found: dict[str, dict[bytes, tuple[str, np.ndarray]]] = {title: {} for _, title in SHOWN}
+        for game in self._state.games:
+            for title, _, values in shown_series(game.whole):
+                name = f"{game.title}: {title}" if several else title
+                found[title].setdefault(values.tobytes(), (name, values))
+        titled = [one for alike in found.values() for one in alike.values()]
+        if not titled:
             return []
-        columns = 2 if width >= TWO_COLUMNS_WIDTH and room is not None else 1
+        columns = 2 if width >= TWO_COLUMNS_WIDTH and self._fits else 1
         each = (width - GAP * (columns - 1)) // columns
-        height = 1
-        if room is not None:
-            rows = -(-len(titled) // columns)
-            height = max(1, min(MOST_CHART_HEIGHT, room // rows))
-            if height < LEAST_CHART_HEIGHT:
-                height = 1
-            titled = titled[: room // height * columns]
         names = min(max(LEAST_TITLE, each // 4), max(len(title) for title, _ in titled))
-        drawn = [_chart(title, curve, names, each, height) for title, curve in titled]
+        drawn = [_chart(title, values, names, each) for title, values in titled]
         lines = []
         for start in range(0, len(drawn), columns):
-            for row in zip(*drawn[start : start + columns], strict=False):
-                line = Text()
-                for place, part in enumerate(row):
-                    line.append(" " * (place * (each + GAP) - line.cell_len))
-                    line.append_text(part)
-                lines.append(_cut(line, width))
+            line = Text()
+            for place, part in enumerate(drawn[start : start + columns]):
+                line.append(" " * (place * (each + GAP) - line.cell_len))
+                line.append_text(part)
+            lines.append(_cut(line, width))
         return lines
 
     def _findings(self, room: int | None, width: int) -> list[Text]:
         """The findings, worst first, in at most `room` lines; those left out are named."""
         several = len(self._state.games) > 1
-        found = [(game, finding) for game in self._state.games for finding in _shown(game)]
+        found = [(game, finding) for game in self._state.games for finding in game.shown_findings()]
         blocks = [
             _finding(game, finding, f"{game.title}: " if several else "", width, room is None)
             for game, finding in found
@@ -166,7 +156,12 @@ class WatchScreen:
     def _facts(self, width: int, height: int | None) -> list[Text]:
         state = self._state
         # The stage stands at the top.
-        known = [(label, words) for label, words in facts(state) if label != "stage"]
+        known = [(label, words) for label, words in state.facts() if label != "stage"]
+        judged = [game.diagnosis for game in state.games if game.diagnosis and game.diagnosis.rows]
+        # Games of one log mostly have the same.
+        for line in dict.fromkeys(map(objective_line, judged)):
+            known.append(("objective", line.removeprefix("Objective: ")))
+        known += [("note", note) for note in state.notes]
         if state.sample is not None:
             known.append(("sample", str(state.sample)))
         events = [event for event in state.events if event.kind != FINDING]
@@ -181,17 +176,11 @@ class WatchScreen:
         return lines
 
 
-def _shown(game: Game) -> Iterable[Finding]:
-    return shown_findings(game.diagnosis)
-
-
 def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -> list[Text]:
-    assert game.diagnosis is not None, "it has findings"
     title = Text().append(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
     title.append(f"{lead}{finding.title} ", "bold")
     title.append(
-        f"[{finding.id}] {since(finding, game.diagnosis, game.goes_back)}, "
-        f"confidence {finding.confidence:.0%}",
+        f"[{finding.id}] {game.since(finding)}, confidence {finding.confidence:.0%}",
         "dim",
     )
     lines = _wrapped(title, width, None if whole else 2)
@@ -201,7 +190,7 @@ def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -
     if finding.remedies and finding.severity in PROBLEMS:
         remedy = finding.remedies[0]
         lines += _indented(Text(f"change first: {remedy.text}"), 2, width, None if whole else 2)
-        how = remedy_how(finding, game.whole.policy)
+        how = game.remedy_how(finding)
         if how and whole:
             lines += _indented(Text(how, "cyan"), 4, width, None)
     return lines
@@ -209,8 +198,8 @@ def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -
 
 def _progress(state: State, width: int) -> Text:
     text = Text(state.progress)
-    if state.total_steps:
-        share = min(1.0, (state.step or 0) / state.total_steps)
+    if state.planned_steps:
+        share = min(1.0, (state.step or 0) / state.planned_steps)
         text.append(f"  {share:.0%} ")
         bar = min(60, width - text.cell_len)
         done = round(share * bar)
@@ -218,21 +207,15 @@ def _progress(state: State, width: int) -> Text:
     return text
 
 
-def _chart(title: str, curve: Curve, names: int, width: int, height: int) -> list[Text]:
-    """A curve in `height` lines: its name, where it is now, and from where to where it goes."""
-    least, most = number(float(curve.values.min())), number(float(curve.values.max()))
-    latest = f"{number(float(curve.values[-1])):>{LATEST_WIDTH}}"
-    spread = f"  {least} to {most}"
+def _chart(title: str, values: np.ndarray, names: int, width: int) -> Text:
+    """A curve in a line: its name, where it is now, and from where to where it goes."""
+    latest = f"{number(float(values[-1])):>{LATEST_WIDTH}}"
+    least, most = number(float(values.min())), number(float(values.max()))
     short = title if len(title) <= names else f"{title[: names - 1]}…"
-    name = f"{short:<{names}} "
-    if height == 1:
-        room = max(8, width - len(name) - LATEST_WIDTH - RANGE_WIDTH)
-        line = Text(name)
-        line.append(f"{sparkline(curve.values, room):<{room}}", "cyan")
-        return [line.append(latest, "bold").append(spread, "dim")]
-    lines = [Text(name).append(latest, "bold").append(spread, "dim")]
-    lines += [Text(row, "cyan") for row in braille_chart(curve.values, width, height - 1)]
-    return lines
+    line = Text(f"{short:<{names}} ")
+    room = max(8, width - names - 1 - LATEST_WIDTH - RANGE_WIDTH)
+    line.append(f"{sparkline(values, room):<{room}}", "cyan")
+    return line.append(latest, "bold").append(f"  {least} to {most}", "dim")
 
 
 def _line(text: str, style: str, width: int) -> Text:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise import safe_yaml
 from counterpoise.logs.columns import without_suffix
-from counterpoise.logs.json_reader import JsonReader
-from counterpoise.logs.lines import bounded_lines
 from counterpoise.logs.names import column_of, plain
-from counterpoise.logs.runs import Position, RunCollector, traces_of
+from counterpoise.logs.runs import Position, RunCollector
+from counterpoise.run_folder import RunFolder
+from counterpoise.run_rows import RunReader
 from counterpoise.trace import Trace
 
 # TensorBoard's numbers for the types of scalars.
@@ -23,36 +22,17 @@ MOST_EVENT_STEPS = 200_000
 MOST_TAGS = 10_000
 EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
-RUN_FOLDER = "run folder"
 
 
-def read_run_folder(folder: Path, objective: str | None, mapping: Mapping[str, str]) -> list[Trace]:
-    """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it."""
-    config = configuration(folder)
-    objective = objective or configured(config, "loss", "adversarial", "form")
-    with (folder / "signals.jsonl").open(encoding="utf-8", errors="replace") as file:
-        reader = JsonReader(str(folder), objective, mapping)
-        reader.feed(bounded_lines(file))
-    traces = traces_of(reader.collectors())
-    policy = configured(config, "balance", "policy")
-    return [dataclasses.replace(trace, policy=policy, format=RUN_FOLDER) for trace in traces]
-
-
-def configuration(folder: Path) -> dict[str, Any]:
-    """The `config.yaml` of a run folder as it stands; empty where there is none to be read."""
-    try:
-        tree = safe_yaml.read(folder / "config.yaml")
-    except (OSError, safe_yaml.BadYamlError):
-        return {}
-    return tree if isinstance(tree, dict) else {}
-
-
-def configured(config: Mapping[str, Any], *path: str) -> str | None:
-    """The text at a key path of a configuration; None where there is none."""
-    node: Any = config
-    for key in path:
-        node = node.get(key) if isinstance(node, dict) else None
-    return node if isinstance(node, str) else None
+def read_run_folder(folder: Path, objective: str | None) -> list[Trace]:
+    """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it; a trace for each
+    discriminator, none where no step has one yet."""
+    reader = RunReader(RunFolder(folder)).read_whole()
+    if not reader.signals.has_d:
+        return []
+    notes = tuple(reader.signals.notes())
+    traces = reader.signals.whole(objective or reader.objective, reader.policy)
+    return [dataclasses.replace(trace, notes=notes) for trace in traces]
 
 
 class EventFile:

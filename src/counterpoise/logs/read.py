@@ -77,7 +77,7 @@ def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) 
     name = one_line(str(folder))
     if (folder / "signals.jsonl").is_file():
         return _some(
-            read_run_folder(folder, objective, known),
+            read_run_folder(folder, objective),
             name,
             "it has no step with a discriminator yet",
         )

@@ -1,8 +1,7 @@
 "use strict";
+window.counterpoise = {};
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
-  const many = data.runs.length > 1;
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const coarse = window.matchMedia("(pointer: coarse)");
   const colour = (name) =>
@@ -26,27 +25,19 @@
         }
     return [low, high];
   };
+  // What is drawn: replaced where the page follows a training.
+  let data, many, steps;
+  let charts = [];
   const curveOf = (series) => data.runs[series.run].curves[series.curve];
-  const allCurves = data.charts.flatMap((chart) => chart.series.map(curveOf));
-  const steps = extent(allCurves.map((curve) => curve.x));
-  // A little room, so that the first and the last value are seen whole.
-  const room = 0.01 * (steps[1] - steps[0]) || 1;
-  steps[0] -= room;
-  steps[1] += room;
-
-  const charts = [...document.querySelectorAll("figure.chart")].map((figure) => ({
-    figure,
-    plot: figure.querySelector(".plot"),
-    readout: figure.querySelector(".readout"),
-    ...data.charts[Number(figure.dataset.chart)],
-    hidden: new Set(
-      data.charts[Number(figure.dataset.chart)].series.map((one, i) => (one.hidden ? i : -1))),
-    log: false,
-    range: null, // of its own, where zoom is not shared
-    near: false,
-    stale: true,
-    reading: null,
-  }));
+  const take = (fresh) => {
+    data = fresh;
+    many = data.runs.length > 1;
+    const all = data.charts.flatMap((chart) => chart.series.map(curveOf));
+    steps = extent(all.map((curve) => curve.x));
+    // A little room, so that the first and the last value are seen whole.
+    const room = 0.01 * (steps[1] - steps[0]) || 1;
+    steps = [steps[0] - room, steps[1] + room];
+  };
   let sharedRange = null;
   const linked = () => byId("linked").checked;
   const rangeOf = (chart) => (linked() ? sharedRange : chart.range) || steps;
@@ -77,10 +68,12 @@
   };
 
   const styleOf = (chart, place) => {
-    const series = chart.series[place];
-    const number = many ? series.run : place;
+    const { run } = chart.series[place];
+    const own = many ? chart.series.slice(0, place).filter((one) => one.run === run).length : 0;
+    const number = (many ? run : place) + own;
     return {
-      colour: colour(`c${number % COLOURS}`),
+      name: `c${(many ? run : place) % COLOURS}`,
+      colour: colour(`c${(many ? run : place) % COLOURS}`),
       // Told apart without colours too, and where one curve lies on another.
       dash: DASHES[(number + Math.floor(number / COLOURS)) % DASHES.length],
     };
@@ -330,17 +323,17 @@
     l: toggleLog, L: toggleLog,
   };
 
-  for (const chart of charts) {
+  const fillLegend = (chart) => {
     const legend = chart.figure.querySelector(".legend");
-    if (!chart.legend && !chart.series[0].nonFiniteCount) legend.remove();
-    else chart.series.forEach((series, place) => {
+    legend.hidden = !chart.legend && !chart.series[0].nonFiniteCount;
+    legend.replaceChildren(...chart.series.map((series, place) => {
       const button = document.createElement("button");
       const style = styleOf(chart, place);
       button.type = "button";
-      button.setAttribute("aria-pressed", String(!series.hidden));
+      button.setAttribute("aria-pressed", String(!chart.hidden.has(place)));
       button.innerHTML = '<svg viewBox="0 0 34 8" aria-hidden="true"><line x1="1" x2="33" y1="4" y2="4" stroke-width="3"/></svg><span></span>';
       const line = button.querySelector("line");
-      line.style.stroke = `var(--c${(many ? series.run : place) % COLOURS})`;
+      line.style.stroke = `var(--${style.name})`;
       line.style.strokeDasharray = { solid: "", dash: "9 6", dot: "3 4", dashdot: "9 3 3 3" }[style.dash];
       const count = series.nonFiniteCount;
       button.querySelector("span").textContent =
@@ -352,45 +345,91 @@
         button.setAttribute("aria-pressed", String(!hide));
         refresh([chart]);
       });
-      legend.append(button);
-    });
-    for (const button of chart.figure.querySelectorAll("[data-do]"))
-      button.addEventListener("click", () => actions[button.dataset.do](chart));
-    chart.plot.addEventListener("keydown", (event) => {
-      const act = KEYS[event.key];
-      if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      act(chart);
-    });
-  }
-  if (charts.length) {
-    // Charts are drawn as they come into sight, so that the page opens at once.
-    const watcher = new IntersectionObserver((entries) => {
-      for (const entry of entries) {
-        const chart = charts.find((one) => one.figure === entry.target);
-        chart.near = entry.isIntersecting;
-        if (chart.near && chart.stale) draw(chart);
-      }
-    }, { rootMargin: "300px" });
-    for (const chart of charts) watcher.observe(chart.figure);
-    for (const id of ["smoothing", "shading"]) byId(id).addEventListener("change", () => refresh());
-    byId("linked").addEventListener("change", () => refresh());
-    byId("reset").addEventListener("click", () => {
-      for (const chart of charts) chart.range = null;
-      sharedRange = null;
-      refresh();
-    });
-    dark.addEventListener("change", () => refresh());
-    coarse.addEventListener("change", () => refresh());
-    window.addEventListener("beforeprint", () => charts.forEach((chart) => chart.stale && draw(chart)));
-    for (const button of document.querySelectorAll("[data-zoom-first]"))
-      button.addEventListener("click", () => {
-        const first = Number(button.dataset.zoomFirst);
-        const last = Number(button.dataset.zoomLast);
-        const margin = Math.max(5, 0.1 * (last - first));
-        byId("linked").checked = true;
-        setRange(null, [Math.max(steps[0], first - margin), Math.min(steps[1], last + margin)]);
-        byId("charts").scrollIntoView();
+      return button;
+    }));
+  };
+  // Charts are drawn as they come into sight, so that the page opens at once.
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const chart = charts.find((one) => one.figure === entry.target);
+      if (!chart) continue;
+      chart.near = entry.isIntersecting;
+      if (chart.near && chart.stale) draw(chart);
+    }
+  }, { rootMargin: "300px" });
+  const begin = () => {
+    watcher.disconnect();
+    charts = [...document.querySelectorAll("figure.chart")].map((figure, place) => ({
+      ...data.charts[place],
+      figure,
+      plot: figure.querySelector(".plot"),
+      readout: figure.querySelector(".readout"),
+      hidden: new Set(data.charts[place].series.map((one, i) => (one.hidden ? i : -1))),
+      log: false,
+      range: null, // of its own, where zoom is not shared
+      near: false,
+      stale: true,
+      reading: null,
+    }));
+    for (const chart of charts) {
+      fillLegend(chart);
+      for (const button of chart.figure.querySelectorAll("[data-do]"))
+        button.addEventListener("click", () => actions[button.dataset.do](chart));
+      chart.plot.addEventListener("keydown", (event) => {
+        const act = KEYS[event.key];
+        if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+        event.preventDefault();
+        act(chart);
       });
-  }
+      watcher.observe(chart.figure);
+    }
+  };
+  const drawnAs = (what) => JSON.stringify(
+    what.charts.map((chart) => [chart.key, chart.title, chart.series.map((one) => one.label)]));
+  const counts = (chart) => JSON.stringify(chart.series.map((one) => one.nonFiniteCount));
+
+  // New values in the charts that there are, or other charts: `page` is the document they are in.
+  window.counterpoise.showCharts = (fresh, page) => {
+    const same = drawnAs(fresh) === drawnAs(data);
+    take(fresh);
+    if (!same) {
+      for (const chart of charts) window.Plotly.purge(chart.plot);
+      byId("grid").innerHTML = page.getElementById("grid").innerHTML;
+      begin();
+      return;
+    }
+    charts.forEach((chart, place) => {
+      const before = counts(chart);
+      Object.assign(chart, data.charts[place]);
+      const figure = page.getElementById(chart.figure.id);
+      chart.figure.querySelector("figcaption").innerHTML =
+        figure.querySelector("figcaption").innerHTML;
+      chart.plot.setAttribute("aria-label", figure.querySelector(".plot").getAttribute("aria-label"));
+      if (counts(chart) !== before) fillLegend(chart);
+    });
+    refresh();
+  };
+
+  take(JSON.parse(byId("data").textContent));
+  begin();
+  for (const id of ["smoothing", "shading", "linked"])
+    byId(id).addEventListener("change", () => refresh());
+  byId("reset").addEventListener("click", () => {
+    for (const chart of charts) chart.range = null;
+    sharedRange = null;
+    refresh();
+  });
+  dark.addEventListener("change", () => refresh());
+  coarse.addEventListener("change", () => refresh());
+  window.addEventListener("beforeprint", () => charts.forEach((chart) => chart.stale && draw(chart)));
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-zoom-first]");
+    if (!button) return;
+    const first = Number(button.dataset.zoomFirst);
+    const last = Number(button.dataset.zoomLast);
+    const margin = Math.max(5, 0.1 * (last - first));
+    byId("linked").checked = true;
+    setRange(null, [Math.max(steps[0], first - margin), Math.min(steps[1], last + margin)]);
+    byId("charts").scrollIntoView();
+  });
 })();

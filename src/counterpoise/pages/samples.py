@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,9 @@ from PIL import Image
 from counterpoise.plain_files import open_regular
 from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX
 
-MOST_STEPS = 60
-MOST_CROPS = 8
+SHOWN_STEPS, SHOWN_CROPS = 60, 8
 # A crop is shown at this side at most.
-MOST_CROP_PX = 256
+CROP_PX = 256
 # A picture that claims to be larger is not opened: it would need more memory than it is worth.
 MOST_FILE_PX = 16_384
 QUALITY = 90  # WebP, of the outputs
@@ -45,10 +44,10 @@ class SampleCrop:
 class Samples:
     """The samples that are shown, and what is not."""
 
-    steps: list[int]
-    crops: list[SampleCrop]
-    left_out: list[int]  # steps with samples that did not fit
-    notes: list[str]
+    steps: list[int] = field(default_factory=list)
+    crops: list[SampleCrop] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)  # steps whose samples did not fit
+    notes: list[str] = field(default_factory=list)
 
 
 def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
@@ -63,10 +62,10 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
         if newest is None:
             steps.pop()
     if newest is None:
-        return Samples([], [], [], notes)
+        return Samples(notes=notes)
     fixed: list[dict[int, str]] = []
     left = most_bytes
-    for row in newest[:MOST_CROPS]:
+    for row in newest[:SHOWN_CROPS]:
         uris = {c: _encoded(row[c], lossless=True) for c in (LR, BICUBIC, HR)}
         size = sum(map(len, uris.values()))
         if fixed and left - size < most_bytes // 2:  # The outputs are to have the other half.
@@ -78,7 +77,8 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
         notes.append(f"{len(rows)} of {len(newest)} crops are shown, to keep this page small")
     keys = [_key(row[HR]) for row in rows]
     outputs: dict[int, list[str | None]] = {}
-    for step in spread(steps, MOST_STEPS):
+    tried = spread(steps, SHOWN_STEPS)
+    for step in tried:
         tiles = newest if step == steps[-1] else _tiles(found[step], notes)
         if tiles is not None:
             outputs[step] = [
@@ -88,8 +88,7 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
                 for place, key in enumerate(keys)
             ]
     chosen = _fitting(outputs, left)
-    other = sum(uri is None for step in chosen for uri in outputs[step])
-    if other:
+    if other := sum(uri is None for step in chosen for uri in outputs[step]):
         notes.append(
             f"{other} outputs are not shown: the held-out pictures were others in these steps"
         )
@@ -104,7 +103,7 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
         )
         for place, (uris, row, key) in enumerate(zip(fixed, rows, keys, strict=True))
     ]
-    unread = set(spread(steps, MOST_STEPS)) - outputs.keys()  # They have a note of their own.
+    unread = set(tried) - outputs.keys()  # They have a note of their own.
     return Samples(chosen, crops, [s for s in steps if s not in {*chosen, *unread}], notes)
 
 
@@ -138,18 +137,15 @@ def _tiles(path: Path, notes: list[str]) -> list[list[np.ndarray]] | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         notes.append(f"samples/{path.name} cannot be read ({error}): left out")
         return None
-    columns = len(SHEET_COLUMNS)
-    side, odd_columns = divmod(pixels.shape[1] + SHEET_GAP_PX, columns)
-    side -= SHEET_GAP_PX
+    side, odd_columns = divmod(pixels.shape[1] + SHEET_GAP_PX, len(SHEET_COLUMNS))
     height = pixels.shape[0] - SHEET_HEADER_PX + SHEET_GAP_PX
+    side -= SHEET_GAP_PX
     if odd_columns or side < 1 or height < side or height % (side + SHEET_GAP_PX):
         notes.append(f"samples/{path.name} is not a sheet of samples of this version: left out")
         return None
-    rows = []
-    for top in range(SHEET_HEADER_PX, pixels.shape[0], side + SHEET_GAP_PX):
-        lefts = [column * (side + SHEET_GAP_PX) for column in range(columns)]
-        rows.append([pixels[top : top + side, left : left + side] for left in lefts])
-    return rows
+    tops = range(SHEET_HEADER_PX, pixels.shape[0], side + SHEET_GAP_PX)
+    lefts = range(0, pixels.shape[1], side + SHEET_GAP_PX)
+    return [[pixels[top : top + side, left : left + side] for left in lefts] for top in tops]
 
 
 def _key(pixels: np.ndarray) -> str:
@@ -159,8 +155,8 @@ def _key(pixels: np.ndarray) -> str:
 def _encoded(pixels: np.ndarray, *, lossless: bool = False) -> str:
     """A picture as a data URI (WebP)."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    if max(image.size) > MOST_CROP_PX:
-        image.thumbnail((MOST_CROP_PX, MOST_CROP_PX), Image.Resampling.LANCZOS)
+    if max(image.size) > CROP_PX:
+        image.thumbnail((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", lossless=lossless, quality=QUALITY, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

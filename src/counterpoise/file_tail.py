@@ -3,10 +3,10 @@
 import codecs
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from counterpoise.logs.opening import encoding_of
 from counterpoise.plain_files import open_regular
 
 # Read at most so much at a time, so that whoever follows a long file can show how far it is.
@@ -35,8 +35,9 @@ class Portion:
 class FileTail:
     """Follows a file by looking at it; what stands in it already comes first."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, encoding_of: Callable[[bytes], str] = lambda _: "utf-8") -> None:
+        """`encoding_of` tells the encoding by how the file begins."""
+        self.path, self._encoding_of = path, encoding_of
         self._forget()
         self._seen: tuple[int, int, int] | None = None
 
@@ -74,6 +75,11 @@ class FileTail:
         unread = max(0, size - self._offset)
         return Portion(lines, anew, unread_bytes=unread, changed_at=status.st_mtime)
 
+    def take_rest(self) -> str:
+        """What stands after the last line end, for whoever waits for no more of it."""
+        rest, self._rest = self._rest, ""
+        return rest
+
     def _is_the_same(self, file: io.BufferedReader) -> bool:
         head = file.read(len(self.head))
         file.seek(self._offset - len(self._mark))
@@ -91,7 +97,7 @@ class FileTail:
             if data in (b"\xff", b"\xfe"):  # half of a mark: read it again with the other half
                 self._forget()
                 return []
-            self._decoder = codecs.getincrementaldecoder(encoding_of(data))(errors="replace")
+            self._decoder = codecs.getincrementaldecoder(self._encoding_of(data))(errors="replace")
         whole = self._rest + self._decoder.decode(data)
         # A carriage return at the very end may be half of a line end.
         end = max(whole.rfind("\n"), whole.rfind("\r", 0, -1)) + 1

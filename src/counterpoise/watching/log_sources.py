@@ -1,20 +1,28 @@
-"""Follows somebody's log: text in any format that `logs` reads, or TensorBoard's event files."""
+"""Follows a log of any program: text in any format that `logs` reads, or TensorBoard's files."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from counterpoise.errors import UserError
+from counterpoise.file_tail import HOLE, FileTail, Portion
 from counterpoise.logs.folders import EVENT_FILES, EventFile
 from counterpoise.logs.lines import LineReader
-from counterpoise.logs.opening import refuse_binary
+from counterpoise.logs.opening import encoding_of, refuse_binary
 from counterpoise.logs.read import tells
 from counterpoise.logs.runs import RunCollector
-from counterpoise.watching.judge import Judge, Traces
-from counterpoise.watching.options import WatchOptions
-from counterpoise.watching.pace import Arrivals, patience_seconds, steps_per_second
-from counterpoise.watching.state import GONE, UNKNOWN, UNREADABLE, State, Status, status_of
-from counterpoise.watching.tail import HOLE, FileTail, Portion
+from counterpoise.pages.run import PageRun, log_run
+from counterpoise.run_status import (
+    GONE,
+    UNKNOWN,
+    UNREADABLE,
+    Status,
+    patience_seconds,
+    status_of,
+)
+from counterpoise.watching.judge import Judge, Traces, WatchOptions
+from counterpoise.watching.pace import Arrivals
+from counterpoise.watching.state import State
 
 NOTHING_KNOWN = (
     "nothing in it yet that is known: no losses, no outputs of D; where they have other names, say "
@@ -22,12 +30,82 @@ NOTHING_KNOWN = (
 )
 
 
+class LogNews:
+    """A log that grows: its games judged, whether it grows, and how fast."""
+
+    def __init__(self, source: str, options: WatchOptions) -> None:
+        self._source, self._options = source, options
+        self.judge = Judge(options)
+        self._portion = Portion()
+        self.forget()
+
+    def forget(self) -> None:
+        """The log begins anew."""
+        self._arrivals = Arrivals()
+        self._step: int | None = None
+        self.judge.forget()
+
+    def hear(self, portion: Portion, collectors: list[RunCollector]) -> None:
+        """A look at the log, and what it has by now."""
+        self._portion = portion
+        steps = [step for c in collectors if (step := c.last_step) is not None]
+        self._step = max(steps, default=None)
+        if self._step is not None and not portion.unread_bytes:
+            now = self._options.clock() if len(self._arrivals) else portion.changed_at
+            self._arrivals.add(now, self._step)
+
+    def state(
+        self, collectors: list[RunCollector], problem: str, *, judge_now: bool, is_empty: bool
+    ) -> State:
+        """The state.
+
+        `problem` says what keeps the log from being read; `is_empty`: there was nothing to read.
+        """
+
+        def traces() -> Iterator[Traces]:
+            for collector in collectors:
+                found = collector.newest()
+                if found is not None and tells(found[0]):
+                    yield (*found, True)
+
+        games = self.judge.games(traces, now=judge_now)
+        notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
+        return State(
+            source=self._source,
+            status=self._status(problem, nothing_known=not (games or is_empty)),
+            step=self._step,
+            steps_per_second=self._arrivals.steps_per_second(),
+            games=games,
+            notes=tuple(sorted(notes)),
+            unread_bytes=self._portion.unread_bytes,
+        )
+
+    def _status(self, problem: str, *, nothing_known: bool) -> Status:
+        portion, options = self._portion, self._options
+        if problem := portion.problem or problem:
+            return Status(UNREADABLE, problem.removeprefix(f"{self._source}: "))
+        if not portion.exists:
+            return Status(GONE, "the file is gone: waits for it to come back")
+        if nothing_known and not portion.unread_bytes:
+            return Status(UNKNOWN, NOTHING_KNOWN)
+        gap = self._arrivals.longest_gap_seconds()
+        return status_of(
+            self._source,
+            (),
+            step=self._step,
+            planned_steps=None,
+            quiet_seconds=options.clock() - portion.changed_at if portion.changed_at else 0.0,
+            patience=patience_seconds((), gap, options.stale_seconds),
+            own_run=False,
+        )
+
+
 class LogSource:
-    """A text log of anybody's, in any format that `logs` reads."""
+    """A text log, in any format that `logs` reads."""
 
     def __init__(self, path: Path, options: WatchOptions) -> None:
         self._path, self._options = path, options
-        self._tail, self._judge = FileTail(path), Judge(d_loss_is_mean=options.d_loss_is_mean)
+        self._tail = FileTail(path, encoding_of)
         self._news = LogNews(str(path), options)
         self._begin()
 
@@ -40,7 +118,6 @@ class LogSource:
         portion = self._tail.poll()
         if portion.anew:
             self._begin()
-            self._judge.forget()
             self._news.forget()
         try:
             refuse_binary(self._tail.head.lstrip(HOLE), str(self._path))
@@ -48,7 +125,7 @@ class LogSource:
         except UserError as error:
             self._problem = str(error)
         if portion.lines:
-            self._judge.outdate()
+            self._news.judge.outdate()
         collectors = self._collectors()
         for collector in collectors:
             collector.drop_earlier()
@@ -66,81 +143,10 @@ class LogSource:
     def state(self, *, judge_now: bool) -> State:
         collectors = self._collectors()  # May find a problem.
         empty = self._reader.is_empty
-        return self._news.state(self._judge, collectors, self._problem, judge_now, is_empty=empty)
+        return self._news.state(collectors, self._problem, judge_now=judge_now, is_empty=empty)
 
-
-class LogNews:
-    """What a log that grows says beside its numbers: whether it grows, and how fast."""
-
-    def __init__(self, source: str, options: WatchOptions) -> None:
-        self._source, self._options = source, options
-        self._portion = Portion()
-        self.forget()
-
-    def forget(self) -> None:
-        """The log begins anew."""
-        self._arrivals = Arrivals()
-        self._step: int | None = None
-
-    def hear(self, portion: Portion, collectors: list[RunCollector]) -> None:
-        """A look at the log, and what it has by now."""
-        self._portion = portion
-        steps = [step for c in collectors if (step := c.last_step) is not None]
-        self._step = max(steps, default=None)
-        if self._step is not None and not portion.unread_bytes:
-            now = self._options.clock() if len(self._arrivals) else portion.changed_at
-            self._arrivals.add(now, self._step)
-
-    def state(
-        self,
-        judge: Judge,
-        collectors: list[RunCollector],
-        problem: str,
-        judge_now: bool,
-        *,
-        is_empty: bool,
-    ) -> State:
-        """The state.
-
-        `problem` says what keeps the log from being read; `is_empty`: there was nothing to read.
-        """
-
-        def traces() -> Iterator[Traces]:
-            for collector in collectors:
-                found = collector.newest()
-                if found is not None and tells(found[0]):
-                    yield (*found, True)
-
-        games = judge.games(traces, now=judge_now)
-        problem = self._portion.problem or problem
-        if problem:
-            status = Status(UNREADABLE, problem.removeprefix(f"{self._source}: "))
-        elif not self._portion.exists:
-            status = Status(GONE, "the file is gone: waits for it to come back")
-        elif not (games or is_empty or self._portion.unread_bytes):
-            status = Status(UNKNOWN, NOTHING_KNOWN)
-        else:
-            changed_at = self._portion.changed_at
-            quiet = self._options.clock() - changed_at if changed_at else 0.0
-            status = status_of(
-                self._source,
-                step=self._step,
-                total_steps=None,
-                last=None,
-                quiet_seconds=quiet,
-                patience_seconds=patience_seconds(self._arrivals, (), self._options.stale_seconds),
-                own_run=False,
-            )
-        notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
-        return State(
-            source=self._source,
-            status=status,
-            step=self._step,
-            steps_per_second=steps_per_second(self._arrivals, ()),
-            games=games,
-            notes=tuple(sorted(notes)),
-            unread_bytes=self._portion.unread_bytes,
-        )
+    def page_run(self) -> PageRun:
+        return page_of(self.state(judge_now=False))
 
 
 class EventFilesSource:
@@ -151,7 +157,6 @@ class EventFilesSource:
 
     def __init__(self, path: Path, options: WatchOptions) -> None:
         self._path, self._options = path, options
-        self._judge = Judge(d_loss_is_mean=options.d_loss_is_mean)
         self._news = LogNews(str(path), options)
         self._newest: Path | None = None
         self._file: EventFile | None = None
@@ -165,7 +170,6 @@ class EventFilesSource:
             newest = self._newest_file()
             if newest != self._newest:
                 self._newest, self._file, self._collected = newest, None, []
-                self._judge.forget()
                 self._news.forget()
         try:
             changed_at = 0.0 if self._newest is None else self._newest.stat().st_mtime
@@ -199,11 +203,21 @@ class EventFilesSource:
             self._file = EventFile(self._newest, source, options.objective, options.mapping)
         if self._file.feed():
             self._collected = [self._file.collector()]
-            self._judge.outdate()
+            self._news.judge.outdate()
 
     def state(self, *, judge_now: bool) -> State:
-        state = self._news.state(self._judge, self._collected, "", judge_now, is_empty=False)
+        state = self._news.state(self._collected, "", judge_now=judge_now, is_empty=False)
         if self._newest is None or self._newest == self._path:
             return state
         name = self._newest.relative_to(self._path)
         return replace(state, notes=(*state.notes, f"follows {name}, the newest event file"))
+
+    def page_run(self) -> PageRun:
+        return page_of(self.state(judge_now=False))
+
+
+def page_of(state: State) -> PageRun:
+    """A watched log as a page shows it."""
+    run = log_run(state.source, [(game.whole, game.diagnosis) for game in state.games])
+    run.status, run.progress, run.notes = state.status, state.progress, list(state.notes)
+    return run

@@ -1,8 +1,7 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  if (!byId("viewer")) return;
-  const runs = JSON.parse(byId("data").textContent).runs;
+  let runs = [];
   const over = byId("wipe-over");
   const under = byId("wipe-under");
   const choice = { run: 0, crop: 0, index: 0, against: "bicubic" };
@@ -12,12 +11,12 @@
     element.textContent = text;
     return element;
   };
-  const samples = () => runs[choice.run].samples;
+  const samples = () => runs[choice.run];
   const crop = () => samples().crops[choice.crop];
 
   // The other runs' outputs of the same picture, at the step that is nearest.
   const outputOf = (run, key, step) => {
-    const { steps, crops } = runs[run].samples;
+    const { steps, crops } = runs[run];
     const same = crops.find((one) => one.key === key);
     if (!same) return null;
     const known = steps.map((_, i) => i).filter((i) => same.outputs[i]);
@@ -120,14 +119,32 @@
   const chooseRun = () => {
     byId("sample-crop").replaceChildren(
       ...samples().crops.map((_, i) => option(String(i), `${i + 1} of ${samples().crops.length}`)));
-    choice.crop = 0;
+    byId("sample-crop").value = choice.crop;
     byId("sample-step").max = samples().steps.length - 1;
-    choice.index = samples().steps.length - 1;
     chooseCrop();
   };
+  // The samples that there are now: the same crop as before, and its newest step where that was
+  // shown before.
+  window.counterpoise.showSamples = (fresh) => {
+    const newest = !runs.length || choice.index >= samples().steps.length - 1;
+    runs = fresh;
+    const having = runs.map((_, i) => i).filter((i) => runs[i].steps.length);
+    if (!having.length) {
+      runs = [];
+      return;
+    }
+    byId("sample-run").replaceChildren(...having.map((i) => option(String(i), runs[i].name)));
+    if (!having.includes(choice.run)) [choice.run] = having;
+    byId("sample-run").value = choice.run;
+    choice.crop = Math.min(choice.crop, samples().crops.length - 1);
+    if (newest) choice.index = samples().steps.length - 1;
+    chooseRun();
+  };
 
-  byId("sample-run")?.addEventListener("change", (event) => {
+  byId("sample-run").addEventListener("change", (event) => {
     choice.run = Number(event.target.value);
+    choice.crop = 0;
+    choice.index = samples().steps.length - 1;
     chooseRun();
   });
   byId("sample-crop").addEventListener("change", (event) => {
@@ -154,6 +171,5 @@
   byId("wipe").addEventListener("pointermove", (event) => {
     if (event.buttons) drag(event);
   });
-  choice.run = Math.max(0, runs.findIndex((run) => run.samples.steps.length));
-  chooseRun();
+  window.counterpoise.showSamples(JSON.parse(byId("sample-data").textContent));
 })();

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.watching import tail
-from counterpoise.watching.tail import FileTail
+from counterpoise import file_tail
+from counterpoise.file_tail import FileTail
+from counterpoise.logs.opening import encoding_of
 
 
 @pytest.fixture
@@ -43,10 +44,11 @@ def test_lines_are_those_of_the_whole_file_wherever_its_writes_are_parted(parts,
 
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 1000])
-def test_utf_16_is_followed(path, piece):
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_encodings_are_told_by_how_a_file_begins(path, piece, encoding):
     path.touch()
-    follower, lines = FileTail(path), []
-    data = "step: 1 \u0a0a\r\nstep: 2\n".encode("utf-16")
+    follower, lines = FileTail(path, encoding_of), []
+    data = "step: 1 \u0a0a\r\nstep: 2\n".encode(encoding)
     for start in range(0, len(data), piece):
         append(path, data[start : start + piece])
         lines += follower.poll().lines
@@ -70,36 +72,25 @@ def test_a_look_hands_on_and_reads_only_what_is_new(path, monkeypatch):
     append(path, b"new\n")
     monkeypatch.setattr(Path, "open", counting)
     assert follower.poll().lines == ["new\n"]
-    assert 0 < sum(map(len, read)) <= 2 * tail.MARK_BYTES + len(b"new\n")
+    assert 0 < sum(map(len, read)) <= 2 * file_tail.MARK_BYTES + len(b"new\n")
     read.clear()
     assert follower.poll().lines == []
     assert read == []  # nothing changed: the file is not even opened
 
 
-def test_a_torn_last_line_comes_once_it_is_complete(path):
+def test_a_torn_last_line_comes_once_it_is_complete_or_is_taken(path):
     path.write_bytes(b"one\ntw")
     follower = FileTail(path)
     assert follower.poll().lines == ["one\n"]
     append(path, b"o")
     assert follower.poll().lines == []
-    append(path, b"\nthree\n")
+    append(path, b"\nthree\nfour")
     assert follower.poll().lines == ["two\n", "three\n"]
+    assert (follower.take_rest(), follower.take_rest()) == ("four", "")
 
 
-def test_a_file_that_is_cut_begins_anew(path):
-    path.write_bytes(b"one\ntwo\n")
-    follower = FileTail(path)
-    follower.poll()
-    path.write_bytes(b"")
-    portion = follower.poll()
-    assert (portion.anew, portion.lines) == (True, [])
-    append(path, b"three\n")
-    portion = follower.poll()
-    assert (portion.anew, portion.lines) == (False, ["three\n"])
-
-
-@pytest.mark.parametrize("content", [b"one\nTWO\nthree\n", b"ONE\ntwo\nthree\n", b"o\n"])
-def test_a_file_that_is_replaced_begins_anew(path, content):
+@pytest.mark.parametrize("content", [b"", b"one\nTWO\nthree\n", b"ONE\ntwo\nthree\n", b"o\n"])
+def test_a_file_that_is_cut_or_replaced_begins_anew(path, content):
     path.write_bytes(b"one\ntwo\n")
     follower = FileTail(path)
     follower.poll()
@@ -109,11 +100,14 @@ def test_a_file_that_is_replaced_begins_anew(path, content):
     portion = follower.poll()
     assert portion.anew
     assert "".join(portion.lines).encode() == content
+    append(path, b"more\n")
+    portion = follower.poll()
+    assert (portion.anew, portion.lines) == (False, ["more\n"])
 
 
 @pytest.mark.parametrize("content", [b"ONE\ntwo\nthree\n", b"one\nTWO\nthree\n"])
 def test_a_replaced_file_is_known_by_either_end_of_what_was_read(path, content, monkeypatch):
-    monkeypatch.setattr(tail, "MARK_BYTES", 4)
+    monkeypatch.setattr(file_tail, "MARK_BYTES", 4)
     path.write_bytes(b"one\ntwo\n")
     follower = FileTail(path)
     follower.poll()
@@ -165,7 +159,7 @@ def test_what_cannot_be_read_is_said_and_tried_again(path):
 
 
 def test_a_long_file_comes_in_portions(path, monkeypatch):
-    monkeypatch.setattr(tail, "MOST_BYTES_AT_ONCE", 10)
+    monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 10)
     path.write_bytes(b"line\n" * 7)
     follower, lines, unread = FileTail(path), [], []
     while not unread or unread[-1]:
@@ -177,7 +171,7 @@ def test_a_long_file_comes_in_portions(path, monkeypatch):
 
 
 def test_a_line_without_an_end_comes_in_parts(path, monkeypatch):
-    monkeypatch.setattr(tail, "MOST_LINE_CHARACTERS", 10)
+    monkeypatch.setattr(file_tail, "MOST_LINE_CHARACTERS", 10)
     path.write_bytes(b"x" * 11)
     follower = FileTail(path)
     assert follower.poll().lines == ["x" * 11]
@@ -195,11 +189,6 @@ def test_a_file_that_is_emptied_while_its_program_writes_on(path):
         program.write(b"two\n")  # where it was: a hole is before it
         assert path.read_bytes() == b"\0" * 40 + b"two\n"
         assert follower.poll().lines == ["two\n"]
-
-
-def test_a_byte_order_mark_is_no_part_of_the_first_line(path):
-    path.write_bytes(b"\xef\xbb\xbfone\n")
-    assert FileTail(path).poll().lines == ["one\n"]
 
 
 def test_bytes_that_are_no_text_stop_nothing(path):
