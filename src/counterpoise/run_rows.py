@@ -182,7 +182,7 @@ class RunReader:
         self._tails = [FileTail(path) for path in (run.events, run.metrics, run.signals)]
         self._torn: dict[str, int] = {}
         self._problems: dict[str, str] = {}
-        self.changed_at = 0.0  # newest time of modification, in seconds since the epoch
+        self.changed_at = 0.0  # the newest time of a modification, in seconds since the epoch
         self.unread_bytes = 0
         self.problem = ""  # why signals.jsonl cannot be read
         self._read_config()
@@ -262,6 +262,10 @@ class RunReader:
     def told_events(self) -> list[Event]:
         """The rows of `events.jsonl` that are events, oldest first."""
         return [event for row in self.events if (event := Event.of(row)) is not None]
+
+    def quiet_seconds(self, now: float) -> float:
+        """For how long none of the files has changed; `now` in seconds since the epoch."""
+        return now - self.changed_at if self.changed_at else 0.0
 
     def step_seconds(self) -> list[float]:
         """What the latest steps took, as they say."""

@@ -221,7 +221,7 @@ def read_run(path: Path, name: str, sample_bytes: int) -> PageRun:
             reader.told_events(),
             step=signals.step,
             planned_steps=reader.planned_steps,
-            quiet_seconds=time.time() - reader.changed_at,
+            quiet_seconds=reader.quiet_seconds(time.time()),
             patience=patience_seconds(reader.step_seconds()),
         )
         progress = progress_words(signals.step, reader.planned_steps)

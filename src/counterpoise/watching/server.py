@@ -151,18 +151,13 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _refuse_method(self) -> None:
-        self.close_connection = True
         self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "read-only\n", {"Allow": "GET"})
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse_method  # noqa: N815
 
     def _answer(self, body: bool) -> None:
         board = self.server.board
-        # A body is not read, so that it would be taken for the next request.
-        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
         if not self._from_here():
-            self.close_connection = True
             self._send(HTTPStatus.FORBIDDEN, "text/plain", "this page is for this machine alone\n")
             return
         route, _, known = self.path.partition("?")
@@ -202,8 +197,9 @@ class Handler(BaseHTTPRequestHandler):
         own = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(data))}
         for name, value in (own | HEADERS | (headers or {})).items():
             self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
+        # So that none outlives the server, and no body is taken for the next request.
+        self.send_header("Connection", "close")
+        self.close_connection = True
         self.end_headers()
         if body:
             self.wfile.write(data)

@@ -72,11 +72,9 @@ class RunSource:
         reader, signals = self._reader, self._reader.signals
         recent, step_seconds = signals.recent(), reader.step_seconds()
         each = rows_by_discriminator(recent[-1]) if recent else {}
-        rates = [
-            (f"{name.upper()}{f' {game}' if game else ''}", row.get(f"{name}_learning_rate"))
-            for game, row in each.items()
-            for name in ("g", "d")
-            if name == "d" or game == next(iter(each))
+        rates = [("G", recent[-1].get("g_learning_rate"))] if recent else []
+        rates += [
+            (f"D {name}" if name else "D", one.get("d_learning_rate")) for name, one in each.items()
         ]
         actions = [
             (f"{game}: " if game else "") + action_words(reader.policy, _mapping(row, "action"))
@@ -119,7 +117,7 @@ class RunSource:
             reader.told_events(),
             step=reader.signals.step,
             planned_steps=reader.planned_steps,
-            quiet_seconds=options.clock() - reader.changed_at if reader.changed_at else 0.0,
+            quiet_seconds=reader.quiet_seconds(options.clock()),
             patience=patience_seconds(step_seconds, gap, options.stale_seconds),
         )
 

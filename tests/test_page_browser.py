@@ -1,12 +1,17 @@
-"""The page of a report in a browser: charts, samples, keyboard, phone, dark mode, and no canary."""
+"""The page in a browser: charts, samples, keyboard, phone, dark mode, no canary, and as it goes."""
 
 import itertools
 
 import pytest
 
 from browser_helpers import Keys, open_browser
-from counterpoise.pages.run_report import run_report
-from report_helpers import EVENTS, event, rows, write_lines, write_run
+from counterpoise.pages.page import page as page_of
+from counterpoise.pages.page import read_runs
+from counterpoise.watching.judge import WatchOptions
+from counterpoise.watching.server import Board, WatchServer
+from counterpoise.watching.sources import Watcher
+from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
+from watching_helpers import append
 
 CANARY = "</script><script>window.canary=1</script><img src=x onerror='window.canary=2'>"
 READY = "return document.querySelector(arguments[0]).classList.contains('js-plotly-plot')"
@@ -20,7 +25,7 @@ def browser():
 
 
 def write_page(path, *folders):
-    path.write_text(run_report([folder.path for folder in folders]).html, encoding="utf-8")
+    path.write_text(page_of(read_runs([folder.path for folder in folders])), encoding="utf-8")
     return path
 
 
@@ -365,3 +370,60 @@ def test_what_slipped_through_would_not_run(opened):
     said = opened.complaints()
     assert any("Content Security Policy" in line for line in said)
     assert opened.run("return window.canary === undefined")
+
+
+# ------------------------------------------------------------------------------ as it goes
+
+
+def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, tmp_path):
+    name = "<img src=x onerror=window.canary=3>"
+    signals = rows(60)
+    folder = write_run(tmp_path / name, signals[:40], events=EVENTS[:1], samples=())
+    folder.config.write_text("balance: {policy: none}\n")
+    board = Board(Watcher(folder.path, wait=False, options=WatchOptions(page=True)))
+
+    def shown(step):
+        board.look()
+        browser.wait_for(
+            "return document.querySelector('.progress').textContent.startsWith(arguments[0])",
+            f"Step {step}",
+        )
+
+    browser.emulate()
+    with WatchServer(board, 0) as server:
+        port = server.server_port
+        browser.open(server.url)
+        shown(40)
+        assert text_of(browser, "h1") == name
+        show(browser)
+        browser.click('#chart-g-loss [data-do="log"]')
+        browser.click("#findings details summary")
+        append(folder.signals, *signals[40:50])
+        shown(50)
+        show(browser)
+        drawn = f"return Math.max(...document.querySelector('{LOSS}').data[0].x.filter(Number))"
+        browser.wait_for(f"{drawn} === 50")
+        # What was opened and chosen stays so, though it came anew.
+        assert browser.run("return document.querySelector('#findings details').open")
+        assert axis(browser, "yaxis.type") == "log"
+        assert browser.run("return document.querySelector('#samples').hidden")
+        write_samples(folder, [20, 50])
+        append(folder.signals, *signals[50:])
+        append(folder.events, event(60, "closed", CANARY))
+        shown(60)
+        browser.wait_for("return document.querySelector('#wipe-over').naturalWidth > 0")
+        assert text_of(browser, "#sample-step-name") == "50"
+        assert "Closed after step 60" in text_of(browser, ".state")
+        browser.emulate(width_px=390, height_px=800)
+        browser.wait_for("return document.documentElement.scrollWidth <= 390")
+        assert browser.run("return document.getElementById('lost').hidden")
+        assert browser.run("return document.querySelectorAll('img[src=x]').length") == 0
+        assert browser.complaints() == []
+    browser.wait_for("return !document.getElementById('lost').hidden")
+    write_lines(folder.signals, signals[:30])
+    with WatchServer(board, port):
+        shown(30)
+        assert browser.run("return document.getElementById('lost').hidden")
+    assert browser.run("return window.canary === undefined")
+    said = [m for m in browser.complaints() if "ERR_CONNECTION_REFUSED" not in m]
+    assert said == []
