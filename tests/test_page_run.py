@@ -12,13 +12,12 @@ from PIL import Image
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
-from counterpoise.pages.charts import COMPARED, METRIC, PLANS, charts_of, metric_text, metric_title
+from counterpoise.pages.charts import METRIC, PLANS, charts_of, metric_text, metric_title
 from counterpoise.pages.curves import Curves
 from counterpoise.pages.run import log_run, read_run
 from counterpoise.pages.samples import read_samples, spread
-from counterpoise.pages.timeline import MARKS, Reasons, ticks, timeline
+from counterpoise.pages.timeline import Reasons, ticks, timeline
 from counterpoise.run_folder import RunFolder
-from counterpoise.run_status import Event
 from report_helpers import STEPS, event, metrics, rows, write_lines, write_run, write_samples
 from trace_helpers import bce_columns, trace
 
@@ -32,9 +31,8 @@ def folder(tmp_path):
     return write_run(tmp_path / "run")
 
 
-def lines_of(run, events=None):
-    events = run.events if events is None else events
-    return {line.label: line for line in timeline(run.curves, run.judged, run.reasons, events)}
+def lines_of(run):
+    return {line.label: line for line in timeline(run.curves, run.judged, run.reasons)}
 
 
 # ------------------------------------------------------------------------------ reading
@@ -140,30 +138,23 @@ def test_how_it_stands_is_told_from_events_and_times(folder):
 
 
 def best_json(step=60, **changes):
-    candidate = {"step": step, "weights": "average", "distance": 0.25, "metrics": {"rmse": 11.0}}
+    recommended = {"step": step, "weights": "average", "why": "it is the only one"}
     return {
         "version": 1,
-        "stage": "train",
         "images": "held out",
         "image_count": 4,
-        "recommended": candidate | {"why": "it is the only one"},
-        "candidates": [candidate],
+        "recommended": recommended,
     } | changes
 
 
-def test_the_outlook_and_what_to_do_for_a_recommendation(folder):
+def test_the_outlook_and_the_recommendation(folder):
     run = read(folder)
     assert run.outlook[0] == "More training is likely to pay"
     assert "RMSE" in run.outlook[1]
-    assert (run.best, run.advice) == (None, "")  # There is no checkpoint to rank.
-    folder.checkpoints.mkdir()
-    folder.checkpoint(60).touch()
-    assert read(folder).advice.endswith(f"counterpoise best {folder.path}")
+    assert run.best is None
     folder.best.write_text(json.dumps(best_json()))
     run = read(folder)
-    assert (run.notes, run.best.recommended.name, run.advice) == ([], "step 60, average", "")
-    folder.checkpoint(80).touch()
-    assert "newer checkpoints than those that were ranked" in read(folder).advice
+    assert (run.notes, run.best.recommended.step) == ([], 60)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +162,7 @@ def test_the_outlook_and_what_to_do_for_a_recommendation(folder):
     [
         "{",
         json.dumps(best_json(version=2)),
-        json.dumps(best_json(candidates=3)),
+        json.dumps(best_json(recommended=3)),
         json.dumps(best_json(step="<b>")),
         json.dumps(best_json(step=61)),  # past the newest checkpoint
     ],
@@ -284,7 +275,7 @@ def test_spells_cover_every_step_and_stay_few(pattern):
     for step, acts in enumerate(pattern):
         curves.add(step, {})
         reasons.add_row(step, {"action": {"d_steps": 0, "reason": "rest"} if acts else {}})
-    lines = timeline(curves, [], reasons, [])
+    lines = timeline(curves, [], reasons)
     assert len(lines) == bool(steps)
     for line in lines:
         assert len(line.bars) <= 260
@@ -293,7 +284,7 @@ def test_spells_cover_every_step_and_stay_few(pattern):
             assert any(b.left - 0.5 <= at <= b.left + b.width + 0.5 for b in line.bars)
 
 
-def test_a_timeline_from_the_stages_to_what_happened(tmp_path):
+def test_a_timeline_of_stages_findings_and_reasons(tmp_path):
     signals = rows(
         d_loss=lambda step: None if step == 50 else 1.2,
         action=lambda step: {"d_steps": 0, "reason": "D rests"} if step > 40 else {},
@@ -301,26 +292,16 @@ def test_a_timeline_from_the_stages_to_what_happened(tmp_path):
     for row in signals[:20]:
         del row["action"]
     signals[49]["non_finite"] = ["d_loss"]
-    events = [event(0, "began"), event(50, "roll-back", "went back"), event(60, "ended")]
-    lines = lines_of(read(write_run(tmp_path / "run", signals, events=events, samples=())))
+    lines = lines_of(read(write_run(tmp_path / "run", signals, samples=())))
     stages = lines["stages"]
     assert stages.text == "pretrain: steps 1 to 20; train: steps 21 to 60"
     assert [bar.left for bar in stages.bars] == pytest.approx([0, 100 * 20 / 59], abs=0.01)
     assert lines["D rests"].text == "20 steps (50.0%), steps 41 to 60"
-    assert lines["NaN or infinity"].text == "step 50, in d_loss"
-    assert lines["roll-backs"].text == "step 50"
     assert next(line for line in lines.values() if line.number == 1).kind == "severe"
     for line in lines.values():
         for bar in line.bars:
             assert bar.left >= 0
             assert bar.left + bar.width <= 100 + 1e-6
-
-
-def test_of_many_events_some_are_marked_and_all_are_counted(folder):
-    many = [Event(step, "roll-back", "") for step in range(10_000)] * 2
-    line = lines_of(read(folder), many)["roll-backs"]
-    assert len(line.bars) <= MARKS
-    assert line.text == "10000 steps, steps 0 to 9,999"
 
 
 @given(st.integers(-(10**6), 10**12), st.integers(0, 10**12))
@@ -366,19 +347,19 @@ def test_the_charts_of_a_run(folder):
     assert charts["metric-1"].what.startswith("Lower is better.")
 
 
-def test_every_compared_curve_has_a_plan():
+def test_every_compared_curve_is_one_of_its_plan():
     keys = [plan.key for plan in PLANS]
     assert len(set(keys)) == len(keys)
-    assert all(any(plan.place_of(name) for plan in PLANS) for name, _ in COMPARED)
+    assert all(plan.place_of(name) for plan in PLANS for name in plan.compared)
 
 
 def test_several_runs_share_a_chart_for_each_curve(folder, tmp_path):
     other = read(write_run(tmp_path / "b", rows(auc=None), samples=()), "other")
     charts = {chart.title: chart for chart in charts_of([read(folder), other])}
-    loss = charts["Loss of G"]
+    loss = charts["Loss of G, by term: G, all terms"]
     assert [(s["run"], s["label"]) for s in loss.series] == [(0, "mine"), (1, "other")]
-    assert charts["AUC"].what == "Not recorded in other."
-    assert [s["run"] for s in charts["AUC"].series] == [0]
+    assert charts["D's accuracy and AUC: AUC"].what == "Not recorded in other."
+    assert [s["run"] for s in charts["D's accuracy and AUC: AUC"].series] == [0]
     psnr = charts["Held-out images: PSNR (Y), dB"]
     assert psnr.legend
     assert len(psnr.lines) == 1  # The two runs have the same bicubic.

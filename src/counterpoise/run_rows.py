@@ -96,9 +96,8 @@ class SignalRows:
         # A torn line and the next one after it are one line.
         whole = line.rfind('{"step":') == 0 and line.endswith("}\n")
         plain = '"d_loss"' in line and f'"stage":"{self.stage}"' in line
-        if not (whole and plain) or any(
-            word in line for word in ('"non_finite"', "NaN", f'"{DISCRIMINATORS}"')
-        ):
+        odd = '"non_finite"' in line or "NaN" in line or f'"{DISCRIMINATORS}"' in line
+        if odd or not (whole and plain):
             self._kept_values = 0
             return False
         digits = line[8 : line.find(",")].strip()

@@ -1,7 +1,7 @@
 """Which charts a page may have, what each of them says, and their data as the script draws it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class Plan:
     span: tuple[float, float] | None = None  # that its axis shows at least
     only_means: bool = False  # where single values are 0 or 1
     line: tuple[float, str] | None = None
+    # What of it is compared where there are several runs: each has a chart with every run's curve.
+    compared: tuple[str, ...] = ()
 
     def place_of(self, name: str) -> tuple[int, str] | None:
         """The place of a curve in this chart, and its label; None where it is none of it."""
@@ -63,6 +65,7 @@ PLANS = (
             ("g_content", "all other terms"),
             (TERM + "*", ""),
         ),
+        compared=("g_loss", TERM + "adversarial"),
     ),
     Plan(
         "d-loss",
@@ -74,6 +77,7 @@ PLANS = (
             ("d_loss_fake", "on fake"),
             ("d_penalty", "added terms"),
         ),
+        compared=("d_loss",),
     ),
     Plan(
         "d-outputs",
@@ -84,6 +88,7 @@ PLANS = (
             ("d_fake_before", "D(G(z)) before"),
             ("d_fake_after", "D(G(z)) after"),
         ),
+        compared=("d_real", "d_fake_before", "d_fake_after"),
     ),
     Plan(
         "d-accuracy",
@@ -99,6 +104,7 @@ PLANS = (
             ("auc", "AUC"),
         ),
         SHARE,
+        compared=(ACCURACY, "auc"),
     ),
     Plan(
         "logits",
@@ -117,6 +123,7 @@ PLANS = (
         "near 1, nothing else.",
         ((ADVERSARIAL_SHARE, "adversarial share"),),
         SHARE,
+        compared=(ADVERSARIAL_SHARE,),
     ),
     Plan(
         "output-gradients",
@@ -132,6 +139,7 @@ PLANS = (
         "Gradients of the weights",
         "Norms of the last update's gradients.",
         (("g_gradient_norm", "G"), ("d_gradient_norm", "D")),
+        compared=("g_gradient_norm", "d_gradient_norm"),
     ),
     Plan(
         "update-ratios",
@@ -153,18 +161,21 @@ PLANS = (
         (("d_updated", "D trained"), ("g_updated", "G trained")),
         SHARE,
         only_means=True,
+        compared=("d_updated",),
     ),
     Plan(
         "actions",
         "What the policy set",
         "Only what it ever changed; factors are of the configured values.",
         tuple((ACTION + name, name.replace("_", " ")) for name in ACTION_DEFAULTS),
+        compared=(ACTION + "adversarial_weight_scale", ACTION + "d_learning_rate_scale"),
     ),
     Plan(
         "learning-rates",
         "Learning rates",
         "As used, with the policy's factors in them.",
         (("g_learning_rate", "G"), ("d_learning_rate", "D")),
+        compared=("d_learning_rate", "g_learning_rate"),
     ),
     Plan(
         "detail",
@@ -176,6 +187,7 @@ PLANS = (
             ("patch_variance_ratio", "texture"),
         ),
         line=(1.0, "as real images"),
+        compared=("diversity_ratio", "high_frequency_ratio"),
     ),
     Plan(
         "saturation",
@@ -198,28 +210,13 @@ PLANS = (
         ),
         SHARE,
     ),
-    Plan("speed", "Seconds per step", "Measuring included.", (("seconds", "seconds"),)),
-)
-# With several runs, a chart has one curve of each.
-COMPARED = (
-    ("g_loss", "Loss of G"),
-    (TERM + "adversarial", "Adversarial loss of G"),
-    ("d_loss", "Loss of D"),
-    ("d_real", "D(x)"),
-    ("d_fake_before", "D(G(z)) before D's update"),
-    ("d_fake_after", "D(G(z)) after D's update"),
-    (ACCURACY, "D's accuracy"),
-    ("auc", "AUC"),
-    (ADVERSARIAL_SHARE, "Share of D in the gradient that reaches G"),
-    ("g_gradient_norm", "Gradient norm of G"),
-    ("d_gradient_norm", "Gradient norm of D"),
-    ("d_updated", "Share of steps in which D was trained"),
-    ("d_learning_rate", "Learning rate of D"),
-    ("g_learning_rate", "Learning rate of G"),
-    (ACTION + "adversarial_weight_scale", "The policy's factor on the adversarial weight"),
-    ("diversity_ratio", "Variety of outputs over that of real images"),
-    ("high_frequency_ratio", "Fine detail of outputs over that of real images"),
-    ("seconds", "Seconds per step"),
+    Plan(
+        "speed",
+        "Seconds per step",
+        "Measuring included.",
+        (("seconds", "seconds"),),
+        compared=("seconds",),
+    ),
 )
 
 
@@ -279,7 +276,7 @@ def charts_of(runs: "Sequence[PageRun]") -> list[Chart]:
     if len(runs) == 1:
         charts = [_planned(runs[0], plan) for plan in PLANS]
     else:
-        charts = [_overlaid(runs, name, title) for name, title in COMPARED]
+        charts = [chart for plan in PLANS for chart in _overlaid(runs, plan)]
     return [*(chart for chart in charts if chart.series), *_metric_charts(runs)]
 
 
@@ -304,20 +301,24 @@ def _planned(run: "PageRun", plan: Plan) -> Chart:
     return chart
 
 
-def _overlaid(runs: "Sequence[PageRun]", name: str, title: str) -> Chart:
-    plan = next(plan for plan in PLANS if plan.place_of(name) is not None)
-    # A point would make two parts of an address on the page.
-    chart = Chart(name.replace(".", "-"), title, span=plan.span, only_means=plan.only_means)
-    lacking = []
-    for place, run in enumerate(runs):
-        keys = [key for key in run.curves.drawn() if key[1] == name]
-        for key in keys:
-            label = f"{run.name}, {key[0]}" if key[0] else run.name
-            chart.add(place, run.curves, key, label)
-        if not keys:
-            lacking.append(run.name)
-    chart.what = f"Not recorded in {', '.join(lacking)}." if lacking else ""
-    return chart
+def _overlaid(runs: "Sequence[PageRun]", plan: Plan) -> Iterator[Chart]:
+    """A chart for each curve of a plan that is compared, with that of every run."""
+    for name in plan.compared:
+        at = plan.place_of(name)
+        assert at is not None, "it is a curve of the plan"
+        title = plan.title if len(plan.compared) == 1 else f"{plan.title}: {at[1]}"
+        # A point would make two parts of an address on the page.
+        chart = Chart(name.replace(".", "-"), title, span=plan.span, only_means=plan.only_means)
+        lacking = []
+        for place, run in enumerate(runs):
+            keys = [key for key in run.curves.drawn() if key[1] == name]
+            for key in keys:
+                lead = f"{run.name}, {key[0]}" if key[0] else run.name
+                chart.add(place, run.curves, key, lead)
+            if not keys:
+                lacking.append(run.name)
+        chart.what = f"Not recorded in {', '.join(lacking)}." if lacking else ""
+        yield chart
 
 
 def _metric_charts(runs: "Sequence[PageRun]") -> list[Chart]:

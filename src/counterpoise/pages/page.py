@@ -155,7 +155,7 @@ def _section(run: PageRun, first_number: int) -> dict[str, Any]:
         "objectives": list(dict.fromkeys(objective_line(d) for d in judged if d.rows)),
         "findings": list(enumerate(found, start=first_number)),
         "limits": [(name, d) for name, d in run.judged if d is not None],
-        "lines": timeline(run.curves, run.judged, run.reasons, run.events, first_number),
+        "lines": timeline(run.curves, run.judged, run.reasons, first_number),
         "ticks": ticks(run.curves),
         "events": events[::-1],
         "earlier_events": len(run.events) - len(events),

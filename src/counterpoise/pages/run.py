@@ -23,7 +23,7 @@ from counterpoise.pages.timeline import Reasons
 from counterpoise.pages.wording import game_verdict
 from counterpoise.plain_files import open_regular
 from counterpoise.run_folder import BEGAN, BICUBIC, RESUMED, RunFolder
-from counterpoise.run_rows import RunReader
+from counterpoise.run_rows import RunReader, Take
 from counterpoise.run_status import (
     Event,
     Status,
@@ -38,16 +38,12 @@ OWN_SECTIONS = {"generator", "data", "train"}
 NO_D = "it has no step with a discriminator yet"
 
 
-class Candidate(BaseModel):
-    """A generator of `best.json`, as far as it is shown."""
+class Recommended(BaseModel):
+    """The generator that `counterpoise best` recommends."""
 
     step: int
     weights: str
-    why: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"step {self.step:,}, {self.weights}"
+    why: str
 
 
 class Best(BaseModel):
@@ -56,8 +52,7 @@ class Best(BaseModel):
     version: Literal[1]
     images: str
     image_count: int
-    recommended: Candidate
-    candidates: list[Candidate]
+    recommended: Recommended
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,6 @@ class PageRun:
     samples: Samples = field(default_factory=Samples)
     best: Best | None = None
     outlook: tuple[str, str] | None = None  # whether more training pays, and why
-    advice: str = ""  # what to run for a recommendation, or for a newer one
     config_tree: dict[str, Any] = field(default_factory=dict)
     config: RunConfig | None = None  # of a run of ours, where this version can read it
     policy: str | None = None
@@ -123,30 +117,25 @@ def _worst(diagnoses: Iterable[Diagnosis | None]) -> str:
     return min(found, key=SEVERITIES.index, default="unknown")
 
 
-class RunBook:
-    """Takes the rows of `signals.jsonl` for a page."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        band = band_of(config)
-        self.curves = Curves(None if band is None else band.decay)
-        self.reasons = Reasons()
-
-    def __call__(self, step: int, row: Mapping[str, Any]) -> None:
-        self.curves.add_row(step, row)
-        self.reasons.add_row(step, row)
-
-
 class BookedRun:
     """The files of a run folder, with all that a page shows of their rows."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self._book = RunBook({})
+        self._curves, self._reasons = Curves(), Reasons()
         self.reader = RunReader(folder, self._begin)
         self._samples: tuple[object, Samples] = (None, Samples())
 
-    def _begin(self, config: Mapping[str, Any]) -> RunBook:
-        self._book = RunBook(config)
-        return self._book
+    def _begin(self, config: Mapping[str, Any]) -> Take:
+        """What takes the rows of `signals.jsonl`, which begin (anew)."""
+        band = band_of(config)
+        curves, reasons = Curves(None if band is None else band.decay), Reasons()
+        self._curves, self._reasons = curves, reasons
+
+        def take(step: int, row: Mapping[str, Any]) -> None:
+            curves.add_row(step, row)
+            reasons.add_row(step, row)
+
+        return take
 
     def page_run(
         self,
@@ -168,13 +157,13 @@ class BookedRun:
             name=name,
             source=str(reader.run.path),
             judged=judged,
-            curves=self._book.curves,
+            curves=self._curves,
             status=status,
             progress=progress,
             not_judged="" if judged else NO_D,
             notes=notes + samples.notes,
             events=reader.told_events(),
-            reasons=self._book.reasons,
+            reasons=self._reasons,
             metrics=reader.metrics,
             metric_curves=_metric_curves(reader.metrics),
             bicubic=next((numbers(r) for r in reader.metrics if r.get("stage") == BICUBIC), {}),
@@ -190,7 +179,6 @@ class BookedRun:
             found = outlook(stage_rows(reader.metrics), reader.planned_steps)
             run.outlook = WORDS[found.more_training_pays], found.reason
             run.best = _read_best(reader.run, run.notes)
-            run.advice = _advice(reader.run, run.best)
         return run
 
     def _read_samples(self, most_bytes: int) -> Samples:
@@ -329,19 +317,9 @@ def _read_best(folder: RunFolder, notes: list[str]) -> Best | None:
     except (OSError, ValidationError) as error:
         notes.append(f"best.json cannot be read ({str(error).splitlines()[0]}): {make_anew}")
         return None
-    files, step = folder.checkpoint_files(), best.recommended.step
-    if files and files[-1].name < folder.checkpoint(step).name:
+    files = folder.checkpoint_files()
+    if files and files[-1].name < folder.checkpoint(best.recommended.step).name:
         # The run was resumed from an earlier one.
-        notes.append(f"best.json recommends step {step:,}, past the newest checkpoint: {make_anew}")
+        notes.append(f"best.json recommends a step past the newest checkpoint: {make_anew}")
         return None
     return best
-
-
-def _advice(folder: RunFolder, best: Best | None) -> str:
-    files, command = folder.checkpoint_files(), f"counterpoise best {folder.path}"
-    if files and best is None:
-        return f"Which checkpoint to take: {command}"
-    newest = max((candidate.step for candidate in best.candidates), default=0) if best else 0
-    if files and files[-1].name > folder.checkpoint(newest).name:
-        return f"There are newer checkpoints than those that were ranked: {command}"
-    return ""

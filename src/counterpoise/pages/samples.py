@@ -8,7 +8,7 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,22 +63,20 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
             steps.pop()
     if newest is None:
         return Samples(notes=notes)
-    fixed: list[dict[int, str]] = []
-    left = most_bytes
-    for row in newest[:SHOWN_CROPS]:
-        uris = {c: _encoded(row[c], lossless=True) for c in (LR, BICUBIC, HR)}
-        size = sum(map(len, uris.values()))
-        if fixed and left - size < most_bytes // 2:  # The outputs are to have the other half.
-            break
-        fixed.append(uris)
-        left -= size
-    rows = newest[: len(fixed)]
+    rows = newest[:SHOWN_CROPS]
+    fixed = [{c: _encoded(row[c], lossless=True) for c in (LR, BICUBIC, HR)} for row in rows]
+    # The outputs are to have at least half of the room.
+    while (
+        len(rows) > 1 and sum(len(uri) for uris in fixed for uri in uris.values()) > most_bytes / 2
+    ):
+        rows.pop()
+        fixed.pop()
     if len(newest) > len(rows):
         notes.append(f"{len(rows)} of {len(newest)} crops are shown, to keep this page small")
     keys = [_key(row[HR]) for row in rows]
+    left = most_bytes - sum(len(uri) for uris in fixed for uri in uris.values())
     outputs: dict[int, list[str | None]] = {}
-    tried = spread(steps, SHOWN_STEPS)
-    for step in tried:
+    for step in spread(steps, SHOWN_STEPS):
         tiles = newest if step == steps[-1] else _tiles(found[step], notes)
         if tiles is not None:
             outputs[step] = [
@@ -87,7 +85,10 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
                 else None
                 for place, key in enumerate(keys)
             ]
-    chosen = _fitting(outputs, left)
+    sizes = {step: sum(len(uri or "") for uri in uris) for step, uris in outputs.items()}
+    chosen = list(outputs)
+    while len(chosen) > 1 and sum(sizes[step] for step in chosen) > left:
+        chosen = spread(chosen, len(chosen) - 1)
     if other := sum(uri is None for step in chosen for uri in outputs[step]):
         notes.append(
             f"{other} outputs are not shown: the held-out pictures were others in these steps"
@@ -103,18 +104,7 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
         )
         for place, (uris, row, key) in enumerate(zip(fixed, rows, keys, strict=True))
     ]
-    unread = set(tried) - outputs.keys()  # They have a note of their own.
-    return Samples(chosen, crops, [s for s in steps if s not in {*chosen, *unread}], notes)
-
-
-def _fitting(outputs: Mapping[int, Sequence[str | None]], most_bytes: int) -> list[int]:
-    """As many of the steps as have room, evenly; the last one in any case."""
-    sizes = {step: sum(len(uri or "") for uri in uris) for step, uris in outputs.items()}
-    chosen = list(outputs)
-    while len(chosen) > 1 and (total := sum(sizes[step] for step in chosen)) > most_bytes:
-        fewer = int(len(chosen) * max(0, most_bytes) / total)
-        chosen = spread(chosen, max(1, min(len(chosen) - 1, fewer)))
-    return chosen
+    return Samples(chosen, crops, [step for step in steps if step not in chosen], notes)
 
 
 def spread(steps: Sequence[int], count: int) -> list[int]:

@@ -1,30 +1,16 @@
-"""A run as lines over its steps: stages, findings, what the policy did and why, what happened."""
+"""A run as lines over its steps: stages, findings, what the policy did and why."""
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.pages.curves import Curves
-from counterpoise.run_folder import DIVERGED, FAILED, INTERRUPTED, RESUMED, ROLL_BACK
-from counterpoise.run_status import Event
 from counterpoise.trace import DISCRIMINATORS, NO_CHANGE
 
-# Kinds of events that are marked on the timeline. The others are in the list of what happened.
-NON_FINITE = "NaN or infinity"
-MARKED = {
-    "non-finite": NON_FINITE,
-    DIVERGED: "diverged",
-    ROLL_BACK: "roll-backs",
-    RESUMED: "resumed",
-    INTERRUPTED: "interrupted",
-    FAILED: "broke off",
-    "loop-bug": "bugs of the loop",
-    "torn-line": "torn lines",
-}
-TICKS, MARKS = 6, 100
+TICKS = 6
 # Percent of the line: that one step can be seen, and spells this near to each other are one.
 LEAST_WIDTH = 0.4
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -99,10 +85,9 @@ def timeline(
     curves: Curves,
     judged: Iterable[tuple[str, Diagnosis | None]],
     reasons: Reasons,
-    events: Sequence[Event],
     first_number: int = 1,
 ) -> list[Line]:
-    """The lines of a run, from the stages to single events; empty where no step is recorded.
+    """The lines of a run; empty where no step is recorded.
 
     `judged` are the diagnoses by the discriminators' names; findings are numbered from
     `first_number`.
@@ -129,30 +114,6 @@ def timeline(
         text = f"{steps} ({reason.count / max(1, reasons.asked):.1%}), {whole}"
         bars = [scale.bar(spell, _words(spell)) for spell in spells]
         lines.append(Line(reason.text, "action", bars, text))
-    return lines + _event_lines(curves, events, scale)
-
-
-def _event_lines(curves: Curves, events: Sequence[Event], scale: "_Scale") -> list[Line]:
-    steps: dict[str, list[int]] = {}
-    for event in events:
-        if event.kind in MARKED:
-            steps.setdefault(MARKED[event.kind], []).append(event.step)
-    named = [name for (_, name), curve in curves.curves.items() if curve.non_finite]
-    for curve in curves.curves.values():
-        if curve.non_finite:
-            steps.setdefault(NON_FINITE, []).extend(curve.non_finite)
-    lines = []
-    for title, found in steps.items():
-        shown = sorted(set(found))
-        text = f"step {shown[0]:,}"
-        if len(shown) > 1:
-            text = f"{len(shown)} steps, {_words((shown[0], shown[-1]))}"
-        if title == NON_FINITE and named:
-            more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-            text += f", in {', '.join(named[:3])}{more}"
-        marks = shown[:: -(-len(shown) // MARKS)]
-        bars = [scale.bar((step, step), f"{title}: step {step:,}") for step in marks]
-        lines.append(Line(title, "event", bars, text))
     return lines
 
 
