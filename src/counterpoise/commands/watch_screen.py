@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from counterpoise.commands.console import SEVERITY_STYLES
-from counterpoise.diagnosis.finding import PROBLEMS, Finding
+from counterpoise.diagnosis.finding import PROBLEMS, SEVERITIES, Finding
 from counterpoise.diagnosis.found import number
 from counterpoise.pages.series import SHOWN, shown_series, sparkline
 from counterpoise.pages.wording import game_verdict, objective_line
@@ -38,11 +38,8 @@ STATUS_STYLES = {
     DIVERGED: "bold red",
     FAILED: "bold red",
 }
-# Lines that charts have at least.
+# Lines that charts have at least, where there is room for any.
 LEAST_CHART_LINES = 4
-# From this width on, charts stand side by side.
-TWO_COLUMNS_WIDTH = 140
-GAP = 3
 LEAST_TITLE, LATEST_WIDTH, RANGE_WIDTH = 22, 9, 20
 LABEL_WIDTH = 15
 FOOTER = "Ctrl-C ends the watching, and changes nothing."
@@ -55,41 +52,40 @@ class WatchScreen:
         self._state, self._fits = state, fits
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = options.max_width
         # Not `options.height`: rich forgets it where a renderable stands in another one.
         height = options.size.height if self._fits else None
-        charts = self._charts(width)
-        head, facts = self._head(width, height), self._facts(width, height)
-        foot = [_line(FOOTER, "dim", width)] if self._fits else []
-        if height is not None:
-            # In a low terminal, the verdict counts more than settings, and both than the charts.
-            head = head[: max(1, height - len(foot))]
-            facts = facts[: max(0, height - len(head) - len(foot) - 1)]
-        if height is None:
-            blocks = [head, charts, self._findings(None, width), facts, foot]
-        else:
-            # One blank line between the blocks that there are.
-            room = height - len(head) - len(facts) - len(foot) - 3
-            most = room - min(len(charts), LEAST_CHART_LINES)
-            findings = self._findings(max(0, most), width)
-            blocks = [head, charts[: max(0, room - len(findings))], findings, facts, foot]
-        first = True
-        for block in blocks:
-            if block and not first and block is not foot:
+        blocks = [block for block in self._blocks(options.max_width, height) if block]
+        for place, block in enumerate(blocks):
+            if place:
                 yield Text("")
-            first = first and not block
-            for line in block:
-                yield _cut(line, width)
+            yield from (_cut(line, options.max_width) for line in block)
+        if height is not None:
+            yield _line(FOOTER, "dim", options.max_width)
+
+    def _blocks(self, width: int, height: int | None) -> list[list[Text]]:
+        """What is to be seen, with one blank line between the parts."""
+        head, facts = self._head(width, height), self._facts(width, height)
+        charts, findings = self._charts(width), self._findings(width, height)
+        if height is None:
+            return [head, charts, findings, facts]
+        # In a low terminal, the verdict counts more than settings, both than the findings, and
+        # these than most of the charts.
+        room = height - 1
+        head = head[: max(1, room)]
+        facts = facts[: max(0, room - len(head) - 1)]
+        room = max(0, room - len(head) - len(facts) - 3)
+        findings = self._fitting(findings, room - min(len(charts), LEAST_CHART_LINES))
+        return [head, charts[: max(0, room - len(findings))], findings, facts]
 
     def _head(self, width: int, height: int | None) -> list[Text]:
-        state = self._state
+        state, most = self._state, None if height is None else 2
         title = Text().append(state.source, "bold")
         parts = [state.stage and f"stage {state.stage}", state.policy and f"policy {state.policy}"]
         title.append("".join(f"  {part}" for part in parts if part), "dim")
         lines = [_cut(title, width)]
         # What it is at the moment may be long: a command to go on with, or an error.
-        status = Text(state.status.text, STATUS_STYLES.get(state.status.kind, "bold"))
-        lines += _wrapped(status, width, None if height is None else 2)
+        style = STATUS_STYLES.get(state.status.kind, "bold")
+        lines += _wrapped(Text(state.status.text, style), width, most)
         if state.step is not None:
             lines.append(_cut(_progress(state, width), width))
         if state.unread_bytes:
@@ -100,7 +96,7 @@ class WatchScreen:
             if game.diagnosis is not None and game.diagnosis.rows:
                 style = SEVERITY_STYLES[game.diagnosis.findings[0].severity]
             words = Text(game_verdict(game.title, game.diagnosis), style)
-            lines += _wrapped(words, width, None if height is None else 2)
+            lines += _wrapped(words, width, most)
         return lines
 
     def _charts(self, width: int) -> list[Text]:
@@ -113,45 +109,29 @@ class WatchScreen:
                 name = f"{game.title}: {title}" if several else title
                 found[title].setdefault(values.tobytes(), (name, values))
         titled = [one for alike in found.values() for one in alike.values()]
-        if not titled:
-            return []
-        columns = 2 if width >= TWO_COLUMNS_WIDTH and self._fits else 1
-        each = (width - GAP * (columns - 1)) // columns
-        names = min(max(LEAST_TITLE, each // 4), max(len(title) for title, _ in titled))
-        drawn = [_chart(title, values, names, each) for title, values in titled]
+        longest = max((len(title) for title, _ in titled), default=0)
+        names = min(max(LEAST_TITLE, width // 4), longest)
+        return [_chart(title, values, names, width) for title, values in titled]
+
+    def _shown(self) -> list[tuple[Game, Finding]]:
+        """The findings of all games, worst first."""
+        found = [(game, finding) for game in self._state.games for finding in game.shown_findings()]
+        return sorted(found, key=lambda one: SEVERITIES.index(one[1].severity))
+
+    def _findings(self, width: int, height: int | None) -> list[Text]:
+        several = len(self._state.games) > 1
         lines = []
-        for start in range(0, len(drawn), columns):
-            line = Text()
-            for place, part in enumerate(drawn[start : start + columns]):
-                line.append(" " * (place * (each + GAP) - line.cell_len))
-                line.append_text(part)
-            lines.append(_cut(line, width))
+        for game, finding in self._shown():
+            lead = f"{game.title}: " if several else ""
+            lines += _finding(game, finding, lead, width, height is None)
         return lines
 
-    def _findings(self, room: int | None, width: int) -> list[Text]:
-        """The findings, worst first, in at most `room` lines; those left out are named."""
-        several = len(self._state.games) > 1
-        found = [(game, finding) for game in self._state.games for finding in game.shown_findings()]
-        blocks = [
-            _finding(game, finding, f"{game.title}: " if several else "", width, room is None)
-            for game, finding in found
-        ]
-        if room is None:
-            return [line for block in blocks for line in block]
-        # As many whole findings as fit; the first one is cut rather than left out.
-        lines: list[Text] = []
-        for place, block in enumerate(blocks):
-            last = place == len(blocks) - 1
-            if len(lines) + len(block) + (not last) > room:
-                if place == 0 and room > 1:
-                    lines = block[: room - (not last)]
-                    place = 1
-                if len(lines) < room and place < len(blocks):
-                    names = ", ".join(finding.id for _, finding in found[place:])
-                    lines.append(_line(f"and {len(blocks) - place} more: {names}", "dim", width))
-                return lines
-            lines += block
-        return lines
+    def _fitting(self, lines: list[Text], room: int) -> list[Text]:
+        """The first lines, and which findings there are where not all fit."""
+        if len(lines) <= room or room < 1:
+            return lines[: max(0, room)]
+        ids = [finding.id for _, finding in self._shown()]
+        return [*lines[: room - 1], Text(f"{len(ids)} findings: {', '.join(ids)}", "dim")]
 
     def _facts(self, width: int, height: int | None) -> list[Text]:
         state = self._state
@@ -169,7 +149,7 @@ class WatchScreen:
             known.append(("event", f"{event.clock} step {event.step}: {event.message}".lstrip()))
         lines = []
         for label, words in known:
-            parts = _wrapped(Text(words), width - LABEL_WIDTH, 1 if height is not None else None)
+            parts = _wrapped(Text(words), width - LABEL_WIDTH, None if height is None else 1)
             for place, part in enumerate(parts):
                 lead = f"{label if place == 0 else '':<{LABEL_WIDTH}}"
                 lines.append(Text().append(lead, "dim").append_text(part))

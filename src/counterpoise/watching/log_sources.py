@@ -30,49 +30,38 @@ NOTHING_KNOWN = (
 )
 
 
-class LogNews:
+class _Followed:
     """A log that grows: its games judged, whether it grows, and how fast."""
 
-    def __init__(self, source: str, options: WatchOptions) -> None:
-        self._source, self._options = source, options
-        self.judge = Judge(options)
-        self._portion = Portion()
-        self.forget()
+    def __init__(self, path: Path, options: WatchOptions) -> None:
+        self._path, self._source, self._options = path, str(path), options
+        self._judge, self._portion = Judge(options), Portion()
+        self._collected: list[RunCollector] = []
+        self._problem = ""  # what keeps it from being read
+        self._is_empty = False  # there was nothing to read
+        self._begin()
 
-    def forget(self) -> None:
-        """The log begins anew."""
+    def _begin(self) -> None:
+        """The log begins (anew)."""
         self._arrivals = Arrivals()
         self._step: int | None = None
-        self.judge.forget()
+        self._judge.forget()
 
-    def hear(self, portion: Portion, collectors: list[RunCollector]) -> None:
-        """A look at the log, and what it has by now."""
+    def _hear(self, portion: Portion) -> None:
+        """A look at the log, after what it has by now was collected."""
         self._portion = portion
-        steps = [step for c in collectors if (step := c.last_step) is not None]
+        steps = [step for c in self._collected if (step := c.last_step) is not None]
         self._step = max(steps, default=None)
         if self._step is not None and not portion.unread_bytes:
             now = self._options.clock() if len(self._arrivals) else portion.changed_at
             self._arrivals.add(now, self._step)
 
-    def state(
-        self, collectors: list[RunCollector], problem: str, *, judge_now: bool, is_empty: bool
-    ) -> State:
-        """The state.
-
-        `problem` says what keeps the log from being read; `is_empty`: there was nothing to read.
-        """
-
-        def traces() -> Iterator[Traces]:
-            for collector in collectors:
-                found = collector.newest()
-                if found is not None and tells(found[0]):
-                    yield (*found, True)
-
-        games = self.judge.games(traces, now=judge_now)
+    def state(self, *, judge_now: bool) -> State:
+        games = self._judge.games(self._traces, now=judge_now)
         notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
         return State(
             source=self._source,
-            status=self._status(problem, nothing_known=not (games or is_empty)),
+            status=self._status(nothing_known=not (games or self._is_empty)),
             step=self._step,
             steps_per_second=self._arrivals.steps_per_second(),
             games=games,
@@ -80,9 +69,18 @@ class LogNews:
             unread_bytes=self._portion.unread_bytes,
         )
 
-    def _status(self, problem: str, *, nothing_known: bool) -> Status:
+    def page_run(self) -> PageRun:
+        return page_of(self.state(judge_now=False))
+
+    def _traces(self) -> Iterator[Traces]:
+        for collector in self._collected:
+            found = collector.newest()
+            if found is not None and tells(found[0]):
+                yield (*found, True)
+
+    def _status(self, *, nothing_known: bool) -> Status:
         portion, options = self._portion, self._options
-        if problem := portion.problem or problem:
+        if problem := portion.problem or self._problem:
             return Status(UNREADABLE, problem.removeprefix(f"{self._source}: "))
         if not portion.exists:
             return Status(GONE, "the file is gone: waits for it to come back")
@@ -100,68 +98,48 @@ class LogNews:
         )
 
 
-class LogSource:
+class LogSource(_Followed):
     """A text log, in any format that `logs` reads."""
 
     def __init__(self, path: Path, options: WatchOptions) -> None:
-        self._path, self._options = path, options
         self._tail = FileTail(path, encoding_of)
-        self._news = LogNews(str(path), options)
-        self._begin()
+        super().__init__(path, options)
 
     def _begin(self) -> None:
-        options = self._options
-        self._reader = LineReader(str(self._path), options.objective, options.mapping)
+        super()._begin()
         self._problem = ""
+        self._reader = LineReader(self._source, self._options.objective, self._options.mapping)
 
     def poll(self) -> None:
         portion = self._tail.poll()
         if portion.anew:
             self._begin()
-            self._news.forget()
+        self._collected = []
         try:
-            refuse_binary(self._tail.head.lstrip(HOLE), str(self._path))
+            refuse_binary(self._tail.head.lstrip(HOLE), self._source)
             self._reader.feed(portion.lines)
+            self._collected = [] if self._problem else self._reader.collectors()
         except UserError as error:
             self._problem = str(error)
         if portion.lines:
-            self._news.judge.outdate()
-        collectors = self._collectors()
-        for collector in collectors:
+            self._judge.outdate()
+        for collector in self._collected:
             collector.drop_earlier()
-        self._news.hear(portion, collectors)
-
-    def _collectors(self) -> list[RunCollector]:
-        if self._problem:
-            return []
-        try:
-            return self._reader.collectors()
-        except UserError as error:
-            self._problem = str(error)
-            return []
-
-    def state(self, *, judge_now: bool) -> State:
-        collectors = self._collectors()  # May find a problem.
-        empty = self._reader.is_empty
-        return self._news.state(collectors, self._problem, judge_now=judge_now, is_empty=empty)
-
-    def page_run(self) -> PageRun:
-        return page_of(self.state(judge_now=False))
+        self._is_empty = self._reader.is_empty
+        self._hear(portion)
 
 
-class EventFilesSource:
+class EventFilesSource(_Followed):
     """TensorBoard event files: the newest of a folder, or one alone."""
 
     # A folder is looked through again so often.
     LOOK_SECONDS = 5.0
 
     def __init__(self, path: Path, options: WatchOptions) -> None:
-        self._path, self._options = path, options
-        self._news = LogNews(str(path), options)
+        super().__init__(path, options)
         self._newest: Path | None = None
         self._file: EventFile | None = None
         self._looked_at = 0.0
-        self._collected: list[RunCollector] = []
 
     def poll(self) -> None:
         now = self._options.clock()
@@ -170,7 +148,7 @@ class EventFilesSource:
             newest = self._newest_file()
             if newest != self._newest:
                 self._newest, self._file, self._collected = newest, None, []
-                self._news.forget()
+                self._begin()
         try:
             changed_at = 0.0 if self._newest is None else self._newest.stat().st_mtime
             self._read()
@@ -178,10 +156,9 @@ class EventFilesSource:
             gone = isinstance(error, FileNotFoundError)
             problem = "" if gone else f"cannot be read ({error.strerror or error})"
             self._newest, self._file = None, None
-            self._news.hear(Portion(exists=not gone, problem=problem), self._collected)
+            self._hear(Portion(exists=not gone, problem=problem))
             return
-        exists = self._newest is not None
-        self._news.hear(Portion(exists=exists, changed_at=changed_at), self._collected)
+        self._hear(Portion(exists=self._newest is not None, changed_at=changed_at))
 
     def _newest_file(self) -> Path | None:
         if not self._path.is_dir():
@@ -199,21 +176,18 @@ class EventFilesSource:
         if self._newest is None:
             return
         if self._file is None:
-            options, source = self._options, str(self._path)
-            self._file = EventFile(self._newest, source, options.objective, options.mapping)
+            options = self._options
+            self._file = EventFile(self._newest, self._source, options.objective, options.mapping)
         if self._file.feed():
             self._collected = [self._file.collector()]
-            self._news.judge.outdate()
+            self._judge.outdate()
 
     def state(self, *, judge_now: bool) -> State:
-        state = self._news.state(self._collected, "", judge_now=judge_now, is_empty=False)
+        state = super().state(judge_now=judge_now)
         if self._newest is None or self._newest == self._path:
             return state
         name = self._newest.relative_to(self._path)
         return replace(state, notes=(*state.notes, f"follows {name}, the newest event file"))
-
-    def page_run(self) -> PageRun:
-        return page_of(self.state(judge_now=False))
 
 
 def page_of(state: State) -> PageRun:
