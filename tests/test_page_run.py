@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 def lines_of(run):
-    return {line.label: line for line in timeline(run.curves, run.judged, run.reasons)}
+    return {line.label: line for line in timeline(run.curves, run.findings, run.reasons)}
 
 
 # ------------------------------------------------------------------------------ reading
@@ -378,7 +378,8 @@ def test_each_of_several_discriminators_is_judged_and_drawn_by_name(tmp_path):
     patch, image = run.verdicts
     assert patch[0].startswith("patch: ")
     assert image[0].startswith("image: Not healthy")
-    assert image[1] == "severe"
+    assert image[1] == run.worst == run.findings[0][1].severity == "severe"
+    assert run.findings[0][0].startswith("image: ")
     charts = {chart.key: chart for chart in charts_of([run])}
     assert [s["label"] for s in charts["d-loss"].series][:2] == [
         "patch: D, both halves",

@@ -139,12 +139,7 @@ def _rendered(runs: Sequence[PageRun], live: str, **parts: Any) -> str:
 
 def _section(run: PageRun, first_number: int) -> dict[str, Any]:
     """What the template shows of a run; its findings are numbered from `first_number`."""
-    found = [
-        (f"{name}: {f.title}" if name else f.title, f, span(f), todo(f))
-        for name, diagnosis in run.judged
-        if diagnosis is not None
-        for f in diagnosis.findings
-    ]
+    found = [(title, finding, span(finding), todo(finding)) for title, finding in run.findings]
     judged = [diagnosis for _, diagnosis in run.judged if diagnosis is not None]
     events = run.events[-LISTED_EVENTS:]
     curves = {**run.curves.curves, **run.metric_curves.curves}
@@ -155,7 +150,7 @@ def _section(run: PageRun, first_number: int) -> dict[str, Any]:
         "objectives": list(dict.fromkeys(objective_line(d) for d in judged if d.rows)),
         "findings": list(enumerate(found, start=first_number)),
         "limits": [(name, d) for name, d in run.judged if d is not None],
-        "lines": timeline(run.curves, run.judged, run.reasons, first_number),
+        "lines": timeline(run.curves, run.findings, run.reasons, first_number),
         "ticks": ticks(run.curves),
         "events": events[::-1],
         "earlier_events": len(run.events) - len(events),

@@ -13,7 +13,7 @@ from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.balance.smoothing import check_decay
 from counterpoise.config import RunConfig
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
+from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis, Finding
 from counterpoise.errors import UserError
 from counterpoise.outlook import WORDS, outlook, stage_rows
 from counterpoise.pages.charts import METRIC
@@ -105,6 +105,18 @@ class PageRun:
     def worst(self) -> str:
         """The worst severity of all findings, "unknown" where there are none."""
         return _worst([diagnosis for _, diagnosis in self.judged])
+
+    @property
+    def findings(self) -> list[tuple[str, Finding]]:
+        """The findings of all games, worst first, each with its title; D's name is before it where
+        there are several."""
+        found = [
+            (f"{name}: {finding.title}" if name else finding.title, finding)
+            for name, diagnosis in self.judged
+            if diagnosis is not None
+            for finding in diagnosis.findings
+        ]
+        return sorted(found, key=lambda one: SEVERITIES.index(one[1].severity))
 
     @property
     def begun(self) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from counterpoise.diagnosis.finding import Diagnosis
+from counterpoise.diagnosis.finding import Finding
 from counterpoise.pages.curves import Curves
 from counterpoise.trace import DISCRIMINATORS, NO_CHANGE
 
@@ -83,14 +83,13 @@ class Line:
 
 def timeline(
     curves: Curves,
-    judged: Iterable[tuple[str, Diagnosis | None]],
+    findings: Iterable[tuple[str, Finding]],
     reasons: Reasons,
     first_number: int = 1,
 ) -> list[Line]:
     """The lines of a run; empty where no step is recorded.
 
-    `judged` are the diagnoses by the discriminators' names; findings are numbered from
-    `first_number`.
+    `findings` have their titles beside them, and are numbered from `first_number`.
     """
     first, last = curves.first_step, curves.last_step
     if first is None or last is None:
@@ -100,13 +99,11 @@ def timeline(
     if curves.stages:
         bars = [scale.bar(span, f"{name}: {_words(span)}") for name, span in curves.stages.items()]
         lines.append(Line("stages", "stage", bars, "; ".join(bar.title for bar in bars)))
-    found = ((name, f) for name, d in judged if d is not None for f in d.findings)
-    for number, (name, finding) in enumerate(found, start=first_number):
+    for number, (title, finding) in enumerate(findings, start=first_number):
         span = (finding.first_step, finding.last_step)
-        label = f"{name}: {finding.title}" if name else finding.title
         bar = scale.bar(span, f"{finding.severity}: {finding.title}")
         text = f"{finding.severity}, {_words(span)}"
-        lines.append(Line(label, finding.severity, [bar], text, number))
+        lines.append(Line(title, finding.severity, [bar], text, number))
     for reason in reasons.kinds.values():
         spells = scale.merged(reason.spells)
         steps = "1 step" if reason.count == 1 else f"{reason.count:,} steps"
