@@ -127,10 +127,12 @@ def test_a_file_that_is_replaced_by_itself_and_more_goes_on(path):
     assert (portion.anew, portion.lines) == (False, ["three\n"])
 
 
-def test_a_file_that_goes_away_comes_back_anew(path):
-    path.write_bytes(b"one\n")
+def test_a_file_that_is_not_there_yet_and_one_that_goes_away(path):
     follower = FileTail(path)
-    follower.poll()
+    portion = follower.poll()
+    assert (portion.exists, portion.anew, portion.problem) == (False, False, "")
+    path.write_bytes(b"one\n")
+    assert follower.poll().lines == ["one\n"]
     moved = path.rename(path.with_suffix(".1"))
     portion = follower.poll()
     assert (portion.exists, portion.anew) == (False, True)
@@ -139,14 +141,6 @@ def test_a_file_that_goes_away_comes_back_anew(path):
     portion = follower.poll()
     assert (portion.exists, portion.lines) == (True, ["two\n"])
     assert moved.read_bytes() == b"one\n"
-
-
-def test_a_file_that_is_not_there_yet(path):
-    follower = FileTail(path)
-    portion = follower.poll()
-    assert (portion.exists, portion.anew, portion.problem) == (False, False, "")
-    path.write_bytes(b"one\n")
-    assert follower.poll().lines == ["one\n"]
 
 
 def test_what_cannot_be_read_is_said_and_tried_again(path):

@@ -142,19 +142,6 @@ def test_the_spike_is_drawn_and_the_nan_is_marked(opened):
     assert crosses == [[50]]
 
 
-def test_log_and_linear(opened):
-    show(opened)
-    assert axis(opened, "yaxis.type") == "linear"
-    opened.click('#chart-g-loss [data-do="log"]')
-    assert axis(opened, "yaxis.type") == "log"
-    low, high = axis(opened, "yaxis.range")
-    assert low < -0.6 < 2.89 < high  # From 0.25 to 777 in powers of ten.
-    pressed = "return document.querySelector('#chart-g-loss [data-do=log]').ariaPressed"
-    assert opened.run(pressed) == "true"
-    opened.click('#chart-g-loss [data-do="log"]')
-    assert (axis(opened, "yaxis.type"), opened.run(pressed)) == ("linear", "false")
-
-
 def test_a_drag_zooms_all_charts_and_fits_them_to_what_is_in_sight(opened):
     show(opened)
     opened.drag(f"{LOSS} .nsewdrag", 0.7, 0.8)
@@ -183,14 +170,24 @@ def test_a_finding_leads_to_its_steps(opened):
     assert opened.run(f"return document.querySelector('{LOSS}').layout.annotations.length") == 0
 
 
-def test_a_curve_is_hidden_by_its_button(opened):
+def test_the_buttons_of_a_chart(opened):
     show(opened)
+    log, pressed = (
+        '#chart-g-loss [data-do="log"]',
+        "return document.querySelector(arguments[0]).ariaPressed",
+    )
+    opened.click(log)
+    assert (axis(opened, "yaxis.type"), opened.run(pressed, log)) == ("log", "true")
+    low, high = axis(opened, "yaxis.range")
+    assert low < -0.6 < 2.89 < high  # From 0.25 to 777 in powers of ten.
+    opened.click(log)
+    assert (axis(opened, "yaxis.type"), opened.run(pressed, log)) == ("linear", "false")
     names = f"return document.querySelector('{LOSS}').data.map((t) => t.name).filter(Boolean)"
-    button = "#chart-g-loss .legend button:nth-child(1)"
+    curve = "#chart-g-loss .legend button:nth-child(1)"
     assert "G, all terms" in opened.run(names)
-    opened.click(button)
+    opened.click(curve)
     assert "G, all terms" not in opened.run(names)
-    assert opened.run("return document.querySelector(arguments[0]).ariaPressed", button) == "false"
+    assert opened.run(pressed, curve) == "false"
     assert axis(opened, "yaxis.range[1]") < 10
 
 

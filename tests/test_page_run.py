@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.errors import UserError
 from counterpoise.pages.charts import METRIC, PLANS, charts_of, metric_text, metric_title
 from counterpoise.pages.curves import Curves
 from counterpoise.pages.run import log_run, read_run
 from counterpoise.pages.samples import read_samples, spread
 from counterpoise.pages.timeline import Reasons, ticks, timeline
 from counterpoise.run_folder import RunFolder
-from report_helpers import STEPS, event, metrics, rows, write_lines, write_run, write_samples
+from report_helpers import STEPS, event, rows, write_lines, write_run, write_samples
 from trace_helpers import bce_columns, trace
 
 
@@ -76,28 +75,9 @@ def test_with_config_alone_nothing_is_judged_and_that_is_said(folder):
     assert run.verdicts[0][0].startswith("Not judged: it has no step with a discriminator")
 
 
-def test_a_folder_that_is_no_run(tmp_path):
-    with pytest.raises(UserError, match="not a run folder"):
-        read_run(tmp_path, "mine", 0)
-
-
-def test_torn_lines_are_left_out_and_told(folder):
-    write_lines(folder.signals, [*rows(), '{"step": 61, "g_lo'])
-    write_lines(folder.metrics, [*metrics(), "[1, 2]"])
-    write_lines(folder.events, ["garbage", event(STEPS, "ended")])
-    run = read(folder)
-    assert run.curves.last_step == STEPS
-    assert [note.split(":")[0] for note in run.notes] == [
-        "signals.jsonl",
-        "events.jsonl",
-        "metrics.jsonl",
-    ]
-
-
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ("a: [\n", "config.yaml is damaged: while parsing a flow node"),
         (
             "generator: {depth: 3}\ndata: {}\ntrain: {}\n",
             "config.yaml is of another version of counterpoise, or was changed: generator.depth",

@@ -87,10 +87,10 @@ window.counterpoise = {};
       const curve = curveOf(series);
       const style = styleOf(chart, place);
       const base = curve.m || curve.y;
-      const wide = chart.onlyMeans && !width ? 0.03 * (steps[1] - steps[0]) : width;
+      const wide = chart.only_means && !width ? 0.03 * (steps[1] - steps[0]) : width;
       const line = wide ? smoothed(curve.x, base, wide) : base;
       const name = plain(series.label);
-      if (line !== curve.y && !chart.onlyMeans)
+      if (line !== curve.y && !chart.only_means)
         traces.push({
           x: curve.x, y: curve.y, mode: "lines", hoverinfo: "skip",
           opacity: chart.series.length > 2 && !many ? 0.2 : 0.33,
@@ -103,8 +103,8 @@ window.counterpoise = {};
         line: { color: style.colour, width: 2, dash: style.dash },
         customdata: base.map((value, i) => {
           if (value === null) return "";
-          const own = chart.onlyMeans ? line[i] : curve.y[i];
-          const mean = curve.m && !chart.onlyMeans ? ` (mean ${short(value)})` : "";
+          const own = chart.only_means ? line[i] : curve.y[i];
+          const mean = curve.m && !chart.only_means ? ` (mean ${short(value)})` : "";
           return `${name}: ${short(own)}${mean}`;
         }),
         hovertemplate: "%{customdata}<extra></extra>",

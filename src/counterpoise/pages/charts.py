@@ -254,16 +254,8 @@ class Chart:
         self.words.append(_words(curve, label))
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "key": self.key,
-            "title": self.title,
-            "series": self.series,
-            "span": self.span,
-            "band": self.band,
-            "lines": self.lines,
-            "onlyMeans": self.only_means,
-            "legend": self.legend,
-        }
+        """What the script reads; the rest is in the page's text."""
+        return {name: value for name, value in vars(self).items() if name not in ("what", "words")}
 
 
 def curve_key(game: str, name: str) -> str:
