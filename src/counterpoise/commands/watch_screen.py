@@ -88,9 +88,6 @@ class WatchScreen:
         lines += _wrapped(Text(state.status.text, style), width, most)
         if state.step is not None:
             lines.append(_cut(_progress(state, width), width))
-        if state.unread_bytes:
-            left = f"reading: {state.unread_bytes / 1e6:.0f} MB to go"
-            lines.append(_line(left, "cyan", width))
         for game in state.games:
             style = "bold"
             if game.diagnosis is not None and game.diagnosis.rows:
@@ -178,7 +175,7 @@ def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -
 
 def _progress(state: State, width: int) -> Text:
     text = Text(state.progress)
-    if state.planned_steps:
+    if state.planned_steps and not state.unread_bytes:
         share = min(1.0, (state.step or 0) / state.planned_steps)
         text.append(f"  {share:.0%} ")
         bar = min(60, width - text.cell_len)

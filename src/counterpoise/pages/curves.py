@@ -228,7 +228,10 @@ class Curves:
 
     def named(self, name: str, game: str = "") -> Curve:
         """The curve of a column, for a discriminator; an empty one where it is new."""
-        return self.curves.setdefault((game, name), Curve())
+        curve = self.curves.get((game, name))
+        if curve is None:
+            curve = self.curves[game, name] = Curve()
+        return curve
 
     @property
     def breaks(self) -> list[int]:

@@ -98,6 +98,8 @@ class State:
     @property
     def progress(self) -> str:
         """How far it is, how fast it goes and how long it takes, in words."""
+        if self.unread_bytes:
+            return f"reading: {self.unread_bytes / 1e6:.0f} MB to go"
         pace = self.steps_per_second if self.status.kind == RUNNING else None
         return progress_words(self.step, self.planned_steps, pace, self.seconds_left)
 
