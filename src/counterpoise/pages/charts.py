@@ -10,7 +10,6 @@ from counterpoise.outlook import TITLES
 from counterpoise.pages.curves import (
     ACCURACY,
     ACTION,
-    ACTION_DEFAULTS,
     ADVERSARIAL_SHARE,
     SMOOTHED_ACCURACY,
     TERM,
@@ -29,7 +28,7 @@ METRIC = "metric"
 
 @dataclass(frozen=True)
 class Plan:
-    """A chart: its title, what to see in it, and its curves by name, each with a label.
+    """A chart: its title, what to see in it, and its curves by name.
 
     A name that ends in `*` stands for all curves that begin so.
     """
@@ -37,7 +36,7 @@ class Plan:
     key: str
     title: str
     what: str
-    curves: tuple[tuple[str, str], ...]
+    curves: tuple[str, ...]
     span: tuple[float, float] | None = None  # that its axis shows at least
     only_means: bool = False  # where single values are 0 or 1
     line: tuple[float, str] | None = None
@@ -46,48 +45,81 @@ class Plan:
 
     def place_of(self, name: str) -> tuple[int, str] | None:
         """The place of a curve in this chart, and its label; None where it is none of it."""
-        for place, (pattern, label) in enumerate(self.curves):
+        for place, pattern in enumerate(self.curves):
             if name == pattern:
-                return place, label
+                return place, LABELS[name]
             if pattern.endswith("*") and name.startswith(pattern[:-1]):
-                return place, name.removeprefix(pattern[:-1])
+                own = name.removeprefix(pattern[:-1])
+                return place, own.replace("_", " ") if pattern.startswith(ACTION) else own
         return None
 
 
+# What the curves are called on their charts.
+LABELS = {
+    "g_loss": "G, all terms",
+    "g_adversarial": "adversarial",
+    "g_content": "all other terms",
+    "d_loss": "D, both halves",
+    "d_loss_real": "on real",
+    "d_loss_fake": "on fake",
+    "d_penalty": "added terms",
+    "d_real": "D(x)",
+    "d_fake_before": "D(G(z)) before",
+    "d_fake_after": "D(G(z)) after",
+    SMOOTHED_ACCURACY: "accuracy as the controller sees it",
+    ACCURACY: "accuracy",
+    "d_accuracy": "accuracy (as logged)",
+    "d_accuracy_real": "on real",
+    "d_accuracy_fake": "on fake",
+    "auc": "AUC",
+    "real_logit_mean": "on real",
+    "fake_logit_mean": "on fake",
+    "held_out_logit_mean": "on held-out real",
+    ADVERSARIAL_SHARE: "adversarial share",
+    "g_gradient_adversarial": "adversarial term",
+    "g_gradient_content": "all other terms",
+    "g_gradient_norm": "G",
+    "d_gradient_norm": "D",
+    "g_update_ratio": "G",
+    "d_update_ratio": "D",
+    "g_gradient_cosine": "G",
+    "d_gradient_cosine": "D",
+    "d_updated": "D trained",
+    "g_updated": "G trained",
+    "g_learning_rate": "G",
+    "d_learning_rate": "D",
+    "diversity_ratio": "variety",
+    "high_frequency_ratio": "fine detail",
+    "patch_variance_ratio": "texture",
+    "d_saturation_real": "on real",
+    "d_saturation_fake": "on fake",
+    "d_accuracy_held_out": "accuracy, held-out real",
+    "auc_quantised": "AUC, fakes of 8 bits",
+    "auc_border_hidden": "AUC, borders hidden",
+    "d_probe_accuracy": "accuracy of a copy of D",
+    "fake_out_of_range": "fakes out of range",
+    "seconds": "seconds",
+}
 PLANS = (
     Plan(
         "g-loss",
         "Loss of G, by term",
         "Weighted, as trained on. The value of an adversarial loss says little by itself.",
-        (
-            ("g_loss", "G, all terms"),
-            ("g_adversarial", "adversarial"),
-            ("g_content", "all other terms"),
-            (TERM + "*", ""),
-        ),
+        ("g_loss", "g_adversarial", "g_content", TERM + "*"),
         compared=("g_loss", TERM + "adversarial"),
     ),
     Plan(
         "d-loss",
         "Loss of D",
         "Near zero for long: D is certain of everything. Added: penalties, and what a policy adds.",
-        (
-            ("d_loss", "D, both halves"),
-            ("d_loss_real", "on real"),
-            ("d_loss_fake", "on fake"),
-            ("d_penalty", "added terms"),
-        ),
+        ("d_loss", "d_loss_real", "d_loss_fake", "d_penalty"),
         compared=("d_loss",),
     ),
     Plan(
         "d-outputs",
         "D(x) and D(G(z))",
         "D's mean output on real images, and on the same fakes before and after D's update.",
-        (
-            ("d_real", "D(x)"),
-            ("d_fake_before", "D(G(z)) before"),
-            ("d_fake_after", "D(G(z)) after"),
-        ),
+        ("d_real", "d_fake_before", "d_fake_after"),
         compared=("d_real", "d_fake_before", "d_fake_after"),
     ),
     Plan(
@@ -95,14 +127,7 @@ PLANS = (
         "D's accuracy and AUC",
         "Share of images that D judges rightly; 0.5 is chance. AUC: how often a real image scores "
         "above a fake one.",
-        (
-            (SMOOTHED_ACCURACY, "accuracy as the controller sees it"),
-            (ACCURACY, "accuracy"),
-            ("d_accuracy", "accuracy (as logged)"),
-            ("d_accuracy_real", "on real"),
-            ("d_accuracy_fake", "on fake"),
-            ("auc", "AUC"),
-        ),
+        (SMOOTHED_ACCURACY, ACCURACY, "d_accuracy", "d_accuracy_real", "d_accuracy_fake", "auc"),
         SHARE,
         compared=(ACCURACY, "auc"),
     ),
@@ -110,18 +135,14 @@ PLANS = (
         "logits",
         "D's logits",
         "Means over a batch, before any sigmoid.",
-        (
-            ("real_logit_mean", "on real"),
-            ("fake_logit_mean", "on fake"),
-            ("held_out_logit_mean", "on held-out real"),
-        ),
+        ("real_logit_mean", "fake_logit_mean", "held_out_logit_mean"),
     ),
     Plan(
         "share",
         "Share of D in the gradient that reaches G",
         "Adversarial gradient at G's output over that of all terms: near 0, G does not hear D; "
         "near 1, nothing else.",
-        ((ADVERSARIAL_SHARE, "adversarial share"),),
+        (ADVERSARIAL_SHARE,),
         SHARE,
         compared=(ADVERSARIAL_SHARE,),
     ),
@@ -129,36 +150,33 @@ PLANS = (
         "output-gradients",
         "Gradients at G's output",
         "Norms; the adversarial one with the policy's weight in it.",
-        (
-            ("g_gradient_adversarial", "adversarial term"),
-            ("g_gradient_content", "all other terms"),
-        ),
+        ("g_gradient_adversarial", "g_gradient_content"),
     ),
     Plan(
         "gradient-norms",
         "Gradients of the weights",
         "Norms of the last update's gradients.",
-        (("g_gradient_norm", "G"), ("d_gradient_norm", "D")),
+        ("g_gradient_norm", "d_gradient_norm"),
         compared=("g_gradient_norm", "d_gradient_norm"),
     ),
     Plan(
         "update-ratios",
         "Updates over weights",
         "How far a step moves a network; about 0.001 is usual for Adam.",
-        (("g_update_ratio", "G"), ("d_update_ratio", "D")),
+        ("g_update_ratio", "d_update_ratio"),
     ),
     Plan(
         "cosines",
         "Cosine of the gradients of two steps",
         "Below 0 again and again: the network turns back and forth.",
-        (("g_gradient_cosine", "G"), ("d_gradient_cosine", "D")),
+        ("g_gradient_cosine", "d_gradient_cosine"),
         (-1.0, 1.0),
     ),
     Plan(
         "updated",
         "Share of steps in which each was trained",
         "The means over neighbouring steps.",
-        (("d_updated", "D trained"), ("g_updated", "G trained")),
+        ("d_updated", "g_updated"),
         SHARE,
         only_means=True,
         compared=("d_updated",),
@@ -167,25 +185,21 @@ PLANS = (
         "actions",
         "What the policy set",
         "Only what it ever changed; factors are of the configured values.",
-        tuple((ACTION + name, name.replace("_", " ")) for name in ACTION_DEFAULTS),
+        (ACTION + "*",),
         compared=(ACTION + "adversarial_weight_scale", ACTION + "d_learning_rate_scale"),
     ),
     Plan(
         "learning-rates",
         "Learning rates",
         "As used, with the policy's factors in them.",
-        (("g_learning_rate", "G"), ("d_learning_rate", "D")),
+        ("g_learning_rate", "d_learning_rate"),
         compared=("d_learning_rate", "g_learning_rate"),
     ),
     Plan(
         "detail",
         "Outputs against real images",
         "Ratios, 1 is alike: variety within a batch, fine detail, texture.",
-        (
-            ("diversity_ratio", "variety"),
-            ("high_frequency_ratio", "fine detail"),
-            ("patch_variance_ratio", "texture"),
-        ),
+        ("diversity_ratio", "high_frequency_ratio", "patch_variance_ratio"),
         line=(1.0, "as real images"),
         compared=("diversity_ratio", "high_frequency_ratio"),
     ),
@@ -193,7 +207,7 @@ PLANS = (
         "saturation",
         "Share of outputs of D where its sigmoid is flat",
         "There, G learns little from D.",
-        (("d_saturation_real", "on real"), ("d_saturation_fake", "on fake")),
+        ("d_saturation_real", "d_saturation_fake"),
         SHARE,
     ),
     Plan(
@@ -202,21 +216,15 @@ PLANS = (
         "Accuracy on held-out images; AUC where a leak is hidden from D (a large fall: D judges by "
         "the leak); accuracy of a copy of D trained on one batch.",
         (
-            ("d_accuracy_held_out", "accuracy, held-out real"),
-            ("auc_quantised", "AUC, fakes of 8 bits"),
-            ("auc_border_hidden", "AUC, borders hidden"),
-            ("d_probe_accuracy", "accuracy of a copy of D"),
-            ("fake_out_of_range", "fakes out of range"),
+            "d_accuracy_held_out",
+            "auc_quantised",
+            "auc_border_hidden",
+            "d_probe_accuracy",
+            "fake_out_of_range",
         ),
         SHARE,
     ),
-    Plan(
-        "speed",
-        "Seconds per step",
-        "Measuring included.",
-        (("seconds", "seconds"),),
-        compared=("seconds",),
-    ),
+    Plan("speed", "Seconds per step", "Measuring included.", ("seconds",), compared=("seconds",)),
 )
 
 
@@ -286,7 +294,8 @@ def _planned(run: "PageRun", plan: Plan) -> Chart:
         chart.series[-1]["hidden"] = name == ACCURACY and run.band is not None
     if plan.line is not None:
         chart.lines = [{"value": plan.line[0], "label": plan.line[1]}]
-    chart.legend = len(chart.series) > 1 or len(plan.curves) > 1
+    alone = len(chart.series) == len(plan.curves) == 1 and not plan.curves[0].endswith("*")
+    chart.legend = not alone
     if plan.key == "d-accuracy" and run.band is not None:
         chart.band = {"low": run.band.low, "high": run.band.high, "label": run.band.text}
         chart.what += f" {run.band.text} (shaded across)."
