@@ -90,6 +90,9 @@ def test_several_logs_are_compared_on_their_page(diagnose, tmp_path):
     assert code == 1
     assert out.splitlines()[-1] == f"page: {page}"
     assert "3 runs compared" in page.read_text(encoding="utf-8")
+    (tmp_path / "bce_epoch1.log").write_text(HEALTHY)
+    diagnose(LOGS[0], tmp_path / "bce_epoch1.log", "--html", page)
+    assert f'"name":"{tmp_path}/bce_epoch1.log"' in page.read_text(encoding="utf-8")
 
 
 def test_a_missing_file_is_one_line_and_the_others_are_judged(diagnose, tmp_path):

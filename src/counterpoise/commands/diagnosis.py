@@ -80,7 +80,11 @@ def _write_page(path: Path, runs: Sequence[tuple[Trace, Diagnosis]]) -> None:
     sources: dict[str, list[tuple[Trace, Diagnosis]]] = {}
     for trace, diagnosis in runs:
         sources.setdefault(trace.source, []).append((trace, diagnosis))
-    write_page(path, [log_run(source, judged) for source, judged in sources.items()])
+    pages = [log_run(source, judged) for source, judged in sources.items()]
+    names = [run.name for run in pages]
+    for run in pages:
+        run.name = run.source if names.count(run.name) > 1 else run.name
+    write_page(path, pages)
 
 
 def read_source(source: str, columns: dict[str, str], objective: str | None) -> list[Trace]:
