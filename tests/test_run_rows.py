@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_lines_that_are_no_rows_are_counted():
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5)
     # Larger than any float, and than any step.
-    | st.sampled_from([0, -1, 7, 10**400, -(10**18), 1 << 60]),
+    | st.sampled_from([0, -1, 7, 10**400, -(10**18), 1 << 60, sys.float_info.max]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=4,
 )  # fmt: skip
@@ -120,7 +121,7 @@ FIELDS = st.sampled_from(
 @given(st.lists(st.dictionaries(FIELDS, ANYTHING, max_size=8), max_size=4))
 @settings(max_examples=40)
 def test_whatever_stands_in_the_files_is_taken_or_left_out(rows):
-    from counterpoise.pages.page import page
+    from counterpoise.pages.page import page_body
     from counterpoise.pages.run import read_run
     from counterpoise.watching.sources import Watcher
 
@@ -131,7 +132,7 @@ def test_whatever_stands_in_the_files_is_taken_or_left_out(rows):
         state = Watcher(run.path, wait=False).look(judge_now=True)
         assert state.progress
         assert state.seconds_left is None or state.seconds_left >= 0
-        assert page([read_run(run.path, "mine", 0)])
+        assert page_body([read_run(run.path, "mine", 0)], "")
 
 
 # ------------------------------------------------------------------------------ files

@@ -164,7 +164,8 @@ def _usual_distance(cells: list[Cell]) -> float:
 
 def _short(value: float) -> float | None:
     """A number with as many digits as a chart can show; None where it is none."""
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+    short = float(f"{value:.5g}")  # of the largest floats, infinity
+    return short if math.isfinite(short) else None
 
 
 class Curves:
