@@ -196,8 +196,3 @@ def test_the_time_of_its_last_change(path):
     follower = FileTail(path)
     assert follower.poll().changed_at == 1000
     assert follower.poll().changed_at == 1000
-
-
-def test_a_pipe_is_not_waited_for(path):
-    os.mkfifo(path)
-    assert FileTail(path).poll().problem == "cannot be read (not a regular file)"

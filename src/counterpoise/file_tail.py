@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from counterpoise.plain_files import open_regular
-
 # Read at most so much at a time, so that whoever follows a long file can show how far it is.
 MOST_BYTES_AT_ONCE = 4 << 20
 # A line without an end is handed on in parts of this length.
@@ -57,7 +55,7 @@ class FileTail:
             seen = (status.st_ino, status.st_size, status.st_mtime_ns)
             if seen == self._seen and self._offset == status.st_size:
                 return Portion(changed_at=status.st_mtime)
-            with open_regular(self.path) as file:
+            with self.path.open("rb") as file:
                 anew = self._offset > 0 and not self._is_the_same(file)
                 if anew:
                     self._forget()

@@ -21,6 +21,8 @@ from counterpoise.trace import (
 RUN_FOLDER = "run folder"  # what a trace of it has as its format
 # Rows that are kept as they are, the latest: their times give the pace.
 RECENT_ROWS = 100
+# Longer steps are none, and infinity is no number to count with.
+MOST_SECONDS = 1e9
 # A step of more digits is no step.
 MOST_STEP_DIGITS = 18
 
@@ -269,7 +271,7 @@ class RunReader:
     def step_seconds(self) -> list[float]:
         """What the latest steps took, as they say."""
         seconds = (row.get("seconds") for row in self.signals.recent())
-        return [float(s) for s in seconds if isinstance(s, int | float) and 0 < s < float("inf")]
+        return [float(s) for s in seconds if isinstance(s, int | float) and 0 < s < MOST_SECONDS]
 
     @property
     def objective(self) -> Objective:

@@ -21,7 +21,6 @@ from counterpoise.pages.curves import Curves
 from counterpoise.pages.samples import Samples, read_samples
 from counterpoise.pages.timeline import Reasons
 from counterpoise.pages.wording import game_verdict
-from counterpoise.plain_files import open_regular
 from counterpoise.run_folder import BEGAN, BICUBIC, RESUMED, RunFolder
 from counterpoise.run_rows import RunReader, Take
 from counterpoise.run_status import (
@@ -324,8 +323,7 @@ def _read_best(folder: RunFolder, notes: list[str]) -> Best | None:
         return None
     make_anew = f"make it anew with `counterpoise best {folder.path}`"
     try:
-        with open_regular(folder.best) as file:
-            best = Best.model_validate_json(file.read())
+        best = Best.model_validate_json(folder.best.read_bytes())
     except (OSError, ValidationError) as error:
         notes.append(f"best.json cannot be read ({str(error).splitlines()[0]}): {make_anew}")
         return None

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from counterpoise.plain_files import open_regular
 from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX
 
 SHOWN_STEPS, SHOWN_CROPS = 60, 8
@@ -120,7 +119,7 @@ def spread(steps: Sequence[int], count: int) -> list[int]:
 def _tiles(path: Path, notes: list[str]) -> list[list[np.ndarray]] | None:
     """The crops of a sheet, each a row of `SHEET_COLUMNS`; None, with a note, where it is none."""
     try:
-        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as sheet:
+        with Image.open(path, formats=["PNG"]) as sheet:
             if max(sheet.size) > MOST_FILE_PX:
                 raise ValueError(f"{sheet.width}x{sheet.height} pixels")
             pixels = np.asarray(sheet.convert("RGB"))
