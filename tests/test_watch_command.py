@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from counterpoise import file_tail
 from counterpoise.commands import watching
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
-from counterpoise.watching import tail
 from counterpoise.watching.sources import Watcher
 from watching_helpers import SEED, append, begin_run, seed_lines
 
@@ -53,7 +53,7 @@ def test_once_for_a_run(counterpoise, tmp_path):
 
 
 def test_once_reads_a_long_log_to_its_end(counterpoise, monkeypatch):
-    monkeypatch.setattr(tail, "MOST_BYTES_AT_ONCE", 500)
+    monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 500)
     code, out, _ = counterpoise("watch", LOG, "--once")
     assert code == 0
     assert "step 21,276" in out
@@ -112,7 +112,7 @@ class StopError(Exception):
 
 def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monkeypatch):
     append(path, *seed_lines())
-    monkeypatch.setattr(tail, "MOST_BYTES_AT_ONCE", 500)
+    monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 500)
     slept, seen = [], []
 
     def sleep(seconds):
@@ -121,7 +121,7 @@ def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monke
             raise StopError
 
     with pytest.raises(StopError):
-        for state in watching.states(Watcher(path, wait=False), 0.5, sleep):
+        for state in watching.states(Watcher(path, wait=False).look, 0.5, sleep):
             seen.append(state)
     assert seen[-1].unread_bytes == 0
     assert all(state.unread_bytes for state in seen[:-2])
@@ -133,8 +133,8 @@ def test_a_screen_is_drawn_and_the_end_is_left_behind(path, monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
     watcher = Watcher(path, wait=False)
 
-    def one_state(watcher, every_seconds):
-        yield watcher.look()
+    def one_state(look, every_seconds):
+        yield look()
         raise StopError
 
     monkeypatch.setattr(watching, "states", one_state)

@@ -1,15 +1,35 @@
-"""What is at a path decides how it is followed."""
+"""What is at a path is followed through restarts, and whatever else happens to its files."""
 
+import gc
 import os
+import shutil
 
 import pytest
 
+from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
-from counterpoise.watching.log_source import EventFilesSource, LogSource
-from counterpoise.watching.options import WatchOptions
-from counterpoise.watching.run_source import RunSource
-from counterpoise.watching.sources import Watcher, open_source
-from watching_helpers import append, begin_run, row, seed_lines
+from counterpoise.json_lines import drop_rows_after
+from counterpoise.logs.read import read_log
+from counterpoise.trace import TraceBuilder
+from counterpoise.watching.judge import WatchOptions
+from counterpoise.watching.log_sources import EventFilesSource, LogSource
+from counterpoise.watching.sources import RunSource, Watcher, open_source
+from watching_helpers import SEED, Clock, append, begin_run, event, row, seed_lines
+
+
+@pytest.fixture
+def clock(tmp_path):
+    probe = tmp_path / "probe"
+    probe.touch()
+    return Clock(probe.stat().st_mtime)
+
+
+def look(source):
+    source.poll()
+    return source.state(judge_now=True)
+
+
+# ------------------------------------------------------------------------------ what it is
 
 
 def test_each_kind_has_its_source(tmp_path):
@@ -65,3 +85,324 @@ def test_a_watcher_waits_where_it_is_asked_to(tmp_path):
     assert "a folder without config.yaml" in watcher.look().status.text
     begin_run(path, steps=3)
     assert watcher.look().step == 3
+
+
+# ------------------------------------------------------------------------------ run folders
+
+
+@pytest.fixture
+def run(tmp_path):
+    return begin_run(tmp_path / "run", steps=20)
+
+
+@pytest.fixture
+def run_source(run, clock):
+    return RunSource(run.path, WatchOptions(clock=clock, page=True))
+
+
+def steps(state):
+    return state.games[0].whole.steps.tolist()
+
+
+def test_a_run_under_way(run_source, run, clock):
+    append(run.signals, row(21, action={"d_steps": 0, "reason": "D is at 0.9"}))
+    append(run.metrics, {"stage": "bicubic", "psnr_y": 29.4}, {"stage": "train", "psnr_y": 29.1})
+    run.sample(20).parent.mkdir()
+    run.sample(10).touch()
+    run.sample(20).touch()
+    state = look(run_source)
+    assert state.source == str(run.path)
+    assert (state.status.kind, state.stage, state.step) == ("running", "train", 21)
+    assert state.progress == "step 21 of 100, 2 steps/s, 39 s left"
+    assert (state.policy, state.action) == ("threshold", "D is not trained (D is at 0.9)")
+    assert state.learning_rates == (("G", 1e-4), ("D", 2e-4))
+    assert state.held_out == "PSNR (Y) 29.10 (bicubic 29.40)"
+    assert state.sample == run.sample(20)
+    assert [e.message for e in state.events] == ["the training begins"]
+    assert steps(state) == list(range(1, 22))
+    assert (state.games[0].whole.policy, state.games[0].diagnosis.rows) == ("threshold", 21)
+    assert state.notes == ()
+    clock.now += 20
+    append(run.signals, *(row(step) for step in range(22, 61)))
+    state = look(run_source)
+    assert (state.step, steps(state)) == (60, list(range(1, 61)))
+    assert state.progress.startswith("step 60 of 100, 1.9")
+
+
+def test_the_page_of_a_run_is_that_of_its_state(run_source, run):
+    state = look(run_source)
+    page = run_source.page_run()
+    assert (page.name, page.status, page.progress) == ("run", state.status, state.progress)
+    assert page.judged == [("", state.games[0].diagnosis)]
+    assert ("", "d_loss") in page.curves.drawn()
+    assert dict(page.facts)["policy"] == "threshold: changes nothing"
+
+
+def test_each_of_several_discriminators_is_watched_by_name(tmp_path, clock):
+    run = begin_run(tmp_path / "run")
+    flat = row(1)
+    own = {name: flat.pop(name) for name in [*flat] if name.startswith("d_") or name == "action"}
+    each = {"patch": own, "image": own | {"d_learning_rate": 1e-3, "action": {"d_steps": 0}}}
+    append(run.signals, *(flat | {"step": s, "discriminators": each} for s in range(1, 9)))
+    state = look(RunSource(run.path, WatchOptions(clock=clock)))
+    assert [game.title for game in state.games] == ["patch", "image"]
+    assert state.learning_rates == (("G", 1e-4), ("D patch", 2e-4), ("D image", 1e-3))
+    assert state.action == "patch: changes nothing; image: D is not trained"
+
+
+def test_a_killed_run_is_stale_until_it_is_resumed(run_source, run, clock):
+    assert look(run_source).status.kind == "running"
+    clock.now += 61
+    state = look(run_source)
+    assert state.status.text.startswith("no new step for 61 s: it hangs, or was killed")
+    assert state.progress == "step 20 of 100"
+    append(run.events, event(20, "interrupted"))
+    assert look(run_source).status.text.endswith(f"go on: counterpoise resume {run.path}")
+    # Its log is no step, but a sign of life.
+    drop_rows_after(run.signals, 12)  # as `resume` does
+    append(run.events, event(12, "resumed"))
+    clock.now = run.events.stat().st_mtime
+    state = look(run_source)
+    assert (state.status.kind, steps(state)) == ("running", list(range(1, 13)))
+
+
+def test_a_stage_without_d_is_shown_and_not_judged(tmp_path, clock):
+    run = begin_run(tmp_path / "run")
+    source = RunSource(run.path, WatchOptions(clock=clock))
+    state = look(source)
+    assert (state.status.kind, state.games, state.progress) == ("starting", (), "no step yet")
+    append(run.signals, *({"step": s, "stage": "pretrain", "g_loss": 0.1} for s in (1, 2, 3)))
+    state = look(source)
+    assert (state.stage, steps(state), state.games[0].diagnosis) == ("pretrain", [1, 2, 3], None)
+    append(run.signals, row(4), row(5))
+    state = look(source)
+    assert (state.stage, steps(state), state.games[0].diagnosis.rows) == ("train", [4, 5], 2)
+
+
+def test_a_folder_that_goes_away_comes_back_as_another_run(run_source, run):
+    look(run_source)
+    shutil.rmtree(run.path)
+    state = look(run_source)
+    assert (state.status.kind, state.step, state.games, state.events) == ("gone", None, (), ())
+    begin_run(run.path, steps=3, config="train: {steps: 7}\n")
+    state = look(run_source)
+    assert (state.step, state.planned_steps, steps(state)) == (3, 7, [1, 2, 3])
+
+
+def test_the_configuration_may_come_later_than_the_steps(run_source, run, clock):
+    run.config.unlink()
+    source = RunSource(run.path, WatchOptions(clock=clock))
+    assert (look(source).policy, look(source).planned_steps) == (None, None)
+    run.config.write_text("balance: {policy: auto}\nloss: {adversarial: {form: hinge}}\n")
+    state = look(source)
+    assert (state.policy, state.games[0].whole.policy) == ("auto", "auto")
+    assert state.games[0].whole.objective == "hinge"
+    asked = look(RunSource(run.path, WatchOptions("wgan", clock=clock)))
+    assert asked.games[0].whole.objective == "wgan"
+
+
+def test_signals_that_cannot_be_read_are_said(run_source, run):
+    run.signals.unlink()
+    run.signals.mkdir()
+    state = look(run_source)
+    assert state.status.kind == "unreadable"
+    assert state.status.text == "signals.jsonl cannot be read (Is a directory)"
+
+
+# ------------------------------------------------------------------------------ logs
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "train.log"
+
+
+@pytest.fixture
+def source(path, clock):
+    return LogSource(path, WatchOptions(clock=clock))
+
+
+def findings(state):
+    return state.games[0].diagnosis.findings
+
+
+@pytest.mark.parametrize("log", sorted(SEED.glob("*.log")), ids=lambda log: log.stem)
+def test_a_log_that_is_written_line_by_line_is_judged_as_the_whole(source, path, log):
+    text = log.read_text(encoding="utf-8")
+    for start in range(0, len(text), 77):  # in pieces that tear lines
+        append(path, text[start : start + 77])
+        state = look(source)
+    (trace,) = read_log(log)
+    expected = diagnose(trace)
+    assert state.step == expected.last_step
+    assert findings(state) == expected.findings
+    assert state.games[0].whole.steps.tolist() == trace.steps.tolist()
+
+
+@pytest.mark.parametrize(
+    "text", ["installing things\n", "step: 1 lr: 0.1\nstep: 2 lr: 0.1\n", '{"note": "\\u6f22"}\n']
+)
+def test_a_log_whose_lines_are_not_known(source, path, text):
+    append(path, text)
+    assert look(source).status.kind == "unknown"
+    assert "--map errD=d_loss" in look(source).status.text
+    if not text.startswith(("step", "{")):
+        append(path, *seed_lines())
+        assert look(source).status.kind == "running"
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_log_in_which_nothing_stands_yet(source, path, text):
+    append(path, text)
+    assert look(source).status.text == "starting: no step yet"
+
+
+def test_columns_are_known_by_the_names_that_are_given(path, clock):
+    mapping = {"errd": "d_loss", "errg": "g_loss"}
+    source = LogSource(path, WatchOptions("hinge", mapping, clock=clock))
+    append(path, *(f"step: {s} errD: 1.0 errG: 0.5\n" for s in range(1, 5)))
+    (game,) = look(source).games
+    assert game.whole.columns["d_loss"].tolist() == [1.0] * 4
+    assert game.whole.objective == "hinge"
+
+
+def test_a_log_that_is_cut_begins_anew(source, path):
+    append(path, *seed_lines("bce_epoch3"))
+    assert look(source).step == 21276
+    path.write_text("")
+    state = look(source)
+    assert (state.status.kind, state.step, state.games) == ("starting", None, ())
+    append(path, *seed_lines("mse_epoch1"))
+    state = look(source)
+    assert state.step == 1200
+    assert "lsgan-on-sigmoid" in {finding.id for finding in findings(state)}
+
+
+def test_a_log_that_is_rotated_is_waited_for(source, path):
+    append(path, *seed_lines())
+    look(source)
+    path.rename(path.with_suffix(".1"))
+    state = look(source)
+    assert state.status.text == "the file is gone: waits for it to come back"
+    append(path, *seed_lines("mse_epoch1"))
+    assert (look(source).status.kind, look(source).step) == ("running", 1200)
+
+
+def test_a_log_that_becomes_a_binary_file_and_a_log_again(source, path):
+    append(path, *seed_lines())
+    look(source)
+    path.write_bytes(b"\x7fELF\0\1")
+    state = look(source)
+    assert state.status.kind == "unreadable"
+    assert state.status.text == "a binary file, not a log; give a text log or a run folder"
+    path.write_text("".join(seed_lines()))
+    assert look(source).status.kind == "running"
+
+
+def test_a_log_that_is_emptied_while_its_program_writes_on(source, path):
+    path.write_bytes(b"\0" * 5000 + "".join(seed_lines()).encode())
+    assert (look(source).status.kind, look(source).step) == ("running", 21276)
+
+
+def test_a_table_without_a_known_column_is_said_as_diagnose_says_it(source, path):
+    append(path, "foo,bar\n1,2\n")
+    state = look(source)
+    assert state.status.kind == "unreadable"
+    assert state.status.text.startswith("no known column in its header (foo, bar)")
+    append(path, "3,4\n")
+    assert look(source).status == state.status
+
+
+def test_json_lines_and_a_second_training_in_the_same_file(source, path):
+    rows = [{"step": s, "d_loss": 1.3, "g_loss": 0.7, "d_real": 0.5} for s in range(1, 6)]
+    append(path, *rows)
+    assert look(source).games[0].title == ""
+    append(path, *rows[:2])
+    state = look(source)
+    assert (state.step, state.games[0].title) == (2, "run 2 of 2")
+
+
+def test_trainings_that_are_past_take_no_room(source, path):
+    lines = [f"step: {step} d_loss: 1.3 g_loss: 0.7\n" for step in (3, 3, 2, 2, 1, 1)]
+    for _ in range(20):
+        append(path, *lines * 10)
+        state = look(source)
+    assert state.games[0].title == "run 401 of 401"  # it falls twice in each of 200 times
+    gc.collect()
+    builders = [item for item in gc.get_objects() if type(item) is TraceBuilder]
+    assert len([item for item in builders if item.source == str(path)]) < 5
+
+
+def test_a_log_of_two_pairs_of_networks_has_two_games(source, path):
+    line = "(epoch: 1, iters: {0}, time: 0.1) D_A: 0.2 G_A: 0.3 cycle_A: 1 D_B: 0.3 G_B: 0.4\n"
+    append(path, *(line.format(100 * s) for s in range(1, 6)))
+    assert [game.title for game in look(source).games] == ["A", "B"]
+    page = source.page_run()
+    assert [name for name, _ in page.judged] == ["A", "B"]
+    assert ("B", "d_loss") in page.curves.drawn()
+    assert page.status.kind == "running"
+
+
+def test_a_log_that_stops_is_stale_and_its_pace_is_measured(source, path, clock):
+    append(path, *seed_lines()[:20])
+    first = look(source).step
+    append(path, *seed_lines()[20:])
+    clock.now += 30
+    state = look(source)
+    assert state.steps_per_second == pytest.approx((21276 - first) / 30, rel=0.1)
+    clock.now = path.stat().st_mtime + 200
+    assert look(source).status.text == "no new line for 3 min: ended, or hangs"
+
+
+@pytest.fixture
+def write_events():
+    writer_module = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    def write(folder, steps, suffix="", writer=None, **values):
+        writer = writer or writer_module.EventFileWriter(str(folder), filename_suffix=suffix)
+        for step in steps:
+            scalars = [Summary.Value(tag=name, simple_value=v) for name, v in values.items()]
+            writer.add_event(Event(step=step, summary=Summary(value=scalars)))
+        writer.flush()
+        return writer
+
+    return write
+
+
+def test_event_files_are_followed_as_they_grow(tmp_path, clock, write_events):
+    source = EventFilesSource(tmp_path, WatchOptions(clock=clock))
+    assert look(source).status.text == "the file is gone: waits for it to come back"
+    writer = write_events(tmp_path / "logs", range(1, 4), d_loss=1.3, g_loss=0.7)
+    clock.now += 10
+    state = look(source)
+    assert (state.step, state.games[0].whole.columns["d_loss"].tolist()) == (
+        3,
+        pytest.approx([1.3] * 3),
+    )
+    assert state.notes[-1].startswith("follows logs/events.out.tfevents")
+    write_events(tmp_path / "logs", [4], writer=writer, d_loss=1.2, g_loss=0.8)
+    writer.close()
+    state = look(source)
+    assert (state.step, state.games[0].diagnosis.rows) == (4, 4)
+
+
+def test_the_newest_event_file_is_the_one(tmp_path, clock, write_events):
+    write_events(tmp_path, range(1, 4), d_loss=1.3, g_loss=0.7).close()
+    source = EventFilesSource(tmp_path, WatchOptions(clock=clock))
+    assert look(source).step == 3
+    write_events(tmp_path, [1], suffix=".new", d_loss=1.0, g_loss=1.0).close()
+    clock.now += EventFilesSource.LOOK_SECONDS + 1
+    state = look(source)
+    assert (state.step, state.notes[-1].endswith(".new, the newest event file")) == (1, True)
+    for file in tmp_path.glob("events*"):
+        file.unlink()
+    assert look(source).status.kind == "gone"
+
+
+def test_one_event_file_needs_no_note(tmp_path, clock, write_events):
+    write_events(tmp_path, [1], d_loss=1.0, g_loss=1.0).close()
+    (file,) = tmp_path.glob("events*")
+    state = look(EventFilesSource(file, WatchOptions(clock=clock)))
+    assert (state.step, state.notes) == (1, ())

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from counterpoise.cli_study import app as study_app
 from counterpoise.errors import TrainingDivergedError, UserError, one_line
-from counterpoise.watching import defaults as watch_defaults
+from counterpoise.run_status import STALE_SECONDS
+from counterpoise.watching import EVERY_SECONDS, PORT
 
 app = typer.Typer(
     name="counterpoise",
@@ -351,17 +352,17 @@ def watch(
     ] = False,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")
-    ] = watch_defaults.PORT,
+    ] = PORT,
     once: Annotated[bool, typer.Option("--once", help="Print how it stands, and end.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for a folder or file that is not there yet.")
     ] = False,
     every: Annotated[
         float, typer.Option(min=0.1, max=3600.0, help="Seconds between two looks.")
-    ] = watch_defaults.EVERY_SECONDS,
+    ] = EVERY_SECONDS,
     stale: Annotated[
         float, typer.Option(min=1.0, help="Seconds without a step before that is said.")
-    ] = watch_defaults.STALE_SECONDS,
+    ] = STALE_SECONDS,
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,
     d_loss_is_mean: MeanOption = False,

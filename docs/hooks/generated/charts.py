@@ -7,14 +7,16 @@ import numpy as np
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import PROBLEMS, Finding
+from counterpoise.diagnosis.found import number
 from counterpoise.logs.read import read_log
 from counterpoise.pages.series import SHOWN
-from counterpoise.pages.svg_chart import line_chart
 from counterpoise.trace import Trace
 from generated import ROOT
 
 TITLES = dict(SHOWN)
 MOST_CHARTS = 4
+WIDTH, HEIGHT = 420, 110
+LEFT, RIGHT, TOP, BOTTOM = 64, 8, 8, 20
 
 
 def charts(trace: Trace, columns: Sequence[str], shaded: tuple[Finding, ...]) -> str:
@@ -38,3 +40,43 @@ def log_charts(path: str) -> str:
     trace = read_log(ROOT / path)[0]
     problems = tuple(f for f in diagnose(trace).findings if f.severity in PROBLEMS)
     return charts(trace, ("d_real", "d_fake_before", "d_loss", "g_loss"), problems)
+
+
+def line_chart(
+    title: str, steps: np.ndarray, values: np.ndarray, shaded: tuple[Finding, ...]
+) -> str:
+    """Values over steps, with the spans of findings shaded, in the colours of the page around."""
+    first, last = float(steps[0]), float(steps[-1])
+    low, high = float(values.min()), float(values.max())
+    padding = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
+
+    def x_of(step: float) -> float:
+        return LEFT + (step - first) / max(1.0, last - first) * (WIDTH - LEFT - RIGHT)
+
+    def y_of(value: float) -> float:
+        share = (high + padding - value) / (high - low + 2 * padding)
+        return TOP + share * (HEIGHT - TOP - BOTTOM)
+
+    points = " ".join(
+        f"{x_of(float(step)):.1f},{y_of(float(value)):.1f}"
+        for step, value in zip(steps, values, strict=True)
+    )
+    shades = "".join(
+        f'<rect class="{finding.severity}" x="{max(LEFT, x_of(finding.first_step)):.1f}" y="{TOP}" '
+        f'width="{max(2.0, x_of(finding.last_step) - max(LEFT, x_of(finding.first_step))):.1f}" '
+        f'height="{HEIGHT - TOP - BOTTOM}"><title>{html.escape(finding.id)}</title></rect>'
+        for finding in shaded
+    )
+    least, most = number(low), number(high)
+    label = html.escape(
+        f"{title}: {number(float(values[0]))} at step {steps[0]}, {number(float(values[-1]))} at "
+        f"step {steps[-1]}; between {least} and {most}"
+    )
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
+        f'<title>{label}</title>{shades}<polyline points="{points}"/>'
+        f'<text x="{LEFT - 6}" y="{TOP + 10}" text-anchor="end">{most}</text>'
+        f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end">{least}</text>'
+        f'<text x="{LEFT}" y="{HEIGHT - 4}">step {steps[0]}</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">{steps[-1]}</text></svg>'
+    )

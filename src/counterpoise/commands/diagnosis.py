@@ -18,10 +18,8 @@ from counterpoise.diagnosis.found import number
 from counterpoise.errors import UserError
 from counterpoise.logs.opening import text_encoding
 from counterpoise.logs.read import read_log
-from counterpoise.pages.diagnosis_page import diagnosis_page
 from counterpoise.pages.series import shown_series, sparkline
 from counterpoise.pages.wording import headline, objective_line, span, todo, verdict
-from counterpoise.plain_files import atomic_write
 from counterpoise.trace import Trace
 
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREADABLE = 0, 1, 2
@@ -61,8 +59,7 @@ def run(
             print(f"counterpoise: {error}", file=sys.stderr)  # noqa: T201
     # The page first: a reader of the output may stop reading.
     if page is not None and runs:
-        with atomic_write(page) as temporary:
-            temporary.write_text(diagnosis_page(runs), encoding="utf-8")
+        _write_page(page, runs)
     for trace, diagnosis in runs:
         if as_json:
             print(to_json(diagnosis))  # noqa: T201
@@ -73,6 +70,21 @@ def run(
     if unreadable:
         return EXIT_UNREADABLE
     return EXIT_HEALTHY if all(d.healthy for _, d in runs) else EXIT_PROBLEMS
+
+
+def _write_page(path: Path, runs: Sequence[tuple[Trace, Diagnosis]]) -> None:
+    """The page of these trainings, those of one source together."""
+    from counterpoise.commands.reporting import write_page  # A page takes time to import.
+    from counterpoise.pages.run import log_run
+
+    sources: dict[str, list[tuple[Trace, Diagnosis]]] = {}
+    for trace, diagnosis in runs:
+        sources.setdefault(trace.source, []).append((trace, diagnosis))
+    pages = [log_run(source, judged) for source, judged in sources.items()]
+    names = [run.name for run in pages]
+    for run in pages:
+        run.name = run.source if names.count(run.name) > 1 else run.name
+    write_page(path, pages)
 
 
 def read_source(source: str, columns: dict[str, str], objective: str | None) -> list[Trace]:

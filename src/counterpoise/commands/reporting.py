@@ -5,8 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from counterpoise.commands.console import say
 from counterpoise.errors import UserError
-from counterpoise.pages.run_report import MARK, run_report
+from counterpoise.pages.page import MARK, page, read_runs
+from counterpoise.pages.run import PageRun
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
 
@@ -22,17 +24,18 @@ def run(runs: Sequence[Path], out: Path | None, console: Console) -> int:
         raise UserError(f"{path}: a folder; give a file, e.g. --out {path / 'report.html'}")
     if out is None:
         _refuse_to_replace(path)
-    report = run_report(runs)
-    write(path, report.html)
-    for name, verdict in report.verdicts:
-        text = verdict if len(report.verdicts) == 1 else f"{name}: {verdict}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+    found = read_runs(runs)
+    write_page(path, found)
+    for one in found:
+        lead = "" if len(found) == 1 else f"{one.name}: "
+        say(console, lead + " ".join(sentence for sentence, _ in one.verdicts))
+    say(console, f"report: {path}")
     return 0
 
 
-def write(path: Path, html: str) -> None:
-    """Write a page, whole or not at all."""
+def write_page(path: Path, runs: Sequence[PageRun]) -> None:
+    """Write the page of these trainings, whole or not at all."""
+    html = page(runs)
     with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
@@ -44,12 +47,12 @@ def write_at_end(run_folder: RunFolder, console: Console) -> None:
     """
     try:
         _refuse_to_replace(run_folder.report)
-        write(run_folder.report, run_report([run_folder.path]).html)
+        write_page(run_folder.report, read_runs([run_folder.path]))
         line = f"{'report':<12} {run_folder.report}"
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         line = f"no report: {reason}; try again with: counterpoise report {run_folder.path}"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, line)
 
 
 def _default_place(runs: Sequence[Path]) -> Path:

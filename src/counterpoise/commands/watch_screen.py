@@ -1,18 +1,18 @@
 """A watched training in the terminal: as much of it as there is room for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from counterpoise.commands.console import SEVERITY_STYLES
-from counterpoise.diagnosis.finding import PROBLEMS, Finding
+from counterpoise.diagnosis.finding import PROBLEMS, SEVERITIES, Finding
 from counterpoise.diagnosis.found import number
-from counterpoise.pages.series import sparkline
+from counterpoise.pages.series import SHOWN, shown_series, sparkline
+from counterpoise.pages.wording import game_verdict, objective_line
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
-from counterpoise.watching.changes import FINDING
-from counterpoise.watching.curves import Curve, braille_chart, curves
-from counterpoise.watching.state import (
+from counterpoise.run_status import (
     GONE,
     RUNNING,
     STALE,
@@ -20,11 +20,9 @@ from counterpoise.watching.state import (
     UNKNOWN,
     UNREADABLE,
     WAITING,
-    Game,
-    State,
-    facts,
 )
-from counterpoise.watching.words import game_verdict, remedy_how, shown_findings, since
+from counterpoise.watching.changes import FINDING
+from counterpoise.watching.state import Game, State
 
 STATUS_STYLES = {
     RUNNING: "bold green",
@@ -40,13 +38,8 @@ STATUS_STYLES = {
     DIVERGED: "bold red",
     FAILED: "bold red",
 }
-# Lines that charts have at least, and one chart has at most.
-LEAST_CHART_LINES, MOST_CHART_HEIGHT = 4, 8
-# A chart of fewer lines than this is a single one.
-LEAST_CHART_HEIGHT = 3
-# From this width on, charts stand side by side.
-TWO_COLUMNS_WIDTH = 140
-GAP = 3
+# Lines that charts have at least, where there is room for any.
+LEAST_CHART_LINES = 4
 LEAST_TITLE, LATEST_WIDTH, RANGE_WIDTH = 22, 9, 20
 LABEL_WIDTH = 15
 FOOTER = "Ctrl-C ends the watching, and changes nothing."
@@ -59,114 +52,93 @@ class WatchScreen:
         self._state, self._fits = state, fits
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = options.max_width
         # Not `options.height`: rich forgets it where a renderable stands in another one.
         height = options.size.height if self._fits else None
-        head, facts = self._head(width, height), self._facts(width, height)
-        foot = [_line(FOOTER, "dim", width)] if self._fits else []
-        if height is not None:
-            # In a low terminal, the verdict counts more than settings, and both than the charts.
-            head = head[: max(1, height - len(foot))]
-            facts = facts[: max(0, height - len(head) - len(foot) - 1)]
-        if height is None:
-            blocks = [head, self._charts(None, width), self._findings(None, width), facts, foot]
-        else:
-            # One blank line between the blocks that there are.
-            room = height - len(head) - len(facts) - len(foot) - 3
-            charts = sum(len(curves(game.whole)) for game in self._state.games)
-            most = room - min(charts, LEAST_CHART_LINES)
-            findings = self._findings(max(0, most), width)
-            drawn = self._charts(max(0, room - len(findings)), width)
-            blocks = [head, drawn, findings, facts, foot]
-        first = True
-        for block in blocks:
-            if block and not first and block is not foot:
+        blocks = [block for block in self._blocks(options.max_width, height) if block]
+        for place, block in enumerate(blocks):
+            if place:
                 yield Text("")
-            first = first and not block
-            for line in block:
-                yield _cut(line, width)
+            yield from (_cut(line, options.max_width) for line in block)
+        if height is not None:
+            yield _line(FOOTER, "dim", options.max_width)
+
+    def _blocks(self, width: int, height: int | None) -> list[list[Text]]:
+        """What is to be seen, with one blank line between the parts."""
+        head, facts = self._head(width, height), self._facts(width, height)
+        charts, findings = self._charts(width), self._findings(width, height)
+        if height is None:
+            return [head, charts, findings, facts]
+        # In a low terminal, the verdict counts more than settings, both than the findings, and
+        # these than most of the charts.
+        room = height - 1
+        head = head[: max(1, room)]
+        facts = facts[: max(0, room - len(head) - 1)]
+        room = max(0, room - len(head) - len(facts) - 3)
+        findings = self._fitting(findings, room - min(len(charts), LEAST_CHART_LINES))
+        return [head, charts[: max(0, room - len(findings))], findings, facts]
 
     def _head(self, width: int, height: int | None) -> list[Text]:
-        state = self._state
+        state, most = self._state, None if height is None else 2
         title = Text().append(state.source, "bold")
         parts = [state.stage and f"stage {state.stage}", state.policy and f"policy {state.policy}"]
         title.append("".join(f"  {part}" for part in parts if part), "dim")
         lines = [_cut(title, width)]
         # What it is at the moment may be long: a command to go on with, or an error.
-        status = Text(state.status.text, STATUS_STYLES.get(state.status.kind, "bold"))
-        lines += _wrapped(status, width, None if height is None else 2)
+        style = STATUS_STYLES.get(state.status.kind, "bold")
+        lines += _wrapped(Text(state.status.text, style), width, most)
         if state.step is not None:
             lines.append(_cut(_progress(state, width), width))
-        if state.unread_bytes:
-            left = f"reading: {state.unread_bytes / 1e6:.0f} MB to go"
-            lines.append(_line(left, "cyan", width))
         for game in state.games:
             style = "bold"
             if game.diagnosis is not None and game.diagnosis.rows:
                 style = SEVERITY_STYLES[game.diagnosis.findings[0].severity]
             words = Text(game_verdict(game.title, game.diagnosis), style)
-            lines += _wrapped(words, width, None if height is None else 2)
+            lines += _wrapped(words, width, most)
         return lines
 
-    def _charts(self, room: int | None, width: int) -> list[Text]:
-        """The curves of all games, most telling first, in at most `room` lines."""
-        titled = [
-            (f"{game.title}: {curve.title}" if len(self._state.games) > 1 else curve.title, curve)
-            for game in self._state.games
-            for curve in curves(game.whole)
-        ]
-        if not titled or room == 0:
-            return []
-        columns = 2 if width >= TWO_COLUMNS_WIDTH and room is not None else 1
-        each = (width - GAP * (columns - 1)) // columns
-        height = 1
-        if room is not None:
-            rows = -(-len(titled) // columns)
-            height = max(1, min(MOST_CHART_HEIGHT, room // rows))
-            if height < LEAST_CHART_HEIGHT:
-                height = 1
-            titled = titled[: room // height * columns]
-        names = min(max(LEAST_TITLE, each // 4), max(len(title) for title, _ in titled))
-        drawn = [_chart(title, curve, names, each, height) for title, curve in titled]
-        lines = []
-        for start in range(0, len(drawn), columns):
-            for row in zip(*drawn[start : start + columns], strict=False):
-                line = Text()
-                for place, part in enumerate(row):
-                    line.append(" " * (place * (each + GAP) - line.cell_len))
-                    line.append_text(part)
-                lines.append(_cut(line, width))
-        return lines
-
-    def _findings(self, room: int | None, width: int) -> list[Text]:
-        """The findings, worst first, in at most `room` lines; those left out are named."""
+    def _charts(self, width: int) -> list[Text]:
+        """The curves of all games, most telling first."""
         several = len(self._state.games) > 1
-        found = [(game, finding) for game in self._state.games for finding in _shown(game)]
-        blocks = [
-            _finding(game, finding, f"{game.title}: " if several else "", width, room is None)
-            for game, finding in found
-        ]
-        if room is None:
-            return [line for block in blocks for line in block]
-        # As many whole findings as fit; the first one is cut rather than left out.
-        lines: list[Text] = []
-        for place, block in enumerate(blocks):
-            last = place == len(blocks) - 1
-            if len(lines) + len(block) + (not last) > room:
-                if place == 0 and room > 1:
-                    lines = block[: room - (not last)]
-                    place = 1
-                if len(lines) < room and place < len(blocks):
-                    names = ", ".join(finding.id for _, finding in found[place:])
-                    lines.append(_line(f"and {len(blocks) - place} more: {names}", "dim", width))
-                return lines
-            lines += block
+        # By curve, then by game; what several D's have in common, as G's loss, is shown once.
+        found: dict[str, dict[bytes, tuple[str, np.ndarray]]] = {title: {} for _, title in SHOWN}
+        for game in self._state.games:
+            for title, _, values in shown_series(game.whole):
+                name = f"{game.title}: {title}" if several else title
+                found[title].setdefault(values.tobytes(), (name, values))
+        titled = [one for alike in found.values() for one in alike.values()]
+        longest = max((len(title) for title, _ in titled), default=0)
+        names = min(max(LEAST_TITLE, width // 4), longest)
+        return [_chart(title, values, names, width) for title, values in titled]
+
+    def _shown(self) -> list[tuple[Game, Finding]]:
+        """The findings of all games, worst first."""
+        found = [(game, finding) for game in self._state.games for finding in game.shown_findings()]
+        return sorted(found, key=lambda one: SEVERITIES.index(one[1].severity))
+
+    def _findings(self, width: int, height: int | None) -> list[Text]:
+        several = len(self._state.games) > 1
+        lines = []
+        for game, finding in self._shown():
+            lead = f"{game.title}: " if several else ""
+            lines += _finding(game, finding, lead, width, height is None)
         return lines
+
+    def _fitting(self, lines: list[Text], room: int) -> list[Text]:
+        """The first lines, and which findings there are where not all fit."""
+        if len(lines) <= room or room < 1:
+            return lines[: max(0, room)]
+        ids = [finding.id for _, finding in self._shown()]
+        return [*lines[: room - 1], Text(f"{len(ids)} findings: {', '.join(ids)}", "dim")]
 
     def _facts(self, width: int, height: int | None) -> list[Text]:
         state = self._state
         # The stage stands at the top.
-        known = [(label, words) for label, words in facts(state) if label != "stage"]
+        known = [(label, words) for label, words in state.facts() if label != "stage"]
+        judged = [game.diagnosis for game in state.games if game.diagnosis and game.diagnosis.rows]
+        # Games of one log mostly have the same.
+        for line in dict.fromkeys(map(objective_line, judged)):
+            known.append(("objective", line.removeprefix("Objective: ")))
+        known += [("note", note) for note in state.notes]
         if state.sample is not None:
             known.append(("sample", str(state.sample)))
         events = [event for event in state.events if event.kind != FINDING]
@@ -174,24 +146,18 @@ class WatchScreen:
             known.append(("event", f"{event.clock} step {event.step}: {event.message}".lstrip()))
         lines = []
         for label, words in known:
-            parts = _wrapped(Text(words), width - LABEL_WIDTH, 1 if height is not None else None)
+            parts = _wrapped(Text(words), width - LABEL_WIDTH, None if height is None else 1)
             for place, part in enumerate(parts):
                 lead = f"{label if place == 0 else '':<{LABEL_WIDTH}}"
                 lines.append(Text().append(lead, "dim").append_text(part))
         return lines
 
 
-def _shown(game: Game) -> Iterable[Finding]:
-    return shown_findings(game.diagnosis)
-
-
 def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -> list[Text]:
-    assert game.diagnosis is not None, "it has findings"
     title = Text().append(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
     title.append(f"{lead}{finding.title} ", "bold")
     title.append(
-        f"[{finding.id}] {since(finding, game.diagnosis, game.goes_back)}, "
-        f"confidence {finding.confidence:.0%}",
+        f"[{finding.id}] {game.since(finding)}, confidence {finding.confidence:.0%}",
         "dim",
     )
     lines = _wrapped(title, width, None if whole else 2)
@@ -201,7 +167,7 @@ def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -
     if finding.remedies and finding.severity in PROBLEMS:
         remedy = finding.remedies[0]
         lines += _indented(Text(f"change first: {remedy.text}"), 2, width, None if whole else 2)
-        how = remedy_how(finding, game.whole.policy)
+        how = game.remedy_how(finding)
         if how and whole:
             lines += _indented(Text(how, "cyan"), 4, width, None)
     return lines
@@ -209,8 +175,8 @@ def _finding(game: Game, finding: Finding, lead: str, width: int, whole: bool) -
 
 def _progress(state: State, width: int) -> Text:
     text = Text(state.progress)
-    if state.total_steps:
-        share = min(1.0, (state.step or 0) / state.total_steps)
+    if state.planned_steps and not state.unread_bytes:
+        share = min(1.0, (state.step or 0) / state.planned_steps)
         text.append(f"  {share:.0%} ")
         bar = min(60, width - text.cell_len)
         done = round(share * bar)
@@ -218,21 +184,15 @@ def _progress(state: State, width: int) -> Text:
     return text
 
 
-def _chart(title: str, curve: Curve, names: int, width: int, height: int) -> list[Text]:
-    """A curve in `height` lines: its name, where it is now, and from where to where it goes."""
-    least, most = number(float(curve.values.min())), number(float(curve.values.max()))
-    latest = f"{number(float(curve.values[-1])):>{LATEST_WIDTH}}"
-    spread = f"  {least} to {most}"
+def _chart(title: str, values: np.ndarray, names: int, width: int) -> Text:
+    """A curve in a line: its name, where it is now, and from where to where it goes."""
+    latest = f"{number(float(values[-1])):>{LATEST_WIDTH}}"
+    least, most = number(float(values.min())), number(float(values.max()))
     short = title if len(title) <= names else f"{title[: names - 1]}…"
-    name = f"{short:<{names}} "
-    if height == 1:
-        room = max(8, width - len(name) - LATEST_WIDTH - RANGE_WIDTH)
-        line = Text(name)
-        line.append(f"{sparkline(curve.values, room):<{room}}", "cyan")
-        return [line.append(latest, "bold").append(spread, "dim")]
-    lines = [Text(name).append(latest, "bold").append(spread, "dim")]
-    lines += [Text(row, "cyan") for row in braille_chart(curve.values, width, height - 1)]
-    return lines
+    line = Text(f"{short:<{names}} ")
+    room = max(8, width - names - 1 - LATEST_WIDTH - RANGE_WIDTH)
+    line.append(f"{sparkline(values, room):<{room}}", "cyan")
+    return line.append(latest, "bold").append(f"  {least} to {most}", "dim")
 
 
 def _line(text: str, style: str, width: int) -> Text:

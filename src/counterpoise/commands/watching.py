@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,11 +16,11 @@ from counterpoise.commands.watch_screen import WatchScreen, printable
 from counterpoise.errors import UserError
 from counterpoise.logs.names import checked_mapping
 from counterpoise.objectives import objective_name
+from counterpoise.run_status import UNKNOWN, UNREADABLE
 from counterpoise.watching.changes import Changes
-from counterpoise.watching.options import WatchOptions
-from counterpoise.watching.server import Board, WatchServer
+from counterpoise.watching.judge import WatchOptions
 from counterpoise.watching.sources import Watcher
-from counterpoise.watching.state import UNKNOWN, UNREADABLE, State
+from counterpoise.watching.state import State
 
 # The share of the time that drawing may take: after a drawing, so many times as long a rest.
 REST = 10.0
@@ -51,6 +51,7 @@ def run(
         mapping=checked_mapping(parse_mapping(mapping)),
         d_loss_is_mean=d_loss_is_mean,
         stale_seconds=stale_seconds,
+        page=web,
     )
     watcher = Watcher(path, wait, options)
     if once:
@@ -62,7 +63,7 @@ def run(
         elif console.is_terminal:
             draw(watcher, every_seconds, console)
         else:
-            tell(watcher, every_seconds, console)
+            tell(states(watcher.look, every_seconds), console)
     return 0
 
 
@@ -87,42 +88,40 @@ def draw(watcher: Watcher, every_seconds: float, console: Console) -> None:
     state: State | None = None
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            for state in states(watcher, every_seconds):
+            for state in states(watcher.look, every_seconds):
                 live.update(WatchScreen(state, fits=True), refresh=True)
     finally:
         if state is not None:
-            for line in Changes().lines(state):
-                say(console, printable(line))
+            tell([state], console)
 
 
-def tell(watcher: Watcher, every_seconds: float, console: Console) -> None:
+def tell(states: Iterable[State], console: Console) -> None:
     """Print a line per change."""
     changes = Changes()
-    for state in states(watcher, every_seconds):
+    for state in states:
         for line in changes.lines(state):
             say(console, printable(line))
 
 
 def serve(watcher: Watcher, port: int, every_seconds: float, console: Console) -> None:
     """Serve the page, and print a line per change."""
-    changes = Changes()
-    board = Board(watcher.look())
+    from counterpoise.watching.server import Board, WatchServer
+
+    board = Board(watcher)
+    board.look()
     with WatchServer(board, port) as server:
         say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
-        for state in states(watcher, every_seconds):
-            board.publish(state)
-            for line in changes.lines(state):
-                say(console, printable(line))
+        tell(states(board.look, every_seconds), console)
 
 
 def states(
-    watcher: Watcher, every_seconds: float, sleep: Callable[[float], None] = time.sleep
+    look: Callable[[], State], every_seconds: float, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[State]:
     """The state every so often, for ever; what stands in the files already is read in one go."""
     shown_at = float("-inf")
     while True:
         began = time.monotonic()
-        state = watcher.look()
+        state = look()
         now = time.monotonic()
         if state.unread_bytes and now - shown_at < every_seconds:
             continue

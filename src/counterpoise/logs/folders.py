@@ -5,32 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from counterpoise.config_file import BadYamlError, read_yaml
 from counterpoise.logs.columns import PLACES, NamedRows
 from counterpoise.logs.json_reader import JsonReader
 from counterpoise.logs.lines import bounded_lines
-from counterpoise.logs.runs import Position, RunCollector, traces_of
+from counterpoise.logs.runs import Position, RunCollector
+from counterpoise.run_folder import RunFolder
+from counterpoise.run_rows import RunReader
 from counterpoise.trace import Trace
 
 # Steps of an event file that are kept; of a longer one, an even sample.
 EVENT_STEPS_KEPT = 200_000
 EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
-RUN_FOLDER = "run folder"
-
-
-def read_run_folder(folder: Path, objective: str | None, mapping: Mapping[str, str]) -> list[Trace]:
-    """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it; of a game with
-    several discriminators a trace for each, named by it."""
-    config = configuration(folder)
-    policy = configured(config, "balance", "policy")
-    runs = runs_in_json_lines(folder / "signals.jsonl", str(folder), objective, mapping)
-    game = ("loss", "adversarial")
-    for run in runs:
-        own = configured(config, *game, "discriminators", run.suffix, "form")
-        run.objective = objective or own or configured(config, *game, "form")
-        run.format = RUN_FOLDER
-    return [dataclasses.replace(trace, policy=policy) for trace in traces_of(runs)]
 
 
 def runs_in_json_lines(
@@ -43,21 +29,15 @@ def runs_in_json_lines(
     return reader.collectors()
 
 
-def configuration(folder: Path) -> dict[str, Any]:
-    """The `config.yaml` of a run folder as it stands; empty where there is none to be read."""
-    try:
-        tree = read_yaml(folder / "config.yaml")
-    except (OSError, BadYamlError):
-        return {}
-    return tree if isinstance(tree, dict) else {}
-
-
-def configured(config: Mapping[str, Any], *path: str) -> str | None:
-    """The text at a key path of a configuration; None where there is none."""
-    node: Any = config
-    for key in path:
-        node = node.get(key) if isinstance(node, dict) else None
-    return node if isinstance(node, str) else None
+def read_run_folder(folder: Path, objective: str | None) -> list[Trace]:
+    """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it; a trace for each
+    discriminator, none where no step has one yet."""
+    reader = RunReader(RunFolder(folder)).read_whole()
+    if not reader.signals.has_d:
+        return []
+    notes = tuple(reader.signals.notes())
+    traces = reader.signals.whole(objective or reader.objective, reader.policy)
+    return [dataclasses.replace(trace, notes=notes) for trace in traces]
 
 
 class EventFile:

@@ -79,8 +79,11 @@ def read_log(
 def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) -> list[Trace]:
     name = one_line(str(folder))
     if (folder / "signals.jsonl").is_file():
-        why = "it has no step with a discriminator yet"
-        return _some(read_run_folder(folder, objective, known), name, why)
+        return _some(
+            read_run_folder(folder, objective),
+            name,
+            "it has no step with a discriminator yet",
+        )
     if (folder / "stats.jsonl").is_file():
         path = folder / "stats.jsonl"
         return _some(traces_of(runs_in_json_lines(path, name, objective, known)), name)

@@ -1,4 +1,4 @@
-"""The sentences that every page about a diagnosis begins with."""
+"""The sentences about a diagnosis, alike in the terminal and on a page."""
 
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding
 from counterpoise.diagnosis.found import lines
@@ -35,6 +35,17 @@ def verdict(diagnosis: Diagnosis) -> str:
         kind = "are seriously wrong" if severe else "need a change"
     names = "; ".join(_within_sentence(finding.title) for finding in chosen)
     return f"Not healthy: {count} {kind}: {names}."
+
+
+def game_verdict(name: str, diagnosis: Diagnosis | None) -> str:
+    """The diagnosis of G against one of several D's in a sentence; None: G is trained alone."""
+    if diagnosis is None:
+        words = "G is trained alone: nothing to judge until D joins."
+    elif diagnosis.rows == 0:
+        words = "Nothing to judge yet."
+    else:
+        words = verdict(diagnosis)
+    return f"{name}: {words}" if name else words
 
 
 def _within_sentence(title: str) -> str:

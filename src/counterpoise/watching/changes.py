@@ -6,9 +6,10 @@ from collections.abc import Callable
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.found import number
 from counterpoise.diagnosis.news import FindingNews
-from counterpoise.watching.curves import curves
-from counterpoise.watching.state import FINAL, State
-from counterpoise.watching.words import game_verdict
+from counterpoise.pages.series import shown_series
+from counterpoise.pages.wording import game_verdict
+from counterpoise.run_status import FINAL
+from counterpoise.watching.state import State
 
 # How far it is, is said no oftener.
 PROGRESS_SECONDS = 30.0
@@ -80,8 +81,8 @@ class Changes:
             return []
         self._progress = now, state.step
         numbers = [
-            f"{curve.title} {number(float(curve.values[-1]))}"
+            f"{title} {number(float(values[-1]))}"
             for game in state.games[:1]
-            for curve in curves(game.whole)[:SHOWN_NUMBERS]
+            for title, _, values in shown_series(game.whole)[:SHOWN_NUMBERS]
         ]
         return [", ".join([state.progress, *numbers])]

@@ -1,10 +1,12 @@
 """Diagnoses what is watched, no oftener than a small share of the time allows."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Diagnosis
+from counterpoise.run_status import STALE_SECONDS
 from counterpoise.trace import Trace
 from counterpoise.watching.state import Game
 
@@ -15,14 +17,28 @@ REST = 20.0
 Traces = tuple[Trace, Trace, bool]
 
 
+@dataclass(frozen=True)
+class WatchOptions:
+    """What a person says of what is watched, and when a training counts as stale."""
+
+    # What the losses are, where the files do not say it.
+    objective: str | None = None
+    # Names of a log's numbers, as `names.checked_mapping` gives them.
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    # Of a log: see `diagnose`.
+    d_loss_is_mean: bool = False
+    stale_seconds: float = STALE_SECONDS
+    # Whether a page is to be shown, so that all rows are kept for its charts.
+    page: bool = False
+    # Seconds since the epoch, as the times of files are.
+    clock: Callable[[], float] = time.time
+
+
 class Judge:
     """Keeps the games as they were judged last."""
 
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, *, d_loss_is_mean: bool = False
-    ) -> None:
-        """`d_loss_is_mean`: what a person says of the log, see `diagnose`."""
-        self._clock, self._d_loss_is_mean = clock, d_loss_is_mean
+    def __init__(self, options: WatchOptions, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._d_loss_is_mean = clock, options.d_loss_is_mean
         self._games: tuple[Game, ...] = ()
         self._outdated, self._rests_until = False, 0.0
 

@@ -6,32 +6,27 @@ a URL ever becomes a path.
 """
 
 import errno
-import json
+import hashlib
 import threading
 import time
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, Protocol
 
 from counterpoise.errors import UserError
-from counterpoise.watching.page import Page
+from counterpoise.pages.page import page, page_body, samples_data
+from counterpoise.pages.run import PageRun
 from counterpoise.watching.state import State
 
 ADDRESS = "127.0.0.1"
-# A stream that has nothing to say says so, which tells whether anybody listens.
-HEARTBEAT_SECONDS = 10.0
-# What a browser waits before it connects again.
-RETRY_MILLISECONDS = 2000
-MOST_STREAMS = 32
 REQUEST_SECONDS = 30.0
 HTTP_PORT = 80
 # How often the server looks whether it is to end.
 END_LOOK_SECONDS = 0.2
-MOST_SAMPLE_BYTES = 64 << 20
-PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
+# The share of the time that drawing may take: after a drawing, so many times as long a rest.
+REST = 4.0
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -39,80 +34,66 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Frame-Options": "DENY",
+    # The page itself has a stricter one.
+    "Content-Security-Policy": "frame-ancestors 'none'",
 }
-POLICY = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
+ALONE = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+
+
+class Watched(Protocol):
+    """What a board shows: `sources.Watcher`."""
+
+    def look(self) -> State: ...
+    def page_run(self) -> PageRun: ...
 
 
 class Board:
-    """The newest state, between the watching thread and those of the browsers."""
+    """The newest page, between the thread that watches and those of the browsers."""
 
-    def __init__(self, state: State) -> None:
-        self._state, self._version = state, 1
-        self._page, self._rendered = Page(), 0
-        self._parts: dict[str, str] = {}
-        self._changed, self._rendering = threading.Condition(), threading.Lock()
-        self.streams = 0
-        self.closed = False
+    def __init__(self, watcher: Watched) -> None:
+        self._watcher, self._lock = watcher, threading.Lock()
+        self._run: PageRun | None = None
+        self._version = ""
+        self._looked, self._drawn, self._rests_until = 1, 0, 0.0
 
-    def publish(self, state: State) -> None:
-        """Show this from now on."""
-        with self._changed:
-            self._state, self._version = state, self._version + 1
-            self._changed.notify_all()
+    def look(self) -> State:
+        """Look at what is watched, for the page too."""
+        with self._lock:
+            self._looked += 1
+            return self._watcher.look()
 
-    def close(self) -> None:
-        """End all streams."""
-        with self._changed:
-            self.closed = True
-            self._changed.notify_all()
+    def _draw(self) -> str:
+        """The page's changing part; drawn anew where there was a look, and it is time."""
+        began = time.monotonic()
+        if self._run is None or (self._looked != self._drawn and began >= self._rests_until):
+            self._run, self._drawn = self._watcher.page_run(), self._looked
+            # What it shows, but for its own name.
+            self._body = page_body([self._run], "-")
+            self._version = hashlib.sha256(self._body.encode()).hexdigest()[:16]
+            ended = time.monotonic()
+            self._rests_until = ended + REST * (ended - began)
+        return self._version
 
-    def join(self) -> bool:
-        """One more stream; False where there are too many."""
-        with self._changed:
-            joins = self.streams < MOST_STREAMS
-            self.streams += joins
-            return joins
+    def whole(self) -> str:
+        """The page as it opens."""
+        with self._lock:
+            version = self._draw()
+            assert self._run is not None, "it was drawn"
+            return page([self._run], version)
 
-    def leave(self) -> None:
-        """One stream less."""
-        with self._changed:
-            self.streams -= 1
+    def body(self, known: str) -> str | None:
+        """What changes of the page; None where that is the version that is known."""
+        with self._lock:
+            version = self._draw()
+            named = f'"live":"{version}"'
+            return None if version == known else self._body.replace('"live":"-"', named, 1)
 
-    def wait(self, version: int, seconds: float) -> None:
-        """Return when there is another version than this, or after so long."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.closed or self._version != version, seconds)
-
-    def parts(self) -> tuple[int, dict[str, str]]:
-        """The version and the parts of the page, rendered when somebody wants them."""
-        with self._rendering:
-            with self._changed:
-                state, version = self._state, self._version
-            if self._rendered != version:
-                self._parts, self._rendered = self._page.parts(state), version
-            return version, self._parts
-
-    def whole(self) -> tuple[str, str]:
-        """The page, and the nonce of its script and style."""
-        return self._page.whole(self.parts()[1])
-
-    def sample(self) -> bytes | None:
-        """The newest sheet of samples; None where there is none, or it is no PNG of the run's."""
-        path = self._state.sample
-        if path is None:
-            return None
-        try:
-            inside = path.resolve(strict=True).is_relative_to(Path(self._state.source).resolve())
-            if not inside or not path.is_file() or path.stat().st_size > MOST_SAMPLE_BYTES:
-                return None
-            data = path.read_bytes()
-        except (OSError, RuntimeError):  # RuntimeError: a link that goes round, until Python 3.13.
-            return None
-        return data if data.startswith(PNG_BEGINNING) else None
+    def samples(self) -> str:
+        """The samples, as JSON."""
+        with self._lock:
+            self._draw()
+            assert self._run is not None, "it was drawn"
+            return samples_data([self._run])
 
 
 class WatchServer(ThreadingHTTPServer):
@@ -149,7 +130,6 @@ class WatchServer(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *args: object) -> None:
-        self.board.close()
         self.shutdown()
         self.server_close()
 
@@ -171,32 +151,27 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _refuse_method(self) -> None:
-        self.close_connection = True
-        self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"read-only\n", {"Allow": "GET"})
+        self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "read-only\n", {"Allow": "GET"})
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse_method  # noqa: N815
 
     def _answer(self, body: bool) -> None:
         board = self.server.board
-        # A body is not read, so that it would be taken for the next request.
-        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
         if not self._from_here():
-            self.close_connection = True
-            self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this page is for this machine alone\n")
+            self._send(HTTPStatus.FORBIDDEN, "text/plain", "this page is for this machine alone\n")
             return
-        route = self.path.partition("?")[0]
+        route, _, known = self.path.partition("?")
         if route == "/":
-            page, nonce = board.whole()
-            policy = {"Content-Security-Policy": POLICY.format(nonce=nonce)}
-            data = page.encode(errors="replace")  # A file name may be no text.
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", data, policy, body)
-        elif route == "/events" and body:
-            self._stream(board)
-        elif route == "/sample.png" and (sample := board.sample()) is not None:
-            self._send(HTTPStatus.OK, "image/png", sample, body=body)
+            self._send(HTTPStatus.OK, "text/html", board.whole(), body=body)
+        elif route == "/body":
+            text = board.body(known)
+            status = HTTPStatus.NO_CONTENT if text is None else HTTPStatus.OK
+            self._send(status, "text/html", text or "", ALONE, body)
+        elif route == "/samples":
+            self._send(HTTPStatus.OK, "application/json", board.samples(), ALONE, body)
         else:
-            self._send(HTTPStatus.NOT_FOUND, "text/plain", b"there is nothing here\n", body=body)
+            text = "there is nothing here\n"
+            self._send(HTTPStatus.NOT_FOUND, "text/plain", text, body=body)
 
     def _from_here(self) -> bool:
         """Whether a request is for this machine by name, and not made by another site's page."""
@@ -213,53 +188,21 @@ class Handler(BaseHTTPRequestHandler):
         self,
         status: HTTPStatus,
         kind: str,
-        data: bytes,
+        text: str,
         headers: dict[str, str] | None = None,
         body: bool = True,
     ) -> None:
+        data = text.encode(errors="replace")
         self.send_response(status)
-        for name, value in {
-            "Content-Type": kind,
-            "Content-Length": str(len(data)),
-            **HEADERS,
-            **(headers or {}),
-        }.items():
+        own = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(data))}
+        for name, value in (own | HEADERS | (headers or {})).items():
             self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
+        # So that none outlives the server, and no body is taken for the next request.
+        self.send_header("Connection", "close")
+        self.close_connection = True
         self.end_headers()
         if body:
             self.wfile.write(data)
-
-    def _stream(self, board: Board) -> None:
-        """Send the parts that change, as long as somebody listens."""
-        self.close_connection = True
-        if not board.join():
-            self._send(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"too many pages are open\n")
-            return
-        try:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", "text/event-stream; charset=utf-8")
-            for name, value in HEADERS.items():
-                self.send_header(name, value)
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
-            sent: dict[str, str] = {}
-            wrote_at = time.monotonic()
-            while not board.closed:
-                version, parts = board.parts()
-                new = {name: html for name, html in parts.items() if sent.get(name) != html}
-                sent = parts
-                if new or time.monotonic() - wrote_at >= HEARTBEAT_SECONDS:
-                    text = f"data: {json.dumps(new)}\n\n" if new else ": nothing new\n\n"
-                    self.wfile.write(text.encode())
-                    wrote_at = time.monotonic()
-                board.wait(version, HEARTBEAT_SECONDS)
-        except OSError:  # Whoever listened is gone.
-            pass
-        finally:
-            board.leave()
 
     def version_string(self) -> str:
         return "counterpoise"

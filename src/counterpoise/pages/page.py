@@ -1,0 +1,281 @@
+"""The page of one training, or of several overlaid, as one self-contained HTML file.
+
+`counterpoise report`, `watch --web` and `diagnose --html` all show it.
+"""
+
+import base64
+import datetime
+import hashlib
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from counterpoise.diagnosis.finding import PROBLEMS
+from counterpoise.errors import UserError
+from counterpoise.pages.charts import Chart, charts_of, curve_key, metric_text, metric_title
+from counterpoise.pages.curves import CELLS
+from counterpoise.pages.run import PageRun, numbers, read_run
+from counterpoise.pages.timeline import ticks, timeline
+from counterpoise.pages.wording import headline, objective_line, span, todo
+from counterpoise.run_folder import BICUBIC
+
+# What every page of this kind carries, so that one can be told from somebody's own file.
+MARK = '<meta name="generator" content="counterpoise report">'
+# A page has at most 10 MB: the chart library takes half of it, the curves about a sixth.
+SAMPLE_BYTES = 3_000_000
+# Cells of curves over all runs are held to so many for each curve.
+LEAST_CELLS = 150
+# Of more events, the newest are listed.
+LISTED_EVENTS = 400
+STAGE_TITLES = {BICUBIC: "bicubic", "pretrain": "E (pretrained)"}
+SCRIPTS = ("charts.js", "samples.js", "live.js")
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("counterpoise", "pages"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+# Unlike Jinja's own `capitalize`, it leaves the other letters as they are.
+_ENVIRONMENT.filters["capfirst"] = lambda text: text[:1].upper() + text[1:]
+
+
+def read_runs(paths: Sequence[Path]) -> list[PageRun]:
+    """The runs in these folders, for a page of them all.
+
+    Raises `UserError` for a folder that is no run, and for the same folder twice.
+    """
+    real = [Path(os.path.realpath(path)) for path in paths]
+    for place, path in enumerate(paths):
+        if real[place] in real[:place]:
+            raise UserError(f"{path}: given twice; give each run once")
+    # The folders' names, or the paths where these are alike.
+    names = [path.name or str(path) for path in real]
+    return [
+        read_run(path, str(path) if names.count(name) > 1 else name, SAMPLE_BYTES // len(paths))
+        for path, name in zip(paths, names, strict=True)
+    ]
+
+
+def page(runs: Sequence[PageRun], live: str = "") -> str:
+    """The page of these trainings.
+
+    Nothing in it is loaded from elsewhere, everything that comes from a file is escaped, and a
+    browser is told to run no script but the page's own. `live` is the version of a page that is
+    served and follows by itself.
+    """
+    scripts = [_plotly(), *(_text_of(name) for name in SCRIPTS if live or name != "live.js")]
+    return _rendered(
+        runs,
+        live,
+        samples=Markup(samples_data(runs)),  # noqa: S704
+        mark=Markup(MARK),  # noqa: S704
+        policy=security_policy(scripts, live=bool(live)),
+        style=Markup(_text_of("page.css")),  # noqa: S704
+        scripts=[Markup(script) for script in scripts],  # noqa: S704
+    )
+
+
+def page_body(runs: Sequence[PageRun], live: str) -> str:
+    """The page without its samples, style and scripts, for a page that follows."""
+    return _rendered(runs, live, samples="", mark="", policy="", style="", scripts=())
+
+
+def samples_data(runs: Sequence[PageRun]) -> str:
+    """The samples of a page, as JSON for its script."""
+    return _json(
+        [
+            {
+                "name": run.name,
+                "steps": run.samples.steps,
+                "crops": [vars(crop) for crop in run.samples.crops],
+            }
+            for run in runs
+        ]
+    )
+
+
+def samples_version(runs: Sequence[PageRun]) -> str:
+    """Alike for the same samples."""
+    seen = [(run.samples.steps, [crop.key for crop in run.samples.crops]) for run in runs]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+
+
+def _rendered(runs: Sequence[PageRun], live: str, **parts: Any) -> str:
+    sections, first_number = [], 1
+    for run in runs:
+        sections.append(_section(run, first_number))
+        first_number += len(sections[-1]["findings"])
+    charts = charts_of(runs)
+    drawn = [curve for run in runs for curve in run.curves.curves.values()]
+    html = _ENVIRONMENT.get_template("page.html").render(
+        data=Markup(_json(_data(runs, sections, charts, live))),  # noqa: S704
+        sections=sections,
+        many=len(runs) > 1,
+        live=live,
+        charts=charts,
+        config_differences=_config_differences(runs),
+        metrics=_metric_table(runs),
+        values_per_cell=max((curve.per_cell for curve in drawn), default=1),
+        has_events=any(one["events"] or one["non_finite"] for one in sections),
+        has_samples=any(run.samples.steps for run in runs),
+        written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        versions=f"counterpoise {version('counterpoise')}, Python {platform.python_version()}",
+        **parts,
+    )
+    # A JSON file can hold halves of characters, which no page can.
+    return html.encode(errors="replace").decode()
+
+
+def _section(run: PageRun, first_number: int) -> dict[str, Any]:
+    """What the template shows of a run; its findings are numbered from `first_number`."""
+    found = [(title, finding, span(finding), todo(finding)) for title, finding in run.findings]
+    judged = [diagnosis for _, diagnosis in run.judged if diagnosis is not None]
+    events = run.events[-LISTED_EVENTS:]
+    curves = {**run.curves.curves, **run.metric_curves.curves}
+    return {
+        "run": run,
+        "headlines": [headline(d) for d in judged] if run.status is None else [],
+        # Games of one training mostly have the same.
+        "objectives": list(dict.fromkeys(objective_line(d) for d in judged if d.rows)),
+        "findings": list(enumerate(found, start=first_number)),
+        "limits": [(name, d) for name, d in run.judged if d is not None],
+        "lines": timeline(run.curves, run.findings, run.reasons, first_number),
+        "ticks": ticks(run.curves),
+        "events": events[::-1],
+        "earlier_events": len(run.events) - len(events),
+        "non_finite": {
+            curve_key(*key).removeprefix("metric: "): curve.non_finite_count
+            for key, curve in curves.items()
+            if curve.non_finite_count
+        },
+        "config": yaml.safe_dump(run.config_tree, sort_keys=False, allow_unicode=True)
+        if run.config_tree
+        else "",
+    }
+
+
+def _data(
+    runs: Sequence[PageRun],
+    sections: Sequence[Mapping[str, Any]],
+    charts: Sequence[Chart],
+    live: str,
+) -> dict[str, Any]:
+    """What the page's scripts work on."""
+    wanted = {(series["run"], series["curve"]) for chart in charts for series in chart.series}
+    cells = max(LEAST_CELLS, CELLS // max(1, len(runs)))
+    return {
+        "live": live,
+        "samples": samples_version(runs),
+        "runs": [
+            {
+                "name": run.name,
+                "bands": [
+                    {
+                        "number": number,
+                        "severity": finding.severity,
+                        "first": finding.first_step,
+                        "last": finding.last_step,
+                    }
+                    for number, (_, finding, _, _) in section["findings"]
+                    if finding.severity in PROBLEMS
+                ],
+                "curves": {
+                    curve_key(*key): curve.to_json(curves.breaks, cells)
+                    for curves in (run.curves, run.metric_curves)
+                    for key, curve in curves.drawn().items()
+                    if (place, curve_key(*key)) in wanted
+                },
+            }
+            for place, (run, section) in enumerate(zip(runs, sections, strict=True))
+        ],
+        "charts": [chart.to_json() for chart in charts],
+    }
+
+
+def _config_differences(runs: Sequence[PageRun]) -> list[tuple[str, list[str]]]:
+    """The configured values that are not the same in all runs."""
+    flat = [dict(_flat(run.config_tree)) for run in runs]
+    paths = dict.fromkeys(path for tree in flat for path in tree)
+    rows = [(path, [tree.get(path, "not set") for tree in flat]) for path in paths]
+    return [(path, values) for path, values in rows if len(set(values)) > 1]
+
+
+def _flat(tree: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, json.dumps(tree, default=str)
+
+
+def _metric_table(runs: Sequence[PageRun]) -> dict[str, Any] | None:
+    """Held-out metrics: of each run plain bicubic, and the last row of each stage beside it."""
+    shown = [
+        (run, stage, row)
+        for run in runs
+        for stage, row in {str(row.get("stage", "")): row for row in run.metrics}.items()
+    ]
+    names = list(dict.fromkeys(name for _, _, row in shown for name in numbers(row)))
+    rows = []
+    for run, stage, row in shown:
+        letters = "" if run.config is None else run.config.loss.letters
+        title = STAGE_TITLES.get(stage) or (letters if stage == "train" and letters else stage)
+        cells = [_metric_cell(name, numbers(row), run, stage) for name in names]
+        step = row.get("step")
+        rows.append((run.name, title, f"{step:,}" if isinstance(step, int) else "", cells))
+    return {"names": [metric_title(name) for name in names], "rows": rows} if rows else None
+
+
+def _metric_cell(name: str, row: Mapping[str, float], run: PageRun, stage: str) -> tuple[str, str]:
+    """A metric, and how it stands against bicubic's."""
+    if name not in row:
+        return "not measured", ""
+    against = row[name] - run.bicubic.get(name, math.nan)
+    if stage == BICUBIC or not math.isfinite(against):
+        return metric_text(name, row[name]), ""
+    return metric_text(name, row[name]), metric_text(name, against, signed=True)
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand inside a script element, whatever its strings say."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _text_of(name: str) -> str:
+    """A style sheet or script, to be put into a page as it is."""
+    return (files("counterpoise.pages") / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    from plotly.offline.offline import get_plotlyjs
+
+    library: str = get_plotlyjs()  # type: ignore[no-untyped-call]
+    assert "</script" not in library, "it would end the element that it is in"
+    return library
+
+
+def security_policy(scripts: Iterable[str], *, live: bool) -> str:
+    """Tell the browser to load nothing and to run these scripts alone."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'"
+        for s in scripts
+    )
+    follows = "connect-src 'self'; " * live
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; {follows}"
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )

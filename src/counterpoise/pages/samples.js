@@ -1,0 +1,175 @@
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  let runs = [];
+  const over = byId("wipe-over");
+  const under = byId("wipe-under");
+  const choice = { run: 0, crop: 0, index: 0, against: "bicubic" };
+  const option = (value, text) => {
+    const element = document.createElement("option");
+    element.value = value;
+    element.textContent = text;
+    return element;
+  };
+  const samples = () => runs[choice.run];
+  const crop = () => samples().crops[choice.crop];
+
+  // The other runs' outputs of the same picture, at the step that is nearest.
+  const outputOf = (run, key, step) => {
+    const { steps, crops } = runs[run];
+    const same = crops.find((one) => one.key === key);
+    if (!same) return null;
+    const known = steps.map((_, i) => i).filter((i) => same.outputs[i]);
+    if (!known.length) return null;
+    const best = known.reduce((a, b) =>
+      (Math.abs(steps[b] - step) < Math.abs(steps[a] - step) ? b : a));
+    return { uri: same.outputs[best], name: `output of ${runs[run].name}, step ${steps[best]}` };
+  };
+  const againstOf = () => {
+    const one = crop();
+    const named = {
+      bicubic: { uri: one.bicubic, name: "bicubic" },
+      hr: { uri: one.hr, name: "HR" },
+      lr: { uri: one.lr, name: "LR, pixels enlarged" },
+    };
+    if (named[choice.against]) return named[choice.against];
+    return outputOf(Number(choice.against), one.key, samples().steps[choice.index]) || named.bicubic;
+  };
+
+  const show = () => {
+    const one = crop();
+    const step = samples().steps[choice.index];
+    const against = againstOf();
+    const uri = one.outputs[choice.index];
+    byId("wipe").style.width = `${one.side_px * Number(byId("sample-size").value)}px`;
+    under.src = against.uri;
+    under.alt = `Crop ${choice.crop + 1}: ${against.name}`;
+    over.hidden = !uri;
+    if (uri) over.src = uri;
+    over.alt = `Crop ${choice.crop + 1}: output at step ${step}`;
+    const named = { lr: [one.lr, "LR, pixels enlarged"], bicubic: [one.bicubic, "bicubic"],
+      output: [uri, `output, step ${step}`], hr: [one.hr, "HR"] };
+    for (const [id, [source, name]] of Object.entries(named)) {
+      const image = byId(`quad-${id}`);
+      image.parentElement.hidden = !source;
+      if (source) image.src = source;
+      image.alt = `Crop ${choice.crop + 1}: ${name}`;
+      image.width = image.height = one.side_px;
+      image.nextElementSibling.textContent = name;
+    }
+    byId("sample-step-name").textContent = uri ? step : `${step} (not shown: another picture)`;
+    byId("sample-step").setAttribute("aria-valuetext", `step ${step}`);
+    byId("against-name").textContent = against.name;
+    byId("wipe").querySelector(".right").textContent = against.name;
+    byId("wipe").querySelector(".left").textContent = `output, step ${step}`;
+    [...byId("strip").children].forEach((button, i) => {
+      if (i === choice.index) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    });
+    wipe();
+  };
+  const wipe = () => {
+    const at = Number(byId("wipe-at").value);
+    over.style.clipPath = `inset(0 ${100 - at}% 0 0)`;
+    byId("wipe").querySelector(".edge").style.left = `${at}%`;
+    byId("wipe").querySelector(".left").style.visibility = at > 20 ? "" : "hidden";
+    byId("wipe").querySelector(".right").style.visibility = at < 80 ? "" : "hidden";
+  };
+  const choose = (index) => {
+    choice.index = index;
+    byId("sample-step").value = index;
+    show();
+    const button = byId("strip").children[index];
+    const strip = byId("strip");
+    strip.scrollLeft = button.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
+  };
+  const fillStrip = () => {
+    byId("strip").replaceChildren(...samples().steps.map((step, i) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      const uri = crop().outputs[i];
+      if (uri) {
+        const image = document.createElement("img");
+        image.src = uri;
+        image.alt = "";
+        image.loading = "lazy";
+        button.append(image);
+      }
+      button.append(`step ${step}`);
+      button.addEventListener("click", () => choose(i));
+      return button;
+    }));
+  };
+  const fillAgainst = () => {
+    const select = byId("sample-against");
+    const options = [option("bicubic", "bicubic"), option("hr", "HR"), option("lr", "LR")];
+    runs.forEach((run, place) => {
+      if (place !== choice.run && outputOf(place, crop().key, 0))
+        options.push(option(String(place), `output of ${run.name}`));
+    });
+    select.replaceChildren(...options);
+    if (!options.some((one) => one.value === choice.against)) choice.against = "bicubic";
+    select.value = choice.against;
+  };
+  const chooseCrop = () => {
+    fillStrip();
+    fillAgainst();
+    choose(Math.min(choice.index, samples().steps.length - 1));
+  };
+  const chooseRun = () => {
+    byId("sample-crop").replaceChildren(
+      ...samples().crops.map((_, i) => option(String(i), `${i + 1} of ${samples().crops.length}`)));
+    byId("sample-crop").value = choice.crop;
+    byId("sample-step").max = samples().steps.length - 1;
+    chooseCrop();
+  };
+  // The samples that there are now: the same crop as before, and its newest step where that was
+  // shown before.
+  window.counterpoise.showSamples = (fresh) => {
+    const newest = !runs.length || choice.index >= samples().steps.length - 1;
+    runs = fresh;
+    const having = runs.map((_, i) => i).filter((i) => runs[i].steps.length);
+    if (!having.length) {
+      runs = [];
+      return;
+    }
+    byId("sample-run").replaceChildren(...having.map((i) => option(String(i), runs[i].name)));
+    if (!having.includes(choice.run)) [choice.run] = having;
+    byId("sample-run").value = choice.run;
+    choice.crop = Math.min(choice.crop, samples().crops.length - 1);
+    if (newest) choice.index = samples().steps.length - 1;
+    chooseRun();
+  };
+
+  byId("sample-run").addEventListener("change", (event) => {
+    choice.run = Number(event.target.value);
+    choice.crop = 0;
+    choice.index = samples().steps.length - 1;
+    chooseRun();
+  });
+  byId("sample-crop").addEventListener("change", (event) => {
+    choice.crop = Number(event.target.value);
+    chooseCrop();
+  });
+  byId("sample-against").addEventListener("change", (event) => {
+    choice.against = event.target.value;
+    show();
+  });
+  byId("sample-size").addEventListener("change", show);
+  byId("sample-step").addEventListener("input", (event) => choose(Number(event.target.value)));
+  byId("wipe-at").addEventListener("input", wipe);
+  const drag = (event) => {
+    const box = byId("wipe").getBoundingClientRect();
+    byId("wipe-at").value = (100 * (event.clientX - box.left)) / box.width;
+    wipe();
+  };
+  byId("wipe").addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    byId("wipe").setPointerCapture(event.pointerId);
+    drag(event);
+  });
+  byId("wipe").addEventListener("pointermove", (event) => {
+    if (event.buttons) drag(event);
+  });
+  window.counterpoise.showSamples(JSON.parse(byId("sample-data").textContent));
+})();

@@ -1,0 +1,173 @@
+"""Whether a training goes on, and how it ended: one rule for all that show a run."""
+
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from counterpoise.run_folder import (
+    BEGAN,
+    CLOSED,
+    DIVERGED,
+    ENDED,
+    FAILED,
+    INTERRUPTED,
+    RESUMED,
+    STOPPED_EARLY,
+    UNSAVED,
+)
+
+# Kinds of a status beside those of a run's last event.
+WAITING, STARTING, RUNNING, STALE, GONE = "waiting", "starting", "running", "stale", "gone"
+# A log that cannot be read, and one in which nothing is known (yet).
+UNREADABLE, UNKNOWN = "unreadable", "unknown"
+# Those where nothing more is to come unless somebody does something.
+FINAL = (ENDED, INTERRUPTED, DIVERGED, FAILED, CLOSED)
+# Events that say what became of the process that writes a run.
+_SPEAKING = (*FINAL, STOPPED_EARLY, BEGAN, RESUMED)
+
+# Without a new step (or line) for so long, and for so many times as long as a step (or the longest
+# gap between two lines) took before, a training counts as stale.
+STALE_SECONDS = 60.0
+STEPS_OF_PATIENCE = 20.0
+GAPS_OF_PATIENCE = 3.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether the training goes on, in a word and in words."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of `events.jsonl`."""
+
+    step: int
+    kind: str
+    message: str
+    time: datetime | None = None  # of this machine's zone; None where it says none
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Event | None":
+        """The event of a row; None where it is none."""
+        step, kind, message = row.get("step"), row.get("kind"), row.get("message")
+        if not isinstance(step, int) or not isinstance(kind, str) or not isinstance(message, str):
+            return None
+        try:
+            at = datetime.fromisoformat(row.get("time", "")).astimezone()
+        except (TypeError, ValueError, OverflowError):
+            at = None
+        return cls(step, kind, message, at)
+
+    @property
+    def clock(self) -> str:
+        """When it was, for a person at this machine: the time, or the day where it is long ago."""
+        if self.time is None:
+            return ""
+        recent = datetime.now(UTC) - self.time < timedelta(hours=12)
+        return f"{self.time:%H:%M}" if recent else f"{self.time:%Y-%m-%d %H:%M}"
+
+
+def patience_seconds(
+    step_seconds: Sequence[float], longest_gap_seconds: float = 0.0, least: float = STALE_SECONDS
+) -> float:
+    """How long without a step is nothing unusual, from what the latest steps took."""
+    step = statistics.median(step_seconds) if step_seconds else 0.0
+    return max(least, STEPS_OF_PATIENCE * step, GAPS_OF_PATIENCE * longest_gap_seconds)
+
+
+def status_of(
+    source: str,
+    events: Iterable[Event],
+    *,
+    step: int | None,
+    planned_steps: int | None,
+    quiet_seconds: float,
+    patience: float = STALE_SECONDS,
+    own_run: bool = True,
+) -> Status:
+    """Whether a training goes on.
+
+    From its newest step, from the newest event that says what became of its process, and from how
+    long nothing was heard of it. `planned_steps` is None for a loop without a plan; `own_run` is
+    False for a log of another program, which does not say how it ended.
+    """
+    speaking = [event for event in events if event.kind in _SPEAKING]
+    # A training that stops early ends after it, without a reason.
+    if [event.kind for event in speaking[-2:]] == [STOPPED_EARLY, ENDED]:
+        del speaking[-1]
+    last = speaking[-1] if speaking else None
+    # After it nothing was done.
+    if last is not None and (step is None or step <= last.step):
+        if last.kind == STOPPED_EARLY:
+            go_on = f"go on all the same: counterpoise resume {source} --stop never"
+            return Status(ENDED, f"{last.message}; {go_on}")
+        if last.kind in FINAL:
+            return Status(last.kind, _final_words(last, source))
+    if step is not None and planned_steps is not None and step >= planned_steps:
+        return Status(ENDED, f"ended: all {planned_steps:,} steps are done")
+    if quiet_seconds > patience:
+        # A run of ours would have said that it ended.
+        what, why = ("step", "it hangs, or was killed") if own_run else ("line", "ended, or hangs")
+        words = f"no {what} yet, and nothing new" if step is None else f"no new {what}"
+        since = ""
+        if quiet_seconds > timedelta(days=1).total_seconds():
+            day = time.strftime("%Y-%m-%d", time.localtime(time.time() - quiet_seconds))
+            since = f", since {day}"
+        go_on = f"; go on: counterpoise resume {source}" if planned_steps and step else ""
+        return Status(STALE, f"{words} for {ago(quiet_seconds)}{since}: {why}{go_on}")
+    if step is None:
+        return Status(STARTING, "starting: no step yet")
+    return Status(RUNNING, "running")
+
+
+def _final_words(last: Event, source: str) -> str:
+    go_on = f"go on: counterpoise resume {source}"
+    at = f"step {last.step:,}"
+    if last.kind == INTERRUPTED:
+        # Earlier versions said it the other way.
+        lost = UNSAVED in last.message or last.message.startswith("broke off:")
+        return f"interrupted after {at}{f', {UNSAVED}' if lost else ''}; {go_on}"
+    if last.kind == CLOSED:
+        return f"closed after {at}: its loop ended, or broke off"
+    if last.kind == ENDED:
+        return f"ended after {at}"
+    if last.kind == FAILED:
+        return f"broke off at {at}: {last.message.removeprefix('broke off: ')}; {go_on}"
+    return f"diverged: {last.message}"
+
+
+def ago(seconds: float) -> str:
+    """A span of time as people say it, in its largest unit: `45 s`, `2 min`, `3 h`, `4 days`."""
+    seconds = max(0, int(seconds))
+    if seconds < 90:
+        return f"{seconds} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    if seconds < 48 * 3600:
+        return f"{round(seconds / 3600)} h"
+    return f"{round(seconds / 86400)} days"
+
+
+def progress_words(
+    step: int | None,
+    planned_steps: int | None,
+    steps_per_second: float | None = None,
+    seconds_left: float | None = None,
+) -> str:
+    """How far a training is, how fast it goes and how long it takes; as far as that is known."""
+    if step is None:
+        return "no step yet"
+    parts = [f"step {step:,}" + ("" if planned_steps is None else f" of {planned_steps:,}")]
+    if steps_per_second and steps_per_second >= 1:
+        parts.append(f"{steps_per_second:.3g} steps/s")
+    elif steps_per_second:
+        parts.append(f"{1 / steps_per_second:.3g} s/step")
+    if seconds_left is not None:
+        parts.append(f"{ago(seconds_left)} left")
+    return ", ".join(parts)

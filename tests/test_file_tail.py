@@ -1,0 +1,198 @@
+"""A file is followed whatever becomes of it, and only what is new is read."""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterpoise import file_tail
+from counterpoise.file_tail import FileTail
+from counterpoise.logs.opening import encoding_of
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "train.log"
+
+
+def append(path, data):
+    with path.open("ab") as file:
+        file.write(data)
+
+
+@given(st.lists(st.text("ab\r\né漢", max_size=12).map(str.encode), max_size=8), st.data())
+@settings(max_examples=60)
+def test_lines_are_those_of_the_whole_file_wherever_its_writes_are_parted(parts, data):
+    whole = b"".join(parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.log"
+        path.touch()
+        follower, lines = FileTail(path), []
+        for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+            append(path, whole[start:end])
+            portion = follower.poll()
+            assert not portion.anew
+            lines += portion.lines
+    # A line without an end may go on; a carriage return at the end may be half of an end.
+    end = max(whole.rfind(b"\n"), whole.rfind(b"\r", 0, -1)) + 1
+    assert lines == list(io.StringIO(whole[:end].decode(), newline=None))
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 1000])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_encodings_are_told_by_how_a_file_begins(path, piece, encoding):
+    path.touch()
+    follower, lines = FileTail(path, encoding_of), []
+    data = "step: 1 \u0a0a\r\nstep: 2\n".encode(encoding)
+    for start in range(0, len(data), piece):
+        append(path, data[start : start + piece])
+        lines += follower.poll().lines
+    assert lines == ["step: 1 \u0a0a\n", "step: 2\n"]
+
+
+def test_a_look_hands_on_and_reads_only_what_is_new(path, monkeypatch):
+    path.write_bytes(b"line\n" * 5000)
+    follower = FileTail(path)
+    assert len(follower.poll().lines) == 5000
+    read = []
+    opened = Path.open
+
+    def counting(self, *arguments, **options):
+        file = opened(self, *arguments, **options)
+        own_read = file.read
+        file_read = lambda size=-1: (read.append(data := own_read(size)), data)[1]  # noqa: E731
+        monkeypatch.setattr(file, "read", file_read, raising=False)
+        return file
+
+    append(path, b"new\n")
+    monkeypatch.setattr(Path, "open", counting)
+    assert follower.poll().lines == ["new\n"]
+    assert 0 < sum(map(len, read)) <= 2 * file_tail.MARK_BYTES + len(b"new\n")
+    read.clear()
+    assert follower.poll().lines == []
+    assert read == []  # nothing changed: the file is not even opened
+
+
+def test_a_torn_last_line_comes_once_it_is_complete_or_is_taken(path):
+    path.write_bytes(b"one\ntw")
+    follower = FileTail(path)
+    assert follower.poll().lines == ["one\n"]
+    append(path, b"o")
+    assert follower.poll().lines == []
+    append(path, b"\nthree\nfour")
+    assert follower.poll().lines == ["two\n", "three\n"]
+    assert (follower.take_rest(), follower.take_rest()) == ("four", "")
+
+
+@pytest.mark.parametrize("content", [b"", b"one\nTWO\nthree\n", b"ONE\ntwo\nthree\n", b"o\n"])
+def test_a_file_that_is_cut_or_replaced_begins_anew(path, content):
+    path.write_bytes(b"one\ntwo\n")
+    follower = FileTail(path)
+    follower.poll()
+    other = path.with_suffix(".tmp")
+    other.write_bytes(content)
+    other.replace(path)
+    portion = follower.poll()
+    assert portion.anew
+    assert "".join(portion.lines).encode() == content
+    append(path, b"more\n")
+    portion = follower.poll()
+    assert (portion.anew, portion.lines) == (False, ["more\n"])
+
+
+@pytest.mark.parametrize("content", [b"ONE\ntwo\nthree\n", b"one\nTWO\nthree\n"])
+def test_a_replaced_file_is_known_by_either_end_of_what_was_read(path, content, monkeypatch):
+    monkeypatch.setattr(file_tail, "MARK_BYTES", 4)
+    path.write_bytes(b"one\ntwo\n")
+    follower = FileTail(path)
+    follower.poll()
+    path.write_bytes(content)
+    portion = follower.poll()
+    assert (portion.anew, len(portion.lines)) == (True, 3)
+
+
+def test_a_file_that_is_replaced_by_itself_and_more_goes_on(path):
+    path.write_bytes(b"one\ntwo\n")
+    follower = FileTail(path)
+    follower.poll()
+    other = path.with_suffix(".tmp")
+    other.write_bytes(b"one\ntwo\nthree\n")
+    other.replace(path)
+    portion = follower.poll()
+    assert (portion.anew, portion.lines) == (False, ["three\n"])
+
+
+def test_a_file_that_is_not_there_yet_and_one_that_goes_away(path):
+    follower = FileTail(path)
+    portion = follower.poll()
+    assert (portion.exists, portion.anew, portion.problem) == (False, False, "")
+    path.write_bytes(b"one\n")
+    assert follower.poll().lines == ["one\n"]
+    moved = path.rename(path.with_suffix(".1"))
+    portion = follower.poll()
+    assert (portion.exists, portion.anew) == (False, True)
+    assert follower.poll().anew is False  # that is told once
+    path.write_bytes(b"two\n")
+    portion = follower.poll()
+    assert (portion.exists, portion.lines) == (True, ["two\n"])
+    assert moved.read_bytes() == b"one\n"
+
+
+def test_what_cannot_be_read_is_said_and_tried_again(path):
+    path.mkdir()
+    follower = FileTail(path)
+    assert follower.poll().problem == "cannot be read (Is a directory)"
+    path.rmdir()
+    path.write_bytes(b"one\n")
+    assert follower.poll().lines == ["one\n"]
+
+
+def test_a_long_file_comes_in_portions(path, monkeypatch):
+    monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 10)
+    path.write_bytes(b"line\n" * 7)
+    follower, lines, unread = FileTail(path), [], []
+    while not unread or unread[-1]:
+        portion = follower.poll()
+        lines += portion.lines
+        unread.append(portion.unread_bytes)
+    assert lines == ["line\n"] * 7
+    assert unread == [25, 15, 5, 0]
+
+
+def test_a_line_without_an_end_comes_in_parts(path, monkeypatch):
+    monkeypatch.setattr(file_tail, "MOST_LINE_CHARACTERS", 10)
+    path.write_bytes(b"x" * 11)
+    follower = FileTail(path)
+    assert follower.poll().lines == ["x" * 11]
+    append(path, b"yy\n")
+    assert follower.poll().lines == ["yy\n"]
+
+
+def test_a_file_that_is_emptied_while_its_program_writes_on(path):
+    with path.open("wb", buffering=0) as program:
+        program.write(b"one\n" * 10)
+        follower = FileTail(path)
+        follower.poll()
+        os.truncate(path, 0)
+        follower.poll()
+        program.write(b"two\n")  # where it was: a hole is before it
+        assert path.read_bytes() == b"\0" * 40 + b"two\n"
+        assert follower.poll().lines == ["two\n"]
+
+
+def test_bytes_that_are_no_text_stop_nothing(path):
+    path.write_bytes(b"a\xff\xfeb\n")
+    assert FileTail(path).poll().lines == ["a\ufffd\ufffdb\n"]
+
+
+def test_the_time_of_its_last_change(path):
+    path.write_bytes(b"one\n")
+    os.utime(path, (1000, 1000))
+    follower = FileTail(path)
+    assert follower.poll().changed_at == 1000
+    assert follower.poll().changed_at == 1000

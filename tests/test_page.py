@@ -1,0 +1,297 @@
+"""The page as a file: what is in it, what cannot be, and the commands that write it."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+
+import numpy as np
+import pytest
+
+from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.pages.page import LISTED_EVENTS, MARK, page, page_body, read_runs, samples_version
+from counterpoise.pages.run import log_run
+from counterpoise.pages.series import LARGEST, shown_series, sparkline
+from counterpoise.pages.wording import game_verdict, verdict
+from counterpoise.run_folder import RunFolder
+from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
+from trace_helpers import bce_columns, trace
+from training_helpers import TINY
+
+MOST_BYTES = 10_000_000
+CANARY = (
+    "</script><script>window.canary=1</script><img src=x onerror='window.canary=2'>\u2028'\"`${1}"
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_run(tmp_path / "run")
+
+
+def page_of(*folders):
+    return page(read_runs([folder.path for folder in folders]))
+
+
+def without_library(text):
+    """The page without the chart library, which is a third of a million words."""
+    longest = max(re.findall(r"<script>(.*?)</script>", text, re.DOTALL), key=len)
+    assert len(longest) > 1_000_000
+    return text.replace(longest, "")
+
+
+def data_of(text, name="data"):
+    return json.loads(re.search(rf'id="{name}">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def text_of(text):
+    body = re.sub(r"<(script|style).*?</\1>", " ", without_library(text), flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def links_and_ids(text):
+    own = without_library(text)
+    ids = re.findall(r'\bid="([^"]*)"', own)
+    assert len(set(ids)) == len(ids)
+    return set(re.findall(r'href="#([^"]*)"', own)), set(ids)
+
+
+def test_the_verdict_comes_first(folder):
+    runs = read_runs([folder.path])
+    text = text_of(page(runs))
+    start = text.index(runs[0].verdicts[0][0])
+    for later in ("Ended after step 60", "Step 60 of 60", "More training is likely to pay.",
+                  "Findings and timeline", "Samples over the training", "Held-out images",
+                  "Charts", "Events", "Configuration and versions"):  # fmt: skip
+        start = text.index(later, start)
+    assert "The training begins, with torch 2." in text
+    # Metrics stand beside bicubic's.
+    assert "PA 60 27.00 (+1.00) 11.00 (-1.00) 0.3000 (-0.1000)" in text
+
+
+@pytest.mark.parametrize("live", ["", "version-1"])
+def test_nothing_is_loaded_and_no_script_runs_but_the_pages_own(folder, live):
+    text = page(read_runs([folder.path]), live)
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1])
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert ("connect-src 'self'" in policy) == bool(live)
+    assert "http" not in policy
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    hashes = {base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts}
+    assert hashes == set(re.findall(r"'sha256-([^']*)'", policy))
+    assert len(scripts) == 3 + bool(live)
+    own = without_library(text)
+    assert not re.search(r"""(?:src|href)=["']?(?!#|data:)\w""", own)
+    assert "@import" not in own
+    assert "url(" not in own
+    body = page_body(read_runs([folder.path]), live)
+    assert "<script>" not in body
+    assert samples_version(read_runs([folder.path])) == data_of(body)["samples"]
+
+
+def test_what_comes_from_files_is_escaped(tmp_path):
+    name = "<script>window.canary=3<" + "\u200bscript>"  # A slash cannot be in a name.
+    folder = write_run(
+        tmp_path / name,
+        [
+            row | {"g_terms": {CANARY: 1.0}, "action": {"d_steps": 0, "reason": CANARY}}
+            for row in rows()
+        ],
+        events=[event(0, CANARY, CANARY), *EVENTS],
+    )
+    write_lines(folder.metrics, [{"step": 5, "stage": CANARY, CANARY: 1.0}])
+    folder.config.write_text(folder.config.read_text() + f"{json.dumps(CANARY)}: 1\n")
+    text = page_of(folder)
+    assert text.count("<script") == 5  # Of data and of our own; the library has none.
+    assert "<img src=x" not in text
+    assert "<script>window.canary" not in text
+    assert text_of(text).count("window.canary=1") >= 5
+    assert CANARY in [s["label"] for chart in data_of(text)["charts"] for s in chart["series"]]
+
+
+def test_halves_of_characters_make_a_page_all_the_same(tmp_path, counterpoise):
+    folder = write_run(tmp_path / "run", events=[event(0, "note", "broken \ud800 half"), *EVENTS])
+    assert counterpoise("report", folder.path)[0] == 0
+    assert "broken ? half" in folder.report.read_text(encoding="utf-8")
+
+
+def test_a_page_stays_under_its_size_whatever_the_run_holds(tmp_path):
+    """Every signal of every step, all different; many events; samples without end."""
+    from counterpoise.trace import COLUMNS
+
+    signals = [
+        row
+        | {
+            name: (row["step"] * 7919 * (place + 1) % 99_991) / 99_991
+            for place, name in enumerate(COLUMNS)
+        }
+        | {"g_loss": 777.0 if row["step"] == 1234 else 1.0}
+        | {"action": {"d_learning_rate_scale": row["step"] % 97 / 97, "reason": "long " * 500}}
+        for row in rows(2000, pretrain=0)
+    ]
+    events = [event(step, "note", f"event {step}") for step in range(2 * LISTED_EVENTS)]
+    folder = write_run(tmp_path / "run", signals, events=events)
+    write_samples(folder, range(1, 70, 3), crops=10)
+    text = page_of(folder)
+    assert len(text.encode()) < MOST_BYTES
+    assert f"{LISTED_EVENTS} earlier events are in" in text
+    assert f"event {2 * LISTED_EVENTS - 1}<" in text
+    # No spike is lost in what is drawn.
+    curve = data_of(text)["runs"][0]["curves"]["g_loss"]
+    assert len(curve["x"]) < 2100
+    assert curve["y"][curve["x"].index(1234)] == 777.0
+
+
+def test_several_runs_on_one_page(folder, tmp_path):
+    signals = rows(40, g_loss=lambda step: None if step == 30 else 1.0)
+    for place, names in ((29, ["g_loss", "auc"]), (30, ["auc"])):
+        signals[place]["non_finite"] = names
+    other = write_run(tmp_path / "b" / "run", signals, overrides=["train.seed=5"])
+    runs = read_runs([folder.path, other.path])
+    assert [run.name for run in runs] == [str(folder.path), str(other.path)]
+    assert runs[1].verdicts[0][0].startswith("Not healthy")
+    whole = page(runs)
+    text = text_of(whole)
+    assert "2 runs compared" in text
+    assert "train.seed 0 5" in text
+    assert "g_loss (once)" in text
+    assert "auc (2 times)" in text
+    numbers = [band["number"] for run in data_of(whole)["runs"] for band in run["bands"]]
+    assert len(set(numbers)) == len(numbers)
+    links, ids = links_and_ids(whole)
+    assert links <= ids
+    assert "All runs have the same configuration" in text_of(page([runs[0], runs[0]]))
+
+
+def test_every_link_of_a_page_leads_somewhere(folder, tmp_path):
+    for path in (folder.metrics, folder.events, *folder.sample_files()):
+        path.unlink()
+    empty = write_run(tmp_path / "empty", [], events=[], samples=())
+    empty.metrics.unlink()
+    for one in (folder, empty):
+        links, ids = links_and_ids(page_of(one))
+        assert links <= ids
+    assert "Not judged: " in text_of(page_of(empty))
+
+
+def test_metrics_that_are_not_finite_or_no_numbers_stop_nothing(folder):
+    huge = f'{{"step": 70, "stage": "train", "psnr_y": {10**399}, "rmse": "good"}}'
+    write_lines(folder.metrics, ['{"stage": "bicubic", "step": 0, "psnr_y": NaN}', huge])
+    assert "not measured" not in text_of(page_of(folder))
+    assert data_of(page_of(folder))["charts"]
+
+
+def test_the_page_of_a_log(tmp_path):
+    read = trace(**bce_columns(np.full(60, 0.9999), np.full(60, 0.0012)))
+    text = page([log_run("train.log", [(read, diagnose(read))])])
+    assert data_of(text)["runs"][0]["bands"][0]["severity"] == "severe"
+    assert "d-saturated" in text
+    assert "--set" in text
+    assert 'id="samples" aria-labelledby="samples-title" hidden' in text
+
+
+# ------------------------------------------------------------------------------ in the terminal
+
+
+def test_sparkline_runs_from_the_least_to_the_largest():
+    assert sparkline(np.arange(8.0), 8) == "▁▂▃▄▅▆▇█"
+    assert sparkline(np.ones(3), 8) == "▄▄▄"
+    assert len(sparkline(np.arange(1000.0), 48)) == 48
+    assert sparkline(np.array([-LARGEST, LARGEST]), 8) == "▁█"
+
+
+def test_series_leave_out_what_the_log_does_not_have():
+    read = trace(10, d_loss=1.0, auc=lambda t: np.where(t > 0.4, t, np.nan))
+    series = {title: values for title, _, values in shown_series(read)}
+    assert list(series) == ["Loss D", "AUC"]
+    assert np.isfinite(series["AUC"]).all()
+
+
+def test_the_verdict_names_the_worst():
+    saturated = diagnose(trace(**bce_columns(np.full(60, 0.9999), np.full(60, 0.0012))))
+    assert verdict(saturated).startswith("Not healthy: one thing is seriously wrong: D is certain")
+    calm = diagnose(trace(**bce_columns(np.full(60, 0.6123), np.full(60, 0.3876))))
+    assert verdict(calm) == "Healthy, as far as this log can show."
+    assert "cannot say" in verdict(diagnose(trace(60, d_loss=0.1)))
+    assert game_verdict("", None).startswith("G is trained alone")
+    assert game_verdict("A", diagnose(trace(0))) == "A: Nothing to judge yet."
+
+
+# ------------------------------------------------------------------------------ the command
+
+
+def one_line(result, *parts):
+    code, out, err = result
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
+
+
+def test_the_command_writes_the_page_into_the_run(folder, counterpoise):
+    code, out, err = counterpoise("report", folder.path)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"report: {folder.report}"
+    assert MARK in folder.report.read_text(encoding="utf-8")
+    assert counterpoise("report", folder.path)[0] == 0  # Its own page is replaced.
+    assert [path.name for path in folder.path.glob(".*")] == []
+
+
+def test_several_go_beside_the_caller_and_each_has_its_verdict(
+    folder, tmp_path, counterpoise, monkeypatch
+):
+    other = write_run(tmp_path / "other", samples=())
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = counterpoise("report", folder.path, other.path)
+    assert code == 0
+    assert [line.split(":")[0] for line in out.splitlines()] == ["run", "other", "report"]
+    assert (tmp_path / "report.html").exists()
+    code, _, _ = counterpoise("report", folder.path, other.path, "--out", tmp_path / "x" / "y.html")
+    assert code == 0
+    assert (tmp_path / "x" / "y.html").exists()
+
+
+def test_mistakes_are_one_line_and_leave_nothing(folder, tmp_path, counterpoise, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one_line(counterpoise("report", tmp_path / "nowhere"), "nowhere", "not a run folder")
+    one_line(counterpoise("report", folder.signals), "not a run folder")
+    one_line(counterpoise("report", folder.path, folder.path), "given twice")
+    one_line(counterpoise("report", folder.path, "--out", tmp_path), "a folder; give a file")
+    one_line(
+        counterpoise("report", folder.path, "--out", folder.signals / "report.html"),
+        "cannot be written",
+    )
+    assert not (tmp_path / "report.html").exists()
+    folder.report.write_text("my own page")
+    one_line(counterpoise("report", folder.path), "is no report of `counterpoise report`")
+    assert folder.report.read_text() == "my own page"
+    assert counterpoise("report", folder.path, "--out", folder.report)[0] == 0
+
+
+def test_a_training_that_ends_writes_its_report(tmp_path, counterpoise):
+    arguments = [part for value in TINY for part in ("--set", value)]
+    path = tmp_path / "run"
+    code, out, _ = counterpoise("train", "--preset", "demo", "--run-dir", path, *arguments)
+    assert code == 0
+    report = RunFolder(path).report
+    assert f"report       {report}" in out
+    assert "Step 8 of 8" in text_of(report.read_text(encoding="utf-8"))
+    # A page that cannot be made is one line, and the training stands.
+    report.write_text("my own page")
+    code, out, _ = counterpoise("resume", path)
+    assert code == 0
+    assert "no report: " in out
+    assert "try again with: counterpoise report" in out
+
+
+def test_a_training_that_diverges_writes_its_report(tmp_path, counterpoise):
+    broken = [*TINY, "optimizer.g.learning_rate=1.0e+30", "train.pretrain_learning_rate=1.0e+30"]
+    arguments = [part for value in broken for part in ("--set", value)]
+    path = tmp_path / "run"
+    code, _, err = counterpoise("train", "--preset", "demo", "--run-dir", path, *arguments)
+    assert code == 1
+    assert "training diverged" in err
+    text = text_of(RunFolder(path).report.read_text(encoding="utf-8"))
+    assert "Diverged: step" in text
+    assert "pays is not known" not in text

@@ -1,0 +1,426 @@
+"""The page in a browser: charts, samples, keyboard, phone, dark mode, no canary, and as it goes."""
+
+import itertools
+
+import pytest
+
+from browser_helpers import Keys, open_browser
+from counterpoise.pages.page import page as page_of
+from counterpoise.pages.page import read_runs
+from counterpoise.watching.judge import WatchOptions
+from counterpoise.watching.server import Board, WatchServer
+from counterpoise.watching.sources import Watcher
+from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
+from watching_helpers import append
+
+CANARY = "</script><script>window.canary=1</script><img src=x onerror='window.canary=2'>"
+READY = "return document.querySelector(arguments[0]).classList.contains('js-plotly-plot')"
+LOSS = "#chart-g-loss .plot"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with open_browser() as browser:
+        yield browser
+
+
+def write_page(path, *folders):
+    path.write_text(page_of(read_runs([folder.path for folder in folders])), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run with a finding, a NaN and a spike, and a calm one."""
+    parent = tmp_path_factory.mktemp("runs")
+    signals = rows(
+        g_loss=lambda step: 777.0 if step == 33 else (None if step == 50 else 2.0 + step / 100)
+    )
+    signals[49]["non_finite"] = ["g_loss"]
+    return write_run(parent / "first", signals), write_run(parent / "second")
+
+
+@pytest.fixture(scope="module")
+def page(runs, tmp_path_factory):
+    return write_page(tmp_path_factory.mktemp("one") / "report.html", runs[0])
+
+
+@pytest.fixture
+def opened(browser, page):
+    browser.emulate()
+    browser.open(page)
+    return browser
+
+
+def show(browser, plot=LOSS):
+    """Scroll to a chart, and wait until it is drawn."""
+    browser.run("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", plot)
+    browser.wait_for(READY, plot)
+
+
+def show_all(browser):
+    plots = browser.run(
+        "return [...document.querySelectorAll('figure.chart')].map((f) => `#${f.id} .plot`)"
+    )
+    for plot in plots:
+        show(browser, plot)
+    return plots
+
+
+def axis(browser, name, plot=LOSS):
+    return browser.run(f"return document.querySelector('{plot}')._fullLayout.{name}")
+
+
+def readout(browser):
+    return browser.run("return document.querySelector('#chart-g-loss .readout').textContent")
+
+
+def text_of(browser, selector):
+    return browser.run("return document.querySelector(arguments[0]).textContent", selector)
+
+
+def source_of(browser, selector):
+    return browser.run("return document.querySelector(arguments[0]).src", selector)
+
+
+# ------------------------------------------------------------------------------ charts
+
+
+def test_every_chart_is_drawn_and_the_console_is_silent(opened):
+    plots = show_all(opened)
+    assert len(plots) >= 10
+    curves = opened.run(
+        "return [...document.querySelectorAll('.plot')]"
+        ".map((plot) => plot.querySelectorAll('.scatterlayer .js-line').length)"
+    )
+    assert min(curves) >= 1
+    assert opened.complaints() == []
+    assert opened.run("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_several_runs_and_an_empty_one_are_silent_too(browser, runs, tmp_path):
+    empty = write_run(tmp_path / "empty", [], events=[], samples=())
+    for folders in ([empty], runs):
+        browser.open(write_page(tmp_path / "report.html", *folders))
+        show_all(browser)
+        assert browser.complaints() == []
+    legend = browser.run(
+        "return [...document.querySelectorAll('#chart-g_loss .legend button')]"
+        ".map((button) => button.textContent)"
+    )
+    assert legend == ["first (1 NaN or infinite)", "second"]
+    browser.run(
+        "const s = document.querySelector('#sample-against'); s.value = '1';"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    assert text_of(browser, "#against-name") == "output of second, step 60"
+
+
+def test_hover_shows_the_values(opened):
+    show(opened)
+    opened.move_to(f"{LOSS} .nsewdrag", 0.75)
+    shown = opened.wait_for(
+        "return [...document.querySelectorAll(arguments[0] + ' .hoverlayer text')]"
+        ".map((t) => t.textContent).join(' ')",
+        LOSS,
+    )
+    assert "G, all terms: 2.4" in shown
+    assert "adversarial: 0.25" in shown
+
+
+def test_the_spike_is_drawn_and_the_nan_is_marked(opened):
+    show(opened)
+    drawn = opened.run(
+        f"return document.querySelector('{LOSS}').data.map((t) => Math.max(...t.y.filter(Number)))"
+    )
+    assert 777 in drawn
+    assert axis(opened, "yaxis.range[1]") > 777
+    crosses = opened.run(
+        f"return document.querySelector('{LOSS}').data.filter((t) => t.yaxis === 'y2')"
+        ".map((t) => t.x)"
+    )
+    assert crosses == [[50]]
+
+
+def test_a_drag_zooms_all_charts_and_fits_them_to_what_is_in_sight(opened):
+    show(opened)
+    opened.drag(f"{LOSS} .nsewdrag", 0.7, 0.8)
+    opened.wait_for(f"return document.querySelector('{LOSS}')._fullLayout.xaxis.range[0] > 35")
+    first, last = axis(opened, "xaxis.range")
+    assert 38 < first < last < 52
+    assert axis(opened, "yaxis.range[1]") < 10  # The spike is out of sight.
+    show(opened, "#chart-d-loss .plot")
+    assert axis(opened, "xaxis.range", "#chart-d-loss .plot") == [first, last]
+    opened.click("#reset")
+    show(opened)
+    assert axis(opened, "xaxis.range[0]") < 1
+    assert axis(opened, "yaxis.range[1]") > 777
+
+
+def test_a_finding_leads_to_its_steps(opened):
+    opened.click(".finding.severe button")
+    show(opened)
+    first, last = axis(opened, "xaxis.range")
+    assert 40 < first < 50 < last
+    numbers = opened.run(
+        f"return document.querySelector('{LOSS}').layout.annotations.map((a) => a.text)"
+    )
+    assert "<b>1</b>" in numbers
+    opened.click("#shading")
+    assert opened.run(f"return document.querySelector('{LOSS}').layout.annotations.length") == 0
+
+
+def test_the_buttons_of_a_chart(opened):
+    show(opened)
+    log, pressed = (
+        '#chart-g-loss [data-do="log"]',
+        "return document.querySelector(arguments[0]).ariaPressed",
+    )
+    opened.click(log)
+    assert (axis(opened, "yaxis.type"), opened.run(pressed, log)) == ("log", "true")
+    low, high = axis(opened, "yaxis.range")
+    assert low < -0.6 < 2.89 < high  # From 0.25 to 777 in powers of ten.
+    opened.click(log)
+    assert (axis(opened, "yaxis.type"), opened.run(pressed, log)) == ("linear", "false")
+    names = f"return document.querySelector('{LOSS}').data.map((t) => t.name).filter(Boolean)"
+    curve = "#chart-g-loss .legend button:nth-child(1)"
+    assert "G, all terms" in opened.run(names)
+    opened.click(curve)
+    assert "G, all terms" not in opened.run(names)
+    assert opened.run(pressed, curve) == "false"
+    assert axis(opened, "yaxis.range[1]") < 10
+
+
+def test_charts_by_the_keyboard_alone(opened):
+    show(opened)
+    opened.run(f"document.querySelector('{LOSS}').focus()")
+    opened.press(Keys.HOME)
+    assert readout(opened).startswith("Step 1: G, all terms 2.01")
+    opened.press(Keys.ARROW_RIGHT)
+    assert readout(opened).startswith("Step 2: ")
+    opened.press(Keys.END + Keys.ARROW_LEFT)
+    assert readout(opened).startswith("Step 59: ")
+    opened.press("+")
+    first, last = axis(opened, "xaxis.range")
+    assert last - first == pytest.approx(30, abs=1)
+    opened.press("0")
+    assert axis(opened, "xaxis.range[0]") < 1
+    opened.press("l")
+    assert axis(opened, "yaxis.type") == "log"
+    assert opened.complaints() == []
+
+
+def test_a_chart_can_be_saved_as_a_picture(opened):
+    """The page's own policy must let the chart library draw into a picture."""
+    show(opened)
+    opened.run(
+        f"window.Plotly.toImage(document.querySelector('{LOSS}'), {{format: 'png'}})"
+        ".then((uri) => { window.picture = uri })"
+    )
+    assert opened.wait_for("return window.picture").startswith("data:image/png;base64,")
+    assert opened.complaints() == []
+
+
+# ------------------------------------------------------------------------------ samples
+
+
+def test_the_slider_changes_the_sample(opened):
+    assert text_of(opened, "#sample-step-name") == "60"
+    newest = source_of(opened, "#wipe-over")
+    opened.run("document.querySelector('#sample-step').focus()")
+    opened.press(Keys.ARROW_LEFT)
+    assert text_of(opened, "#sample-step-name") == "40"
+    assert source_of(opened, "#wipe-over") not in ("", newest)
+    assert source_of(opened, "#wipe-over") == source_of(opened, "#quad-output")
+    alt = opened.run("return document.querySelector('#wipe-over').alt")
+    assert alt == "Crop 1: output at step 40"
+    opened.press(Keys.HOME)
+    assert text_of(opened, "#sample-step-name") == "20"
+    opened.click("#strip button:nth-child(3)")
+    assert source_of(opened, "#wipe-over") == newest
+    shown = opened.run("return document.querySelector('#wipe-over').naturalWidth")
+    assert shown == 32
+
+
+def test_the_wipe_by_mouse_and_by_keyboard(opened):
+    clip = "return document.querySelector('#wipe-over').style.clipPath"
+    assert opened.run(clip) == "inset(0px 50% 0px 0px)"
+    opened.drag("#wipe", 0.5, 0.25)
+    share = float(opened.run(clip).split()[1].rstrip("%"))
+    assert share == pytest.approx(75, abs=4)
+    opened.run("document.querySelector('#wipe-at').focus()")
+    opened.press(Keys.END)
+    assert opened.run(clip) == "inset(0px 0% 0px 0px)"
+    for value, name in (("hr", "HR"), ("lr", "LR, pixels enlarged"), ("bicubic", "bicubic")):
+        opened.run(
+            "const s = document.querySelector('#sample-against'); s.value = arguments[0];"
+            "s.dispatchEvent(new Event('change'))",
+            value,
+        )
+        assert text_of(opened, "#against-name") == name
+        assert source_of(opened, "#wipe-under") == source_of(opened, f"#quad-{value}")
+
+
+# ------------------------------------------------------------------------------ people
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_text_has_contrast(opened, dark):
+    opened.emulate(dark=dark)
+    show_all(opened)
+    ground = opened.run("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") is not dark
+    found = opened.contrasts()
+    assert len(found) > 200
+    assert [(text, ratio) for ratio, text in found if ratio < 4.5] == []
+    # The charts follow, drawn before or after.
+    assert axis(opened, "paper_bgcolor") == ("#14171a" if dark else "#fff")
+
+
+def test_a_phone_shows_it_all_without_scrolling_sideways(browser, page):
+    browser.emulate(width_px=390, height_px=844)
+    browser.open(page)
+    show_all(browser)
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+    small = browser.run(
+        "return [...document.querySelectorAll('button, select, input, summary')]"
+        ".filter((e) => e.getBoundingClientRect().height > 0 && e.type !== 'checkbox')"
+        ".filter((e) => e.getBoundingClientRect().height < 24).map((e) => e.outerHTML)"
+    )
+    assert small == []
+    wide = browser.run(
+        "return [...document.querySelectorAll('.plot, #wipe, .quad img')]"
+        ".filter((e) => e.getBoundingClientRect().right > 391).map((e) => e.outerHTML.slice(0, 80))"
+    )
+    assert wide == []
+
+
+def test_everything_that_can_be_used_has_a_name_and_its_turn(opened):
+    show_all(opened)
+    roles = {"button", "link", "slider", "combobox", "checkbox", "image", "img", "region", "figure"}
+    nodes = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in opened.accessibility_tree()
+        if node.get("role", {}).get("value") in roles
+    ]
+    assert len(nodes) > 100
+    assert [node for node in nodes if not node[1].strip()] == []
+    # From the top, the keyboard comes to the verdict, and on to everything.
+    opened.run("window.scrollTo(0, 0); document.activeElement.blur()")
+    opened.press(Keys.TAB)
+    assert opened.run("return document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(60):
+        opened.press(Keys.TAB)
+        reached.add(
+            opened.run("return document.activeElement.id || document.activeElement.className")
+        )
+    assert {
+        "sample-crop",
+        "sample-step",
+        "wipe-at",
+        "smoothing",
+        "reset",
+        "plot js-plotly-plot",
+    } <= (reached)
+
+
+def test_headings_go_down_one_level_at_a_time(opened):
+    levels = opened.run(
+        "return [...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))"
+    )
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+# ------------------------------------------------------------------------------ strangers' files
+
+
+def test_no_canary_sings(browser, tmp_path):
+    """Names, reasons, events and terms that would run a script, were they not escaped."""
+    signals = [
+        row | {"g_terms": {CANARY: 1.0}, "action": {"d_steps": 0, "reason": CANARY}}
+        for row in rows()
+    ]
+    name = "<img src=x onerror=window.canary=3>"
+    folder = write_run(tmp_path / name, signals, events=[event(0, CANARY, CANARY), *EVENTS])
+    write_lines(folder.metrics, [{"step": 5, "stage": CANARY, CANARY: 1.0}])
+    other = write_run(tmp_path / "b" / name)
+    for folders in ([folder], [folder, other]):
+        browser.open(write_page(tmp_path / "report.html", *folders))
+        for plot in show_all(browser)[:4]:  # Metrics and loss terms, which have such names.
+            browser.move_to(f"{plot} .nsewdrag", 0.5)
+        assert browser.run("return document.querySelectorAll('img[src=x]').length") == 0
+        assert browser.run("return window.canary === undefined")
+        assert browser.complaints() == []
+
+
+def test_what_slipped_through_would_not_run(opened):
+    """The page's policy, tried with a script and a handler that are not its own."""
+    opened.run(
+        "const s = document.createElement('script'); s.textContent = 'window.canary = 1';"
+        "document.body.append(s);"
+        "const i = document.createElement('div'); i.innerHTML = arguments[0];"
+        "document.body.append(i)",
+        "<img src='data:,x' onerror='window.canary = 2'>",
+    )
+    said = opened.complaints()
+    assert any("Content Security Policy" in line for line in said)
+    assert opened.run("return window.canary === undefined")
+
+
+# ------------------------------------------------------------------------------ as it goes
+
+
+def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, tmp_path):
+    name = "<img src=x onerror=window.canary=3>"
+    signals = rows(60)
+    folder = write_run(tmp_path / name, signals[:40], events=EVENTS[:1], samples=())
+    folder.config.write_text("balance: {policy: none}\n")
+    board = Board(Watcher(folder.path, wait=False, options=WatchOptions(page=True)))
+
+    def shown(step):
+        board.look()
+        browser.wait_for(
+            "return document.querySelector('.progress').textContent.startsWith(arguments[0])",
+            f"Step {step}",
+        )
+
+    browser.emulate()
+    with WatchServer(board, 0) as server:
+        port = server.server_port
+        browser.open(server.url)
+        shown(40)
+        assert text_of(browser, "h1") == name
+        show(browser)
+        browser.click('#chart-g-loss [data-do="log"]')
+        browser.click("#findings details summary")
+        append(folder.signals, *signals[40:50])
+        shown(50)
+        show(browser)
+        drawn = f"return Math.max(...document.querySelector('{LOSS}').data[0].x.filter(Number))"
+        browser.wait_for(f"{drawn} === 50")
+        # What was opened and chosen stays so, though it came anew.
+        assert browser.run("return document.querySelector('#findings details').open")
+        assert axis(browser, "yaxis.type") == "log"
+        assert browser.run("return document.querySelector('#samples').hidden")
+        write_samples(folder, [20, 50])
+        append(folder.signals, *signals[50:])
+        append(folder.events, event(60, "closed", CANARY))
+        shown(60)
+        browser.wait_for("return document.querySelector('#wipe-over').naturalWidth > 0")
+        assert text_of(browser, "#sample-step-name") == "50"
+        assert "Closed after step 60" in text_of(browser, ".state")
+        browser.emulate(width_px=390, height_px=800)
+        browser.wait_for("return document.documentElement.scrollWidth <= 390")
+        assert browser.run("return document.getElementById('lost').hidden")
+        assert browser.run("return document.querySelectorAll('img[src=x]').length") == 0
+        assert browser.complaints() == []
+    browser.wait_for("return !document.getElementById('lost').hidden")
+    write_lines(folder.signals, signals[:30])
+    with WatchServer(board, port):
+        shown(30)
+        assert browser.run("return document.getElementById('lost').hidden")
+    assert browser.run("return window.canary === undefined")
+    said = [m for m in browser.complaints() if "ERR_CONNECTION_REFUSED" not in m]
+    assert said == []

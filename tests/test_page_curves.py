@@ -1,0 +1,151 @@
+"""Curves of a page: few points, and no value lost that a person must see."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterpoise.balance.smoothing import Average
+from counterpoise.pages.curves import CELLS, MARKS, Curve, Curves
+from trace_helpers import trace
+from watching_helpers import row
+
+
+def curves_of(rows, decay=None):
+    curves = Curves(decay)
+    for one in rows:
+        curves.add_row(one["step"], one)
+    return curves
+
+
+def curve_of(values):
+    curve = Curve()
+    for step, value in enumerate(values, 1):
+        curve.add(step, value)
+    return curve
+
+
+def points(drawn):
+    return [(x, y) for x, y in zip(drawn["x"], drawn["y"], strict=True) if x is not None]
+
+
+numbers = st.floats(-1e6, 1e6).map(lambda x: float(f"{x:.5g}"))
+
+
+@given(st.lists(numbers | st.sampled_from([math.nan, math.inf]), max_size=300), st.integers(2, 40))
+def test_no_spike_is_lost_and_no_value_made_up(values, most):
+    curve = curve_of(values)
+    finite = {step: v for step, v in enumerate(values, 1) if math.isfinite(v)}
+    broken = [step for step, v in enumerate(values, 1) if not math.isfinite(v)]
+    assert (curve.non_finite, curve.non_finite_count) == (broken[:MARKS], len(broken))
+    drawn = curve.to_json([], most)
+    shown = points(drawn)
+    assert len(shown) <= 2 * most
+    assert all(finite[step] == value for step, value in shown)
+    assert [step for step, _ in shown] == sorted({step for step, _ in shown})
+    if finite:
+        heights = [value for _, value in shown]
+        assert (min(heights), max(heights)) == (min(finite.values()), max(finite.values()))
+        assert curve.mean == pytest.approx(np.mean(list(finite.values())), rel=1e-9, abs=1e-6)
+    for step in broken:  # No line runs through a NaN, where its neighbours have their own points.
+        if len(values) <= most and {step - 1, step + 1} <= finite.keys():
+            x = drawn["x"]
+            assert None in x[x.index(step - 1) : x.index(step + 1)]
+
+
+def test_spikes_of_one_row_in_a_hundred_thousand():
+    values = np.ones(100_000)
+    values[[61_233, 61_234, 99_999]] = [777.0, -5.5, 3.0]
+    drawn = curve_of(values.tolist()).to_json([])
+    assert len(drawn["x"]) <= 2 * CELLS
+    assert {(61_234, 777.0), (61_235, -5.5), (100_000, 3.0)} <= set(points(drawn))
+
+
+def test_means_are_those_of_all_values_of_a_cell():
+    drawn = curve_of([1.0, 2.0, 6.0, 3.0]).to_json([], most=1)
+    assert drawn == {"x": [1, 3], "y": [1.0, 6.0], "m": [3.0, 3.0]}
+    assert "m" not in curve_of([1.0, 2.0]).to_json([])
+
+
+def test_a_line_ends_where_a_stage_does_and_where_values_are_missing():
+    found = curves_of(
+        {"step": step, "stage": "pretrain" if step < 4 else "train", "g_loss": 1.0 * step}
+        for step in range(1, 8)
+    )
+    assert found.stages == {"pretrain": (1, 3), "train": (4, 7)}
+    drawn = found.named("g_loss").to_json(found.breaks)
+    assert drawn["x"] == [1, 2, 3, None, 4, 5, 6, 7]
+    missing = curves_of({"step": s, "auc": 0.5} for s in (1, 2, 3, 30, 31, 32))
+    assert missing.named("auc").to_json([])["x"] == [1, 2, 3, None, 30, 31, 32]
+    # What is measured every tenth step has no holes.
+    rare = curves_of({"step": s} | ({"auc": 0.5} if s % 10 == 0 else {}) for s in range(60))
+    assert None not in rare.named("auc").to_json([])["x"]
+
+
+def test_steps_that_come_again_take_the_place_of_the_first():
+    found = curves_of([row(s, g_loss=1.0) for s in range(1, 9)] + [row(5, g_loss=2.0)])
+    assert points(found.named("g_loss").to_json([]))[-2:] == [(4, 1.0), (5, 2.0)]
+
+
+def test_loss_terms_accuracy_and_the_share_of_d():
+    found = curves_of(
+        (
+            {
+                "step": step,
+                "g_terms": {"pixel": 0.5, "other": "no number"},
+                "d_accuracy_real": 0.5,
+                "d_accuracy_fake": 0.5 + step / 10,
+                "g_gradient_adversarial": 1.0,
+                "g_gradient_content": 3.0,
+            }
+            for step in range(1, 4)
+        ),
+        decay=0.5,
+    )
+    values = {name: curve.to_json([])["y"] for (_, name), curve in found.drawn().items()}
+    assert values["g_terms.pixel"] == [0.5, 0.5, 0.5]
+    assert "g_terms.other" not in values
+    assert values["accuracy"] == pytest.approx([0.55, 0.6, 0.65])
+    average = Average(0.5)
+    expected = [average.update(value) for value in (0.55, 0.6, 0.65)]
+    assert values["accuracy_smoothed"] == pytest.approx(expected, rel=1e-4)
+    assert values["adversarial_share"] == [0.25] * 3
+
+
+@pytest.mark.parametrize("count", [41, 4 * CELLS])
+def test_what_a_policy_sets_was_as_configured_until_it_did(count):
+    def action(step):
+        return {"d_learning_rate_scale": 0.5, "reason": "D leads"} if step > 30 else {}
+
+    found = curves_of(
+        {"step": s, "d_loss": 1.0} | ({"action": action(s)} if s > 10 else {}) for s in range(count)
+    )
+    assert {name for _, name in found.drawn()} == {"d_loss", "action.d_learning_rate_scale"}
+    curve = found.named("action.d_learning_rate_scale")
+    assert sum(cell.count for cell in curve.cells) == count - 11
+    assert curve.mean == pytest.approx((20 * 1.0 + (count - 31) * 0.5) / (count - 11))
+    drawn = points(curve.to_json([]))
+    assert all(value == (0.5 if step > 30 else 1.0) for step, value in drawn)
+
+
+def test_each_of_several_discriminators_has_its_curves():
+    each = {"patch": {"d_loss": 1.0, "non_finite": ["auc"]}, "image": {"d_loss": 2.0}}
+    found = curves_of({"step": s, "g_loss": 0.5, "discriminators": each} for s in range(3))
+    assert list(found.drawn()) == [("", "g_loss"), ("patch", "d_loss"), ("image", "d_loss")]
+    assert found.named("auc", "patch").non_finite == [0, 1, 2]
+
+
+def test_a_trace_has_its_curves_too():
+    found = Curves()
+    found.add_trace(trace(5, non_finite=[(2, "g_loss")], d_loss=1.0, g_loss=2.0), "A")
+    assert found.named("d_loss", "A").to_json([])["x"] == [100, 200, 300, 400, 500]
+    assert found.named("g_loss", "A").non_finite == [300]
+    assert (found.first_step, found.last_step) == (100, 500)
+
+
+def test_numbers_beyond_a_float_are_infinite():
+    found = curves_of({"step": s, "g_loss": 10**400} for s in range(20))
+    assert found.named("g_loss").non_finite_count == 20
+    assert found.drawn() == {}

@@ -1,0 +1,389 @@
+"""What a page reads of a run, whatever state it is in, and what it shows of it."""
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.pages.charts import METRIC, PLANS, charts_of, metric_text, metric_title
+from counterpoise.pages.curves import Curves
+from counterpoise.pages.run import log_run, read_run
+from counterpoise.pages.samples import read_samples, spread
+from counterpoise.pages.timeline import Reasons, ticks, timeline
+from counterpoise.run_folder import RunFolder
+from report_helpers import STEPS, event, rows, write_lines, write_run, write_samples
+from trace_helpers import bce_columns, trace
+
+
+def read(folder, name="mine"):
+    return read_run(folder.path, name, 1_000_000)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_run(tmp_path / "run")
+
+
+def lines_of(run):
+    return {line.label: line for line in timeline(run.curves, run.findings, run.reasons)}
+
+
+# ------------------------------------------------------------------------------ reading
+
+
+def test_a_whole_run(folder):
+    run = read(folder)
+    assert run.notes == []
+    assert (run.status.kind, run.progress) == ("ended", "step 60 of 60")
+    assert run.policy == "auto"
+    assert (run.band.low, run.band.high, run.band.target) == (0.6, 0.9, 0.75)
+    assert run.policy_options["low"] == 0.6
+    assert run.bicubic == {"psnr_y": 26.0, "rmse": 12.0, "lpips": 0.4}
+    drawn = run.metric_curves.named("psnr_y", METRIC).to_json([])["y"]
+    assert drawn[-1] == 27.0
+    assert 26.0 not in drawn  # bicubic is no step of it
+    assert run.samples.steps == [20, 40, 60]
+    assert run.reasons.asked == 40
+    assert [name for name, _ in run.judged] == [""]
+    assert run.begun == ["the training begins, with torch 2"]
+    facts = dict(run.facts)
+    assert (facts["steps on record"], facts["seconds per step"]) == (f"{STEPS}", "0.5 (mean)")
+
+
+def test_a_run_of_balance_has_neither_metrics_nor_a_plan(folder):
+    for path in (folder.metrics, *folder.sample_files()):
+        path.unlink()
+    folder.config.write_text("balance:\n  policy: none\n", encoding="utf-8")
+    write_lines(folder.events, [event(0, "began"), event(STEPS, "closed")])
+    run = read(folder)
+    assert (run.config, run.band, run.notes, run.outlook) == (None, None, [], None)
+    assert (run.policy, run.status.kind, run.progress) == ("none", "closed", "step 60")
+
+
+def test_with_config_alone_nothing_is_judged_and_that_is_said(folder):
+    for path in (folder.signals, folder.metrics, folder.events, *folder.sample_files()):
+        path.unlink()
+    run = read(folder)
+    assert run.notes == ["signals.jsonl is not there: nothing to draw, nothing to judge"]
+    assert (run.judged, run.status.kind) == ([], "starting")
+    assert run.verdicts[0][0].startswith("Not judged: it has no step with a discriminator")
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (
+            "generator: {depth: 3}\ndata: {}\ntrain: {}\n",
+            "config.yaml is of another version of counterpoise, or was changed: generator.depth",
+        ),
+        ("balance: {policy: auto, options: {low: high}}\n", ""),
+        ("balance: 3\n", ""),
+    ],
+)
+def test_a_configuration_of_another_version_or_none_at_all(folder, text, note):
+    folder.config.write_text(text, encoding="utf-8")
+    run = read(folder)
+    assert [n[: len(note)] for n in run.notes] == ([note] if note else [])
+    assert run.band is None
+    assert run.curves.last_step == STEPS
+
+
+@pytest.mark.parametrize("option", ["target", "low", "high"])
+@pytest.mark.parametrize("value", [".nan", ".inf", str(10**399)])
+def test_a_band_that_is_not_finite_is_none(folder, option, value):
+    options = {"decay": 0.9, "target": 0.75, "low": 0.6, "high": 0.9, option: value}
+    tree = "".join(f"    {name}: {number}\n" for name, number in options.items())
+    folder.config.write_text(f"balance:\n  policy: auto\n  options:\n{tree}", encoding="utf-8")
+    assert read(folder).band is None
+
+
+def test_how_it_stands_is_told_from_events_and_times(folder):
+    write_lines(folder.signals, rows(50, seconds=100.0))
+    write_lines(folder.events, [event(0, "began")])
+    for path in (folder.signals, folder.events, folder.metrics):
+        ago = time.time() - 1000  # ten steps
+        os.utime(path, (ago, ago))
+    assert read(folder).status.kind == "running"
+    write_lines(folder.events, [event(50, "interrupted")])
+    assert "counterpoise resume" in read(folder).status.text
+
+
+# ------------------------------------------------------------------------------ what to take
+
+
+def best_json(step=60, **changes):
+    recommended = {"step": step, "weights": "average", "why": "it is the only one"}
+    return {
+        "version": 1,
+        "images": "held out",
+        "image_count": 4,
+        "recommended": recommended,
+    } | changes
+
+
+def test_the_outlook_and_the_recommendation(folder):
+    run = read(folder)
+    assert run.outlook[0] == "More training is likely to pay"
+    assert "RMSE" in run.outlook[1]
+    assert run.best is None
+    folder.best.write_text(json.dumps(best_json()))
+    run = read(folder)
+    assert (run.notes, run.best.recommended.step) == ([], 60)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        json.dumps(best_json(version=2)),
+        json.dumps(best_json(recommended=3)),
+        json.dumps(best_json(step="<b>")),
+        json.dumps(best_json(step=61)),  # past the newest checkpoint
+    ],
+)
+def test_a_recommendation_of_no_use_is_a_note(folder, text):
+    folder.checkpoints.mkdir()
+    folder.checkpoint(60).touch()
+    folder.best.write_text(text)
+    run = read(folder)
+    assert run.best is None
+    (note,) = run.notes
+    assert note.endswith(f"make it anew with `counterpoise best {folder.path}`")
+
+
+# ------------------------------------------------------------------------------ samples
+
+
+def test_samples_are_cut_from_their_sheets(folder):
+    first, second = read(folder).samples.crops
+    assert first.side_px == 32
+    assert len({first.hr, first.lr, first.bicubic, *first.outputs, second.hr}) == 7
+    assert all(uri.startswith("data:image/webp;base64,") for uri in first.outputs)
+    assert first.key != second.key
+
+
+def test_damaged_and_foreign_sheets_are_left_out_and_told(folder):
+    folder.sample(40).write_bytes(b"no picture")
+    folder.sample(20).unlink()
+    folder.sample(20).mkdir()
+    write_samples(folder, [30])
+    Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(folder.sample(60))
+    samples = read(folder).samples
+    assert samples.steps == [30]
+    assert sorted(note[:25] for note in samples.notes) == [
+        "samples/step-00000020.png",
+        "samples/step-00000040.png",
+        "samples/step-00000060.png",
+    ]
+
+
+def test_outputs_of_other_pictures_are_not_shown_as_these(folder):
+    write_samples(folder, [20], seed=1)
+    samples = read(folder).samples
+    assert [crop.outputs[0] for crop in samples.crops] == [None, None]
+    assert all(samples.crops[0].outputs[1:])
+    assert samples.notes[0].startswith("2 outputs are not shown")
+
+
+def bytes_of(samples):
+    outputs = [uri for crop in samples.crops for uri in crop.outputs]
+    fixed = [uri for crop in samples.crops for uri in (crop.lr, crop.bicubic, crop.hr)]
+    return sum(map(len, outputs)) + sum(map(len, fixed)), sum(map(len, fixed))
+
+
+def test_as_many_samples_as_fit_with_the_first_and_the_last(tmp_path):
+    """Also where the last ones, of a G that has collapsed to white, are the smallest."""
+    folder = RunFolder(tmp_path)
+    write_samples(folder, range(10, 300, 10))
+    everything = read_samples(folder.sample_files(), 10_000_000)
+    assert everything.left_out == []
+    size, fixed = bytes_of(everything)
+    for share in (0.8, 0.3):
+        room = max(int(fixed + share * (size - fixed)), 2 * fixed)
+        some = read_samples(folder.sample_files(), room)
+        assert (some.steps[0], some.steps[-1]) == (10, 290)
+        assert bytes_of(some)[0] <= room
+        assert sorted([*some.steps, *some.left_out]) == everything.steps
+    least = read_samples(folder.sample_files(), 0)
+    assert (least.steps, len(least.crops)) == ([290], 1)
+    assert least.notes == ["1 of 2 crops are shown, to keep this page small"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 99, 100])
+def test_spread_is_even(count):
+    chosen = spread(list(range(100)), count)
+    assert (len(chosen), chosen[-1]) == (count, 99)
+    if count > 1:
+        assert chosen[0] == 0
+        assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
+
+
+# ------------------------------------------------------------------------------ timeline
+
+
+def reasons_of(*actions):
+    found = Reasons()
+    for step, action in enumerate(actions, 1):
+        found.add_row(step, {"action": action})
+    return list(found.kinds.values())
+
+
+def test_reasons_are_told_apart_without_their_numbers():
+    rest = {"d_steps": 0, "reason": "D's accuracy is 0.93"}
+    first, second = reasons_of(
+        rest,
+        rest | {"reason": "D's accuracy is 0.95"},
+        {},
+        {"reason": "nothing is done"},
+        rest | {"reason": "D's accuracy is 1"},
+        {"d_steps": 2, "d_learning_rate_scale": 0.5},
+    )
+    assert (first.text, first.count, first.spells) == ("D's accuracy is 1", 3, [(1, 2), (5, 5)])
+    assert second.text == "sets d learning rate scale to 0.5, d steps to 2"
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=700))
+def test_spells_cover_every_step_and_stay_few(pattern):
+    steps = [step for step, acts in enumerate(pattern) if acts]
+    curves, reasons = Curves(), Reasons()
+    for step, acts in enumerate(pattern):
+        curves.add(step, {})
+        reasons.add_row(step, {"action": {"d_steps": 0, "reason": "rest"} if acts else {}})
+    lines = timeline(curves, [], reasons)
+    assert len(lines) == bool(steps)
+    for line in lines:
+        assert len(line.bars) <= 260
+        for step in steps:
+            at = 100 * step / (len(pattern) - 1)
+            assert any(b.left - 0.5 <= at <= b.left + b.width + 0.5 for b in line.bars)
+
+
+def test_a_timeline_of_stages_findings_and_reasons(tmp_path):
+    signals = rows(
+        d_loss=lambda step: None if step == 50 else 1.2,
+        action=lambda step: {"d_steps": 0, "reason": "D rests"} if step > 40 else {},
+    )
+    for row in signals[:20]:
+        del row["action"]
+    signals[49]["non_finite"] = ["d_loss"]
+    lines = lines_of(read(write_run(tmp_path / "run", signals, samples=())))
+    stages = lines["stages"]
+    assert stages.text == "pretrain: steps 1 to 20; train: steps 21 to 60"
+    assert [bar.left for bar in stages.bars] == pytest.approx([0, 100 * 20 / 59], abs=0.01)
+    assert lines["D rests"].text == "20 steps (50.0%), steps 41 to 60"
+    assert next(line for line in lines.values() if line.number == 1).kind == "severe"
+    for line in lines.values():
+        for bar in line.bars:
+            assert bar.left >= 0
+            assert bar.left + bar.width <= 100 + 1e-6
+
+
+@given(st.integers(-(10**6), 10**12), st.integers(0, 10**12))
+def test_ticks_are_round_few_and_in_their_place(first, length):
+    curves = Curves()
+    for step in (first, first + length):
+        curves.add(step, {})
+    found = ticks(curves)
+    assert len(found) <= 7
+    for place, text in found:
+        step = int(text.replace(",", ""))
+        assert first <= step <= first + length
+        assert place == pytest.approx(100 * (step - first) / max(1, length), abs=1e-3)
+    if length >= 10:
+        assert len(found) >= 2
+    assert ticks(Curves()) == []
+
+
+# ------------------------------------------------------------------------------ charts
+
+
+def test_the_charts_of_a_run(folder):
+    charts = {chart.key: chart for chart in charts_of([read(folder)])}
+
+    def labels(key):
+        return [series["label"] for series in charts[key].series]
+
+    assert labels("g-loss") == ["G, all terms", "pixel", "perceptual", "adversarial"]
+    assert labels("d-outputs") == ["D(x)", "D(G(z)) before", "D(G(z)) after"]
+    accuracy = charts["d-accuracy"]
+    assert (accuracy.band["low"], accuracy.band["high"]) == (0.6, 0.9)
+    assert "between 0.6 and 0.9" in accuracy.what
+    shown = [s["curve"] for s in accuracy.series if not s["hidden"]]
+    assert shown == ["accuracy_smoothed", "d_accuracy_real", "d_accuracy_fake", "auc"]
+    assert charts["share"].summary == (
+        "adversarial share: 0.25 at step 21, 0.25 at step 60, between 0.25 and 0.25"
+    )
+    assert "actions" not in charts  # It never acted.
+    psnr = charts["metric-0"]
+    assert psnr.title == "Held-out images: PSNR (Y), dB"
+    assert psnr.lines == [{"value": 26.0, "label": "bicubic"}]
+    assert psnr.what == "Higher is better. Dashed: plain bicubic, 26.00."
+    assert charts["metric-1"].what.startswith("Lower is better.")
+
+
+def test_every_curve_of_a_plan_has_its_label():
+    keys = [plan.key for plan in PLANS]
+    assert len(set(keys)) == len(keys)
+    for plan in PLANS:
+        named = [name for name in plan.curves if not name.endswith("*")]
+        assert all(plan.place_of(name) for name in (*named, *plan.compared))
+
+
+def test_several_runs_share_a_chart_for_each_curve(folder, tmp_path):
+    other = read(write_run(tmp_path / "b", rows(auc=None), samples=()), "other")
+    charts = {chart.title: chart for chart in charts_of([read(folder), other])}
+    loss = charts["Loss of G, by term: G, all terms"]
+    assert [(s["run"], s["label"]) for s in loss.series] == [(0, "mine"), (1, "other")]
+    assert charts["D's accuracy and AUC: AUC"].what == "Not recorded in other."
+    assert [s["run"] for s in charts["D's accuracy and AUC: AUC"].series] == [0]
+    psnr = charts["Held-out images: PSNR (Y), dB"]
+    assert psnr.legend
+    assert len(psnr.lines) == 1  # The two runs have the same bicubic.
+
+
+def test_each_of_several_discriminators_is_judged_and_drawn_by_name(tmp_path):
+    saturated = {"d_loss": 1e-4, "d_loss_real": 5e-5, "d_loss_fake": 5e-5, "d_real": 0.99999,
+                 "d_fake_before": 1e-5, "d_fake_after": 1e-5, "auc": 1.0}  # fmt: skip
+    signals = []
+    for row in rows(pretrain=0):
+        own = {n: row.pop(n) for n in [*row] if n.startswith("d_") or n in ("auc", "action")}
+        acts = {"d_steps": 0, "reason": "it rests"}
+        row["discriminators"] = {"patch": own, "image": own | saturated | {"action": acts}}
+        signals.append(row)
+    run = read(write_run(tmp_path / "run", signals, samples=()))
+    patch, image = run.verdicts
+    assert patch[0].startswith("patch: ")
+    assert image[0].startswith("image: Not healthy")
+    assert image[1] == run.worst == run.findings[0][1].severity == "severe"
+    assert run.findings[0][0].startswith("image: ")
+    charts = {chart.key: chart for chart in charts_of([run])}
+    assert [s["label"] for s in charts["d-loss"].series][:2] == [
+        "patch: D, both halves",
+        "image: D, both halves",
+    ]
+    assert charts["g-loss"].series[0]["label"] == "G, all terms"
+    assert lines_of(run)["image: it rests"].text.startswith("60 steps (100.0%)")
+    titles = [chart.title for chart in charts_of([run, run])]
+    assert titles.count("Loss of D") == 1
+
+
+def test_a_log_has_a_page_too():
+    games = [trace(**bce_columns(0.9999, 0.0001)), trace(d_loss=0.3, g_loss=1.0)]
+    run = log_run("logs/train.log", [(game, diagnose(game)) for game in games[:1]])
+    assert (run.name, run.status, run.verdicts[0][1]) == ("train.log", None, "severe")
+    keys = [chart.key for chart in charts_of([run])]
+    assert keys == ["g-loss", "d-loss", "d-outputs"]
+
+
+def test_the_digits_of_a_metric():
+    assert metric_text("psnr_y", 26.123) == "26.12"
+    assert metric_text("psnr_y", -0.001, signed=True) == "+0.00"
+    assert metric_text("of another tool", 1 / 3) == "0.3333"
+    assert metric_text("rmse", float("nan")) == "nan"
+    assert metric_title("of another tool") == "of another tool"

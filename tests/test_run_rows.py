@@ -1,0 +1,250 @@
+"""The one reader of a run's files: whole or as they grow, whatever stands in them."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterpoise import run_rows
+from counterpoise.errors import UserError
+from counterpoise.json_lines import drop_rows_after
+from counterpoise.run_folder import RunFolder
+from counterpoise.run_rows import RunReader, SignalRows
+from watching_helpers import append, begin_run, event, row
+
+
+@pytest.fixture
+def run(tmp_path):
+    return begin_run(tmp_path / "run", steps=20)
+
+
+def steps(signals):
+    return signals.whole()[0].steps.tolist()
+
+
+def of_two(step, **values):
+    """A row of a game with two discriminators."""
+    flat = row(step)
+    own = {name: flat.pop(name) for name in [*flat] if name.startswith("d_") or name == "action"}
+    return flat | {"discriminators": {"patch": own, "image": own | values}}
+
+
+# ------------------------------------------------------------------------------ rows
+
+
+def test_steps_that_come_again_take_the_place_of_the_first():
+    signals = SignalRows()
+    for step in [*range(1, 21), 15, 16]:
+        signals.add(row(step, d_loss=9.0 if len(signals.notes()) or step == 15 else 1.0))
+    assert (signals.step, steps(signals)) == (16, list(range(1, 17)))
+    assert signals.whole()[0].columns["d_loss"][14] == 9.0
+    assert "go back 1 times" in signals.notes()[0]
+
+
+def test_a_stage_begins_anew():
+    signals = SignalRows()
+    for step in (1, 2, 3):
+        signals.add({"step": step, "stage": "pretrain", "g_loss": 0.1})
+    assert (signals.stage, signals.has_d, steps(signals)) == ("pretrain", False, [1, 2, 3])
+    signals.add(row(4))
+    assert (signals.stage, signals.has_d, steps(signals)) == ("train", True, [4])
+    assert signals.rows == 4
+
+
+def test_each_of_several_discriminators_has_its_trace():
+    signals = SignalRows("runs/mine")
+    for step in range(1, 9):
+        signals.add(of_two(step, d_real=0.9999))
+    patch, image = signals.whole({"patch": "hinge"}, "auto")
+    assert image.objective is None
+    assert [trace.title for trace in (patch, image)] == ["patch", "image"]
+    assert (patch.objective, patch.policy, patch.source) == ("hinge", "auto", "runs/mine")
+    assert set(image.columns["d_real"]) == {0.9999}
+    assert patch.columns["d_real"].max() < 0.8
+    np.testing.assert_array_equal(patch.columns["g_loss"], image.columns["g_loss"])
+    assert [len(trace) for trace in signals.latest()] == [8, 8]
+
+
+def test_rows_that_are_passed_over_are_those_that_were_read(monkeypatch):
+    """Most rows of a long run are not parsed; the traces are the same."""
+    rows = [
+        row(step, auc=step / 1e5)
+        | ({"d_update_ratio": 1e-3} if step % 10 == 0 else {})
+        | ({"non_finite": ["auc"]} if step == 31_234 else {})
+        for step in range(1, 40_001)
+    ]
+    lines = [json.dumps(one, separators=(",", ":")) + "\n" for one in rows]
+    parsed = []
+    parse = run_rows.parse_row
+    monkeypatch.setattr(run_rows, "parse_row", lambda line: parsed.append(line) or parse(line))
+    quick = SignalRows()
+    quick.feed(lines)
+    assert len(parsed) < 30_000
+    slow = SignalRows(take=lambda step, row: None)  # who takes rows wants them all
+    slow.feed(lines)
+    for one, other in ((quick.whole(), slow.whole()), (quick.latest(), slow.latest())):
+        np.testing.assert_array_equal(one[0].steps, other[0].steps)
+        assert one[0].non_finite == other[0].non_finite
+        for name, column in one[0].columns.items():
+            np.testing.assert_array_equal(column, other[0].columns[name])
+    assert quick.recent() == slow.recent() == rows[-run_rows.RECENT_ROWS :]
+    assert (quick.step, quick.rows) == (40_000, 40_000)
+
+
+def test_lines_that_are_no_rows_are_counted():
+    taken = []
+    signals = SignalRows(take=lambda step, row: taken.append(step))
+    signals.feed(['{"step": 2, "sta\n', "\n", "[1]\n", '{"g_loss": 1}\n', '{"step": true}\n'])
+    signals.feed([f'{{"step": {1 << 60}}}\n', '{"step": "7"}\n', '{"step": 3, "d_loss": 1}\n'])
+    assert (taken, signals.rows, signals.torn, signals.without_step) == ([3], 1, 2, 4)
+    assert len(signals.notes()) == 2
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5)
+    # Larger than any float, and than any step.
+    | st.sampled_from([0, -1, 7, 10**400, -(10**18), 1 << 60, sys.float_info.max]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)  # fmt: skip
+FIELDS = st.sampled_from(
+    [*row(1), "kind", "message", "time", "psnr_y", "non_finite", "auc", "discriminators"]
+)
+
+
+@given(st.lists(st.dictionaries(FIELDS, ANYTHING, max_size=8), max_size=4))
+@settings(max_examples=40)
+def test_whatever_stands_in_the_files_is_taken_or_left_out(rows):
+    from counterpoise.pages.page import page_body
+    from counterpoise.pages.run import read_run
+    from counterpoise.watching.sources import Watcher
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = begin_run(Path(folder), steps=3)
+        for path in (run.signals, run.events, run.metrics):
+            append(path, *rows, *({"step": 5, "stage": "train"} | item for item in rows))
+        state = Watcher(run.path, wait=False).look(judge_now=True)
+        assert state.progress
+        assert state.seconds_left is None or state.seconds_left >= 0
+        assert page_body([read_run(run.path, "mine", 0)], "")
+
+
+# ------------------------------------------------------------------------------ files
+
+
+def test_a_whole_run_is_read(run):
+    append(run.metrics, {"step": 20, "stage": "train", "psnr_y": 29.1})
+    append(run.signals, row(21, seconds=0.25))
+    run.config.write_text(
+        "balance: {policy: auto}\nloss: {adversarial: {form: hinge}}\n"
+        "train: {pretrain_steps: 10, steps: 20}\n"
+    )
+    reader = RunReader(run).read_whole()
+    assert steps(reader.signals) == list(range(1, 22))
+    assert (reader.policy, reader.objective, reader.planned_steps) == ("auto", "hinge", 30)
+    assert [e.message for e in reader.known_events()] == ["the training begins"]
+    assert reader.metrics[0]["psnr_y"] == 29.1
+    assert reader.step_seconds() == [0.5] * 20 + [0.25]
+    assert reader.notes() == []
+
+
+def test_each_discriminator_has_its_objective(run):
+    run.config.write_text(
+        "loss: {adversarial: {discriminators: {patch: {form: hinge}, image: {form: [1]}, x: 3}}}"
+    )
+    assert RunReader(run).objective == {"patch": "hinge"}
+
+
+def test_a_long_file_is_read_in_portions(run, monkeypatch):
+    monkeypatch.setattr("counterpoise.file_tail.MOST_BYTES_AT_ONCE", 500)
+    reader = RunReader(run)
+    reader.look()
+    assert reader.unread_bytes
+    assert reader.read_whole().signals.step == 20
+
+
+@pytest.mark.parametrize("name", ["signals", "metrics", "events"])
+def test_a_torn_last_line_waits_for_its_end_and_is_told_of_a_whole_file(run, name):
+    path = getattr(run, name)
+    append(path, '{"step": 21, "stage": "train", "kind": "no')
+    reader = RunReader(run)
+    assert reader.look()
+    assert reader.notes() == []
+    assert "torn or not a JSON object" in RunReader(run).read_whole().notes()[0]
+    append(path, 'te", "message": "m", "d_loss": 1.0}\n')
+    assert reader.look()
+    assert not reader.look()
+    assert reader.notes() == []
+    assert 21 in (reader.signals.step, len(reader.metrics) and 21, reader.known_events()[-1].step)
+
+
+def test_a_row_without_a_line_end_is_a_row(run):
+    append(run.signals, json.dumps(row(21)))
+    assert RunReader(run).read_whole().signals.step == 21
+
+
+def test_a_resumed_run_is_read_anew(run):
+    begun = []
+
+    def begin(config):
+        begun.append(config)
+        return lambda step, row: None
+
+    reader = RunReader(run, begin)
+    reader.look()
+    drop_rows_after(run.signals, 12)  # as `resume` does
+    append(run.events, event(12, "resumed"))
+    reader.look()
+    assert steps(reader.signals) == list(range(1, 13))
+    assert len(begun) == 2
+    assert begun[0]["balance"] == {"policy": "threshold"}
+    append(run.signals, row(13, d_loss=9.0))
+    reader.look()
+    assert reader.signals.whole()[0].columns["d_loss"][12] == 9.0
+    assert [e.kind for e in reader.known_events()] == ["began", "resumed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("train: {steps: 20}", 20),
+        ("train: {steps: null}", None),
+        ("train: {pretrain_steps: many, steps: 20}", None),
+        ("train: []", None),
+        ("a: 1", None),
+    ],
+)
+def test_the_steps_of_a_plan(run, text, count):
+    run.config.write_text(text)
+    assert RunReader(run).planned_steps == count
+
+
+@pytest.mark.parametrize("text", ["- a\n- list\n", "a: [\n", "a: &x [*x]\n", "\x00"])
+def test_a_damaged_configuration_is_a_note(run, text):
+    run.config.write_text(text)
+    reader = RunReader(run).read_whole()
+    assert (reader.config, reader.signals.step) == ({}, 20)
+    assert reader.notes()[0].startswith("config.yaml is damaged: ")
+
+
+@pytest.mark.parametrize("name", ["signals", "metrics", "events"])
+def test_a_file_that_cannot_be_read_is_said(run, name):
+    path = getattr(run, name)
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    if name == "signals":
+        with pytest.raises(UserError, match=r"signals.jsonl: cannot be read \(Is a directory\)"):
+            RunReader(run).read_whole()
+    else:
+        (note,) = RunReader(run).read_whole().notes()
+        assert f"{name}.jsonl cannot be read (Is a directory)" in note
+
+
+def test_of_files_that_are_not_there_nothing_is_read(tmp_path):
+    reader = RunReader(RunFolder(tmp_path / "nowhere")).read_whole()
+    assert (reader.signals.whole(), reader.events, reader.notes()) == ([], [], [])

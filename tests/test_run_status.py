@@ -1,0 +1,112 @@
+"""Whether a training goes on, and what is said of it: one rule for all who show a run."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED, STOPPED_EARLY
+from counterpoise.run_status import (
+    GAPS_OF_PATIENCE,
+    RUNNING,
+    STALE,
+    STALE_SECONDS,
+    STARTING,
+    STEPS_OF_PATIENCE,
+    Event,
+    ago,
+    patience_seconds,
+    progress_words,
+    status_of,
+)
+
+
+def status(*events, **known):
+    given = {"step": 50, "planned_steps": 100, "quiet_seconds": 1.0} | known
+    return status_of("runs/mine", events, **given)
+
+
+@pytest.mark.parametrize(
+    ("events", "kind", "said"),
+    [
+        ([Event(50, ENDED, "")], ENDED, "ended after step 50"),
+        ([Event(50, INTERRUPTED, "")], INTERRUPTED, "step 50; go on: counterpoise resume runs/m"),
+        ([Event(50, INTERRUPTED, "at once, without saving")], INTERRUPTED, "50, without saving"),
+        ([Event(50, INTERRUPTED, "broke off: x")], INTERRUPTED, "50, without saving"),
+        ([Event(50, DIVERGED, "G's loss is nan")], DIVERGED, "diverged: G's loss is nan"),
+        ([Event(50, FAILED, "broke off: full")], FAILED, "at step 50: full; go on: counterpoise"),
+        ([Event(50, CLOSED, "")], CLOSED, "closed after step 50: its loop ended, or broke off"),
+        (
+            [Event(50, STOPPED_EARLY, "stopped early since x"), Event(50, ENDED, "")],
+            ENDED,
+            "stopped early since x; go on all the same: counterpoise resume runs/mine --stop never",
+        ),
+        ([Event(50, ENDED, ""), Event(50, "note", "")], ENDED, "ended after step 50"),
+        # It went on since.
+        ([Event(50, INTERRUPTED, ""), Event(50, "resumed", "")], RUNNING, "running"),
+        ([Event(49, INTERRUPTED, "")], RUNNING, "running"),
+        ([], RUNNING, "running"),
+    ],
+)
+def test_how_a_training_stands_by_its_events(events, kind, said):
+    found = status(*events)
+    assert found.kind == kind
+    assert said in found.text
+
+
+def test_before_the_first_step_and_after_the_last():
+    assert status(step=None).kind == STARTING
+    assert status(Event(0, FAILED, "no space left"), step=None).kind == FAILED
+    assert status(step=100).text == "ended: all 100 steps are done"
+
+
+def test_a_training_that_says_nothing_for_long():
+    assert status(quiet_seconds=STALE_SECONDS).kind == RUNNING
+    found = status(quiet_seconds=61)
+    assert (found.kind, found.text.partition(":")[0]) == (STALE, "no new step for 61 s")
+    assert "it hangs, or was killed; go on: counterpoise resume" in found.text
+    assert status(quiet_seconds=61, patience=62).kind == RUNNING
+    assert "no step yet, and nothing new for 5 min" in status(step=None, quiet_seconds=300).text
+    assert "resume" not in status(planned_steps=None, quiet_seconds=300).text
+    foreign = status(planned_steps=None, quiet_seconds=300, own_run=False)
+    assert foreign.text == "no new line for 5 min: ended, or hangs"
+    assert ", since 2" in status(quiet_seconds=1e6).text
+    # An end that was told of is one, however long ago it was.
+    assert status(Event(50, ENDED, ""), quiet_seconds=1e6).kind == ENDED
+
+
+def test_slow_steps_are_waited_for():
+    assert patience_seconds([]) == STALE_SECONDS
+    assert patience_seconds([10.0, 10.0, 500.0]) == STEPS_OF_PATIENCE * 10
+    assert patience_seconds([], 100.0) == GAPS_OF_PATIENCE * 100
+    assert patience_seconds([1.0], 1.0, least=7.0) == STEPS_OF_PATIENCE
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-3, "0 s"), (0.9, "0 s"), (89, "89 s"), (90, "2 min"), (3599, "60 min"), (5400, "2 h"),
+     (100_000, "28 h"), (172_800, "2 days")],
+)  # fmt: skip
+def test_a_span_of_time_in_its_largest_unit(seconds, words):
+    assert ago(seconds) == words
+
+
+def test_progress_says_what_is_known():
+    assert progress_words(None, 100, 2.0, 3.0) == "no step yet"
+    assert progress_words(1200, None) == "step 1,200"
+    assert progress_words(1200, 3000, 10, 180) == "step 1,200 of 3,000, 10 steps/s, 3 min left"
+    assert progress_words(1, None, 0.25) == "step 1, 4 s/step"
+
+
+def test_events_say_the_day_only_where_it_is_not_today():
+    now = datetime.now(UTC).astimezone()
+    assert Event(1, "note", "", now).clock == f"{now:%H:%M}"
+    past = now - timedelta(days=3)
+    assert Event(1, "note", "", past).clock == f"{past:%Y-%m-%d %H:%M}"
+
+
+@pytest.mark.parametrize("time", [3, None, "yesterday"])
+def test_rows_that_are_no_events_or_have_no_time(time):
+    row = {"step": 1, "kind": "note", "message": "m", "time": time}
+    assert Event.of(row) == Event(1, "note", "m")
+    for name in ("step", "kind", "message"):
+        assert Event.of(row | {name: [1]}) is None

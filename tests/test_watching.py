@@ -1,0 +1,322 @@
+"""What is said of a watched training: its words, its pace, its judging, and what changed."""
+
+import dataclasses
+
+import pytest
+
+from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.diagnosis.news import GONE_AFTER
+from counterpoise.records import Action
+from counterpoise.run_folder import ENDED, INTERRUPTED
+from counterpoise.run_status import STALE, Event, Status
+from counterpoise.watching import judge as judging
+from counterpoise.watching.changes import PROGRESS_SECONDS, Changes
+from counterpoise.watching.judge import REST, Judge, WatchOptions
+from counterpoise.watching.pace import LEAST_SECONDS, WINDOW_SECONDS, Arrivals
+from counterpoise.watching.state import ACTIONS, Game, State, action_words, held_out_words
+from trace_helpers import bce_columns, trace
+from watching_helpers import Clock
+
+RUNNING = Status("running", "running")
+
+
+def game(real=0.6, fake=0.4, title=""):
+    whole = dataclasses.replace(trace(**bce_columns(real, fake)), title=title)
+    return Game(whole, diagnose(whole))
+
+
+def state(step=6000, **known):
+    return State("runs/mine", **({"status": RUNNING, "step": step} | known))
+
+
+@pytest.fixture
+def clock():
+    return Clock(0.0)
+
+
+@pytest.fixture
+def changes(clock):
+    return Changes(clock)
+
+
+def test_at_first_everything_is_new(changes):
+    lines = changes.lines(
+        state(
+            stage="train",
+            games=(game(),),
+            planned_steps=9000,
+            events=(Event(0, "began", "the training begins"), Event(3, "finding", "told below")),
+            notes=("1 line left out",),
+        )
+    )
+    assert lines[:5] == [
+        "runs/mine: running",
+        "stage train",
+        "step 0: the training begins",
+        "note: 1 line left out",
+        "Healthy, as far as this log can show.",
+    ]
+    assert lines[5].startswith("step 6,000 of 9,000, D(x) 0.6, D(G(z)) before 0.4, ")
+    assert len(lines) == 6
+
+
+def test_what_did_not_change_is_not_said_again(changes):
+    same = state(stage="train", games=(game(),), events=(Event(0, "began", "begins"),))
+    changes.lines(same)
+    assert changes.lines(same) == []
+
+
+def test_progress_is_said_now_and_then(changes, clock):
+    assert changes.lines(state(10))[-1] == "step 10"
+    clock.now += PROGRESS_SECONDS - 1
+    assert changes.lines(state(20)) == []
+    clock.now += 2
+    assert changes.lines(state(30)) == ["step 30"]
+    clock.now += PROGRESS_SECONDS + 1
+    assert changes.lines(state(30)) == []  # no step, no progress
+    assert changes.lines(state(40, unread_bytes=9)) == []  # still reading what is there
+
+
+def test_a_status_an_event_and_a_sample_are_said_as_they_come(changes, tmp_path):
+    changes.lines(state())
+    stale = Status("stale", "no new step for 61 s")
+    assert changes.lines(state(status=stale)) == ["runs/mine: no new step for 61 s"]
+    # Its words change with every second; that is not said.
+    assert changes.lines(state(status=dataclasses.replace(stale, text="for 62 s"))) == []
+    ended = Event(7, "ended", "ended after step 7")
+    lines = changes.lines(
+        state(
+            status=Status("ended", "ended after step 7"),
+            events=(Event(7, "note", "saved"), ended),
+            sample=tmp_path / "7.png",
+        )
+    )
+    assert lines == [
+        "runs/mine: ended after step 7",
+        "step 7: saved",
+        f"samples: {tmp_path / '7.png'}",
+    ]
+
+
+def test_a_finding_is_told_once_and_when_it_is_gone(changes):
+    changes.lines(state(games=(game(),)))
+    lines = changes.lines(state(games=(game(0.9999, 0.0001),)))
+    assert lines[0].startswith("Not healthy: ")
+    assert lines[1].startswith("d-saturated (severe) since step 100: ")
+    assert lines[2].startswith("  what to change first: ")
+    assert changes.lines(state(games=(game(0.9999, 0.0001),))) == []
+    told = [changes.lines(state(games=(game(),))) for _ in range(GONE_AFTER)]
+    assert told[:-1] == [[]] * (GONE_AFTER - 1)
+    assert told[-1][0] == "Healthy, as far as this log can show."
+    assert "d-saturated: no longer found" in told[-1]
+
+
+def test_another_training_in_the_same_file_is_told_anew(changes):
+    saturated = state(games=(game(0.9999, 0.0001),))
+    first = changes.lines(saturated)
+    assert changes.lines(state(None, status=RUNNING)) == []
+    again = changes.lines(dataclasses.replace(saturated, games=(game(0.9999, 0.0001),)))
+    found = [line for line in first if "d-saturated" in line]
+    assert found
+    assert [line for line in again if "d-saturated" in line] == found
+
+
+def test_the_games_of_a_log_are_named(changes):
+    lines = changes.lines(state(games=(game(title="A"), game(0.9999, 0.0001, title="B"))))
+    assert "A: Healthy, as far as this log can show." in lines
+    assert any(line.startswith("B: d-saturated (severe)") for line in lines)
+
+
+# ------------------------------------------------------------------------------ pace
+
+
+def seen(*arrivals):
+    collected = Arrivals()
+    for seconds, step in arrivals:
+        collected.add(seconds, step)
+    return collected
+
+
+SLOW, FAST = [(t, t) for t in range(0, 100, 10)], [(100 + t, 100 + 9 * t) for t in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "step_seconds", "pace"),
+    [
+        ([(0, 100), (10, 120), (20, 150)], [], 2.5),
+        ([], [], None),
+        ([(0, 1), (LEAST_SECONDS / 2, 50)], [], None),
+        # What is long past is forgotten, but for a few that came rarely.
+        ([*SLOW, *FAST], [], 9),
+        ([(60 * WINDOW_SECONDS * t, 100 * t) for t in range(10)], [], 100 / 60 / WINDOW_SECONDS),
+        # An earlier step begins anew.
+        ([(0, 100), (20, 200), (21, 50)], [], None),
+        ([(0, 100), (20, 200), (21, 50), (41, 70)], [], 1),
+        # Before a pace was seen it is what the steps say.
+        ([], [0.5, 0.25, 0.25], 3),
+        ([(0, 0), (20, 20)], [0.5], 1),
+    ],
+)
+def test_the_pace_is_that_of_what_was_seen(arrivals, step_seconds, pace):
+    found = seen(*arrivals).steps_per_second(step_seconds)
+    assert found == (None if pace is None else pytest.approx(pace, rel=0.01))
+
+
+def test_the_same_step_again_is_no_arrival():
+    arrivals = seen((0, 1), (50, 2), (99, 2))
+    assert len(arrivals) == 2
+    assert arrivals.longest_gap_seconds() == 50
+
+
+def test_the_time_that_is_left():
+    running = state(40, planned_steps=100, steps_per_second=2.0)
+    assert (running.seconds_left, running.progress) == (30, "step 40 of 100, 2 steps/s, 30 s left")
+    assert dataclasses.replace(running, step=101).seconds_left == 0
+    for kind in (ENDED, STALE, INTERRUPTED):
+        over = dataclasses.replace(running, status=Status(kind, ""))
+        assert over.progress == "step 40 of 100"
+
+
+# ------------------------------------------------------------------------------ judging
+
+
+@pytest.fixture
+def judge(clock, monkeypatch):
+    """One whose diagnoses take two seconds."""
+
+    def slowly(trace, **options):
+        clock.now += 2.0
+        return diagnose(trace, **options)
+
+    monkeypatch.setattr(judging, "diagnose", slowly)
+    return Judge(WatchOptions(), clock)
+
+
+class Rows:
+    """Counts how often the rows are asked for."""
+
+    def __init__(self, has_d=True):
+        self.asked, self._has_d = 0, has_d
+        self._trace = trace(**bce_columns(0.6, 0.4))
+
+    def __call__(self):
+        self.asked += 1
+        yield self._trace, self._trace, self._has_d
+
+
+def test_a_diagnosis_rests_as_long_as_it_was_slow(judge, clock):
+    rows = Rows()
+    assert judge.games(rows, now=True) == ()  # before there are rows
+    judge.outdate()
+    games = judge.games(rows, now=False)
+    assert games[0].diagnosis.healthy
+    clock.now += 1000
+    assert judge.games(rows, now=True) is games  # nothing is new
+    judge.outdate()
+    clock.now += 1
+    again = judge.games(rows, now=False)
+    assert again is not games
+    judge.outdate()
+    clock.now += 2 * REST - 0.1
+    assert judge.games(rows, now=False) is again
+    assert judge.games(rows, now=True) is not again  # unless it is asked for
+    assert rows.asked == 3
+    judge.forget()
+    assert judge.games(lambda: iter(()), now=False) == ()
+
+
+def test_g_alone_is_not_judged(judge):
+    judge.outdate()
+    (alone,) = judge.games(Rows(has_d=False), now=False)
+    assert (alone.diagnosis, alone.shown_findings()) == (None, ())
+
+
+# ------------------------------------------------------------------------------ words
+
+
+def test_every_field_of_an_action_has_words():
+    # LeCam's anchors come with its weight.
+    aside = {"reason", "lecam_real_anchor", "lecam_fake_anchor"}
+    assert set(ACTIONS) == {field.name for field in dataclasses.fields(Action)} - aside
+
+
+@pytest.mark.parametrize(
+    ("policy", "action", "words"),
+    [
+        ("none", None, "trains both as configured"),
+        ("threshold", None, "not asked in this stage"),
+        ("threshold", {}, "changes nothing"),
+        (
+            "auto",
+            {"d_steps": 0, "noise_std": 0.05, "reason": "D wins"},
+            "D is not trained, noise 0.05 on D's inputs (D wins)",
+        ),
+        ("auto", {"g_steps": 2}, "2 steps of G"),
+        ("auto", {"d_steps": 10**400}, "inf steps of D"),
+        ("x", {"d_steps": "many", "reason": 7, "other": 1}, "changes nothing"),
+    ],
+)
+def test_what_a_policy_does(policy, action, words):
+    assert action_words(policy, action) == words
+
+
+def test_metrics_stand_beside_those_of_bicubic():
+    rows = [
+        {"stage": "bicubic", "psnr_y": 29.39},
+        {"stage": "train", "psnr_y": 1.0},
+        {"stage": "train", "psnr_y": 29.1134, "ssim_y": 0.8391},
+    ]
+    assert held_out_words(rows, "train") == "PSNR (Y) 29.11 (bicubic 29.39), SSIM (Y) 0.8391"
+    assert held_out_words(rows, "pretrain") == ""
+    assert held_out_words([{"stage": "train", "psnr_y": "good"}], "train") == ""
+    assert held_out_words([{"stage": "train", "psnr_y": 10**400}], "train") == "PSNR (Y) inf"
+
+
+def test_since_when_a_finding_stands():
+    saturated = game(0.9999, 0.0001)
+    judged = saturated.diagnosis
+    finding, first = judged.findings[0], judged.first_step
+    assert (finding.first_step, finding.last_step) == (first, judged.last_step)
+    assert saturated.since(finding) == f"since step {first}"
+    # The rows before were not judged: it may be older.
+    longer = dataclasses.replace(saturated.whole, steps=saturated.whole.steps - 50)
+    assert Game(longer, judged).since(finding) == f"since step {first} or before"
+    over = dataclasses.replace(finding, first_step=1000, last_step=1200)
+    assert saturated.since(over) == "steps 1,000 to 1,200"
+
+
+def test_how_a_remedy_is_done_in_a_run_of_ours_and_elsewhere():
+    saturated = game(0.9999, 0.0001)
+    finding = next(f for f in saturated.diagnosis.findings if f.remedies[0].config)
+    remedy = finding.remedies[0]
+    assert saturated.remedy_how(finding) == remedy.code
+    ours = dataclasses.replace(saturated.whole, policy="threshold")
+    assert Game(ours, saturated.diagnosis).remedy_how(finding) == f"--set {remedy.config}"
+    assert saturated.remedy_how(dataclasses.replace(finding, remedies=())) == ""
+
+
+def test_findings_that_are_shown():
+    saturated = game(0.9999, 0.0001)
+    assert [f.id for f in saturated.shown_findings()] == [
+        f.id for f in saturated.diagnosis.findings if f.severity != "healthy"
+    ]
+    assert list(game().shown_findings()) == []
+    empty = trace(0)
+    assert Game(empty, diagnose(empty)).shown_findings() == ()
+
+
+def test_facts_are_those_that_are_known():
+    assert state().facts() == []
+    known = state(
+        stage="train",
+        policy="threshold",
+        action="changes nothing",
+        learning_rates=(("G", 1e-4), ("D", 2.5e-5)),
+        held_out="PSNR (Y) 29.11",
+    )
+    assert known.facts() == [
+        ("stage", "train"),
+        ("policy", "threshold: changes nothing"),
+        ("learning rates", "G 0.0001, D 2.5e-05"),
+        ("held out", "PSNR (Y) 29.11"),
+    ]
