@@ -110,8 +110,12 @@ class Balance:
         # One network whose weights are those of all.
         g = generators[0] if len(generators) == 1 else nn.ModuleList(generators)
 
-        def gradient_scale() -> float:
-            return 1.0 if grad_scaler is None else grad_scaler.get_scale()
+        def gradient_scale() -> float | Tensor:
+            if grad_scaler is None:
+                return 1.0
+            # As a tensor: `get_scale` would wait for the device.
+            scale = grad_scaler._get_scale_async()
+            return grad_scaler.get_scale() if scale is None else scale
 
         self._journal = Journal(run_dir, policy, options, log_every)
         self._networks = {"g": g, **{f"d{name}": d for name, d in ds.items()}}

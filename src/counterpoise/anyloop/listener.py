@@ -130,7 +130,7 @@ class LoopListener:
         generators: Sequence[nn.Module],
         game: Game,
         journal: Journal,
-        gradient_scale: Callable[[], float],
+        gradient_scale: Callable[[], float | Tensor],
     ) -> None:
         self.game, self._journal = game, journal
         self._gradient_scale = gradient_scale

@@ -55,7 +55,7 @@ class Sensors:
         paired: bool = False,
         values: tuple[float, float] | None = None,
         autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
-        gradient_scale: Callable[[], float] = lambda: 1.0,
+        gradient_scale: Callable[[], float | Tensor] = lambda: 1.0,
     ) -> None:
         self._networks = {G: generator, **{key_of(name): d for name, d in discriminators.items()}}
         self._trackers = {key: GradientTracker(net) for key, net in self._networks.items()}
