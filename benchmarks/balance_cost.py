@@ -153,7 +153,16 @@ POLICIES: dict[str, dict[str, Any] | None] = {
 }
 
 
-def measure(given: argparse.Namespace, turn_steps: int = 10) -> dict[str, Any]:
+def measure(
+    rounds: int,
+    round_steps: int,
+    turn_steps: int = 10,
+    *,
+    loop: str = "digits",
+    device: str = "cpu",
+    batch: int = 128,
+    no_items: bool = False,
+) -> dict[str, Any]:
     """Seconds per turn, and ratios to the loop without."""
     images, _ = dcgan_digits.load_images()
     with tempfile.TemporaryDirectory() as folder:
@@ -162,19 +171,18 @@ def measure(given: argparse.Namespace, turn_steps: int = 10) -> dict[str, Any]:
             arguments = {"policy": None} if options is None else options
             if options is not None:
                 arguments = arguments | {"run_dir": f"{folder}/{name}"}
-            if given.loop == "digits":
+            if loop == "digits":
                 loops[name] = Digits(images, **arguments)
             else:
-                items = not given.no_items
-                loops[name] = Tutorial(given.batch, given.device, items, **arguments)
-        for loop in loops.values():
-            loop.steps(turn_steps)
-        runs = {name: lambda loop=loop: loop.steps(turn_steps) for name, loop in loops.items()}  # type: ignore[misc]
-        turns = max(1, given.round_steps // turn_steps)
-        times = interleave(runs, given.rounds, given.device, turns)
-        for loop in loops.values():
-            if loop.balance is not None:
-                loop.balance.close()
+                loops[name] = Tutorial(batch, device, not no_items, **arguments)
+        for each in loops.values():
+            each.steps(turn_steps)
+        runs = {name: lambda each=each: each.steps(turn_steps) for name, each in loops.items()}  # type: ignore[misc]
+        turns = max(1, round_steps // turn_steps)
+        times = interleave(runs, rounds, device, turns)
+        for each in loops.values():
+            if each.balance is not None:
+                each.balance.close()
     return summary(times, "without", turns * turn_steps)
 
 
@@ -191,7 +199,7 @@ def main() -> None:
     if given.device != "cpu":
         given.loop = "tutorial"
     torch.set_num_threads(1)
-    report("balance_cost", vars(given), measure(given))
+    report("balance_cost", vars(given), measure(**vars(given)))
 
 
 if __name__ == "__main__":
