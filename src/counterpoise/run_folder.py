@@ -39,7 +39,7 @@ ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "fail
 UNSAVED = "without saving"
 # A training ended before its time, by `train.stop`.
 STOPPED_EARLY = "stopped-early"
-# A loop of somebody's let go of its `Balance`: it ended, or broke off.
+# A loop with `Balance` around it ended, or broke off.
 CLOSED = "closed"
 # The policy put a kept state back.
 ROLL_BACK = "roll-back"

@@ -159,7 +159,7 @@ class Balance:
     def turn(self) -> Turn:
         """The next turn, of a loop that says itself what it does; instead of `d_step` and
         `g_step`. It is over with `Turn.end`."""
-        return self._listener.begin_told()
+        return self._listener.begin_turn()
 
     def end_step(self) -> None:
         """The open part of the loop, if there is one, ends here: before an evaluation, say."""

@@ -29,7 +29,7 @@ class Journal:
     """Writes the run folder, if there is one, logs, and judges the run. Only one process writes.
 
     The folder is made at the first step, so that `load_state_dict` can come before; a folder that
-    has a run in it is gone on with only after that.
+    has a run in it is continued only after that.
     """
 
     def __init__(

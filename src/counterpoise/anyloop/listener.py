@@ -192,7 +192,7 @@ class LoopListener:
         self._listen(part)
         return part
 
-    def begin_told(self) -> Turn:
+    def begin_turn(self) -> Turn:
         """A turn of a loop that says itself what it does."""
         self.end_open()
         self._journal.begin(self.game.steps_done, writes=rank() == 0)
