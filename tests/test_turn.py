@@ -282,3 +282,27 @@ def test_average_moves_towards_the_weights_and_starts_short():
     update_average(average, module, decay=0.999, step=0)
     for old, target, now in zip(start, module.parameters(), average.parameters(), strict=True):
         torch.testing.assert_close(now.detach(), 0.1 * old + 0.9 * target.detach())
+
+
+def test_a_d_that_answers_with_a_list_has_one_part_in_a_turn():
+    """Its calls are seen, its outputs are said."""
+    play = Play()
+    d = play.ds[""]
+
+    class Lists(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.d = d
+
+        def forward(self, images):
+            return [self.d(images)]
+
+    lists = Lists()
+    balance = cp.Balance(
+        play.g, lists, play.g_optimizer, play.optimizers[""], policy="none", objective="bce"
+    )
+    with balance.d_step() as step:
+        (on_real,), (on_fake,) = lists(play.real), lists(play.fake.detach())
+        step.logits(real=on_real, fake=on_fake)
+        step.loss(real=FORM.d_loss(on_real, on_fake)[0], fake=FORM.d_loss(on_real, on_fake)[1])
+        assert balance._listener._turn.of(None).parts == 1

@@ -140,6 +140,8 @@ class LoopListener:
         self._g_parts = 1  # since the last turn's D part
         self._phases: list[Phase] = []
         self._g_losses: list[Tensor] = []
+        # Ds that were called in the part under way.
+        self._judging_now: set[str] = set()
         # Ds whose optimizer stepped in this turn before there was anything to decide on.
         self._early: set[str] = set()
         self._closed = False
@@ -180,6 +182,7 @@ class LoopListener:
             self._early, self._g_losses = set(), []
             self._output.forget()
         part = DiscriminatorPart(self)
+        self._judging_now = set()
         for each in self._turn.ds.values():
             each.has_d_loss = False
         self._listen(part)
@@ -370,7 +373,8 @@ class LoopListener:
         if phase.network == "g":
             images, change = self._output.before_d(images, call.d, turn), own.change
         else:
-            if not any(each.d == call.d for each in phase.d_calls):
+            if call.d not in self._judging_now:
+                self._judging_now.add(call.d)
                 turn.d_begin(call.d)
             change = own.change_now
         if call.kind == OTHER:
