@@ -1,6 +1,6 @@
 """What earlier versions wrote still opens: a run, its checkpoint, the state of a `Balance`.
 
-`data/old-run` is a training of version 0.1.0 that was stopped at step 6 of 8, beside what it recorded
+`data/old-run` is a training of version 0.1.0 that was stopped at step 6 of 8, and what it recorded
 when it was not; `data/old-balance` is a loop's folder and state after six turns.
 """
 

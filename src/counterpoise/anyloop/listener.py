@@ -320,15 +320,14 @@ class LoopListener:
                 raise UserError(NO_OBJECTIVE)
             sigmoid = comes_out_of_sigmoid(real.outputs) or comes_out_of_sigmoid(fake.outputs)
             player.name_objective(probabilities=sigmoid)
-        with self._unheard():
-            turn.judge(
-                real.outputs,
-                fake.outputs,
-                real=real.images,
-                fake=fake.images,
-                d=d,
-                alone=real.images_alone and fake.images_alone,
-            )
+        turn.judge(
+            real.outputs,
+            fake.outputs,
+            real=real.images,
+            fake=fake.images,
+            d=d,
+            alone=real.images_alone and fake.images_alone,
+        )
 
     def _judging(self, phase: Phase) -> list[str]:
         """The Ds that judge in a part: those that were called; where none was, all."""

@@ -1,6 +1,6 @@
 """Reads the sensors of a game, each when it is due, without changing what is trained."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -22,6 +22,8 @@ from counterpoise.sensors.sums import norm
 
 # What is read, scalars by the names of `records.Readings`, where the networks are.
 Measured = dict[str, Tensor]
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 # What is read at G's output.
 OF_OUTPUT = ("g_gradient_content", "g_gradient_adversarial", "g_adversarial_scale")
@@ -91,6 +93,11 @@ class Sensors:
                 tracker.kept = None
         return self._read
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether `read_images` has anything to read in this turn."""
+        return self.due or self._probes_due
+
     def read_images(
         self,
         name: str,
@@ -106,8 +113,6 @@ class Sensors:
 
         `alone`: D needs nothing but images, so it can be asked about others.
         """
-        if not (self.due or self._probes_due):
-            return
         if not (real.is_floating_point() and fake.is_floating_point()):
             return  # labels or tokens: no other values are close to them
         read, network = self._read[key_of(name)], self._networks[key_of(name)]
@@ -185,13 +190,13 @@ class Sensors:
             # Where G learns from D alone the content's is known too; 0 is not "not read".
             read.setdefault("g_gradient_content", torch.zeros(()))
 
-    @contextmanager
-    def update(self, *keys: str) -> Iterator[None]:
+    def update(self, *keys: str) -> AbstractContextManager[None]:
         """Around an optimizer's step: the gradients of these networks, and how far they go."""
-        keys = tuple(key for key in keys if key not in self._updated)
-        if not keys or not (self.due or self.due_next):
-            yield
-            return
+        new = [key for key in keys if key not in self._updated]
+        return self._update(new) if new and (self.due or self.due_next) else _NOTHING
+
+    @contextmanager
+    def _update(self, keys: Sequence[str]) -> Iterator[None]:
         self._updated.update(keys)
         before = {}
         for key in keys:

@@ -150,25 +150,27 @@ class Turn:
             # Copies: a graph replayed in the next step writes over D's own.
             judged = [logits.clone() for logits in judged]
         part.judged = judged[0], judged[1]
-        if real is not None and fake is not None:
-            game.sensors.read_images(
-                part.player.name,
-                real,
-                fake,
-                lambda: objective.threshold(*judged),
-                part.change,
-                objective,
-                alone=alone,
-            )
+        if real is not None and fake is not None and game.sensors.reads_images:
+            with game.aside():
+                game.sensors.read_images(
+                    part.player.name,
+                    real,
+                    fake,
+                    lambda: objective.threshold(*judged),
+                    part.change,
+                    objective,
+                    alone=alone,
+                )
         action = part.player.decide(game.seen(self, part))
         action = self._possible(part, action)
         part.action = part.player.last_action = action
         if action.keep_snapshot:
             game.snapshot.take(self.step)
         if action.probe_discriminator and real is not None and fake is not None and alone:
-            game.sensors.probe(
-                part.player.name, real, fake, part.player.optimizer, part.change, objective
-            )
+            with game.aside():
+                game.sensors.probe(
+                    part.player.name, real, fake, part.player.optimizer, part.change, objective
+                )
         return action
 
     def _possible(self, part: DiscriminatorTurn, action: Action) -> Action:
