@@ -146,6 +146,8 @@ class Training:
     def record(self, *, wait: bool) -> StepRecord | None:
         """Write the rows of the turns whose numbers are here, of all with `wait`; the last one."""
         record = None
+        if not (wait or self.is_alone):
+            return None  # all processes come to a row, and perhaps to its NaN, in the same step
         for record in self.state.playing.game.records(wait=wait):
             row = record.to_json()
             if note := self.writer.step(record, row):

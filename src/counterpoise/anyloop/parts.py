@@ -1,0 +1,92 @@
+"""What `balance.d_step()` and `balance.g_step()` give: the two parts of a turn."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from torch import Tensor
+
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
+
+
+class Listener(Protocol):
+    """What a part of the loop tells."""
+
+    def end(self, part: "Part", *, failed: bool = False) -> None: ...
+    def name_of(self, d: str | None) -> str: ...
+    def combine(self, part: "Part", real: Tensor, fake: Tensor, d: str | None) -> Tensor: ...
+    def weigh(self, loss: Tensor, d: str | None) -> Tensor: ...
+
+
+class Part:
+    """A part of the loop, from the call that made it to the end of its `with` block; without one,
+    to the next `d_step()`, `g_step()`, `end_step()` or `close()`."""
+
+    network = ""
+
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
+        self.phase = Phase(self.network)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._listener.end(self, failed=error is not None)
+
+    def _give(self, kind: str, outputs: Tensor, d: str | None) -> None:
+        name = self._listener.name_of(d)
+        seen = self.phase.call(kind, name)
+        call = Call(kind, None, True, name) if seen is None else seen
+        if call.images is not None and len(call.images) != len(outputs):
+            # D saw both kinds in one pass.
+            call.images, call.images_alone = None, False
+        call.outputs = outputs
+        if seen is None:
+            self.phase.d_calls.append(call)
+
+
+class DiscriminatorPart(Part):
+    """D's part. Everything here is optional: without it, D's calls and the loss are read. With
+    several discriminators, `d` names the one that is meant."""
+
+    network = "d"
+
+    def logits(self, *, real: Tensor, fake: Tensor, d: str | None = None) -> None:
+        """Say which outputs of D are which, where that cannot be seen: D called once on both, or
+        returning more than a tensor. Logits or probabilities, (N,), (N, 1) or maps (N, 1, h, w),
+        with their graph, before they go into the loss."""
+        name = self._listener.name_of(d)
+        calls = self.phase.d_calls
+        self.phase.d_calls = [c for c in calls if c.d != name or c.kind in (REAL, FAKE)]
+        self._give(REAL, real, d)
+        self._give(FAKE, fake, d)
+
+    def loss(self, *, real: Tensor, fake: Tensor, d: str | None = None) -> Tensor:
+        """D's loss from its two halves, as the policy wants it: their sum; one of them, where the
+        policy trains on one; with LeCam's regulariser, where the policy adds it. Back-propagate
+        what this returns."""
+        return self._listener.combine(self, real, fake, d)
+
+
+class GeneratorPart(Part):
+    """G's part. Everything here is optional: without it, D's call on G's images is read. With
+    several discriminators, `d` names the one that is meant."""
+
+    network = "g"
+
+    def logits(self, *, fake: Tensor, real: Tensor | None = None, d: str | None = None) -> None:
+        """Say what D's outputs on G's images are, where that cannot be seen; `real` for
+        relativistic objectives."""
+        self._give(FAKE, fake, d)
+        if real is not None:
+            self._give(REAL, real, d)
+
+    def adversarial(self, loss: Tensor, d: str | None = None) -> Tensor:
+        """G's weighted adversarial term, scaled as the policy wants it. Names it in the records;
+        without this, the gradient that comes back through D is scaled instead."""
+        return self._listener.weigh(loss, d)
