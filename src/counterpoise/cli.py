@@ -251,7 +251,8 @@ def evaluate(
     """
     from counterpoise.commands import evaluation
 
-    request = evaluation.Request(
+    evaluation.run(
+        console,
         folders=[*(data or []), *(more_data or [])],
         weights=weights or [],
         outputs=outputs or [],
@@ -263,7 +264,6 @@ def evaluate(
         scale=scale,
         device=device,
     )
-    evaluation.run(request, console)
 
 
 @app.command()

@@ -57,7 +57,7 @@ def measures() -> str:
 
 def published() -> str:
     """The published points of every set, with their sources."""
-    sources = list(dict.fromkeys(p.source for known in PUBLISHED.values() for p in known.points))
+    sources = list(dict.fromkeys(p.source for points in PUBLISHED.values() for p in points))
 
     def text(value: float | None, digits: int) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
@@ -71,8 +71,8 @@ def published() -> str:
             text(p.perceptual_index, 3),
             str(sources.index(p.source) + 1),
         )
-        for name, known in PUBLISHED.items()
-        for p in known.points
+        for name, points in PUBLISHED.items()
+        for p in points
     ]
     numbered = "\n".join(f"{n}. {with_links(source)}" for n, source in enumerate(sources, start=1))
     heading = ("set", "method", "PSNR (Y)", "LPIPS", "PI", "source")

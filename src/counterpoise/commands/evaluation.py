@@ -1,6 +1,6 @@
 """`evaluate` behind the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,24 +31,6 @@ from counterpoise.models.generator import Generator
 from counterpoise.run_folder import RunFolder
 
 DEFAULT_SCALE = 4
-CSV_SUFFIX = ".csv"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `evaluate` was asked for."""
-
-    folders: Sequence[Path] = ()  # of HR images, one per set
-    weights: Sequence[Path] = ()
-    outputs: Sequence[Path] = ()
-    metrics: str | None = None
-    csv: Path | None = None
-    figures: Path | None = None
-    crop: str | None = None
-    # Weights, folders of outputs, or per-image CSV files (FILE.csv or FILE.csv:METHOD).
-    compare: tuple[str, str] | None = None
-    scale: int | None = None  # of outputs where there are no weights to know it from
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -70,48 +52,69 @@ class MethodSource:
         return self.name if self.generator is None else f"{self.name} ({self.degradation} LR)"
 
 
-def run(request: Request, console: Console) -> None:
-    """Print a table per set; write what was asked for."""
-    crop = None if request.crop is None else parse_crop(request.crop)
-    if crop is not None and request.figures is None:
+def run(
+    console: Console,
+    *,
+    folders: Sequence[Path] = (),
+    weights: Sequence[Path] = (),
+    outputs: Sequence[Path] = (),
+    metrics: str | None = None,
+    csv: Path | None = None,
+    figures: Path | None = None,
+    crop: str | None = None,
+    compare: tuple[str, str] | None = None,
+    scale: int | None = None,
+    device: str = "auto",
+) -> None:
+    """Print a table per set (a folder of HR images); write what was asked for.
+
+    The two of `compare` are weights, folders of outputs, or per-image CSV files (FILE.csv or
+    FILE.csv:METHOD). `scale` is of outputs where there are no weights to know it from.
+    """
+    place = None if crop is None else parse_crop(crop)
+    if place is not None and figures is None:
         raise UserError("--crop needs --figures DIR, where the crops are written")
-    measures, notes = choose_measures(request.metrics)
-    device = pick_device(request.device)
-    sources, pair = _open_sources(request, device)
+    measures, notes = choose_measures(metrics)
+    chosen = pick_device(device)
+    pair: list[str | Path] = [_csv_or_path(text) for text in compare or ()]
+    if len(set(pair)) == 1:
+        raise UserError(f"--compare: {pair[0]} is given twice")
+    sources = _open_sources(weights, outputs, [p for p in pair if isinstance(p, Path)], chosen)
     if not sources:
         if not pair:
             raise UserError("give --weights FILE, --outputs FOLDER or --compare A B")
-        say_differences(console, *(_scores_of({}, one) for one in pair))
+        say_differences(console, *(_scores_of({}, sources, one) for one in pair))
         return
-    if not request.folders:
+    if not folders:
         raise UserError("give --data FOLDER, the HR images to compare with")
-    for folder in request.folders:
+    for folder in folders:
         if RunFolder(folder).config.is_file() or folder.suffix == ".safetensors":
             raise UserError(
                 f"{folder}: weights, where HR images are wanted; give --weights once for each"
             )
-    scale = _common_scale(sources, request.scale)
+    scored = list(sources.values())
+    common_scale = _common_scale(scored, scale)
     sets: dict[str, list[Scores]] = {}
-    for folder in request.folders:
+    for folder in folders:
         names = [set_name(folder)] + [f"{set_name(folder)}-{n}" for n in range(2, len(sets) + 2)]
         name = next(one for one in names if one not in sets)
-        catalog = catalog_folder(folder, scale, SSIM_WINDOW_PX + 2 * scale)
+        catalog = catalog_folder(folder, common_scale, SSIM_WINDOW_PX + 2 * common_scale)
         for item in catalog.skipped:
             say(console, f"skipped {item.path}: {item.reason}")
-        own_folders = len(request.folders) > 1
-        catalog, files = _match_outputs(sources, catalog, name, own_folders, console)
-        methods = _methods(sources, catalog, files, device)
-        sheet = CropSheet(scale, crop)
-        seen = sheet.add if request.figures is not None else lambda image: None
-        sets[name] = score_methods(catalog, scale, methods, measures, seen)
-        say_set(console, name, sets[name], measures, scale, request.figures, sheet)
+        several = len(folders) > 1
+        catalog, files = _match_outputs(scored, catalog, name, several, console)
+        methods = _methods(scored, catalog, files, chosen)
+        sheet = CropSheet(common_scale, place)
+        seen = sheet.add if figures is not None else lambda image: None
+        sets[name] = score_methods(catalog, common_scale, methods, measures, seen)
+        say_set(console, name, sets[name], measures, common_scale, figures, sheet)
     for note in notes:
         say(console, f"not computed: {note}")
     if pair:
-        say_differences(console, *(_scores_of(sets, one) for one in pair))
-    if request.csv is not None:
-        write_csv(request.csv, sets)
-        say(console, f"per image: {request.csv}")
+        say_differences(console, *(_scores_of(sets, sources, one) for one in pair))
+    if csv is not None:
+        write_csv(csv, sets)
+        say(console, f"per image: {csv}")
 
 
 def set_name(folder: Path) -> str:
@@ -120,35 +123,30 @@ def set_name(folder: Path) -> str:
     return folder.parent.name if folder.name.lower() == "hr" else folder.name
 
 
+def _csv_or_path(text: str) -> str | Path:
+    """One of `--compare`: the text of a CSV file, or the real path of weights or outputs."""
+    is_csv = text.lower().endswith(".csv") or ".csv:" in text.lower()
+    return text if is_csv else real_path(Path(text))
+
+
 def _open_sources(
-    request: Request, device: torch.device
-) -> tuple[list[MethodSource], list[MethodSource | str]]:
-    """What is to be scored, and the two of `--compare`: a source, or the text of a CSV file."""
-    asked = [(path, True) for path in request.weights]
-    asked += [(path, False) for path in request.outputs]
-    for text in request.compare or ():
-        if not _is_csv(text):
-            path = Path(text)
-            asked.append((path, RunFolder(path).config.is_file() or not path.is_dir()))
+    weights: Sequence[Path], outputs: Sequence[Path], compared: Sequence[Path], device: torch.device
+) -> dict[Path, MethodSource]:
+    """What is to be scored, by real path."""
+    asked = [(path, True) for path in weights] + [(path, False) for path in outputs]
+    asked += [(p, RunFolder(p).config.is_file() or not p.is_dir()) for p in compared]
     sources: dict[Path, MethodSource] = {}
     for path, is_weights in asked:
-        if real_path(path) not in sources:
+        place = real_path(path)
+        if place not in sources:
             generator = open_weights(path, device).generator if is_weights else None
-            name = path.stem if is_weights else real_path(path).name
-            sources[real_path(path)] = MethodSource(name, path, generator)
-    # Where names are not distinct, with the folder above; where that does not help, the path.
-    for in_full in (False, True):
-        names = [source.method_name for source in sources.values()]
-        for place, source in sources.items():
-            if names.count(source.method_name) > 1:
-                name = str(source.path) if in_full else f"{place.parent.name}/{source.name}"
-                sources[place] = replace(source, name=name)
-    pair: list[MethodSource | str] = []
-    for text in request.compare or ():
-        pair.append(text if _is_csv(text) else sources[real_path(Path(text))])
-    if len(pair) == 2 and pair[0] == pair[1]:
-        raise UserError(f"--compare: {text} is given twice")
-    return list(sources.values()), pair
+            name = path.stem if is_weights else place.name
+            sources[place] = MethodSource(name, path, generator)
+    names = [source.method_name for source in sources.values()]
+    for place, source in sources.items():
+        if names.count(source.method_name) > 1:
+            sources[place] = replace(source, name=str(source.path.with_suffix("")))
+    return sources
 
 
 def _common_scale(sources: Sequence[MethodSource], asked: int | None) -> int:
@@ -195,7 +193,7 @@ def _match_outputs(
 def _methods(
     sources: Sequence[MethodSource],
     catalog: Catalog,
-    files: dict[Path, dict[str, Path]],
+    files: Mapping[Path, dict[str, Path]],
     device: torch.device,
 ) -> list[Method]:
     """The methods of a set, bicubic first."""
@@ -214,17 +212,14 @@ def _methods(
     return methods
 
 
-def _is_csv(text: str) -> bool:
-    return text.lower().endswith(CSV_SUFFIX) or f"{CSV_SUFFIX}:" in text.lower()
-
-
-def _scores_of(sets: dict[str, list[Scores]], one: MethodSource | str) -> dict[str, Scores]:
+def _scores_of(
+    sets: Mapping[str, list[Scores]], sources: Mapping[Path, MethodSource], one: str | Path
+) -> dict[str, Scores]:
     """By set, the scores of a source that was scored, or of a CSV file."""
-    if isinstance(one, MethodSource):
-        method = one.method_name
+    if isinstance(one, Path):
+        method = sources[one].method_name
         return {name: next(s for s in of if s.method == method) for name, of in sets.items()}
-    end = one.lower().find(f"{CSV_SUFFIX}:")
+    end = one.lower().find(".csv:")
     if end == -1 or Path(one).is_file():
         return read_csv(Path(one))
-    end += len(CSV_SUFFIX)
-    return read_csv(Path(one[:end]), one[end + 1 :])
+    return read_csv(Path(one[: end + 4]), one[end + 5 :])

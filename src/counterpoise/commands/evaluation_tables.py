@@ -1,6 +1,6 @@
 """What `evaluate` says of a set and of two methods: tables, notes and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +21,7 @@ from counterpoise.plotting import rendered
 def say_set(
     console: Console,
     name: str,
-    scores: list[Scores],
+    scores: Sequence[Scores],
     measures: Sequence[Measure],
     scale: int,
     figures: Path | None,
@@ -54,9 +54,10 @@ def say_set(
         return
     sheet.save(figures / f"crops-{name}.png")
     say(console, f"crops: {figures / f'crops-{name}.png'}")
+    if front is None:
+        say(console, "no figure of the plane: it needs rmse and a perceptual metric")
+        return
     try:
-        if front is None:
-            raise UserError("it needs rmse and a perceptual metric")
         figure = plane_figure(name, scores, published)
     except UserError as error:
         say(console, f"no figure of the plane: {error}")
@@ -72,28 +73,24 @@ def _say_published(
 ) -> None:
     """The published points, with what was measured here above them, and their sources below."""
     title = f"{name}: published points beside"
-    table = table_of_numbers(title, "method", "PSNR (Y)", "LPIPS", "PI")
-    table.add_column("source")
+    table = table_of_numbers(title, "method", "PSNR (Y)", "LPIPS", "PI", "source")
+    sources = list(dict.fromkeys(point.source for point in published))
 
     def row(method: str, source: str, *values: float | None) -> None:
-        digits = (2, 4, 3)
-        cells = ("-" if v is None else f"{v:.{n}f}" for v, n in zip(values, digits, strict=True))
+        cells = ("-" if v is None else f"{v:.{n}f}" for v, n in zip(values, (2, 4, 3), strict=True))
         table.add_row(Text(method), *cells, source)
 
     for one in scores:
         means = one.means()
         row(one.method, "here", means.get("psnr_y"), means.get("lpips"), None)
-    table.add_section()
-    sources = list(dict.fromkeys(point.source for point in published))
-    for point in published:
-        source = str(sources.index(point.source) + 1)
-        row(point.method, source, point.psnr_y, point.lpips, point.perceptual_index)
+    for p in published:
+        row(p.method, str(sources.index(p.source) + 1), p.psnr_y, p.lpips, p.perceptual_index)
     print_table(console, table)
     for number, source in enumerate(sources, start=1):
         say(console, f"{number}: {source}")
 
 
-def say_differences(console: Console, a: dict[str, Scores], b: dict[str, Scores]) -> None:
+def say_differences(console: Console, a: Mapping[str, Scores], b: Mapping[str, Scores]) -> None:
     """Paired differences, set by set."""
     common = [name for name in a if name in b]
     if not common:
@@ -101,8 +98,7 @@ def say_differences(console: Console, a: dict[str, Scores], b: dict[str, Scores]
             f"--compare: no set in common ({', '.join(a) or 'none'}; {', '.join(b) or 'none'})"
         )
     for name in common:
-        scores_a, scores_b = a[name], b[name]
-        differences = compare(scores_a, scores_b)
+        differences = compare(a[name], b[name])
         title, headings = f"{name or 'all images'}: B against A", ("A", "B", "B - A")
         table = table_of_numbers(title, "metric", *headings, "95 % interval", "B better in")
         table.add_column("verdict")
@@ -121,9 +117,9 @@ def say_differences(console: Console, a: dict[str, Scores], b: dict[str, Scores]
                 d.verdict,
             )
         print_table(console, table)
-        say(console, f"A: {scores_a.method}")
-        say(console, f"B: {scores_b.method}")
-        only = len(dict(scores_a.rows).keys() ^ dict(scores_b.rows).keys())
+        say(console, f"A: {a[name].method}")
+        say(console, f"B: {b[name].method}")
+        only = len(dict(a[name].rows).keys() ^ dict(b[name].rows).keys())
         if only:
             say(console, f"{only} images are only in one of them, and left out")
         count = max((d.difference.count for d in differences), default=0)

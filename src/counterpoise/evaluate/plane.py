@@ -5,7 +5,7 @@ by a distortion (how far from the original) against a perceptual measure (how fa
 images look like). Lower is better in both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,8 @@ from counterpoise.outlook import DISTORTION, PERCEPTION, TITLES
 from counterpoise.plotting import pyplot
 from counterpoise.statistics import pareto_front
 
-OURS, OTHERS, INK = "#0a7f5a", "#4a6fa5", "#33373d"
-LINE_STYLES = ("-", "--", ":", "-.")
+OURS, OTHERS = "#0a7f5a", "#4a6fa5"
 LEAST_SPREAD = 1e-12
-# Points whose names would run into each other, as shares of the picture's width and height.
-NEAR = (0.4, 0.08)
 
 
 @dataclass(frozen=True)
@@ -77,10 +74,7 @@ def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
 
 
 def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[PublishedPoint]) -> Any:
-    """The plane of what was measured, and that of the published points beside it.
-
-    The published ones are PSNR and LPIPS; a method without LPIPS is a line at its PSNR there.
-    """
+    """The plane of what was measured, and that of the published points of PSNR and LPIPS beside."""
     plot = pyplot()
     means = {s.method: s.means() for s in scores}
     measured = [name for name in PERCEPTION if name in scores[0].names][::-1]
@@ -96,18 +90,10 @@ def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[Publi
     if published:
         axes = all_axes[0][-1]
         axes.invert_xaxis()
-        theirs = [(p.method, p.psnr_y, p.lpips) for p in published]
-        ours = [(n, m["psnr_y"], m.get("lpips")) for n, m in means.items() if "psnr_y" in m]
-        for rows, colour in ((theirs, OTHERS), (ours, OURS)):
-            _scatter(axes, {name: (x, y) for name, x, y in rows if y is not None}, colour)
-        lines = [(x, name) for name, x, y in (*ours, *theirs) if y is None]
-        lines = [(x, name) for x, name in lines if not name.startswith("bicubic")]
-        for number, (x, name) in enumerate(sorted(lines, reverse=True)):
-            style = LINE_STYLES[number % len(LINE_STYLES)]
-            label = f"{name}: {x:.2f} dB, LPIPS not known"
-            axes.axvline(x, ymax=0.14, color=INK, lw=1.4, ls=style, label=label)
-        if lines:
-            axes.legend(fontsize=7, loc="upper left", frameon=False)
+        theirs = {p.method: (p.psnr_y, p.lpips) for p in published if p.lpips is not None}
+        _scatter(axes, theirs, OTHERS)
+        has_both = {name: m for name, m in means.items() if {"psnr_y", "lpips"} <= m.keys()}
+        _scatter(axes, {n: (m["psnr_y"], m["lpips"]) for n, m in has_both.items()}, OURS)
         axes.set_xlabel("distortion: PSNR of luma, dB (left is better)", fontsize=9)
         axes.set_ylabel("perception: LPIPS, AlexNet (down is better)", fontsize=9)
         axes.set_title("published points", fontsize=9, color=OTHERS)
@@ -115,39 +101,12 @@ def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[Publi
     return figure
 
 
-def _scatter(axes: Any, points: dict[str, tuple[float, float]], colour: str) -> None:
+def _scatter(axes: Any, points: Mapping[str, tuple[float, float]], colour: str) -> None:
     """Points with their names, and room for these."""
-    seen_as = np.array([-1 if axes.xaxis_inverted() else 1, 1])
-    sides = _name_sides([np.multiply(point, seen_as) for point in points.values()])
-    for (name, point), (to_left, below) in zip(points.items(), sides, strict=True):
+    for name, point in points.items():
         axes.plot(*([value] for value in point), "o", color=colour, ms=6)
-        axes.annotate(
-            name,
-            point,
-            fontsize=8,
-            xytext=(-6 if to_left else 6, -11 if below else 4),
-            textcoords="offset points",
-            horizontalalignment="right" if to_left else "left",
-        )
+        axes.annotate(name, point, fontsize=8, xytext=(6, 4), textcoords="offset points")
     axes.margins(0.2, 0.2)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#eceef1", lw=0.8)
     axes.set_axisbelow(True)
-
-
-def _name_sides(points: Sequence[np.ndarray]) -> list[tuple[bool, bool]]:
-    """Whether each point's name stands to its left, and below: away from its near neighbours.
-
-    Where it has none, above and towards the middle.
-    """
-    if not points:
-        return []
-    places = np.array(points)
-    places = (places - places.mean(0)) / np.maximum(np.ptp(places, axis=0), LEAST_SPREAD)
-    sides = []
-    for number, place in enumerate(places):
-        others = np.delete(places, number, axis=0) - place
-        near = others[(np.abs(others) < NEAR).all(1)]
-        right, up = near.mean(0) if len(near) else (place[0], 0.0)
-        sides.append((bool(right > 0), bool(up > 0)))
-    return sides

@@ -25,14 +25,7 @@ class PublishedPoint:
     source: str
 
 
-@dataclass(frozen=True)
-class PublishedSet:
-    """A benchmark set: how many images its published figures are means of, and the points."""
-
-    images: int
-    points: tuple[PublishedPoint, ...]
-
-
+# How many images the published figures are means of.
 IMAGES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100}
 # PI, LPIPS and PSNR.
 SPSR_METHODS = ("bicubic", "SRGAN", "ESRGAN")
@@ -58,18 +51,16 @@ def _points(name: str) -> tuple[PublishedPoint, ...]:
     return (*others, *(PublishedPoint(m, psnr, None, None, ENHANCENET) for m, psnr in enets))
 
 
-PUBLISHED = {name: PublishedSet(count, _points(name)) for name, count in IMAGES.items()}
+PUBLISHED = {name: _points(name) for name in IMAGES}
 
 
 def published_points(
     set_name: str, images: int, scale: int
 ) -> tuple[tuple[PublishedPoint, ...], str]:
     """The points to show beside a set's scores, and a note on why there are none."""
-    known = {name.lower(): found for name, found in PUBLISHED.items()}.get(set_name.lower())
-    if known is None or scale != SCALE:
+    name = next((name for name in IMAGES if name.lower() == set_name.lower()), None)
+    if name is None or scale != SCALE:
         return (), ""
-    if known.images != images:
-        return (), (
-            f"no published points: they are means over {known.images} images, and here are {images}"
-        )
-    return known.points, ""
+    if IMAGES[name] != images:
+        return (), f"no published points: they are means over {IMAGES[name]} images, not {images}"
+    return PUBLISHED[name], ""
