@@ -129,10 +129,8 @@ def test_missing_vgg_falls_back_loudly(counterpoise, tmp_path, config_file, monk
 @pytest.mark.parametrize(
     "environment",
     [
-        {"WORLD_SIZE": "-1"},
         {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "x"},
-        {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "2"},
-        {"WORLD_SIZE": "x", "RANK": "y"},
+        {"WORLD_SIZE": "x", "LOCAL_WORLD_SIZE": "2", "RANK": "y"},
     ],
 )
 def test_an_environment_that_is_not_torchruns(counterpoise, monkeypatch, environment):

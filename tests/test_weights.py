@@ -98,7 +98,7 @@ def test_a_failed_write_leaves_the_old_file(file, generator, monkeypatch):
 
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path, why in ((tmp_path / "none", "no such file"), (tmp_path, "a folder"),
+    for path, why in ((tmp_path / "none", "no such file"), (tmp_path, "not a run folder"),
                       (tmp_path / "pipe", "not a regular file")):  # fmt: skip
         assert why in refusal(path)
 

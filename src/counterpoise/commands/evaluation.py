@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from counterpoise.commands.console import say
+from counterpoise.commands.device import pick_device
 from counterpoise.commands.evaluation_tables import say_differences, say_set
-from counterpoise.commands.weights import open_weights, pick_device
 from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.data.resize import Degradation
@@ -28,6 +28,7 @@ from counterpoise.evaluate.scores import (
 )
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
 from counterpoise.models.generator import Generator
+from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
 
 DEFAULT_SCALE = 4
@@ -139,7 +140,7 @@ def _open_sources(
     for path, is_weights in asked:
         place = real_path(path)
         if place not in sources:
-            generator = open_weights(path, device).generator if is_weights else None
+            generator = load_generator(path).generator.to(device) if is_weights else None
             name = path.stem if is_weights else place.name
             sources[place] = MethodSource(name, path, generator)
     names = [source.method_name for source in sources.values()]

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
-from counterpoise.commands.console import metrics_table, print_table, say, table_of_numbers
+from counterpoise.commands.console import print_metrics, print_table, say
 from counterpoise.errors import UserError
 from counterpoise.evaluate.comparison import FEW_IMAGES, compare
 from counterpoise.evaluate.crops import CropSheet
@@ -16,6 +15,8 @@ from counterpoise.evaluate.published import PublishedPoint, published_points
 from counterpoise.evaluate.scores import Scores
 from counterpoise.plain_files import atomic_write
 from counterpoise.plotting import rendered
+
+DIFFERENCE_COLUMNS = ("metric", "A", "B", "B - A", "95 % interval", "B better in", "verdict")
 
 
 def say_set(
@@ -30,7 +31,7 @@ def say_set(
     """A set's tables, its notes, and its figures where asked for."""
     count = len(scores[0].rows)
     title = f"{name}: {count} images, x{scale}, {scale} px border cropped"
-    print_table(console, metrics_table(title, [(s.method, s.means()) for s in scores]))
+    print_metrics(console, title, [(s.method, s.means()) for s in scores])
     for measure in measures:
         small = sum(value != value for value in scores[0].values(measure.name))
         if small:
@@ -73,19 +74,19 @@ def _say_published(
 ) -> None:
     """The published points, with what was measured here above them, and their sources below."""
     title = f"{name}: published points beside"
-    table = table_of_numbers(title, "method", "PSNR (Y)", "LPIPS", "PI", "source")
     sources = list(dict.fromkeys(point.source for point in published))
+    rows = []
 
     def row(method: str, source: str, *values: float | None) -> None:
         cells = ("-" if v is None else f"{v:.{n}f}" for v, n in zip(values, (2, 4, 3), strict=True))
-        table.add_row(Text(method), *cells, source)
+        rows.append((method, *cells, source))
 
     for one in scores:
         means = one.means()
         row(one.method, "here", means.get("psnr_y"), means.get("lpips"), None)
     for p in published:
         row(p.method, str(sources.index(p.source) + 1), p.psnr_y, p.lpips, p.perceptual_index)
-    print_table(console, table)
+    print_table(console, title, ("method", "PSNR (Y)", "LPIPS", "PI", "source"), rows)
     for number, source in enumerate(sources, start=1):
         say(console, f"{number}: {source}")
 
@@ -99,24 +100,24 @@ def say_differences(console: Console, a: Mapping[str, Scores], b: Mapping[str, S
         )
     for name in common:
         differences = compare(a[name], b[name])
-        title, headings = f"{name or 'all images'}: B against A", ("A", "B", "B - A")
-        table = table_of_numbers(title, "metric", *headings, "95 % interval", "B better in")
-        table.add_column("verdict")
+        rows = []
         for d in differences:
             interval, digits = d.difference.interval, d.measure.digits + 1
             low_high = "-"
             if interval is not None:
                 low_high = f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
-            table.add_row(
-                d.measure.title,
-                d.measure.text(d.mean_a),
-                d.measure.text(d.mean_b),
-                f"{d.difference.mean:+.{digits}f}",
-                low_high,
-                f"{d.b_wins} of {d.difference.count}",
-                d.verdict,
+            rows.append(
+                (
+                    d.measure.title,
+                    d.measure.text(d.mean_a),
+                    d.measure.text(d.mean_b),
+                    f"{d.difference.mean:+.{digits}f}",
+                    low_high,
+                    f"{d.b_wins} of {d.difference.count}",
+                    d.verdict,
+                )
             )
-        print_table(console, table)
+        print_table(console, f"{name or 'all images'}: B against A", DIFFERENCE_COLUMNS, rows)
         say(console, f"A: {a[name].method}")
         say(console, f"B: {b[name].method}")
         only = len(dict(a[name].rows).keys() ^ dict(b[name].rows).keys())
