@@ -11,7 +11,6 @@ from counterpoise.evaluate.comparison import FEW_IMAGES, compare
 from counterpoise.evaluate.crops import CropSheet
 from counterpoise.evaluate.measures import MEASURES, Measure
 from counterpoise.evaluate.plane import front_of, plane_figure
-from counterpoise.evaluate.published import PublishedPoint, published_points
 from counterpoise.evaluate.scores import Scores
 from counterpoise.plain_files import atomic_write
 from counterpoise.plotting import rendered
@@ -40,17 +39,12 @@ def say_set(
                 f"{measure.title}: without {small} of {count} images, which are under "
                 f"{measure.least_px} pixels without their border{measure.nor}",
             )
-    published, note = published_points(name, count, scale)
     front = front_of(scores)
     if front is not None:
         perception, on_front = front
         names = [s.method for s, on in zip(scores, on_front, strict=True) if on]
         title = MEASURES[perception].title
         say(console, f"not beaten in both RMSE and {title} (Pareto front): {', '.join(names)}")
-    if published:
-        _say_published(console, name, scores, published)
-    if note:
-        say(console, note)
     if figures is None:
         return
     sheet.save(figures / f"crops-{name}.png")
@@ -59,7 +53,7 @@ def say_set(
         say(console, "no figure of the plane: it needs rmse and a perceptual metric")
         return
     try:
-        figure = plane_figure(name, scores, published)
+        figure = plane_figure(name, scores)
     except UserError as error:
         say(console, f"no figure of the plane: {error}")
         return
@@ -67,28 +61,6 @@ def say_set(
     with atomic_write(path) as temporary:
         temporary.write_bytes(rendered(figure, "png"))
     say(console, f"plane: {path}")
-
-
-def _say_published(
-    console: Console, name: str, scores: Sequence[Scores], published: Sequence[PublishedPoint]
-) -> None:
-    """The published points, with what was measured here above them, and their sources below."""
-    title = f"{name}: published points beside"
-    sources = list(dict.fromkeys(point.source for point in published))
-    rows = []
-
-    def row(method: str, source: str, *values: float | None) -> None:
-        cells = ("-" if v is None else f"{v:.{n}f}" for v, n in zip(values, (2, 4, 3), strict=True))
-        rows.append((method, *cells, source))
-
-    for one in scores:
-        means = one.means()
-        row(one.method, "here", means.get("psnr_y"), means.get("lpips"), None)
-    for p in published:
-        row(p.method, str(sources.index(p.source) + 1), p.psnr_y, p.lpips, p.perceptual_index)
-    print_table(console, title, ("method", "PSNR (Y)", "LPIPS", "PI", "source"), rows)
-    for number, source in enumerate(sources, start=1):
-        say(console, f"{number}: {source}")
 
 
 def say_differences(console: Console, a: Mapping[str, Scores], b: Mapping[str, Scores]) -> None:

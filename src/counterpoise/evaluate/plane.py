@@ -5,19 +5,18 @@ by a distortion (how far from the original) against a perceptual measure (how fa
 images look like). Lower is better in both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from counterpoise.evaluate.published import PublishedPoint
 from counterpoise.evaluate.scores import Scores
 from counterpoise.outlook import DISTORTION, PERCEPTION, TITLES
 from counterpoise.plotting import pyplot
 from counterpoise.statistics import pareto_front
 
-OURS, OTHERS = "#0a7f5a", "#4a6fa5"
+COLOUR = "#0a7f5a"
 LEAST_SPREAD = 1e-12
 
 
@@ -73,40 +72,25 @@ def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
     return perception, [bool(on) for on in pareto_front(points)]
 
 
-def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[PublishedPoint]) -> Any:
-    """The plane of what was measured, and that of the published points of PSNR and LPIPS beside."""
+def plane_figure(title: str, scores: Sequence[Scores]) -> Any:
+    """The plane of what was measured, for every perceptual measure that is there."""
     plot = pyplot()
-    means = {s.method: s.means() for s in scores}
     measured = [name for name in PERCEPTION if name in scores[0].names][::-1]
-    panels = len(measured) + bool(published)
+    count = len(measured)
     figure, all_axes = plot.subplots(
-        1, panels, figsize=(5.6 * panels, 4.4), layout="constrained", squeeze=False
+        1, count, figsize=(5.6 * count, 4.4), layout="constrained", squeeze=False
     )
-    for axes, perception in zip(all_axes[0], measured, strict=False):
-        points = {name: (m[DISTORTION], m[perception]) for name, m in means.items()}
-        _scatter(axes, points, OURS)
+    for axes, perception in zip(all_axes[0], measured, strict=True):
+        for one in scores:
+            means = one.means()
+            point = (means[DISTORTION], means[perception])
+            axes.plot(*([value] for value in point), "o", color=COLOUR, ms=6)
+            axes.annotate(one.method, point, fontsize=8, xytext=(6, 4), textcoords="offset points")
+        axes.margins(0.2, 0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#eceef1", lw=0.8)
+        axes.set_axisbelow(True)
         axes.set_xlabel("distortion: RMSE of luma, grey levels (left is better)", fontsize=9)
         axes.set_ylabel(f"perception: {TITLES[perception]} (down is better)", fontsize=9)
-    if published:
-        axes = all_axes[0][-1]
-        axes.invert_xaxis()
-        theirs = {p.method: (p.psnr_y, p.lpips) for p in published if p.lpips is not None}
-        _scatter(axes, theirs, OTHERS)
-        has_both = {name: m for name, m in means.items() if {"psnr_y", "lpips"} <= m.keys()}
-        _scatter(axes, {n: (m["psnr_y"], m["lpips"]) for n, m in has_both.items()}, OURS)
-        axes.set_xlabel("distortion: PSNR of luma, dB (left is better)", fontsize=9)
-        axes.set_ylabel("perception: LPIPS, AlexNet (down is better)", fontsize=9)
-        axes.set_title("published points", fontsize=9, color=OTHERS)
     figure.suptitle(f"{title}: perception against distortion", fontsize=11)
     return figure
-
-
-def _scatter(axes: Any, points: Mapping[str, tuple[float, float]], colour: str) -> None:
-    """Points with their names, and room for these."""
-    for name, point in points.items():
-        axes.plot(*([value] for value in point), "o", color=colour, ms=6)
-        axes.annotate(name, point, fontsize=8, xytext=(6, 4), textcoords="offset points")
-    axes.margins(0.2, 0.2)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#eceef1", lw=0.8)
-    axes.set_axisbelow(True)
