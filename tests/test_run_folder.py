@@ -95,13 +95,13 @@ def test_the_standard_output_is_written_in_its_order(tmp_path):
     assert (tmp_path / "out").read_bytes() == b"before\npage\nafter\n"
 
 
-def test_create_writes_the_config_first_and_refuses_a_used_folder(tmp_path):
+def test_a_used_folder_is_refused(tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.create("a: 1\n")
+    run.refuse_if_used()
+    run.save_config("a: 1\n")
     assert run.config.read_text() == "a: 1\n"
     with pytest.raises(UserError, match="exists already; continue it with `counterpoise resume"):
-        run.create("a: 2\n")
-    assert run.config.read_text() == "a: 1\n"
+        run.refuse_if_used()
 
 
 def test_open_needs_a_run(tmp_path):

@@ -37,7 +37,7 @@ def say_set(
             say(
                 console,
                 f"{measure.title}: without {small} of {count} images, which are under "
-                f"{measure.least_px} pixels without their border{measure.nor}",
+                f"{measure.least_px} pixels without their border, or flat",
             )
     front = front_of(scores)
     if front is not None:

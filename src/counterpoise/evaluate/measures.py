@@ -48,7 +48,6 @@ class Measure:
     higher_is_better: bool
     of: Callable[[ImagePair], Tensor | float]
     least_px: int = 1  # sides that an image must have, its border cut
-    nor: str = ""  # what else has no value
     needs: str = ""  # files that do not come with counterpoise
     why_not: Callable[[], str] = str  # what is missing, and what to do; empty where nothing is
 
@@ -99,7 +98,6 @@ _ALL = (
         False,
         lambda p: niqe_model()(p.luma[0]),
         NIQE_LEAST_PX,
-        nor=" or flat",
         needs="BasicSR's copy of its authors' model",
         why_not=why_no_niqe,
     ),

@@ -56,10 +56,9 @@ def match_outputs(folder: Path, catalog: Catalog) -> MatchedOutputs:
         exact = [path for path in found[name] if path.stem == stem]
         chosen = exact or found[name]
         if len(chosen) > 1:
-            both = " and ".join(str(path.relative_to(folder)) for path in chosen[:2])
-            more = f" and {len(chosen) - 2} more" if len(chosen) > 2 else ""
+            files = ", ".join(str(path.relative_to(folder)) for path in chosen)
             raise UserError(
-                f"{folder}: {both}{more} are all of {name}; keep one method's outputs in a folder"
+                f"{folder}: {files} are all of {name}; keep one method's outputs in a folder"
             )
         if chosen:
             matched.files[name] = chosen[0]
@@ -96,10 +95,7 @@ def by_files(files: Mapping[str, Path], catalog: Catalog) -> Upscale:
             sizes = [f"{shape[1]}x{shape[0]}" for shape in (found, whole)]
             wrong.append(f"{files[entry.name]} is {sizes[0]} and its original {sizes[1]}")
     if wrong:
-        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(
-            f"outputs must be as large as their originals: {'; '.join(wrong[:3])}{more}"
-        )
+        raise UserError(f"outputs must be as large as their originals: {'; '.join(wrong)}")
 
     def upscale(image: str, lr: np.ndarray) -> Tensor:
         height, width = (catalog.scale * side for side in lr.shape[:2])

@@ -1,7 +1,7 @@
 """Which of a run's checkpoints to take: each scored on held-out images, and ranked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class Choice:
                 {"method": s.method, "metrics": _finite(s.means())} for s in self.references
             ],
             "against_newest": [_difference_json(found) for found in self.against_newest],
-            "outlook": self.outlook.to_json(),
+            "outlook": asdict(self.outlook),
             "notes": list(self.notes),
         }
 
