@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from counterpoise.commands.console import say
+from counterpoise.commands.console import print_metrics, print_table, say
 from counterpoise.commands.device import pick_device
-from counterpoise.commands.evaluation_tables import say_differences, say_set
 from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.data.resize import Degradation
 from counterpoise.errors import UserError
-from counterpoise.evaluate.comparison import read_csv
+from counterpoise.evaluate.comparison import FEW_IMAGES, differences_between, read_csv
 from counterpoise.evaluate.crops import CropSheet, parse_crop
-from counterpoise.evaluate.measures import choose_measures
+from counterpoise.evaluate.measures import MEASURES, Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
+from counterpoise.evaluate.plane import front_of, plane_figure
 from counterpoise.evaluate.scores import (
     Method,
     Scores,
@@ -29,9 +29,12 @@ from counterpoise.evaluate.scores import (
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
 from counterpoise.models.generator import Generator
 from counterpoise.models.weights import load_generator
+from counterpoise.plain_files import atomic_write
+from counterpoise.plotting import rendered
 from counterpoise.run_folder import RunFolder
 
 DEFAULT_SCALE = 4
+DIFFERENCE_COLUMNS = ("metric", "A", "B", "B - A", "95 % interval", "B better in", "verdict")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def run(
     if not sources:
         if not pair:
             raise UserError("give --weights FILE, --outputs FOLDER or --compare A B")
-        say_differences(console, *(_scores_of({}, sources, one) for one in pair))
+        _say_differences(console, *(_scores_of({}, sources, one) for one in pair))
         return
     if not folders:
         raise UserError("give --data FOLDER, the HR images to compare with")
@@ -108,11 +111,11 @@ def run(
         sheet = CropSheet(common_scale, place)
         seen = sheet.add if figures is not None else lambda image: None
         sets[name] = score_methods(catalog, common_scale, methods, measures, seen)
-        say_set(console, name, sets[name], measures, common_scale, figures, sheet)
+        _say_set(console, name, sets[name], measures, common_scale, figures, sheet)
     for note in notes:
         say(console, f"not computed: {note}")
     if pair:
-        say_differences(console, *(_scores_of(sets, sources, one) for one in pair))
+        _say_differences(console, *(_scores_of(sets, sources, one) for one in pair))
     if csv is not None:
         write_csv(csv, sets)
         say(console, f"per image: {csv}")
@@ -224,3 +227,85 @@ def _scores_of(
     if end == -1 or Path(one).is_file():
         return read_csv(Path(one))
     return read_csv(Path(one[: end + 4]), one[end + 5 :])
+
+
+def _say_set(
+    console: Console,
+    name: str,
+    scores: Sequence[Scores],
+    measures: Sequence[Measure],
+    scale: int,
+    figures: Path | None,
+    sheet: CropSheet,
+) -> None:
+    """A set's tables, its notes, and its figures where asked for."""
+    count = len(scores[0].rows)
+    title = f"{name}: {count} images, x{scale}, {scale} px border cropped"
+    print_metrics(console, title, [(s.method, s.means()) for s in scores])
+    for measure in measures:
+        small = sum(value != value for value in scores[0].values(measure.name))
+        if small:
+            say(
+                console,
+                f"{measure.title}: without {small} of {count} images, which are under "
+                f"{measure.least_px} pixels without their border, or flat",
+            )
+    front = front_of(scores)
+    if front is not None:
+        perception, on_front = front
+        names = [s.method for s, on in zip(scores, on_front, strict=True) if on]
+        title = MEASURES[perception].title
+        say(console, f"not beaten in both RMSE and {title} (Pareto front): {', '.join(names)}")
+    if figures is None:
+        return
+    sheet.save(figures / f"crops-{name}.png")
+    say(console, f"crops: {figures / f'crops-{name}.png'}")
+    if front is None:
+        say(console, "no figure of the plane: it needs rmse and a perceptual metric")
+        return
+    try:
+        figure = plane_figure(name, scores)
+    except UserError as error:
+        say(console, f"no figure of the plane: {error}")
+        return
+    path = figures / f"plane-{name}.png"
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(rendered(figure, "png"))
+    say(console, f"plane: {path}")
+
+
+def _say_differences(console: Console, a: Mapping[str, Scores], b: Mapping[str, Scores]) -> None:
+    """Paired differences, set by set."""
+    common = [name for name in a if name in b]
+    if not common:
+        raise UserError(
+            f"--compare: no set in common ({', '.join(a) or 'none'}; {', '.join(b) or 'none'})"
+        )
+    for name in common:
+        differences = differences_between(a[name], b[name])
+        rows = []
+        for d in differences:
+            interval, digits = d.difference.interval, d.measure.digits + 1
+            low_high = "-"
+            if interval is not None:
+                low_high = f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
+            rows.append(
+                (
+                    d.measure.title,
+                    d.measure.text(d.mean_a),
+                    d.measure.text(d.mean_b),
+                    f"{d.difference.mean:+.{digits}f}",
+                    low_high,
+                    f"{d.b_wins} of {d.difference.count}",
+                    d.verdict,
+                )
+            )
+        print_table(console, f"{name or 'all images'}: B against A", DIFFERENCE_COLUMNS, rows)
+        say(console, f"A: {a[name].method}")
+        say(console, f"B: {b[name].method}")
+        only = len(dict(a[name].rows).keys() ^ dict(b[name].rows).keys())
+        if only:
+            say(console, f"{only} images are only in one of them, and left out")
+        count = max((d.difference.count for d in differences), default=0)
+        if 1 < count < FEW_IMAGES:
+            say(console, f"Of {count} images, an interval by resampling is rather too narrow.")
