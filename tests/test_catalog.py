@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from counterpoise.config import DataConfig
-from counterpoise.data.catalog import BUILT_IN_HELD_OUT, BUILT_IN_TRAINING, catalog_folder, scan
+from counterpoise.data.catalog import BUILT_IN_HELD_OUT, BUILT_IN_TRAINING, scan
 from counterpoise.data.images import read_rgb
 from counterpoise.errors import UserError
 from helpers import smooth_pixels, write_images
@@ -132,8 +132,3 @@ def test_pairs_by_name(tmp_path, hr, lr, pairs, reasons):
         assert skipped.reason.startswith(reason)
     lr_pixels = read_rgb(training.files[0].lr_path)
     np.testing.assert_array_equal(training.load(0).lr, lr_pixels)
-
-
-def test_catalog_folder_takes_everything(tmp_path):
-    write_images(tmp_path, 3, 20, 21)
-    assert len(catalog_folder(tmp_path, 4, 20)) == 3

@@ -1,8 +1,5 @@
 """The command line as a user meets it: what it prints, and what it does with mistakes."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from PIL import Image
@@ -225,31 +222,6 @@ def test_upscale_file_and_folder(counterpoise, tmp_path, weights):
     assert code == 0
     assert "skipped" in out
     assert "1 of 2 upscaled" in out
-
-
-def test_evaluate_prints_a_table_per_set_and_a_csv(counterpoise, tmp_path, weights):
-    for name in ("one/HR", "two"):
-        write_images(tmp_path / name, 2)
-    csv = tmp_path / "scores.csv"
-    code, out, _ = counterpoise(
-        "evaluate", "--weights", weights, "--data", tmp_path / "one/HR", tmp_path / "two",
-        "--csv", csv,
-    )  # fmt: skip
-    assert code == 0
-    assert "one: 2 images, x4, 4 px border cropped" in out
-    assert "two: 2 images" in out
-    assert "bicubic (bicubic LR)" in out
-    lines = csv.read_text().splitlines()
-    classic = "set,method,image,psnr_y,ssim_y,psnr_rgb,ssim_rgb,"
-    assert lines[0] == classic + "ms_ssim,rmse,sliced_wasserstein"
-    assert len(lines) == 1 + 2 * 2 * 3
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_read_only_folder_is_one_line(counterpoise, tmp_path, config_file):
-    locked = Path(tmp_path / "locked")
-    locked.mkdir(mode=0o500)
-    one_line(counterpoise("train", "--config", config_file, "--run-dir", locked / "run"), "cannot")
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,7 @@ def test_a_new_discriminator_is_a_module_and_a_row(tmp_path, monkeypatch):
     def mean_colour(config, crop_px):
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
 
-    row = {**DISCRIMINATORS, "colour": DiscriminatorKind(mean_colour, 4, 4)}
-    monkeypatch.setattr(DISCRIMINATORS, "_entries", row)
+    monkeypatch.setitem(DISCRIMINATORS, "colour", DiscriminatorKind(mean_colour, 4, 4))
     for steps in (2, 4):
         config = tiny("discriminator={name: colour}", f"train.steps={steps}")
         run(config, tmp_path / "run", resume=steps == 4)

@@ -197,16 +197,6 @@ def test_exif_orientation(tmp_path, orientation, suffix, dtype):
     np.testing.assert_array_equal(read, np.asarray(expected))
 
 
-@pytest.mark.parametrize("stored", [GREY, RGB])
-def test_a_transparent_colour_of_16_bits_becomes_alpha(tmp_path, stored):
-    path = tmp_path / "t.png"
-    cv2.imwrite(str(path), stored[..., ::-1])
-    insert_chunk(path, b"tRNS", stored[2, 3].astype(">u2").tobytes())
-    picture = read_picture(path)
-    np.testing.assert_array_equal(picture.colour, stored)
-    assert np.argwhere(picture.alpha == 0).tolist() == [[2, 3]]
-
-
 def test_palettes_with_and_without_transparency(tmp_path):
     palette = Image.fromarray(smooth_pixels(0, 10, 10)).quantize(8)
     palette.save(tmp_path / "plain.png")
@@ -255,14 +245,6 @@ def test_what_is_refused(tmp_path, name, make, reason):
     make(tmp_path / name)
     with pytest.raises(UnreadableImageError, match=f"{name}: .*{reason}"):
         read_rgb(tmp_path / name)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_no_permission(tmp_path):
-    (path,) = write_images(tmp_path, 1)
-    path.chmod(0)
-    with pytest.raises(UnreadableImageError):
-        read_rgb(path)
 
 
 @pytest.mark.parametrize(

@@ -148,19 +148,15 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
     return Picture(pixels, None, icc_profile, notes)
 
 
-def _deep_grey(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colour and alpha of grey of 16 bits, or of 32 where the values are those of 16."""
+def _deep_grey(path: Path, image: Image.Image) -> tuple[np.ndarray, None]:
+    """Grey of 16 bits, or of 32 where the values are those of 16."""
     stored = np.asarray(ImageOps.exif_transpose(image), dtype=np.int64)
     grey = stored.astype(np.uint16)
     if not np.array_equal(grey, stored):
         raise UnreadableImageError(path, "holds values above 65535; convert it to 16 bits")
-    alpha = None
-    transparent = image.info.get("transparency")
-    if transparent is not None:
-        alpha = np.where(grey == transparent, 0, 65535).astype(np.uint16)
     if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == MIN_IS_WHITE:
         grey = 65535 - grey  # Pillow inverts those of 8 bits by itself
-    return grey[..., None], alpha
+    return grey[..., None], None
 
 
 def _deep_colour(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
