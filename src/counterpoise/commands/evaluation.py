@@ -209,7 +209,7 @@ def _methods(
     ]
     for source in sources:
         if source.generator is None:
-            upscale = by_files(files[source.path], catalog)
+            upscale = by_files(files[source.path], catalog.scale)
         else:
             upscale = by_generator(source.generator, device)
         methods.append(Method(source.method_name, source.degradation, upscale))
