@@ -61,8 +61,8 @@ class Absolute(AdversarialForm):
 
 def test_a_new_objective_is_a_row_and_a_class(monkeypatch):
     row = Objective("absolute", "absolute error", equilibrium_d_loss=1.0, aliases=("l1",))
-    monkeypatch.setitem(OBJECTIVES._entries, "absolute", row)
-    monkeypatch.setitem(ADVERSARIAL_FORMS._entries, "absolute", Absolute(row))
+    monkeypatch.setitem(OBJECTIVES, "absolute", row)
+    monkeypatch.setitem(ADVERSARIAL_FORMS, "absolute", Absolute(row))
     form = ADVERSARIAL_FORMS[AdversarialLossConfig(form="l1").form]
     assert (form.equilibrium_d_loss, form.g_needs_real) == (1.0, False)
     assert form.sigmoid_inputs(torch.ones(1), torch.ones(1)) is None

@@ -154,9 +154,9 @@ def test_runs_without_checkpoints(counterpoise, folder, tmp_path):
 
 
 def test_the_best_held_out_checkpoint_outlives_the_newest_ones(tmp_path, photos, monkeypatch):
-    from counterpoise.training import loop
+    from counterpoise.training import held_out
 
-    monkeypatch.setattr(loop, "nearest_to_ideal", lambda rows: 4 if rows else None)
+    monkeypatch.setattr(held_out, "nearest_to_ideal", lambda rows: 4 if rows else None)
     every = "train={checkpoint_every: 1, sample_every: 1, keep_checkpoints: 2, batch_size: 2}"
     config = tiny(every, "train.steps=5", "train.pretrain_steps=3", data=photos)
     run(config, tmp_path / "run")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from counterpoise.config import DataConfig
-from counterpoise.data.catalog import BUILT_IN_HELD_OUT, BUILT_IN_TRAINING, catalog_folder, scan
+from counterpoise.data.catalog import BUILT_IN_HELD_OUT, BUILT_IN_TRAINING, scan
 from counterpoise.data.images import read_rgb
 from counterpoise.errors import UserError
 from helpers import smooth_pixels, write_images
@@ -110,7 +110,7 @@ AMBIGUOUS = "shares its name, so its LR image is ambiguous"
     ("hr", "lr", "pairs", "reasons"),
     [
         ("a/0 a/1 a/2 a/3", "l/0 l/1x4 l/2-x4", {"0": "0", "1": "1x4", "2": "2-x4"}, [UNPAIRED]),
-        ("a/0 a/1", "l/0 l/0-x4 l/1", {"0": "0", "1": "1"}, []),
+        ("a/0 a/1 a/2", "l/0 l/0-x4 l/1 l/2", {"1": "1", "2": "2"}, [AMBIGUOUS]),
         ("a/0 b/0 b/1 b/2", "l/0 m/0 l/1 m/2", {"1": "1", "2": "2"}, [AMBIGUOUS] * 2),
         ("a/0 a/1 a/2", "l/0 l/1 small/2", {"0": "0", "1": "1"}, ["is 16x11, its HR image"]),
     ],
@@ -132,8 +132,3 @@ def test_pairs_by_name(tmp_path, hr, lr, pairs, reasons):
         assert skipped.reason.startswith(reason)
     lr_pixels = read_rgb(training.files[0].lr_path)
     np.testing.assert_array_equal(training.load(0).lr, lr_pixels)
-
-
-def test_catalog_folder_takes_everything(tmp_path):
-    write_images(tmp_path, 3, 20, 21)
-    assert len(catalog_folder(tmp_path, 4, 20)) == 3

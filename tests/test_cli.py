@@ -1,8 +1,5 @@
 """The command line as a user meets it: what it prints, and what it does with mistakes."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from PIL import Image
@@ -129,10 +126,8 @@ def test_missing_vgg_falls_back_loudly(counterpoise, tmp_path, config_file, monk
 @pytest.mark.parametrize(
     "environment",
     [
-        {"WORLD_SIZE": "-1"},
         {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "x"},
-        {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "2"},
-        {"WORLD_SIZE": "x", "RANK": "y"},
+        {"WORLD_SIZE": "x", "LOCAL_WORLD_SIZE": "2", "RANK": "y"},
     ],
 )
 def test_an_environment_that_is_not_torchruns(counterpoise, monkeypatch, environment):
@@ -158,9 +153,8 @@ def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
     ("options", "expected"),
     [
         (
-            ["train.batch_size=no", "data.crop=3", "balance.policy=mood"],
-            ["preset demo: 3 errors", "data.crop: unknown key", "train.batch_size: input should",
-             "balance.policy: unknown policy 'mood'; known: none"],
+            ["train.batch_size=no", "data.crop=3"],
+            ["preset demo: 2 errors", "data.crop: unknown key", "train.batch_size: input should"],
         ),
         (
             ["data.crop_px=40", "balance={policy: threshold, options: {limit: 1}}",
@@ -169,6 +163,7 @@ def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
              "train.batch_size: must be a multiple of train.devices 2",
              "data.crop_px: the enhancenet discriminator"],
         ),
+        (["balance.policy=mood"], ["balance.policy: unknown policy 'mood'; known: none"]),
         (
             ["balance.policy=loss-gate", "loss.adversarial.form=relativistic-paired"],
             ["'loss-gate' trains D on one half of its loss"],
@@ -227,31 +222,6 @@ def test_upscale_file_and_folder(counterpoise, tmp_path, weights):
     assert code == 0
     assert "skipped" in out
     assert "1 of 2 upscaled" in out
-
-
-def test_evaluate_prints_a_table_per_set_and_a_csv(counterpoise, tmp_path, weights):
-    for name in ("one/HR", "two"):
-        write_images(tmp_path / name, 2)
-    csv = tmp_path / "scores.csv"
-    code, out, _ = counterpoise(
-        "evaluate", "--weights", weights, "--data", tmp_path / "one/HR", tmp_path / "two",
-        "--csv", csv,
-    )  # fmt: skip
-    assert code == 0
-    assert "one: 2 images, x4, 4 px border cropped" in out
-    assert "two: 2 images" in out
-    assert "bicubic (bicubic LR)" in out
-    lines = csv.read_text().splitlines()
-    classic = "set,method,image,psnr_y,ssim_y,psnr_rgb,ssim_rgb,"
-    assert lines[0] == classic + "ms_ssim,rmse,sliced_wasserstein"
-    assert len(lines) == 1 + 2 * 2 * 3
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_read_only_folder_is_one_line(counterpoise, tmp_path, config_file):
-    locked = Path(tmp_path / "locked")
-    locked.mkdir(mode=0o500)
-    one_line(counterpoise("train", "--config", config_file, "--run-dir", locked / "run"), "cannot")
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,6 @@ def test_a_pair_is_a_function_of_seed_and_position(catalog):
     assert (lr.shape, hr.shape, lr.dtype) == ((3, 8, 8), (3, 32, 32), torch.uint8)
 
 
-def test_global_random_state_is_left_alone(catalog):
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    pairs(catalog)[3]
-    assert torch.equal(before, torch.get_rng_state())
-
-
 def test_every_image_is_used_once_per_pass(catalog):
     dataset = pairs(catalog)
     used = [dataset.image_at(position) for position in range(8)]

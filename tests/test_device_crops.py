@@ -1,5 +1,4 @@
 import itertools
-import threading
 
 import pytest
 import torch
@@ -68,29 +67,6 @@ def test_every_process_gets_the_host_s_batches(folder):
         device = device_batches(DeviceCrops(dataset, CPU), *share)
         for ours, theirs in itertools.islice(zip(device, host, strict=False), 4):
             assert all(a.equal(b) for a, b in zip(ours, theirs, strict=True))
-
-
-def test_batches_may_be_let_go_of_in_the_thread_that_finds_places():
-    class Places:
-        def places(self, positions):
-            if 0 not in positions:
-                ready.wait(timeout=60)
-                try:
-                    run.close()  # as the garbage collector may
-                except RuntimeError as error:
-                    errors.append(error)
-                closed.set()
-            return positions
-
-        def cut(self, places):
-            return places
-
-    ready, closed, errors = threading.Event(), threading.Event(), []
-    run = device_batches(Places(), 2, 0, 1, 0)
-    assert list(next(run)) == [0, 1]
-    ready.set()
-    assert closed.wait(timeout=60)
-    assert not errors
 
 
 def test_only_what_fits_is_kept_on_a_device(folder):

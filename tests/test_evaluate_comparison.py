@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from counterpoise.errors import UserError
-from counterpoise.evaluate.comparison import compare, read_csv
+from counterpoise.evaluate.comparison import differences_between, read_csv
 from counterpoise.evaluate.scores import Scores, write_csv
 
 
@@ -19,7 +19,7 @@ def test_paired_difference_against_scipy():
     random = np.random.default_rng(0)
     content = random.normal(28, 4, 20)  # images differ far more than methods do
     a, b = content, content + random.normal(0.3, 0.2, 20)
-    (found,) = compare(scores("a", psnr_y=a), scores("b", psnr_y=b))
+    (found,) = differences_between(scores("a", psnr_y=a), scores("b", psnr_y=b))
     expected = bootstrap(
         (b - a,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
@@ -42,7 +42,7 @@ def test_paired_difference_against_scipy():
 )
 def test_verdicts(name, step, verdict):
     a = np.arange(float(len(step)))
-    (found,) = compare(scores("a", **{name: a}), scores("b", **{name: a + step}))
+    (found,) = differences_between(scores("a", **{name: a}), scores("b", **{name: a + step}))
     assert found.verdict == verdict
     assert (found.difference.interval is None) == (len(step) == 1)
 
@@ -51,7 +51,7 @@ def test_images_are_paired_by_name_and_what_is_not_finite_is_left_out():
     a = scores("a", psnr_y=[1.0, 2.0, 3.0, 4.0], rmse=[1.0, 1.0, 1.0, 1.0])
     b = scores("b", psnr_y=[2.0, np.inf, np.nan, 5.0], rmse=[2.0, 2.0, 2.0, 2.0])
     b.rows = [*b.rows[::-1], ("other.png", {"psnr_y": 9.0, "rmse": 9.0})]
-    psnr, rmse = compare(a, b)
+    psnr, rmse = differences_between(a, b)
     assert (psnr.difference.count, psnr.difference.mean) == (2, 1.0)
     assert rmse.difference.count == 4
 
@@ -59,9 +59,9 @@ def test_images_are_paired_by_name_and_what_is_not_finite_is_left_out():
 def test_nothing_in_common():
     a = scores("a", rmse=[1.0])
     with pytest.raises(UserError, match="no image in common"):
-        compare(a, Scores("b", [("x", {"rmse": 1.0})]))
+        differences_between(a, Scores("b", [("x", {"rmse": 1.0})]))
     with pytest.raises(UserError, match="no metric in common"):
-        compare(a, scores("b", psnr_y=[1.0]))
+        differences_between(a, scores("b", psnr_y=[1.0]))
 
 
 def test_csv_comes_back_as_it_was_written(tmp_path):

@@ -1,6 +1,5 @@
 """Which file of a folder of outputs is of which image."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +70,7 @@ def test_an_exact_name_goes_before_a_marked_one(tmp_path):
 def test_ambiguity_is_refused(tmp_path):
     catalog = catalog_of(tmp_path, "a.png")
     folder = write(tmp_path / "out", "a_SRGAN.png", "a_ESRGAN.png", "a_EDSR.png")
-    with pytest.raises(UserError, match=r"a_EDSR.png and a_ESRGAN.png and 1 more are all of a.png"):
+    with pytest.raises(UserError, match="a_EDSR.png, a_ESRGAN.png, a_SRGAN.png are all of a.png"):
         match_outputs(folder, catalog)
     write(tmp_path / "HR" / "more", "a.jpg")
     with pytest.raises(UserError, match="have one name"):
@@ -85,21 +84,19 @@ def test_sizes_are_checked_and_an_uncut_output_is_cut(tmp_path):
     for height, width in ((50, 66), (48, 64)):
         folder = write(tmp_path / "out", "a.png", height=height, width=width)
         pixels = np.asarray(Image.open(folder / "a.png"))
-        method = Method("m", "bicubic", by_files({"a.png": folder / "a.png"}, catalog))
+        method = Method("m", "bicubic", by_files({"a.png": folder / "a.png"}, 4))
         seen = []
         (scores,) = score_methods(catalog, 4, [method], measures_named(["psnr_y"]), seen.append)
         output = (seen[0].outputs["m"] * 255).round().byte().permute(1, 2, 0).numpy()
         assert np.array_equal(output, pixels[:48, :64])
         assert scores.rows[0][0] == "a.png"
     folder = write(tmp_path / "out", "a.png", height=48, width=60)
-    expected = f"{folder / 'a.png'} is 60x48 and its original 66x50"
-    with pytest.raises(UserError, match=re.escape(expected)):
-        by_files({"a.png": folder / "a.png"}, catalog)
+    with pytest.raises(UserError, match="a.png is 60x48, not 64x48"):
+        by_files({"a.png": folder / "a.png"}, 4)("a.png", np.zeros((12, 16, 3), np.uint8))
 
 
 def test_a_damaged_output_is_named(tmp_path):
-    catalog = catalog_of(tmp_path, "a.png")
     bad = Path(write(tmp_path / "out", "b.png") / "a.png")
     bad.write_bytes(b"no image")
     with pytest.raises(UserError, match="a.png: not an image"):
-        by_files({"a.png": bad}, catalog)
+        by_files({"a.png": bad}, 4)("a.png", np.zeros((12, 16, 3), np.uint8))

@@ -158,21 +158,6 @@ def test_embedded_bank_is_the_same_everywhere(embedded):
 PINNED_MEANS = [0.0761165, 0.0133337]
 
 
-CHANGES = {
-    "brighter": lambda images: images + 0.1,
-    "redder": lambda images: images + torch.tensor([0.1, -0.05, -0.05]).reshape(1, 3, 1, 1),
-    "blurred": lambda images: F.avg_pool2d(F.pad(images, (4,) * 4, mode="replicate"), 9, 1),
-    "shuffled": lambda images: images.roll(16, 3),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_embedded_bank_notices(embedded, change):
-    images = 0.2 + 0.6 * images_of(2, 64)
-    before, after = (embedded(x, ["pool5"])["pool5"] for x in (images, CHANGES[change](images)))
-    assert float((before - after).norm() / before.norm()) > 0.02
-
-
 def test_too_small_images_are_a_users_mistake(embedded, shallow):
     with pytest.raises(UserError, match="pool5 needs images of 32 pixels"):
         embedded(images_of(1, 16), ["pool5"])

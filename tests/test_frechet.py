@@ -49,6 +49,5 @@ def test_what_has_no_distance():
     broken = a.clone()
     broken[0, 0] = math.nan
     assert math.isnan(frechet_distance(broken, a))
-    for shapes in (((5, 3), (5, 4)), ((5,), (5,)), ((1, 3), (5, 3))):
-        with pytest.raises(ValueError, match="features|covariance"):
-            frechet_distance(*(torch.zeros(shape) for shape in shapes))
+    with pytest.raises(ValueError, match="covariance"):
+        frechet_distance(torch.zeros(1, 3), torch.zeros(5, 3))

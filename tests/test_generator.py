@@ -123,8 +123,7 @@ class Bicubic(Generator):
 
 def test_a_new_generator_is_a_class_and_a_row(tmp_path, monkeypatch, counterpoise):
     """It is configured, trained, saved, resumed, loaded, upscaled with, scored and ranked."""
-    row = {**GENERATORS, "bicubic": Bicubic}
-    monkeypatch.setattr(GENERATORS, "_entries", row)
+    monkeypatch.setitem(GENERATORS, "bicubic", Bicubic)
     folder, photos = tmp_path / "run", tmp_path / "photos"
     photos.mkdir()
     write_images(photos, 4)

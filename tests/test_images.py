@@ -26,7 +26,6 @@ from counterpoise.upscale import plan_pictures
 from helpers import random_pixels, smooth_pixels, write_images
 
 ORIENTATION = 274
-ON_ITS_SIDE = (ORIENTATION, 3, 1, 6, True)
 TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -117,7 +116,6 @@ DEEP = random_pixels(0, 6, 9, 4, np.uint16)
 RGB, ALPHA, GREY = DEEP[..., :3], DEEP[..., 3], DEEP[..., :1]
 CYAN = np.broadcast_to(np.array([65535, 0, 0, 0], np.uint16), (4, 4, 4))
 HALF = np.full((4, 4, 4), (10000, 10000, 10000, 32768), np.uint16)
-PLANES = {"photometric": "rgb", "planarconfig": "separate"}
 INK = {"photometric": "miniswhite"}
 
 
@@ -127,11 +125,9 @@ INK = {"photometric": "miniswhite"}
         (RGB, {"photometric": "rgb"}, RGB, None, ""),
         (RGB, {"photometric": "rgb", "compression": "zlib"}, RGB, None, ""),
         (DEEP, {"photometric": "rgb", "extrasamples": ["unassalpha"]}, RGB, ALPHA, ""),
-        (np.moveaxis(RGB, -1, 0), PLANES, RGB, None, ""),
         (GREY[..., 0], INK, 65535 - GREY, None, ""),
         (GREY[..., 0].astype(np.uint8), INK, 255 - GREY.astype(np.uint8), None, ""),
         (GREY[..., 0].astype(np.uint32), {}, GREY, None, ""),
-        (GREY[..., 0].astype(np.uint32) + 65535, {}, np.full_like(GREY, 65535), None, "clipped"),
         # Divided by their alpha: 10000 * 65535 / 32768.
         (
             HALF,
@@ -164,27 +160,23 @@ def test_tiffs_of_all_kinds(tmp_path, stored, options, colour, alpha, note):
     np.testing.assert_array_equal(rgb, np.broadcast_to(rounded, rgb.shape))
 
 
-def test_compressions_that_tifffile_lacks(tmp_path, monkeypatch):
-    """LZW, of many programs: OpenCV decodes it, but not where each channel has its own plane."""
+def test_a_compression_of_many_programs_and_planes_of_their_own(tmp_path):
     cv2.imwrite(str(tmp_path / "lzw.tif"), RGB[..., ::-1])
     np.testing.assert_array_equal(read_picture(tmp_path / "lzw.tif").colour, RGB)
-
-    def refuse(path, **options):
-        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
-
-    tifffile.imwrite(tmp_path / "turned.tif", RGB, photometric="rgb", extratags=[ON_ITS_SIDE])
-    tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(RGB, -1, 0), **PLANES)
-    monkeypatch.setattr(tifffile, "imread", refuse)
-    turned = read_picture(tmp_path / "turned.tif").colour
-    np.testing.assert_array_equal(turned, np.rot90(RGB, -1))
-    with pytest.raises(UnreadableImageError, match="planes"):
+    planes = {"photometric": "rgb", "planarconfig": "separate"}
+    tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(RGB, -1, 0), **planes)
+    with pytest.raises(UnreadableImageError, match="cannot be decoded"):
         read_rgb(tmp_path / "planes.tif")
+    tifffile.imwrite(tmp_path / "deep.tif", GREY[..., 0].astype(np.uint32) + 65535)
+    with pytest.raises(UnreadableImageError, match="above 65535"):
+        read_rgb(tmp_path / "deep.tif")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_exif_orientation_in_either_depth(tmp_path, orientation, dtype, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "dtype"), [(".png", np.uint8), (".tif", np.uint8), (".tif", np.uint16)]
+)
+def test_exif_orientation(tmp_path, orientation, suffix, dtype):
     stored = random_pixels(0, 6, 9, 3, dtype)
     path = tmp_path / f"p{suffix}"
     if suffix == ".png":
@@ -203,16 +195,6 @@ def test_exif_orientation_in_either_depth(tmp_path, orientation, dtype, suffix):
     assert read.dtype == dtype
     read = (read >> (8 if dtype == np.uint16 else 0)).astype(np.uint8)
     np.testing.assert_array_equal(read, np.asarray(expected))
-
-
-@pytest.mark.parametrize("stored", [GREY, RGB])
-def test_a_transparent_colour_of_16_bits_becomes_alpha(tmp_path, stored):
-    path = tmp_path / "t.png"
-    cv2.imwrite(str(path), stored[..., ::-1])
-    insert_chunk(path, b"tRNS", stored[2, 3].astype(">u2").tobytes())
-    picture = read_picture(path)
-    np.testing.assert_array_equal(picture.colour, stored)
-    assert np.argwhere(picture.alpha == 0).tolist() == [[2, 3]]
 
 
 def test_palettes_with_and_without_transparency(tmp_path):
@@ -263,14 +245,6 @@ def test_what_is_refused(tmp_path, name, make, reason):
     make(tmp_path / name)
     with pytest.raises(UnreadableImageError, match=f"{name}: .*{reason}"):
         read_rgb(tmp_path / name)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_no_permission(tmp_path):
-    (path,) = write_images(tmp_path, 1)
-    path.chmod(0)
-    with pytest.raises(UnreadableImageError):
-        read_rgb(path)
 
 
 @pytest.mark.parametrize(

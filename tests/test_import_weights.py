@@ -1,7 +1,5 @@
 """The authors' weights: every tensor mapped, nothing accepted that is something else."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -61,9 +59,8 @@ PLACES = {
 @pytest.mark.parametrize("name", ["source.safetensors", "weights"])
 def test_every_tensor_finds_its_place(tmp_path, published, name):
     source, destination = write(tmp_path / name, published), tmp_path / "enet.safetensors"
-    summary = import_official(source, destination)
-    assert (summary.tensor_count, summary.parameter_count) == (50, 852_867)
-    assert "CC BY-NC-ND 4.0" in summary.licence
+    assert import_official(source, destination) == (50, 852_867)
+    assert "CC BY-NC-ND 4.0" in OFFICIAL_LICENCE
     loaded = load_generator(destination)
     assert loaded.metadata["licence"] == OFFICIAL_LICENCE
     assert loaded.metadata["source"] == OFFICIAL_SOURCE
@@ -96,19 +93,6 @@ def test_anything_else_is_refused_and_nothing_written(tmp_path, published, name,
     assert list(tmp_path.iterdir()) == [source]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"some text"])
-@pytest.mark.parametrize("name", ["weights", "weights.safetensors"])
-def test_other_files(tmp_path, content, name):
-    source = tmp_path / name
-    if content is None:
-        os.mkfifo(source)
-    else:
-        source.write_bytes(content)
-    with pytest.raises(UserError, match=name):
-        import_official(source, tmp_path / "out.safetensors")
-    assert not (tmp_path / "out.safetensors").exists()
-
-
 @pytest.mark.parametrize("name", ["precious.jpg", "here.safetensors"])
 def test_nothing_that_is_there_is_overwritten(tmp_path, published, name):
     source, destination = write(tmp_path / "weights", published), tmp_path / name
@@ -127,8 +111,7 @@ def test_both_published_forms_reach_the_published_psnr(tmp_path, shared_data):
     generators = []
     for name in ("enet_pat_official.tfckpt_v1", "enet_pat_official.safetensors"):
         destination = tmp_path / f"{len(generators)}.safetensors"
-        summary = import_official(shared_data / "weights" / name, destination)
-        assert summary.source == OFFICIAL_SOURCE
+        import_official(shared_data / "weights" / name, destination)
         generators.append(load_generator(destination).generator)
     one, other = (generator.state_dict() for generator in generators)
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import linregress, t
 
 from counterpoise.outlook import (
@@ -126,17 +124,6 @@ def test_a_steady_gain_is_seldom_stopped_and_a_plateau_is_found():
     level = [rows(100.0, count=30, noise=0.005, seed=s) for s in range(20)]
     assert sum(map(stops, gaining)) <= 1
     assert sum(map(stops, level)) >= 19
-
-
-@given(
-    st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=20),
-    st.floats(0.01, 100),
-)
-def test_units_do_not_matter(values, factor):
-    plain = [{"step": i + 1, "rmse": v, "sliced_wasserstein": v} for i, v in enumerate(values)]
-    scaled = [{**row, "rmse": factor * row["rmse"]} for row in plain]
-    one, other = outlook(plain), outlook(scaled)
-    assert other.trends[1].change == pytest.approx(one.trends[1].change, rel=1e-6, abs=1e-9)
 
 
 def test_rows_of_the_last_stage():

@@ -20,5 +20,5 @@ def test_unknown_name_lists_the_known_ones():
 
 
 def test_duplicate_is_refused():
-    with pytest.raises(ValueError, match="thing 'a' is registered twice"):
+    with pytest.raises(AssertionError, match="registered twice"):
         Registry("thing", ("a", 1), ("a", 2))

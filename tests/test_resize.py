@@ -20,21 +20,6 @@ def test_a_constant_stays_constant(height, width, new_height, new_width):
     np.testing.assert_allclose(resized, 0.3, atol=1e-6)
 
 
-@given(sizes, sizes, st.floats(-2, 2), st.floats(-2, 2))
-def test_is_linear(new_height, new_width, a, b):
-    one, other = np.random.default_rng(0).random((2, 13, 17))
-    size = (new_height, new_width)
-    together = imresize(a * one + b * other, size)
-    np.testing.assert_allclose(
-        together, a * imresize(one, size) + b * imresize(other, size), atol=1e-5
-    )
-
-
-def test_same_size_changes_nothing():
-    image = random_pixels(0, 9, 7)
-    np.testing.assert_array_equal(imresize(image, (9, 7)), image)
-
-
 @pytest.mark.parametrize("size", [(16, 12), (120, 200)])
 def test_agrees_with_pillow_away_from_the_edges(size):
     image = smooth_pixels(1, 64, 96)[..., 0].astype(np.float32)

@@ -1,7 +1,5 @@
 import errno
-import json
 import os
-import stat
 import subprocess
 import sys
 import threading
@@ -58,19 +56,6 @@ def test_a_folder_is_no_file_to_write(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_device_is_written_to_and_stays(tmp_path):
-    null = tmp_path / "null"
-    try:
-        os.mknod(null, stat.S_IFCHR | 0o600, os.makedev(1, 3))
-        null.open("rb").close()
-    except OSError:
-        pytest.skip("makes no devices")
-    with atomic_write(null) as temporary:
-        temporary.write_text("page")
-    assert null.is_char_device()
-    assert list(tmp_path.iterdir()) == [null]
-
-
 def test_a_pipe_is_written_to_and_stays(tmp_path):
     pipe, read = tmp_path / "pipe", []
     os.mkfifo(pipe)
@@ -95,13 +80,13 @@ def test_the_standard_output_is_written_in_its_order(tmp_path):
     assert (tmp_path / "out").read_bytes() == b"before\npage\nafter\n"
 
 
-def test_create_writes_the_config_first_and_refuses_a_used_folder(tmp_path):
+def test_a_used_folder_is_refused(tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.create("a: 1\n")
+    run.refuse_if_used()
+    run.save_config("a: 1\n")
     assert run.config.read_text() == "a: 1\n"
     with pytest.raises(UserError, match="exists already; continue it with `counterpoise resume"):
-        run.create("a: 2\n")
-    assert run.config.read_text() == "a: 1\n"
+        run.refuse_if_used()
 
 
 def test_open_needs_a_run(tmp_path):
@@ -155,21 +140,13 @@ def test_nan_is_never_written_as_invalid_json(tmp_path):
     rows.close()
 
 
-def test_rows_after_the_checkpoint_are_dropped(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"step": step}) + "\n" for step in range(5)) + "{torn")
-    notes = drop_rows_after(path, 2)
-    assert [row["step"] for row in read_json_lines(path)[0]] == [0, 1, 2]
-    assert len(notes) == 1
-    assert drop_rows_after(tmp_path / "none.jsonl", 2) == []
-
-
 def test_rows_that_stay_are_not_written_anew(tmp_path):
     path = tmp_path / "rows.jsonl"
     kept = ['{"step": 1,  "g_loss": NaN}', '{"step":2,"a":1e0}', '{"step": -3}']
     gone = ['{"step":"x"}', '{"step":null}', '{"a":1}']
     path.write_text("\n".join([*kept, *gone, '{"step":3}']) + "\n")
     notes = drop_rows_after(path, 2)
+    assert drop_rows_after(tmp_path / "none.jsonl", 2) == []
     assert path.read_text() == "\n".join(kept) + "\n"
     assert notes == [f"rows.jsonl line {n} has no step: left out" for n in (4, 5, 6)]
 

@@ -182,12 +182,15 @@ def import_weights(
 ) -> None:
     """Turn the authors' published ENet-PAT weights (a TensorFlow V1 checkpoint) into our format."""
     from counterpoise.commands.console import say
-    from counterpoise.models.import_weights import import_official
+    from counterpoise.models.import_weights import (
+        OFFICIAL_LICENCE,
+        OFFICIAL_SOURCE,
+        import_official,
+    )
 
-    summary = import_official(source, output)
-    counts = f"{summary.tensor_count} tensors, {summary.parameter_count:,} parameters"
-    say(console, f"{output}: {counts}, from {summary.source}")
-    say(console, f"Licence of these weights: {summary.licence}")
+    tensors, parameters = import_official(source, output)
+    say(console, f"{output}: {tensors} tensors, {parameters:,} parameters, from {OFFICIAL_SOURCE}")
+    say(console, f"Licence of these weights: {OFFICIAL_LICENCE}")
 
 
 @app.command()
@@ -252,7 +255,8 @@ def evaluate(
     """
     from counterpoise.commands import evaluation
 
-    request = evaluation.Request(
+    evaluation.run(
+        console,
         folders=[*(data or []), *(more_data or [])],
         weights=weights or [],
         outputs=outputs or [],
@@ -264,7 +268,6 @@ def evaluate(
         scale=scale,
         device=device,
     )
-    evaluation.run(request, console)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 All errors of one configuration are reported together, each with its key path.
 """
 
-import copy
+import contextlib
 import importlib.resources
 import reprlib
 from collections.abc import Callable, Sequence
@@ -17,12 +17,9 @@ from pydantic import ValidationError
 from counterpoise.config import RunConfig, Section
 from counterpoise.errors import UserError
 
-# Configurations have some kilobytes; PyYAML would take minutes and gigabytes over a large file.
-YAML_BYTES = 1_000_000
-
 
 class BadYamlError(ValueError):
-    """A text that is not YAML, or too much of it; one line says what and where."""
+    """A text that is not YAML; one line says what and where."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,8 +38,6 @@ class _Loader(yaml.SafeLoader):
 
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text; `BadYamlError` where it has none."""
-    if len(text) > YAML_BYTES:
-        raise BadYamlError(f"more than {YAML_BYTES:,} characters")
     try:
         return yaml.load(text, _Loader)  # noqa: S506
     # Its constructors raise ValueError, KeyError, RecursionError... on values of a wrong kind.
@@ -52,17 +47,10 @@ def parse_yaml(text: str) -> Any:
 
 def read_yaml(path: Path) -> Any:
     """The value of a YAML file; `BadYamlError`, also where it is not UTF-8, or `OSError`."""
-    with path.open("rb") as file:
-        data = file.read(YAML_BYTES + 1)
     try:
-        return parse_yaml(data.decode("utf-8-sig"))
+        return parse_yaml(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise BadYamlError(f"not UTF-8: {error.reason} at byte {error.start}") from None
-
-
-# Values in messages: in little space, however large they are.
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
 
 
 @dataclass(frozen=True)
@@ -91,55 +79,25 @@ def load_config(
     """The configuration of preset `source`, or of the YAML file at that path, with overrides.
 
     `overrides` are `key.path=value` strings whose values are YAML.
-    Raises `UserError` naming every unknown key, wrong value and impossible combination at once.
+    Raises `UserError` naming every unknown key and wrong value at once; where there is none, every
+    impossible combination.
     """
     tree, where = _read_tree(source)
     problems = [problem for item in overrides if (problem := _apply_override(tree, item))]
-    config, invalid = _validate(tree)
-    problems += invalid
-    if config is not None:
+    config = None
+    try:
+        config = RunConfig.model_validate(tree)
+    except ValidationError as error:
+        problems += [
+            Problem(".".join(map(str, e["loc"])), plain_message(e)) for e in error.errors()
+        ]
+    else:
         problems += [problem for check in checks for problem in check(config)]
     if config is None or problems:
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
         lines = "; ".join(f"{p.path}: {p.message}" for p in problems)
         raise UserError(f"{where}: {count}: {lines}")
     return config
-
-
-# In words of whoever writes the file.
-PLAIN_MESSAGES = {
-    "extra_forbidden": "unknown key",
-    "tuple_type": "expected a list: write [a] or [a, b]",
-    "model_type": "a section, not a value: write a key of it",
-    "dict_type": "a section, not a value: write a key of it",
-}
-
-
-def _validate(tree: dict[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
-    """The configuration and what is wrong with it.
-
-    Wrong values are put back to their defaults, so that what depends on the others is checked too;
-    None where that cannot be.
-    """
-    try:
-        return RunConfig.model_validate(tree), []
-    except ValidationError as error:
-        errors = error.errors()
-    problems = [Problem(".".join(map(str, e["loc"])), plain_message(e)) for e in errors]
-    repaired = copy.deepcopy(tree)
-    for item in errors:
-        node: Any = repaired
-        # The last key of a location that is there: pydantic also names elements and alternatives.
-        for depth, key in enumerate(item["loc"], start=1):
-            last = depth == len(item["loc"]) or not isinstance(node.get(key), dict)
-            if last:
-                node.pop(key, None)
-                break
-            node = node[key]
-    try:
-        return RunConfig.model_validate(repaired), problems
-    except ValidationError:
-        return None, problems
 
 
 def _read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
@@ -177,7 +135,9 @@ def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:
     except BadYamlError as error:
         return Problem(path, f"'{text}' is not a YAML value ({error})")
     if isinstance(value, str):
-        value = _yaml_1_2_number(value)
+        # `1e-4` is meant as a number (PyYAML follows YAML 1.1 and reads it as a string).
+        with contextlib.suppress(ValueError):
+            value = float(value)
     *parents, leaf = path.split(".")
     node = tree
     for key in parents:
@@ -189,12 +149,13 @@ def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:
     return None
 
 
-def _yaml_1_2_number(text: str) -> str | float:
-    """`1e-4` as the number it is meant as (PyYAML follows YAML 1.1 and reads it as a string)."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+# In words of whoever writes the file.
+PLAIN_MESSAGES = {
+    "extra_forbidden": "unknown key",
+    "tuple_type": "expected a list: write [a] or [a, b]",
+    "model_type": "a section, not a value: write a key of it",
+    "dict_type": "a section, not a value: write a key of it",
+}
 
 
 def plain_message(error: Any) -> str:
@@ -206,4 +167,4 @@ def plain_message(error: Any) -> str:
     given = error.get("input")
     if error["type"] == "value_error" or isinstance(given, dict | Section):
         return message
-    return f"{message} (given: {_SHORT.repr(given)})"
+    return f"{message} (given: {reprlib.repr(given)})"

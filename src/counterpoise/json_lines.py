@@ -30,23 +30,22 @@ class JsonLines:
         self.path = path
         torn = cut_torn_line(path)
         self.note = f"{path.name}: an unfinished last line ({torn} bytes) was cut off" * bool(torn)
-        self._file: int | None = open_to_append(path)
+        self._file = open_to_append(path)
 
     def append(self, row: dict[str, Any]) -> None:
-        assert self._file is not None, "it is closed"
         append_line(self._file, self.path, _STRICT.encode(row))
 
     def sync(self) -> None:
         """Bring all rows to the disk, so that a power cut does not take them."""
-        assert self._file is not None, "it is closed"
         try:
             os.fsync(self._file)
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
     def close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
+        """Close the file; nothing is written to it afterwards."""
+        file, self._file = self._file, -1
+        if file != -1:
             os.close(file)
 
 
@@ -68,35 +67,8 @@ def iterate_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]
     Empty lines are passed over; of a file that does not exist there are none. Raises `UserError`
     for a file that cannot be read.
     """
-    for number, line in numbered_lines(path):
-        yield number, parse_row(line)
-
-
-def parse_row(line: str) -> dict[str, Any] | None:
-    """The row that a line of a JSONL file is; None where it is not a JSON object."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of every line that is not empty, without its end.
-
-    Of a file that does not exist there are none. Raises `UserError` for a file that cannot be read.
-    """
-    try:
-        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                if stripped := line.strip():
-                    yield number, stripped
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror or error}); replace or remove it"
-        ) from error
+    for number, _, row in _lines(path):
+        yield number, row
 
 
 def drop_rows_after(path: Path, step: int) -> list[str]:
@@ -109,16 +81,34 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
         return []
     notes = []
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for number, line in numbered_lines(path):
-            row = parse_row(line)
-            at = None if row is None else row.get("step")
+        for number, line, row in _lines(path):
             if row is None:
                 notes.append(_torn(path, number))
-            elif not isinstance(at, int) or isinstance(at, bool):
+            elif type(row.get("step")) is not int:
                 notes.append(f"{path.name} line {number} has no step: left out")
-            elif at <= step:
+            elif row["step"] <= step:
                 file.write(f"{line}\n")
     return notes
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
+    """Number, text and row of every line that is not empty."""
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            for number, line in enumerate(map(str.strip, file), start=1):
+                if not line:
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    row = None
+                yield number, line, row if isinstance(row, dict) else None
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); replace or remove it"
+        ) from error
 
 
 def _torn(path: Path, number: int) -> str:

@@ -12,7 +12,7 @@ level out keep, so the rule stops late rather than early.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -87,10 +87,6 @@ class Outlook:
     evaluations: int = 0
     first_step: int | None = None
     last_step: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
 
 
 def _percent(share: float) -> str:

@@ -99,11 +99,6 @@ class RunFolder:
                 "or choose another --run-dir"
             )
 
-    def create(self, config_yaml: str) -> None:
-        """Make the folder, with its configuration; refuses a folder that has something in it."""
-        self.refuse_if_used()
-        self.save_config(config_yaml)
-
     def save_config(self, config_yaml: str) -> None:
         """Write the configuration that the run goes on with."""
         with atomic_write(self.config) as temporary:

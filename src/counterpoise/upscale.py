@@ -54,7 +54,7 @@ def upscale_picture(
     alpha = None
     if picture.alpha is not None:
         plane = picture.alpha[..., None]
-        alpha = upscale_tiled(bicubic, plane, scale, device, tile_px, REACH_PX, _silent)[..., 0]
+        alpha = upscale_tiled(bicubic, plane, scale, device, tile_px, REACH_PX)[..., 0]
     return Picture(colour, alpha, picture.icc_profile, picture.notes)
 
 
@@ -65,7 +65,7 @@ def upscale_tiled(
     device: torch.device,
     tile_px: int,
     context_px: int,
-    progress: Progress,
+    progress: Progress = lambda done, total: None,
 ) -> np.ndarray:
     """`function` on (H, W, C) pixels of uint8 or uint16, tile by tile: (scale H, scale W, C).
 
@@ -151,7 +151,3 @@ def upscale_pictures(
         reasons = "; ".join(str(error) for error in summary.skipped[:3])
         raise UserError(f"no picture could be upscaled: {reasons}")
     return summary
-
-
-def _silent(done: int, total: int) -> None:
-    pass

@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS
 from counterpoise.evaluate.measures import MEASURES
-from counterpoise.evaluate.published import PUBLISHED
 from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.names import SPELLINGS
 from generated import ROOT
 from generated.charts import log_charts
 from generated.layers import picture, unit_list
-from generated.markdown import code, fence, table, with_links
+from generated.markdown import code, fence, table
 from generated.study import question_changes
 
 
@@ -55,30 +54,6 @@ def measures() -> str:
     return table(heading, rows)
 
 
-def published() -> str:
-    """The published points of every set, with their sources."""
-    sources = list(dict.fromkeys(p.source for known in PUBLISHED.values() for p in known.points))
-
-    def text(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
-    rows = [
-        (
-            name,
-            p.method,
-            text(p.psnr_y, 2),
-            text(p.lpips, 4),
-            text(p.perceptual_index, 3),
-            str(sources.index(p.source) + 1),
-        )
-        for name, known in PUBLISHED.items()
-        for p in known.points
-    ]
-    numbered = "\n".join(f"{n}. {with_links(source)}" for n, source in enumerate(sources, start=1))
-    heading = ("set", "method", "PSNR (Y)", "LPIPS", "PI", "source")
-    return f"{table(heading, rows)}\n{numbered}\n"
-
-
 PARTS: dict[str, Callable[[], str]] = {
     "loop bugs": loop_bugs,
     "log formats": log_formats,
@@ -86,7 +61,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "question loop": question_loop,
     "question changes": question_changes,
     "measures": measures,
-    "published points": published,
     "layer picture": picture,
     "layer units": unit_list,
     "chart bce_epoch1": lambda: log_charts("tests/data/seed/bce_epoch1.log"),

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from counterpoise.commands.console import metrics_table, print_table, say
-from counterpoise.commands.weights import pick_device
+from counterpoise.commands.console import print_metrics, say
+from counterpoise.commands.device import pick_device
 from counterpoise.evaluate.comparison import Difference
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import DISTORTION, WORDS
@@ -39,7 +38,7 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
     if as_json:
         print(json.dumps(result, allow_nan=False))  # noqa: T201
         return
-    print_table(console, _table(choice))
+    _print_candidates(choice, console)
     for note in choice.notes:
         say(console, f"note: {note}")
     say(console, f"Recommended: {best.name}, since {choice.why()}.")
@@ -64,7 +63,7 @@ def _words(difference: Difference) -> str:
     return f"{text}, {VERDICT_WORDS[difference.verdict]}"
 
 
-def _table(choice: Choice) -> Table:
+def _print_candidates(choice: Choice, console: Console) -> None:
     ranking = choice.ranking
     title = f"{choice.run}: {choice.image_count} images ({choice.images})"
     rows, distances = [], []
@@ -76,4 +75,4 @@ def _table(choice: Choice) -> Table:
     for scores in choice.references:
         rows.append((scores.method, scores.means()))
         distances.append("-")
-    return metrics_table(title, rows, ("from ideal", distances))
+    print_metrics(console, title, rows, ("from ideal", distances))

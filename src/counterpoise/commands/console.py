@@ -1,10 +1,8 @@
 """What a person sees in the terminal: progress, log lines, tables."""
 
-from collections.abc import Mapping, Sequence
-from types import TracebackType
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -56,12 +54,7 @@ class ConsoleReporter:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def message(self, text: str) -> None:
@@ -77,49 +70,40 @@ class ConsoleReporter:
         self._progress.update(self._task, completed=step, description=stage)
 
 
-def table_of_numbers(title: str, first: str, *headings: str) -> Table:
-    """An empty table with a title; all columns but the first are aligned as numbers are."""
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column(first, overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
-
-
-def metrics_table(
+def print_metrics(
+    console: Console,
     title: str,
     rows: Sequence[tuple[str, Mapping[str, float]]],
     last_column: tuple[str, Sequence[str]] | None = None,
-) -> Table:
+) -> None:
     """A table of methods against the metrics that at least one of them has; a last column is given
     by its heading and its cells."""
     from counterpoise.evaluate.measures import MEASURES
 
     shown = [m for name, m in MEASURES.items() if any(name in values for _, values in rows)]
-    headings = [measure.title for measure in shown]
+    headings = ["method", *(measure.title for measure in shown)]
+    cells = [[m, *(x.text(v.get(x.name, float("nan"))) for x in shown)] for m, v in rows]
     if last_column is not None:
         headings.append(last_column[0])
-    table = table_of_numbers(title, "method", *headings)
-    for number, (method, values) in enumerate(rows):
-        cells = [measure.text(values.get(measure.name, float("nan"))) for measure in shown]
-        if last_column is not None:
-            cells.append(last_column[1][number])
-        table.add_row(Text(method), *cells)
-    return table
+        cells = [[*row, last] for row, last in zip(cells, last_column[1], strict=True)]
+    print_table(console, title, headings, cells)
 
 
-def print_table(console: Console, table: Table) -> None:
-    """Print a table: as wide as it is where the output is not a terminal."""
-    if console.is_terminal:
-        console.print(table)
-        return
-    free = console.options.update(max_width=10_000)
-    own_width = console.width
-    console.width = max(own_width, Measurement.get(console, free, table).maximum)
-    try:
-        console.print(table)
-    finally:
-        console.width = own_width
+def print_table(
+    console: Console, title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """Print a table with a title; all columns but the first are aligned as numbers are.
+
+    It is as wide as it is where the output is not a terminal.
+    """
+    table = Table(title=Text(title), title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    if not console.is_terminal:
+        console = Console(file=console.file, width=10_000, quiet=console.quiet)
+    console.print(table)
 
 
 def say(console: Console, text: str) -> None:

@@ -1,23 +1,23 @@
 """`evaluate` behind the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from counterpoise.commands.console import say
-from counterpoise.commands.evaluation_tables import say_differences, say_set
-from counterpoise.commands.weights import open_weights, pick_device
+from counterpoise.commands.console import print_metrics, print_table, say
+from counterpoise.commands.device import pick_device
 from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.data.resize import Degradation
 from counterpoise.errors import UserError
-from counterpoise.evaluate.comparison import read_csv
+from counterpoise.evaluate.comparison import FEW_IMAGES, differences_between, read_csv
 from counterpoise.evaluate.crops import CropSheet, parse_crop
-from counterpoise.evaluate.measures import choose_measures
+from counterpoise.evaluate.measures import MEASURES, Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
+from counterpoise.evaluate.plane import front_of, plane_figure
 from counterpoise.evaluate.scores import (
     Method,
     Scores,
@@ -28,27 +28,13 @@ from counterpoise.evaluate.scores import (
 )
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
 from counterpoise.models.generator import Generator
+from counterpoise.models.weights import load_generator
+from counterpoise.plain_files import atomic_write
+from counterpoise.plotting import rendered
 from counterpoise.run_folder import RunFolder
 
 DEFAULT_SCALE = 4
-CSV_SUFFIX = ".csv"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `evaluate` was asked for."""
-
-    folders: Sequence[Path] = ()  # of HR images, one per set
-    weights: Sequence[Path] = ()
-    outputs: Sequence[Path] = ()
-    metrics: str | None = None
-    csv: Path | None = None
-    figures: Path | None = None
-    crop: str | None = None
-    # Weights, folders of outputs, or per-image CSV files (FILE.csv or FILE.csv:METHOD).
-    compare: tuple[str, str] | None = None
-    scale: int | None = None  # of outputs where there are no weights to know it from
-    device: str = "auto"
+DIFFERENCE_COLUMNS = ("metric", "A", "B", "B - A", "95 % interval", "B better in", "verdict")
 
 
 @dataclass(frozen=True)
@@ -70,48 +56,69 @@ class MethodSource:
         return self.name if self.generator is None else f"{self.name} ({self.degradation} LR)"
 
 
-def run(request: Request, console: Console) -> None:
-    """Print a table per set; write what was asked for."""
-    crop = None if request.crop is None else parse_crop(request.crop)
-    if crop is not None and request.figures is None:
+def run(
+    console: Console,
+    *,
+    folders: Sequence[Path] = (),
+    weights: Sequence[Path] = (),
+    outputs: Sequence[Path] = (),
+    metrics: str | None = None,
+    csv: Path | None = None,
+    figures: Path | None = None,
+    crop: str | None = None,
+    compare: tuple[str, str] | None = None,
+    scale: int | None = None,
+    device: str = "auto",
+) -> None:
+    """Print a table per set (a folder of HR images); write what was asked for.
+
+    The two of `compare` are weights, folders of outputs, or per-image CSV files (FILE.csv or
+    FILE.csv:METHOD). `scale` is of outputs where there are no weights to know it from.
+    """
+    place = None if crop is None else parse_crop(crop)
+    if place is not None and figures is None:
         raise UserError("--crop needs --figures DIR, where the crops are written")
-    measures, notes = choose_measures(request.metrics)
-    device = pick_device(request.device)
-    sources, pair = _open_sources(request, device)
+    measures, notes = choose_measures(metrics)
+    chosen = pick_device(device)
+    pair: list[str | Path] = [_csv_or_path(text) for text in compare or ()]
+    if len(set(pair)) == 1:
+        raise UserError(f"--compare: {pair[0]} is given twice")
+    sources = _open_sources(weights, outputs, [p for p in pair if isinstance(p, Path)], chosen)
     if not sources:
         if not pair:
             raise UserError("give --weights FILE, --outputs FOLDER or --compare A B")
-        say_differences(console, *(_scores_of({}, one) for one in pair))
+        _say_differences(console, *(_scores_of({}, sources, one) for one in pair))
         return
-    if not request.folders:
+    if not folders:
         raise UserError("give --data FOLDER, the HR images to compare with")
-    for folder in request.folders:
+    for folder in folders:
         if RunFolder(folder).config.is_file() or folder.suffix == ".safetensors":
             raise UserError(
                 f"{folder}: weights, where HR images are wanted; give --weights once for each"
             )
-    scale = _common_scale(sources, request.scale)
+    scored = list(sources.values())
+    common_scale = _common_scale(scored, scale)
     sets: dict[str, list[Scores]] = {}
-    for folder in request.folders:
+    for folder in folders:
         names = [set_name(folder)] + [f"{set_name(folder)}-{n}" for n in range(2, len(sets) + 2)]
         name = next(one for one in names if one not in sets)
-        catalog = catalog_folder(folder, scale, SSIM_WINDOW_PX + 2 * scale)
+        catalog = catalog_folder(folder, common_scale, SSIM_WINDOW_PX + 2 * common_scale)
         for item in catalog.skipped:
             say(console, f"skipped {item.path}: {item.reason}")
-        own_folders = len(request.folders) > 1
-        catalog, files = _match_outputs(sources, catalog, name, own_folders, console)
-        methods = _methods(sources, catalog, files, device)
-        sheet = CropSheet(scale, crop)
-        seen = sheet.add if request.figures is not None else lambda image: None
-        sets[name] = score_methods(catalog, scale, methods, measures, seen)
-        say_set(console, name, sets[name], measures, scale, request.figures, sheet)
+        several = len(folders) > 1
+        catalog, files = _match_outputs(scored, catalog, name, several, console)
+        methods = _methods(scored, catalog, files, chosen)
+        sheet = CropSheet(common_scale, place)
+        seen = sheet.add if figures is not None else lambda image: None
+        sets[name] = score_methods(catalog, common_scale, methods, measures, seen)
+        _say_set(console, name, sets[name], measures, common_scale, figures, sheet)
     for note in notes:
         say(console, f"not computed: {note}")
     if pair:
-        say_differences(console, *(_scores_of(sets, one) for one in pair))
-    if request.csv is not None:
-        write_csv(request.csv, sets)
-        say(console, f"per image: {request.csv}")
+        _say_differences(console, *(_scores_of(sets, sources, one) for one in pair))
+    if csv is not None:
+        write_csv(csv, sets)
+        say(console, f"per image: {csv}")
 
 
 def set_name(folder: Path) -> str:
@@ -120,35 +127,30 @@ def set_name(folder: Path) -> str:
     return folder.parent.name if folder.name.lower() == "hr" else folder.name
 
 
+def _csv_or_path(text: str) -> str | Path:
+    """One of `--compare`: the text of a CSV file, or the real path of weights or outputs."""
+    is_csv = text.lower().endswith(".csv") or ".csv:" in text.lower()
+    return text if is_csv else real_path(Path(text))
+
+
 def _open_sources(
-    request: Request, device: torch.device
-) -> tuple[list[MethodSource], list[MethodSource | str]]:
-    """What is to be scored, and the two of `--compare`: a source, or the text of a CSV file."""
-    asked = [(path, True) for path in request.weights]
-    asked += [(path, False) for path in request.outputs]
-    for text in request.compare or ():
-        if not _is_csv(text):
-            path = Path(text)
-            asked.append((path, RunFolder(path).config.is_file() or not path.is_dir()))
+    weights: Sequence[Path], outputs: Sequence[Path], compared: Sequence[Path], device: torch.device
+) -> dict[Path, MethodSource]:
+    """What is to be scored, by real path."""
+    asked = [(path, True) for path in weights] + [(path, False) for path in outputs]
+    asked += [(p, RunFolder(p).config.is_file() or not p.is_dir()) for p in compared]
     sources: dict[Path, MethodSource] = {}
     for path, is_weights in asked:
-        if real_path(path) not in sources:
-            generator = open_weights(path, device).generator if is_weights else None
-            name = path.stem if is_weights else real_path(path).name
-            sources[real_path(path)] = MethodSource(name, path, generator)
-    # Where names are not distinct, with the folder above; where that does not help, the path.
-    for in_full in (False, True):
-        names = [source.method_name for source in sources.values()]
-        for place, source in sources.items():
-            if names.count(source.method_name) > 1:
-                name = str(source.path) if in_full else f"{place.parent.name}/{source.name}"
-                sources[place] = replace(source, name=name)
-    pair: list[MethodSource | str] = []
-    for text in request.compare or ():
-        pair.append(text if _is_csv(text) else sources[real_path(Path(text))])
-    if len(pair) == 2 and pair[0] == pair[1]:
-        raise UserError(f"--compare: {text} is given twice")
-    return list(sources.values()), pair
+        place = real_path(path)
+        if place not in sources:
+            generator = load_generator(path).generator.to(device) if is_weights else None
+            name = path.stem if is_weights else place.name
+            sources[place] = MethodSource(name, path, generator)
+    names = [source.method_name for source in sources.values()]
+    for place, source in sources.items():
+        if names.count(source.method_name) > 1:
+            sources[place] = replace(source, name=str(source.path.with_suffix("")))
+    return sources
 
 
 def _common_scale(sources: Sequence[MethodSource], asked: int | None) -> int:
@@ -195,7 +197,7 @@ def _match_outputs(
 def _methods(
     sources: Sequence[MethodSource],
     catalog: Catalog,
-    files: dict[Path, dict[str, Path]],
+    files: Mapping[Path, dict[str, Path]],
     device: torch.device,
 ) -> list[Method]:
     """The methods of a set, bicubic first."""
@@ -207,24 +209,103 @@ def _methods(
     ]
     for source in sources:
         if source.generator is None:
-            upscale = by_files(files[source.path], catalog)
+            upscale = by_files(files[source.path], catalog.scale)
         else:
             upscale = by_generator(source.generator, device)
         methods.append(Method(source.method_name, source.degradation, upscale))
     return methods
 
 
-def _is_csv(text: str) -> bool:
-    return text.lower().endswith(CSV_SUFFIX) or f"{CSV_SUFFIX}:" in text.lower()
-
-
-def _scores_of(sets: dict[str, list[Scores]], one: MethodSource | str) -> dict[str, Scores]:
+def _scores_of(
+    sets: Mapping[str, list[Scores]], sources: Mapping[Path, MethodSource], one: str | Path
+) -> dict[str, Scores]:
     """By set, the scores of a source that was scored, or of a CSV file."""
-    if isinstance(one, MethodSource):
-        method = one.method_name
+    if isinstance(one, Path):
+        method = sources[one].method_name
         return {name: next(s for s in of if s.method == method) for name, of in sets.items()}
-    end = one.lower().find(f"{CSV_SUFFIX}:")
+    end = one.lower().find(".csv:")
     if end == -1 or Path(one).is_file():
         return read_csv(Path(one))
-    end += len(CSV_SUFFIX)
-    return read_csv(Path(one[:end]), one[end + 1 :])
+    return read_csv(Path(one[: end + 4]), one[end + 5 :])
+
+
+def _say_set(
+    console: Console,
+    name: str,
+    scores: Sequence[Scores],
+    measures: Sequence[Measure],
+    scale: int,
+    figures: Path | None,
+    sheet: CropSheet,
+) -> None:
+    """A set's tables, its notes, and its figures where asked for."""
+    count = len(scores[0].rows)
+    title = f"{name}: {count} images, x{scale}, {scale} px border cropped"
+    print_metrics(console, title, [(s.method, s.means()) for s in scores])
+    for measure in measures:
+        small = sum(value != value for value in scores[0].values(measure.name))
+        if small:
+            say(
+                console,
+                f"{measure.title}: without {small} of {count} images, which are under "
+                f"{measure.least_px} pixels without their border, or flat",
+            )
+    front = front_of(scores)
+    if front is not None:
+        perception, on_front = front
+        names = [s.method for s, on in zip(scores, on_front, strict=True) if on]
+        title = MEASURES[perception].title
+        say(console, f"not beaten in both RMSE and {title} (Pareto front): {', '.join(names)}")
+    if figures is None:
+        return
+    sheet.save(figures / f"crops-{name}.png")
+    say(console, f"crops: {figures / f'crops-{name}.png'}")
+    if front is None:
+        say(console, "no figure of the plane: it needs rmse and a perceptual metric")
+        return
+    try:
+        figure = plane_figure(name, scores)
+    except UserError as error:
+        say(console, f"no figure of the plane: {error}")
+        return
+    path = figures / f"plane-{name}.png"
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(rendered(figure, "png"))
+    say(console, f"plane: {path}")
+
+
+def _say_differences(console: Console, a: Mapping[str, Scores], b: Mapping[str, Scores]) -> None:
+    """Paired differences, set by set."""
+    common = [name for name in a if name in b]
+    if not common:
+        raise UserError(
+            f"--compare: no set in common ({', '.join(a) or 'none'}; {', '.join(b) or 'none'})"
+        )
+    for name in common:
+        differences = differences_between(a[name], b[name])
+        rows = []
+        for d in differences:
+            interval, digits = d.difference.interval, d.measure.digits + 1
+            low_high = "-"
+            if interval is not None:
+                low_high = f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
+            rows.append(
+                (
+                    d.measure.title,
+                    d.measure.text(d.mean_a),
+                    d.measure.text(d.mean_b),
+                    f"{d.difference.mean:+.{digits}f}",
+                    low_high,
+                    f"{d.b_wins} of {d.difference.count}",
+                    d.verdict,
+                )
+            )
+        print_table(console, f"{name or 'all images'}: B against A", DIFFERENCE_COLUMNS, rows)
+        say(console, f"A: {a[name].method}")
+        say(console, f"B: {b[name].method}")
+        only = len(dict(a[name].rows).keys() ^ dict(b[name].rows).keys())
+        if only:
+            say(console, f"{only} images are only in one of them, and left out")
+        count = max((d.difference.count for d in differences), default=0)
+        if 1 < count < FEW_IMAGES:
+            say(console, f"Of {count} images, an interval by resampling is rather too narrow.")

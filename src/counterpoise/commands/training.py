@@ -8,7 +8,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from counterpoise.commands.console import ConsoleReporter, metrics_table, print_table, say
+from counterpoise.commands.console import ConsoleReporter, print_metrics, say
 from counterpoise.commands.reporting import write_at_end
 from counterpoise.config import RunConfig
 from counterpoise.config_file import load_config
@@ -24,13 +24,16 @@ from counterpoise.training.setup import build_parts, take_initial_weights
 
 def make_fabric(config: RunConfig) -> Fabric:
     """The devices and precision of a configuration; torchrun's processes where it started us."""
-    processes, local = _from_environment("WORLD_SIZE", 1), _from_environment("LOCAL_WORLD_SIZE", 0)
-    if local > processes:
-        raise UserError(
-            f"LOCAL_WORLD_SIZE in the environment is {local}, more than WORLD_SIZE, {processes}; "
-            "unset both, or let torchrun set them"
-        )
-    devices, nodes = (local, processes // local) if local else (config.train.devices, 1)
+    devices, nodes = config.train.devices, 1
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        try:
+            devices = int(os.environ["LOCAL_WORLD_SIZE"])
+            nodes = int(os.environ["WORLD_SIZE"]) // devices
+        except (KeyError, ValueError, ZeroDivisionError):
+            raise UserError(
+                "LOCAL_WORLD_SIZE and WORLD_SIZE in the environment are no numbers of processes; "
+                "unset them, or let torchrun set them"
+            ) from None
     try:
         return Fabric(
             accelerator=config.train.accelerator,
@@ -44,17 +47,6 @@ def make_fabric(config: RunConfig) -> Fabric:
         raise UserError(
             f"train.accelerator {config.train.accelerator} with {devices} device(s): {detail}"
         ) from error
-
-
-def _from_environment(name: str, default: int) -> int:
-    """A number that torchrun gives its processes."""
-    text = os.environ.get(name, str(default))
-    if not (text.isascii() and text.isdigit()):
-        raise UserError(
-            f"{name} in the environment is '{text}', not a number of processes; unset it, or let "
-            "torchrun set it"
-        )
-    return int(text)
 
 
 def start(
@@ -150,7 +142,7 @@ def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Con
         stage = row.get("stage")
         if isinstance(stage, str) and stage in titles:
             newest[titles[stage]] = {k: v for k, v in row.items() if isinstance(v, int | float)}
-    print_table(console, metrics_table("Held-out images", list(newest.items())))
+    print_metrics(console, "Held-out images", list(newest.items()))
     places = {
         "weights": run.generator,
         "samples": run.sample(outcome.step),

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from counterpoise.commands.console import say
-from counterpoise.commands.weights import open_weights, pick_device
+from counterpoise.commands.device import pick_device
+from counterpoise.models.weights import load_generator
 from counterpoise.upscale import Progress as TileProgress
 from counterpoise.upscale import plan_pictures, upscale_pictures
 
@@ -23,7 +24,8 @@ def run(
     """Upscale with a progress bar; say what was written, skipped and lost."""
     pairs = plan_pictures(source, destination, overwrite=overwrite)
     chosen = pick_device(device)
-    loaded = open_weights(weights, chosen)
+    loaded = load_generator(weights)
+    loaded.generator.to(chosen)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

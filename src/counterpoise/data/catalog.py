@@ -221,18 +221,15 @@ def _pair(
 
     Where a name is met twice on either side, no pair is guessed.
     """
-    exact: dict[str, list[Path]] = {}
-    marked: dict[str, list[Path]] = {}
+    lr_files: dict[str, list[Path]] = {}
     for name, path in _distinct(lr_folders):
-        stem = _stem(name)
-        exact.setdefault(stem, []).append(path)
-        marked.setdefault(re.sub(rf"[_-]?x{scale}$", "", stem), []).append(path)
+        lr_files.setdefault(re.sub(rf"[_-]?x{scale}$", "", _stem(name)), []).append(path)
     times = Counter(_stem(file.name) for file in files)
     paired: list[ImageFiles] = []
     skipped: list[Skipped] = []
     for file in files:
         stem = _stem(file.name)
-        candidates = exact.get(stem) or marked.get(stem, [])
+        candidates = lr_files.get(stem, [])
         if not candidates:
             skipped.append(Skipped(file.hr_path, "has no image of its name in lr_folders"))
         elif len(candidates) > 1 or times[stem] > 1:

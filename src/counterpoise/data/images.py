@@ -1,5 +1,6 @@
 """Finding and decoding pictures: the one way in which files become pixels."""
 
+import errno
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -16,13 +17,10 @@ from counterpoise.errors import UserError
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
-# TIFF's tags (EXIF's are the same), and values of them.
-BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274
+# TIFF's tags, and values of them.
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
 PLANAR_CONFIGURATION, EXTRA_SAMPLES = 284, 338
 MIN_IS_WHITE, SEPARATE_PLANES, PREMULTIPLIED = 0, 2, 1
-# Orientation to what makes the picture upright: quarter turns (anticlockwise), then mirror.
-UPRIGHT = {1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True)}
-UPRIGHT |= {5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 # Pillow's modes of 8 bits to the ones that they are read as; others become RGB.
 MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA"}
 OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
@@ -53,10 +51,6 @@ def find_images(folder: Path) -> list[Path]:
     Raises `UserError` where the folder is missing, is none, has no image in it, or where it or a
     folder in it may not be looked into.
     """
-    if not folder.exists():
-        raise UserError(f"{folder}: no such folder; give a folder of images")
-    if not folder.is_dir():
-        raise UserError(f"{folder}: not a folder; give the folder that the images are in")
     found: list[Path] = []
     others = 0
     seen: set[str] = set()
@@ -78,10 +72,9 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def _refuse_folder(error: OSError) -> NoReturn:
-    raise UserError(
-        f"{error.filename}: cannot be looked into ({error.strerror}); "
-        "make it readable or give another folder"
-    ) from error
+    reasons = {errno.ENOENT: "no such folder", errno.ENOTDIR: "not a folder"}
+    reason = reasons.get(error.errno or 0, f"cannot be looked into ({error.strerror})")
+    raise UserError(f"{error.filename}: {reason}; give a folder of images") from error
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -131,19 +124,15 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
     notes = []
     if getattr(image, "is_animated", False):
         notes.append(f"{path.name} is animated or has several pages: the first one is used")
-    orientation = image.getexif().get(ORIENTATION, 1)  # Pillow turns TIFFs upright as it loads them
     image.load()
     icc_profile = image.info.get("icc_profile")
     if image.mode == "F":
         raise UnreadableImageError(
             path, "holds floats without a known range; convert it to 8 or 16 bits"
         )
-    if image.mode.startswith("I"):
-        colour, alpha = _deep_grey(path, image, notes)
-        return Picture(colour, alpha, icc_profile, notes)
-    if is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA"):
-        colour, alpha = _deep_colour(path, image, orientation)
-        return Picture(colour, alpha, icc_profile, notes)
+    if image.mode.startswith("I") or (is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA")):
+        deep = _deep_grey if image.mode.startswith("I") else _deep_colour
+        return Picture(*deep(path, image), icc_profile, notes)
     if is_16_bit:
         notes.append(f"{path.name}: {image.mode} is read with 8 bits per channel, 16 were reduced")
     if image.mode in OTHER_COLOURS:
@@ -159,75 +148,39 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
     return Picture(pixels, None, icc_profile, notes)
 
 
-def _deep_grey(
-    path: Path, image: Image.Image, notes: list[str]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colour and alpha of grey of 16 bits, or of 32 where the values are those of 16."""
+def _deep_grey(path: Path, image: Image.Image) -> tuple[np.ndarray, None]:
+    """Grey of 16 bits, or of 32 where the values are those of 16."""
     stored = np.asarray(ImageOps.exif_transpose(image), dtype=np.int64)
-    grey = np.clip(stored, 0, 65535)
+    grey = stored.astype(np.uint16)
     if not np.array_equal(grey, stored):
-        notes.append(f"{path.name}: values below 0 or above 65535 were clipped")
-    alpha = None
-    transparent = image.info.get("transparency")
-    if transparent is not None:
-        alpha = np.where(grey == transparent, 0, 65535).astype(np.uint16)
+        raise UnreadableImageError(path, "holds values above 65535; convert it to 16 bits")
     if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == MIN_IS_WHITE:
         grey = 65535 - grey  # Pillow inverts those of 8 bits by itself
-    return grey[..., None].astype(np.uint16), alpha
+    return grey[..., None], None
 
 
-def _deep_colour(
-    path: Path, image: Image.Image, orientation: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colour and alpha of a PNG or TIFF of 16 bits, of which Pillow decodes 8."""
-    pixels = _decode_tiff(path, image) if image.format == "TIFF" else None
-    if pixels is None:
-        pixels = _decode_with_opencv(path)
-        if image.format == "TIFF":  # those it turns upright by itself
-            orientation = 1
-    turns, mirrored = UPRIGHT.get(orientation, (0, False))
-    pixels = np.rot90(pixels, turns)
-    pixels = pixels[:, ::-1] if mirrored else pixels
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    has_alpha = pixels.shape[2] in (2, 4)
-    colour = pixels[..., :-1] if has_alpha else pixels
+def _deep_colour(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colour and alpha of a PNG or TIFF of 16 bits, of which Pillow decodes 8.
+
+    OpenCV turns TIFFs upright; PNGs of 16 bits with an EXIF orientation are not known to exist.
+    """
+    import cv2
+
+    tags = getattr(image, "tag_v2", {})
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    planar = tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
+    if planar or pixels is None or pixels.dtype != np.uint16:
+        raise UnreadableImageError(path, "its 16-bit pixels cannot be decoded; convert it to PNG")
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    colour, alpha = pixels[..., 2::-1], None
+    if pixels.shape[2] == 4:
+        alpha = np.ascontiguousarray(pixels[..., 3])
     if image.mode in ("L", "LA"):
         colour = colour[..., :1]
-    alpha = np.ascontiguousarray(pixels[..., -1]) if has_alpha else None
-    extra_samples = getattr(image, "tag_v2", {}).get(EXTRA_SAMPLES) or ()
-    if alpha is not None and PREMULTIPLIED in extra_samples:
+    if alpha is not None and PREMULTIPLIED in (tags.get(EXTRA_SAMPLES) or ()):
         share = np.maximum(alpha, 1)[..., None] / 65535
         colour = (colour / share).round().clip(0, 65535).astype(np.uint16)
     return np.ascontiguousarray(colour), alpha
-
-
-def _decode_tiff(path: Path, image: Image.Image) -> np.ndarray | None:
-    """The pixels of a 16-bit TIFF as stored; None where its compression needs another decoder."""
-    import tifffile
-
-    planar = image.tag_v2.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES  # type: ignore[attr-defined]
-    try:
-        pixels: np.ndarray = tifffile.imread(path, key=0)
-    except ValueError as error:  # Pillow has decoded it: it is the compression that is unknown here
-        if planar:
-            raise UnreadableImageError(
-                path, "its 16-bit planes are compressed in a way that cannot be decoded"
-            ) from error
-        return None
-    return np.moveaxis(pixels, 0, -1) if planar else pixels
-
-
-def _decode_with_opencv(path: Path) -> np.ndarray:
-    """The pixels of a 16-bit PNG or TIFF in RGB order."""
-    import cv2
-
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16:
-        raise UnreadableImageError(path, "its 16-bit pixels cannot be decoded")
-    if pixels.ndim == 3:
-        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    return pixels
 
 
 def real_path(path: Path) -> Path:

@@ -39,7 +39,7 @@ class Difference:
         return "B is better" if (mean > 0) == self.measure.higher_is_better else "A is better"
 
 
-def compare(a: Scores, b: Scores) -> list[Difference]:
+def differences_between(a: Scores, b: Scores) -> list[Difference]:
     """The differences by every measure that both have; images are paired by name.
 
     Images with a value that is not finite in either (too small, or equal to the original) are left

@@ -122,12 +122,12 @@ class CropSheet:
         title_font, font = ImageFont.load_default(size=13), ImageFont.load_default(size=11)
         for column, name in enumerate(names):
             x, y = GAP_PX + column * (cell + GAP_PX), TITLE_PX
-            draw.text((x, 4), _fitting(name, cell, title_font), fill=INK, font=title_font)
+            draw.text((x, 4), name[: cell // 7], fill=INK, font=title_font)
             for row, high in zip(self.rows, heights, strict=True):
                 text = f"image: {row.psnr[name]:.2f} dB (Y)" if name in row.psnr else ""
                 if column == 0:
                     text = f"{row.image} at {row.place.x},{row.place.y},{row.place.size}"
-                draw.text((x, y + 3), _fitting(text, cell, font), fill=PALE, font=font)
+                draw.text((x, y + 3), text[: cell // 6], fill=PALE, font=font)
                 picture = Image.fromarray(np.ascontiguousarray(row.cells[name]))
                 larger = picture.resize((high, high), Image.Resampling.NEAREST)
                 canvas.paste(larger, (x, y + NAME_PX))
@@ -139,12 +139,3 @@ def _pixels(image: Tensor) -> np.ndarray:
     """(3, H, W) in [0, 1] as uint8 (H, W, 3)."""
     rounded: np.ndarray = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return rounded
-
-
-def _fitting(text: str, width_px: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """The text, shortened in the middle where the column is too narrow for it."""
-    shown, kept = text, len(text)
-    while kept > 2 and font.getlength(shown) > width_px:
-        kept -= 1
-        shown = f"{text[: kept // 2]}...{text[len(text) - kept // 2 :]}"
-    return shown

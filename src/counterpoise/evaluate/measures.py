@@ -29,13 +29,7 @@ from counterpoise.metrics.perceptual import (
 )
 from counterpoise.metrics.sliced_wasserstein import PATCH_PX, image_sliced_wasserstein
 
-
-@dataclass(frozen=True)
-class ImagePair:
-    """An output and its original, (1, C, H, W) in [0, 1] as 8-bit files hold them, border cut."""
-
-    rgb: tuple[Tensor, ...]
-    luma: tuple[Tensor, ...]
+Pair = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,10 @@ class Measure:
     title: str
     digits: int  # decimals in tables
     higher_is_better: bool
-    of: Callable[[ImagePair], Tensor | float]
+    # Of an output and its original, (1, C, H, W) in [0, 1] as 8-bit files hold them, border cut: of
+    # all channels, and of their luma.
+    of: Callable[[Pair, Pair], Tensor | float]
     least_px: int = 1  # sides that an image must have, its border cut
-    nor: str = ""  # what else has no value
     needs: str = ""  # files that do not come with counterpoise
     why_not: Callable[[], str] = str  # what is missing, and what to do; empty where nothing is
 
@@ -58,18 +53,18 @@ class Measure:
 
 
 _ALL = (
-    Measure("psnr_y", "PSNR (Y)", 2, True, lambda p: psnr(*p.luma)),
-    Measure("ssim_y", "SSIM (Y)", 4, True, lambda p: ssim(*p.luma), SSIM_WINDOW_PX),
-    Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda p: psnr(*p.rgb)),
-    Measure("ssim_rgb", "SSIM (RGB)", 4, True, lambda p: ssim(*p.rgb), SSIM_WINDOW_PX),
-    Measure("ms_ssim", "MS-SSIM (Y)", 4, True, lambda p: ms_ssim(*p.luma), MS_SSIM_LEAST_PX),
-    Measure("rmse", "RMSE (Y)", 2, False, lambda p: rmse(*p.luma)),
+    Measure("psnr_y", "PSNR (Y)", 2, True, lambda rgb, luma: psnr(*luma)),
+    Measure("ssim_y", "SSIM (Y)", 4, True, lambda rgb, luma: ssim(*luma), SSIM_WINDOW_PX),
+    Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda rgb, luma: psnr(*rgb)),
+    Measure("ssim_rgb", "SSIM (RGB)", 4, True, lambda rgb, luma: ssim(*rgb), SSIM_WINDOW_PX),
+    Measure("ms_ssim", "MS-SSIM (Y)", 4, True, lambda rgb, luma: ms_ssim(*luma), MS_SSIM_LEAST_PX),
+    Measure("rmse", "RMSE (Y)", 2, False, lambda rgb, luma: rmse(*luma)),
     Measure(
         "sliced_wasserstein",
         "sliced W.",
         1,
         False,
-        lambda p: image_sliced_wasserstein(*p.rgb),
+        lambda rgb, luma: image_sliced_wasserstein(*rgb),
         PATCH_PX,
     ),
     Measure(
@@ -77,7 +72,7 @@ _ALL = (
         "LPIPS",
         4,
         False,
-        lambda p: lpips()(*p.rgb),
+        lambda rgb, luma: lpips()(*rgb),
         LPIPS_LEAST_PX,
         needs="AlexNet's weights",
         why_not=ALEXNET.why_missing,
@@ -87,7 +82,7 @@ _ALL = (
         "DISTS",
         4,
         False,
-        lambda p: dists()(*p.rgb),
+        lambda rgb, luma: dists()(*rgb),
         DISTS_LEAST_PX,
         needs="VGG-16's weights",
         why_not=VGG16.why_missing,
@@ -97,9 +92,8 @@ _ALL = (
         "NIQE",
         2,
         False,
-        lambda p: niqe_model()(p.luma[0]),
+        lambda rgb, luma: niqe_model()(luma[0]),
         NIQE_LEAST_PX,
-        nor=" or flat",
         needs="BasicSR's copy of its authors' model",
         why_not=why_no_niqe,
     ),
@@ -143,9 +137,11 @@ def measure_image(
     where the image is too small.
     """
     rgb = tuple(crop_border(quantise(x[None]), border_px) for x in (fake, hr))
-    pair = ImagePair(rgb, tuple(to_luma(x) for x in rgb))
+    luma = tuple(to_luma(x) for x in rgb)
     side = min(rgb[0].shape[-2:])
-    return {m.name: float(m.of(pair)) if side >= m.least_px else float("nan") for m in measures}
+    return {
+        m.name: float(m.of(rgb, luma)) if side >= m.least_px else float("nan") for m in measures
+    }
 
 
 def measures_named(names: Sequence[str]) -> list[Measure]:

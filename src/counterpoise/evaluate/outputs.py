@@ -56,10 +56,9 @@ def match_outputs(folder: Path, catalog: Catalog) -> MatchedOutputs:
         exact = [path for path in found[name] if path.stem == stem]
         chosen = exact or found[name]
         if len(chosen) > 1:
-            both = " and ".join(str(path.relative_to(folder)) for path in chosen[:2])
-            more = f" and {len(chosen) - 2} more" if len(chosen) > 2 else ""
+            files = ", ".join(str(path.relative_to(folder)) for path in chosen)
             raise UserError(
-                f"{folder}: {both}{more} are all of {name}; keep one method's outputs in a folder"
+                f"{folder}: {files} are all of {name}; keep one method's outputs in a folder"
             )
         if chosen:
             matched.files[name] = chosen[0]
@@ -80,29 +79,25 @@ def _is_output_of(stem: str, image: str, scale: int) -> bool:
     return stem.startswith(image) and marked
 
 
-def by_files(files: Mapping[str, Path], catalog: Catalog) -> Upscale:
-    """Outputs that lie in files, by image name; every size is checked now.
+def by_files(files: Mapping[str, Path], scale: int) -> Upscale:
+    """Outputs that lie in files, by image name.
 
-    An output is as large as its original, or as that cut to a multiple of the scale. Raises
-    `UserError` naming those that are not, or cannot be read.
+    An output is as large as its original, or as that cut to a multiple of the scale. What is
+    returned raises `UserError` naming one that is not, or cannot be read.
     """
-    wrong = []
-    for index, entry in enumerate(catalog.files):
-        if entry.name not in files:
-            continue
-        whole, cut = read_rgb(entry.hr_path).shape[:2], catalog.load(index).hr.shape[:2]
-        found = read_rgb(files[entry.name]).shape[:2]
-        if found not in (whole, cut):
-            sizes = [f"{shape[1]}x{shape[0]}" for shape in (found, whole)]
-            wrong.append(f"{files[entry.name]} is {sizes[0]} and its original {sizes[1]}")
-    if wrong:
-        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(
-            f"outputs must be as large as their originals: {'; '.join(wrong[:3])}{more}"
-        )
 
     def upscale(image: str, lr: np.ndarray) -> Tensor:
-        height, width = (catalog.scale * side for side in lr.shape[:2])
-        return to_tensor(read_rgb(files[image])[:height, :width])
+        pixels = read_rgb(files[image])
+        height, width = lr.shape[:2]
+        if (pixels.shape[0] // scale, pixels.shape[1] // scale) != (height, width):
+            found, wanted = (
+                f"{pixels.shape[1]}x{pixels.shape[0]}",
+                f"{scale * width}x{scale * height}",
+            )
+            raise UserError(
+                f"{files[image]} is {found}, not {wanted}: outputs must be as large as their "
+                "originals, or as those cut to multiples of the scale"
+            )
+        return to_tensor(pixels[: scale * height, : scale * width])
 
     return upscale

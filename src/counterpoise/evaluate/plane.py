@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.evaluate.published import PublishedPoint
 from counterpoise.evaluate.scores import Scores
 from counterpoise.outlook import DISTORTION, PERCEPTION, TITLES
 from counterpoise.plotting import pyplot
 from counterpoise.statistics import pareto_front
 
-OURS, OTHERS, INK = "#0a7f5a", "#4a6fa5", "#33373d"
-LINE_STYLES = ("-", "--", ":", "-.")
+COLOUR = "#0a7f5a"
 LEAST_SPREAD = 1e-12
-# Points whose names would run into each other, as shares of the picture's width and height.
-NEAR = (0.4, 0.08)
 
 
 @dataclass(frozen=True)
@@ -76,78 +72,25 @@ def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
     return perception, [bool(on) for on in pareto_front(points)]
 
 
-def plane_figure(title: str, scores: Sequence[Scores], published: Sequence[PublishedPoint]) -> Any:
-    """The plane of what was measured, and that of the published points beside it.
-
-    The published ones are PSNR and LPIPS; a method without LPIPS is a line at its PSNR there.
-    """
+def plane_figure(title: str, scores: Sequence[Scores]) -> Any:
+    """The plane of what was measured, for every perceptual measure that is there."""
     plot = pyplot()
-    means = {s.method: s.means() for s in scores}
     measured = [name for name in PERCEPTION if name in scores[0].names][::-1]
-    panels = len(measured) + bool(published)
+    count = len(measured)
     figure, all_axes = plot.subplots(
-        1, panels, figsize=(5.6 * panels, 4.4), layout="constrained", squeeze=False
+        1, count, figsize=(5.6 * count, 4.4), layout="constrained", squeeze=False
     )
-    for axes, perception in zip(all_axes[0], measured, strict=False):
-        points = {name: (m[DISTORTION], m[perception]) for name, m in means.items()}
-        _scatter(axes, points, OURS)
+    for axes, perception in zip(all_axes[0], measured, strict=True):
+        for one in scores:
+            means = one.means()
+            point = (means[DISTORTION], means[perception])
+            axes.plot(*([value] for value in point), "o", color=COLOUR, ms=6)
+            axes.annotate(one.method, point, fontsize=8, xytext=(6, 4), textcoords="offset points")
+        axes.margins(0.2, 0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#eceef1", lw=0.8)
+        axes.set_axisbelow(True)
         axes.set_xlabel("distortion: RMSE of luma, grey levels (left is better)", fontsize=9)
         axes.set_ylabel(f"perception: {TITLES[perception]} (down is better)", fontsize=9)
-    if published:
-        axes = all_axes[0][-1]
-        axes.invert_xaxis()
-        theirs = [(p.method, p.psnr_y, p.lpips) for p in published]
-        ours = [(n, m["psnr_y"], m.get("lpips")) for n, m in means.items() if "psnr_y" in m]
-        for rows, colour in ((theirs, OTHERS), (ours, OURS)):
-            _scatter(axes, {name: (x, y) for name, x, y in rows if y is not None}, colour)
-        lines = [(x, name) for name, x, y in (*ours, *theirs) if y is None]
-        lines = [(x, name) for x, name in lines if not name.startswith("bicubic")]
-        for number, (x, name) in enumerate(sorted(lines, reverse=True)):
-            style = LINE_STYLES[number % len(LINE_STYLES)]
-            label = f"{name}: {x:.2f} dB, LPIPS not known"
-            axes.axvline(x, ymax=0.14, color=INK, lw=1.4, ls=style, label=label)
-        if lines:
-            axes.legend(fontsize=7, loc="upper left", frameon=False)
-        axes.set_xlabel("distortion: PSNR of luma, dB (left is better)", fontsize=9)
-        axes.set_ylabel("perception: LPIPS, AlexNet (down is better)", fontsize=9)
-        axes.set_title("published points", fontsize=9, color=OTHERS)
     figure.suptitle(f"{title}: perception against distortion", fontsize=11)
     return figure
-
-
-def _scatter(axes: Any, points: dict[str, tuple[float, float]], colour: str) -> None:
-    """Points with their names, and room for these."""
-    seen_as = np.array([-1 if axes.xaxis_inverted() else 1, 1])
-    sides = _name_sides([np.multiply(point, seen_as) for point in points.values()])
-    for (name, point), (to_left, below) in zip(points.items(), sides, strict=True):
-        axes.plot(*([value] for value in point), "o", color=colour, ms=6)
-        axes.annotate(
-            name,
-            point,
-            fontsize=8,
-            xytext=(-6 if to_left else 6, -11 if below else 4),
-            textcoords="offset points",
-            horizontalalignment="right" if to_left else "left",
-        )
-    axes.margins(0.2, 0.2)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#eceef1", lw=0.8)
-    axes.set_axisbelow(True)
-
-
-def _name_sides(points: Sequence[np.ndarray]) -> list[tuple[bool, bool]]:
-    """Whether each point's name stands to its left, and below: away from its near neighbours.
-
-    Where it has none, above and towards the middle.
-    """
-    if not points:
-        return []
-    places = np.array(points)
-    places = (places - places.mean(0)) / np.maximum(np.ptp(places, axis=0), LEAST_SPREAD)
-    sides = []
-    for number, place in enumerate(places):
-        others = np.delete(places, number, axis=0) - place
-        near = others[(np.abs(others) < NEAR).all(1)]
-        right, up = near.mean(0) if len(near) else (place[0], 0.0)
-        sides.append((bool(right > 0), bool(up > 0)))
-    return sides

@@ -11,9 +11,6 @@ def frechet_distance(fake_features: Tensor, real_features: Tensor) -> float:
     the distance of equal sets below zero, which is cut off. NaN where a feature is not finite.
     Source: Heusel et al. 2017 (FID), equation 6; Dowson and Landau 1982.
     """
-    if fake_features.ndim != 2 or fake_features.shape[1:] != real_features.shape[1:]:
-        shapes = f"{tuple(fake_features.shape)} and {tuple(real_features.shape)}"
-        raise ValueError(f"features must be (N, D) and (M, D), not {shapes}")
     if min(len(fake_features), len(real_features)) < 2:
         raise ValueError("a covariance needs at least two rows of features")
     fake, real = fake_features.detach().double(), real_features.detach().double()

@@ -25,9 +25,6 @@ def mode_coverage(
     that are not finite are of no quality.
     Source: Srivastava et al. 2017 (VEEGAN), section 4.1; Lin et al. 2018 (PacGAN), section 4.1.
     """
-    if samples.ndim != 2 or centres.ndim != 2 or samples.shape[1] != centres.shape[1]:
-        shapes = f"{tuple(samples.shape)} and {tuple(centres.shape)}"
-        raise ValueError(f"samples and centres must be (N, D) and (M, D), not {shapes}")
     distance, mode = torch.cdist(samples.detach(), centres).min(dim=1)
     good = distance <= within_std * std  # false for NaN
     covered = int((torch.bincount(mode[good], minlength=len(centres)) > 0).sum())
@@ -43,8 +40,6 @@ def class_coverage(
     covered if such samples of it are at least `least_share` of its fair share 1 / K of all.
     Samples whose probabilities are not finite are of no quality.
     """
-    if probabilities.ndim != 2:
-        raise ValueError(f"probabilities must be (N, K), not {tuple(probabilities.shape)}")
     count, classes = probabilities.shape
     belief, label = probabilities.detach().max(dim=1)
     good = belief >= certain  # false for NaN

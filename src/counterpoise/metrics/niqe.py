@@ -43,8 +43,6 @@ class NiqeModel:
         Source: Mittal et al. 2013 (Making a "completely blind" image quality analyzer), and the
         authors' MATLAB code.
         """
-        if min(luma.shape[-2:]) < LEAST_PX:
-            raise ValueError(f"NIQE needs sides of at least {LEAST_PX} pixels")
         features = block_features((luma[0, 0].double().cpu().numpy() * 255).round())
         whole = features[~np.isnan(features).any(1)]
         if len(whole) < 2:

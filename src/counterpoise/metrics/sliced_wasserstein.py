@@ -30,9 +30,6 @@ def sliced_wasserstein(
     real ones are, so that a loss of contrast counts. Deterministic for a seed.
     Source: Karras et al. 2018 (Progressive GAN), section 5.
     """
-    if fake.shape != real.shape or fake.ndim != 4:
-        shapes = f"{tuple(fake.shape)} and {tuple(real.shape)}"
-        raise ValueError(f"images must be two sets of one shape (N, C, H, W), not {shapes}")
     if min(fake.shape[-2:]) < max(least_px, PATCH_PX):
         raise ValueError(f"images of {tuple(fake.shape[-2:])} have no level of {least_px} pixels")
     draw = torch.Generator().manual_seed(seed)
@@ -72,9 +69,6 @@ def sliced_wasserstein_points(
     fake: Tensor, real: Tensor, projections: int = PROJECTIONS, seed: int = 0
 ) -> float:
     """Mean Wasserstein-1 distance of point sets (N, D) over random directions; lower is better."""
-    if fake.shape != real.shape or fake.ndim != 2:
-        shapes = f"{tuple(fake.shape)} and {tuple(real.shape)}"
-        raise ValueError(f"points must be two sets of one shape (N, D), not {shapes}")
     draw = torch.Generator().manual_seed(seed)
     return _sliced(fake.detach().float(), real.detach().float(), projections, draw)
 

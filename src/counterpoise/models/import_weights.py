@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +29,10 @@ OFFICIAL_CONFIG = GeneratorConfig(
 )
 
 
-@dataclass(frozen=True)
-class ImportSummary:
-    """What was imported."""
-
-    tensor_count: int
-    parameter_count: int
-    source: str
-    licence: str
-
-
-def import_official(source: Path, destination: Path) -> ImportSummary:
+def import_official(source: Path, destination: Path) -> tuple[int, int]:
     """Convert the authors' file (a TensorFlow V1 checkpoint, or its tensors as safetensors).
+
+    How many tensors and parameters it has.
 
     Raises `UserError` where not every value of every tensor is the published one, and where the
     destination is there already; then nothing is written.
@@ -70,8 +61,7 @@ def import_official(source: Path, destination: Path) -> ImportSummary:
     generator.load_state_dict(state)
     facts = {"source": OFFICIAL_SOURCE, "licence": OFFICIAL_LICENCE}
     save_generator(destination, generator, facts)
-    count = sum(tensor.numel() for tensor in state.values())
-    return ImportSummary(len(state), count, OFFICIAL_SOURCE, OFFICIAL_LICENCE)
+    return len(state), sum(tensor.numel() for tensor in state.values())
 
 
 def checksum(tensors: Mapping[str, np.ndarray]) -> str:

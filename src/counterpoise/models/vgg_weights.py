@@ -2,7 +2,6 @@
 
 import hashlib
 import socket
-import warnings
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -59,11 +58,6 @@ def load_vgg19(
     vgg = VGG19(tensors, scaling, f"VGG-19 of {path.name}")
     if digest in MEAN_ONE:
         vgg.description += ", filters rescaled to mean one"
-    for name, weight in vgg.named_parameters():
-        if not bool(weight.isfinite().all()):
-            raise UserError(
-                f"features.weights {path}: {name} has a value that is not finite; fetch it anew"
-            )
     vgg.check_layers(layers)
     return vgg
 
@@ -93,11 +87,8 @@ def _cached_or_downloaded() -> Path:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a state dict saved by torch."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about other programs' files, which are refused below
-            state: Any = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = {k: v.to_dense().float() for k, v in state.items() if k.startswith("features.")}
-        return tensors, {}
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return {k: v.float() for k, v in state.items() if k.startswith("features.")}, {}
     # On a file that is something else, torch's restricted unpickler raises whatever it runs into.
     except Exception as error:
         detail = " ".join(str(error).split())[:120]

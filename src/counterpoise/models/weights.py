@@ -18,6 +18,7 @@ from counterpoise.errors import UserError
 from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.tensorflow_checkpoint import is_tensorflow_checkpoint
 from counterpoise.plain_files import atomic_write, why_no_file
+from counterpoise.run_folder import RunFolder
 
 FORMAT = "counterpoise-generator"
 FORMAT_VERSION = "1"
@@ -48,7 +49,17 @@ def save_generator(path: Path, generator: Generator, metadata: Mapping[str, str]
 
 
 def load_generator(path: Path) -> LoadedGenerator:
-    """Read a generator's weights; `UserError` for any other file."""
+    """Read the weights of a file, or of the newest checkpoint of a run's folder.
+
+    Raises `UserError` for any other file or folder.
+    """
+    if path.is_dir():
+        run = RunFolder.open(path)
+        if not run.generator.is_file():
+            raise UserError(
+                f"{path}: this run has no {run.generator.name}; it comes with the next checkpoint"
+            )
+        path = run.generator
     tensors, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         hint = "give a file that counterpoise wrote"

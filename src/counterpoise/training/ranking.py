@@ -1,7 +1,7 @@
 """Which of a run's checkpoints to take: each scored on held-out images, and ranked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from counterpoise.config_file import BadYamlError, load_config, read_yaml
 from counterpoise.data.catalog import catalog_folder, scan
 from counterpoise.data.dataset import full_pairs
 from counterpoise.errors import UserError
-from counterpoise.evaluate.comparison import Difference, compare
+from counterpoise.evaluate.comparison import Difference, differences_between
 from counterpoise.evaluate.measures import MEASURES, choose_measures
 from counterpoise.evaluate.plane import Ranking, rank
 from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
@@ -107,7 +107,7 @@ class Choice:
                 {"method": s.method, "metrics": _finite(s.means())} for s in self.references
             ],
             "against_newest": [_difference_json(found) for found in self.against_newest],
-            "outlook": self.outlook.to_json(),
+            "outlook": asdict(self.outlook),
             "notes": list(self.notes),
         }
 
@@ -157,7 +157,9 @@ def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
     ranking = rank([candidate.scores for candidate in candidates])
     recommended = candidates[ranking.recommended]
     newest = max((c for c in candidates if c.part == "g_average"), key=lambda c: c.step)
-    against_newest = [] if recommended is newest else compare(newest.scores, recommended.scores)
+    against_newest = (
+        [] if recommended is newest else differences_between(newest.scores, recommended.scores)
+    )
     metrics, torn = read_json_lines(run.metrics)
     rows = stage_rows(metrics)
     notes += torn

@@ -94,7 +94,8 @@ def _open(run: RunFolder, config: RunConfig, training: Training, resumes: bool) 
     if not training.fabric.is_global_zero:
         return RunWriter(None)
     if not resumes:
-        run.create(config.to_yaml())
+        run.refuse_if_used()
+        run.save_config(config.to_yaml())
         return RunWriter(run, tensorboard=True)
     run.remove_leftovers()
     run.save_config(config.to_yaml())

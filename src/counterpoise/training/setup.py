@@ -24,7 +24,6 @@ from counterpoise.models.features import EmbeddedExtractor, FeatureExtractor, No
 from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
 from counterpoise.models.weights import load_generator
-from counterpoise.run_folder import RunFolder
 from counterpoise.seeding import seed_everything
 from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device, lay_out
 from counterpoise.training.plan import Stage
@@ -181,7 +180,7 @@ def take_initial_weights(parts: Parts) -> None:
     if path is None:
         return
     try:
-        loaded = load_generator(RunFolder.open(path).generator if path.is_dir() else path)
+        loaded = load_generator(path)
     except UserError as error:
         raise UserError(f"train.initial_weights: {error}") from None
     ours, theirs = parts.config.generator, loaded.generator.config
