@@ -71,6 +71,15 @@ def iterate_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]
         yield number, row
 
 
+def parse_row(line: str) -> dict[str, Any] | None:
+    """The row that a line of a JSONL file is; None where it is not a JSON object."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
 def drop_rows_after(path: Path, step: int) -> list[str]:
     """Remove the rows past `step`, which a resumed training writes again, and lines that are no row
     of a step, with a note on each; the others stay as they are written.
@@ -98,11 +107,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
             for number, line in enumerate(map(str.strip, file), start=1):
                 if not line:
                     continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    row = None
-                yield number, line, row if isinstance(row, dict) else None
+                yield number, line, parse_row(line)
     except FileNotFoundError:
         return
     except OSError as error:
