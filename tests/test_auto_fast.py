@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from counterpoise.balance.auto import AutoPolicy
-from counterpoise.balance.auto_fast import FastGenerator
+from counterpoise.balance.auto_parts import FastGenerator
 from counterpoise.records import Readings
 from helpers import SIGNALS
 

@@ -6,10 +6,11 @@ import math
 import pytest
 
 from counterpoise.balance.auto import AutoPolicy
-from counterpoise.balance.auto_steep import PATIENCE_STEPS, SteepDiscriminator
+from counterpoise.balance.auto_parts import SteepDiscriminator
 from counterpoise.records import Readings
 from helpers import SIGNALS
 
+PATIENCE_STEPS = SteepDiscriminator.PATIENCE_STEPS
 MAY = {"may_smooth": True, "may_repeat": True}
 
 

@@ -16,9 +16,9 @@ from counterpoise.balance.policies import (
     POLICIES,
     build_policy,
     check_balance,
+    load_policy_state,
     policy_options,
     policy_problems,
-    take_up,
 )
 from counterpoise.balance.policy import CHECKED, Needs, Stateful, reads_signals
 from counterpoise.balance.saved import NotThisStateError, check_fields, is_kind
@@ -193,19 +193,19 @@ WITH_MEMORY = [name for name, state in STATES.items() if state]
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
 @pytest.mark.parametrize("other", WITH_MEMORY)
-def test_only_its_own_state_is_taken_up(name, other):
+def test_only_its_own_state_is_loaded(name, other):
     policy, state = build_policy(name, {}), json.loads(json.dumps(STATES[other]))
     if STATES[name].keys() == STATES[other].keys():
-        take_up(policy, name, state)
+        load_policy_state(policy, name, state)
         return
     with pytest.raises(UserError, match=f"the state of policy '{name}' is that of .*'{other}'"):
-        take_up(policy, name, state)
+        load_policy_state(policy, name, state)
 
 
 def test_what_remembers_nothing_takes_any_state():
-    take_up(build_policy("none", {}), "none", STATES["auto"])
+    load_policy_state(build_policy("none", {}), "none", STATES["auto"])
     with pytest.raises(UserError, match="cannot be"):
-        take_up(build_policy("none", {}), "none", [])
+        load_policy_state(build_policy("none", {}), "none", [])
 
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
@@ -214,10 +214,10 @@ def test_a_value_that_is_missing_or_of_another_kind_is_refused(name):
         state = {k: v for k, v in STATES[name].items() if k != key}
         if not (name == "auto" and key == "steep"):  # earlier versions have none
             with pytest.raises(UserError, match=f"'{name}' is broken .*'{key}' is missing"):
-                take_up(build_policy(name, {}), name, state)
+                load_policy_state(build_policy(name, {}), name, state)
         for value in ("x", {}, [object()]):
             with pytest.raises(UserError, match=f"the state of policy '{name}' is broken"):
-                take_up(build_policy(name, {}), name, state | {key: value})
+                load_policy_state(build_policy(name, {}), name, state | {key: value})
 
 
 @dataclass(config=CHECKED)
