@@ -12,7 +12,7 @@ from scipy.stats import binomtest, bootstrap
 from counterpoise.errors import UserError
 from counterpoise.study import report as report_module
 from counterpoise.study.analysis import count_failures, strategy_results, where_beaten
-from counterpoise.study.grid import grid_of
+from counterpoise.study.grid import Grid
 from counterpoise.study.plan import StudyPlan, cells_of
 from counterpoise.study.report import study_report, write_report
 from counterpoise.study.results import ErrorRow, read_results
@@ -60,7 +60,7 @@ def study(tmp_path):
 
 
 def grid(folder, plan=PLAN):
-    return grid_of(plan, read_results(folder))
+    return Grid(plan, read_results(folder))
 
 
 @pytest.fixture
@@ -126,12 +126,15 @@ def test_where_auto_is_beaten_is_found(tmp_path):
         if (row.task, row.strategy) == ("sr", "r1"):
             rows[place] = row.model_copy(update={"d_updates": 3 * row.steps})
     study = write_study(tmp_path / "study", PLAN, rows)
-    found = {(item.pair, item.strategy): item.why for item in where_beaten(grid(study))}
-    saturated, better = found[("sr", "batch-4"), "r1"], found[("digits", "batch-4"), "r1"]
+    found = where_beaten(grid(study))
+    assert {pair: by for pair, (by, _) in found.items()} == {
+        "sr/batch-4": "r1",
+        "digits/batch-4": "r1",
+    }
+    saturated, better = (found[pair][1] for pair in ("sr/batch-4", "digits/batch-4"))
     assert saturated.startswith("auto fails in 3 of 3 seeds, it in 0")
     assert saturated.endswith("it updates D 3 times for each step of G, auto 1 times")
     assert better.endswith("paired interval over seeds above zero")
-    assert len(found) == 2
 
 
 def test_the_report_says_it(study):
@@ -165,7 +168,9 @@ def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):
     rows = [planted(cell) for cell in cells_of(PLAN)]
     alone = [row for row in rows if row.strategy == "auto" or row.seed == 0]
     write_study(study, PLAN, [row.model_copy(update={"failures": ()}) for row in alone])
-    assert "Nowhere so far, but 54 trainings are missing" in study_report(study).markdown()
+    assert (
+        "Nowhere so far, of 3 seeds and with 54 trainings missing" in study_report(study).markdown()
+    )
     strategies = tuple(name for name in PLAN.strategies if name != "auto")
     plan = PLAN.model_copy(update={"strategies": strategies})
     write_study(study, plan, [row for row in rows if row.strategy != "auto"])

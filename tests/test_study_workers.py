@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import UserError
-from counterpoise.study import ray_workers
+from counterpoise.study import workers as workers_module
 from counterpoise.study.plan import Cell, StudyPlan, cells_of
-from counterpoise.study.ray_workers import RayWorkers
 from counterpoise.study.results import ErrorRow
 from counterpoise.study.run import TRIES, outcomes
-from counterpoise.study.workers import LocalWorkers, answer_of
+from counterpoise.study.workers import answer_of, local_workers, ray_workers
 from study_helpers import (
     BAD,
     PLAN,
@@ -122,7 +121,7 @@ def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monke
     monkeypatch.setenv(TRACE, str(tmp_path / "died"))
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     before = dict(os.environ)
-    rows, lost = rows_of(LocalWorkers(play_and_tell, PLAN, 2))
+    rows, lost = rows_of(local_workers(play_and_tell, PLAN, 2))
     assert dict(os.environ) == before
     assert [words.partition(" (")[0] for words in lost] == [f"{BAD.key}: its worker died"]
     told = [row.findings for row in rows.values()]
@@ -137,7 +136,7 @@ def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monke
 def test_closing_stops_workers_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv(TRACE, str(tmp_path / "pid"))
     other = cells_of(PLAN)[0]
-    running = outcomes([other, BAD], LocalWorkers(play_and_hang, PLAN, 2))
+    running = outcomes([other, BAD], local_workers(play_and_hang, PLAN, 2))
     assert next(running).cell == other
     pid = wait_for(lambda: pid_in(tmp_path / "pid"))
     assert is_alive(pid)
@@ -148,7 +147,7 @@ def test_closing_stops_workers_at_once(tmp_path, monkeypatch):
 def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path):
     code = (
         "from test_study_workers import *\n"
-        "list(outcomes([BAD], LocalWorkers(play_and_hang, PLAN, 1)))"
+        "list(outcomes([BAD], local_workers(play_and_hang, PLAN, 1)))"
     )
     environment = os.environ | {TRACE: str(tmp_path / "pid")}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
@@ -165,7 +164,7 @@ def test_a_worker_that_cannot_be_started_is_one_line(monkeypatch):
 
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", no_process)
     with pytest.raises(UserError, match=r"cannot be started \(Resource temp.*fewer --workers"):
-        rows_of(LocalWorkers(play, PLAN, 2))
+        rows_of(local_workers(play, PLAN, 2))
 
 
 # Ray: a fake of it, and where it is installed the real one.
@@ -224,7 +223,7 @@ def fake(monkeypatch, tmp_path):
     def use(**options):
         ray = FakeRay(**options)
         monkeypatch.setitem(sys.modules, "ray", ray)
-        monkeypatch.setattr(ray_workers, "prepare_worker", lambda: None)
+        monkeypatch.setattr(workers_module, "prepare_worker", lambda: None)
         return ray
 
     yield use
@@ -233,13 +232,11 @@ def fake(monkeypatch, tmp_path):
 
 def test_ray_gives_the_same_rows_though_a_task_dies(fake):
     ray = fake()
-    workers = RayWorkers(play, PLAN, 2)
-    rows, lost = rows_of(workers)
+    rows, lost = rows_of(ray_workers(play, PLAN, 2))
     assert rows == in_process()
     assert len(lost) == 1
     assert (ray.options["address"], ray.options["num_cpus"]) == ("local", 2)
     assert (ray.task_options["max_retries"], ray.shut_down) == (0, 1)
-    assert workers.capacity == 6
 
 
 @pytest.fixture
@@ -254,28 +251,27 @@ def test_what_ray_cannot_do_is_one_line(fake, port, monkeypatch):
     for address, words in {
         f"127.0.0.1:{port}": "no cluster at .*at home",
         "127.0.0.1:1": "nobody answers",  # not tried for long
-        "head": "give HOST:PORT",
+        "head": "give HOST:PORT",  # no port
         "127.0.0.1:99999": "nobody answers",
     }.items():
         with pytest.raises(UserError, match=words):
-            rows_of(RayWorkers(play, PLAN, 2, address))
+            rows_of(ray_workers(play, PLAN, 2, address))
     assert ray.options["address"] == f"127.0.0.1:{port}"
     assert "num_cpus" not in ray.options
-    assert ray.shut_down == 1
     ray = fake()
     gpu = PLAN.model_copy(update={"device": "cuda"})
     with pytest.raises(UserError, match="needs a GPU"):
-        rows_of(RayWorkers(play, gpu, 2))
+        rows_of(ray_workers(play, gpu, 2))
     assert ray.shut_down == 1
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"install it: pip install 'counterpoise\[ray\]"):
-        rows_of(RayWorkers(play, PLAN, 2))
+        rows_of(ray_workers(play, PLAN, 2))
 
 
 def test_an_interrupt_waits_until_ray_has_started(fake):
     ray = fake(interrupt=True)
     with pytest.raises(KeyboardInterrupt):
-        rows_of(RayWorkers(play, PLAN, 2))
+        rows_of(ray_workers(play, PLAN, 2))
     assert (ray.started, ray.shut_down) == (True, 1)
 
 
@@ -283,7 +279,7 @@ RAY_SCRIPT = """
 import signal
 from test_study_workers import *
 before = signal.getsignal(signal.SIGTERM)
-rows, lost = rows_of(RayWorkers(play_and_die_once, PLAN, 2))
+rows, lost = rows_of(ray_workers(play_and_die_once, PLAN, 2))
 assert signal.getsignal(signal.SIGTERM) is before
 import ray
 assert not ray.is_initialized()
