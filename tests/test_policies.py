@@ -125,12 +125,9 @@ def test_what_needs_no_numbers_acts_alike_whatever_they_are(name):
         assert shown.observe(replace(SIGNALS, step=step)) == blind.observe(Signals(step, **nan))
 
 
-def test_options_and_defaults_are_checked_and_named():
-    assert policy_options(Mine) == {"pairs": [1, 2], "most": 1}
+def test_defaults_are_no_shared_objects():
     policy_options(Mine)["pairs"].append(3)
-    assert policy_options(Mine)["pairs"] == [1, 2]
-    with pytest.raises(UserError, match=r"balance\.options\.d_steps: .*1.5"):
-        build_policy("ratio", {"d_steps": 1.5})
+    assert policy_options(Mine) == {"pairs": [1, 2], "most": 1}
 
 
 @pytest.mark.parametrize(
@@ -141,28 +138,15 @@ def test_options_and_defaults_are_checked_and_named():
         ("ratio", {"k": 1}, "options.k"),
         *[("ratio", {"d_steps": wrong}, "options.d_steps") for wrong in (0, 1.5, True, "1")],
         ("threshold", {"measure": "mood"}, "options.measure"),
-        ("threshold", {"threshold": 1.5}, "options.threshold"),
-        ("loss-gate", {"threshold": -1}, "options.threshold"),
         ("ttur", {"g_learning_rate_scale": math.inf}, "options.g_learning_rate_scale"),
-        ("accuracy-band", {"half_width": -0.1}, "options.half_width"),
         ("accuracy-band", {"min_scale": 2.0}, "options.min_scale"),
         ("accuracy-band", {"max_scale": 0.5}, "options.max_scale"),
         ("accuracy-band", {"decay": 1.0}, "options.decay"),
         ("ada", {"target": 1.0}, "options.target"),
-        ("ada", {"max_probability": 1.5}, "options.max_probability"),
-        ("gap-lr", {"x_min": -1}, "options.x_min"),
-        ("gap-lr", {"x_max": math.inf}, "options.x_max"),
         ("gap-lr", {"decay": math.nan}, "options.decay"),
         ("skip-band", {"lower": 0.9, "upper": 0.9}, "options"),
-        ("skip-band", {"equilibrium_loss": -1}, "options.equilibrium_loss"),
-        ("gradient-balance", {"max_change": 0}, "options.max_change"),
-        ("instance-noise", {"anneal_steps": 0}, "options.anneal_steps"),
-        ("lecam", {"start_steps": -1}, "options.start_steps"),
         ("auto", {"low": 0.8}, "options"),
         ("auto", {"dead_zone": 0.5}, "options"),
-        ("auto", {"min_g_scale": 0.0}, "options.min_g_scale"),
-        ("auto", {"r1": math.nan}, "options.r1"),
-        ("auto", {"most_d_steps": 0}, "options.most_d_steps"),
     ],
 )
 def test_a_bad_option_is_one_problem_at_its_path(name, options, path):
@@ -246,17 +230,12 @@ def test_memories_of_any_plain_type_go_on():
 @pytest.mark.parametrize(
     ("value", "kind", "fits"),
     [
-        (1, float, True),
         (1, float | None, True),
         (None, float | None, True),
         (math.nan, float, True),
-        (True, bool, True),
         (True, int, False),
         (True, float | None, False),
-        (1, bool, False),
-        (1.5, int, False),
         ("1", int, False),
-        (None, float, False),
         ([1, "a"], list[int], False),
         (object(), dict, False),
     ],

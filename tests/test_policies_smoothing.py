@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.balance.saved import NotThisStateError
 from counterpoise.balance.smoothing import Average, blend, clamp, is_finite
 
 decays = st.floats(0, 0.999)
@@ -28,15 +27,6 @@ def test_average_stays_within_the_finite_values_that_it_saw(values, decay):
     seen = [value for value in values if math.isfinite(value)]
     assert average.count == len(seen)
     assert average.value is None if not seen else min(seen) <= average.value <= max(seen)
-
-
-def test_average_refuses_what_is_no_state_or_decay_of_one():
-    for state in ([1.0], [1.0, -1], ["a", 1], {}, None):
-        with pytest.raises(NotThisStateError):
-            Average(0.5).load_state_dict(state)
-    for decay in (-0.1, 1.0, math.nan):
-        with pytest.raises(ValueError, match="decay"):
-            Average(decay)
 
 
 def test_blend_and_clamp_and_is_finite():

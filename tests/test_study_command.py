@@ -19,7 +19,6 @@ from study_helpers import (
     InThisProcess,
     events_in,
     play,
-    play_and_miss,
     play_and_raise,
     rows_in,
 )
@@ -76,12 +75,6 @@ def test_errors_are_said_and_make_the_exit_code_1(counterpoise, playing, plan_fi
     code, out, _ = counterpoise(*arguments)
     assert code == 0
     assert "error in" not in out
-
-
-def test_a_missing_dependency_is_said_once(counterpoise, playing, plan_file, tmp_path):
-    playing(play_and_miss)
-    code, _, err = counterpoise("study", "run", "--plan", plan_file, "--out", tmp_path / "out")
-    assert (code, err) == (2, "counterpoise: scikit-learn is missing\n")
 
 
 @pytest.mark.usefixtures("playing")

@@ -1,6 +1,5 @@
 """A study's report on planted results: the known answer in words, tables and pictures."""
 
-import dataclasses
 import json
 import re
 import sys
@@ -103,21 +102,6 @@ def test_seeds_that_fail_together_are_one_trial(study, tmp_path):
     alone = write_study(tmp_path / "one", one, [planted(cell) for cell in cells_of(one)])
     failures = count_failures(grid(alone, one), one.strategies.index("auto"))
     assert failures.interval == wilson(3, 3)
-
-
-def test_ranks_that_repeat_over_seeds_are_no_further_evidence(tmp_path):
-    def row(cell):
-        return planted(dataclasses.replace(cell, seed=0)).model_copy(update={"seed": cell.seed})
-
-    few = PLAN.model_copy(update={"seeds": (0, 1)})
-    many = PLAN.model_copy(update={"seeds": tuple(range(8))})
-    widths = []
-    for name, plan in (("few", few), ("many", many)):
-        folder = write_study(tmp_path / name, plan, [row(cell) for cell in cells_of(plan)])
-        found = strategy_results(grid(folder, plan), ())
-        interval = next(r for r in found if r.name == "auto").rank.interval
-        widths.append(interval.high - interval.low)
-    assert widths[1] == pytest.approx(widths[0], rel=0.15)
 
 
 def test_where_auto_is_beaten_is_found(tmp_path):

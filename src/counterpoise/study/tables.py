@@ -12,6 +12,9 @@ from counterpoise.study.strategies import STRATEGIES
 
 NOT_KNOWN = "-"
 
+Ends = tuple[float, float]
+UNLIMITED: Ends = (-math.inf, math.inf)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -94,15 +97,15 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
     failures = {row.name: row.failures for row in rows}
 
     def column(
-        value: Callable[[DoneRow], float | None], digits: int, most: float = math.inf
+        value: Callable[[DoneRow], float | None], digits: int, within: Ends = UNLIMITED
     ) -> list[str]:
         estimates = means(grid, *grid.pairs[0], grid.values(value)).values()
-        return [_estimate(estimate, digits, least=0.0, most=most) for estimate in estimates]
+        return [_estimate(estimate, digits, within=within) for estimate in estimates]
 
     columns = (
-        column(lambda row: row.d_last_quarter.get("accuracy"), 2, 1.0),
-        column(lambda row: row.d_last_quarter.get("auc"), 2, 1.0),
-        column(lambda row: 100 * row.d_updates / row.steps, 0, 100.0),
+        column(lambda row: row.d_last_quarter.get("accuracy"), 2, (0.0, 1.0)),
+        column(lambda row: row.d_last_quarter.get("auc"), 2, (0.0, 1.0)),
+        column(lambda row: 100 * row.d_updates / row.steps, 0, (0.0, 100.0)),
         column(lambda row: row.score, 1),
     )
     return Table(
@@ -145,17 +148,12 @@ def _number(value: float | None, digits: int, *, signed: bool = False) -> str:
 
 
 def _estimate(
-    estimate: Estimate,
-    digits: int,
-    *,
-    signed: bool = False,
-    least: float = -math.inf,
-    most: float = math.inf,
+    estimate: Estimate, digits: int, *, signed: bool = False, within: Ends = UNLIMITED
 ) -> str:
-    """A mean with its interval; of values in [`least`, `most`], which that of few may leave."""
+    """A mean with its interval, `within` what values can be: that of few may reach further."""
     text = _number(estimate.mean, digits, signed=signed)
     if estimate.interval is None:
         return text
-    ends = (max(estimate.interval.low, least), min(estimate.interval.high, most))
+    ends = (max(estimate.interval.low, within[0]), min(estimate.interval.high, within[1]))
     low, high = (_number(end, digits, signed=signed) for end in ends)
     return f"{text} ({low} to {high})"
