@@ -245,7 +245,7 @@ def test_what_explodes_goes_back_a_bounded_number_of_times(broken):
 
 
 def chased(plant):
-    """Signals of a G that runs ahead of a D which then leads: `auto_fast`, then `auto_steep`."""
+    """Signals of a G that runs ahead of a D which then leads: a fast G, then a steep D."""
     for step in range(600):
         auc = 0.53 + 0.01 * math.sin(step) if step < 300 else 0.93
         readings = Readings(d_gradient_cosine=0.95, diversity_ratio=1.0, g_gradient_adversarial=1.0)

@@ -269,26 +269,6 @@ def test_lecam_anchors_are_averages_of_all_steps_and_used_from_the_start_on(hist
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "good", "broken"),
-    [
-        ("accuracy-band", {}, accurate(1.0), accurate(math.nan)),
-        ("gap-lr", {}, with_loss(0.0), with_loss(math.nan)),
-        ("gradient-balance", {}, with_gradients(4.0, 1.0), with_gradients(math.nan, 1.0)),
-        ("gradient-balance", {}, with_gradients(4.0, 1.0), with_gradients(1.0, math.inf)),
-        ("gradient-balance", {}, with_gradients(4.0, 1.0), with_gradients(0.0, 1.0)),
-        ("ada", {"ramp_steps": 10, "interval_steps": 1}, accurate(1.0), accurate(math.nan)),
-        ("lecam", {"start_steps": 0}, with_logits(2.0, -1.0), with_logits(math.inf, -1.0)),
-    ],
-)
-def test_where_a_number_is_broken_it_holds_what_it_did_and_says_so(name, options, good, broken):
-    policy = build_policy(name, options)
-    before, held = policy.observe(good), policy.observe(broken)
-    assert replace(before, reason="") == replace(held, reason="") != NO_ACTION
-    assert before.reason
-    assert any(word in held.reason for word in ("held", "stays"))
-
-
-@pytest.mark.parametrize(
     ("name", "options", "shown", "problem"),
     [
         ("gap-lr", {}, with_loss(0.1, None), "set equilibrium_loss"),

@@ -52,10 +52,6 @@ def test_a_study_says_how_far_it_is_and_what_comes_next(counterpoise, plan_file,
     assert lines[0] == "0 of 16 cells, 0 failed trainings, 0 errors"
     assert "16 of 16 cells, 0 failed trainings, 0 errors" in lines
     assert lines[-1] == f"next: counterpoise study report '{folder}'"
-    table = [line.split() for line in lines if "│" in line]
-    assert table == [
-        ["│", name, "│", "8", "│", "0", "│", "│", "0.0", "│"] for name in ("none", "auto")
-    ]
     assert load_plan(folder / "study.yaml") == PLAN
     code, out, _ = counterpoise("study", "run", "--plan", plan_file, "--out", folder)
     assert (code, out.splitlines()[0]) == (0, "16 of 16 cells, 0 failed trainings, 0 errors")
@@ -78,15 +74,6 @@ def test_errors_are_said_and_make_the_exit_code_1(counterpoise, playing, plan_fi
 
 
 @pytest.mark.usefixtures("playing")
-def test_only_some_cells(counterpoise, plan_file, tmp_path):
-    options = ["--plan", plan_file, "--out", tmp_path / "out"]
-    code, out, _ = counterpoise("study", "run", *options, "--only", "ring/*", "--only", "*/0")
-    assert code == 0
-    assert "12 of 12 cells" in out
-    assert "--only left out 4 cells of the plan" in out
-
-
-@pytest.mark.usefixtures("playing")
 def test_plain_lines_come_now_and_then_and_not_for_every_cell(monkeypatch, tmp_path):
     plan = PLAN.model_copy(update={"seeds": tuple(range(50))})
     monkeypatch.setattr(command, "load_plan", lambda source, overrides: plan)
@@ -99,7 +86,7 @@ def test_plain_lines_come_now_and_then_and_not_for_every_cell(monkeypatch, tmp_p
 
 
 @pytest.mark.usefixtures("playing")
-def test_a_terminal_has_a_bar_and_a_table(monkeypatch, tmp_path):
+def test_a_terminal_has_a_bar(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "load_plan", lambda source, overrides: PLAN)
     file = io.StringIO()
     console = Console(file=file, width=100, force_terminal=True, _environ={"TERM": "xterm"})
@@ -108,10 +95,10 @@ def test_a_terminal_has_a_bar_and_a_table(monkeypatch, tmp_path):
     assert "ETA" in text
     assert "16/16" in text
     assert " of 16 cells" not in text
-    assert "median seconds" in text
 
 
-def test_a_dry_run_writes_nothing(counterpoise, tmp_path):
+@pytest.mark.usefixtures("playing")
+def test_a_dry_run_writes_nothing_and_knows_what_is_done(counterpoise, plan_file, tmp_path):
     folder = tmp_path / "out"
     options = ["--quick", "--out", folder, "--set", "seeds=[5]", "--workers", 2]
     code, out, err = counterpoise("study", "run", *options, "--dry-run")
@@ -121,14 +108,10 @@ def test_a_dry_run_writes_nothing(counterpoise, tmp_path):
     assert yaml.safe_load(out.partition("\n\n")[0]) == plan.model_dump(mode="json")
     assert f"{len(cells_of(plan))} cells, 0 of them done in {folder}" in out
     assert "executor: local, workers: 2" in out
-
-
-@pytest.mark.usefixtures("playing")
-def test_a_dry_run_knows_what_is_done_and_refuses_another_plan(counterpoise, plan_file, tmp_path):
-    options = ["--plan", plan_file, "--out", tmp_path / "out"]
-    counterpoise("study", "run", *options, "--only", "ring/*")
+    options = ["--plan", plan_file, "--out", folder]
+    code, out, _ = counterpoise("study", "run", *options, "--only", "ring/*")
+    assert "--only left out 8 cells of the plan" in out
     code, out, _ = counterpoise("study", "run", *options, "--dry-run")
-    assert code == 0
     assert "16 cells, 8 of them done" in out
     code, _, err = counterpoise("study", "run", *options, "--set", "seeds=[9]", "--dry-run")
     assert code == 2

@@ -121,13 +121,6 @@ def test_a_lost_worker_is_said_and_on_record(tmp_path):
     assert lost.startswith(BAD.key)
 
 
-def test_errors_are_tried_again(tmp_path):
-    progress = run(tmp_path, play_and_raise)
-    assert {row.strategy for row in progress.errors} == {"auto"}
-    assert len(progress.errors) == 8
-    goes_on(tmp_path, done=8)
-
-
 def test_only_some_cells_and_then_the_rest(tmp_path):
     run(tmp_path, only=["ring/*/0", "*/auto/1"])
     some = rows_in(tmp_path)

@@ -35,7 +35,7 @@ from study_helpers import (
 PATIENCE_SECONDS = 600.0
 
 
-def play_and_tell(cell: Cell, plan: StudyPlan):
+def play_and_say(cell: Cell, plan: StudyPlan):
     """A row that says in what surroundings it was played; one worker dies on the way."""
     import torch
 
@@ -115,15 +115,15 @@ def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monke
     monkeypatch.setenv(TRACE, str(tmp_path / "died"))
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     before = dict(os.environ)
-    rows, lost = rows_of(local_workers(play_and_tell, PLAN, 2))
+    rows, lost = rows_of(local_workers(play_and_say, PLAN, 2))
     assert dict(os.environ) == before
     assert [words.partition(" (")[0] for words in lost] == [f"{BAD.key}: its worker died"]
-    told = [row.findings for row in rows.values()]
-    assert {(threads, deaf) for _, threads, deaf in told} == {("1 1", "deaf")}
+    seen = [row.findings for row in rows.values()]
+    assert {(threads, deaf) for _, threads, deaf in seen} == {("1 1", "deaf")}
     assert {c: r.model_copy(update={"findings": ("healthy",)}) for c, r in rows.items()} == (
         in_process()
     )
-    assert not any(is_alive(int(pid)) for pid, *_ in told)
+    assert not any(is_alive(int(pid)) for pid, *_ in seen)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 

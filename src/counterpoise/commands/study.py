@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shlex
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from counterpoise.commands.console import progress_columns, say, table_of_numbers
+from counterpoise.commands.console import progress_columns, say
 from counterpoise.study.plan import PLANS, StudyPlan, cells_of, load_plan
 from counterpoise.study.play import play_cell
 from counterpoise.study.results import DoneRow, is_study_of, read_results
@@ -67,7 +66,6 @@ def run(
         except KeyboardInterrupt:
             say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
             return EXIT_INTERRUPTED
-    _show_table(progress, plan.strategies, console)
     errors = progress.errors
     for row in errors[:SHOWN_ERRORS]:
         say(console, f"error in {row.cell.key}: {row.message}")
@@ -110,20 +108,6 @@ def list_names(console: Console) -> None:
 def usable_cores() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _show_table(progress: StudyProgress, strategies: Sequence[str], console: Console) -> None:
-    """Cells done, trainings that failed and median seconds, by strategy."""
-    table = table_of_numbers("", "strategy", "done", "failed", "errors", "median seconds")
-    for name in strategies:
-        rows = [row for row in progress.rows if row.strategy == name]
-        done = [row for row in rows if isinstance(row, DoneRow)]
-        if rows:
-            failed = sum(bool(row.failures) for row in done)
-            seconds = f"{statistics.median(row.seconds for row in done):.1f}" if done else ""
-            errors = str(len(rows) - len(done) or "")
-            table.add_row(name, str(len(done)), str(failed), errors, seconds)
-    console.print(table)
 
 
 def _size(plan: StudyPlan) -> str:

@@ -88,7 +88,6 @@ def write_report(folder: Path, report: StudyReport) -> list[Path]:
         "report.md": report.markdown().encode(),
     }
     for figure in report.figures:
-        files[f"figures/{figure.name}.svg"] = figure.svg
         files[f"figures/{figure.name}.png"] = figure.png
     for name, content in files.items():
         with atomic_write(folder / name) as temporary:
