@@ -23,8 +23,8 @@ from loop_helpers import Loop, same
         ({"step": -1}, "'step' must be"),
         ({"action": {"foo": 1}}, "'foo' has no place"),
         ({"readings": []}, "'readings' cannot be"),
-        ({"objective": {"name": 3, "probabilities": True}}, "'objective.name' cannot be 3"),
-        ({"objective": {}}, "'name' is missing"),
+        ({"objective": {"name": 3, "probabilities": True}}, "'objective' cannot be"),
+        ({"objective": {}}, "'objective' cannot be"),
     ],
 )
 def test_another_state_is_refused_in_one_line_and_changes_nothing(tmp_path, change, what):

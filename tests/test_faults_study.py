@@ -13,7 +13,7 @@ import study_helpers
 from counterpoise.commands import study
 study.play_cell = study_helpers.play
 study.load_plan = lambda source, overrides: study_helpers.PLAN
-study.LocalWorkers = study_helpers.InThisProcess
+study.local_workers = study_helpers.InThisProcess
 """
 
 

@@ -16,12 +16,13 @@ from counterpoise.balance.policies import (
     POLICIES,
     build_policy,
     check_balance,
+    load_policy_state,
     policy_options,
     policy_problems,
-    take_up,
 )
 from counterpoise.balance.policy import CHECKED, Needs, Stateful, reads_signals
 from counterpoise.balance.saved import NotThisStateError, check_fields, is_kind
+from counterpoise.balance.smoothing import Average, blend, clamp, is_finite
 from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Action, Readings, Signals
@@ -125,12 +126,9 @@ def test_what_needs_no_numbers_acts_alike_whatever_they_are(name):
         assert shown.observe(replace(SIGNALS, step=step)) == blind.observe(Signals(step, **nan))
 
 
-def test_options_and_defaults_are_checked_and_named():
-    assert policy_options(Mine) == {"pairs": [1, 2], "most": 1}
+def test_defaults_are_no_shared_objects():
     policy_options(Mine)["pairs"].append(3)
-    assert policy_options(Mine)["pairs"] == [1, 2]
-    with pytest.raises(UserError, match=r"balance\.options\.d_steps: .*1.5"):
-        build_policy("ratio", {"d_steps": 1.5})
+    assert policy_options(Mine) == {"pairs": [1, 2], "most": 1}
 
 
 @pytest.mark.parametrize(
@@ -141,28 +139,15 @@ def test_options_and_defaults_are_checked_and_named():
         ("ratio", {"k": 1}, "options.k"),
         *[("ratio", {"d_steps": wrong}, "options.d_steps") for wrong in (0, 1.5, True, "1")],
         ("threshold", {"measure": "mood"}, "options.measure"),
-        ("threshold", {"threshold": 1.5}, "options.threshold"),
-        ("loss-gate", {"threshold": -1}, "options.threshold"),
         ("ttur", {"g_learning_rate_scale": math.inf}, "options.g_learning_rate_scale"),
-        ("accuracy-band", {"half_width": -0.1}, "options.half_width"),
         ("accuracy-band", {"min_scale": 2.0}, "options.min_scale"),
         ("accuracy-band", {"max_scale": 0.5}, "options.max_scale"),
         ("accuracy-band", {"decay": 1.0}, "options.decay"),
         ("ada", {"target": 1.0}, "options.target"),
-        ("ada", {"max_probability": 1.5}, "options.max_probability"),
-        ("gap-lr", {"x_min": -1}, "options.x_min"),
-        ("gap-lr", {"x_max": math.inf}, "options.x_max"),
         ("gap-lr", {"decay": math.nan}, "options.decay"),
         ("skip-band", {"lower": 0.9, "upper": 0.9}, "options"),
-        ("skip-band", {"equilibrium_loss": -1}, "options.equilibrium_loss"),
-        ("gradient-balance", {"max_change": 0}, "options.max_change"),
-        ("instance-noise", {"anneal_steps": 0}, "options.anneal_steps"),
-        ("lecam", {"start_steps": -1}, "options.start_steps"),
         ("auto", {"low": 0.8}, "options"),
         ("auto", {"dead_zone": 0.5}, "options"),
-        ("auto", {"min_g_scale": 0.0}, "options.min_g_scale"),
-        ("auto", {"r1": math.nan}, "options.r1"),
-        ("auto", {"most_d_steps": 0}, "options.most_d_steps"),
     ],
 )
 def test_a_bad_option_is_one_problem_at_its_path(name, options, path):
@@ -193,19 +178,19 @@ WITH_MEMORY = [name for name, state in STATES.items() if state]
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
 @pytest.mark.parametrize("other", WITH_MEMORY)
-def test_only_its_own_state_is_taken_up(name, other):
+def test_only_its_own_state_is_loaded(name, other):
     policy, state = build_policy(name, {}), json.loads(json.dumps(STATES[other]))
     if STATES[name].keys() == STATES[other].keys():
-        take_up(policy, name, state)
+        load_policy_state(policy, name, state)
         return
     with pytest.raises(UserError, match=f"the state of policy '{name}' is that of .*'{other}'"):
-        take_up(policy, name, state)
+        load_policy_state(policy, name, state)
 
 
 def test_what_remembers_nothing_takes_any_state():
-    take_up(build_policy("none", {}), "none", STATES["auto"])
+    load_policy_state(build_policy("none", {}), "none", STATES["auto"])
     with pytest.raises(UserError, match="cannot be"):
-        take_up(build_policy("none", {}), "none", [])
+        load_policy_state(build_policy("none", {}), "none", [])
 
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
@@ -214,10 +199,10 @@ def test_a_value_that_is_missing_or_of_another_kind_is_refused(name):
         state = {k: v for k, v in STATES[name].items() if k != key}
         if not (name == "auto" and key == "steep"):  # earlier versions have none
             with pytest.raises(UserError, match=f"'{name}' is broken .*'{key}' is missing"):
-                take_up(build_policy(name, {}), name, state)
+                load_policy_state(build_policy(name, {}), name, state)
         for value in ("x", {}, [object()]):
             with pytest.raises(UserError, match=f"the state of policy '{name}' is broken"):
-                take_up(build_policy(name, {}), name, state | {key: value})
+                load_policy_state(build_policy(name, {}), name, state | {key: value})
 
 
 @dataclass(config=CHECKED)
@@ -246,17 +231,12 @@ def test_memories_of_any_plain_type_go_on():
 @pytest.mark.parametrize(
     ("value", "kind", "fits"),
     [
-        (1, float, True),
         (1, float | None, True),
         (None, float | None, True),
         (math.nan, float, True),
-        (True, bool, True),
         (True, int, False),
         (True, float | None, False),
-        (1, bool, False),
-        (1.5, int, False),
         ("1", int, False),
-        (None, float, False),
         ([1, "a"], list[int], False),
         (object(), dict, False),
     ],
@@ -270,3 +250,37 @@ def test_an_action_of_a_state_is_one():
     for wrong in ({"d_steps": "2"}, {"steps": 1}, [], None):
         with pytest.raises(NotThisStateError):
             check_fields(Action, wrong, "action")
+
+
+# Averages.
+
+decays = st.floats(0, 0.999)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30), decays)
+def test_average_is_the_normalised_weighted_sum(values, decay):
+    average = Average(decay)
+    for value in values:
+        average.update(value)
+    weights = [decay ** (len(values) - 1 - i) for i in range(len(values))]
+    expected = sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights)
+    assert average.value == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@given(st.lists(st.floats(), max_size=20), decays)
+def test_average_stays_within_the_finite_values_that_it_saw(values, decay):
+    average = Average(decay)
+    for value in values:
+        average.update(value)
+    seen = [value for value in values if math.isfinite(value)]
+    assert average.count == len(seen)
+    assert average.value is None if not seen else min(seen) <= average.value <= max(seen)
+
+
+def test_blend_and_clamp_and_is_finite():
+    assert blend(1.0, 3.0, 0.75) == 1.5
+    assert blend(1e308, 1e308, 0.3) == 1e308
+    assert [clamp(x, 0, 1) for x in (-1, 0.5, 2)] == [0, 0.5, 1]
+    assert is_finite(0.0, -1.0)
+    assert not is_finite(0.0, None)
+    assert not is_finite(math.inf)

@@ -170,11 +170,8 @@ def test_accuracy_band_leaves_a_good_or_a_weak_d_alone_by_default():
 @pytest.mark.parametrize(
     ("loss", "scale"),
     [
-        (LN4, 1.0),
         (1.05 * LN4, math.sqrt(2)),  # half of x_max above: 2^(1/2)
-        (1.1 * LN4, 2.0),
         (0.95 * LN4, math.sqrt(0.1)),  # half of x_min below: 0.1^(1/2)
-        (0.9 * LN4, 0.1),
         (-1e300, 0.1),
         (1e300, 2.0),
     ],
@@ -228,22 +225,6 @@ def test_gradient_balance_settles_though_its_weight_is_in_what_is_read(
     assert scale == pytest.approx(min(max(ratio * content / adversarial, 0.01), 100), rel=1e-4)
 
 
-@given(st.lists(st.tuples(norms, norms), min_size=2, max_size=30))
-@settings(max_examples=30, deadline=None)
-def test_gradient_balance_formula_limits_and_rate(history):
-    options = {"min_scale": 0.5, "max_scale": 4.0, "max_change": 0.05, "decay": 0.5}
-    policy = build_policy("gradient-balance", options)
-    log_scale, weighted, total = 0.0, 0.0, 0.0
-    for adversarial, content in history:
-        wanted = min(max(math.log(content / adversarial), math.log(0.5)), math.log(4))
-        weighted, total = 0.5 * weighted + wanted, 0.5 * total + 1
-        change = min(max(weighted / total - log_scale, -0.05), 0.05)
-        log_scale += change
-        scale = policy.observe(with_gradients(adversarial, content)).adversarial_weight_scale
-        assert scale == pytest.approx(math.exp(log_scale))
-        assert 0.5 <= scale <= 4
-
-
 # D's inputs and D's loss.
 
 
@@ -285,26 +266,6 @@ def test_lecam_anchors_are_averages_of_all_steps_and_used_from_the_start_on(hist
 
 
 # What several of them promise.
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "good", "broken"),
-    [
-        ("accuracy-band", {}, accurate(1.0), accurate(math.nan)),
-        ("gap-lr", {}, with_loss(0.0), with_loss(math.nan)),
-        ("gradient-balance", {}, with_gradients(4.0, 1.0), with_gradients(math.nan, 1.0)),
-        ("gradient-balance", {}, with_gradients(4.0, 1.0), with_gradients(1.0, math.inf)),
-        ("gradient-balance", {}, with_gradients(4.0, 1.0), with_gradients(0.0, 1.0)),
-        ("ada", {"ramp_steps": 10, "interval_steps": 1}, accurate(1.0), accurate(math.nan)),
-        ("lecam", {"start_steps": 0}, with_logits(2.0, -1.0), with_logits(math.inf, -1.0)),
-    ],
-)
-def test_where_a_number_is_broken_it_holds_what_it_did_and_says_so(name, options, good, broken):
-    policy = build_policy(name, options)
-    before, held = policy.observe(good), policy.observe(broken)
-    assert replace(before, reason="") == replace(held, reason="") != NO_ACTION
-    assert before.reason
-    assert any(word in held.reason for word in ("held", "stays"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from counterpoise.errors import UserError
-from counterpoise.study.plan import Cell, cells_of, load_plan
+from counterpoise.study.plan import cells_of
 from counterpoise.study.results import is_study_of, opened_study, plan_of, read_results
 from counterpoise.study.run import run_study, selected
 from study_helpers import (
@@ -45,12 +45,14 @@ def goes_on(folder, done=None):
 # The folder.
 
 
-def test_the_plan_is_written_first_and_read_back(tmp_path):
+def test_the_plan_is_written_first_and_the_last_row_of_a_cell_counts(tmp_path):
     folder = tmp_path / "new" / "study"
-    with opened_study(folder, PLAN):
-        assert (folder / "study.yaml").exists()
-    assert load_plan(folder / "study.yaml") == PLAN == plan_of(folder)
+    with opened_study(folder, PLAN) as study:
+        assert plan_of(folder) == PLAN
+        for row in (row_of(BAD, score=0.25), row_of(BAD, score=0.5)):
+            study.add(row)
     assert is_study_of(folder, PLAN)
+    assert read_results(folder).rows[BAD].score == 0.5
 
 
 def test_another_plan_is_refused_by_the_names_of_what_differs(tmp_path):
@@ -81,15 +83,6 @@ def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path):
     ):
         run(tmp_path)
     goes_on(tmp_path)
-
-
-def test_the_last_row_of_a_cell_counts(tmp_path):
-    other = Cell("digits", "none", "auto", 1)
-    with opened_study(tmp_path, PLAN) as study:
-        for row in (row_of(BAD, score=0.25), row_of(other), row_of(BAD, score=0.5)):
-            study.add(row)
-    rows = read_results(tmp_path).rows
-    assert (len(rows), rows[BAD].score) == (2, 0.5)
 
 
 @pytest.mark.parametrize("tear", [b'{"task": "ring", "stre', b"{", b"torn"])
@@ -126,13 +119,6 @@ def test_a_lost_worker_is_said_and_on_record(tmp_path):
     (lost,) = (e["message"] for e in events_in(tmp_path) if e["event"] == "lost-worker")
     assert [words for words in said if words] == [lost]
     assert lost.startswith(BAD.key)
-
-
-def test_errors_are_tried_again(tmp_path):
-    progress = run(tmp_path, play_and_raise)
-    assert {row.strategy for row in progress.errors} == {"auto"}
-    assert len(progress.errors) == 8
-    goes_on(tmp_path, done=8)
 
 
 def test_only_some_cells_and_then_the_rest(tmp_path):

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import UserError
-from counterpoise.study import ray_workers
+from counterpoise.study import workers as workers_module
 from counterpoise.study.plan import Cell, StudyPlan, cells_of
-from counterpoise.study.ray_workers import RayWorkers
 from counterpoise.study.results import ErrorRow
 from counterpoise.study.run import TRIES, outcomes
-from counterpoise.study.workers import LocalWorkers, answer_of
+from counterpoise.study.workers import answer_of, local_workers, ray_workers
 from study_helpers import (
     BAD,
     PLAN,
@@ -37,7 +35,7 @@ from study_helpers import (
 PATIENCE_SECONDS = 600.0
 
 
-def play_and_tell(cell: Cell, plan: StudyPlan):
+def play_and_say(cell: Cell, plan: StudyPlan):
     """A row that says in what surroundings it was played; one worker dies on the way."""
     import torch
 
@@ -91,11 +89,6 @@ def test_an_exception_is_an_error_row_of_one_line_with_its_place():
     assert row.message.startswith("RuntimeError: this cell has a bug (study_helpers.py:")
 
 
-def test_a_row_that_is_not_strict_json_is_an_error_too():
-    row = answer_of(lambda cell, plan: row_of(cell, score=float("nan")), BAD, PLAN)
-    assert "finite number" in row.message
-
-
 def test_a_cell_whose_worker_dies_is_tried_again_and_given_up_in_the_end():
     rows, lost = rows_of(InThisProcess(count=3, dies={BAD: 1}))
     assert rows == in_process()
@@ -122,22 +115,22 @@ def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monke
     monkeypatch.setenv(TRACE, str(tmp_path / "died"))
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     before = dict(os.environ)
-    rows, lost = rows_of(LocalWorkers(play_and_tell, PLAN, 2))
+    rows, lost = rows_of(local_workers(play_and_say, PLAN, 2))
     assert dict(os.environ) == before
     assert [words.partition(" (")[0] for words in lost] == [f"{BAD.key}: its worker died"]
-    told = [row.findings for row in rows.values()]
-    assert {(threads, deaf) for _, threads, deaf in told} == {("1 1", "deaf")}
+    seen = [row.findings for row in rows.values()]
+    assert {(threads, deaf) for _, threads, deaf in seen} == {("1 1", "deaf")}
     assert {c: r.model_copy(update={"findings": ("healthy",)}) for c, r in rows.items()} == (
         in_process()
     )
-    assert not any(is_alive(int(pid)) for pid, *_ in told)
+    assert not any(is_alive(int(pid)) for pid, *_ in seen)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_closing_stops_workers_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv(TRACE, str(tmp_path / "pid"))
     other = cells_of(PLAN)[0]
-    running = outcomes([other, BAD], LocalWorkers(play_and_hang, PLAN, 2))
+    running = outcomes([other, BAD], local_workers(play_and_hang, PLAN, 2))
     assert next(running).cell == other
     pid = wait_for(lambda: pid_in(tmp_path / "pid"))
     assert is_alive(pid)
@@ -148,7 +141,7 @@ def test_closing_stops_workers_at_once(tmp_path, monkeypatch):
 def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path):
     code = (
         "from test_study_workers import *\n"
-        "list(outcomes([BAD], LocalWorkers(play_and_hang, PLAN, 1)))"
+        "list(outcomes([BAD], local_workers(play_and_hang, PLAN, 1)))"
     )
     environment = os.environ | {TRACE: str(tmp_path / "pid")}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
@@ -165,7 +158,7 @@ def test_a_worker_that_cannot_be_started_is_one_line(monkeypatch):
 
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", no_process)
     with pytest.raises(UserError, match=r"cannot be started \(Resource temp.*fewer --workers"):
-        rows_of(LocalWorkers(play, PLAN, 2))
+        rows_of(local_workers(play, PLAN, 2))
 
 
 # Ray: a fake of it, and where it is installed the real one.
@@ -174,18 +167,15 @@ def test_a_worker_that_cannot_be_started_is_one_line(monkeypatch):
 class FakeRay:
     """As much of Ray as we use, in this process."""
 
-    def __init__(self, error=None, interrupt=False):
-        self.error, self.interrupt = error, interrupt
+    def __init__(self, error=None):
+        self.error = error
         self.shut_down = 0
 
     def init(self, **options):
         self.options = options
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray puts a handler of its own
-        if self.interrupt:
-            signal.raise_signal(signal.SIGINT)
         if self.error:
             raise self.error
-        self.started = True
 
     def shutdown(self):
         self.shut_down += 1
@@ -224,7 +214,7 @@ def fake(monkeypatch, tmp_path):
     def use(**options):
         ray = FakeRay(**options)
         monkeypatch.setitem(sys.modules, "ray", ray)
-        monkeypatch.setattr(ray_workers, "prepare_worker", lambda: None)
+        monkeypatch.setattr(workers_module, "prepare_worker", lambda: None)
         return ray
 
     yield use
@@ -233,57 +223,40 @@ def fake(monkeypatch, tmp_path):
 
 def test_ray_gives_the_same_rows_though_a_task_dies(fake):
     ray = fake()
-    workers = RayWorkers(play, PLAN, 2)
-    rows, lost = rows_of(workers)
+    rows, lost = rows_of(ray_workers(play, PLAN, 2))
     assert rows == in_process()
     assert len(lost) == 1
     assert (ray.options["address"], ray.options["num_cpus"]) == ("local", 2)
     assert (ray.task_options["max_retries"], ray.shut_down) == (0, 1)
-    assert workers.capacity == 6
 
 
-@pytest.fixture
-def port():
-    """Where somebody listens who is no Ray."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-def test_what_ray_cannot_do_is_one_line(fake, port, monkeypatch):
+def test_what_ray_cannot_do_is_one_line(fake, monkeypatch):
     ray = fake(error=ConnectionError("nobody\nat home"))
     for address, words in {
-        f"127.0.0.1:{port}": "no cluster at .*at home",
+        "auto": "no cluster at .*at home",
         "127.0.0.1:1": "nobody answers",  # not tried for long
-        "head": "give HOST:PORT",
+        "head": "give HOST:PORT",  # no port
         "127.0.0.1:99999": "nobody answers",
     }.items():
         with pytest.raises(UserError, match=words):
-            rows_of(RayWorkers(play, PLAN, 2, address))
-    assert ray.options["address"] == f"127.0.0.1:{port}"
+            rows_of(ray_workers(play, PLAN, 2, address))
+    assert ray.options["address"] == "auto"
     assert "num_cpus" not in ray.options
-    assert ray.shut_down == 1
     ray = fake()
     gpu = PLAN.model_copy(update={"device": "cuda"})
     with pytest.raises(UserError, match="needs a GPU"):
-        rows_of(RayWorkers(play, gpu, 2))
+        rows_of(ray_workers(play, gpu, 2))
     assert ray.shut_down == 1
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"install it: pip install 'counterpoise\[ray\]"):
-        rows_of(RayWorkers(play, PLAN, 2))
-
-
-def test_an_interrupt_waits_until_ray_has_started(fake):
-    ray = fake(interrupt=True)
-    with pytest.raises(KeyboardInterrupt):
-        rows_of(RayWorkers(play, PLAN, 2))
-    assert (ray.started, ray.shut_down) == (True, 1)
+        rows_of(ray_workers(play, PLAN, 2))
 
 
 RAY_SCRIPT = """
 import signal
 from test_study_workers import *
 before = signal.getsignal(signal.SIGTERM)
-rows, lost = rows_of(RayWorkers(play_and_die_once, PLAN, 2))
+rows, lost = rows_of(ray_workers(play_and_die_once, PLAN, 2))
 assert signal.getsignal(signal.SIGTERM) is before
 import ray
 assert not ray.is_initialized()

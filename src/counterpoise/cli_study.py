@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -30,7 +30,7 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. seeds=[0,1,2]."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; default: one per usable core.")
+        int | None, typer.Option(min=1, help="Processes; default: one per usable core.")
     ] = None,
     executor: Annotated[
         str, typer.Option(metavar="local|ray", help="Processes of this machine, or a Ray cluster.")
@@ -58,18 +58,15 @@ def run(
         raise UserError("give --plan NAME (see `counterpoise study list`), or --quick")
     if executor not in ("local", "ray"):
         raise UserError(f"--executor: local or ray (given: {executor})")
-    chosen: Literal["local", "ray"] = "ray" if executor == "ray" else "local"
-    if address is not None and chosen != "ray":
+    if address is not None and executor != "ray":
         raise UserError("--address is for --executor ray")
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers: give at least 1 (given: {workers})")
     sys.exit(
         study.run(
             plan or "quick",
             overrides or [],
             out,
             workers,
-            chosen,
+            executor,
             address,
             only or [],
             dry_run,

@@ -17,8 +17,8 @@ from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
 from counterpoise.anyloop.user_code import user_line
-from counterpoise.balance.policies import build_policy, take_up
-from counterpoise.balance.saved import NotThisStateError, check_fields, entry, is_count
+from counterpoise.balance.policies import build_policy, load_policy_state
+from counterpoise.balance.saved import NotThisStateError, check_fields, is_count, required_value
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
@@ -238,10 +238,10 @@ class Balance:
         todo = "give what this Balance's own state_dict() returned, with the policy it had then"
         names = set(self._game.players)
         try:
-            if not is_count(entry(state, "step")):
+            if not is_count(required_value(state, "step")):
                 raise NotThisStateError("'step' must be a whole number that is not negative")
-            entry(state, "has_snapshot")
-            states = {"": state} if names == {""} else entry(state, "discriminators")
+            required_value(state, "has_snapshot")
+            states = {"": state} if names == {""} else required_value(state, "discriminators")
             if not isinstance(states, Mapping) or set(states) != names:
                 raise NotThisStateError(f"it is not of the discriminators {', '.join(names)}")
             for own in states.values():
@@ -250,12 +250,13 @@ class Balance:
             raise UserError(f"Balance.load_state_dict: {error}; {todo}") from error
 
     def _check_of_one(self, state: Any) -> None:
-        check_fields(Action, entry(state, "action"), "action")
-        check_fields(Readings, entry(state, "readings"), "readings")
-        if (objective := entry(state, "objective")) is not None:
-            entry(objective, "name"), entry(objective, "probabilities")
+        check_fields(Action, required_value(state, "action"), "action")
+        check_fields(Readings, required_value(state, "readings"), "readings")
+        if (objective := required_value(state, "objective")) is not None:
             check_fields(GameObjective, objective, "objective")
-        take_up(build_policy(self._policy, self._options), self._policy, entry(state, "policy"))
+        load_policy_state(
+            build_policy(self._policy, self._options), self._policy, required_value(state, "policy")
+        )
 
     def close(self) -> None:
         """End the open step, write what is left and let go of the networks and optimizers."""

@@ -1,14 +1,13 @@
 """`auto`: this project's own controller."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import field, replace
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.auto_fast import FastGenerator
-from counterpoise.balance.auto_steep import CERTAIN, SteepDiscriminator
-from counterpoise.balance.auto_weak import WeakDiscriminator
-from counterpoise.balance.policy import CHECKED, LeastScale, MostScale, Share, Stateful
+from counterpoise.balance.auto_parts import FastGenerator, SteepDiscriminator, WeakDiscriminator
+from counterpoise.balance.policy import CHECKED, MostScale, PositiveShare, Share, Stateful, joined
 from counterpoise.balance.smoothing import Average, clamp, is_finite
 from counterpoise.config import (
     Fraction,
@@ -62,12 +61,12 @@ class AutoPolicy(Stateful):
 
     A D below the band is never answered by a larger learning rate at once: accuracy against
     learning rate is not monotonic, and a D at chance may be young, weak, or broken by too large a
-    step. `auto_weak.WeakDiscriminator` tells these apart and makes trials that it undoes.
+    step. `WeakDiscriminator` tells these apart and makes trials that it undoes.
 
     Where G runs ahead of D, G's learning rate is lowered until D follows
-    (`auto_fast.FastGenerator`), and D is not slowed before G has its own back. A D that leads gets
+    (`FastGenerator`), and D is not slowed before G has its own back. A D that leads gets
     R1 in its loss; then, and where it stays near chance, it gets `most_d_steps` steps for one of G
-    if G learns from D alone, by the gradient at its output (`auto_steep.SteepDiscriminator`). Both
+    if G learns from D alone, by the gradient at its output (`SteepDiscriminator`). Both
     cost time, and only then. D's target on real images is smoothed throughout (one-sided; Salimans
     et al. 2016, section 3.4).
 
@@ -92,7 +91,7 @@ class AutoPolicy(Stateful):
     max_noise_std: NonNegativeFloat = 0.2
     max_weight_scale: MostScale = 1e4
     most_roll_backs: NonNegativeInt = 3
-    min_g_scale: LeastScale = 0.02
+    min_g_scale: PositiveShare = 0.02
     label_smoothing: Fraction = 0.1
     r1: NonNegativeFloat = 0.03
     most_d_steps: PositiveInt = 2
@@ -129,8 +128,7 @@ class AutoPolicy(Stateful):
         self._steep = SteepDiscriminator(self.r1, self.most_d_steps)
 
     def observe(self, signals: Signals) -> Action:
-        broken = self._what_exploded(signals)
-        if broken:
+        if broken := self._what_exploded(signals):
             return self._roll_back(broken)
         measured = clamp((signals.d_accuracy_real + signals.d_accuracy_fake) / 2, 0, 1)
         accuracy = self._accuracy.update(measured)
@@ -150,34 +148,35 @@ class AutoPolicy(Stateful):
         trial = self._weak.observe(signals, accuracy, self.low, self._is_untouched())
         if trial.roll_back and self._has_snapshot and self._roll_backs < self.most_roll_backs:
             return self._roll_back(trial.reason)
-        reasons = [reason for reason in (trial.reason, fast, steep) if reason]
+        action = self._hold(joined(trial.reason, fast, steep, *self._why(accuracy)))
+        return replace(
+            action,
+            d_learning_rate_scale=action.d_learning_rate_scale * trial.d_learning_rate_scale,
+            probe_discriminator=trial.probe_discriminator,
+            keep_snapshot=self._snapshot_due(accuracy),
+        )
+
+    def _why(self, accuracy: float) -> Iterator[str]:
+        """What the controller's own actuators are at, and why."""
         if self._log_scale < 0:
-            reasons.append(
+            yield (
                 f"D's smoothed accuracy {accuracy:.2f} for a target of {self.target:g}: its "
                 f"learning rate is {math.exp(self._log_scale):.3g} times the configured one"
             )
         if self._log_weight > 0:
-            reasons.append(
+            yield (
                 f"G hears too little of D at its output: {math.exp(self._log_weight):.3g} times "
                 "the adversarial weight"
             )
         if self._noise_std > 0:
-            reasons.append(
-                f"D leads with its smallest learning rate: noise of {self._noise_std:.3g}"
-            )
-        return replace(
-            self._hold("; ".join(reasons)),
-            d_learning_rate_scale=math.exp(self._log_scale) * trial.scale,
-            probe_discriminator=trial.probe,
-            keep_snapshot=self._snapshot_due(accuracy),
-        )
+            yield f"D leads with its smallest learning rate: noise of {self._noise_std:.3g}"
 
     def _steer_learning_rate(self, accuracy: float) -> None:
         """One step of the inner loop: PI in log space, limited in rate, without wind-up."""
         error = accuracy - self.target
         error = math.copysign(max(0.0, abs(error) - self.dead_zone), error)
         if error >= 0 and self._steep.r1_weight and self._fast.ranking is not None:
-            error = max(error, self._fast.ranking - CERTAIN)
+            error = max(error, self._fast.ranking - self._steep.CERTAIN)
         if error < 0 and accuracy >= self.low and (self._noise_std or self._log_weight):
             # What was put on last comes off first; below the band all of it at once.
             return
@@ -224,8 +223,8 @@ class AutoPolicy(Stateful):
 
     def _is_untouched(self) -> bool:
         """Whether D is trained as configured, so that a weak D is not of our making."""
-        ours = self._noise_std > 0 or self._fast.scale < 1
-        return self._log_scale > -0.1 + self._log_ceiling and not ours
+        slowed = self._log_scale <= -0.1 + self._log_ceiling
+        return not slowed and self._noise_std == 0 and self._fast.scale == 1
 
     def _snapshot_due(self, accuracy: float) -> bool:
         calm = self.low <= accuracy <= self.high
@@ -240,15 +239,9 @@ class AutoPolicy(Stateful):
 
     def _what_exploded(self, signals: Signals) -> str:
         """Why the training must go back; empty where it need not."""
-        numbers = (
-            signals.d_loss_real,
-            signals.d_loss_fake,
-            signals.real_logit_mean,
-            signals.fake_logit_mean,
-            signals.d_accuracy_real,
-            signals.d_accuracy_fake,
-        )
-        if not is_finite(*numbers):
+        real = (signals.d_loss_real, signals.real_logit_mean, signals.d_accuracy_real)
+        fake = (signals.d_loss_fake, signals.fake_logit_mean, signals.d_accuracy_fake)
+        if not is_finite(*real, *fake):
             return "D's losses or outputs are not finite"
         loss, usual = abs(signals.d_loss_real + signals.d_loss_fake), self._loss.value
         if usual is None or self._loss.count < CALM_STEPS:
@@ -260,10 +253,10 @@ class AutoPolicy(Stateful):
 
     def _roll_back(self, why: str) -> Action:
         """Go back to the kept state if that is possible, and say so in any case."""
+        times = self._roll_backs
         if not self._has_snapshot:
             return self._hold(f"{why}; there is no state to go back to")
-        if self._roll_backs >= self.most_roll_backs:
-            times = self._roll_backs
+        if times >= self.most_roll_backs:
             return self._hold(f"{why}; went back {times} times already, and does not again")
         self._roll_backs += 1
         self._log_ceiling -= math.log(2)

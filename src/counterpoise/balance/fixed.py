@@ -1,8 +1,11 @@
-"""Policies that never look: `none`, `ratio` and `ttur`."""
+"""Policies that never look at a number."""
+
+from dataclasses import field
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Policy
+from counterpoise.balance.policy import CHECKED, Policy, Stateful
+from counterpoise.balance.smoothing import clamp
 from counterpoise.config import PositiveFloat, PositiveInt
 from counterpoise.records import NO_ACTION, Action, Signals
 
@@ -30,9 +33,9 @@ class RatioPolicy(Policy):
     g_steps: PositiveInt = 1
 
     def observe(self, signals: Signals) -> Action:
-        reason = f"{self.d_steps} updates of D for {self.g_steps} of G"
         if self.d_steps == self.g_steps == 1:
             return NO_ACTION
+        reason = f"{self.d_steps} updates of D for {self.g_steps} of G"
         return Action(d_steps=self.d_steps, g_steps=self.g_steps, reason=reason)
 
 
@@ -40,7 +43,7 @@ class RatioPolicy(Policy):
 class TturPolicy(Policy):
     """D and G keep learning rates of their own, multiples of the configured ones, all the way.
 
-    The default is D 4 : G 1, as in SAGAN (4e-4 and 1e-4). It never looks at a signal.
+    The default is D 4 : G 1, as in SAGAN (4e-4 and 1e-4).
 
     Source: Heusel et al. 2017 (arXiv 1706.08500), "Two Time-Scale Update Rule for GANs";
     Zhang et al. 2019 (SAGAN, arXiv 1805.08318), section 4 ("Experiments"), for the ratio.
@@ -58,3 +61,34 @@ class TturPolicy(Policy):
             reason=f"two time-scales: learning rates are {self.d_learning_rate_scale:g} (D) and "
             f"{self.g_learning_rate_scale:g} (G) times the configured ones",
         )
+
+
+@dataclass(config=CHECKED)
+class InstanceNoisePolicy(Stateful):
+    """Add Gaussian noise to all of D's inputs, real and fake, annealed linearly to nothing.
+
+        std_t = std * max(1 - t / anneal_steps, 0)
+
+    with t the steps since the policy first looked. Noise makes the two distributions overlap, so
+    that D cannot separate them perfectly and its gradient to G does not vanish. `std` is in the
+    images' own units (this project's lie in [0, 1]).
+
+    Source: Sonderby et al. 2017 (arXiv 1610.04490), "Instance noise"; Arjovsky and Bottou 2017
+    (arXiv 1701.04862), section 3. The numbers are common practice, not theirs.
+    """
+
+    needs = "nothing"
+
+    std: PositiveFloat = 0.1
+    anneal_steps: PositiveInt = 10000
+    _first_step: int | None = field(default=None, init=False)
+
+    def observe(self, signals: Signals) -> Action:
+        if self._first_step is None:
+            self._first_step = signals.step
+        elapsed = signals.step - self._first_step
+        std = self.std * clamp(1 - elapsed / self.anneal_steps, 0, 1)
+        if not std:
+            return NO_ACTION
+        reason = f"noise of standard deviation {std:.3g} on D's inputs ({elapsed} steps in)"
+        return Action(noise_std=std, reason=reason)

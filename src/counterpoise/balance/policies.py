@@ -6,20 +6,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from counterpoise.balance.accuracy_band import AccuracyBandPolicy
-from counterpoise.balance.ada import AdaPolicy
 from counterpoise.balance.auto import AutoPolicy
-from counterpoise.balance.fixed import NonePolicy, RatioPolicy, TturPolicy
-from counterpoise.balance.gap_lr import GapLearningRatePolicy
-from counterpoise.balance.gradient_balance import GradientBalancePolicy
-from counterpoise.balance.instance_noise import InstanceNoisePolicy
-from counterpoise.balance.lecam import LeCamPolicy
-from counterpoise.balance.loss_gate import LossGatePolicy
+from counterpoise.balance.fixed import InstanceNoisePolicy, NonePolicy, RatioPolicy, TturPolicy
+from counterpoise.balance.gates import (
+    LossGatePolicy,
+    SkipBandPolicy,
+    ThresholdPolicy,
+    WinRatePolicy,
+)
 from counterpoise.balance.policy import Policy
+from counterpoise.balance.regularisers import AdaPolicy, LeCamPolicy
 from counterpoise.balance.saved import NotThisStateError, short
-from counterpoise.balance.skip_band import SkipBandPolicy
-from counterpoise.balance.threshold import ThresholdPolicy
-from counterpoise.balance.win_rate import WinRatePolicy
+from counterpoise.balance.scales import (
+    AccuracyBandPolicy,
+    GapLearningRatePolicy,
+    GradientBalancePolicy,
+)
 from counterpoise.config import RunConfig
 from counterpoise.config_file import Problem, plain_message
 from counterpoise.errors import UserError
@@ -61,10 +63,10 @@ def build_policy(name: str, options: dict[str, Any]) -> Policy:
     return POLICIES[name](**options)
 
 
-def take_up(policy: Policy, name: str, state: Any) -> None:
+def load_policy_state(policy: Policy, name: str, state: Any) -> None:
     """Load a policy's saved state; `UserError` where it is of something else, naming both.
 
-    A policy without a memory takes that of any other. What a refused state has changed of the
+    A policy without a memory loads that of any other. What a refused state has changed of the
     policy is not undone.
     """
     if not isinstance(state, Mapping):

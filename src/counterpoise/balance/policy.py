@@ -23,7 +23,7 @@ Needs = Literal["this turn", "last turn", "nothing"]
 # For pydantic's `dataclass`: a policy's options are checked against their annotations.
 CHECKED = ConfigDict(strict=True, arbitrary_types_allowed=True)
 Share = Annotated[float, Field(gt=0, lt=1)]
-LeastScale = Annotated[float, Field(gt=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
 MostScale = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 
@@ -65,6 +65,11 @@ class Stateful(Policy):
 def reads_signals(policy: Any) -> bool:
     """Whether a policy needs any turn's numbers to decide."""
     return bool(getattr(policy, "needs", "this turn") != "nothing")
+
+
+def joined(*reasons: str) -> str:
+    """The reasons that there are, as one."""
+    return "; ".join(reason for reason in reasons if reason)
 
 
 def equilibrium_loss(option: float, signals: Signals) -> float | None:

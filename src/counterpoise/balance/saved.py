@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 
 class NotThisStateError(ValueError):
-    """A saved state is not of what is to take it up; the message says where they differ."""
+    """A saved state is of something else than what is to load it; the message says where."""
 
 
 class Memory:
@@ -34,16 +34,16 @@ class Memory:
     def load_state_dict(self, state: Any) -> None:
         """Undo `state_dict`; `NotThisStateError` for the state of something else.
 
-        What remembers nothing takes the state of anything. What a refused state has changed is not
+        What remembers nothing loads the state of anything. What a refused state has changed is not
         undone.
         """
         names, kinds = self._remembered(), get_type_hints(type(self))
         if names:
-            refuse_others(state, set(names))
+            refuse_unknown_names(state, set(names))
         for saved, name in names.items():
             if saved in self.NEWER and saved not in state:
                 continue
-            value, current = entry(state, saved), getattr(self, name)
+            value, current = required_value(state, saved), getattr(self, name)
             if hasattr(current, "load_state_dict"):
                 current.load_state_dict(value)
             elif is_kind(value, kinds[name]):
@@ -57,21 +57,19 @@ class Memory:
         return {name.lstrip("_"): name for name in names}
 
 
-def entry(state: Any, name: str) -> Any:
-    """The value of that name in a saved state."""
-    if not isinstance(state, Mapping):
-        raise NotThisStateError(f"{short(state)} is no table of names and values")
-    if name not in state:
+def required_value(state: Any, name: str) -> Any:
+    """The value of a name that a saved state must have; else `NotThisStateError`."""
+    if not isinstance(state, Mapping) or name not in state:
         raise NotThisStateError(f"'{name}' is missing")
     return state[name]
 
 
-def refuse_others(state: Any, known: set[str]) -> None:
+def refuse_unknown_names(state: Any, known: set[str]) -> None:
     """Raise `NotThisStateError` unless a state is a table of known names."""
     if not isinstance(state, Mapping):
         raise NotThisStateError(f"{short(state)} is no table of names and values")
-    if others := sorted(str(name) for name in state if name not in known):
-        raise NotThisStateError(f"'{others[0]}' has no place")
+    if unknown := sorted(str(name) for name in state if name not in known):
+        raise NotThisStateError(f"'{unknown[0]}' has no place")
 
 
 def is_kind(value: Any, kind: Any) -> bool:
@@ -85,13 +83,9 @@ def is_kind(value: Any, kind: Any) -> bool:
 
 def check_fields(kind: type, values: Any, what: str) -> None:
     """Raise `NotThisStateError` unless a dataclass of plain fields can be made of the values."""
-    if not isinstance(values, Mapping):
+    if not is_kind(values, kind):
         raise NotThisStateError(f"'{what}' cannot be {short(values)}")
-    kinds = get_type_hints(kind)
-    refuse_others(values, set(kinds))
-    for name, value in values.items():
-        if not is_kind(value, kinds[name]):
-            raise NotThisStateError(f"'{what}.{name}' cannot be {short(value)}")
+    refuse_unknown_names(values, {f.name for f in fields(kind)})
 
 
 def is_count(value: Any) -> bool:

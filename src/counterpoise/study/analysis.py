@@ -42,18 +42,6 @@ class StrategyResult:
     failed_to_auto: Estimate  # of failures, in percentage points; above 0: fails more often
 
 
-@dataclass(frozen=True)
-class Beaten:
-    """Where another strategy did better than `auto`."""
-
-    pair: Pair
-    strategy: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{'/'.join(self.pair)}: {self.strategy} ({self.why})"
-
-
 def count_failures(
     grid: Grid, place: int, kinds: Collection[str] = FAILURES, besides: Collection[Pair] = ()
 ) -> FailureCount:
@@ -124,18 +112,19 @@ def paired(grid: Grid, name: str, reference: str, values: np.ndarray | None = No
     return hierarchical_mean(values[:, place] - values[:, other])
 
 
-def where_beaten(grid: Grid) -> list[Beaten]:
-    """Every task and stressor where a strategy is better than `auto` beyond chance, or survives
-    in more seeds; of several, the best one."""
+def where_beaten(grid: Grid) -> dict[str, tuple[str, str]]:
+    """Every task/stressor where a strategy is better than `auto` beyond chance, or survives in
+    more seeds, with that strategy (of several, the best one) and why."""
     auto = grid.place("auto")
     if auto is None:
-        return []
-    found = []
+        return {}
+    found = {}
     all_scores, all_failed = grid.scores(), grid.failed()
+    all_updates = grid.values(lambda row: row.d_updates / row.steps)
     for place, pair in enumerate(grid.pairs):
         quality, scores, failed = grid.quality[place], all_scores[place], all_failed[place]
         both = grid.done[place] & grid.done[place, auto]
-        others = [p for p in np.flatnonzero(both.any(1)) if p != auto]
+        others = [int(p) for p in np.flatnonzero(both.any(1)) if p != auto]
         # Seeds that a strategy survives and `auto` does not, less those the other way round.
         survived = {
             p: int((both[p] & failed[auto]).sum() - (both[p] & failed[p]).sum()) for p in others
@@ -160,28 +149,12 @@ def where_beaten(grid: Grid) -> list[Beaten]:
             )
         else:
             continue
-        why += _more_updates(grid, place, int(best), auto)
-        found.append(Beaten(pair, grid.strategies[best], why))
+        # What it costs, where a strategy trains D more often than `auto` does.
+        theirs, ours = (np.nanmean(all_updates[place, p]) for p in (best, auto))
+        if theirs >= ours + 0.1:
+            why += f"; it updates D {theirs:.2g} times for each step of G, auto {ours:.2g} times"
+        found["/".join(pair)] = (grid.strategies[best], why)
     return found
-
-
-def _more_updates(grid: Grid, place: int, strategy: int, auto: int) -> str:
-    """What it costs, where a strategy trains D more often than `auto` does; else nothing."""
-    per_step = grid.values(lambda row: row.d_updates / row.steps)[place]
-    theirs, ours = np.nanmean(per_step[strategy]), np.nanmean(per_step[auto])
-    if theirs < ours + 0.1:
-        return ""
-    return f"; it updates D {theirs:.2g} times for each step of G, auto {ours:.2g} times"
-
-
-def failure_table(grid: Grid) -> np.ndarray:
-    """Share of failed cells, (strategies, stressors), over tasks and seeds; NaN without a cell."""
-    shares = np.full((len(grid.strategies), len(grid.stressors)), np.nan)
-    for column, stressor in enumerate(grid.stressors):
-        under = [place for place, pair in enumerate(grid.pairs) if pair[1] == stressor]
-        done, failed = (of[under].sum((0, 2)) for of in (grid.done, grid.failed()))
-        shares[:, column] = np.where(done > 0, failed / np.maximum(done, 1), np.nan)
-    return shares
 
 
 def means(grid: Grid, task: str, stressor: str, values: np.ndarray) -> dict[str, Estimate]:

@@ -8,9 +8,8 @@ import numpy as np
 
 from counterpoise.plotting import pyplot, rendered
 from counterpoise.statistics import Estimate
-from counterpoise.study.analysis import StrategyResult, failure_table, means
+from counterpoise.study.analysis import StrategyResult, means
 from counterpoise.study.grid import Grid
-from counterpoise.study.tables import share_text
 
 OURS, OTHERS, GREY = "#0a7f5a", "#4a6fa5", "#8a8f98"
 PERCEPTION = {"sliced_wasserstein": "sliced Wasserstein distance", "lpips": "LPIPS"}
@@ -22,7 +21,6 @@ class Figure:
 
     name: str
     title: str
-    alt: str
     svg: bytes
     png: bytes
 
@@ -30,43 +28,26 @@ class Figure:
 def study_figures(grid: Grid, results: Sequence[StrategyResult]) -> list[Figure]:
     """The report's figures: failures, and what the survivors are worth."""
     plot = pyplot()
-    figures = [
-        _made(
-            "failures",
-            "Failed trainings",
-            "Bars of failed trainings by strategy; fewest: "
-            f"{results[0].name}, {share_text(results[0].failures)}",
-            _failure_bars(results),
-        ),
-        _made(
-            "stressors",
-            "Which stressor fails whom",
-            "Table of failed shares, strategies by stressors; the numbers are in the page's tables",
-            _failure_map(grid, [result.name for result in results]),
-        ),
-    ]
+    drawn = {
+        ("failures", "Failed trainings"): _failure_bars(results),
+        ("stressors", "Which stressor fails whom"): _failure_map(grid, [r.name for r in results]),
+    }
     if any(result.to_none.mean is not None for result in results):
-        title, alt = "Quality against the bare loop", "Paired differences with intervals"
-        figures.append(_made("against-none", title, alt, _against_none(results)))
+        drawn["against-none", "Quality against the bare loop"] = _against_none(results)
     for task in grid.tasks:
         distortion = _plain_means(grid, task, "rmse")
         for measure, words in PERCEPTION.items():
             perception = _plain_means(grid, task, measure)
             if distortion and perception:
-                figures.append(
-                    _made(
-                        f"plane-{task}-{measure}",
-                        f"Perception and distortion, task {task}, no stressor",
-                        f"Strategies by RMSE and {words}; lower is better",
-                        _plane(distortion, perception, words),
-                    )
-                )
+                title = f"Perception ({words}) and distortion, task {task}, no stressor"
+                plane = _plane(distortion, perception, words)
+                drawn[f"plane-{task}-{measure}", title] = plane
+    figures = [
+        Figure(name, title, rendered(figure, "svg"), rendered(figure, "png"))
+        for (name, title), figure in drawn.items()
+    ]
     plot.close("all")
     return figures
-
-
-def _made(name: str, title: str, alt: str, figure: Any) -> Figure:
-    return Figure(name, title, alt, rendered(figure, "svg"), rendered(figure, "png"))
 
 
 def _plain_means(grid: Grid, task: str, metric: str) -> dict[str, Estimate]:
@@ -109,7 +90,14 @@ def _failure_bars(results: Sequence[StrategyResult]) -> Any:
 
 def _failure_map(grid: Grid, strategies: Sequence[str]) -> Any:
     """Strategies against stressors: the share of failed trainings."""
-    shares = 100 * failure_table(grid)[[grid.strategies.index(name) for name in strategies]]
+    places = [grid.strategies.index(name) for name in strategies]
+    failed = np.where(grid.done, 100.0 * grid.failed(), np.nan)[:, places]
+    shares = np.full((len(strategies), len(grid.stressors)), np.nan)
+    for column, stressor in enumerate(grid.stressors):
+        under = [pair[1] == stressor for pair in grid.pairs]
+        # Over tasks and seeds; NaN without a cell.
+        counted = np.ma.masked_invalid(failed[under]).mean((0, 2))
+        shares[:, column] = counted.filled(np.nan)
     figure, axes = _axes(1.8 + 0.62 * len(grid.stressors), 1.4 + 0.27 * len(strategies))
     axes.spines[:].set_visible(True)
     axes.set_facecolor("#e4e6ea")  # seen where there is no cell

@@ -1,7 +1,6 @@
 """A study as arrays of task and stressor, strategy, seed."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -15,39 +14,44 @@ FAILURES: tuple[str, ...] = get_args(Failure)
 Pair = tuple[str, str]
 
 
-@dataclass(frozen=True)
 class Grid:
-    """Arrays of (pairs, strategies, seeds); a pair is a task with a stressor.
+    """Arrays of (pairs, strategies, seeds) of the plan's cells; a pair is a task with a stressor.
 
-    `expected` are the cells of the plan; `rows` holds a `DoneRow` for each that is done, else
-    None; `error` are those that the program did not finish. `quality` is the score in units of its
-    task's spread, higher is better, NaN where not done (see `statistics.standardised`).
+    `expected` are the cells of the plan; `rows` holds a `DoneRow` for each that is `done`, else
+    None; `error` are those that the program did not finish, `missing` those with no row at all.
+    `quality` is the score in units of its task's spread, higher is better, NaN where not done (see
+    `statistics.standardised`). Rows of other cells are left out.
     """
 
-    pairs: tuple[Pair, ...]
-    strategies: tuple[str, ...]
-    seeds: tuple[int, ...]
-    expected: np.ndarray
-    rows: np.ndarray
-    error: np.ndarray
-    quality: np.ndarray
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(task for task, _ in self.pairs))
-
-    @property
-    def stressors(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(stressor for _, stressor in self.pairs))
-
-    @property
-    def done(self) -> np.ndarray:
-        return np.asarray(self.rows != None, dtype=bool)  # noqa: E711 (of every element)
-
-    @property
-    def missing(self) -> np.ndarray:
-        """Cells of the plan with no row at all."""
-        return np.asarray(self.expected & ~self.done & ~self.error, dtype=bool)
+    def __init__(self, plan: StudyPlan, results: Results) -> None:
+        cells = cells_of(plan)
+        self.pairs: tuple[Pair, ...] = tuple(dict.fromkeys((c.task, c.stressor) for c in cells))
+        self.strategies = tuple(dict.fromkeys(cell.strategy for cell in cells))
+        self.seeds = tuple(dict.fromkeys(cell.seed for cell in cells))
+        self.tasks = tuple(dict.fromkeys(task for task, _ in self.pairs))
+        self.stressors = tuple(dict.fromkeys(stressor for _, stressor in self.pairs))
+        shape = (len(self.pairs), len(self.strategies), len(self.seeds))
+        self.expected, self.done, self.error = (np.zeros(shape, dtype=bool) for _ in range(3))
+        self.rows = np.full(shape, None, dtype=object)
+        for cell in cells:
+            place = (
+                self.pairs.index((cell.task, cell.stressor)),
+                self.strategies.index(cell.strategy),
+                self.seeds.index(cell.seed),
+            )
+            row = results.rows.get(cell)
+            self.expected[place] = True
+            self.error[place] = isinstance(row, ErrorRow)
+            if isinstance(row, DoneRow):
+                self.rows[place], self.done[place] = row, True
+        self.missing = self.expected & ~self.done & ~self.error
+        scores = self.scores()
+        self.quality = np.full(shape, np.nan)
+        for task in self.tasks:
+            of_task = np.array([pair[0] == task for pair in self.pairs])
+            done = self.done[of_task]
+            higher = all(row.higher_is_better for row in self.rows[of_task][done])
+            self.quality[of_task] = standardised(scores[of_task], higher, done)
 
     def failed(self, kinds: Collection[str] = FAILURES) -> np.ndarray:
         """Which done cells failed in one of `kinds`."""
@@ -57,9 +61,8 @@ class Grid:
     def values(self, value: Callable[[DoneRow], float | None]) -> np.ndarray:
         """A number of every done cell; NaN where there is none."""
         result = np.full(self.rows.shape, np.nan)
-        for place in zip(*np.nonzero(self.done), strict=True):
-            number = value(self.rows[place])
-            result[place] = np.nan if number is None else number
+        # None is NaN as a float.
+        result[self.done] = np.array([value(row) for row in self.rows[self.done]], dtype=float)
         return result
 
     def scores(self) -> np.ndarray:
@@ -68,33 +71,3 @@ class Grid:
     def place(self, strategy: str) -> int | None:
         """Where a strategy is on the second axis; None where it has no cell."""
         return self.strategies.index(strategy) if strategy in self.strategies else None
-
-
-def grid_of(plan: StudyPlan, results: Results) -> Grid:
-    """The arrays of the plan's cells, in their order; rows of other cells are left out."""
-    cells = cells_of(plan)
-    pairs = tuple(dict.fromkeys((cell.task, cell.stressor) for cell in cells))
-    strategies = tuple(dict.fromkeys(cell.strategy for cell in cells))
-    seeds = tuple(dict.fromkeys(cell.seed for cell in cells))
-    shape = (len(pairs), len(strategies), len(seeds))
-    expected, error = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    rows = np.full(shape, None, dtype=object)
-    higher: dict[str, bool] = {}
-    for cell in cells:
-        place = (
-            pairs.index((cell.task, cell.stressor)),
-            strategies.index(cell.strategy),
-            seeds.index(cell.seed),
-        )
-        row = results.rows.get(cell)
-        expected[place] = True
-        error[place] = isinstance(row, ErrorRow)
-        if isinstance(row, DoneRow):
-            rows[place] = row
-            higher[cell.task] = row.higher_is_better
-    grid = Grid(pairs, strategies, seeds, expected, rows, error, np.full(shape, np.nan))
-    scores, done = grid.scores(), grid.done
-    for task in grid.tasks:
-        of_task = np.array([pair[0] == task for pair in pairs])
-        grid.quality[of_task] = standardised(scores[of_task], higher.get(task, True), done[of_task])
-    return grid

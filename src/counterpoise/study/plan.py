@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import ValidationError
@@ -57,42 +57,35 @@ def of_kind(*kinds: str) -> tuple[str, ...]:
 
 COMPARED = of_kind("policy", "form", "baseline")
 
-PLANS: Registry[StudyPlan] = Registry(
-    "plan",
-    *(
-        (plan.name, plan)
-        for plan in (
-            StudyPlan(
-                name="quick",
-                tasks=("ring", "digits"),
-                stressors=("none", "d-lr-x10", "late-shock", "lsgan-sigmoid", "batchnorm-split"),
-                strategies=("none", "threshold", "loss-gate", "r1", "r3gan", "auto"),
-            ),
-            StudyPlan(
-                name="full",
-                tasks=("ring", "grid", "digits", "sr"),
-                stressors=tuple(STRESSORS),
-                strategies=COMPARED,
-            ),
-            StudyPlan(
-                name="ablation",
-                tasks=("ring", "digits", "seed"),
-                stressors=("none", "d-lr-x10", "g-lr-x10", "d-tiny", "lsgan-sigmoid", "late-shock"),
-                strategies=("none", "auto", *of_kind("ablation")),
-            ),
-            StudyPlan(
-                name="seed", tasks=("seed",), stressors=("none",), strategies=of_kind("change")
-            ),
-            StudyPlan(
-                name="gpu",
-                tasks=("sr-full",),
-                stressors=("none", "d-lr-x10"),
-                strategies=COMPARED,
-                device="cuda",
-            ),
-        )
+_PLANS = (
+    StudyPlan(
+        name="quick",
+        tasks=("ring", "digits"),
+        stressors=("none", "d-lr-x10", "late-shock", "lsgan-sigmoid", "batchnorm-split"),
+        strategies=("none", "threshold", "loss-gate", "r1", "r3gan", "auto"),
+    ),
+    StudyPlan(
+        name="full",
+        tasks=("ring", "grid", "digits", "sr"),
+        stressors=tuple(STRESSORS),
+        strategies=COMPARED,
+    ),
+    StudyPlan(
+        name="ablation",
+        tasks=("ring", "digits", "seed"),
+        stressors=("none", "d-lr-x10", "g-lr-x10", "d-tiny", "lsgan-sigmoid", "late-shock"),
+        strategies=("none", "auto", *of_kind("ablation")),
+    ),
+    StudyPlan(name="seed", tasks=("seed",), stressors=("none",), strategies=of_kind("change")),
+    StudyPlan(
+        name="gpu",
+        tasks=("sr-full",),
+        stressors=("none", "d-lr-x10"),
+        strategies=COMPARED,
+        device="cuda",
     ),
 )
+PLANS: Registry[StudyPlan] = Registry("plan", *((plan.name, plan) for plan in _PLANS))
 
 
 def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
@@ -101,38 +94,28 @@ def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
     Raises `UserError` in one line for an unknown name, key, task, stressor or strategy.
     """
     path = Path(source)
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            tree = read_yaml(path)
-        except (OSError, BadYamlError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"plan {source}: cannot be read ({reason})") from None
-        if not isinstance(tree, dict):
-            raise UserError(f"plan {source}: expected a mapping at the top level")
-    else:
-        tree = PLANS[str(source)].model_dump(mode="json")
-    for item in overrides:
-        key, equals, text = item.partition("=")
-        if not equals or not key:
-            raise UserError(f"plan {source}: an override is written key=value (given: {item})")
-        try:
-            tree[key] = parse_yaml(text)
-        except BadYamlError:
-            raise UserError(f"plan {source}: {key}: '{text}' is not a YAML value") from None
     try:
+        if path.suffix in (".yaml", ".yml"):
+            tree = read_yaml(path)
+            if not isinstance(tree, dict):
+                raise UserError(f"plan {source}: expected a mapping at the top level")
+        else:
+            tree = PLANS[str(source)].model_dump(mode="json")
+        for item in overrides:
+            key, equals, text = item.partition("=")
+            if not equals:
+                raise UserError(f"plan {source}: an override is written key=value (given: {item})")
+            tree[key] = parse_yaml(text)
         plan = StudyPlan.model_validate(tree)
+    except (OSError, BadYamlError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"plan {source}: cannot be read ({reason})") from None
     except ValidationError as error:
         raise UserError(f"plan {source}: {problems(error)}") from None
-    given: tuple[tuple[Registry[Any], tuple[str, ...]], ...] = (
-        (TASKS, plan.tasks),
-        (STRESSORS, plan.stressors),
-        (STRATEGIES, plan.strategies),
-    )
+    given = ((TASKS, plan.tasks), (STRESSORS, plan.stressors), (STRATEGIES, plan.strategies))
     for table, names in given:
         for name in names:
-            if name not in table:
-                known = ", ".join(table)
-                raise UserError(f"plan {source}: unknown {table.kind} '{name}'; known: {known}")
+            table[name]
     if not cells_of(plan):
         raise UserError(f"plan {source}: has no cell (no combination of its lists applies)")
     return plan

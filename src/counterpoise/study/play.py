@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -143,124 +143,123 @@ def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[
     }
 
 
+@dataclasses.dataclass
 class Losses:
-    """The losses of both networks, under the setting."""
+    """The losses of both networks, under the setting; `draw` is for what is random in them."""
 
-    def __init__(self, task: Task, setting: Setting, d: nn.Module, draw: torch.Generator) -> None:
-        self._task, self._setting, self._d, self._draw = task, setting, d, draw
-        self._form = ADVERSARIAL_FORMS[
-            "lsgan" if setting.form == LSGAN_ON_SIGMOID else setting.form
-        ]
-        self._sigmoid_in_loss = setting.form == LSGAN_ON_SIGMOID and not setting.d_ends_in_sigmoid
+    task: Task
+    setting: Setting
+    d: nn.Module
+    draw: torch.Generator
+
+    def __post_init__(self) -> None:
+        on_sigmoid = self.setting.form == LSGAN_ON_SIGMOID
+        self._form = ADVERSARIAL_FORMS["lsgan" if on_sigmoid else self.setting.form]
+        self._sigmoid_in_loss = on_sigmoid and not self.setting.d_ends_in_sigmoid
 
     def of_d(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss as the policy wants it, with the penalties."""
-        setting = self._setting
+        setting = self.setting
         if setting.label_noise:
-            real, fake = self._swapped(real, fake)
+            # A share of the pairs has its labels exchanged.
+            chosen = torch.rand(len(real), generator=self.draw, device=real.device)
+            wrong = (chosen < setting.label_noise).reshape(-1, *(1 for _ in real.shape[1:]))
+            real, fake = torch.where(wrong, fake, real), torch.where(wrong, real, fake)
         if setting.d_joint_batch:
-            real_outputs, fake_outputs = self._d(torch.cat([real, fake])).chunk(2)
+            real_outputs, fake_outputs = self.d(torch.cat([real, fake])).chunk(2)
             step.logits(real=real_outputs, fake=fake_outputs)
         else:
-            real_outputs, fake_outputs = self._d(real), self._d(fake)
+            real_outputs, fake_outputs = self.d(real), self.d(fake)
         if self._sigmoid_in_loss:
             real_outputs, fake_outputs = real_outputs.sigmoid(), fake_outputs.sigmoid()
         loss_real, loss_fake = self._form.d_loss(real_outputs, fake_outputs)
         if setting.real_target != 1:
             target = torch.full_like(real_outputs, setting.real_target)
-            smoothed: Callable[[Tensor, Tensor], Tensor] = (
-                F.binary_cross_entropy_with_logits
-                if setting.form == "non-saturating"
-                else F.mse_loss
-            )
-            loss_real = smoothed(real_outputs, target)
+            if setting.form == "non-saturating":
+                loss_real = F.binary_cross_entropy_with_logits(real_outputs, target)
+            else:
+                loss_real = F.mse_loss(real_outputs, target)
         loss: Tensor = setting.loss_multiplier * step.loss(real=loss_real, fake=loss_fake)
         if setting.r1:
-            loss = loss + setting.r1 / 2 * r1_penalty(self._d, real)
+            loss = loss + setting.r1 / 2 * r1_penalty(self.d, real)
         if setting.r2:
-            loss = loss + setting.r2 / 2 * r2_penalty(self._d, fake)
+            loss = loss + setting.r2 / 2 * r2_penalty(self.d, fake)
         if setting.gradient_penalty:
-            penalty = gradient_penalty(self._d, real, fake, self._draw)
+            penalty = gradient_penalty(self.d, real, fake, self.draw)
             loss = loss + setting.gradient_penalty * penalty
         return loss
 
     def of_g(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
         """G's loss: adversarial, and content where the task has it."""
-        setting = self._setting
-        real_outputs = self._d(real).detach() if self._form.g_needs_real else None
-        fake_outputs = self._d(fake)
+        setting = self.setting
+        real_outputs = self.d(real).detach() if self._form.g_needs_real else None
+        fake_outputs = self.d(fake)
         if self._sigmoid_in_loss:
             fake_outputs = fake_outputs.sigmoid()
         adversarial = self._form.g_loss(real_outputs, fake_outputs)
         weight = setting.adversarial_weight * setting.loss_multiplier
         loss: Tensor = step.adversarial(weight * adversarial)
-        content = self._task.content_loss(fake, real) if setting.content_weight else None
+        content = self.task.content_loss(fake, real) if setting.content_weight else None
         return loss if content is None else loss + setting.content_weight * content
 
-    def _swapped(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """A share of the pairs with their labels exchanged."""
-        chosen = torch.rand(len(real), generator=self._draw, device=real.device)
-        wrong = (chosen < self._setting.label_noise).reshape(-1, *(1 for _ in real.shape[1:]))
-        return torch.where(wrong, fake, real), torch.where(wrong, real, fake)
 
-
+@dataclasses.dataclass
 class Evaluation:
     """What is measured on the way, on clean samples: noise of a policy's does not hide D."""
 
-    def __init__(self, task: Task, g: nn.Module, d: nn.Module, fresh: Iterator[Batch]) -> None:
-        self._task, self._g, self._d, self._fresh = task, g, d, fresh
-        self._points: list[dict[str, float]] = []
+    task: Task
+    g: nn.Module
+    d: nn.Module
+    fresh: Iterator[Batch]
+    points: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     @torch.no_grad()
     def measure(self, step: int) -> None:
         """Measure G on unseen samples, and D on fresh ones of what it is trained on."""
-        source, real = next(self._fresh)
-        outputs = self._d(real), self._d(self._g(source))
+        source, real = next(self.fresh)
+        outputs = self.d(real), self.d(self.g(source))
         real_logits, fake_logits = (output.flatten(1).mean(1).float().cpu() for output in outputs)
         # D's own threshold differs between objectives; the best one does not.
         point = {
-            "step": float(step),
             "auc": float(auc(real_logits, fake_logits)),
             "accuracy": best_accuracy(real_logits, fake_logits),
         }
-        weights = [*self._g.parameters(), *self._d.parameters()]
+        weights = [*self.g.parameters(), *self.d.parameters()]
         finite = all(bool(w.isfinite().all()) for w in weights)
-        values: dict[str, float] = {}
-        if finite and (len(self._points) + 1) % G_EVERY == 0:
-            measured = copy.deepcopy(self._g).cpu() if real.is_cuda else self._g
+        if finite and (len(self.points) + 1) % G_EVERY == 0:
+            measured = copy.deepcopy(self.g).cpu() if real.is_cuda else self.g
             measured.eval()
-            values = self._task.measure(measured)
-            self._g.train()
-        finite = finite and all(map(math.isfinite, (*values.values(), *point.values())))
-        self._points.append(point | {"finite": float(finite)} | values)
+            point |= self.task.measure(measured)
+            self.g.train()
+        finite = finite and all(map(math.isfinite, point.values()))
+        self.points.append(point | {"step": step, "finite": finite})
 
     def is_lost(self) -> bool:
         """Whether the last two evaluations found something that is not finite."""
-        return len(self._points) > 1 and not any(p["finite"] for p in self._points[-2:])
+        return len(self.points) > 1 and not any(p["finite"] for p in self.points[-2:])
 
     def verdict(self) -> dict[str, Any]:
         """What a training came to: how it failed if it did, its score, and its curves."""
-        task, last = self._task, self._points[-1]
-        late = self._points[-EVALUATIONS // 4 :]
+        score_name, last = self.task.score_name, self.points[-1]
+        late = self.points[-EVALUATIONS // 4 :]
         means = {key: sum(p[key] for p in late) / len(late) for key in ("accuracy", "auc")}
-        diverged = not last["finite"]
-        failures = ["diverged"] if diverged else []
-        if not diverged and last["coverage"] < COLLAPSED_COVERAGE:
+        failures = [] if last["finite"] else ["diverged"]
+        if last["finite"] and last["coverage"] < COLLAPSED_COVERAGE:
             failures.append("collapsed")
         if means["auc"] >= SATURATED_AUC:
             failures.append("d-saturated")
-        names = [name for name in last if name not in ("step", "auc", "accuracy", "finite")]
+        of_d = ("step", "auc", "accuracy", "finite")
         return {
             "failures": failures,
-            "score": None if diverged else finite_or_none(last[task.score_name]),
-            "score_name": task.score_name,
-            "higher_is_better": task.higher_is_better,
-            "metrics": {name: finite_or_none(last[name]) for name in names},
+            "score": finite_or_none(last[score_name]) if last["finite"] else None,
+            "score_name": score_name,
+            "higher_is_better": self.task.higher_is_better,
+            "metrics": {k: finite_or_none(value) for k, value in last.items() if k not in of_d},
             "d_last_quarter": {name: finite_or_none(mean) for name, mean in means.items()},
             "curve": {
-                "step": [int(p["step"]) for p in self._points],
-                "auc": [finite_or_none(p["auc"]) for p in self._points],
-                "score": [finite_or_none(p.get(task.score_name)) for p in self._points],
+                "step": [p["step"] for p in self.points],
+                "auc": [finite_or_none(p["auc"]) for p in self.points],
+                "score": [finite_or_none(p.get(score_name)) for p in self.points],
             },
         }
 

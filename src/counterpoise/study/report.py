@@ -9,11 +9,11 @@ from markupsafe import Markup
 
 from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
-from counterpoise.study.analysis import Beaten, StrategyResult, strategy_results, where_beaten
+from counterpoise.study.analysis import StrategyResult, strategy_results, where_beaten
 from counterpoise.study.figures import Figure, study_figures
-from counterpoise.study.grid import Grid, Pair, grid_of
+from counterpoise.study.grid import Grid, Pair
 from counterpoise.study.plan import AUTO_TUNED_ON
-from counterpoise.study.results import DoneRow, plan_of, read_results
+from counterpoise.study.results import Results, plan_of, read_results
 from counterpoise.study.tables import Table, report_tables, share_text
 
 
@@ -22,16 +22,12 @@ class StudyReport:
     """What the page and the Markdown file say, in their order."""
 
     name: str
-    sentences: list[str]
-    # Where `auto` is beaten, and what to say where that is nowhere; both empty without `auto`.
-    beaten: list[Beaten]
+    summary: str
+    # Task/stressor where `auto` is beaten, by whom, and why; None where it takes no part.
+    beaten: dict[str, tuple[str, str]] | None
     nowhere: str
     figures: list[Figure]
     tables: list[Table]
-
-    @property
-    def summary(self) -> str:
-        return " ".join(self.sentences)
 
     def html(self) -> str:
         """One page that loads nothing."""
@@ -50,10 +46,10 @@ class StudyReport:
     def markdown(self) -> str:
         """The same in Markdown, beside the folder `figures`."""
         parts = [f"# Study {self.name}", self.summary]
-        if self.beaten or self.nowhere:
-            listed = "\n".join(f"- {item}" for item in self.beaten)
-            parts += ["## Where auto is beaten", listed or self.nowhere]
-        parts += [f"![{figure.alt}](figures/{figure.name}.png)" for figure in self.figures]
+        if self.beaten is not None:
+            listed = [f"- {pair}: {who} ({why})" for pair, (who, why) in self.beaten.items()]
+            parts += ["## Where auto is beaten", "\n".join(listed) or self.nowhere]
+        parts += [f"![{figure.title}](figures/{figure.name}.png)" for figure in self.figures]
         for table in self.tables:
             parts += [f"## {table.title}", table.note, table.markdown()]
         return "\n\n".join(parts) + "\n"
@@ -67,15 +63,19 @@ def study_report(folder: Path, tuned_on: Collection[Pair] = AUTO_TUNED_ON) -> St
     plan, results = plan_of(folder), read_results(folder)
     if not results.rows:
         raise UserError(f"{folder}: no results yet; run the study first (`counterpoise study run`)")
-    grid = grid_of(plan, results)
+    grid = Grid(plan, results)
     rows = strategy_results(grid, tuned_on)
-    beaten = where_beaten(grid)
-    notes = [*results.notes, *_notes_on_versions(results.done)]
+    nowhere = "Nowhere beyond chance."
+    if grid.missing.any() or len(grid.seeds) < 2:
+        nowhere = (
+            f"Nowhere so far, of {len(grid.seeds)} seeds and with {int(grid.missing.sum())} "
+            "trainings missing: not all pairs could be compared."
+        )
     return StudyReport(
         plan.name,
-        _sentences(grid, rows) + [f"{note[0].upper()}{note[1:]}." for note in notes],
-        beaten,
-        "" if beaten else _nowhere(grid),
+        " ".join([*_sentences(grid, rows), *_notes(results)]),
+        None if grid.place("auto") is None else where_beaten(grid),
+        nowhere,
         study_figures(grid, rows),
         report_tables(grid, rows, tuned_on),
     )
@@ -88,7 +88,6 @@ def write_report(folder: Path, report: StudyReport) -> list[Path]:
         "report.md": report.markdown().encode(),
     }
     for figure in report.figures:
-        files[f"figures/{figure.name}.svg"] = figure.svg
         files[f"figures/{figure.name}.png"] = figure.png
     for name, content in files.items():
         with atomic_write(folder / name) as temporary:
@@ -125,21 +124,11 @@ def _sentences(grid: Grid, rows: Sequence[StrategyResult]) -> list[str]:
     return said
 
 
-def _notes_on_versions(done: Sequence[DoneRow]) -> list[str]:
-    notes = []
-    for package in dict.fromkeys(name for row in done for name in row.versions):
-        versions = sorted({row.versions[package] for row in done if package in row.versions})
+def _notes(results: Results) -> list[str]:
+    """What is odd about the rows."""
+    notes = [f"Left out: {note}." for note in results.notes]
+    for package in sorted({name for row in results.done for name in row.versions}):
+        versions = sorted({row.versions.get(package, "unknown") for row in results.done})
         if len(versions) > 1:
-            notes.append(f"rows are from several versions of {package}: {', '.join(versions)}")
+            notes.append(f"Rows are from several versions of {package}: {', '.join(versions)}.")
     return notes
-
-
-def _nowhere(grid: Grid) -> str:
-    """What to say where `auto` is beaten nowhere; empty where it takes no part."""
-    if grid.place("auto") is None:
-        return ""
-    open_yet = int(grid.missing.sum())
-    if open_yet or len(grid.seeds) < 2:
-        missing = f"{open_yet} trainings are missing" if open_yet else "there is one seed only"
-        return f"Nowhere so far, but {missing}: not all pairs could be compared."
-    return "Nowhere beyond chance."

@@ -93,7 +93,7 @@ def read_results(folder: Path) -> Results:
     notes = []
     for number, data in iterate_json_lines(path):
         if data is None:
-            notes.append(f"{path.name} line {number} is torn or not a JSON object: left out")
+            notes.append(f"{path.name} line {number} is torn or not a JSON object")
             continue
         kind = ErrorRow if data.get("status") == "error" else DoneRow
         try:

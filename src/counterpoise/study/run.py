@@ -11,7 +11,7 @@ from pathlib import Path
 from counterpoise.errors import UserError
 from counterpoise.study.plan import Cell, StudyPlan, cells_of
 from counterpoise.study.results import ErrorRow, StudyRow, opened_study, read_results
-from counterpoise.study.workers import Workers
+from counterpoise.study.workers import WorkersContext
 
 # How often a cell may take its worker with it.
 TRIES = 3
@@ -36,19 +36,21 @@ def selected(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:
     Raises `UserError` for a glob that matches no cell.
     """
     cells = cells_of(plan)
-    for glob in only:
-        if not any(fnmatchcase(cell.key, glob) for cell in cells):
+    matches = {glob: {c for c in cells if fnmatchcase(c.key, glob)} for glob in only}
+    for glob, found in matches.items():
+        if not found:
             raise UserError(
                 f"--only {glob}: no cell of plan {plan.name} has such a name; "
                 f"names are TASK/STRESSOR/STRATEGY/SEED, as {cells[0].key}"
             )
-    return [c for c in cells if not only or any(fnmatchcase(c.key, glob) for glob in only)]
+    chosen = set().union(*matches.values()) if only else set(cells)
+    return [cell for cell in cells if cell in chosen]
 
 
 def run_study(
     plan: StudyPlan,
     folder: Path,
-    workers: Workers,
+    workers: WorkersContext,
     *,
     only: Sequence[str] = (),
     watch: Callable[[StudyProgress, str], None] = lambda progress, message: None,
@@ -64,7 +66,7 @@ def run_study(
         good = {row.cell: row for row in read_results(folder).done}
         todo = [cell for cell in cells if cell not in good]
         progress = StudyProgress(len(cells), [good[cell] for cell in cells if cell in good])
-        study.note("start", f"{len(todo)} of {len(cells)} cells to run, {type(workers).__name__}")
+        study.note("start", f"{len(todo)} of {len(cells)} cells to run")
         watch(progress, "")
         try:
             # Closed at once, so that an interruption does not wait for workers.
@@ -83,7 +85,9 @@ def run_study(
     return progress
 
 
-def outcomes(cells: Sequence[Cell], workers: Workers) -> Generator[StudyRow | str, None, None]:
+def outcomes(
+    cells: Sequence[Cell], workers: WorkersContext
+) -> Generator[StudyRow | str, None, None]:
     """One row for each cell, as they come, and in between words on workers that died.
 
     A cell whose worker died is given to another, a few times. Raises the `UserError` of a cell.
@@ -92,11 +96,11 @@ def outcomes(cells: Sequence[Cell], workers: Workers) -> Generator[StudyRow | st
         return
     waiting, tries = deque(cells), Counter[Cell]()
     running: dict[Future[StudyRow | UserError], Cell] = {}
-    with workers:
+    with workers as those:
         while waiting or running:
-            while waiting and len(running) < workers.capacity:
+            while waiting and len(running) < those.capacity:
                 cell = waiting.popleft()
-                running[workers.submit(cell)] = cell
+                running[those.submit(cell)] = cell
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 cell = running.pop(future)
                 try:
@@ -104,8 +108,8 @@ def outcomes(cells: Sequence[Cell], workers: Workers) -> Generator[StudyRow | st
                 except Exception as error:
                     tries[cell] += 1
                     # Ray's account of it is a traceback.
-                    last_line = (str(error).strip().splitlines() or [""])[-1]
-                    how = f"{type(error).__name__}: {last_line.strip()}"[:200]
+                    last_line = str(error).strip().rpartition("\n")[2].strip()
+                    how = f"{type(error).__name__}: {last_line}"
                     if tries[cell] < TRIES:
                         waiting.appendleft(cell)
                         yield f"{cell.key}: its worker died ({how}): run again"

@@ -1,15 +1,19 @@
 """A study's tables, as text."""
 
+import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from counterpoise.statistics import Estimate, Interval
+from counterpoise.statistics import Estimate
 from counterpoise.study.analysis import FailureCount, StrategyResult, means, paired
 from counterpoise.study.grid import Grid, Pair
 from counterpoise.study.results import DoneRow
 from counterpoise.study.strategies import STRATEGIES
 
 NOT_KNOWN = "-"
+
+Ends = tuple[float, float]
+UNLIMITED: Ends = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -51,61 +55,38 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
         "and seed, in spreads of the task's score. Of failures it is in "
         "percentage points. Differences and ranks have a hierarchical bootstrap interval."
     )
-    return Table(
-        "All strategies",
-        note,
-        (
-            "strategy",
-            "failed",
-            "95 %",
-            "failures against auto",
-            "diverged or collapsed",
-            "failed where auto was never tuned",
-            "mean rank",
-            "quality against none",
-            "quality against auto",
+    columns: dict[str, Callable[[StrategyResult], str]] = {
+        "strategy": lambda row: row.name + ("" if row.everywhere else " (not in all tasks)"),
+        "failed": lambda row: (
+            share_text(row.failures) + (f" ({row.missing} missing)" if row.missing else "")
         ),
-        [
-            (
-                row.name + ("" if row.everywhere else " (not in all tasks)"),
-                share_text(row.failures) + (f" ({row.missing} missing)" if row.missing else ""),
-                _percent_interval(row.failures),
-                _estimate(row.failed_to_auto, 0, signed=True),
-                share_text(row.by_quality),
-                share_text(row.untuned),
-                _estimate(row.rank, 1),
-                _estimate(row.to_none, 2, signed=True),
-                _estimate(row.to_auto, 2, signed=True),
-            )
-            for row in rows
-        ],
-    )
+        "95 %": lambda row: _percent_interval(row.failures),
+        "failures against auto": lambda row: _estimate(row.failed_to_auto, 0, signed=True),
+        "diverged or collapsed": lambda row: share_text(row.by_quality),
+        "failed where auto was never tuned": lambda row: share_text(row.untuned),
+        "mean rank": lambda row: _estimate(row.rank, 1),
+        "quality against none": lambda row: _estimate(row.to_none, 2, signed=True),
+        "quality against auto": lambda row: _estimate(row.to_auto, 2, signed=True),
+    }
+    lines = [tuple(text(row) for text in columns.values()) for row in rows]
+    return Table("All strategies", note, tuple(columns), lines)
 
 
 def _quality_tables(grid: Grid) -> list[Table]:
     tables = []
-    of_tasks = {row.task: row for row in grid.rows[grid.done]}
-    for task in grid.tasks:
-        if task not in of_tasks:
-            continue
-        score = of_tasks[task].score_name.replace("_", " ")
-        direction = "higher" if of_tasks[task].higher_is_better else "lower"
+    for task, row in {row.task: row for row in grid.rows[grid.done]}.items():
         stressors = [s for t, s in grid.pairs if t == task]
-        columns = [means(grid, task, stressor, grid.scores()) for stressor in stressors]
-        lines = [
-            (
-                name,
-                *(
-                    _estimate(column[name], 3)
-                    if stressor == "none"
-                    else _number(column[name].mean, 3)
-                    for stressor, column in zip(stressors, columns, strict=True)
-                ),
-            )
-            for name in grid.strategies
-            if any(column[name].mean is not None for column in columns)
-        ]
-        title = f"{task}: {score} ({direction} is better)"
+        columns = {s: means(grid, task, s, grid.scores()) for s in stressors}
+        lines = []
+        for name in grid.strategies:
+            if any(column[name].mean is not None for column in columns.values()):
+                texts = (
+                    _estimate(column[name], 3) if s == "none" else _number(column[name].mean, 3)
+                    for s, column in columns.items()
+                )
+                lines.append((name, *texts))
+        direction = "higher" if row.higher_is_better else "lower"
+        title = f"{task}: {row.score_name.replace('_', ' ')} ({direction} is better)"
         note = "Mean over seeds; under `none` with Student's 95 % interval."
         tables.append(Table(title, note, ("strategy", *stressors), lines))
     return tables
@@ -116,15 +97,15 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
     failures = {row.name: row.failures for row in rows}
 
     def column(
-        value: Callable[[DoneRow], float | None], digits: int, most: float | None = None
+        value: Callable[[DoneRow], float | None], digits: int, within: Ends = UNLIMITED
     ) -> list[str]:
         estimates = means(grid, *grid.pairs[0], grid.values(value)).values()
-        return [_estimate(_within(estimate, most), digits) for estimate in estimates]
+        return [_estimate(estimate, digits, within=within) for estimate in estimates]
 
     columns = (
-        column(lambda row: row.d_last_quarter.get("accuracy"), 2, 1.0),
-        column(lambda row: row.d_last_quarter.get("auc"), 2, 1.0),
-        column(lambda row: 100 * row.d_updates / row.steps, 0, 100.0),
+        column(lambda row: row.d_last_quarter.get("accuracy"), 2, (0.0, 1.0)),
+        column(lambda row: row.d_last_quarter.get("auc"), 2, (0.0, 1.0)),
+        column(lambda row: 100 * row.d_updates / row.steps, 0, (0.0, 100.0)),
         column(lambda row: row.score, 1),
     )
     return Table(
@@ -143,14 +124,6 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
             for name, *measured in zip(grid.strategies, *columns, strict=True)
         ],
     )
-
-
-def _within(estimate: Estimate, most: float | None) -> Estimate:
-    """A mean of values in [0, `most`], where an interval of few of them may reach further."""
-    if estimate.interval is None or most is None:
-        return estimate
-    ends = (min(max(end, 0.0), most) for end in (estimate.interval.low, estimate.interval.high))
-    return replace(estimate, interval=Interval(*ends))
 
 
 def share_text(count: FailureCount) -> str:
@@ -174,12 +147,13 @@ def _number(value: float | None, digits: int, *, signed: bool = False) -> str:
     return f"{value:.4g}"
 
 
-def _estimate(estimate: Estimate, digits: int, *, signed: bool = False) -> str:
+def _estimate(
+    estimate: Estimate, digits: int, *, signed: bool = False, within: Ends = UNLIMITED
+) -> str:
+    """A mean with its interval, `within` what values can be: that of few may reach further."""
     text = _number(estimate.mean, digits, signed=signed)
     if estimate.interval is None:
         return text
-    low, high = (
-        _number(value, digits, signed=signed)
-        for value in (estimate.interval.low, estimate.interval.high)
-    )
+    ends = (max(estimate.interval.low, within[0]), min(estimate.interval.high, within[1]))
+    low, high = (_number(end, digits, signed=signed) for end in ends)
     return f"{text} ({low} to {high})"

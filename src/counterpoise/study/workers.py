@@ -1,22 +1,22 @@
-"""Who plays cells: one interface, and the processes of this machine behind it.
-
-The other kind, on a Ray cluster, is in `ray_workers`.
-"""
+"""Who plays cells: processes of this machine or a Ray cluster, behind one interface."""
 
 import contextlib
+import importlib
 import logging
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any
 
 import torch
 
@@ -33,20 +33,140 @@ ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "VECLIB_MAXIMUM_THREADS": "1",
 }
+# Tasks that Ray is given for each processor, so that none of them waits for us.
+QUEUED_PER_CPU = 2
+# Ray reports its use to its makers unless told otherwise, and warns of how it will count GPUs.
+RAY_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# What a cluster's address has to say that somebody is there.
+ANSWER_SECONDS = 5.0
 
 
-class Workers(Protocol):
-    """Processes that play cells: a context, whose end stops them all at once."""
+@dataclass(frozen=True)
+class Workers:
+    """Processes that play cells."""
 
-    capacity: int  # how many cells they may have at a time
+    # How many cells they may have at a time.
+    capacity: int
+    # Have a cell played. The future's value is `answer_of` it; any exception of the future says how
+    # its worker died.
+    submit: "Callable[[Cell], Future[StudyRow | UserError]]"
 
-    def __enter__(self) -> Self: ...
 
-    def __exit__(self, *error: object) -> None: ...
+# What gives workers, and at its end stops them all at once.
+WorkersContext = contextlib.AbstractContextManager[Workers]
 
-    def submit(self, cell: Cell) -> "Future[StudyRow | UserError]":
-        """Have a cell played: what `answer_of` it is; any exception says how its worker died."""
-        ...
+
+@contextlib.contextmanager
+def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
+    """At most `count` processes of this machine, each with one thread.
+
+    Each is a pool of its own: where a process dies, only its own cell is lost. `submit` raises
+    `UserError` where no process can be started.
+    """
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
+    latest: dict[ProcessPoolExecutor, Future[StudyRow | UserError]] = {}
+
+    def submit(cell: Cell) -> "Future[StudyRow | UserError]":
+        idle = [pool for pool, last in latest.items() if last.done() and not last.exception()]
+        pool = idle[0] if idle else ProcessPoolExecutor(1, context, _begin, (theirs,))
+        try:
+            with interrupts_held_back():
+                latest[pool] = pool.submit(answer_of, play, cell, plan)
+        except BrokenProcessPool:  # its process died while it was idle
+            del latest[pool]
+            return submit(cell)
+        except OSError as error:
+            raise UserError(
+                f"a worker process cannot be started ({error.strerror or error}); "
+                "give fewer --workers"
+            ) from error
+        return latest[pool]
+
+    before = dict(os.environ)
+    os.environ.update(ONE_THREAD)  # read in the processes to come, when libraries are imported
+    try:
+        yield Workers(count, submit)
+    finally:
+        ours.close()
+        for pool in latest:
+            pool.shutdown()
+        theirs.close()
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def ray_workers(
+    play: Play, plan: StudyPlan, count: int, address: str | None = None
+) -> Iterator[Workers]:
+    """Ray tasks on the cluster at `address`, or on one of this machine's own with `count`
+    processors.
+
+    The machines of a cluster need this package at the same version, and the plan's data at the
+    same paths. A cell of a plan for a GPU takes one. Raises `UserError` where there is no Ray, no
+    cluster, or in it no GPU for the plan.
+    """
+    for name, value in RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    try:
+        ray = importlib.import_module("ray")
+    except ModuleNotFoundError:
+        raise UserError(
+            "--executor ray needs Ray; install it: pip install 'counterpoise[ray]'"
+        ) from None
+    try:
+        resources = _start_ray(ray, count, address)
+        gpus = 1 if plan.device == "cuda" else 0
+        if gpus > resources.get("GPU", 0):
+            raise UserError(f"plan {plan.name} needs a GPU, and the Ray cluster has none")
+        # We count the tries ourselves, so that a lost worker is on record, and a cell has one row.
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_ray_answer)
+        capacity = QUEUED_PER_CPU * max(1, int(resources.get("CPU", count)))
+        yield Workers(capacity, lambda cell: task.remote(play, cell, plan).future())
+    finally:
+        ray.shutdown()
+
+
+def _start_ray(ray: Any, count: int, address: str | None) -> dict[str, float]:
+    """Start Ray, or join the cluster; what it has."""
+    own: dict[str, Any] = {"num_cpus": count, "include_dashboard": False}
+    if address is not None:
+        own = {}
+        _check_address(address)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with interrupts_held_back():  # Broken off while it starts, Ray crashes.
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                configure_logging=False,
+                runtime_env={"env_vars": ONE_THREAD},
+                **own,
+            )
+        resources: dict[str, float] = ray.cluster_resources()
+    except Exception as error:
+        # Of a start that fails or takes too long, Ray raises exceptions of any kind.
+        where = f"no cluster at {address}" if address else "cannot start here"
+        raise UserError(f"Ray: {where} ({error}); see --address, --workers") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)  # Ray leaves its own.
+    return resources
+
+
+def _check_address(address: str) -> None:
+    """Raise `UserError` where nobody listens: Ray itself would try for a quarter of an hour."""
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError, ValueError) as error:
+        raise UserError(
+            f"--address {address}: nobody answers ({error}); give HOST:PORT, ray://HOST:PORT or "
+            "auto of a cluster that runs, or leave it out for one of this machine's own"
+        ) from error
 
 
 def answer_of(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
@@ -69,54 +189,9 @@ def prepare_worker() -> None:
     logging.getLogger("counterpoise").setLevel(logging.ERROR)
 
 
-class LocalWorkers:
-    """At most `count` processes of this machine, each with one thread.
-
-    Each is a pool of its own: where a process dies, only its own cell is lost.
-    """
-
-    def __init__(self, play: Play, plan: StudyPlan, count: int) -> None:
-        self.capacity = count
-        self._play, self._plan = play, plan
-        self._last: dict[ProcessPoolExecutor, Future[StudyRow | UserError]] = {}
-
-    def __enter__(self) -> Self:
-        self._theirs, self._ours = multiprocessing.get_context("spawn").Pipe(duplex=False)
-        # Read in the processes to come, when their libraries are imported.
-        self._environment = dict(os.environ)
-        os.environ.update(ONE_THREAD)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ours.close()
-        for pool in self._last:
-            pool.shutdown()
-        self._theirs.close()
-        for name in ONE_THREAD:
-            del os.environ[name]
-        os.environ.update(self._environment)
-
-    def submit(self, cell: Cell) -> "Future[StudyRow | UserError]":
-        """See `Workers`. Raises `UserError` where no process can be started."""
-        idle = [pool for pool, last in self._last.items() if last.done() and not last.exception()]
-        pool = idle[0] if idle else self._new_pool()
-        try:
-            with interrupts_held_back():
-                future = pool.submit(answer_of, self._play, cell, self._plan)
-        except BrokenProcessPool:  # its process died while it was idle
-            del self._last[pool]
-            return self.submit(cell)
-        except OSError as error:
-            raise UserError(
-                f"a worker process cannot be started ({error.strerror or error}); "
-                "give fewer --workers"
-            ) from error
-        self._last[pool] = future
-        return future
-
-    def _new_pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, context, _begin, (self._theirs,))
+def _ray_answer(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
+    prepare_worker()
+    return answer_of(play, cell, plan)
 
 
 def _begin(pipe: Connection) -> None:

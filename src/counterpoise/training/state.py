@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterpoise.balance.policies import take_up
+from counterpoise.balance.policies import load_policy_state
 from counterpoise.balance.saved import check_fields, is_count
 from counterpoise.errors import UserError
 from counterpoise.game.game import Tell
@@ -22,7 +22,7 @@ from counterpoise.training.stage import StageTraining
 
 # The part that holds the state to come back to, where one is kept.
 KEPT = "kept"
-# What the state of something else makes of the objects that are to take it up.
+# What the state of something else makes of the objects that are to load it.
 UNFIT = (UserError, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 
 
@@ -75,7 +75,7 @@ class TrainingState:
         )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Take up a checkpoint, in a training that was just built.
+        """Load a checkpoint, in a training that was just built.
 
         Raises `UserError` for one that does not fit; nothing of the run's folder is changed.
         """
@@ -97,7 +97,7 @@ class TrainingState:
         optimizers = self.playing.optimizers()
         for name, optimizer in optimizers.items():
             optimizer.load_state_dict(_optimizer_state(saved, name, optimizer))
-        take_up(parts.policy, parts.config.balance.policy, values["policy"])
+        load_policy_state(parts.policy, parts.config.balance.policy, values["policy"])
         if self.playing.player is not None:
             self.playing.player.last_action = Action(**values["last_action"])
             self.playing.player.readings = Readings(**values["readings"])
