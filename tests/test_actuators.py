@@ -11,10 +11,8 @@ from torch import nn
 from counterpoise.actuators.d_terms import lecam_penalty
 from counterpoise.actuators.inputs import (
     BRIGHTNESS,
-    NO_CHANGE,
     InputChange,
     augment,
-    disturb,
 )
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
@@ -33,13 +31,12 @@ def images(count=4, size=16, seed=0):
 
 def test_nothing_is_done_where_nothing_is_asked_for():
     batch = images()
-    assert NO_CHANGE.real(batch) is batch
-    assert disturb(batch, 0.0, 0.0, generator(), generator()) is batch
+    assert InputChange().real(batch) is batch
 
 
 def test_noise_has_its_standard_deviation_and_a_gradient():
     batch = images(count=64).requires_grad_()
-    noisy = disturb(batch, 0.3, 0.0, generator(), generator(1))
+    noisy = InputChange(noise_std=0.3).real(batch)
     noise = (noisy - batch).detach().numpy().ravel()
     assert noise.std() == pytest.approx(0.3, rel=0.02)
     assert abs(noise.mean()) < 0.01

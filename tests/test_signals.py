@@ -77,4 +77,4 @@ def test_saturation_is_where_the_sigmoid_is_flat():
     # Every value of a map counts.
     assert readings.d_saturation_real == 0.25
     assert readings.d_saturation_fake == 1
-    assert set(readings.taken()) == {"d_saturation_real", "d_saturation_fake"}
+    assert set(readings.read()) == {"d_saturation_real", "d_saturation_fake"}

@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from counterpoise.actuators.r1 import mixes_images
 from counterpoise.anyloop.direction import note_pull
 from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, leaf_ids, nodes_from
 from counterpoise.anyloop.hooks import CallWatch, leaves_given
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.anyloop.user_code import user_line
+from counterpoise.game.r1 import mixes_images
 
 LOGGER = logging.getLogger("counterpoise")
 

@@ -15,7 +15,7 @@ from counterpoise.anyloop.handle import Balance
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
 from counterpoise.run_folder import version
-from counterpoise.sensors.ranking import auc
+from counterpoise.sensors.discriminator import auc
 from counterpoise.study.plan import Cell, StudyPlan
 from counterpoise.study.results import DoneRow
 from counterpoise.study.strategies import STRATEGIES
@@ -220,7 +220,7 @@ class Evaluation:
         # D's own threshold differs between objectives; the best one does not.
         point = {
             "step": float(step),
-            "auc": float(auc(real_logits, fake_logits)),
+            "auc": auc(real_logits, fake_logits),
             "accuracy": best_accuracy(real_logits, fake_logits),
         }
         weights = [*self._g.parameters(), *self._d.parameters()]
