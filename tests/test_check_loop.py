@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from counterpoise.anyloop import handle
-from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, nodes_from, operation
+from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, operation, walk
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS
 from counterpoise.anyloop.loop_check import LoopChecker
 
@@ -189,7 +189,7 @@ def test_graph_reading():
     assert comes_out_of_sigmoid(value.view(1, 3).squeeze(0).double())
     assert not comes_out_of_sigmoid(value + 1)
     assert not comes_out_of_sigmoid(weight)
-    nodes = nodes_from([value.sum().grad_fn])
+    nodes = set(walk([value.sum().grad_fn]))
     assert {operation(node) for node in nodes} >= {"Sum", "Sigmoid", "Mul"}
     assert leaf_ids(nodes) == {id(weight)}
-    assert leaf_ids(nodes_from([value.sum().grad_fn], stop=[value.grad_fn])) == set()
+    assert leaf_ids(walk([value.sum().grad_fn], stop=[value.grad_fn])) == set()

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.graph import nodes_from
+from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import BACKWARD
 from counterpoise.game.sensing import Sensors
 from counterpoise.game.turn import Turn
@@ -75,7 +75,7 @@ class OutputGradients:
         if source is None:
             return
         roots = [each.grad_fn for each in _tensors(outputs) if each.grad_fn is not None]
-        for node in nodes_from(roots, stop={source[0]}):
+        for node in walk(roots, stop={source[0]}):
             for place, edge in enumerate(node.next_functions):
                 if edge == source:
                     self._read_at(node, place, d)
