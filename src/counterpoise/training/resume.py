@@ -82,11 +82,8 @@ def _refuse_other_inputs(
     parts = training.parts
     now = parts.fingerprints
     todo = f"set {', '.join(changed)} back" if changed else "put them back as they were"
-    # Checkpoints of earlier versions have names alone, in `data`.
-    if (
-        then.get("data") != parts.data_fingerprint()
-        or then.get("images", now["images"]) != (now["images"])
-    ):
+    # Checkpoints of earlier versions have no `images`, but the names alone.
+    if any(then.get(name, now[name]) != now[name] for name in ("data", "images")):
         raise UserError(
             f"{run.path}: training or held-out images are not those that this run began with (a "
             f"name or a file's size differs); {todo}, or start a new run"

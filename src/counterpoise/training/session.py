@@ -21,7 +21,7 @@ from counterpoise.run_writer import RunWriter
 from counterpoise.training import checkpoint, resume
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.loop import Outcome, Training
-from counterpoise.training.reporting import Reporter, SilentReporter
+from counterpoise.training.reporting import Reporter
 from counterpoise.training.setup import build_parts, take_initial_weights
 
 # The step before all rows, `bicubic`'s at step 0 included.
@@ -45,7 +45,7 @@ def train(
         if first and resumes:
             notes += _lock(run, held)
         parts = build_parts(config, fabric)
-        training = Training(parts, run, reporter if first else SilentReporter())
+        training = Training(parts, run, reporter if first else Reporter())
         saved = None
         if resumes:
             saved, damaged = checkpoint.load_newest(run)
