@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import Node
+from torch.utils._pytree import tree_leaves
 
 from counterpoise.anyloop.graph import reaches
 from counterpoise.anyloop.hooks import ModuleHook, user_line
@@ -129,13 +130,11 @@ class Tap:
     def _after_g(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
-        answers = output.values() if isinstance(output, dict) else output
-        answers = [answers] if isinstance(answers, Tensor) else answers or []
-        images = next((each for each in answers if isinstance(each, Tensor)), None)
+        images = next(iter(tensors_of(output)), None)
         if images is None or id(module) not in self._generators or _without_values(images):
             return
         made = self._made[id(module)] = Generated(
-            [each.detach() for each in (*args, *options.values()) if isinstance(each, Tensor)],
+            [each.detach() for each in tensors_of((args, options))],
             images.detach(),
             images.grad_fn if self.with_lines else None,
             user_line() if self.with_lines else "",
@@ -215,6 +214,11 @@ class Tap:
             self._places[d] = shown[0]
         first = next(iter((alike or given).values()))
         return given.get(self._places[d], first) if d in self._places else first
+
+
+def tensors_of(values: Any) -> list[Tensor]:
+    """All tensors among a network's arguments or of its answer."""
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def _kind(phase: Phase, d: str, *, is_fake: bool) -> str:

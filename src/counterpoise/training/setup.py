@@ -171,17 +171,16 @@ def take_initial_weights(parts: Parts) -> None:
         loaded = load_generator(RunFolder.open(path).generator if path.is_dir() else path)
     except UserError as error:
         raise UserError(f"train.initial_weights: {error}") from None
-    ours, theirs = parts.config.generator, loaded.generator.config
-    for name in type(ours).model_fields:
-        own, other = getattr(ours, name), getattr(theirs, name)
-        if own == other:
-            continue
-        if name != "degradation":
+    theirs = dict(loaded.generator.config)
+    for name, own in parts.config.generator:
+        other = theirs[name]
+        if own != other and name != "degradation":
             raise UserError(
                 f"train.initial_weights {path}: weights of another generator, {name} is {other} "
                 f"there and {own} here; set generator.{name} to it"
             )
-        parts.notes.append(f"G was trained on {other} images before, and is on {own} ones now")
+        if own != other:
+            parts.notes.append(f"G was trained on {other} images before, and is on {own} ones now")
     for g in (parts.networks.g, parts.networks.g_average):
         g.load_state_dict(loaded.generator.state_dict())
     parts.notes.append(f"G begins with {path}")
