@@ -163,11 +163,3 @@ def test_the_best_held_out_checkpoint_outlives_the_newest_ones(tmp_path, photos,
     run(config, tmp_path / "run")
     steps = [int(f.stem[-8:]) for f in RunFolder(tmp_path / "run").checkpoint_files()]
     assert steps == [4, 7, 8]
-
-
-def test_prune_spares_one(tmp_path):
-    files = [tmp_path / str(number) for number in range(5)]
-    for file in files:
-        file.touch()
-    checkpoint.prune(files, 2, spared=files[1])
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["1", "3", "4"]

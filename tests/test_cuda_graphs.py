@@ -102,11 +102,14 @@ def weights(path, step=6):
             "loss.adversarial.r1=1",
             "optimizer.d.learning_rate=0.03",
         ],
-        ["balance.policy=auto", "loss.adversarial.form=relativistic-average"],
-        ["balance.policy=none", "discriminator.norm=batch", "loss.texture.layers={relu1_1: 1}"],
+        [
+            "balance.policy=none",
+            "discriminator.norm=batch",
+            "loss.texture.layers={relu1_1: 1}",
+            "loss.adversarial.form=relativistic-average",
+        ],
         ["balance.policy=ada", "discriminator={name: unet, norm: spectral, width: 2}"],
     ],
-    ids=["threshold", "several-each", "relativistic", "batch-norm", "unet"],
 )
 def test_a_training_is_the_same(quick, tmp_path, imitated, monkeypatch, options):
     config = quick(*options, *SHORT)
