@@ -26,7 +26,7 @@ from counterpoise.run_writer import RunWriter
 from counterpoise.training.batches import Batches
 from counterpoise.training.checks import check_training
 from counterpoise.training.loop import Training
-from counterpoise.training.reporting import SilentReporter
+from counterpoise.training.reporting import Reporter
 from counterpoise.training.setup import build_parts
 
 NEVER = [
@@ -40,7 +40,7 @@ def make_training(preset: str, overrides: list[str], folder: Path) -> Training:
     config = load_config(preset, overrides, checks=(check_training,))
     run = RunFolder(folder)
     run.create(config.to_yaml())
-    training = Training(build_parts(config, make_fabric(config)), run, SilentReporter())
+    training = Training(build_parts(config, make_fabric(config)), run, Reporter())
     training.record_in(RunWriter(run, tensorboard=True))
     return training
 

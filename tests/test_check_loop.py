@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from counterpoise.anyloop import handle
-from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, nodes_from, operation
+from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, operation, walk
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS
 from counterpoise.anyloop.loop_check import LoopChecker
 
@@ -137,16 +137,16 @@ def test_every_bug_has_a_case():
 @pytest.mark.parametrize(
     ("name", "line", "changes", "others"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)]
 )
-def test_planted_bug_is_found_at_its_line(tmp_path, run, name, line, changes, others):
+def test_planted_bug_is_found_at_its_line(tmp_path, caplog, run, name, line, changes, others):
     module, lines = planted(tmp_path, *changes)
-    findings = run(module, steps=TURNS.get(name, 6))
+    with caplog.at_level("WARNING", "counterpoise"):
+        findings = run(module, steps=TURNS.get(name, 6))
     assert {finding.id for finding in findings} == {name} | others
     (finding,) = [each for each in findings if each.id == name]
     (number,) = [i for i, text in enumerate(lines, 1) if text.strip().startswith(line)]
     assert finding.line == f"{tmp_path / 'planted.py'}:{number}"
     assert finding.meaning in str(finding)
-    assert str(finding).startswith(finding.line)
-    assert finding.change
+    assert str(finding) in [record.message for record in caplog.records]
 
 
 ACCUMULATING = [  # several backward passes before one step of each optimizer
@@ -176,20 +176,13 @@ def test_the_check_ends_by_itself_and_undoes_what_it_watches(tmp_path, run, monk
     assert nn.functional.binary_cross_entropy_with_logits is losses
 
 
-def test_findings_are_warnings(tmp_path, caplog, run):
-    module, _ = planted(tmp_path, (G_ZERO, "pass"))
-    with caplog.at_level("WARNING", "counterpoise"):
-        (finding,) = run(module, steps=5)
-    assert [record.message for record in caplog.records] == [str(finding)]
-
-
 def test_graph_reading():
     weight = torch.ones(3, requires_grad=True)
     value = torch.sigmoid(weight * 2)
     assert comes_out_of_sigmoid(value.view(1, 3).squeeze(0).double())
     assert not comes_out_of_sigmoid(value + 1)
     assert not comes_out_of_sigmoid(weight)
-    nodes = nodes_from([value.sum().grad_fn])
+    nodes = set(walk([value.sum().grad_fn]))
     assert {operation(node) for node in nodes} >= {"Sum", "Sigmoid", "Mul"}
     assert leaf_ids(nodes) == {id(weight)}
-    assert leaf_ids(nodes_from([value.sum().grad_fn], stop=[value.grad_fn])) == set()
+    assert leaf_ids(walk([value.sum().grad_fn], stop=[value.grad_fn])) == set()

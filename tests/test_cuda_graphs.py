@@ -49,11 +49,8 @@ def imitation(recorded, samples, allow_unused_input):
         @staticmethod
         def backward(ctx, *gradients):
             inputs = [x for x in (sample, *weights) if x.requires_grad]
-            found = iter(
-                into_the_same_memory(
-                    static_gradients, torch.autograd.grad(newest["out"], inputs, gradients)
-                )
-            )
+            own = torch.autograd.grad(newest["out"], inputs, gradients)
+            found = iter(into_the_same_memory(static_gradients, own))
             return tuple(next(found) if x.requires_grad else None for x in (sample, *weights))
 
     def replay(images):
@@ -105,11 +102,14 @@ def weights(path, step=6):
             "loss.adversarial.r1=1",
             "optimizer.d.learning_rate=0.03",
         ],
-        ["balance.policy=auto", "loss.adversarial.form=relativistic-average"],
-        ["balance.policy=none", "discriminator.norm=batch", "loss.texture.layers={relu1_1: 1}"],
+        [
+            "balance.policy=none",
+            "discriminator.norm=batch",
+            "loss.texture.layers={relu1_1: 1}",
+            "loss.adversarial.form=relativistic-average",
+        ],
         ["balance.policy=ada", "discriminator={name: unet, norm: spectral, width: 2}"],
     ],
-    ids=["threshold", "several-each", "relativistic", "batch-norm", "unet"],
 )
 def test_a_training_is_the_same(quick, tmp_path, imitated, monkeypatch, options):
     config = quick(*options, *SHORT)
@@ -189,10 +189,7 @@ def test_what_cannot_be_recorded_is_told_and_run_as_it_is(quick, tmp_path, imita
     assert without_time(signals(tmp_path / "run")) == without_time(signals(tmp_path / "plain"))
     events, _ = read_json_lines(RunFolder(tmp_path / "run").events)
     told = [event["message"] for event in events if event["kind"] == "fallback"]
-    assert told == [
-        "step 1: G is not replayed from CUDA graphs: operation not permitted",
-        "step 2: D is not replayed from CUDA graphs: operation not permitted",
-    ]
+    assert [message.partition(" is not")[0] for message in told] == ["step 1: G", "step 2: D"]
 
 
 def test_a_recording_that_failed_holds_no_memory_when_the_pass_is_run_as_it_is(monkeypatch):

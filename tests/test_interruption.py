@@ -8,6 +8,7 @@ from counterpoise.training.interruption import StopRequest
 
 
 def test_stop_request_turns_signals_into_a_wish():
+    """A second Ctrl-C ends at once."""
     with StopRequest() as stop:
         stop.saves = True
         assert not stop.requested

@@ -1,5 +1,7 @@
 """Probes answer the right question, and D does not notice them."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -24,10 +26,7 @@ class Judge(nn.Module):
 
     def __init__(self, score):
         super().__init__()
-        self.score = score
-
-    def forward(self, images):
-        return self.score(images).reshape(-1, 1)
+        self.forward = lambda images: score(images).reshape(-1, 1)
 
 
 def images(seed, count=6, size=16):
@@ -37,12 +36,6 @@ def images(seed, count=6, size=16):
 
 def adam(parameters, learning_rate=1e-2):
     return torch.optim.Adam(parameters, lr=learning_rate)
-
-
-def ask_everything(d, real, fake):
-    held_out_readings(d, real, 0.0)
-    leak_readings(d, real, fake)
-    probe_discriminator(d, adam, FORM.d_loss, FORM.decision_threshold, real, fake, steps=2)
 
 
 NETWORKS = {
@@ -67,7 +60,9 @@ def test_probes_leave_no_trace(network):
     loss = sum(FORM.d_loss(d(real), d(fake)))
     state = {name: tensor.clone() for name, tensor in d.state_dict().items()}
     random_state = torch.get_rng_state()
-    ask_everything(d, real, fake)
+    held_out_readings(d, real, 0.0)
+    leak_readings(d, real, fake)
+    probe_discriminator(d, adam, FORM.d_loss, FORM.decision_threshold, real, fake, steps=2)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in d.state_dict().items())
     assert all(p.grad is None for p in d.parameters())
@@ -88,30 +83,22 @@ def test_logits_aside_are_those_of_the_mode_that_d_is_in():
 def test_held_out_readings():
     held_out = torch.tensor([0.1, 0.2, 0.9, 0.8]).reshape(4, 1, 1, 1).expand(4, 3, 4, 4)
     readings = held_out_readings(Judge(lambda x: x.mean((1, 2, 3))), held_out, 0.5)
-    assert readings.held_out_logit_mean == pytest.approx(0.5)
-    assert readings.d_accuracy_held_out == 0.5
+    assert readings["held_out_logit_mean"].item() == pytest.approx(0.5)
+    assert readings["d_accuracy_held_out"] == 0.5
 
 
-def test_a_d_that_sees_rounding_is_found_out():
+def test_a_d_that_sees_rounding_or_borders_is_found_out():
     off_grid = Judge(lambda x: -(255 * x - (255 * x).round()).abs().sum((1, 2, 3)))
     real = images(1)
-    fake = real + 0.3 / 255
-    readings = leak_readings(off_grid, real, fake)
-    assert off_grid(real).min() > off_grid(fake).max()
     # Rounded to the grid, the fakes are the real images.
-    assert readings.auc_quantised == 0.5
-    assert readings.auc_border_hidden == 1
-
-
-def test_a_d_that_sees_borders_is_found_out():
+    readings = leak_readings(off_grid, real, real + 0.3 / 255)
+    assert readings == {"auc_quantised": 0.5, "auc_border_hidden": 1}
     corner = Judge(lambda x: x[:, :, :2, :2].mean((1, 2, 3)))
-    real = images(1)
     fake = real.clone()
     fake[:, :, :3] = 0
     readings = leak_readings(corner, real, fake)
-    assert readings.auc_quantised == 1
-    assert readings.auc_border_hidden == 0.5
-    assert leak_readings(corner, real[..., :8, :8], fake[..., :8, :8]).auc_border_hidden is None
+    assert readings == {"auc_quantised": 1, "auc_border_hidden": 0.5}
+    assert "auc_border_hidden" not in leak_readings(corner, real[..., :8, :8], fake[..., :8, :8])
 
 
 def test_quantised_is_what_a_file_keeps():
@@ -131,21 +118,21 @@ def test_a_hidden_border_mirrors_the_inside():
 
 
 def probe(d, learning_rate, real, fake):
-    return probe_discriminator(
-        d,
-        lambda weights: adam(weights, learning_rate),
-        FORM.d_loss,
-        FORM.decision_threshold,
-        real,
-        fake,
-    )
+    make_optimizer = functools.partial(adam, learning_rate=learning_rate)
+    return probe_discriminator(d, make_optimizer, FORM.d_loss, FORM.decision_threshold, real, fake)
+
+
+def linear_d():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
 
 
 def test_a_d_that_can_learn_fits_a_batch_and_a_dead_one_does_not():
-    torch.manual_seed(0)
-    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
     real, fake = images(1), images(2)
-    assert probe(d, 1e-2, real, fake) == 1
+    assert probe(linear_d(), 1e-2, real, fake) == 1
+    # Autocast keeps weights that it has cast, also when they have changed since.
+    with torch.autocast("cpu", torch.bfloat16):
+        assert probe(linear_d(), 1e-2, real, fake) == 1
     dead = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4), nn.ReLU(), nn.Linear(4, 1))
     with torch.no_grad():
         dead[1].bias.fill_(-100)
@@ -154,20 +141,10 @@ def test_a_d_that_can_learn_fits_a_batch_and_a_dead_one_does_not():
 
 def test_a_d_that_is_frozen_is_probed_as_if_it_were_not():
     """A loop may have frozen it for G's part, before D's part ends."""
-    torch.manual_seed(0)
-    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1)).requires_grad_(False)
+    d = linear_d().requires_grad_(False)
     before = d[1].weight.clone()
     assert probe(d, 1e-2, images(1), images(2)) == 1
     assert torch.equal(d[1].weight, before)
-    assert not d[1].weight.requires_grad
-
-
-def test_in_half_precision_the_probe_trains_its_copy_too():
-    torch.manual_seed(0)
-    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
-    # Autocast keeps weights that it has cast, also when they have changed since.
-    with torch.autocast("cpu", torch.bfloat16):
-        assert probe(d, 1e-2, images(1), images(2)) == 1
 
 
 def test_the_probe_goes_the_way_that_training_would():

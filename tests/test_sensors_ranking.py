@@ -1,44 +1,25 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.sensors.ranking import auc
+from counterpoise.sensors.discriminator import auc
 
 LOGITS = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12)
 
 
-def by_counting(real, fake):
-    wins = sum((r > f) + 0.5 * (r == f) for r in real for f in fake)
-    return wins / (len(real) * len(fake))
-
-
 @given(LOGITS, LOGITS)
 def test_it_is_the_share_of_pairs_in_the_right_order(real, fake):
+    wins = sum((r > f) + 0.5 * (r == f) for r in real for f in fake)
     value = auc(torch.tensor(real).reshape(-1, 1), torch.tensor(fake).reshape(-1, 1))
-    assert value.item() == pytest.approx(by_counting(real, fake), abs=1e-6)
+    assert value == pytest.approx(wins / (len(real) * len(fake)), abs=1e-6)
 
 
-def test_it_is_the_area_under_the_curve():
-    random = np.random.default_rng(0)
-    real, fake = random.normal(0.7, 1, 200), random.normal(0, 2, 300)
-    thresholds = np.sort(np.concatenate([real, fake, [math.inf]]))[::-1]
-    true_rate = [(real >= t).mean() for t in thresholds]
-    false_rate = [(fake >= t).mean() for t in thresholds]
-    area = np.diff(false_rate) @ (np.array(true_rate[1:]) + true_rate[:-1]) / 2
-    assert auc(torch.tensor(real), torch.tensor(fake)).item() == pytest.approx(area, abs=1e-6)
-
-
-def test_maps_count_as_their_means():
+def test_maps_count_as_their_means_and_nan_is_not_hidden():
     real, fake = torch.randn(5, 1, 3, 3), torch.randn(6, 1, 3, 3)
     assert auc(real, fake) == auc(real.mean((2, 3)), fake.mean((2, 3)))
-
-
-def test_nan_is_not_hidden_and_there_is_no_gradient():
-    real = torch.tensor([[1.0], [math.nan]], requires_grad=True)
-    assert math.isnan(auc(real, torch.zeros(2, 1)))
-    assert math.isnan(auc(torch.zeros(2, 1), real))
-    assert not auc(torch.ones(2, 1, requires_grad=True), torch.zeros(2, 1)).requires_grad
+    broken = torch.tensor([[1.0], [math.nan]], requires_grad=True)
+    assert math.isnan(auc(broken, torch.zeros(2, 1)))
+    assert math.isnan(auc(torch.zeros(2, 1), broken))

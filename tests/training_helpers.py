@@ -14,7 +14,7 @@ from counterpoise.run_folder import RunFolder
 from counterpoise.training.checks import check_training
 from counterpoise.training.held_out import HeldOut
 from counterpoise.training.loop import Outcome, Training
-from counterpoise.training.reporting import SilentReporter
+from counterpoise.training.reporting import Reporter
 from counterpoise.training.session import train
 
 TINY = [
@@ -38,7 +38,7 @@ def run(
     config: RunConfig, path: Path, *, resume: bool = False, fabric: Fabric | None = None
 ) -> Outcome:
     fabric = make_fabric(config) if fabric is None else fabric
-    return train(config, RunFolder(path), fabric, SilentReporter(), resumes=resume)
+    return train(config, RunFolder(path), fabric, Reporter(), resumes=resume)
 
 
 def signals(path: Path) -> list[dict]:

@@ -1,6 +1,6 @@
-"""What an action adds to D's loss, from D's logits: one function for each, and their table."""
+"""What an action adds to D's loss, from D's logits."""
 
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,30 +8,21 @@ from torch import Tensor
 from counterpoise.records import Action
 
 
-class SmoothsLabels(Protocol):
-    """A form of the adversarial loss that says what a smoothed label adds to it."""
-
-    def smoothing_term(self, real_logits: Tensor, amount: float) -> Tensor: ...
-
-
-def label_smoothing(
-    action: Action, form: SmoothsLabels, real_logits: Tensor, fake_logits: Tensor
-) -> Tensor | None:
-    """One-sided label smoothing (Salimans et al. 2016, section 3.4), where D is trained on real
-    images."""
-    if not (action.label_smoothing and action.d_trains_on_real):
-        return None
-    return form.smoothing_term(real_logits, action.label_smoothing)
-
-
-def lecam(
-    action: Action, form: SmoothsLabels, real_logits: Tensor, fake_logits: Tensor
-) -> Tensor | None:
-    """LeCam's regulariser, weighted."""
-    if not action.lecam_weight:
-        return None
-    anchors = action.lecam_real_anchor, action.lecam_fake_anchor
-    return action.lecam_weight * lecam_penalty(real_logits, fake_logits, *anchors)
+def d_terms(
+    action: Action,
+    smoothing_term: Callable[[Tensor, float], Tensor],
+    real_logits: Tensor,
+    fake_logits: Tensor,
+) -> Iterator[Tensor]:
+    """The terms that the action asks for, weighted scalars with their graph: one-sided label
+    smoothing (Salimans et al. 2016, section 3.4) where D is trained on real images, and LeCam's
+    regulariser. `smoothing_term` is the objective's, from D's logits on real images and the amount.
+    """
+    if action.label_smoothing and action.d_trains_on_real:
+        yield smoothing_term(real_logits, action.label_smoothing)
+    if action.lecam_weight:
+        anchors = action.lecam_real_anchor, action.lecam_fake_anchor
+        yield action.lecam_weight * lecam_penalty(real_logits, fake_logits, *anchors)
 
 
 def lecam_penalty(
@@ -46,7 +37,3 @@ def lecam_penalty(
     """
     over_fake = F.relu(real_logits - fake_anchor).square().mean()
     return over_fake + F.relu(real_anchor - fake_logits).square().mean()
-
-
-# Each gives a scalar with its graph, or None where the action does not ask for it.
-D_TERMS = (label_smoothing, lecam)

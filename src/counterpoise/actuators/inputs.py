@@ -41,7 +41,7 @@ class InputChange:
     rank: int = 0
 
     def real(self, images: Tensor) -> Tensor:
-        """Real images (N, ...) as D shall see them."""
+        """Real images (N, ...) as D shall see them: augmented, then with Gaussian noise added."""
         return self._change(images, _TRANSFORMS, _REAL_NOISE)
 
     def fake(self, images: Tensor) -> Tensor:
@@ -49,40 +49,15 @@ class InputChange:
         return self._change(images, _TRANSFORMS if self.paired else _FAKE_TRANSFORMS, _FAKE_NOISE)
 
     def _change(self, images: Tensor, transforms: int, noise: int) -> Tensor:
-        if not self.noise_std and not self.augment_probability:
-            return images
         place = (self.seed, self.batch, self.rank, images.device)
-        return disturb(
-            images,
-            self.noise_std,
-            self.augment_probability,
-            generator_for_step(*place, stream=transforms),
-            generator_for_step(*place, stream=noise),
-        )
-
-
-NO_CHANGE = InputChange()
-
-
-def disturb(
-    images: Tensor,
-    noise_std: float,
-    augment_probability: float,
-    transforms: torch.Generator,
-    noise: torch.Generator,
-) -> Tensor:
-    """Images (N, ...) augmented, then with Gaussian noise added; differentiable.
-
-    `transforms` draws the augmentations, `noise` the noise, both on the images' device. The same
-    state of a generator gives the same transforms: give equally seeded ones for pairs of images.
-    With 0 and 0 the images come back as they are, and nothing is drawn.
-    """
-    if augment_probability:
-        images = augment(images, augment_probability, transforms)
-    if noise_std:
-        drawn = torch.randn(images.shape, generator=noise, device=images.device)
-        images = images + noise_std * drawn.to(images.dtype)
-    return images
+        if self.augment_probability:
+            drawing = generator_for_step(*place, stream=transforms)
+            images = augment(images, self.augment_probability, drawing)
+        if self.noise_std:
+            drawing = generator_for_step(*place, stream=noise)
+            drawn = torch.randn(images.shape, generator=drawing, device=images.device)
+            images = images + self.noise_std * drawn.to(images.dtype)
+        return images
 
 
 def augment(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:

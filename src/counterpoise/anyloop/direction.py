@@ -40,16 +40,15 @@ class Direction:
     def __init__(self, d: str = "") -> None:
         """`d` is D's name."""
         self._d = d
-        self.is_reversed = False
-        self._known = False
-        self._turns = self._in_a_row = 0
-        self._last = 0
+        self._turns_left = WATCHED_TURNS
+        # Turns in a row that agree; negative where they say that the direction is reversed.
+        self._in_a_row = 0
         self._part: Phase | None = None
         self._pulls: dict[str, Tensor] = {}  # of this part
 
     def watch(self, phase: Phase) -> None:
         """A backward pass is about to run in D's part."""
-        if self._known:
+        if not self._turns_left:
             return
         if phase is not self._part:
             self._part, self._pulls = phase, {}
@@ -64,19 +63,15 @@ class Direction:
         D's loss drives real and fake further apart.
         """
         pulls, self._part, self._pulls = self._pulls, None, {}
-        if self._known or len(pulls) < 2:
+        if not self._turns_left or len(pulls) < 2:
             return False
-        self._turns += 1
+        self._turns_left -= 1
         pull = mean_of_each(pulls, pulls[REAL].device)
         apart = signals.real_logit_mean - signals.fake_logit_mean
-        direction = 0
-        if pull[REAL] < 0 < pull[FAKE] and apart < 0:
-            direction = -1
-        elif pull[FAKE] < 0 < pull[REAL] and apart > 0:
-            direction = 1
-        self._in_a_row = self._in_a_row + 1 if direction == self._last else 1
-        self._last = direction
-        agreed = direction != 0 and self._in_a_row >= TURNS
-        self._known = agreed or self._turns >= WATCHED_TURNS
-        self.is_reversed = agreed and direction < 0
-        return self.is_reversed
+        way = 0
+        if pull[REAL] * pull[FAKE] < 0 and pull[REAL] * apart > 0:
+            way = 1 if apart > 0 else -1
+        self._in_a_row = way + self._in_a_row * (way * self._in_a_row > 0)
+        if abs(self._in_a_row) == TURNS:
+            self._turns_left = 0
+        return self._in_a_row == -TURNS

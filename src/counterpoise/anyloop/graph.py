@@ -34,11 +34,6 @@ def edges_of(node: Node) -> list[Edge]:
     return [(following, number) for following, number in node.next_functions if following]
 
 
-def inputs_of(node: Node) -> list[Node]:
-    """The nodes of the values that a node was computed from."""
-    return [following for following, _ in edges_of(node)]
-
-
 def walk(roots: Iterable[Node], stop: Collection[Node] = ()) -> Iterator[Node]:
     """All nodes that `roots` were computed from, themselves first; not past those in `stop`."""
     seen = set(roots)
@@ -47,21 +42,14 @@ def walk(roots: Iterable[Node], stop: Collection[Node] = ()) -> Iterator[Node]:
         node = waiting.pop()
         yield node
         if node not in stop:
-            following = [each for each in inputs_of(node) if each not in seen]
+            following = [each for each, _ in edges_of(node) if each not in seen]
             seen.update(following)
             waiting += following
 
 
-def nodes_from(roots: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
-    """The nodes of `walk`."""
-    return set(walk(roots, stop))
-
-
 def leaf_ids(nodes: Iterable[Node]) -> set[int]:
     """`id` of every leaf tensor whose gradient these nodes accumulate."""
-    return {
-        id(variable) for node in nodes if (variable := getattr(node, "variable", None)) is not None
-    }
+    return {id(node.variable) for node in nodes if hasattr(node, "variable")}
 
 
 def reaches(root: Node, leaves: Collection[int]) -> bool:
@@ -70,16 +58,16 @@ def reaches(root: Node, leaves: Collection[int]) -> bool:
     return any(id(getattr(node, "variable", None)) in leaves for node in walk([root]))
 
 
-def edge_of(tensor: Tensor) -> Edge | None:
-    """Where a tensor is in the graph; None for a leaf."""
-    return None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
+def edge_of(tensor: Tensor) -> list[Edge]:
+    """Where a tensor is in the graph; none for a leaf."""
+    return [] if tensor.grad_fn is None else [(tensor.grad_fn, tensor.output_nr)]
 
 
 def ends_of(tensor: Tensor) -> set[Edge]:
     """Where a tensor's values pass, back to the first node that does more than arrange them:
     what a loss reaches that was computed from the values before or after."""
     ends: set[Edge] = set()
-    waiting = [edge for edge in (edge_of(tensor),) if edge is not None]
+    waiting = edge_of(tensor)
     while waiting:
         edge = waiting.pop()
         ends.add(edge)
@@ -92,5 +80,5 @@ def comes_out_of_sigmoid(tensor: Tensor) -> bool:
     """Whether a tensor's values are a sigmoid's or a softmax's output, rearranged at most."""
     node = tensor.grad_fn
     while node is not None and operation(node) in REARRANGING:
-        node = next(iter(inputs_of(node)), None)
+        node = next((following for following, _ in edges_of(node)), None)
     return node is not None and operation(node) in ("Sigmoid", "Softmax")

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.actuators.snapshot import Snapshot
-from counterpoise.anyloop.hooks import innermost
+from counterpoise.anyloop.hooks import innermost, user_line
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.listener import LoopListener
 from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
-from counterpoise.anyloop.user_code import user_line
 from counterpoise.balance.policies import build_policy, load_policy_state
 from counterpoise.balance.saved import NotThisStateError, check_fields, is_count, required_value
 from counterpoise.diagnosis.finding import Diagnosis

@@ -6,48 +6,47 @@ of a network is not listened to), and does nothing outside a step.
 
 import functools
 import itertools
+import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+# Packages whose wrapper of an optimizer takes the loss scale out of the gradients in its `step`.
+_WRAPPERS = ("accelerate", "lightning", "lightning_fabric")
 
-def _unwatched(*_: Any) -> None:
-    """What a copy of a watched network has in place of the hook."""
-
-
-def _hook_of_a_copy() -> Callable[..., None]:
-    return _unwatched
+# Packages whose frames are not the user's: a line in them says nothing about what to change.
+_NOT_THE_USERS = (
+    "torch",
+    "counterpoise",
+    "lightning",
+    "pytorch_lightning",
+    "lightning_fabric",
+    "contextlib",
+    "functools",
+)
 
 
 class ModuleHook:
-    """A forward hook that belongs to one module: copies and pickles of it are not watched."""
+    """A forward hook that belongs to one module: copies and pickles of it do nothing."""
 
-    def __init__(self, call: Callable[..., Any]) -> None:
+    def __init__(self, call: Callable[..., Any] | None = None) -> None:
         self._call = call
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._call(*arguments)
+        return None if self._call is None else self._call(*arguments)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return _unwatched
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[()]]:
-        return _hook_of_a_copy, ()
-
-
-# Packages whose wrapper of an optimizer takes the loss scale out of the gradients in its `step`.
-_WRAPPERS = {"accelerate", "lightning", "lightning_fabric"}
+    def __reduce__(self) -> tuple[type["ModuleHook"], tuple[()]]:
+        return ModuleHook, ()
 
 
 def innermost(optimizer: Any) -> Any:
     """The optimizer inside of such a wrapper, whose step is called when gradients are ready."""
-    while type(optimizer).__module__.partition(".")[0] in _WRAPPERS and hasattr(
-        optimizer, "optimizer"
-    ):
+    while type(optimizer).__module__.startswith(_WRAPPERS) and hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     return optimizer
 
@@ -56,48 +55,38 @@ class OptimizerWatch:
     """Stands between the user and `optimizer.step`: `decide(run)` runs it, or not, or changed.
 
     The step stays a bound method with its own signature, as learning-rate schedulers and AMP's
-    `GradScaler` need it. Several watches of one optimizer share one replacement.
+    `GradScaler` need it.
     """
 
     def __init__(
         self, optimizer: torch.optim.Optimizer, decide: Callable[[Callable[[], Any]], Any]
     ) -> None:
-        self._optimizer, self._decide = optimizer, decide
-        replaced = getattr(optimizer.__dict__.get("step"), "__func__", None)
-        if not hasattr(replaced, "deciders"):
-            replaced = _replace_step(optimizer)
-        self._deciders: list[Callable[..., Any]] = replaced.deciders  # type: ignore[union-attr]
-        self._deciders.append(decide)
-        self._replaced = replaced
+        self._optimizer, self._is_open = optimizer, True
+        self._before = vars(optimizer).get("step")
+        original = optimizer.step
+
+        @functools.wraps(original)
+        def step(_: Any, *arguments: Any, **options: Any) -> Any:
+            run: Callable[[], Any] = functools.partial(original, *arguments, **options)
+            return decide(run) if self._is_open else run()
+
+        step.watch = self  # type: ignore[attr-defined]
+        self._step = types.MethodType(step, optimizer)
+        optimizer.step = self._step  # type: ignore[method-assign]
 
     def close(self) -> None:
-        """Stop. With the last one the step is itself again, unless somebody else has wrapped it."""
-        if self._decide in self._deciders:
-            self._deciders.remove(self._decide)
-        current = self._optimizer.__dict__.get("step")
-        if self._deciders or getattr(current, "__func__", None) is not self._replaced:
-            return
-        own = self._replaced.own  # type: ignore[union-attr]
-        if own is None:
-            del self._optimizer.__dict__["step"]
-        else:
-            self._optimizer.step = own  # type: ignore[method-assign]
-
-
-def _replace_step(optimizer: torch.optim.Optimizer) -> Any:
-    original = optimizer.step
-
-    @functools.wraps(original)
-    def step(_: Any, *arguments: Any, **options: Any) -> Any:
-        run: Callable[[], Any] = functools.partial(original, *arguments, **options)
-        for decide in tuple(step.deciders):  # type: ignore[attr-defined]
-            run = functools.partial(decide, run)
-        return run()
-
-    step.deciders = []  # type: ignore[attr-defined]
-    step.own = optimizer.__dict__.get("step")  # type: ignore[attr-defined]
-    optimizer.step = types.MethodType(step, optimizer)  # type: ignore[method-assign]
-    return step
+        """Stop. Without a watch the step is what it was before, unless somebody else has wrapped
+        it since."""
+        self._is_open = False
+        step = own = vars(self._optimizer).get("step")
+        while (watch := getattr(step, "watch", None)) and step is watch._step:
+            if watch._is_open:
+                return
+            step = watch._before
+        if step is None:
+            vars(self._optimizer).pop("step", None)
+        elif step is not own:
+            self._optimizer.step = step  # type: ignore[method-assign]
 
 
 class CallWatch:
@@ -109,64 +98,46 @@ class CallWatch:
 
     def __init__(self, owner: Any, name: str) -> None:
         self._owner, self._name = owner, name
+        self._original: Any = None
         self._listeners: list[Callable[..., None]] = []
         self.running = 0  # calls under way that listeners were told of
-        self._original: Callable[..., Any] | None = None
-        # The last replacement, with what it replaced: mostly the same is put in place again.
-        self._made: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
     def add(self, listener: Callable[..., None]) -> None:
         """Call `listener` with the arguments of every later call, before it."""
-        if self._original is None:
+        if not self._listeners:
             self._original = getattr(self._owner, self._name)
-            if self._made is None or self._made[0] is not self._original:
-                self._made = self._original, self._watched(self._original)
-            setattr(self._owner, self._name, self._made[1])
+            setattr(self._owner, self._name, functools.partial(self._call, self._original))
         self._listeners.append(listener)
 
-    def _watched(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def watched(*arguments: Any, **options: Any) -> Any:
-            if isinstance(options.get("inputs"), Iterator):
-                options["inputs"] = tuple(options["inputs"])  # listeners must not use it up
-            for each in tuple(self._listeners):
-                each(*arguments, **options)
-            self.running += 1
-            try:
-                return original(*arguments, **options)
-            finally:
-                self.running -= 1
+    def remove(self, listener: Callable[..., None]) -> None:
+        """Stop calling `listener`; with the last one, the function is itself again."""
+        self._listeners.remove(listener)
+        if not self._listeners:
+            setattr(self._owner, self._name, self._original)
 
-        return watched
+    def _call(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        if isinstance(options.get("inputs"), Iterator):
+            options["inputs"] = tuple(options["inputs"])  # listeners must not use it up
+        for listener in tuple(self._listeners):
+            listener(*arguments, **options)
+        self.running += 1
+        try:
+            return original(*arguments, **options)
+        finally:
+            self.running -= 1
 
     @contextmanager
     def unheard(self) -> Iterator[None]:
-        """Calls in here are nobody's business."""
+        """Listeners are told of no call in here."""
         listeners, self._listeners = self._listeners, []
         try:
             yield
         finally:
             self._listeners = listeners
 
-    def remove(self, listener: Callable[..., None]) -> None:
-        """Stop calling `listener`; with the last one, the function is itself again."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
-        if not self._listeners and self._original is not None:
-            setattr(self._owner, self._name, self._original)
-            self._original = None
-
 
 # `Tensor.backward` goes through this one too; `autograd.grad` does not.
 BACKWARD = CallWatch(torch.autograd, "backward")
-
-
-def leaves_given(inputs: Any) -> list[Tensor] | None:
-    """What the `inputs` of a backward pass name, in any of its ways; None where they are left out:
-    all leaves."""
-    if inputs is None or isinstance(inputs, Tensor):
-        return None if inputs is None else [inputs]
-    return list(inputs.values() if isinstance(inputs, dict) else inputs)
 
 
 def minimised(roots: list[Tensor], grad_tensors: Any) -> Iterator[Tensor]:
@@ -179,19 +150,17 @@ def minimised(roots: list[Tensor], grad_tensors: Any) -> Iterator[Tensor]:
             yield value if factor is None else value * factor.detach().float().reshape(())
 
 
-def first_tensor(arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor | None:
-    """The first tensor among a call's arguments: a network's images."""
-    for value in (*arguments, *options.values()):
-        if isinstance(value, Tensor):
-            return value
-    return None
+def user_line() -> str:
+    """`file:line` of the innermost frame that is the user's, or "" where there is none.
 
-
-def watch_before(module: nn.Module, call: Callable[..., Any]) -> torch.utils.hooks.RemovableHandle:
-    """Call `call(module, args, options)` before each forward pass."""
-    return module.register_forward_pre_hook(ModuleHook(call), with_kwargs=True)
-
-
-def watch_after(module: nn.Module, call: Callable[..., Any]) -> torch.utils.hooks.RemovableHandle:
-    """Call `call(module, args, options, output)` after each forward pass."""
-    return module.register_forward_hook(ModuleHook(call), with_kwargs=True)
+    A file below the current folder is named as the user would type it.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if module not in _NOT_THE_USERS:
+            path, here = Path(frame.f_code.co_filename), Path.cwd()
+            path = path.relative_to(here) if path.is_relative_to(here) else path
+            return f"{path}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""

@@ -43,19 +43,35 @@ class BalanceCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Everything is built and restored: begin to watch."""
+        kind = type(pl_module).__name__
         if pl_module.automatic_optimization:
             raise UserError(
-                f"BalanceCallback: {type(pl_module).__name__} must use manual optimisation; set "
+                f"BalanceCallback: {kind} must use manual optimisation; set "
                 "self.automatic_optimization = False"
             )
-        g, d = (self._network(pl_module, role) for role in ("generator", "discriminator"))
-        self.balance = Balance(
-            g,
-            d,
-            self._optimizer(trainer, "generator", g),
-            self._optimizer(trainer, "discriminator", d),
-            **self._options,
-        )
+        networks: list[Any] = []
+        optimizers: list[Any] = []
+        for role, name in self._names.items():
+            network = getattr(pl_module, name, None)
+            if not isinstance(network, nn.Module):
+                raise UserError(
+                    f"BalanceCallback: {kind} has no network '{name}'; name it: "
+                    f'BalanceCallback({role}="...")'
+                )
+            networks.append(network)
+            wanted = {id(p) for p in network.parameters()}
+            owning = [
+                optimizer
+                for optimizer in trainer.optimizers
+                if wanted & {id(p) for group in optimizer.param_groups for p in group["params"]}
+            ]
+            if not owning:
+                raise UserError(
+                    f"BalanceCallback: no optimizer owns parameters of {role} '{name}'; return one "
+                    "for each network from configure_optimizers"
+                )
+            optimizers.append(owning[0])
+        self.balance = Balance(*networks, *optimizers, **self._options)
         if self._state is not None:
             self.balance.load_state_dict(self._state)
         # Not a submodule, so the checkpoint's weights stay as they are.
@@ -63,13 +79,16 @@ class BalanceCallback(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what is left."""
-        self._close()
+        if self.balance is not None:
+            self._state = self.balance.state_dict()
+            self.balance.close()
+            self.balance = None
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Write what is left."""
-        self._close()
+        self.on_train_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """For Lightning's checkpoints."""
@@ -78,29 +97,3 @@ class BalanceCallback(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From Lightning's checkpoints; taken up when the training starts."""
         self._state = state_dict or None
-
-    def _close(self) -> None:
-        if self.balance is not None:
-            self._state = self.balance.state_dict()
-            self.balance.close()
-            self.balance = None
-
-    def _network(self, pl_module: pl.LightningModule, role: str) -> nn.Module:
-        name = self._names[role]
-        network = getattr(pl_module, name, None)
-        if not isinstance(network, nn.Module):
-            raise UserError(
-                f"BalanceCallback: {type(pl_module).__name__} has no network '{name}'; name it: "
-                f'BalanceCallback({role}="...")'
-            )
-        return network
-
-    def _optimizer(self, trainer: pl.Trainer, role: str, network: nn.Module) -> Any:
-        wanted = {id(p) for p in network.parameters()}
-        for optimizer in trainer.optimizers:
-            if wanted & {id(p) for group in optimizer.param_groups for p in group["params"]}:
-                return optimizer
-        raise UserError(
-            f"BalanceCallback: no optimizer owns parameters of {role} '{self._names[role]}'; "
-            "return one for each network from configure_optimizers"
-        )

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from counterpoise.actuators.r1 import UNMET
 from counterpoise.anyloop.direction import REVERSED, Direction
 from counterpoise.anyloop.graph import comes_out_of_sigmoid
 from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, minimised
@@ -22,6 +21,7 @@ from counterpoise.anyloop.tap import FAKE, OTHER, REAL, Call, Phase, Tap
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.game.processes import rank
+from counterpoise.game.r1 import R1_LEFT_OUT
 from counterpoise.game.turn import Turn
 
 NO_OUTPUTS = (
@@ -41,8 +41,8 @@ GIVEN_UP = (
     "D's part ended before D had judged real and fake images; such turns are neither recorded nor "
     "shown to the policy"
 )
-IN_CLOSURE = UNMET.format(why="D's loss is back-propagated inside of optimizer.step(closure)")
-STEPPED_EARLY = UNMET.format(
+IN_CLOSURE = R1_LEFT_OUT.format(why="D's loss is back-propagated inside of optimizer.step(closure)")
+STEPPED_EARLY = R1_LEFT_OUT.format(
     why="D's optimizer steps before D has judged both real and fake images in its part"
 )
 

@@ -6,24 +6,21 @@ network moves, from the tensors. The loop's numbers stay as they are.
 """
 
 import logging
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from counterpoise.actuators.r1 import mixes_images
 from counterpoise.anyloop.direction import note_pull
-from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, leaf_ids, nodes_from
-from counterpoise.anyloop.hooks import CallWatch, leaves_given
+from counterpoise.anyloop.graph import comes_out_of_sigmoid, ends_of, leaf_ids, walk
+from counterpoise.anyloop.hooks import CallWatch, user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
-from counterpoise.anyloop.user_code import user_line
+from counterpoise.game.r1 import mixes_images
 
 LOGGER = logging.getLogger("counterpoise")
 
@@ -97,7 +94,10 @@ class LoopChecker:
         if failed:
             return
         if phase.network == "d":
-            self._check_batch_norm(phase)
+            real, fake = phase.call(REAL), phase.call(FAKE)
+            both = real is not None and fake is not None and real.line and fake.line
+            if fake is not None and both and mixes_images(self._networks["d"]):
+                self._found("batch-norm-split", fake.line)
         elif self._reached_g and phase.d_calls and not self._reached[FAKE]:
             self._found("adversarial-without-gradient", phase.d_calls[-1].line)
 
@@ -116,10 +116,11 @@ class LoopChecker:
 
     def backward(self, phase: Phase, roots: list[Tensor], inputs: Any) -> None:
         """A backward pass is about to run, for these `inputs` alone where there are any."""
-        nodes = nodes_from([root.grad_fn for root in roots if root.grad_fn is not None])
+        nodes = set(walk(root.grad_fn for root in roots if root.grad_fn is not None))
         leaves = leaf_ids(nodes)
-        if (given := leaves_given(inputs)) is not None:
-            leaves &= {id(leaf) for leaf in given}
+        if inputs is not None:
+            given = inputs.values() if isinstance(inputs, dict) else inputs
+            leaves &= {id(leaf) for leaf in ([given] if isinstance(given, Tensor) else given)}
         own = phase.network
         if not any(bool(root.any()) for root in roots):
             # It has a weight of 0, as before the step from which a loop trains D.
@@ -127,18 +128,22 @@ class LoopChecker:
         if not self._backwards:
             self._check_stale(own)
         self._backwards += 1
-        self._check_modes(phase, nodes)
-        for call in phase.d_calls:
-            if _reaches(nodes, call):
-                # D may be asked about the same images more than once.
-                self._reached[FAKE if call.from_g or call.kind == FAKE else REAL] = True
-                if call.kind == FAKE:
-                    note_pull(self._pull, own, call.outputs)
-                elif call.kind == REAL and own == "d":
-                    note_pull(self._pull, REAL, call.outputs)
+        judged = [call for call in phase.d_calls if _reaches(nodes, call)]
+        for call in judged:
+            # D may be asked about the same images more than once.
+            self._reached[FAKE if call.from_g or call.kind == FAKE else REAL] = True
+            if call.kind == FAKE:
+                note_pull(self._pull, own, call.outputs)
+            elif call.kind == REAL and own == "d":
+                note_pull(self._pull, REAL, call.outputs)
+            if own == "d" and not call.training:
+                self._found("eval-mode", call.line, "D", "d")
+        for made in phase.generated:
+            if not made.training and made.node in nodes:
+                self._found("eval-mode", made.line, "G", "g")
         if own == "d" and leaves & self._parameters["g"]:
-            guilty = [c for c in phase.d_calls if c.carries_gradient and _reaches(nodes, c)]
-            self._found("fake-not-detached", guilty[0].line if guilty else user_line())
+            guilty = [call.line for call in judged if call.carries_gradient]
+            self._found("fake-not-detached", guilty[0] if guilty else user_line())
         if own == "g":
             self._reached_g |= bool(leaves & self._parameters["g"])
             if not self._reached_g:
@@ -187,21 +192,6 @@ class LoopChecker:
         self._gradients_spent[network] = False
         if stale:
             self._found(f"stale-{network}-gradients", user_line())
-
-    def _check_modes(self, phase: Phase, nodes: set[Node]) -> None:
-        if phase.network == "d":
-            for call in phase.d_calls:
-                if not call.training and _reaches(nodes, call):
-                    self._found("eval-mode", call.line, "D", "d")
-        for made in phase.generated:
-            if not made.training and made.node in nodes:
-                self._found("eval-mode", made.line, "G", "g")
-
-    def _check_batch_norm(self, phase: Phase) -> None:
-        real, fake = phase.call(REAL), phase.call(FAKE)
-        normalised = mixes_images(self._networks["d"])
-        if normalised and real is not None and fake is not None and real.line and fake.line:
-            self._found("batch-norm-split", fake.line)
 
     def _check_inputs(self, phases: list[Phase]) -> None:
         trained = [each for phase in phases for each in phase.generated if each.node is not None]
@@ -277,11 +267,11 @@ class LoopChecker:
         if not labels.is_floating_point():
             self._found("integer-labels", user_line(), str(labels.dtype))
         try:
-            compared = math.prod(np.broadcast_shapes(values.shape, labels.shape))
-        except ValueError:  # the loss itself refuses them
+            pairs = torch.broadcast_tensors(values, labels)  # type: ignore[no-untyped-call]
+        except RuntimeError:  # the loss itself refuses them
             return
         # One label for all outputs is no mistake.
-        if compared > values.numel():
+        if pairs[0].numel() > values.numel():
             detail = f"outputs {tuple(values.shape)}, labels {tuple(labels.shape)}"
             self._found("labels-broadcast", user_line(), detail)
 

@@ -1,13 +1,13 @@
 """The gradients at G's output in G's part: what comes back through each D is weighed and read."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.graph import nodes_from
+from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import BACKWARD
+from counterpoise.anyloop.tap import tensors_of
 from counterpoise.game.sensing import Sensors
 from counterpoise.game.turn import Turn
 
@@ -38,10 +38,9 @@ class OutputGradients:
 
     def read(self) -> None:
         """A turn ends: give what was seen to the sensors."""
-        total = self._total
-        if total is not None and self._comparable:
+        if self._total is not None and self._comparable:
             for d, (adversarial, scale) in self._adversarial.items():
-                self._sensors.read_output(d, adversarial, total - adversarial, scale)
+                self._sensors.read_output(d, adversarial, self._total - adversarial, scale)
         self.forget()
 
     def after_g(self, images: Tensor) -> None:
@@ -74,8 +73,8 @@ class OutputGradients:
         source, self._source = self._source, None
         if source is None:
             return
-        roots = [each.grad_fn for each in _tensors(outputs) if each.grad_fn is not None]
-        for node in nodes_from(roots, stop={source[0]}):
+        roots = [each.grad_fn for each in tensors_of(outputs) if each.grad_fn is not None]
+        for node in walk(roots, stop={source[0]}):
             for place, edge in enumerate(node.next_functions):
                 if edge == source:
                     self._read_at(node, place, d)
@@ -120,14 +119,3 @@ class OutputGradients:
             self._comparable = False
             return gradient
         return gradient if sum_so_far is None else sum_so_far + gradient
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors of an answer, which may be a list or a dictionary of them."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)

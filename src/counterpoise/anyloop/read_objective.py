@@ -10,12 +10,10 @@ from counterpoise.anyloop.graph import (
     REARRANGING,
     Edge,
     comes_out_of_sigmoid,
-    edge_of,
     edges_of,
     ends_of,
-    inputs_of,
-    nodes_from,
     operation,
+    walk,
 )
 from counterpoise.game.objective import GameObjective
 
@@ -39,23 +37,31 @@ def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> Game
     images, or the first of them alone where its half is back-propagated before the other is made.
     None where the losses do not lead to an output of D, or by operations that say nothing.
     """
-    roots = [edge for loss in losses if (edge := edge_of(loss)) is not None]
+    roots = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
     outputs = list(outputs)
     groups = [ends_of(output) for output in outputs]
-    ends = set().union(*groups)
-    between = _between([node for node, _ in roots], {node for node, _ in ends})
+    ends = {node for group in groups for node, _ in group}
+    reached = set(walk(roots, stop=ends)) - ends
+    between = _between(reached, ends)
     operations = set(between.values())
     sigmoid_in_loss = "Sigmoid" in operations
     if operations & {"BinaryCrossEntropy", "Log", "Log1P"}:
         return GameObjective("non-saturating", not (sigmoid_in_loss or "Exp" in operations))
     if operations & _ON_LOGITS:
         # A sigmoid before a loss on logits is a bug: the values are what that loss takes as logits.
-        return GameObjective(_relativistic(between, groups) or "non-saturating", False)
+        return GameObjective(_relativistic(between, groups, ends) or "non-saturating", False)
+
+    def leads(through: set[str]) -> bool:
+        """Whether a way from D's outputs to its loss passes such operations alone."""
+        return not ends.isdisjoint(
+            walk(roots, stop={node for node in reached if between.get(node) not in through})
+        )
+
     # Beside such a way, whatever else is made of D's outputs keeps them small (a drift penalty,
     # LeCam's regulariser).
-    if _leads(roots, ends, between, _LINEAR):
+    if leads(_LINEAR):
         return GameObjective("wgan", False)
-    if _leads(roots, ends, between, _LINEAR | _HINGES):
+    if leads(_LINEAR | _HINGES):
         return GameObjective("hinge", False)
     if operations & {"MseLoss", "Pow"}:
         if sigmoid_in_loss:
@@ -66,70 +72,40 @@ def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> Game
     return None
 
 
-def _between(losses: Iterable[Node], ends: set[Node]) -> dict[Node, str]:
+def _between(reached: set[Node], ends: set[Node]) -> dict[Node, str]:
     """The nodes that D's outputs flow through on their way to the losses, and what each does."""
-    reached = nodes_from(losses, stop=ends) - ends
-    between: dict[Node, str] = {}
-
-    def times_fed(node: Node) -> int:
-        return sum(each in ends or each in between for each in inputs_of(node))
-
-    # Children before parents is not how a set comes, so repeat until nothing is added.
-    changed = True
-    while changed:
-        fed = [
-            node
-            for node in reached - between.keys()
-            # A penalty on D's gradient is not a loss of D's outputs.
-            if "BackwardBackward" not in node.name() and times_fed(node)
-        ]
-        between.update((node, operation(node)) for node in fed)
-        changed = bool(fed)
+    # A penalty on D's gradient is not a loss of D's outputs.
+    stop = ends | {node for node in reached if "BackwardBackward" in node.name()}
+    fed = {node for node in reached - stop if not ends.isdisjoint(walk([node], stop))}
+    between = {node: operation(node) for node in fed}
     for node, name in between.items():
-        if name in ("Mul", "Div") and times_fed(node) > 1:
+        if name in ("Mul", "Div") and sum(each in fed | ends for each, _ in edges_of(node)) > 1:
             # Not by a number: a square that is written as a product, or something unknown.
             between[node] = "Pow" if name == "Mul" else "Ratio"
     return between
 
 
-def _leads(
-    roots: Iterable[Edge], ends: set[Edge], between: dict[Node, str], through: set[str]
-) -> bool:
-    """Whether a way from D's outputs to its loss passes such operations alone."""
-    waiting, seen = list(roots), set(roots)
-    while waiting:
-        edge = waiting.pop()
-        if edge in ends:
-            return True
-        if between.get(edge[0]) in through:
-            following = [each for each in edges_of(edge[0]) if each not in seen]
-            seen.update(following)
-            waiting += following
-    return False
-
-
-def _relativistic(between: dict[Node, str], groups: list[set[Edge]]) -> str | None:
+def _relativistic(between: dict[Node, str], groups: list[set[Edge]], ends: set[Node]) -> str | None:
     """The relativistic objective where one loss sees both outputs at once."""
     if len(groups) < 2:
         return None
     # What both come from says nothing: D may have judged them in one pass.
     own = [groups[0] - groups[1], groups[1] - groups[0]]
-    stop = {node for group in groups for node, _ in group}
-    for node, name in between.items():
+    for loss, name in between.items():
         if name in _ON_LOGITS:
-            nodes = nodes_from([node], stop=stop)
-            joining = [each for each in nodes - stop if between.get(each) not in JOINING]
-            if any(_meet(each, own, stop) for each in joining):
+            nodes = set(walk([loss], stop=ends))
+            joining = [each for each in nodes - ends if between.get(each) not in JOINING]
+            if any(_meet(each, own, ends) for each in joining):
                 averaged = any(between.get(each) == "Mean" for each in nodes)
                 return "relativistic-average" if averaged else "relativistic-paired"
     return None
 
 
-def _meet(node: Node, own: list[set[Edge]], stop: set[Node]) -> bool:
+def _meet(node: Node, own: list[set[Edge]], ends: set[Node]) -> bool:
     """Whether a node takes one output from one side and the other from another."""
     fed = []
     for edge in edges_of(node):
-        nodes = nodes_from([edge[0]], stop=stop) - stop
+        nodes = set(walk([edge[0]], stop=ends)) - ends
         seen = {edge, *(each for node in nodes for each in edges_of(node))}
         fed.append([bool(seen & edges) for edges in own])
     return any(a[0] and b[1] for a in fed for b in fed if a is not b)

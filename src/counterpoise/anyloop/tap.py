@@ -1,6 +1,6 @@
 """What passes through the networks while a part of the loop is open: which call of D saw what."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import Node
+from torch.utils._pytree import tree_leaves
 
 from counterpoise.anyloop.graph import reaches
-from counterpoise.anyloop.hooks import first_tensor, watch_after, watch_before
-from counterpoise.anyloop.user_code import user_line
+from counterpoise.anyloop.hooks import ModuleHook, user_line
 
 REAL, FAKE, OTHER = "real", "fake", "other"
 
@@ -33,10 +33,6 @@ class Call:
     from_g: bool = False  # whether its input is what a G made last
     # Whether D can be asked again with the images alone, and answers with a tensor.
     images_alone: bool = False
-
-    @property
-    def node(self) -> Node | None:
-        return None if self.outputs is None else self.outputs.grad_fn
 
     def let_go(self) -> None:
         """Drop the graph."""
@@ -63,15 +59,14 @@ class Phase:
     d_calls: list[Call] = field(default_factory=list)
     generated: list[Generated] = field(default_factory=list)  # only where the loop is checked
     backwards: int = 0  # backward passes that were begun in it
-    _of_d: dict[str, "Phase"] = field(default_factory=dict)
 
     def call(self, kind: str, d: str | None = None) -> Call | None:
         """The first call of a kind, of any D or of this one."""
         calls = (call for call in self.d_calls if call.kind == kind and d in (None, call.d))
         return next(calls, None)
 
-    def outputs(self, d: str) -> list[Tensor]:
-        """A D's outputs on real and fake images, those that there are."""
+    def outputs(self, d: str | None) -> list[Tensor]:
+        """The outputs on real and fake images of this D (None: of the first), those there are."""
         calls = [self.call(kind, d) for kind in (REAL, FAKE)]
         return [call.outputs for call in calls if call is not None and call.outputs is not None]
 
@@ -98,15 +93,20 @@ class Tap:
         self.phase: Phase | None = None
         self.with_lines = False
         self._g_weights = {id(weight) for g in generators for weight in g.parameters()}
+        # By their `id`: hooks of a network are its replicas' too.
+        self._generators = {id(g) for g in generators}
         self._names = {id(d): name for name, d in discriminators.items()}
         self._change_input, self._generated, self._judged = change_input, generated, judged
         self._current: Call | None = None
         self._places: dict[str, int | str] = {}  # of the images among a D's arguments
         # What each G made last, also before D's part began.
-        self._made: dict[int, Generated] = {id(g): _NOTHING for g in generators}
-        self._handles = [watch_after(g, self._after_g) for g in generators]
+        self._made: dict[int, Generated] = {}
+        after_g, after_d = ModuleHook(self._after_g), ModuleHook(self._after_d)
+        before_d = ModuleHook(self._before_d)
+        self._handles = [g.register_forward_hook(after_g, with_kwargs=True) for g in generators]
         for d in discriminators.values():
-            self._handles += [watch_before(d, self._before_d), watch_after(d, self._after_d)]
+            self._handles.append(d.register_forward_pre_hook(before_d, with_kwargs=True))
+            self._handles.append(d.register_forward_hook(after_d, with_kwargs=True))
 
     @contextmanager
     def muted(self) -> Iterator[None]:
@@ -119,8 +119,8 @@ class Tap:
 
     @property
     def latest(self) -> list[Generated]:
-        """What each G made last, where it has made anything."""
-        return [made for made in self._made.values() if made is not _NOTHING]
+        """The last pass of each G that has made something."""
+        return list(self._made.values())
 
     def close(self) -> None:
         """Remove the hooks."""
@@ -130,11 +130,11 @@ class Tap:
     def _after_g(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
     ) -> None:
-        images = _first_of(output) if id(module) in self._made else None
-        if images is None or _without_values(images):
+        images = next(iter(tensors_of(output)), None)
+        if images is None or id(module) not in self._generators or _without_values(images):
             return
         made = self._made[id(module)] = Generated(
-            [each.detach() for each in (*args, *options.values()) if isinstance(each, Tensor)],
+            [each.detach() for each in tensors_of((args, options))],
             images.detach(),
             images.grad_fn if self.with_lines else None,
             user_line() if self.with_lines else "",
@@ -160,10 +160,15 @@ class Tap:
         images = self._images_among(name, given, mades, phase)
         if images is None:
             return None
-        carries = self._carries_gradient(images, mades, phase)
-        from_g = carries or any(_are_made(images, made) for made in mades)
+        in_g_part = phase.network == "g"
+        is_made = not in_g_part and any(_are_made(images, made) for made in mades)
+        # Real images may have a graph too, where the loop augments them and takes an R1 of its own.
+        carries = images.grad_fn is not None and (
+            in_g_part or is_made or reaches(images.grad_fn, self._g_weights)
+        )
+        from_g = carries or is_made
         self._current = call = Call(
-            _kind(phase, name, carries=carries, from_g=from_g),
+            _kind(phase, name, is_fake=from_g),
             images.detach(),
             carries,
             name,
@@ -210,25 +215,16 @@ class Tap:
         first = next(iter((alike or given).values()))
         return given.get(self._places[d], first) if d in self._places else first
 
-    def _carries_gradient(self, images: Tensor, mades: Iterable[Tensor], phase: Phase) -> bool:
-        """Whether images have a graph that leads to a G. Real images have one that does not, where
-        the loop augments them and takes an R1 of its own there."""
-        known = phase.network == "g" or any(_same_memory(images, made) for made in mades)
-        if images.grad_fn is None or known:
-            return images.grad_fn is not None
-        return reaches(images.grad_fn, self._g_weights)
+
+def tensors_of(values: Any) -> list[Tensor]:
+    """All tensors among a network's arguments or of its answer."""
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
-_NOTHING = Generated([], torch.empty(0), None, "", training=False)
-
-
-def _kind(phase: Phase, d: str, *, carries: bool, from_g: bool) -> str:
-    if phase.network == "g":
-        kind = FAKE if carries else REAL
-    elif from_g or phase.call(REAL, d) is not None:
-        kind = FAKE
-    else:
-        kind = REAL
+def _kind(phase: Phase, d: str, *, is_fake: bool) -> str:
+    # In D's part the second kind may only be known by its place.
+    is_second = phase.network == "d" and phase.call(REAL, d) is not None
+    kind = FAKE if is_fake or is_second else REAL
     return kind if phase.call(kind, d) is None else OTHER
 
 
@@ -258,13 +254,6 @@ def _are_alike(images: Tensor, made: Tensor) -> bool:
 def _same_memory(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are views of the same values, or of values side by side."""
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
-
-
-def _first_of(output: Any) -> Tensor | None:
-    """The first tensor of what G gives: its images."""
-    if isinstance(output, dict):
-        return first_tensor((), output)
-    return first_tensor(tuple(output) if isinstance(output, list | tuple) else (output,), {})
 
 
 def _without_values(images: Tensor) -> bool:

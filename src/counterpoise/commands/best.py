@@ -31,7 +31,7 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
     facts = {"trained": f"stage {choice.stage}, step {best.step}, {best.weights}"}
     if best.licence:
         facts["licence"] = best.licence
-    save_generator(folder.best_generator, choice.generator, facts)
+    save_generator(folder.best_generator, best.generator, facts)
     result = choice.to_json()
     with atomic_write(folder.best) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -16,6 +16,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from counterpoise.training.reporting import Reporter
+
 # How bad a finding is, in colours.
 SEVERITY_STYLES = {
     "severe": "bold red",
@@ -37,7 +39,7 @@ def progress_columns() -> tuple[ProgressColumn, ...]:
     )
 
 
-class ConsoleReporter:
+class ConsoleReporter(Reporter):
     """Prints a training's lines above a progress bar with ETA (no bar where output is piped)."""
 
     def __init__(self, console: Console) -> None:

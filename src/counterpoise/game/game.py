@@ -30,8 +30,7 @@ from counterpoise.records import (
 )
 from counterpoise.run_folder import ROLL_BACK
 from counterpoise.sensors.discriminator import (
-    are_few,
-    on_host_if_few,
+    on_host,
     saturation_readings,
     signals_from_statistics,
 )
@@ -120,7 +119,7 @@ class Game:
             last = player.signals or unknown_signals(turn.step)
             return dataclasses.replace(last, step=turn.step, readings=player.readings)
         assert part.judged is not None, "D has judged"
-        judged = on_host_if_few(*part.judged)
+        judged = on_host(*part.judged)
         statistics = player.known_objective().statistics(*judged)
         return self._signals(turn, part, mean_over_processes(statistics, self.device))
 
@@ -307,11 +306,11 @@ class _Ended:
         self._numbers = Numbers(tensors, turn.game.device)
 
     def _judged(self, part: DiscriminatorTurn, judged: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """What a D's statistics are made of on the host, or the statistics, as in `_statistics`."""
+        """What a D's statistics are made of on the host; of several processes the statistics."""
         name = f"{JUDGED}{part.player.name}"
-        if are_few(*judged) and not distributed():
+        if not distributed():
             return {f"{name}/real": judged[0], f"{name}/fake": judged[1]}
-        return {name: part.player.known_objective().statistics(*judged)}
+        return {name: part.player.known_objective().statistics(*on_host(*judged))}
 
     def is_here(self) -> bool:
         """Whether the numbers are on the host."""

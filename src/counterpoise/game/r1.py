@@ -1,19 +1,36 @@
 """R1 as a policy asks for it: its gradient is added to D's just before D's optimizer steps."""
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
-from counterpoise.actuators.r1 import MIXES_IMAGES, UNMET, mixes_images
 from counterpoise.game.asking import answering_in_logits
 from counterpoise.game.objective import GameObjective
 from counterpoise.game.processes import average_over_processes
 from counterpoise.losses.penalties import r1_penalty
+from counterpoise.records import Action
 from counterpoise.sensors.probes import Aside, random_state_kept
 
+R1_LEFT_OUT = "the policy adds R1 to D's loss, and cannot: {why}; it does without"
+MIXES_IMAGES = (
+    "D has batch normalisation, so the gradients of single images that R1 needs do not exist"
+)
 NO_IMAGES = "D is not called with real images alone in its part"
 FAILED = "it could not be computed ({error})"
 NOT_FINITE = "R1's gradient was not finite; D was trained without it in this turn"
+
+
+def mixes_images(discriminator: nn.Module) -> bool:
+    """Whether D's answer on an image depends on the others of its batch."""
+    kinds = nn.modules.batchnorm._BatchNorm
+    return any(isinstance(module, kinds) and module.training for module in discriminator.modules())
+
+
+def without_r1(action: Action) -> Action:
+    """The action without R1, and without the further steps of D, which are only good with it."""
+    return dataclasses.replace(action, r1_weight=0.0, d_steps=min(action.d_steps, 1))
 
 
 class R1:
@@ -35,7 +52,7 @@ class R1:
         if self._mixes_images is None:
             self._mixes_images = mixes_images(self._d)
             if self._mixes_images:
-                self.problem = UNMET.format(why=MIXES_IMAGES)
+                self.problem = R1_LEFT_OUT.format(why=MIXES_IMAGES)
         return not self.problem
 
     def add(
@@ -47,10 +64,10 @@ class R1:
         not finite. All processes come here alike.
         """
         if images is None:
-            self.problem = UNMET.format(why=NO_IMAGES)
+            self.problem = R1_LEFT_OUT.format(why=NO_IMAGES)
             return None, self.problem
         if mixes_images(self._d):
-            self.problem = UNMET.format(why=MIXES_IMAGES)
+            self.problem = R1_LEFT_OUT.format(why=MIXES_IMAGES)
             return None, self.problem
         aside = Aside(answering_in_logits(self._d, objective))
         term, error = self._differentiate(aside, change.real(images), gamma)
@@ -64,7 +81,9 @@ class R1:
             torch.cat([failed, *(g.float().flatten() for g in gradients)])
         )
         if flat[0] > 0:
-            self.problem = UNMET.format(why=FAILED.format(error=error or "in another process"))
+            self.problem = R1_LEFT_OUT.format(
+                why=FAILED.format(error=error or "in another process")
+            )
             return None, self.problem
         if not flat.isfinite().all():
             return None, NOT_FINITE

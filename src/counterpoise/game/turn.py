@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from counterpoise.actuators.d_terms import D_TERMS
+from counterpoise.actuators.d_terms import d_terms
 from counterpoise.actuators.inputs import InputChange
-from counterpoise.actuators.r1 import without_r1
 from counterpoise.errors import UserError
 from counterpoise.game.players import Player, Share, step_as_asked
+from counterpoise.game.r1 import without_r1
 from counterpoise.game.sensing import G, key_of
 from counterpoise.records import NO_ACTION, NO_READINGS, Action, Readings, Signals
 from counterpoise.sensors.discriminator import image_means
@@ -199,11 +199,9 @@ class Turn:
         loss = sum(wanted[1:], start=wanted[0]) if wanted else real + fake
         part.has_d_loss = True
         on_real, on_fake = (objective.logits(outputs) for outputs in part.outputs)
-        for term_of in D_TERMS:
-            term = term_of(action, objective.form, on_real, on_fake)
-            if term is not None:
-                loss = loss + term
-                self.d_penalty(term, d=d)
+        for term in d_terms(action, objective.form.smoothing_term, on_real, on_fake):
+            loss = loss + term
+            self.d_penalty(term, d=d)
         return loss
 
     def d_penalty(self, term: Tensor, *, d: str | None = None) -> None:

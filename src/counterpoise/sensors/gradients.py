@@ -23,14 +23,11 @@ def output_gradients(
     """
     adversarial = [term for name, term in terms.items() if name == ADVERSARIAL]
     content = [term for name, term in terms.items() if name != ADVERSARIAL]
-    return _gradient(adversarial, fake), _gradient(content, fake)
-
-
-def _gradient(terms: list[Tensor], fake: Tensor) -> Tensor | None:
-    if not terms:
-        return None
-    (gradient,) = torch.autograd.grad(torch.stack(terms).sum(), fake)
-    return gradient
+    of_adversarial, of_content = (
+        torch.autograd.grad(torch.stack(kind).sum(), fake)[0] if kind else None
+        for kind in (adversarial, content)
+    )
+    return of_adversarial, of_content
 
 
 class GradientTracker:

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
-from counterpoise.sensors.discriminator import image_means
-from counterpoise.sensors.ranking import auc
+from counterpoise.sensors.discriminator import auc, image_means
 
 # Steps of `probe_discriminator`: enough for a D that learns to fit one batch, few enough to ask.
 PROBE_STEPS = 8
@@ -97,8 +96,8 @@ def leak_readings(
     fake: Tensor,
     *,
     value_range: tuple[float, float] = (0.0, 1.0),
-    change_real: ImageChange | None = None,
-    change_fake: ImageChange | None = None,
+    change_real: ImageChange = lambda images: images,
+    change_fake: ImageChange = lambda images: images,
 ) -> dict[str, Tensor]:
     """D's AUC where it cannot use what no generator could mend; beside `Signals.auc`. Scalars by
     the names of `records.Readings`.
@@ -109,16 +108,15 @@ def leak_readings(
     inside, so that padding on one side alone shows no more (not for images of under 12 pixels).
     `change_real` and `change_fake` are what is done to D's inputs in this step.
     """
-    prepare_real, prepare_fake = change_real or _unchanged, change_fake or _unchanged
-
-    def area(real_images: Tensor, fake_images: Tensor) -> Tensor:
-        real_logits = logits_aside(discriminator, prepare_real(real_images))
-        return auc(real_logits, logits_aside(discriminator, prepare_fake(fake_images)))
-
     real, fake = real.detach(), fake.detach()
-    readings = {"auc_quantised": area(real, quantised(fake, value_range))}
+    pairs = {"auc_quantised": (real, quantised(fake, value_range))}
     if min(real.shape[-2:]) >= 3 * BORDER_PX:
-        readings["auc_border_hidden"] = area(hide_border(real), hide_border(fake))
+        pairs["auc_border_hidden"] = hide_border(real), hide_border(fake)
+    readings = {}
+    for name, (of_real, of_fake) in pairs.items():
+        on_real = logits_aside(discriminator, change_real(of_real))
+        on_fake = logits_aside(discriminator, change_fake(of_fake))
+        readings[name] = torch.tensor(auc(on_real, on_fake), device=real.device)
     return readings
 
 
@@ -156,20 +154,16 @@ def probe_discriminator(
     trained = [own for own in weights if own.requires_grad]
     # A loop may have frozen D already, for G's part.
     optimizer = make_optimizer(trained or [own.requires_grad_() for own in weights])
-
-    def judge() -> tuple[Tensor, Tensor]:
-        return copy(real), copy(fake)
-
     real, fake = real.detach(), fake.detach()
     with random_state_kept(real.device), torch.enable_grad():
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            torch.stack(d_loss(*judge())).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(d_loss(copy(real), copy(fake))).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             # Under autocast the next pass would else be one with the weights before this step.
             torch.clear_autocast_cache()
         with torch.no_grad():
-            real_logits, fake_logits = (image_means(logits) for logits in judge())
+            real_logits, fake_logits = (image_means(copy(images)) for images in (real, fake))
             limit = threshold(real_logits, fake_logits)
             right = (real_logits > limit).float().mean() + (fake_logits <= limit).float().mean()
     return right / 2
@@ -181,7 +175,3 @@ def random_state_kept(device: torch.device) -> Iterator[None]:
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         yield
-
-
-def _unchanged(images: Tensor) -> Tensor:
-    return images

@@ -15,7 +15,7 @@ from counterpoise.anyloop.handle import Balance
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
 from counterpoise.run_folder import version
-from counterpoise.sensors.ranking import auc
+from counterpoise.sensors.discriminator import auc
 from counterpoise.study.plan import Cell, StudyPlan
 from counterpoise.study.results import DoneRow
 from counterpoise.study.strategies import STRATEGIES
@@ -221,7 +221,7 @@ class Evaluation:
         real_logits, fake_logits = (output.flatten(1).mean(1).float().cpu() for output in outputs)
         # D's own threshold differs between objectives; the best one does not.
         point = {
-            "auc": float(auc(real_logits, fake_logits)),
+            "auc": auc(real_logits, fake_logits),
             "accuracy": best_accuracy(real_logits, fake_logits),
         }
         weights = [*self.g.parameters(), *self.d.parameters()]

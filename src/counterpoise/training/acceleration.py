@@ -26,11 +26,6 @@ def chosen(switch: Switch, device: torch.device) -> bool:
     return switch == "always" or (switch == "auto" and device.type == "cuda")
 
 
-def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
-    """Give a module's 4-D weights a memory format."""
-    module.to(memory_format=memory_format)  # type: ignore[call-overload]
-
-
 def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
     """Whether all images and their low-resolution twins may be kept on a GPU with so much free."""
     needed = images.hr_bytes * (1 + 1 / config.generator.scale**2)

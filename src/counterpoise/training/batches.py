@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
+from counterpoise.data.dataset import Pair
 from counterpoise.data.device_crops import device_batches
 from counterpoise.data.sampler import batches
 from counterpoise.training.acceleration import chosen
@@ -18,12 +18,12 @@ class Batches:
         self._parts = parts
         # How many were drawn. A resumed training sets it before it draws any.
         self.drawn = 0
-        self._batches: Iterator[tuple[Tensor, Tensor]] | None = None
+        self._batches: Iterator[Pair] | None = None
         use_channels_last = chosen(parts.config.train.channels_last, parts.fabric.device)
         # Crops from the device come channels last.
         self._layout = torch.channels_last if use_channels_last else torch.contiguous_format
 
-    def next(self) -> tuple[Tensor, Tensor]:
+    def next(self) -> Pair:
         """The next batch: LR (N, 3, h, w), HR (N, 3, H, W)."""
         if self._batches is None:
             self._batches = self._from(self.drawn)
@@ -35,14 +35,9 @@ class Batches:
         )
         return lr, hr
 
-    def _from(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _from(self, first: int) -> Iterator[Pair]:
         parts, fabric = self._parts, self._parts.fabric
-        share = (
-            parts.config.train.batch_size,
-            fabric.global_rank,
-            fabric.world_size,
-            first,
-        )
+        share = parts.config.train.batch_size, fabric.global_rank, fabric.world_size, first
         if parts.images.device_crops is not None:
             return device_batches(parts.images.device_crops, *share)
         return batches(

@@ -19,41 +19,40 @@ from counterpoise.models.generator import GENERATORS
 
 def check_training(config: RunConfig) -> list[Problem]:
     """The impossible combinations of a configuration, for `config.load_config`."""
-    problems = check_balance(config)
-    problems += _refused("generator.name", lambda: GENERATORS[config.generator.name])
-    wrong_discriminator = _refused("discriminator", lambda: check_norm(config.discriminator))
-    problems += wrong_discriminator
-    if config.data.crop_px % config.generator.scale:
-        problems.append(
-            Problem(
-                "data.crop_px", f"must be a multiple of generator.scale {config.generator.scale}"
+    data, scale, train = config.data, config.generator.scale, config.train
+    least_px = SSIM_WINDOW_PX + 2 * scale
+    wrong: dict[str, list[tuple[int, str]]] = {
+        "data.crop_px": [
+            (data.crop_px % scale, f"must be a multiple of generator.scale {scale}"),
+            (data.crop_px < least_px, f"must be at least {least_px}, the least with metrics"),
+        ],
+        "data.held_out_px": [(data.held_out_px < data.crop_px, "must be at least data.crop_px")],
+        "train.batch_size": [
+            (
+                train.batch_size % train.devices,
+                f"must be a multiple of train.devices {train.devices}",
             )
-        )
-    if config.data.held_out_px < config.data.crop_px:
-        problems.append(Problem("data.held_out_px", "must be at least data.crop_px"))
-    if config.train.batch_size % config.train.devices:
-        problems.append(
-            Problem(
-                "train.batch_size", f"must be a multiple of train.devices {config.train.devices}"
-            )
-        )
-    least_px = SSIM_WINDOW_PX + 2 * config.generator.scale
-    if config.data.crop_px < least_px:
-        problems.append(
-            Problem("data.crop_px", f"must be at least {least_px}, the smallest image with metrics")
-        )
-    if config.features.weights is not None and config.features.extractor == "embedded":
-        problems.append(
-            Problem(
-                "features.weights",
+        ],
+        "features.weights": [
+            (
+                config.features.weights is not None and config.features.extractor == "embedded",
                 "not read with the embedded filter bank; set features.extractor=vgg19 to use it",
             )
-        )
+        ],
+    }
+    problems = check_balance(config)
+    problems += _refused("generator.name", lambda: GENERATORS[config.generator.name])
+    refused = _refused("discriminator", lambda: check_norm(config.discriminator))
+    problems += refused
+    problems += [
+        Problem(key, why) for key, checks in wrong.items() for is_so, why in checks if is_so
+    ]
     if config.loss.adversarial.weight:
         problems += _check_game(config)
-        if not wrong_discriminator:
-            crop_px = config.data.crop_px
-            problems += _refused("data.crop_px", lambda: check_crop(config.discriminator, crop_px))
+        if not refused:
+            problems += _refused(
+                "data.crop_px", lambda: check_crop(config.discriminator, data.crop_px)
+            )
     return problems
 
 
@@ -78,11 +77,9 @@ def _check_game(config: RunConfig) -> list[Problem]:
         )
     penalised = adversarial.r1 or adversarial.r2 or adversarial.gradient_penalty
     if penalised and config.discriminator.norm == "batch":
-        problems.append(
-            Problem(
-                "discriminator.norm",
-                "batch norm mixes the images of a batch, so the penalties' gradients of single "
-                "images do not exist; use instance, spectral or none",
-            )
+        message = (
+            "batch norm mixes the images of a batch, so the penalties' gradients of single "
+            "images do not exist; use instance, spectral or none"
         )
+        problems.append(Problem("discriminator.norm", message))
     return problems

@@ -30,6 +30,7 @@ class ReplayedPasses:
         self._recorded: dict[tuple[Any, ...], list[Any]] = {}
         # Why passes are not replayed any more; empty while they are.
         self.failure = ""
+        self.failure_is_told = False  # in whatever stage
 
     def __call__(self, images: Tensor, *options: Sequence[str]) -> Any:
         if self.failure:
@@ -54,14 +55,14 @@ class ReplayedPasses:
         except (RuntimeError, AssertionError) as error:  # something that cannot be recorded
             reason = str(error).strip().partition("\n")[0]
             self.failure = f"{self._name} is not replayed from CUDA graphs: {reason}"
-        if self.failure:
-            # Memory may be what was lacking. Recordings are cycles, and the error, which is gone
-            # here, kept the one that failed. Pending backward passes keep what they need.
-            passes.clear()
-            self._recorded.clear()
-            gc.collect()
-            return self._module(images, *options)
-        return passes[-1](images)
+        else:
+            return passes[-1](images)
+        # Memory may be what was lacking. Recordings are cycles, and the error, which is gone
+        # here, kept the one that failed. Pending backward passes keep what they need.
+        passes.clear()
+        self._recorded.clear()
+        gc.collect()
+        return self._module(images, *options)
 
     def _record(self, images: Tensor, options: Sequence[Sequence[str]]) -> Any:
         """Record one pass; it is run a few times for that."""
@@ -70,8 +71,9 @@ class ReplayedPasses:
         stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
         with _no_autocast_cache(), torch.cuda.stream(stream):
             if self._changes_buffers(sample, options):
-                reason = "its passes change its buffers (batch or spectral normalisation)"
-                raise RuntimeError(reason)
+                raise RuntimeError(
+                    "its passes change its buffers (batch or spectral normalisation)"
+                )
             sample.requires_grad_(torch.is_grad_enabled() and images.requires_grad)
             return torch.cuda.make_graphed_callables(
                 _Pass(self._module, options), (sample,), allow_unused_input=True

@@ -1,16 +1,18 @@
 """Ctrl-C, SIGTERM and a closed terminal ask a training to save and stop."""
 
+import contextlib
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import Self
 
 # A closed terminal's signal is not known everywhere.
-SIGNALS = tuple(
+SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+]
 
 
-class StopRequest:
+class StopRequest(contextlib.ExitStack):
     """A context in which SIGINT, SIGTERM and SIGHUP set `requested` and end nothing.
 
     Before `saves` is set they raise `KeyboardInterrupt(number)` at once, since there is nothing
@@ -19,34 +21,25 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         # Whether there is a state that would be saved.
         self.saves = False
         # The first signal that came.
         self.number: int | None = None
-        self._previous: dict[signal.Signals, object] = {}
 
     @property
     def requested(self) -> bool:
         """Whether the training was asked to stop."""
         return self.number is not None
 
-    def __enter__(self) -> "StopRequest":
+    def __enter__(self) -> Self:
         # Python allows signal handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN:
-                    continue
-                self._previous[number] = signal.signal(number, self._on_signal)
+                if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                    before = signal.signal(number, self._on_signal)
+                    self.callback(signal.signal, number, before)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self.requested and number == signal.SIGINT

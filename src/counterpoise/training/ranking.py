@@ -1,6 +1,7 @@
 """Which of a run's checkpoints to take: each scored on held-out images, and ranked."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,16 @@ from counterpoise.outlook import DISTORTION, Outlook, nearest_to_ideal, outlook,
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
 from counterpoise.training.plan import plan_stages, stage_at
-from counterpoise.training.setup import held_out_pairs
+from counterpoise.training.setup import Pairs, held_out_pairs
 
+AVERAGE = "average"
 # The parts of a checkpoint that are generators, and what to call them.
-PARTS = {"g_average": "average", "g": "as trained"}
+PARTS = {"g_average": AVERAGE, "g": "as trained"}
 # Costs most, and says little that the others do not.
 NOT_MEASURED = ("ssim_rgb", "psnr_rgb")
+
+# Scores a generator, or bicubic upscaling, under a name.
+Bench = Callable[[str, Generator | None], Scores]
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,11 @@ class CandidateGenerator:
     """A generator of a checkpoint, scored."""
 
     step: int
-    part: str  # a key of `PARTS`
+    weights: str  # which, in words: of `PARTS`
     file: Path
+    generator: Generator
     scores: Scores
     licence: str = ""  # of the weights that the training began with
-
-    @property
-    def weights(self) -> str:
-        """What to call its weights."""
-        return PARTS[self.part]
 
     @property
     def name(self) -> str:
@@ -60,14 +61,13 @@ class Choice:
     stage: str
     images: str  # which images, in words
     image_count: int
-    candidates: tuple[CandidateGenerator, ...]
-    generator: Generator  # the recommended candidate's, on the CPU
-    references: tuple[Scores, ...]
+    candidates: Sequence[CandidateGenerator]
+    references: Sequence[Scores]
     ranking: Ranking
     # The recommended candidate against the newest average; empty where it is that one.
-    against_newest: tuple[Difference, ...]
+    against_newest: Sequence[Difference]
     outlook: Outlook
-    notes: tuple[str, ...]
+    notes: Sequence[str]
 
     @property
     def recommended(self) -> CandidateGenerator:
@@ -76,24 +76,34 @@ class Choice:
     def why(self) -> str:
         """Why the recommended candidate is recommended, in words."""
         ranking, perception = self.ranking, MEASURES[self.ranking.perception].title
-        first = ranking.recommended
-        ideal = ranking.points.min(0)
-        front = int(ranking.on_front.sum())
+        ideal, front = ranking.points.min(0), int(ranking.on_front.sum())
         if len(self.candidates) == 1:
             return "it is the only one"
         if front == 1:
             return f"it has both the lowest RMSE and the lowest {perception} of all"
+        first, second = ranking.order[:2]
         unit = "spreads between the images" if self.image_count > 1 else "times the mean"
         return (
             f"of the {front} that none beats in both RMSE and {perception}, it is the nearest to "
             f"the best of each ({ideal[0]:.2f} and {ideal[1]:.1f}): "
             f"{ranking.distances[first]:.3f} {unit} away, the next "
-            f"{ranking.distances[ranking.order[1]]:.3f} ({self.candidates[ranking.order[1]].name})"
+            f"{ranking.distances[second]:.3f} ({self.candidates[second].name})"
         )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, for `best.json`; paths are relative to the run."""
-        candidates = [self._candidate_json(index) for index in self.ranking.order]
+        candidates = [
+            {
+                "step": candidate.step,
+                "weights": candidate.weights,
+                "checkpoint": str(candidate.file.relative_to(self.run)),
+                "on_front": bool(self.ranking.on_front[index]),
+                "distance": float(self.ranking.distances[index]),
+                "metrics": _finite_means(candidate.scores),
+            }
+            for index in self.ranking.order
+            for candidate in (self.candidates[index],)
+        ]
         return {
             "version": 1,
             "stage": self.stage,
@@ -104,22 +114,11 @@ class Choice:
             "recommended": candidates[0] | {"why": self.why()},
             "candidates": candidates,
             "references": [
-                {"method": s.method, "metrics": _finite(s.means())} for s in self.references
+                {"method": s.method, "metrics": _finite_means(s)} for s in self.references
             ],
             "against_newest": [_difference_json(found) for found in self.against_newest],
             "outlook": asdict(self.outlook),
             "notes": list(self.notes),
-        }
-
-    def _candidate_json(self, index: int) -> dict[str, Any]:
-        candidate = self.candidates[index]
-        return {
-            "step": candidate.step,
-            "weights": candidate.weights,
-            "checkpoint": str(candidate.file.relative_to(self.run)),
-            "on_front": bool(self.ranking.on_front[index]),
-            "distance": float(self.ranking.distances[index]),
-            "metrics": _finite(candidate.scores.means()),
         }
 
 
@@ -135,6 +134,10 @@ def _difference_json(found: Difference) -> dict[str, Any]:
     }
 
 
+def _finite_means(scores: Scores) -> dict[str, float | None]:
+    return {name: x if math.isfinite(x) else None for name, x in scores.means().items()}
+
+
 def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
     """Score and rank the checkpoints of a run's newest stage.
 
@@ -142,24 +145,30 @@ def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
     that is no run, a run without checkpoints, and images that cannot be read.
     """
     run = RunFolder.open(path)
-    if not run.checkpoint_files():
+    files = run.checkpoint_files()
+    if not files:
         raise UserError(f"{path}: {_why_no_checkpoints(run)}")
     config = load_config(run.config)
+    scale = config.generator.scale
     pairs, images = _images(config, data)
-    bench = _Bench(config, pairs, device)
-    candidates, stage, notes = _candidates(run.checkpoint_files(), bench)
+    measures = [m for m in choose_measures(None)[0] if m.name not in NOT_MEASURED]
+
+    def bench(name: str, generator: Generator | None) -> Scores:
+        upscale = by_bicubic(scale)
+        if generator is not None:
+            upscale = by_generator(generator.to(device), device)
+        return score_pairs(name, pairs, scale, upscale, measures)
+
+    candidates, stage, notes = _candidates(files, config, bench)
     last = plan_stages(config)[-1]
     # To compare with, not to choose: bicubic, and the generator that the stage began from.
-    references = [bench.score("bicubic")]
+    references = [bench("bicubic", None)]
     if run.pretrained_generator.is_file() and stage == last.name:
         pretrained = load_generator(run.pretrained_generator).generator
-        references.append(bench.score("E (pretrained)", pretrained))
+        references.append(bench("E (pretrained)", pretrained))
     ranking = rank([candidate.scores for candidate in candidates])
     recommended = candidates[ranking.recommended]
-    newest = max((c for c in candidates if c.part == "g_average"), key=lambda c: c.step)
-    against_newest = (
-        [] if recommended is newest else differences_between(newest.scores, recommended.scores)
-    )
+    newest = max((c for c in candidates if c.weights == AVERAGE), key=lambda c: c.step)
     metrics, torn = read_json_lines(run.metrics)
     rows = stage_rows(metrics)
     notes += torn
@@ -176,13 +185,14 @@ def choose(path: Path, data: Path | None, device: torch.device) -> Choice:
         stage=stage,
         images=images,
         image_count=len(pairs),
-        candidates=tuple(candidates),
-        generator=_built(checkpoint.load(recommended.file), recommended.part, config),
-        references=tuple(references),
+        candidates=candidates,
+        references=references,
         ranking=ranking,
-        against_newest=tuple(against_newest),
+        against_newest=(
+            [] if recommended is newest else differences_between(newest.scores, recommended.scores)
+        ),
         outlook=outlook(rows, last.last_step),
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
@@ -199,7 +209,7 @@ def _why_no_checkpoints(run: RunFolder) -> str:
     return "this run has no checkpoint yet; wait for its first (train.checkpoint_every)"
 
 
-def _images(config: RunConfig, data: Path | None) -> tuple[list[Any], str]:
+def _images(config: RunConfig, data: Path | None) -> tuple[Pairs, str]:
     """Pairs (name, LR, HR), and what they are."""
     scale, degradation = config.generator.scale, config.generator.degradation
     if data is not None:
@@ -214,24 +224,8 @@ def _images(config: RunConfig, data: Path | None) -> tuple[list[Any], str]:
     return held_out_pairs(held_out, config), f"held out: {held_out.description}"
 
 
-class _Bench:
-    """Scores generators on the same images, by the same measures."""
-
-    def __init__(self, config: RunConfig, pairs: list[Any], device: torch.device) -> None:
-        self.config, self._pairs, self._device = config, pairs, device
-        self._measures = [m for m in choose_measures(None)[0] if m.name not in NOT_MEASURED]
-
-    def score(self, name: str, generator: Generator | None = None) -> Scores:
-        """The scores of a generator, or of bicubic upscaling."""
-        scale = self.config.generator.scale
-        upscale = by_bicubic(scale)
-        if generator is not None:
-            upscale = by_generator(generator.to(self._device), self._device)
-        return score_pairs(name, self._pairs, scale, upscale, self._measures)
-
-
 def _candidates(
-    files: Sequence[Path], bench: _Bench
+    files: Sequence[Path], config: RunConfig, bench: Bench
 ) -> tuple[list[CandidateGenerator], str, list[str]]:
     """The scored generators of the newest stage's checkpoints, newest first; the stage; notes."""
     candidates: list[CandidateGenerator] = []
@@ -240,36 +234,32 @@ def _candidates(
     others = 0
     for file in reversed(files):
         try:
-            snapshot = checkpoint.load(file)
-            step = int(snapshot.values["step"])
-            stage = stage or stage_at(plan_stages(bench.config), step)
+            saved = checkpoint.load(file)
+            step = int(saved.values["step"])
+            stage = stage or stage_at(plan_stages(config), step)
             if step < stage.first_step:
                 others += 1
                 continue
-            generators = {part: _built(snapshot, part, bench.config) for part in PARTS}
+            generators = {words: _built(saved, part, config) for part, words in PARTS.items()}
         except UserError as error:
             notes.append(f"{error}; left out")
             continue
-        licence = str(snapshot.values.get("licence", ""))
-        for part, words in PARTS.items():
-            scores = bench.score(f"step {step}, {words}", generators[part])
-            candidates.append(CandidateGenerator(step, part, file, scores, licence))
-    if not candidates or stage is None:
+        licence = str(saved.values.get("licence", ""))
+        for words, generator in generators.items():
+            scores = bench(f"step {step}, {words}", generator)
+            candidates.append(CandidateGenerator(step, words, file, generator, scores, licence))
+    if stage is None or not candidates:
         raise UserError(f"no checkpoint that can be read: {'; '.join(notes)}")
     if others:
         notes.append(f"checkpoints of the stage before are left out: {others}")
     return candidates, stage.name, notes
 
 
-def _built(snapshot: checkpoint.Checkpoint, part: str, config: RunConfig) -> Generator:
+def _built(saved: checkpoint.Checkpoint, part: str, config: RunConfig) -> Generator:
     generator = build_generator(config.generator)
     try:
-        generator.load_state_dict(snapshot.part(part))
+        generator.load_state_dict(saved.part(part))
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:120]
         raise UserError(f"a checkpoint does not fit the run's config.yaml: {detail}") from error
     return generator.eval().requires_grad_(False)
-
-
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    return {k: v if abs(v) < float("inf") else None for k, v in values.items()}

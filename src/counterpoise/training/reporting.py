@@ -1,39 +1,23 @@
 """What a training tells a person, and how its log lines are worded."""
 
 import time
-from typing import Protocol
 
 from counterpoise.records import StepRecord
 from counterpoise.run_writer import loss_line
 
 
-class Reporter(Protocol):
-    """Where a training tells a person what happens; the command line prints it."""
+class Reporter:
+    """Where a training tells a person what happens. This one says nothing, for library use and for
+    all processes but the first; the command line's prints it."""
 
     def message(self, text: str) -> None:
         """One line that is neither progress nor a step's log line."""
-        ...
 
     def log_lines(self, text: str) -> None:
         """The lines of a logged step."""
-        ...
 
     def progress(self, step: int, total_steps: int, stage: str) -> None:
         """Step `step` of all the training's steps is done."""
-        ...
-
-
-class SilentReporter:
-    """Says nothing: for library use and for all processes but the first."""
-
-    def message(self, text: str) -> None:
-        pass
-
-    def log_lines(self, text: str) -> None:
-        pass
-
-    def progress(self, step: int, total_steps: int, stage: str) -> None:
-        pass
 
 
 class LogLines:

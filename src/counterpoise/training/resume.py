@@ -24,6 +24,9 @@ FIXED = (
 SILENT = ("train.steps", "train.stop", "data.folders", "data.lr_folders",
           "data.held_out_folders", "features.weights")  # fmt: skip
 
+# What a run says that was stopped and saved.
+SAVED = rf"interrupted after(?!.*{UNSAVED})"
+
 
 def take_up(training: Training, saved: Checkpoint, run: RunFolder) -> list[str]:
     """Let a training that was just built go on from a checkpoint; what was changed since, in words.
@@ -46,7 +49,17 @@ def take_up(training: Training, saved: Checkpoint, run: RunFolder) -> list[str]:
     if "balance.policy" in changed:  # It has nothing of the other's to remember.
         values["policy"] = parts.policy.state_dict()
     named = [key for key in changed if key not in SILENT]
-    _refuse_too_many_steps(training, values.get("step"), named, run)
+    step, total = values.get("step"), training.total_steps
+    if isinstance(step, int) and step > total:
+        raise UserError(
+            f"{run.path}: has {step} steps already (pretraining included), more than the "
+            f"{total} asked for; give a larger --steps"
+        )
+    if named and step == total:
+        raise UserError(
+            f"{run.path}: all its {step} steps are done, so none is left to be trained with "
+            f"another {', '.join(named)}; give --steps too"
+        )
     try:
         training.state.restore(saved)
     except UserError as error:
@@ -57,23 +70,6 @@ def take_up(training: Training, saved: Checkpoint, run: RunFolder) -> list[str]:
     return [f"changed from here on: {k}: {changed[k][0]} -> {changed[k][1]}" for k in named]
 
 
-def _refuse_too_many_steps(
-    training: Training, step: Any, changed: list[str], run: RunFolder
-) -> None:
-    if not isinstance(step, int):
-        return  # `restore` says so
-    if step > training.total_steps:
-        raise UserError(
-            f"{run.path}: has {step} steps already (pretraining included), more than the "
-            f"{training.total_steps} asked for; give a larger --steps"
-        )
-    if changed and step == training.total_steps:
-        raise UserError(
-            f"{run.path}: all its {step} steps are done, so none is left to be trained with "
-            f"another {', '.join(changed)}; give --steps too"
-        )
-
-
 def _refuse_other_inputs(
     training: Training, then: Mapping[str, Any], run: RunFolder, changed: list[str]
 ) -> None:
@@ -82,11 +78,8 @@ def _refuse_other_inputs(
     parts = training.parts
     now = parts.fingerprints
     todo = f"set {', '.join(changed)} back" if changed else "put them back as they were"
-    # Checkpoints of earlier versions have names alone, in `data`.
-    if (
-        then.get("data") != parts.data_fingerprint()
-        or then.get("images", now["images"]) != (now["images"])
-    ):
+    # Checkpoints of earlier versions have no `images`, but the names alone.
+    if any(then.get(name, now[name]) != now[name] for name in ("data", "images")):
         raise UserError(
             f"{run.path}: training or held-out images are not those that this run began with (a "
             f"name or a file's size differs); {todo}, or start a new run"
@@ -107,12 +100,16 @@ def refuse_lost_checkpoints(run: RunFolder) -> None:
     written, which is done just before each checkpoint.
     """
     events, rows = (
-        (row for _, row in iterate_json_lines(path) if row is not None)
+        [row for _, row in iterate_json_lines(path) if row is not None]
         for path in (run.events, run.signals)
     )
-    saved = any(_has_saved(row.get("kind"), str(row.get("message"))) for row in events)
-    steps = (row.get("step") for row in rows)
-    last_step = max((step for step in steps if isinstance(step, int)), default=0)
+    saved = any(
+        row.get("kind") in (ENDED, STOPPED_EARLY)
+        or (row.get("kind") == INTERRUPTED and re.match(SAVED, str(row.get("message"))))
+        for row in events
+    )
+    steps = [step for row in rows if isinstance(step := row.get("step"), int)]
+    last_step = max(steps, default=0)
     trained = re.search(r"step (\d+)$", trained_words(run.generator))
     if saved or (trained is not None and last_step > int(trained[1])):
         raise UserError(
@@ -120,13 +117,6 @@ def refuse_lost_checkpoints(run: RunFolder) -> None:
             f"{run.checkpoints.name}/ back, or begin anew in another --run-dir (from its weights: "
             f"--set train.initial_weights={run.path})"
         )
-
-
-def _has_saved(kind: Any, message: str) -> bool:
-    """Whether an event says that there was a checkpoint."""
-    if kind == INTERRUPTED:
-        return message.startswith("interrupted after") and UNSAVED not in message
-    return kind in (ENDED, STOPPED_EARLY)
 
 
 def changed_settings(values: Mapping[str, Any], config: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -21,7 +21,7 @@ from counterpoise.run_writer import RunWriter
 from counterpoise.training import checkpoint, resume
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.loop import Outcome, Training
-from counterpoise.training.reporting import Reporter, SilentReporter
+from counterpoise.training.reporting import Reporter
 from counterpoise.training.setup import build_parts, take_initial_weights
 
 # The step before all rows, `bicubic`'s at step 0 included.
@@ -42,10 +42,16 @@ def train(
         stop = held.enter_context(StopRequest())
         first = fabric.is_global_zero
         notes: list[str] = []
-        if first and resumes:
-            notes += _lock(run, held)
+
+        def lock() -> None:
+            """Keep other processes from writing to the run."""
+            if first and (note := held.enter_context(run.lock()).note):
+                notes.append(note)
+
+        if resumes:
+            lock()
         parts = build_parts(config, fabric)
-        training = Training(parts, run, reporter if first else SilentReporter())
+        training = Training(parts, run, reporter if first else Reporter())
         saved = None
         if resumes:
             saved, damaged = checkpoint.load_newest(run)
@@ -56,8 +62,8 @@ def train(
             if resumes:
                 resume.refuse_lost_checkpoints(run)
             take_initial_weights(parts)
-        if first and not resumes:
-            notes += _lock(run, held)
+        if not resumes:
+            lock()
         writer = held.enter_context(contextlib.closing(_open(run, config, training, resumes)))
         try:
             _begin(training, writer, resumes=resumes)
@@ -76,7 +82,9 @@ def train(
         except BaseException as error:
             # A dead worker is reported between any two lines of ours.
             death = worker_death(error, config.data.worker_processes)
-            kind, message = FAILED, f"broke off: {_in_short(death or error)}"
+            first_line = str(death or error).splitlines()[:1]
+            words = ": ".join([type(death or error).__name__, *first_line])
+            kind, message = FAILED, f"broke off: {words}"
             if isinstance(error, KeyboardInterrupt):
                 kind = INTERRUPTED
                 message = f"stopped at once after step {training.step}, {UNSAVED}"
@@ -106,22 +114,9 @@ def _open(run: RunFolder, config: RunConfig, training: Training, resumes: bool) 
 def _begin(training: Training, writer: RunWriter, *, resumes: bool) -> None:
     """Record that the training begins, or goes on."""
     training.record_in(writer)
+    kind, message = RESUMED, "begins anew: it broke off before its first checkpoint"
     if not resumes:
-        training.event(BEGAN, f"the training begins, with {software()}", quiet=True)
+        kind, message = BEGAN, "the training begins"
     elif training.step:
-        message = f"goes on after step {training.step}, with {software()}"
-        training.event(RESUMED, message, quiet=True)
-    else:
-        message = "begins anew: it broke off before its first checkpoint"
-        training.event(RESUMED, f"{message}, with {software()}")
-
-
-def _lock(run: RunFolder, held: contextlib.ExitStack) -> list[str]:
-    """Keep other processes from writing to the run; what to say where that cannot be."""
-    lock = held.enter_context(run.lock())
-    return [lock.note] if lock.note else []
-
-
-def _in_short(error: BaseException) -> str:
-    """An error's kind and the first line of what it says."""
-    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+        message = f"goes on after step {training.step}"
+    training.event(kind, f"{message}, with {software()}", quiet=not resumes or training.step > 0)

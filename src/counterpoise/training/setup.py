@@ -4,7 +4,7 @@ import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
 from counterpoise.models.weights import load_generator
 from counterpoise.seeding import seed_everything
-from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device, lay_out
+from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device
 from counterpoise.training.plan import Stage
 
 # Crops whose mean activations stand for the data set's in `features.normalisation: dataset`.
@@ -35,6 +35,7 @@ SAMPLE_CROPS = 4
 SAMPLE_PX = 192
 
 Pairs = list[tuple[str, np.ndarray, np.ndarray]]
+Placed = TypeVar("Placed", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -92,26 +93,13 @@ class Parts:
         fused = chosen(self.config.train.fused_adam, self.fabric.device)
         return adam(self.networks.g.parameters(), stage.g_adam, fused=fused)
 
-    def data_fingerprint(self) -> str:
-        """Changes when the training images do: a resumed training must see the same ones."""
-        names = "\n".join(self.images.training.names)
-        return hashlib.sha256(names.encode()).hexdigest()[:16]
-
 
 def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     """Everything a training needs, from the seed on."""
     seed_everything(config.train.seed)
     scale, degradation = config.generator.scale, config.generator.degradation
     training_images, held_out = scan(config.data, scale)
-    dataset = CropPairs(
-        training_images,
-        scale,
-        degradation,
-        config.data.crop_px,
-        config.train.seed,
-        config.data.flips,
-        config.data.rotations,
-    )
+    dataset = crop_pairs(training_images, config)
     notes = [training_images.description, f"held out: {held_out.description}"]
     notes += [
         f"skipped {item.path}: {item.reason}"
@@ -125,31 +113,30 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     ):
         device_crops = DeviceCrops(dataset, device)
         notes.append(f"crops are cut on the GPU, from {device_crops.bytes / 2**20:.0f} MiB there")
-    memory_format = torch.contiguous_format
-    if chosen(train.channels_last, device):
-        memory_format = torch.channels_last
-    g = build_generator(config.generator).to(device)
-    lay_out(g, memory_format)
-    adversarial = config.loss.adversarial.weight > 0
+    use_channels_last = chosen(train.channels_last, device)
+    layout = torch.channels_last if use_channels_last else torch.contiguous_format
+    g = place(build_generator(config.generator), device, layout)
     d = None
-    if adversarial:
+    if config.loss.adversarial.weight:
         d = build_discriminator(config.discriminator, config.data.crop_px)
-        d = d.to(device)
-        lay_out(d, memory_format)
+        d = place(d, device, layout)
     features = None
-    fingerprints = {"images": images_fingerprint(training_images, held_out)}
+    fingerprints = {
+        # The names alone, as in checkpoints of earlier versions; and with the sizes of the files.
+        "data": hashlib.sha256("\n".join(training_images.names).encode()).hexdigest()[:16],
+        "images": images_fingerprint(training_images, held_out),
+    }
     if config.loss.needs_features:
-        extractor, feature_notes = build_extractor(config)
+        layers = [*config.loss.perceptual.layers, *config.loss.texture.layers]
+        extractor, feature_notes = build_extractor(config, layers)
         # The embedded bank is computed, to rounding errors that differ between processors.
         is_embedded = isinstance(extractor, EmbeddedExtractor)
         fingerprints["features"] = "embedded" if is_embedded else weights_fingerprint(extractor)
         notes += feature_notes
-        normalisation, layers = config.features.normalisation, feature_layers(config)
-        features = NormalisedFeatures(extractor, normalisation, layers)
-        features = features.to(device)
-        lay_out(features, memory_format)
+        features = NormalisedFeatures(extractor, config.features.normalisation, layers)
+        features = place(features, device, layout)
         if config.features.normalisation == "dataset":
-            features.calibrate(calibration_batches(dataset, fabric.device))
+            features.calibrate(calibration_batches(dataset, device))
     passes, speed_notes = accelerated(g, d, features, train, device)
     notes += speed_notes
     fused = chosen(train.fused_adam, device)
@@ -183,17 +170,16 @@ def take_initial_weights(parts: Parts) -> None:
         loaded = load_generator(path)
     except UserError as error:
         raise UserError(f"train.initial_weights: {error}") from None
-    ours, theirs = parts.config.generator, loaded.generator.config
-    for name in type(ours).model_fields:
-        own, other = getattr(ours, name), getattr(theirs, name)
-        if own == other:
-            continue
-        if name != "degradation":
+    theirs = dict(loaded.generator.config)
+    for name, own in parts.config.generator:
+        other = theirs[name]
+        if own != other and name != "degradation":
             raise UserError(
                 f"train.initial_weights {path}: weights of another generator, {name} is {other} "
                 f"there and {own} here; set generator.{name} to it"
             )
-        parts.notes.append(f"G was trained on {other} images before, and is on {own} ones now")
+        if own != other:
+            parts.notes.append(f"G was trained on {other} images before, and is on {own} ones now")
     for g in (parts.networks.g, parts.networks.g_average):
         g.load_state_dict(loaded.generator.state_dict())
     parts.notes.append(f"G begins with {path}")
@@ -227,28 +213,38 @@ def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
                 state[name] = torch.empty_like(weight).copy_(value)
 
 
-def build_extractor(config: RunConfig) -> tuple[FeatureExtractor, list[str]]:
+def place(module: Placed, device: torch.device, layout: torch.memory_format) -> Placed:
+    """A module on its device, its 4-D weights in a memory format."""
+    return module.to(device).to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
+
+
+def build_extractor(config: RunConfig, layers: Sequence[str]) -> tuple[FeatureExtractor, list[str]]:
     """The feature extractor that the configuration asks for, and what to say about it."""
-    layers = feature_layers(config)
-    if config.features.extractor != "embedded":
+    wanted = config.features
+    notes, words = [], ""
+    if wanted.extractor != "embedded":
         try:
-            vgg = load_vgg19(config.features.weights, config.features.input_scaling, layers)
+            vgg = load_vgg19(wanted.weights, wanted.input_scaling, layers)
+            return vgg, [f"features: {vgg.description}"]
         except VGGNotFoundError as error:
-            if config.features.extractor == "vgg19":
+            if wanted.extractor == "vgg19":
                 raise
-            extractor = EmbeddedExtractor()
-            return extractor, [
-                f"VGG-19 is not here ({error})",
-                f"features: {extractor.description}; the results are not the paper's",
-            ]
-        return vgg, [f"features: {vgg.description}"]
-    extractor = EmbeddedExtractor()
-    return extractor, [f"features: {extractor.description}"]
+            notes, words = [f"VGG-19 is not here ({error})"], "; the results are not the paper's"
+    embedded = EmbeddedExtractor()
+    return embedded, [*notes, f"features: {embedded.description}{words}"]
 
 
-def feature_layers(config: RunConfig) -> Sequence[str]:
-    """The layers that the perceptual and texture terms compare."""
-    return [*config.loss.perceptual.layers, *config.loss.texture.layers]
+def crop_pairs(images: Catalog, config: RunConfig) -> CropPairs:
+    """Crops of images as the training cuts them."""
+    return CropPairs(
+        images,
+        config.generator.scale,
+        config.generator.degradation,
+        config.data.crop_px,
+        config.train.seed,
+        config.data.flips,
+        config.data.rotations,
+    )
 
 
 def calibration_batches(dataset: CropPairs, device: torch.device) -> Iterator[Tensor]:
@@ -274,15 +270,7 @@ def held_out_pairs(held_out: Catalog, config: RunConfig) -> Pairs:
 
 def held_out_crops(held_out: Catalog, config: RunConfig, fabric: Fabric) -> Tensor:
     """This process's share of `sensors.held_out_crops`, cut as training crops are."""
-    crops = CropPairs(
-        held_out,
-        config.generator.scale,
-        config.generator.degradation,
-        config.data.crop_px,
-        config.train.seed,
-        config.data.flips,
-        config.data.rotations,
-    )
+    crops = crop_pairs(held_out, config)
     share = -(-config.sensors.held_out_crops // fabric.world_size)
     first = fabric.global_rank * share
     chosen = [crops[position][1] for position in range(first, first + share)]
@@ -293,18 +281,11 @@ def images_fingerprint(*catalogs: Catalog) -> str:
     """Changes where a name or the size of a file does, in any of the catalogs."""
     lines = []
     for catalog in catalogs:
-        for entry in catalog.files:
-            paths = (entry.hr_path, entry.lr_path)
-            lines.append(f"{entry.name} {[_size(path) for path in paths if path is not None]}")
+        for image in catalog.files:
+            paths = [path for path in (image.hr_path, image.lr_path) if path is not None]
+            lines.append(f"{image.name} {[path.stat().st_size for path in paths]}")
         lines.append("")
     return _short_hash(line.encode() for line in lines)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # It vanished since it was decoded; the training will say so where it reads it.
-        return -1
 
 
 def weights_fingerprint(network: nn.Module) -> str:

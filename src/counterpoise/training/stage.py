@@ -68,7 +68,6 @@ class StageTraining:
             stage=stage.name,
         )
         self.game.batches = batches.drawn
-        self._failures: set[str] = set()
 
     @property
     def player(self) -> Player | None:
@@ -108,8 +107,8 @@ class StageTraining:
             update_average(self.parts.networks.g_average, self.g, decay, turn.step)
         turn.end(terms=terms)
         for passes in self.parts.networks.passes.replayed:
-            if passes.failure and passes.failure not in self._failures:
-                self._failures.add(passes.failure)
+            if passes.failure and not passes.failure_is_told:
+                passes.failure_is_told = True
                 self._tell(turn.step, "fallback", f"step {turn.step}: {passes.failure}", 0)
 
     def generate(self, lr: Tensor) -> Tensor:

@@ -61,7 +61,6 @@ class TrainingState:
             {"rng": global_rng_state(), "sensors": self.playing.game.sensors.tensors()},
             {
                 "step": self.step,
-                "data": parts.data_fingerprint(),
                 "config": parts.config.model_dump(mode="json"),
                 "licence": parts.licence,
                 **parts.fingerprints,
