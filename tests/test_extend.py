@@ -117,6 +117,8 @@ def apply(package: Path, block: re.Match) -> None:
         before, after = row[: end.end_col_offset - 1], row[end.end_col_offset - 1 :]
         comma = "" if "".join([*lines[: end.end_lineno - 1], before]).rstrip()[-1] in ",(" else ","
         lines[end.end_lineno - 1] = f"{before}{comma}\n{code}{after}"
+    elif kind == "the end of":
+        lines.insert(node.end_lineno, textwrap.indent(code, "    "))
     else:
         assert kind == "a field of"
         last = [part for part in node.body if isinstance(part, ast.AnnAssign)][-1]
@@ -129,7 +131,7 @@ def names_of(node: ast.stmt) -> list[str]:
         return [node.target.id]
     if isinstance(node, ast.Assign):
         return [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return [node.name] if isinstance(node, ast.ClassDef) else []
+    return [node.name] if isinstance(node, ast.ClassDef | ast.FunctionDef) else []
 
 
 @pytest.fixture(scope="module")

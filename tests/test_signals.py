@@ -78,3 +78,18 @@ def test_saturation_is_where_the_sigmoid_is_flat():
     assert readings.d_saturation_real == 0.25
     assert readings.d_saturation_fake == 1
     assert set(readings.read()) == {"d_saturation_real", "d_saturation_fake"}
+
+
+def test_statistics_where_the_logits_are_equal_those_of_the_host(monkeypatch):
+    """The path of several GPUs, walked on a CPU."""
+    from counterpoise.game.objective import GameObjective
+    from counterpoise.sensors import discriminator
+
+    real, fake = torch.randn(9, 1, 2, 3) * 4 + 1, torch.randn(9, 1, 2, 3) * 4
+    fake[0] = real[0]
+    for name in ("non-saturating", "relativistic-average", "wgan"):
+        on_host = GameObjective(name).statistics(real, fake)
+        ranked = discriminator._auc_there(*map(discriminator.image_means, (real, fake)))
+        assert ranked.item() == pytest.approx(on_host[6].item())
+    fake[1] = math.nan
+    assert discriminator._auc_there(real.flatten(), fake.flatten()).isnan()

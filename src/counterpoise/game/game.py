@@ -310,7 +310,7 @@ class _Ended:
         name = f"{JUDGED}{part.player.name}"
         if not distributed():
             return {f"{name}/real": judged[0], f"{name}/fake": judged[1]}
-        return {name: part.player.known_objective().statistics(*on_host(*judged))}
+        return {name: part.player.known_objective().statistics(*judged)}
 
     def is_here(self) -> bool:
         """Whether the numbers are on the host."""

@@ -39,24 +39,31 @@ def discriminator_statistics(
     """D's statistics on this process's share of a batch, as a vector to be averaged over shares.
 
     The mean of equal shares' vectors is the vector of the whole batch, but for the AUC, which then
-    is that over pairs within a share. Logits are (N, ...) in the host's memory, where counting is
-    quickest: a map counts as its mean, except in the saturation, which is over all of
-    `sigmoid_inputs`, what the sigmoid in D's loss sees; without one it says nothing.
+    is that over pairs within a share. Logits are (N, ...): a map counts as its mean, except in the
+    saturation, which is over all of `sigmoid_inputs`, what the sigmoid in D's loss sees; without
+    one it says nothing. They are counted where they are: soonest in the host's memory, but of
+    several GPUs nothing then waits for them.
     """
     real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
     real, fake = image_means(real_logits), image_means(fake_logits)
     losses = torch.stack([loss_real.detach().float(), loss_fake.detach().float()])
     of_real = _means(probability(real), real, real.square())
     of_fake = _means(probability(fake), fake, fake.square())
-    limit = np.float32(threshold)
-    counted = [
-        _share(real.float().numpy() > limit),
-        _share(fake.float().numpy() <= limit),
-        auc(real, fake),
-    ]
-    for logits in sigmoid_inputs or (real_logits, fake_logits):
-        counted.append(_share(np.abs(logits.detach().float().numpy()) > SATURATED_LOGIT))
-    shares = torch.tensor(counted, dtype=torch.float32)
+    in_sigmoid = [x.detach() for x in sigmoid_inputs or (real_logits, fake_logits)]
+    if real.device.type == "cpu":
+        limit = np.float32(threshold)
+        counted = [
+            _share(real.float().numpy() > limit),
+            _share(fake.float().numpy() <= limit),
+            auc(real, fake),
+            *(_share(np.abs(x.float().numpy()) > SATURATED_LOGIT) for x in in_sigmoid),
+        ]
+        shares = torch.tensor(counted, dtype=torch.float32)
+    else:
+        flags = [real > threshold, fake <= threshold]
+        flags += [x.abs() > SATURATED_LOGIT for x in in_sigmoid]
+        right_real, right_fake, *saturated = (each.float().mean() for each in flags)
+        shares = torch.stack([right_real, right_fake, _auc_there(real, fake), *saturated])
     return torch.cat([losses, of_real[:1], of_fake[:1], shares, of_real[1:], of_fake[1:]])
 
 
@@ -74,6 +81,14 @@ def auc(real_logits: Tensor, fake_logits: Tensor) -> float:
     ranks = np.searchsorted(ordered, real) + np.searchsorted(ordered, real, "right")
     mean = np.float32(ranks.sum()) / np.float32(len(real))
     return float(mean / np.float32(2 * len(fake)))
+
+
+def _auc_there(real: Tensor, fake: Tensor) -> Tensor:
+    """`auc` of logits (N,) and (M,), where they are."""
+    ordered = fake.float().sort().values
+    ranks = sum(torch.searchsorted(ordered, real.float(), right=right) for right in (False, True))
+    area = ranks.float().mean() / (2 * len(fake))  # type: ignore[union-attr]
+    return torch.where(real.isnan().any() | fake.isnan().any(), torch.nan, area)
 
 
 def image_means(logits: Tensor) -> Tensor:
