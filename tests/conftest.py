@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -46,6 +47,27 @@ def counterpoise(capsys, monkeypatch):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished training of 8 steps: E, then E and A, with the paper's rule. Copy it to change
+    anything in it."""
+    from training_helpers import run, tiny
+
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    outcome = run(tiny(), path)
+    assert (outcome.step, outcome.interrupted) == (8, False)
+    return path
+
+
+@pytest.fixture
+def crashed(tmp_path, finished):
+    """A copy of it whose newest checkpoint is of step 4, the first of the adversarial stage."""
+    path = tmp_path / "crashed"
+    shutil.copytree(finished, path)
+    (path / "checkpoints" / "step-00000008.safetensors").unlink()
+    return path
 
 
 @pytest.fixture(scope="session")
