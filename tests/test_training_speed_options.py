@@ -6,19 +6,27 @@ import pytest
 import torch
 
 from counterpoise.game.game import Game
-from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
-from counterpoise.training import acceleration, checkpoint
+from counterpoise.training import acceleration
 from counterpoise.training.acceleration import accelerated, chosen
 from counterpoise.training.setup import adam
-from training_helpers import before_step, run, signals, tiny, without_time
+from training_helpers import (
+    before_step,
+    differing_tensors,
+    events,
+    run,
+    signals,
+    tiny,
+    without_showing,
+    without_time,
+)
 
 FAST = ["train.channels_last=always", "train.fused_adam=always"]
 
 
-def weights(path, step=8):
-    snapshot = checkpoint.load(RunFolder(path).checkpoint(step))
-    return snapshot.part("g") | snapshot.part("d")
+@pytest.fixture(autouse=True)
+def shown(monkeypatch):
+    return without_showing(monkeypatch)
 
 
 def defer(monkeypatch):
@@ -49,7 +57,7 @@ def test_passes_are_compiled_replayed_or_neither(monkeypatch):
     assert passes(cpu)[0] == passes(cuda, "train.cuda_graphs=never")[0]
     assert passes(cpu)[1] == []
     eager, notes = passes(cpu, "train.cuda_graphs=always")
-    assert (eager.replayed, notes) == ([], ["train.cuda_graphs is off: there is no GPU"])
+    assert (eager.replayed, len(notes)) == ([], 1)
     assert len(passes(cuda)[0].replayed) == 2
     monkeypatch.setattr(torch, "compile", lambda module, dynamic: lambda images: module(images))
     compiled, notes = passes(cpu, "train.compile=always")
@@ -61,22 +69,26 @@ def test_passes_are_compiled_replayed_or_neither(monkeypatch):
     assert "C++ compiler" in notes[0]
 
 
-@pytest.mark.parametrize("form", ["non-saturating", "relativistic-average"])
-def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, form):
-    """As on a GPU with a policy that does not read signals; further steps draw batches too."""
-    config = tiny(
-        f"loss.adversarial.form={form}",
-        "balance={policy: ratio, options: {d_steps: 2}}",
-        "sensors={every: 3, probes_every: 0}",
-        "train.log_every=3",
-    )
+@pytest.mark.parametrize(
+    "options",
+    [
+        # Further steps draw batches too; large maps are reduced where they are.
+        (
+            "discriminator={name: unet, norm: spectral, width: 2}",
+            "balance={policy: ratio, options: {d_steps: 2}}",
+        ),
+        ("loss.adversarial.form=relativistic-average", "balance.policy=none"),
+    ],
+)
+def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, options):
+    """As on a GPU with a policy that does not read signals."""
+    config = tiny(*options, "sensors={every: 3, probes_every: 0}", "train.log_every=3")
     run(config, tmp_path / "at-once")
     defer(monkeypatch)
     run(config, tmp_path / "late")
     late, at_once = (without_time(signals(tmp_path / name)) for name in ("late", "at-once"))
     assert late == at_once
-    for name, value in weights(tmp_path / "at-once").items():
-        assert value.equal(weights(tmp_path / "late")[name])
+    assert differing_tensors(tmp_path / "late", tmp_path / "at-once") == []
 
 
 def test_a_training_that_breaks_off_records_what_it_has(tmp_path, monkeypatch):
@@ -91,30 +103,17 @@ def test_a_training_that_breaks_off_records_what_it_has(tmp_path, monkeypatch):
     assert [row["step"] for row in signals(tmp_path / "run")] == [1, 2, 3, 4, 5]
 
 
-def test_large_maps_are_reduced_where_they_are(tmp_path, monkeypatch):
-    config = tiny(
-        "discriminator={name: unet, norm: spectral, width: 2}", "balance.policy=none",
-        "data.crop_px=32", "train.log_every=4",
-    )  # fmt: skip
-    run(config, tmp_path / "at-once")
-    defer(monkeypatch)
-    run(config, tmp_path / "late")
-    late, at_once = (without_time(signals(tmp_path / name)) for name in ("late", "at-once"))
-    assert late == at_once
-
-
-def test_channels_last_and_fused_adam_train_alike_and_resume(tmp_path):
-    run(tiny(), tmp_path / "plain")
-    run(tiny(*FAST), tmp_path / "fast")
-    for plain, fast in zip(signals(tmp_path / "plain"), signals(tmp_path / "fast"), strict=True):
-        assert fast["g_loss"] == pytest.approx(plain["g_loss"], rel=1e-3)
-    run_folder = RunFolder(tmp_path / "fast")
-    whole = weights(tmp_path / "fast")
-    run_folder.checkpoint(8).unlink()
-    run(tiny(*FAST), tmp_path / "fast", resume=True)
+def test_channels_last_and_fused_adam_train_alike_and_resume(tmp_path, finished):
+    fast, path = tiny(*FAST), tmp_path / "fast"
+    run(fast, path)
+    for plain, row in zip(signals(finished), signals(path), strict=True):
+        assert row["g_loss"] == pytest.approx(plain["g_loss"], rel=1e-3)
+    RunFolder(path).checkpoint(8).rename(tmp_path / "whole")
+    run(fast, path, resume=True)
     # Checkpoints hold the default memory format; what is loaded is laid out as it was.
-    for name, value in weights(tmp_path / "fast").items():
-        assert value.equal(whole[name]), name
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "whole").rename(RunFolder(tmp_path).checkpoint(8))
+    assert differing_tensors(tmp_path, path) == []
 
 
 def test_loaded_moments_are_laid_out_as_their_weights():
@@ -133,9 +132,9 @@ def test_loaded_moments_are_laid_out_as_their_weights():
     convolution, optimizer = make()
     step(convolution, optimizer)
     state = copy.deepcopy(optimizer.state_dict())
-    for entry in state["state"].values():
-        for name, value in entry.items():
-            entry[name] = value.clone(memory_format=torch.contiguous_format)
+    for own in state["state"].values():
+        for name, value in own.items():
+            own[name] = value.clone(memory_format=torch.contiguous_format)
     other, other_optimizer = make()
     other.load_state_dict(convolution.state_dict())
     other_optimizer.load_state_dict(state)
@@ -156,5 +155,4 @@ def test_compiled_passes_train_alike(tmp_path):
     pairs = zip(signals(tmp_path / "eager"), signals(tmp_path / "compiled"), strict=True)
     for eager, compiled in pairs:
         assert compiled["g_loss"] == pytest.approx(eager["g_loss"], rel=1e-3)
-    events, _ = read_json_lines(RunFolder(tmp_path / "compiled").events)
-    assert not any("compile" in event["message"] for event in events)
+    assert not any("compile" in message for message in events(tmp_path / "compiled"))
