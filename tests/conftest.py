@@ -89,8 +89,9 @@ def fault_config(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def longer_fault_config(tmp_path_factory):
-    """The same with 40 steps."""
-    from fault_helpers import LONGER, short_config
-
-    return short_config(tmp_path_factory.mktemp("longer"), *LONGER)
+def undisturbed(fault_server, fault_config, tmp_path_factory):
+    """The run that such a training leaves to which nothing happens, and how it ended."""
+    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    ended = fault_server.run("train", "--config", fault_config, "--run-dir", path, below=path)
+    assert ended.code == 0, ended.err
+    return path, ended

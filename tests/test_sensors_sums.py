@@ -44,9 +44,7 @@ def all_readings(values, kept, start):
         update_ratio(start, flat([values])).item(),
         total(values).item(),
         mean(values).item(),
-        readings.high_frequency_ratio,
-        readings.patch_variance_ratio,
-        readings.fake_out_of_range,
+        *(reading.tolist() for reading in readings.values()),
     ]
 
 
