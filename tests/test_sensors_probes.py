@@ -141,33 +141,28 @@ def probe(d, learning_rate, real, fake):
     )
 
 
-def test_a_d_that_can_learn_fits_a_batch_and_a_dead_one_does_not():
+def linear():
     torch.manual_seed(0)
-    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
-    real, fake = images(1), images(2)
-    assert probe(d, 1e-2, real, fake) == 1
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
+
+
+@pytest.mark.parametrize("how", ["as it is", "frozen", "in half precision"])
+def test_a_d_that_can_learn_fits_a_batch(how):
+    """Also one that a loop has frozen for G's part before D's part ends; and where autocast keeps
+    weights that it has cast, also when they have changed since."""
+    d = linear().requires_grad_(how != "frozen")
+    before = d[1].weight.clone()
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "in half precision"):
+        assert probe(d, 1e-2, images(1), images(2)) == 1
+    assert torch.equal(d[1].weight, before)
+    assert d[1].weight.requires_grad == (how != "frozen")
+
+
+def test_a_dead_d_does_not():
     dead = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4), nn.ReLU(), nn.Linear(4, 1))
     with torch.no_grad():
         dead[1].bias.fill_(-100)
-    assert probe(dead, 1e-2, real, fake) == 0.5
-
-
-def test_a_d_that_is_frozen_is_probed_as_if_it_were_not():
-    """A loop may have frozen it for G's part, before D's part ends."""
-    torch.manual_seed(0)
-    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1)).requires_grad_(False)
-    before = d[1].weight.clone()
-    assert probe(d, 1e-2, images(1), images(2)) == 1
-    assert torch.equal(d[1].weight, before)
-    assert not d[1].weight.requires_grad
-
-
-def test_in_half_precision_the_probe_trains_its_copy_too():
-    torch.manual_seed(0)
-    d = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
-    # Autocast keeps weights that it has cast, also when they have changed since.
-    with torch.autocast("cpu", torch.bfloat16):
-        assert probe(d, 1e-2, images(1), images(2)) == 1
+    assert probe(dead, 1e-2, images(1), images(2)) == 0.5
 
 
 def test_the_probe_goes_the_way_that_training_would():

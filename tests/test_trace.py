@@ -93,14 +93,11 @@ def test_a_row_of_our_signals_file():
     assert values["d_accuracy_real"] == SIGNALS.d_accuracy_real
 
 
-def test_null_in_our_signals_file_is_a_nan_again():
+def test_null_in_our_signals_file_is_a_nan_again_and_a_reason_alone_is_no_act():
     row = {"step": 1, "g_loss": None, "non_finite": ["g_loss", "d_fake", "g_terms.adversarial"]}
     values = signals_row_values(row)
     assert sorted(values) == ["d_fake_before", "g_adversarial", "g_loss"]
     assert all(math.isnan(value) for value in values.values())
-
-
-def test_a_reason_alone_is_no_act():
     assert signals_row_values({"action": {"reason": "nothing is done"}})["policy_acted"] == 0
 
 
