@@ -14,7 +14,6 @@ from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
-from helpers import write_images
 from training_helpers import (
     differing_tensors,
     events,
@@ -134,12 +133,6 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_one_line(crashed):
         file.write_bytes(b"nothing")
     with pytest.raises(UserError, match="no checkpoint to resume from .*damaged"):
         run(tiny(), crashed, resume=True)
-
-
-def test_resuming_on_other_images_is_refused(tmp_path, crashed):
-    write_images(tmp_path / "other", 4)
-    with pytest.raises(UserError, match="not those that this run began with"):
-        run(tiny(data=tmp_path / "other"), crashed, resume=True)
 
 
 def test_a_non_finite_loss_stops_the_training_with_its_evidence(tmp_path, monkeypatch):

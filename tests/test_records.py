@@ -75,3 +75,4 @@ def test_several_discriminators_have_rows_of_their_own():
     assert record.non_finite() == ["msd.d_loss_real"]
     flat = rows_by_discriminator(json.loads(json.dumps(row, allow_nan=False)))
     assert flat["mpd"] == replace(RECORD, discriminators={"": each["mpd"]}).to_json()
+    assert rows_by_discriminator(flat["mpd"]) == {"": flat["mpd"]}

@@ -17,6 +17,7 @@ from counterpoise.models.weights import save_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
 from counterpoise.training.resume import refuse_lost_checkpoints
+from helpers import write_images
 from training_helpers import differing_tensors, events, run, signals, tiny, without_showing
 
 ONE_BEFORE = "delete this checkpoint to go on from the one before"
@@ -153,15 +154,15 @@ def test_another_loss_network_is_refused(crashed):
     unchanged(crashed, "the loss network is not the one .*embedded", config)
 
 
-def test_images_overwritten_by_others_are_refused(tmp_path):
-    pictures, path = tmp_path / "pictures", tmp_path / "run"
-    pictures.mkdir()
-    for number in range(4):
-        noise = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(pictures / f"{number}.png")
-    run(tiny("train.steps=3", data=pictures), path)
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(pictures / "2.png")
-    unchanged(path, "a name or a file's size differs", tiny("train.steps=4", data=pictures))
+def test_other_images_are_refused_also_under_the_names_of_the_old_ones(tmp_path):
+    pictures = write_images(tmp_path / "pictures", 4)
+    write_images(tmp_path / "others", 3)
+    path = tmp_path / "run"
+    run(tiny("train.steps=1", data=tmp_path / "pictures"), path)
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(pictures[2])
+    for folder in ("pictures", "others"):
+        config = tiny("train.steps=4", data=tmp_path / folder)
+        unchanged(path, "a name or a file's size differs", config)
 
 
 @pytest.mark.parametrize(
