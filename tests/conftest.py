@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,6 +61,27 @@ def quick(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished training of 8 steps: E, then E and A, with the paper's rule. Copy it to change
+    anything in it."""
+    from training_helpers import run, tiny
+
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    outcome = run(tiny(), path)
+    assert (outcome.step, outcome.interrupted) == (8, False)
+    return path
+
+
+@pytest.fixture
+def crashed(tmp_path, finished):
+    """A copy of it whose newest checkpoint is of step 4, the first of the adversarial stage."""
+    path = tmp_path / "crashed"
+    shutil.copytree(finished, path)
+    (path / "checkpoints" / "step-00000008.safetensors").unlink()
+    return path
+
+
+@pytest.fixture(scope="session")
 def fault_server(tmp_path_factory):
     """Runs command lines to be killed, or on a disk that gets full; see `fault_helpers`."""
     from fault_helpers import build_shim, server
@@ -78,8 +100,9 @@ def fault_config(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def longer_fault_config(tmp_path_factory):
-    """The same with 40 steps."""
-    from fault_helpers import LONGER, short_config
-
-    return short_config(tmp_path_factory.mktemp("longer"), *LONGER)
+def undisturbed(fault_server, fault_config, tmp_path_factory):
+    """The run that such a training leaves to which nothing happens, and how it ended."""
+    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    ended = fault_server.run("train", "--config", fault_config, "--run-dir", path, below=path)
+    assert ended.code == 0, ended.err
+    return path, ended

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from helpers import write_images
 from training_helpers import signals, tiny, without_time
@@ -122,23 +123,18 @@ def build_shim(folder: Path) -> Path:
     return library
 
 
-def _settings(group: str, **values: int) -> list[str]:
-    return [f"{group}.{name}={value}" for name, value in values.items()]
-
-
-def short_config(folder: Path, *overrides: str) -> Path:
+def short_config(folder: Path) -> Path:
     """The file of a training's configuration for seconds: E, then E and A; 8 steps of both.
 
-    With a policy that keeps snapshots and its own state, sensors, and images of its own.
+    With a policy that keeps snapshots and its own state, sensors, and images of its own, two of
+    them held out, so that scoring can be stopped between them.
     """
     write_images(folder / "images", 6)
     config = tiny(
-        *_settings("train", checkpoint_every=2, sample_every=4, log_every=4, batch_size=2),
-        "train.keep_checkpoints=2",
-        *_settings("data", held_out_images=1, held_out_px=32),
+        *("train.checkpoint_every=2", "train.keep_checkpoints=2", "train.batch_size=2"),
+        *("train.sample_every=4", "train.log_every=4", "data.held_out_px=32"),
         "balance.policy=auto",
         "sensors={every: 4, held_out_crops: 2}",
-        *overrides,
         data=folder / "images",
     )
     file = folder / "short.yaml"
@@ -146,8 +142,30 @@ def short_config(folder: Path, *overrides: str) -> Path:
     return file
 
 
-# More steps, for the tests that take their time.
-LONGER = _settings("train", pretrain_steps=8, steps=32, checkpoint_every=4, sample_every=16)
+class Life:
+    """One training to which something happens again and again until it has ended."""
+
+    def __init__(self, server: Server, config: Path, path: Path) -> None:
+        self.server, self.path = server, path
+        self._start = ("train", "--config", config, "--run-dir", path)
+
+    def play(self, **fault) -> Ended:
+        """Start or resume it, with a fault."""
+        begun = RunFolder(self.path).config.exists()
+        line = ("resume", self.path) if begun else self._start
+        return self.server.run(*line, below=self.path, **fault)
+
+    def check(self, undisturbed: Path) -> None:
+        """It goes on to its end; what is there is what an undisturbed run leaves."""
+        for _ in range(2):  # The second resume finds nothing to do.
+            ended = self.play()
+            assert ended.code == 0, ended.err
+        assert differing(results(self.path), results(undisturbed)) == []
+        assert leftovers(self.path) == []
+        run = RunFolder(self.path)
+        for file in (run.signals, run.metrics, run.events):
+            assert read_json_lines(file)[1] == []
+        shutil.rmtree(self.path)
 
 
 def results(path: Path) -> dict:
@@ -185,4 +203,4 @@ def differing(one: dict, other: dict) -> list[str]:
 def leftovers(path: Path) -> list[str]:
     """Temporary files below a folder, whoever named them."""
     names = [str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()]
-    return [n for n in names if n.endswith(".tmp") or Path(n).name.startswith(".tmp")]
+    return [name for name in names if ".tmp" in Path(name).name]

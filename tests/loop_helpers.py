@@ -1,14 +1,16 @@
 """A small hand-written loop, with and without Balance, for the tests of `anyloop`."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import counterpoise as cp
 from counterpoise.anyloop import handle
+from counterpoise.json_lines import read_json_lines
 from counterpoise.records import NO_ACTION, Action, Signals
 
 SIZE = 8
@@ -29,19 +31,65 @@ def small_networks(seed: int = 0, *, sigmoid: bool = False) -> tuple[nn.Module, 
     return g, d
 
 
-@dataclass
+def bce(logits: Tensor, label: float) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, **options: Any) -> None:
+    """One step of gradient descent; `options` are those of the backward pass."""
+    optimizer.zero_grad()
+    loss.backward(**options)
+    optimizer.step()
+
+
+class Bare:
+    """Stands where Balance does, in a loop that has none."""
+
+    def d_step(self) -> "Bare":
+        return self
+
+    g_step = d_step
+
+    def __enter__(self) -> "Bare":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def end_step(self) -> None:
+        pass
+
+    def logits(self, **outputs: Tensor) -> None:
+        pass
+
+    def loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return real + fake
+
+    def adversarial(self, term: Tensor) -> Tensor:
+        return term
+
+
 class Loop:
-    """Networks, optimizers and batches of one small training."""
+    """Networks, optimizers and batches of one small training.
 
-    sigmoid: bool = False
-    g: nn.Module = field(init=False)
-    d: nn.Module = field(init=False)
+    A turn is `d_part` and `g_part`; a test that needs others gives its own turn to `run`.
+    """
 
-    def __post_init__(self) -> None:
-        self.g, self.d = small_networks(sigmoid=self.sigmoid)
+    def __init__(
+        self,
+        *,
+        sigmoid: bool = False,
+        g: nn.Module | None = None,
+        d: nn.Module | None = None,
+    ) -> None:
+        own_g, own_d = small_networks(sigmoid=sigmoid)
+        self.g, self.d = g or own_g, d or own_d
         self.g_optimizer = torch.optim.Adam(self.g.parameters(), 1e-3)
         self.d_optimizer = torch.optim.Adam(self.d.parameters(), 2e-3)
-        self.criterion = nn.BCELoss() if self.sigmoid else nn.BCEWithLogitsLoss()
+        self.criterion = nn.BCELoss() if sigmoid else nn.BCEWithLogitsLoss()
+        self.turns = 0
+        # What D said on average on real and on fake images in each turn.
+        self.judged: list[tuple[float, float]] = []
 
     def balance(self, policy: str = "none", **options: Any) -> cp.Balance:
         return cp.Balance(
@@ -51,36 +99,46 @@ class Loop:
     def batch(self) -> tuple[Tensor, Tensor]:
         return torch.rand(BATCH, 1, SIZE, SIZE) * 2 - 1, torch.randn(BATCH, 4)
 
+    def note(self, on_real: Tensor, on_fake: Tensor) -> None:
+        self.judged.append((float(on_real.detach().mean()), float(on_fake.detach().mean())))
+
+    def d_loss(self, on_real: Tensor, on_fake: Tensor) -> Tensor:
+        on_ones = self.criterion(on_real, torch.ones_like(on_real))
+        return on_ones + self.criterion(on_fake, torch.zeros_like(on_fake))
+
     def d_part(self, real: Tensor, fake: Tensor) -> None:
-        self.d_optimizer.zero_grad()
         on_real, on_fake = self.d(real), self.d(fake.detach())
-        loss_real = self.criterion(on_real, torch.ones_like(on_real))
-        loss_fake = self.criterion(on_fake, torch.zeros_like(on_fake))
-        (loss_real + loss_fake).backward()
-        self.d_optimizer.step()
+        self.note(on_real, on_fake)
+        update(self.d_optimizer, self.d_loss(on_real, on_fake))
+
+    def g_loss(self, on_fake: Tensor) -> Tensor:
+        return self.criterion(on_fake, torch.ones_like(on_fake))
 
     def g_part(self, fake: Tensor) -> None:
-        self.g_optimizer.zero_grad()
-        on_fake = self.d(fake)
-        self.criterion(on_fake, torch.ones_like(on_fake)).backward()
-        self.g_optimizer.step()
+        update(self.g_optimizer, self.g_loss(self.d(fake)))
 
-    def turn(self, balance: cp.Balance | None) -> None:
+    def turn(self, balance: cp.Balance | Bare) -> None:
         real, noise = self.batch()
         fake = self.g(noise)
-        if balance is not None:
-            balance.d_step()
+        balance.d_step()
         self.d_part(real, fake)
-        if balance is not None:
-            balance.g_step()
+        balance.g_step()
         self.g_part(fake)
 
-    def run(self, balance: cp.Balance | None, steps: int, seed: int = 1) -> None:
+    def run(
+        self,
+        balance: cp.Balance | None,
+        steps: int,
+        seed: int = 1,
+        turn: Callable[..., None] | None = None,
+    ) -> None:
+        """Turns from a seed on; `turn(loop, balance)` may be another than the usual one."""
         torch.manual_seed(seed)
+        watching = Bare() if balance is None else balance
         for _ in range(steps):
-            self.turn(balance)
-        if balance is not None:
-            balance.end_step()
+            (type(self).turn if turn is None else turn)(self, watching)
+            self.turns += 1
+        watching.end_step()
 
     def state(self) -> list[Tensor]:
         """Everything that training changes, copied."""
@@ -109,17 +167,24 @@ class Scripted:
         pass
 
 
-def scripted_balance(
-    monkeypatch: pytest.MonkeyPatch, loop: Loop, *actions: Action, **options: Any
-) -> tuple[cp.Balance, Scripted]:
-    """A Balance whose policy answers with given actions, and that policy."""
-    policy = Scripted(*actions)
-    monkeypatch.setattr(handle, "build_policy", lambda name, given: policy)
-    return loop.balance("none", **options), policy
+@pytest.fixture
+def scripted(monkeypatch):
+    """Makes the Balance of a loop whose policy answers with given actions, and that policy."""
+
+    def make(loop: Loop, *actions: Action, **options: Any) -> tuple[cp.Balance, Scripted]:
+        policy = Scripted(*actions)
+        monkeypatch.setattr(handle, "build_policy", lambda name, given: policy)
+        return loop.balance("none", **options), policy
+
+    return make
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return len(a) == len(b) and all(map(torch.equal, a, b))
+
+
+def rows_of(run):
+    return read_json_lines(run / "signals.jsonl")[0]
 
 
 class Pyramid(nn.Module):

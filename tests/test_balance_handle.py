@@ -1,7 +1,8 @@
-"""`cp.Balance` around a hand-written loop: what it must not change, and what it must."""
+"""`cp.Balance` as a loop holds it: what it must leave alone, what it says, and how it goes on from
+a saved state."""
 
 import copy
-import functools
+import json
 import logging
 import pickle
 import subprocess
@@ -10,24 +11,22 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 
 import counterpoise as cp
 from counterpoise.anyloop import handle
+from counterpoise.anyloop.journal import Journal
 from counterpoise.errors import UserError
-from counterpoise.json_lines import read_json_lines
 from counterpoise.records import Action
-from loop_helpers import Loop, same, scripted_balance
+from counterpoise.run_folder import RunFolder
+from loop_helpers import Loop, rows_of, same, scripted
+
+__all__ = ["scripted"]
 
 
 @pytest.fixture
-def scripted(monkeypatch):
-    """Makes a Balance whose policy answers with given actions."""
-
-    return functools.partial(scripted_balance, monkeypatch)
-
-
-def rows_of(run):
-    return read_json_lines(run / "signals.jsonl")[0]
+def loop():
+    return Loop()
 
 
 def test_import_is_light():
@@ -38,58 +37,8 @@ def test_import_is_light():
         _ = cp.Balanced
 
 
-@pytest.mark.parametrize("sigmoid", [False, True])
-def test_with_policy_none_training_is_bitwise_the_same(tmp_path, sigmoid):
-    bare, watched = Loop(sigmoid), Loop(sigmoid)
-    bare.run(None, 20)
-    held_out = torch.rand(4, 1, 8, 8)
-    balance = watched.balance(
-        run_dir=tmp_path / "run", sensors_every=2, check=True, held_out=held_out
-    )
-    watched.run(balance, 20)
-    assert same(bare.state(), watched.state())
-    assert balance.loop_findings == []
-    assert balance.step == 20
-    # The sensors were on.
-    assert {"auc_quantised", "d_accuracy_held_out", "diversity_ratio"} <= rows_of(tmp_path / "run")[
-        19
-    ].keys()
-    assert {"g_gradient_norm", "d_gradient_norm", "g_gradient_adversarial"} <= rows_of(
-        tmp_path / "run"
-    )[5].keys()
-
-
-def test_frozen_discriminator_stays_to_the_bit(scripted):
-    loop = Loop()
-    balance, policy = scripted(loop, Action(d_steps=0), Action(g_steps=0))
-    before = copy.deepcopy(loop.d.state_dict())
-    g_before = [p.detach().clone() for p in loop.g.parameters()]
-    loop.run(balance, 1)
-    assert all(torch.equal(p, before[name]) for name, p in loop.d.named_parameters())
-    assert not same(g_before, [p.detach() for p in loop.g.parameters()])
-    # The next action freezes G.
-    g_before = [p.detach().clone() for p in loop.g.parameters()]
-    loop.run(balance, 1)
-    assert same(g_before, [p.detach() for p in loop.g.parameters()])
-    assert not all(torch.equal(p, before[name]) for name, p in loop.d.named_parameters())
-    assert len(policy.seen) == 2
-
-
-def test_learning_rates_are_scaled_in_the_step_and_the_users_after(scripted):
-    loop, reference = Loop(), Loop()
-    balance, _ = scripted(loop, Action(d_learning_rate_scale=0.5, g_learning_rate_scale=3.0))
-    loop.run(balance, 1)
-    reference.d_optimizer.param_groups[0]["lr"] *= 0.5
-    reference.g_optimizer.param_groups[0]["lr"] *= 3.0
-    reference.run(None, 1)
-    assert same(loop.state(), reference.state())
-    assert loop.d_optimizer.param_groups[0]["lr"] == 2e-3
-    assert loop.g_optimizer.param_groups[0]["lr"] == 1e-3
-
-
 @pytest.mark.filterwarnings("error")
-def test_schedulers_made_before_and_after_keep_working(scripted):
-    loop = Loop()
+def test_schedulers_made_before_and_after_keep_working(scripted, loop):
     before = torch.optim.lr_scheduler.StepLR(loop.d_optimizer, 1, gamma=0.1)
     balance, _ = scripted(loop, Action(d_steps=0), Action(d_learning_rate_scale=2.0))
     after = torch.optim.lr_scheduler.StepLR(loop.g_optimizer, 1, gamma=0.5)
@@ -101,150 +50,47 @@ def test_schedulers_made_before_and_after_keep_working(scripted):
     assert loop.g_optimizer.param_groups[0]["lr"] == pytest.approx(2.5e-4)
 
 
-@pytest.mark.parametrize("named", [False, True])
-def test_adversarial_weight_scales_what_reaches_g(scripted, named):
-    """Beside a content term, whether the loop names its adversarial term or not."""
-
-    def turn(loop, balance, scale):
-        torch.manual_seed(3)
-        real, noise = loop.batch()
-        fake = loop.g(noise)
-        if balance:
-            balance.d_step()
-        loop.d_part(real, fake)
-        step = balance.g_step() if balance else None
-        loop.g_optimizer.zero_grad()
-        on_fake = loop.d(fake)
-        term = scale * loop.criterion(on_fake, torch.ones_like(on_fake))
-        if named:
-            term = step.adversarial(term) if step else term
-        (term + (fake - real).square().mean()).backward()
-        gradients = [p.grad.clone() for p in loop.g.parameters()]
-        loop.g_optimizer.step()
-        return gradients
-
-    loop, reference = Loop(), Loop()
-    balance, _ = scripted(loop, Action(adversarial_weight_scale=4.0), sensors_every=1)
-    scaled = turn(loop, balance, 1.0)
-    for one, other in zip(scaled, turn(reference, None, 4.0), strict=True):
-        torch.testing.assert_close(one, other)
-    balance.end_step()
-    plain, _ = scripted(untouched := Loop(), Action(), sensors_every=1)
-    turn(untouched, plain, 1.0)
-    plain.end_step()
-    scaled, unscaled = balance.readings, plain.readings
-    assert unscaled.g_gradient_content > 0
-    assert unscaled.g_gradient_adversarial > 0
-    assert scaled.g_gradient_content == pytest.approx(unscaled.g_gradient_content, rel=1e-3)
-    assert scaled.g_gradient_adversarial == pytest.approx(4 * unscaled.g_gradient_adversarial)
-    assert (scaled.g_adversarial_scale, unscaled.g_adversarial_scale) == (4, 1)
-    assert scaled.g_gradient_unscaled == pytest.approx(unscaled.g_gradient_unscaled)
-
-
-def test_halves_and_lecam_through_the_steps_loss(scripted):
-    loop = Loop()
-    balance, _ = scripted(loop, Action(d_trains_on_real=False), Action(lecam_weight=2.0))
-    real, noise = loop.batch()
-    fake = loop.g(noise).detach()
-    losses = {}
-    for turn in range(2):
-        with balance.d_step() as step:
-            on_real, on_fake = loop.d(real), loop.d(fake)
-            loss_real = loop.criterion(on_real, torch.ones_like(on_real))
-            loss_fake = loop.criterion(on_fake, torch.zeros_like(on_fake))
-            losses[turn] = (step.loss(real=loss_real, fake=loss_fake), loss_real, loss_fake)
-        with balance.g_step():
-            pass
-    assert losses[0][0] is losses[0][2]
-    regulariser = 2 * (on_real.square().mean() + on_fake.square().mean())
-    # LeCam pulls from one side only: max(0, D(x) - a)^2 + max(0, b - D(G(z)))^2.
-    assert losses[1][1] + losses[1][2] < losses[1][0] <= losses[1][1] + losses[1][2] + regulariser
-
-
-def test_a_loop_that_cannot_do_what_is_asked_is_told_once(scripted, caplog):
-    loop = Loop()
-    balance, _ = scripted(
-        loop, Action(d_trains_on_real=False), Action(d_trains_on_real=False), Action(d_steps=3),
-        Action(d_steps=3),
-    )  # fmt: skip
-    with caplog.at_level(logging.WARNING, "counterpoise"):
-        loop.run(balance, 3)
-        # A loop that asks before the turn begins cannot have known.
-        assert not any("steps of D" in record.message for record in caplog.records)
+@pytest.mark.parametrize(
+    ("action", "options", "said"),
+    [
+        (Action(d_trains_on_real=False), {}, "step.loss(real=..., fake=...)"),
+        (Action(lecam_weight=1.0), {}, "step.loss(real=..., fake=...)"),
+        (Action(label_smoothing=0.1), {"objective": "bce"}, "step.loss(real=..., fake=...)"),
+        # There it would change nothing.
+        (Action(label_smoothing=0.1), {"objective": "wgan"}, None),
+        (Action(d_steps=3), {}, "3 steps of D"),
+        (Action(g_steps=2), {}, "2 steps of G"),
+    ],
+)
+def test_a_loop_that_cannot_do_what_is_asked_is_told_once(
+    scripted, caplog, loop, action, options, said
+):
+    balance, _ = scripted(loop, *[action] * 3, **options)
+    with caplog.at_level(logging.INFO, "counterpoise"):
         loop.run(balance, 1)
-    messages = [record.message for record in caplog.records]
-    assert sum("step.loss(real=..., fake=...)" in message for message in messages) == 1
-    assert sum("asks for 3 steps of D" in message for message in messages) == 1
+        # A loop may have asked before the turn began, or may yet do them.
+        steps = [r for r in caplog.records if "steps of" in r.message]
+        assert not steps
+        loop.run(balance, 2)
+    messages = [r.message for r in caplog.records if "the policy" in r.message]
+    assert len(messages) == (said is not None)
+    assert all(said in message for message in messages)
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_steps_of_g_are_counted_when_the_next_turn_begins(scripted, caplog, parts):
-    loop = Loop()
+def test_two_steps_of_g_that_are_asked_for_and_done_are_not_missed(scripted, caplog, loop):
     balance, _ = scripted(loop, *[Action(g_steps=2)] * 3)
+
+    def turn(loop, balance):
+        loop.turn(balance)
+        balance.g_step()
+        loop.g_part(loop.g(loop.batch()[1]))
+
     with caplog.at_level(logging.WARNING, "counterpoise"):
-        for _ in range(3):
-            real, noise = loop.batch()
-            balance.d_step()
-            loop.d_part(real, loop.g(noise))
-            for _ in range(parts):
-                balance.g_step()
-                loop.g_part(loop.g(noise))
-    told = [r.message for r in caplog.records if "asks for 2 steps of G" in r.message]
-    assert len(told) == (parts == 1)
+        loop.run(balance, 3, turn=turn)
+    assert caplog.records == []
 
 
-def test_roll_back_restores_both_networks_and_optimizers(scripted, tmp_path):
-    loop = Loop()
-    balance, _ = scripted(
-        loop, Action(), Action(keep_snapshot=True), Action(),
-        Action(roll_back=True, reason="D diverged"),
-        run_dir=tmp_path / "run",
-    )  # fmt: skip
-    loop.run(balance, 1)
-    parameters = [*loop.g.parameters(), *loop.d.parameters()]
-    kept = [p.detach().clone() for p in parameters]
-    loop.run(balance, 2)
-    assert not same(kept, [p.detach() for p in parameters])
-    loop.run(balance, 1)
-    assert same(kept, [p.detach() for p in parameters])
-    assert loop.d_optimizer.state_dict()["state"][0]["step"] == 1
-    events, _ = read_json_lines(tmp_path / "run" / "events.jsonl")
-    assert [event["kind"] for event in events] == ["began", "roll-back"]
-    assert "before step 2: D diverged" in events[1]["message"]
-
-
-def test_noise_is_put_on_the_inputs_of_d_from_the_next_turn(scripted):
-    loop = Loop()
-    balance, _ = scripted(loop, Action(noise_std=5.0), Action())
-    seen = []
-    handle_ = loop.d[0].register_forward_pre_hook(lambda m, args: seen.append(args[0].detach()))
-    loop.run(balance, 2)
-    handle_.remove()
-    spreads = [float(images.std()) for images in seen]
-    assert all(spread < 1.5 for spread in spreads[:3])
-    assert all(spread > 3 for spread in spreads[3:])
-
-
-def test_d_called_once_on_both_needs_the_logits(scripted):
-    loop = Loop()
-    balance, policy = scripted(loop)
-    real, noise = loop.batch()
-    both = torch.cat([real, loop.g(noise).detach()])
-    labels = torch.cat([torch.ones(8, 1), torch.zeros(8, 1)])
-    message = r"no output of D on fake images; .*step\.logits"
-    with pytest.raises(UserError, match=message), balance.d_step():
-        loop.criterion(loop.d(both), labels).backward()
-        loop.d_optimizer.step()
-    with balance.d_step() as step:
-        outputs = loop.d(both)
-        step.logits(real=outputs[:8], fake=outputs[8:])
-        loop.criterion(outputs, labels).backward()
-        loop.d_optimizer.step()
-    assert policy.seen[0].real_logit_mean == pytest.approx(float(outputs[:8].mean().detach()))
-
-
-def test_an_error_in_the_loop_passes_and_leaves_nothing_open():
-    loop = Loop()
+def test_an_error_in_the_loop_passes_and_leaves_nothing_open(loop):
     balance = loop.balance()
     original = torch.autograd.backward
     with pytest.raises(ZeroDivisionError), balance.d_step():
@@ -255,8 +101,7 @@ def test_an_error_in_the_loop_passes_and_leaves_nothing_open():
     assert balance.step == 1
 
 
-def test_close_undoes_everything():
-    loop = Loop()
+def test_close_undoes_everything(loop):
     step, backward = type(loop.d_optimizer).step, torch.autograd.backward
     balance = loop.balance(check=True)
     loop.run(balance, 1)
@@ -265,16 +110,14 @@ def test_close_undoes_everything():
     assert "step" not in vars(loop.d_optimizer)
     assert loop.d_optimizer.step.__func__ is step
     assert torch.autograd.backward is backward
-    assert not loop.g._forward_hooks
-    assert not loop.d._forward_hooks
-    assert not loop.d._forward_pre_hooks
+    hooks = (loop.g._forward_hooks, loop.d._forward_hooks, loop.d._forward_pre_hooks)
+    assert not any(hooks)
     assert F.mse_loss.__module__ == "torch.nn.functional"
     with pytest.raises(UserError, match="closed"):
         balance.d_step()
 
 
-def test_copies_of_the_networks_are_not_watched():
-    loop = Loop()
+def test_copies_of_the_networks_are_not_watched(loop):
     balance = loop.balance()
     average = copy.deepcopy(loop.g)
     pickle.loads(pickle.dumps(loop.g))(torch.randn(2, 4))  # noqa: S301  our own
@@ -284,23 +127,109 @@ def test_copies_of_the_networks_are_not_watched():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options", [{"objective": "gane"}, {"policy": "nothing"}, {"log_every": 0}]
+)
+def test_mistakes_are_one_line(loop, options):
+    (name,) = options
+    with pytest.raises(UserError, match=name):
+        loop.balance(**options)
+
+
+def test_points_have_no_range_to_leave():
+    """Only images are stored in a range: a D that wins on points wins on where they lie."""
+    torch.manual_seed(0)
+    loop = Loop(g=torch.nn.Linear(4, 2), d=torch.nn.Linear(2, 1))
+    loop.batch = lambda: (torch.rand(8, 2) + 10, torch.randn(8, 4))
+    balance = loop.balance(sensors_every=1)
+    loop.run(balance, 2)
+    assert balance.readings.diversity_ratio is not None
+    assert balance.readings.fake_out_of_range is None
+
+
+# Going on from a saved state.
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
     [
-        ({"objective": "gane"}, "unknown objective 'gane'"),
-        ({"policy": "nothing"}, "unknown policy 'nothing'"),
-        ({"log_every": 0}, "log_every"),
+        ({"policy": {"previous": None}}, "policy"),
+        ({"policy": 3}, "policy"),
+        ({"step": -1}, "step"),
+        ({"action": {"foo": 1}}, "foo"),
+        ({"readings": []}, "readings"),
+        ({"objective": {"name": 3, "probabilities": True}}, "objective"),
+        (None, "step"),
     ],
 )
-def test_mistakes_are_one_line(options, message):
-    with pytest.raises(UserError, match=message):
-        Loop().balance(**options)
+def test_another_state_is_refused_in_one_line_and_changes_nothing(loop, change, what):
+    balance = loop.balance("accuracy-band")
+    loop.run(balance, 2)
+    state = balance.state_dict()
+    before = json.dumps(state)
+    with pytest.raises(UserError, match=f"Balance.load_state_dict: .*{what}"):
+        balance.load_state_dict({} if change is None else state | change)
+    assert json.dumps(balance.state_dict()) == before
 
 
-def test_a_probe_is_read_without_a_trace(scripted, tmp_path):
-    probed, plain = Loop(), Loop()
-    balance, policy = scripted(probed, Action(probe_discriminator=True))
-    probed.run(balance, 3)
-    plain.run(None, 3)
-    assert same(probed.state(), plain.state())
-    assert 0 <= balance.readings.d_probe_accuracy <= 1
-    assert policy.seen[1].readings.d_probe_accuracy == balance.readings.d_probe_accuracy
+def test_a_policy_without_a_memory_takes_the_state_of_any(loop):
+    with loop.balance("auto") as balance:
+        state = balance.state_dict()
+    with loop.balance("none") as balance:
+        balance.load_state_dict(state)
+
+
+def test_resume_is_bitwise_and_in_the_same_folder(tmp_path):
+    options = {"policy": "accuracy-band", "sensors_every": 3}
+    whole, first, second = Loop(), Loop(), Loop()
+    with whole.balance(run_dir=tmp_path / "whole", **options) as balance:
+        whole.run(balance, 4, seed=1)
+        whole.run(balance, 4, seed=2)
+    parts = ("g", "d", "g_optimizer", "d_optimizer")
+    with first.balance(run_dir=tmp_path / "parts", **options) as balance:
+        first.run(balance, 4, seed=1)
+        saved = {name: copy.deepcopy(getattr(first, name).state_dict()) for name in parts}
+        state = json.loads(json.dumps(balance.state_dict()))
+        first.run(balance, 2, seed=7)  # lost with the crash
+    for name in parts:
+        getattr(second, name).load_state_dict(saved[name])
+    options["policy_options"] = {}
+    with second.balance(run_dir=tmp_path / "parts", **options) as balance:
+        with pytest.raises(UserError, match="load_state_dict"):
+            balance.d_step()
+        balance.load_state_dict(state)
+        second.run(balance, 4, seed=2)
+    assert same(whole.state(), second.state())
+    rows = {name: rows_of(tmp_path / name) for name in ("whole", "parts")}
+    assert [row["step"] for row in rows["parts"]] == list(range(1, 9))
+    for a, b in zip(*rows.values(), strict=True):
+        # What a gradient is compared with is forgotten with the process.
+        for name in ("seconds", "g_gradient_cosine", "d_gradient_cosine"):
+            a.pop(name, None), b.pop(name, None)
+        assert a == b
+
+
+def test_a_loop_that_goes_on_with_other_options_says_so_in_its_configuration(tmp_path, loop):
+    states = []
+    for decay in (0.8, 0.7):
+        options = {"policy_options": {"decay": decay}, "run_dir": tmp_path / "run"}
+        with loop.balance("auto", **options) as balance:
+            for state in states:
+                balance.load_state_dict(state)
+            loop.run(balance, 1)
+            states.append(balance.state_dict())
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["balance"]["options"]["decay"] == 0.7
+    assert config["loss"]["adversarial"]["form"] == "non-saturating"
+
+
+def test_a_second_balance_in_one_folder_is_refused_until_the_first_is_closed(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    journals = [Journal(run.path, "none", {}, 10) for _ in range(3)]
+    with run.lock(), pytest.raises(UserError, match=r"pid \d+ .* writes this run"):
+        journals[0].begin(0, writes=True)
+    journals[0].begin(0, writes=True)
+    with pytest.raises(UserError, match="writes this run"):
+        journals[1].begin(3, writes=True)
+    journals[0].close()
+    journals[2].begin(3, writes=True)
+    journals[2].close()

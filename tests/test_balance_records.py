@@ -1,6 +1,5 @@
-"""What `cp.Balance` records of a hand-written loop: objective, rows, run folder, resumption."""
+"""What `cp.Balance` reads and records of a hand-written loop: its objective, rows, run folder."""
 
-import json
 import logging
 
 import pytest
@@ -8,17 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from counterpoise.anyloop.handle import Balance
 from counterpoise.balance.policies import POLICIES
 from counterpoise.errors import UserError
 from counterpoise.game.objective import GameObjective, logits_of
 from counterpoise.json_lines import read_json_lines
 from counterpoise.logs.read import read_log
-from loop_helpers import Loop
-
-
-def rows_of(run):
-    return read_json_lines(run / "signals.jsonl")[0]
+from loop_helpers import Loop, bce, rows_of, update
 
 
 def test_rows_hold_what_the_loop_computed(tmp_path):
@@ -33,11 +27,10 @@ def test_rows_hold_what_the_loop_computed(tmp_path):
             loop.d_part(real, fake)
         with torch.no_grad():
             loop.d.eval()  # spectral normalisation stands still
-            after = loop.d(fake).sigmoid().mean().item()
+            expected.append(loop.d(fake).sigmoid().mean().item())
             loop.d.train()
         with balance.g_step():
             loop.g_part(fake)
-        expected.append(after)
     balance.close()
     rows = rows_of(tmp_path / "run")
     assert [row["step"] for row in rows] == [1, 2, 3]
@@ -53,32 +46,6 @@ def test_rows_hold_what_the_loop_computed(tmp_path):
     assert rows[1]["g_gradient_adversarial"] > 0
     assert rows[1]["g_gradient_content"] == pytest.approx(0, abs=1e-6)  # there is no other term
     assert -1 <= rows[1]["d_gradient_cosine"] <= 1
-
-
-def test_several_steps_of_d_make_one_turn(tmp_path):
-    loop = Loop()
-    balance = loop.balance(run_dir=tmp_path / "run", objective="wgan")
-    for _ in range(2):
-        for _ in range(5):
-            real, noise = loop.batch()
-            with balance.d_step():
-                loop.d_optimizer.zero_grad()
-                (loop.d(loop.g(noise).detach()).mean() - loop.d(real).mean()).backward()
-                loop.d_optimizer.step()
-        with balance.g_step():
-            loop.g_optimizer.zero_grad()
-            (-loop.d(loop.g(noise)).mean()).backward()
-            loop.g_optimizer.step()
-    balance.close()
-    rows = rows_of(tmp_path / "run")
-    assert [row["step"] for row in rows] == [1, 2]
-    # Fake images come first in this loop and are told apart by their memory.
-    row = rows[0]
-    assert row["d_loss"] == pytest.approx(row["fake_logit_mean"] - row["real_logit_mean"])
-
-
-def bce(out, label):
-    return F.binary_cross_entropy_with_logits(out, torch.full_like(out, label))
 
 
 def lecam(real, fake):
@@ -110,15 +77,24 @@ def lecam(real, fake):
         ("non-saturating", lambda r, f: (1 + (-r).exp()).log().mean() + bce(f, 0.0)),
         ("non-saturating", lambda r, f: F.binary_cross_entropy_with_logits(
             torch.cat([r, f]), torch.cat([torch.ones_like(r), torch.zeros_like(f)]))),
+        (None, lambda r, f: F.l1_loss(r, torch.ones_like(r)) + F.l1_loss(f, torch.zeros_like(f))),
+        (None, lambda r, f: F.cross_entropy(torch.cat([r, -r], 1), torch.zeros(8).long())),
     ],
 )  # fmt: skip
-def test_the_objective_is_read_from_ds_loss(tmp_path, name, d_loss):
+def test_the_objective_is_read_from_ds_loss_or_is_to_be_named(tmp_path, name, d_loss):
     loop = Loop()
     balance = loop.balance(run_dir=tmp_path / "run")
     real, noise = loop.batch()
-    with balance.d_step():
-        d_loss(loop.d(real), loop.d(loop.g(noise).detach())).backward()
-        loop.d_optimizer.step()
+
+    def d_part():
+        with balance.d_step():
+            update(loop.d_optimizer, d_loss(loop.d(real), loop.d(loop.g(noise).detach())))
+
+    if name is None:
+        with pytest.raises(UserError, match="name it"):
+            d_part()
+        return
+    d_part()
     with balance.g_step():
         pass
     balance.close()
@@ -151,56 +127,8 @@ def test_what_surrounds_d_does_not_hide_the_objective(sigmoid, loss, name):
     balance = loop.balance()
     real, noise = loop.batch()
     with balance.d_step():
-        loss(loop.d, real, loop.g(noise).detach()).backward()
-        loop.d_optimizer.step()
-    objective = balance.state_dict()["objective"]
-    assert (objective["name"], objective["probabilities"]) == (name, sigmoid)
-
-
-@pytest.mark.parametrize(
-    "d_loss",
-    [
-        lambda r, f: F.l1_loss(r, torch.ones_like(r)) + F.l1_loss(f, torch.zeros_like(f)),
-        lambda r, f: F.cross_entropy(torch.cat([r, -r], 1), torch.zeros(8).long()),
-    ],
-)
-def test_an_objective_that_cannot_be_read_is_to_be_named(d_loss):
-    loop = Loop()
-    balance = loop.balance()
-    real, noise = loop.batch()
-    with pytest.raises(UserError, match="name it"), balance.d_step():
-        d_loss(loop.d(real), loop.d(loop.g(noise).detach())).backward()
-        loop.d_optimizer.step()
-
-
-@pytest.mark.parametrize("objective", [None, "bce"])
-@pytest.mark.parametrize("sigmoid", [False, True])
-@pytest.mark.parametrize("cut", [lambda o: o.chunk(2), lambda o: (o[:8], o[8:])])
-def test_the_objective_of_one_pass_on_both_is_read(cut, sigmoid, objective):
-    loop = Loop(sigmoid)
-    balance = loop.balance(objective=objective)
-    real, noise = loop.batch()
-    with balance.d_step() as step:
-        outputs = loop.d(torch.cat([real, loop.g(noise).detach()]))
-        on_real, on_fake = cut(outputs)
-        step.logits(real=on_real, fake=on_fake)
-        loop.criterion(outputs, torch.cat([torch.ones(8, 1), torch.zeros(8, 1)])).backward()
-        loop.d_optimizer.step()
-    read = {"name": "non-saturating", "probabilities": sigmoid}
-    assert balance.state_dict()["objective"] == read
-
-
-@pytest.mark.parametrize("cut", [lambda o: o.chunk(2), lambda o: (o[:8], o[8:])])
-def test_one_pass_on_both_may_be_relativistic(cut):
-    loop = Loop()
-    balance = loop.balance()
-    real, noise = loop.batch()
-    with balance.d_step() as step:
-        on_real, on_fake = cut(loop.d(torch.cat([real, loop.g(noise).detach()])))
-        step.logits(real=on_real, fake=on_fake)
-        F.softplus(on_fake - on_real).mean().backward()
-        loop.d_optimizer.step()
-    assert balance.state_dict()["objective"]["name"] == "relativistic-paired"
+        update(loop.d_optimizer, loss(loop.d, real, loop.g(noise).detach()))
+    assert balance.state_dict()["objective"] == {"name": name, "probabilities": sigmoid}
 
 
 def test_probabilities_become_logits():
@@ -238,13 +166,10 @@ def test_run_is_readable_and_findings_are_said_once(tmp_path, caplog):
     with loop.balance("loss-gate", run_dir=tmp_path / "run", log_every=50) as balance:
         loop.run(balance, 120)
         diagnosis = balance.diagnosis()
-    assert diagnosis.objective == "non-saturating"
-    assert diagnosis.rows == 120
+    assert (diagnosis.objective, diagnosis.rows) == ("non-saturating", 120)
     lines = (tmp_path / "run" / "train.log").read_text().splitlines()
-    assert [line.split("  ")[0] for line in lines if line.startswith("Step")] == [
-        "Step: 50",
-        "Step: 100",
-    ]
+    steps = [line.split("  ")[0] for line in lines if line.startswith("Step")]
+    assert steps == ["Step: 50", "Step: 100"]
     (trace,) = read_log(tmp_path / "run")
     assert (trace.objective, trace.policy, len(trace)) == ("non-saturating", "loss-gate", 120)
     events, _ = read_json_lines(tmp_path / "run" / "events.jsonl")
@@ -252,107 +177,14 @@ def test_run_is_readable_and_findings_are_said_once(tmp_path, caplog):
     assert len(said) == len(set(said))
 
 
-def test_amp_with_a_scaler_records_unscaled_losses(tmp_path):
-    loop = Loop()
-    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    balance = loop.balance(run_dir=tmp_path / "run", grad_scaler=scaler, sensors_every=1)
-    real, noise = loop.batch()
-    with balance.d_step(), torch.autocast("cpu", torch.bfloat16):
-        loop.d_optimizer.zero_grad()
-        on_real, on_fake = loop.d(real), loop.d(loop.g(noise).detach())
-        loss = loop.criterion(on_real, torch.ones_like(on_real))
-        loss = loss + loop.criterion(on_fake, torch.zeros_like(on_fake))
-        scaler.scale(loss).backward()
-        scaler.step(loop.d_optimizer)
-    with balance.g_step(), torch.autocast("cpu", torch.bfloat16):
-        loop.g_optimizer.zero_grad()
-        on_fake = loop.d(loop.g(noise))
-        g_loss = loop.criterion(on_fake, torch.ones_like(on_fake))
-        scaler.scale(g_loss).backward()
-        scaler.step(loop.g_optimizer)
-    scaler.update()
-    balance.close()
-    (row,) = rows_of(tmp_path / "run")
-    assert row["g_loss"] == pytest.approx(float(g_loss.detach()), rel=1e-3)
-    assert row["d_updated"]
-    assert row["g_gradient_norm"] < 10
-    assert row["g_gradient_adversarial"] < 10
-
-
-@pytest.mark.parametrize("policy", list(POLICIES))
+@pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_runs_on_a_hand_written_loop(tmp_path, policy):
     loop = Loop(sigmoid=True)
-    balance = loop.balance(policy, run_dir=tmp_path / "run", sensors_every=5, check=True)
-    loop.run(balance, 40)
-    balance.close()
+    with loop.balance(policy, run_dir=tmp_path / "run", sensors_every=5, check=True) as balance:
+        loop.run(balance, 25)
     rows = rows_of(tmp_path / "run")
-    assert len(rows) == 40
+    assert len(rows) == 25
     assert not any("non_finite" in row for row in rows)
     assert balance.loop_findings == []
-    assert (loop.d_optimizer.param_groups[0]["lr"], loop.g_optimizer.param_groups[0]["lr"]) == (
-        2e-3,
-        1e-3,
-    )
-
-
-def in_two_processes(rank, folder):
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2
-    )
-    loop = Loop()
-    g, d = (
-        nn.parallel.DistributedDataParallel(n, broadcast_buffers=False) for n in (loop.g, loop.d)
-    )
-    loop.g, loop.d = g, d
-    with loop.balance("accuracy-band", run_dir=folder / "run", sensors_every=2) as balance:
-        loop.run(balance, 12, seed=rank)
-    (folder / f"{rank}.json").write_text(
-        json.dumps([balance.state_dict(), [float(p.detach().sum()) for p in loop.d.parameters()]])
-    )
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_two_processes_decide_alike_and_one_writes(tmp_path):
-    torch.multiprocessing.spawn(in_two_processes, (tmp_path,), nprocs=2)
-    one, other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
-    assert one == other
-    assert one[0]["readings"]["g_gradient_norm"] > 0
-    assert len(rows_of(tmp_path / "run")) == 12
-
-
-def test_points_have_no_range_to_leave():
-    """Only images are stored in a range: a D that wins on points wins on where they lie."""
-    torch.manual_seed(0)
-    g, d = torch.nn.Linear(4, 2), torch.nn.Linear(2, 1)
-    g_optimizer, d_optimizer = (torch.optim.Adam(net.parameters(), 1e-3) for net in (g, d))
-    balance = Balance(g, d, g_optimizer, d_optimizer, objective="non-saturating", sensors_every=1)
-    with balance:
-        for _ in range(2):
-            fake = g(torch.randn(8, 4)) + 10
-            with balance.d_step() as step:
-                d_optimizer.zero_grad()
-                real_loss = F.softplus(-d(torch.rand(8, 2))).mean()
-                step.loss(real=real_loss, fake=F.softplus(d(fake.detach())).mean()).backward()
-                d_optimizer.step()
-            with balance.g_step():
-                g_optimizer.zero_grad()
-                F.softplus(-d(fake)).mean().backward()
-                g_optimizer.step()
-    assert balance.readings.diversity_ratio is not None
-    assert balance.readings.fake_out_of_range is None
-
-
-def test_a_policy_that_the_objective_rules_out_is_refused():
-    loop = Loop()
-    for policy, options, objective, message in (
-        ("threshold", {"measure": "mean-output"}, "hinge", "D.x. is no probability"),
-        ("loss-gate", {}, "relativistic-average", "cannot be told apart"),
-    ):
-        balance = loop.balance(policy, policy_options=options, objective=objective)
-        with pytest.raises(UserError, match=message):
-            loop.run(balance, 1)
-        balance.close()
-    allowed = loop.balance("threshold", policy_options={"measure": "mean-output"}, objective="bce")
-    loop.run(allowed, 1)
-    allowed.close()
+    rates = [o.param_groups[0]["lr"] for o in (loop.g_optimizer, loop.d_optimizer)]
+    assert rates == [1e-3, 2e-3]

@@ -12,11 +12,13 @@ from counterpoise.models.vgg_weights import load_vgg19
 from training_helpers import TINY
 
 SMALL = [*TINY, "train.log_every=2"]
+BRIEF = {"rounds": 1, "round_steps": 2, "turn_steps": 2}
+FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(autouse=True)
 def benchmarks(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setenv("BENCHMARK_RESULTS", str(tmp_path / "results"))
     yield
     files = {name: str(getattr(module, "__file__", "")) for name, module in sys.modules.items()}
@@ -56,59 +58,45 @@ def test_the_loops_train_the_same_networks_on_the_same_batches():
     assert not all(a.equal(b) for a, b in zip(before, bare.g.parameters(), strict=True))
 
 
-SPEED = {"rounds": 1, "round_steps": 2, "turn_steps": 2}
-LOOPS = {"bare loop", "BasicSR's order"}
-
-
 @pytest.mark.parametrize(
-    ("name", "arguments", "options", "holds"),
+    ("name", "arguments", "options", "expected"),
     [
-        ("training_speed", ["demo", SMALL], SPEED,
-         lambda r: set(r) == {*LOOPS, "ours", "ours, no sensors"}
-         and r["bare loop"]["steps_per_second_over_bare"] == 1),
-        ("balance_cost", [], {"rounds": 1, "round_steps": 4, "turn_steps": 2},
-         lambda r: set(r) == {"without", "policy none", "policy auto, without R1", "policy auto"}),
-        ("data_path", [], {"images": 6, "count": 1, "workers": 0, "rounds": 1},
-         lambda r: r["ratio"] > 0),
-        ("waiting", ["demo", SMALL, 2], {}, lambda r: 0 < r["share"] < 1),
+        ("training_speed", ["demo", SMALL], BRIEF,
+         {"bare loop", "BasicSR's order", "ours", "ours, no sensors"}),
+        ("balance_cost", [], BRIEF,
+         {"without", "policy none", "policy auto, without R1", "policy auto"}),
+        ("data_path", [], {"images": 6, "count": 1, "workers": 0, "rounds": 1}, {"ratio"}),
+        ("waiting", ["demo", SMALL, 2], {}, {"share"}),
         ("growth", ["demo", [2], [32, 64], SMALL], {"steps": 1},
-         lambda r: r["batch 2, crop 32"]["gflop"] < r["batch 2, crop 64"]["gflop"]
-         and set(r["fit"]) == {"constant_seconds", "seconds_per_128px_image"}),
-        ("signals_growth", [300, "auto"], {}, lambda r: 200 < r["bytes_per_step"] < 1000),
-        pytest.param("ddp_scaling", ["demo", SMALL], {"steps": 4, "batch": 2},
-                     lambda r: r["scaling"] > 0, marks=pytest.mark.slow),
+         {"batch 2, crop 32", "batch 2, crop 64", "fit"}),
+        ("signals_growth", [100, "auto"], {}, {"bytes_per_step"}),
+        pytest.param("ddp_scaling", ["demo", SMALL], {"steps": 4, "batch": 2}, {"scaling"},
+                     marks=pytest.mark.slow),
     ],
 )  # fmt: skip
-def test_what_is_measured(name, arguments, options, holds):
-    assert holds(load(name).measure(*arguments, **options))
+def test_a_benchmark_runs(name, arguments, options, expected):
+    assert expected <= load(name).measure(*arguments, **options).keys()
 
 
 def test_upscale_speed():
-    result = load("upscale_speed").run_once("tiled", 0.01, 16, 4)
-    assert result["megapixels_per_second"] > 0
-    assert result["peak_mib"] >= result["peak_mib_before"]
+    assert load("upscale_speed").run_once("tiled", 0.01, 16, 4).keys() >= {"peak_mib"}
 
 
-def test_the_script_for_gpus_runs_its_stages():
+def test_the_script_for_gpus_runs_its_stages(tmp_path):
     stages = load("on_gpu").STAGES
-    results = load("training_speed").measure("demo", SMALL, **SPEED, ours=stages)
-    assert set(results) == {*LOOPS, *stages}
-
-
-def test_the_vgg_of_the_script_for_gpus_has_all_layers(tmp_path):
+    results = load("training_speed").measure("demo", SMALL, **BRIEF, ours=stages)
+    assert set(results) == {"bare loop", "BasicSR's order", *stages}
     path = load("on_gpu").random_vgg(tmp_path)
     assert load_vgg19(path, None, ["pool5"]).available_layers[-1] == "pool5"
 
 
 def test_read_log(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["read_log", "--lines", "200"])
-    monkeypatch.setenv("BENCHMARK_RESULTS", str(tmp_path))
     load("read_log").main()
-    results = json.loads((tmp_path / "read_log.json").read_text())["results"]
+    results = json.loads((tmp_path / "results" / "read_log.json").read_text())["results"]
     assert [found["rows"] for found in results.values()] == [20, 200, 200, 200]
 
 
 def test_make_bench_runs_every_benchmark():
-    folder = Path(__file__).parents[1] / "benchmarks"
     helpers = {"measuring", "loops", "run", "on_gpu"}
-    assert set(load("run").ALL) == {path.stem for path in folder.glob("*.py")} - helpers
+    assert set(load("run").ALL) == {path.stem for path in FOLDER.glob("*.py")} - helpers

@@ -1,18 +1,43 @@
-"""A disk that gets full at any write: one line, exit code 2, and nothing half-written."""
+"""`kill -9`, or a disk that gets full, at any write: nothing half-written, and all goes on as if
+nothing had been."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 
 import pytest
 
-from counterpoise.run_folder import RunFolder
-from fault_helpers import FULL_FROM, FULL_ONCE, Ended, differing, leftovers, results
+from fault_helpers import (
+    FULL_FROM,
+    FULL_ONCE,
+    KILL_AMID,
+    KILL_BEFORE,
+    Ended,
+    Life,
+    leftovers,
+)
 from helpers import write_images
+from study_helpers import expected_rows, rows_in
+
+KILLED = -9
+KILLS, FULL = (KILL_BEFORE, KILL_AMID), (FULL_ONCE, FULL_FROM)
+# In the middle of writing a checkpoint.
+KILL_IN_CHECKPOINT = """
+import os, signal
+from counterpoise.training import checkpoint
+save_file = checkpoint.save_file
+def killed(tensors, where, metadata):
+    save_file(tensors, where, metadata)
+    if "00000006" in str(where):
+        os.truncate(where, 5000)
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.save_file = killed
+"""
 
 
 def check(ended: Ended, folder: Path) -> None:
-    """The command survived the fault, or has told of it in one line."""
+    """The command survived a full disk, or has told of it in one line."""
     assert ended.fired_on
     assert ended.code in (0, 2), ended.err
     assert leftovers(folder) == []
@@ -23,42 +48,69 @@ def check(ended: Ended, folder: Path) -> None:
         assert "No space left on device" in line
 
 
-def train_on_full_disks(server, config: Path, folder: Path, every: int) -> int:
-    """Fail every so-many-th operation of a training, and resume it; how many were failed."""
-    base = folder / "base"
-    ended = server.run("train", "--config", config, "--run-dir", base, below=base)
-    assert ended.code == 0, ended.err
-    expected, path, faults = results(base), folder / "run", 0
-    for at in range(1, ended.count + 1, every):
-        action = (FULL_ONCE, FULL_FROM)[faults % 2]
-        start = ("train", "--config", config, "--run-dir", path)
-        check(server.run(*start, below=path, at=at, action=action), folder)
-        begun = RunFolder(path).config.exists()
-        again = server.run(*(("resume", path) if begun else start))
-        assert again.code == 0, again.err
-        assert differing(results(path), expected) == []
-        faults += 1
-        shutil.rmtree(path)
-    return faults
+def train_on_full_disks(life: Life, undisturbed: tuple[Path, Ended], every: int) -> None:
+    """Fail every so-many-th operation of a training, and resume it."""
+    path, ended = undisturbed
+    for number, at in enumerate(range(1, ended.count + 1, every)):
+        check(life.play(at=at, action=FULL[number % 2]), life.path.parent)
+        life.check(path)
 
 
-def test_training_on_a_full_disk(fault_server, fault_config, tmp_path):
-    train_on_full_disks(fault_server, fault_config, tmp_path, every=80)
+def test_training_on_a_full_disk(fault_server, fault_config, undisturbed, tmp_path):
+    train_on_full_disks(Life(fault_server, fault_config, tmp_path / "run"), undisturbed, every=80)
 
 
 @pytest.mark.slow
-def test_training_on_a_disk_that_is_full_at_any_write(fault_server, fault_config, tmp_path, capsys):
-    faults = train_on_full_disks(fault_server, fault_config, tmp_path, every=1)
-    with capsys.disabled():
-        print(f"\n{faults} operations failed, each in a training of its own")  # noqa: T201
+def test_training_on_a_disk_that_is_full_at_any_write(
+    fault_server, fault_config, undisturbed, tmp_path
+):
+    train_on_full_disks(Life(fault_server, fault_config, tmp_path / "run"), undisturbed, every=1)
 
 
-@pytest.fixture(scope="module")
-def finished(fault_server, fault_config, tmp_path_factory):
-    """A finished run."""
-    path = tmp_path_factory.mktemp("finished") / "run"
-    assert fault_server.run("train", "--config", fault_config, "--run-dir", path).code == 0
-    return path
+def test_killed_at_a_few_writes(fault_server, fault_config, undisturbed, tmp_path):
+    path, ended = undisturbed
+    life = Life(fault_server, fault_config, tmp_path / "run")
+    # The last time after the first checkpoint.
+    for at in (5, ended.count // 2, ended.count // 4):
+        assert life.play(at=at, action=KILL_AMID).code == KILLED
+    life.check(path)
+
+
+def test_killed_in_a_checkpoint(fault_server, fault_config, undisturbed, tmp_path):
+    life = Life(fault_server, fault_config, tmp_path / "run")
+    assert life.play(before=(KILL_IN_CHECKPOINT,)).code == KILLED
+    assert any("00000006" in name for name in leftovers(life.path))
+    life.check(undisturbed[0])
+
+
+@pytest.mark.slow
+def test_killed_at_every_write(fault_server, fault_config, undisturbed, tmp_path):
+    """Before and in the middle of all that a training asks of the disk.
+
+    Its resumption is killed too, at an operation drawn at random.
+    """
+    path, ended = undisturbed
+    draw = random.Random(0)  # noqa: S311
+    for at in range(1, ended.count + 1):
+        life = Life(fault_server, fault_config, tmp_path / "run")
+        assert life.play(at=at, action=KILLS[at % 2]).code == KILLED
+        life.play(at=draw.randint(1, ended.count), action=draw.choice(KILLS))
+        life.check(path)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(fault_server, fault_config, undisturbed, tmp_path):
+    """Of the whole command, its start included; the resumptions are killed alike."""
+    path, ended = undisturbed
+    draw, kills = random.Random(200), 0  # noqa: S311
+    while kills < 100:
+        life = Life(fault_server, fault_config, tmp_path / "run")
+        while life.play(after_s=draw.uniform(0, ended.seconds)).code == KILLED:
+            kills += 1
+        life.check(path)
+
+
+# Other commands.
 
 
 def command(name: str, run: Path, out: Path) -> list:
@@ -84,29 +136,6 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def fill_at_every_write(server, name: str, finished: Path, folder: Path) -> int:
-    write_images(folder / "images", 2)
-    run, out = folder / "run", folder / "out"
-
-    def play(**fault) -> Ended:
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(finished, run)
-        out.mkdir()
-        return server.run(*command(name, run, out), **fault)
-
-    ended = play(below=folder)
-    assert ended.code in (0, 1), ended.err  # 1: findings
-    whole = files_of(folder)
-    for at in range(1, ended.count + 1):
-        struck = play(below=folder, at=at, action=(FULL_ONCE, FULL_FROM)[at % 2])
-        if struck.code not in (ended.code, 0):
-            check(struck, folder)
-        for file, content in files_of(folder).items():
-            assert is_whole(file, content, whole[file]), (file, struck.fired_on)
-    return ended.count
-
-
 def is_whole(file: str, content: bytes, expected: bytes) -> bool:
     """Whether a file is what the undisturbed command left, but for times in it."""
     if file.endswith(".html"):
@@ -118,5 +147,60 @@ def is_whole(file: str, content: bytes, expected: bytes) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["upscale", "evaluate", "report", "best", "diagnose"])
-def test_other_commands_on_a_full_disk(fault_server, finished, tmp_path, name):
-    assert fill_at_every_write(fault_server, name, finished, tmp_path) > 0
+def test_other_commands_on_a_full_disk(fault_server, undisturbed, tmp_path, name):
+    write_images(tmp_path / "images", 2)
+    run, out = tmp_path / "run", tmp_path / "out"
+
+    def play(**fault) -> Ended:
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(undisturbed[0], run)
+        out.mkdir()
+        return fault_server.run(*command(name, run, out), below=tmp_path, **fault)
+
+    ended = play()
+    assert ended.code in (0, 1), ended.err  # 1: findings
+    assert ended.count
+    whole = files_of(tmp_path)
+    for at in range(1, ended.count + 1):
+        struck = play(at=at, action=FULL[at % 2])
+        if struck.code not in (ended.code, 0):
+            check(struck, tmp_path)
+        for file, content in files_of(tmp_path).items():
+            assert is_whole(file, content, whole[file]), (file, struck.fired_on)
+
+
+# A study, of cells that take no time, in the command's own process; workers are
+# `test_study_workers`' part.
+QUICK = """
+import study_helpers
+from counterpoise.commands import study
+study.play_cell = study_helpers.play
+study.load_plan = lambda source, overrides: study_helpers.PLAN
+study.local_workers = study_helpers.InThisProcess
+"""
+
+
+def study(server, path, **fault):
+    line = ("study", "run", "--plan", "test", "--out", path, "--workers", "1")
+    return server.run(*line, below=path, before=(QUICK,), **fault)
+
+
+@pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_study_struck_at_its_writes(fault_server, tmp_path, every):
+    """It goes on with the same command to the same rows."""
+    ended = study(fault_server, tmp_path / "undisturbed")
+    assert ended.code == 0, ended.err
+    assert rows_in(tmp_path / "undisturbed") == expected_rows()
+    path, actions = tmp_path / "study", KILLS + FULL
+    for number, at in enumerate(range(2, ended.count + 1, every)):
+        for action in actions if every == 1 else [actions[number % 4]]:
+            struck = study(fault_server, path, at=at, action=action)
+            assert struck.code in ((KILLED,) if action in KILLS else (0, 2))
+            if struck.code == 2:
+                (line,) = struck.err.splitlines()
+                assert "No space left on device" in line
+            again = study(fault_server, path)
+            assert again.code == 0, again.err
+            assert rows_in(path) == expected_rows()
+            shutil.rmtree(path)

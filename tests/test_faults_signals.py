@@ -11,10 +11,10 @@ import pytest
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import loop
-from fault_helpers import differing, results
+from fault_helpers import Life
 from training_helpers import before_step, signals, tiny
 
-# A loop that ends its own process's steps is deterministic: no clock decides where a signal comes.
+# Steps of the process itself send them: no clock decides where a signal comes.
 SIGNAL_IN_STEP = """
 import os
 from counterpoise.training import loop
@@ -46,80 +46,34 @@ held_out.HeldOut.score_baseline = signalled
 """
 
 
-@pytest.fixture(scope="module")
-def expected(fault_server, signal_config, tmp_path_factory):
-    path = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert fault_server.run("train", "--config", signal_config, "--run-dir", path).code == 0
-    return results(path)
-
-
-@pytest.fixture(scope="module")
-def signal_config(tmp_path_factory):
-    """Two held-out images, so that scoring can be stopped between them."""
-    from fault_helpers import short_config
-
-    return short_config(tmp_path_factory.mktemp("signal"), "data.held_out_images=2")
-
-
 @pytest.mark.parametrize(
-    ("before", "code", "saved_step"),
+    ("before", "code", "step", "saves"),
     [
-        (SIGNAL_IN_STEP.format(step=2, numbers=[15]), 143, 2),  # pretraining
-        (SIGNAL_IN_STEP.format(step=5, numbers=[15, 15, 15]), 143, 5),
-        (SIGNAL_IN_STEP.format(step=5, numbers=[1]), 129, 5),
-        (SIGNAL_IN_STEP.format(step=4, numbers=[2]), 130, 4),  # samples are due
-        (SIGNAL_IN_STEP.format(step=8, numbers=[15]), 143, 8),  # the last step
-        (SIGNAL_IN_SCORING.format(stage="pretrain", number=15), 143, 3),
-        (SIGNAL_IN_SCORING.format(stage="train", number=15), 143, 4),
+        (SIGNAL_IN_STEP.format(step=2, numbers=[15]), 143, 2, True),  # pretraining
+        (SIGNAL_IN_STEP.format(step=5, numbers=[15, 15, 15]), 143, 5, True),
+        (SIGNAL_IN_STEP.format(step=4, numbers=[2]), 130, 4, True),  # samples are due
+        (SIGNAL_IN_STEP.format(step=8, numbers=[1]), 129, 8, True),  # the last step
+        (SIGNAL_IN_SCORING.format(stage="train", number=15), 143, 4, True),
+        (SIGNAL_IN_BASELINE.format(number=15), 143, 0, False),
+        (SIGNAL_IN_STEP.format(step=5, numbers=[2, 2]), 130, 4, False),
     ],
 )
-def test_a_signal_saves_and_the_resumption_is_bitwise(
-    fault_server, signal_config, tmp_path, expected, before, code, saved_step
+def test_a_signal_saves_where_there_is_time_and_the_resumption_is_bitwise(
+    fault_server, fault_config, undisturbed, tmp_path, before, code, step, saves
 ):
-    path = tmp_path / "run"
-    ended = fault_server.run(
-        "train", "--config", signal_config, "--run-dir", path, before=(before,)
-    )
-    assert ended.code == code, ended.err
-    assert f"Stopped after step {saved_step}, and saved." in ended.out
-    assert f"counterpoise resume {path}" in ended.out
-    assert ended.err == ""
-    last = read_json_lines(RunFolder(path).events)[0][-1]
-    assert (last["kind"], last["message"]) == (
-        "interrupted",
-        f"interrupted after step {saved_step}",
-    )
-    assert RunFolder(path).checkpoint_files()[-1] == RunFolder(path).checkpoint(saved_step)
-    again = fault_server.run("resume", path)
-    assert again.code == 0, again.err
-    found = results(path)
-    assert differing(found, expected) == []
-
-
-def test_a_signal_before_the_first_step_ends_at_once(
-    fault_server, signal_config, tmp_path, expected
-):
-    path = tmp_path / "run"
-    before = (SIGNAL_IN_BASELINE.format(number=15),)
-    ended = fault_server.run("train", "--config", signal_config, "--run-dir", path, before=before)
-    assert (ended.code, ended.err) == (143, "")
-    assert f"Stopped at once, without saving.\nGo on with: counterpoise resume {path}" in ended.out
-    last = read_json_lines(RunFolder(path).events)[0][-1]
+    life = Life(fault_server, fault_config, tmp_path / "run")
+    ended = life.play(before=(before,))
+    assert (ended.code, ended.err) == (code, "")
+    said = f"Stopped after step {step}, and saved." if saves else "Stopped at once, without saving."
+    assert said in ended.out
+    assert f"counterpoise resume {life.path}" in ended.out
+    run = RunFolder(life.path)
+    last = read_json_lines(run.events)[0][-1]
     assert last["kind"] == "interrupted"
-    assert last["message"] == "stopped at once after step 0, without saving"
-    assert fault_server.run("resume", path).code == 0
-    assert differing(results(path), expected) == []
-
-
-def test_a_second_ctrl_c_is_recorded_as_what_it_is(fault_server, signal_config, tmp_path):
-    path = tmp_path / "run"
-    before = (SIGNAL_IN_STEP.format(step=5, numbers=[2, 2]),)
-    ended = fault_server.run("train", "--config", signal_config, "--run-dir", path, before=before)
-    assert (ended.code, ended.err) == (130, "")
-    assert "Stopped at once, without saving." in ended.out
-    last = read_json_lines(RunFolder(path).events)[0][-1]
-    assert last["kind"] == "interrupted"
-    assert last["message"] == "stopped at once after step 4, without saving"
+    assert f"after step {step}" in last["message"]
+    assert ("without saving" in last["message"]) != saves
+    assert run.checkpoint(step).exists() or not saves
+    life.check(undisturbed[0])
 
 
 def test_broken_numbers_are_not_said_to_be_saved(counterpoise, tmp_path, monkeypatch):
@@ -139,19 +93,19 @@ def test_broken_numbers_are_not_said_to_be_saved(counterpoise, tmp_path, monkeyp
     assert last["message"] == "interrupted after step 1, without saving"
 
 
-def wait_for_steps(path, count, process):
-    deadline = time.monotonic() + 120
-    while len(signals(path)) < count:
-        assert time.monotonic() < deadline, "waited in vain"
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-
-
-def start(config, path, *arguments, launcher=()):
-    return subprocess.Popen(
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["every process", "torchrun", "devices"])
+def test_a_signal_to_a_training_of_several_processes_saves(fault_config, tmp_path, how):
+    """As a scheduler sends it: to the workers that cut crops too."""
+    path = tmp_path / "run"
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
+    more = {"every process": ("--set", "data.worker_processes=2"), "devices": ("--devices", "2")}
+    process = subprocess.Popen(
         [
-            *(sys.executable, "-m", *launcher, "counterpoise", "train"),
-            *("--config", str(config), "--run-dir", str(path), *arguments),
+            *(sys.executable, "-m", *(launcher if how == "torchrun" else ()), "counterpoise"),
+            *("train", "--config", str(fault_config), "--run-dir", str(path)),
+            *("--set", "train.steps=1000000", "--set", "train.sample_every=1000000"),
+            *more.get(how, ()),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -159,52 +113,14 @@ def start(config, path, *arguments, launcher=()):
         start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-
-
-LONG = ("--set", "train.steps=1000000", "--set", "train.sample_every=1000000")
-
-
-@pytest.mark.slow
-def test_a_signal_to_every_process_of_a_job_saves(signal_config, tmp_path):
-    """As a scheduler sends it: to the workers that cut crops too."""
-    path = tmp_path / "run"
-    process = start(signal_config, path, *LONG, "--set", "data.worker_processes=2")
-    wait_for_steps(path, 5, process)
-    os.killpg(process.pid, signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (143, "")
-    assert "and saved." in out
-    assert RunFolder(path).checkpoint(signals(path)[-1]["step"]).exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["torchrun", "devices"])
-def test_a_signal_to_a_training_of_two_processes_saves(signal_config, tmp_path, launcher):
-    path = tmp_path / "run"
-    if launcher == "torchrun":
-        torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
-        process = start(signal_config, path, *LONG, launcher=torchrun)
+    while len(signals(path)) < 5:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    if how == "every process":
+        os.killpg(process.pid, signal.SIGTERM)
     else:
-        process = start(signal_config, path, *LONG, "--devices", "2")
-    wait_for_steps(path, 5, process)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode != 0
+        process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    assert (process.returncode == 143) if how == "every process" else process.returncode
     assert "and saved." in out, err
     assert RunFolder(path).checkpoint(signals(path)[-1]["step"]).exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("preset", ["demo"])
-def test_a_signal_is_obeyed_within_10_seconds(fault_server, tmp_path, preset, capsys):
-    """A preset as it is shipped, told to end at several moments of its first minute."""
-    worst = 0.0
-    for number, after_s in enumerate((5, 20, 45)):
-        path = tmp_path / str(number)
-        ended = fault_server.run(
-            *("train", "--preset", preset, "--run-dir", path), after_s=after_s, number=15
-        )
-        assert ended.code == 143, ended.err
-        worst = max(worst, ended.seconds - after_s)
-    with capsys.disabled():
-        print(f"\n{preset}: ended at most {worst:.1f} s after SIGTERM")  # noqa: T201

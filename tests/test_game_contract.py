@@ -1,5 +1,5 @@
 """One script through the trainer, through `Balance` around a hand-written loop, and through a loop
-that says itself what it does: the rows are the same.
+that says itself what it does: the rows are the same, and so are the weights in the end.
 
 It began with four disagreements: what the policy adds to D's loss was recorded in one engine only;
 saturation under a relativistic form was read in one only, and of the wrong numbers; D(G(z)) after
@@ -156,39 +156,37 @@ class Told(HandWritten):
         return action
 
 
-def rows_of_the_trainer(parts):
-    state = TrainingState(parts, lambda step, kind, message, level: None)
-    for _ in range(TURNS):
-        state.playing.play()
-    return [record.to_json() for record in state.playing.game.records()]
-
-
 @pytest.fixture(params=SCRIPTS)
 def script(request, monkeypatch):
     for module in (handle, setup):
         monkeypatch.setattr(module, "build_policy", lambda *_: ByTurn(SCRIPTS[request.param]))
-    return SCRIPTS[request.param]
 
 
-@pytest.mark.parametrize("loop", [Listened, Told])
+def weights(g, d):
+    return torch.cat([p.detach().flatten() for network in (g, d) for p in network.parameters()])
+
+
 @pytest.mark.parametrize(
     ("form", "options"),
-    [
-        ("non-saturating", []),
-        ("non-saturating", [PATCHES]),
-        ("relativistic-average", []),
-        ("lsgan", []),
-    ],
-    ids=["bce", "maps", "relativistic", "lsgan"],
+    [("non-saturating", [PATCHES]), ("relativistic-average", []), ("lsgan", [])],
+    ids=["maps", "relativistic", "lsgan"],
 )
-def test_the_rows_are_the_same(script, form, options, loop):
+def test_rows_and_weights_are_the_same(script, form, options):
     config = tiny(SENSORS, "train.pretrain_steps=0", f"loss.adversarial.form={form}", *options)
     parts = build_parts(config, make_fabric(config))
-    other = loop(parts, form, objective=form)
+    others = [kind(parts, form, objective=form) for kind in (Listened, Told)]
+    state = TrainingState(parts, lambda step, kind, message, level: None)
     for _ in range(TURNS):
-        other.turn()
-    other.balance.close()
-    assert_same(rows_of_the_trainer(parts), other.rows)
+        state.playing.play()
+    rows = [record.to_json() for record in state.playing.game.records()]
+    for other in others:
+        for _ in range(TURNS):
+            other.turn()
+        other.balance.close()
+        assert_same(rows, other.rows)
+        ours, theirs = weights(parts.networks.g, parts.networks.d), weights(other.g, other.d)
+        # Adam makes much of the rounding of a gradient of nearly nothing.
+        assert (ours - theirs).norm() < 1e-3 * ours.norm()
 
 
 def assert_same(ours, theirs):

@@ -8,11 +8,10 @@ from counterpoise.diagnosis.finding import Finding
 from counterpoise.diagnosis.news import GONE_AFTER
 from counterpoise.game import live_diagnosis
 from counterpoise.game.live_diagnosis import LiveDiagnosis
-from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from counterpoise.trace import LATEST_ROWS
 from helpers import SIGNALS, step_record
-from training_helpers import run, tiny, without_showing
+from training_helpers import differing_tensors, events, run, signals, tiny, without_showing
 
 
 def row(step, **signals):
@@ -29,116 +28,93 @@ SATURATED = {
     "real_logit_mean": 20.0,
     "fake_logit_mean": -20.0,
 }
+A, B = "warning", "severe"
+GONE = [[]] * (GONE_AFTER - 1)
 
 
-def finding(name, severity, step=7):
-    return Finding(name, severity, step, step, 1.0, f"title of {name}", "", ())
-
-
-@pytest.fixture
-def found(monkeypatch):
-    """What the next diagnoses find: a list to be filled."""
-    findings = []
-    healthy = live_diagnosis.diagnose(live_diagnosis.TraceBuilder().build())
-    monkeypatch.setattr(
-        live_diagnosis,
-        "diagnose",
-        lambda trace: dataclasses.replace(healthy, findings=tuple(findings)),
-    )
-    return findings
-
-
-def texts(diagnosis):
+def told(diagnosis):
     return [news.text for news in diagnosis.news()]
 
 
-@pytest.fixture
-def live():
-    diagnosis = LiveDiagnosis("none")
-    diagnosis.add(row(1))
-    return diagnosis
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        # Once, and worse, and not better.
+        ([{"a": A}, {"a": A}, {"a": A, "b": B}], [["a (warning)"], [], ["b (severe)"]]),
+        ([{"a": A}, {"a": B}, {"a": A}], [["a (warning)"], ["a (severe)"], []]),
+        ([{"a": "note", "b": "healthy"}], [[]]),
+        # That it is gone when it is sure, and that it is back.
+        (
+            [{"a": A}, *[{}] * (GONE_AFTER - 1), {"a": A}, *[{}] * GONE_AFTER, {"a": A}],
+            [["a (warning)"], *GONE, [], *GONE, ["a: no longer found"], ["a (warning)"]],
+        ),
+    ],
+)
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_is_new_is_told_once(monkeypatch, found, expected, resumed):
+    diagnoses = iter(found)
+    healthy = live_diagnosis.diagnose(live_diagnosis.TraceBuilder().build())
+
+    def diagnose(trace):
+        findings = tuple(
+            Finding(name, severity, 7, 7, 1.0, f"title of {name}", "", ())
+            for name, severity in next(diagnoses).items()
+        )
+        return dataclasses.replace(healthy, findings=findings)
+
+    monkeypatch.setattr(live_diagnosis, "diagnose", diagnose)
+    live = LiveDiagnosis("none")
+    if resumed:  # What was said before is not said again.
+        live.take_up([row(1)])
+        expected = expected[1:]
+    else:
+        live.add(row(1))
+    for lines in expected:
+        assert [text.split(" since")[0] for text in told(live)] == lines
 
 
-def test_a_finding_is_told_once(live, found):
-    found.append(finding("a", "warning"))
-    assert texts(live) == ["a (warning) since step 7: title of a"]
-    assert texts(live) == []
-    found.append(finding("b", "severe"))
-    assert texts(live) == ["b (severe) since step 7: title of b"]
-
-
-def test_worse_is_told_and_better_is_not(live, found):
-    found.append(finding("a", "warning"))
-    live.news()
-    found[0] = finding("a", "severe")
-    assert texts(live) == ["a (severe) since step 7: title of a"]
-    found[0] = finding("a", "warning")
-    assert texts(live) == []
-
-
-def test_notes_are_not_told(live, found):
-    found += [finding("a", "note"), finding("b", "healthy")]
-    assert texts(live) == []
-
-
-def test_gone_is_told_when_it_is_sure(live, found):
-    found.append(finding("a", "warning"))
-    live.news()
-    found.clear()
-    for _ in range(GONE_AFTER - 1):
-        assert texts(live) == []
-    found.append(finding("a", "warning"))
-    assert texts(live) == []
-    found.clear()
-    assert [texts(live) for _ in range(GONE_AFTER)][-1] == ["a: no longer found"]
-    found.append(finding("a", "warning"))
-    assert texts(live) == ["a (warning) since step 7: title of a"]
-
-
-def test_rows_without_a_step_are_left_out(found):
+def test_rows_without_a_step_or_a_d_are_left_out():
     diagnosis = LiveDiagnosis("none")
     broken = row(1)
     del broken["step"]
+    bare = {"step": 1, "stage": "pretrain", "g_loss": 1.0, "g_terms": {"pixel": 1.0}}
+    diagnosis.take_up([bare] * 20)
+    assert diagnosis._builders == {}
     diagnosis.take_up([broken, row(2) | {"step": [2]}, row(3)])
     assert diagnosis._builders[""].rows_read == 1
-
-
-def test_what_a_resumed_training_has_said_is_not_said_again(found):
-    found.append(finding("a", "warning"))
-    resumed = LiveDiagnosis("none")
-    resumed.take_up([row(step) for step in range(1, 9)])
-    assert texts(resumed) == []
 
 
 def test_a_real_diagnosis_of_the_latest_rows():
     live = LiveDiagnosis("none")
     for step in range(1, 200):
         live.add(row(step, **SATURATED))
-    assert any(line.startswith("d-saturated (severe) since step") for line in texts(live))
+    assert any(line.startswith("d-saturated (severe) since step") for line in told(live))
     # What is long past is past.
     for step in range(200, 200 + LATEST_ROWS):
         live.add(row(step))
     assert "d-saturated: no longer found" in [
-        line for _ in range(GONE_AFTER) for line in texts(live)
+        line for _ in range(GONE_AFTER) for line in told(live)
     ]
 
 
-def test_a_stage_without_d_is_not_judged():
-    live = LiveDiagnosis("none")
-    bare = {"step": 1, "stage": "pretrain", "g_loss": 1.0, "g_terms": {"pixel": 1.0}}
-    live.take_up([bare] * 20)
-    assert texts(live) == []
-
-
-def test_findings_become_events(tmp_path, monkeypatch):
+def test_a_gate_freezes_d_and_that_becomes_an_event(tmp_path, monkeypatch):
     without_showing(monkeypatch)
     config = tiny(
         "balance={policy: loss-gate, options: {threshold: 100}}",
-        "train={pretrain_steps: 0, steps: 24, log_every: 4, checkpoint_every: 24, batch_size: 4}",
+        "train={pretrain_steps: 0, steps: 24, log_every: 4, checkpoint_every: 12, batch_size: 4}",
     )
-    run(config, tmp_path / "run")
-    rows, _ = read_json_lines(RunFolder(tmp_path / "run").events)
-    told = [event for event in rows if event["kind"] == "finding"]
-    assert len({event["message"] for event in told}) == len(told)
-    (frozen,) = [event for event in told if event["message"].startswith("d-frozen")]
-    assert frozen["step"] in (8, 12, 16)
+    path = tmp_path / "run"
+    run(config, path)
+    assert len(set(events(path, "finding"))) == len(events(path, "finding"))
+    assert [each.split(" ")[0] for each in events(path, "finding")].count("d-frozen") == 1
+    for each in signals(path):
+        assert each["d_updated"] is False
+        # D stood still, so the same images get the same answer: measured, and equal.
+        assert each["d_fake_after"] == pytest.approx(each["d_fake_before"], abs=1e-6)
+        assert "not above 100" in each["action"]["reason"]
+    RunFolder(path).checkpoint(12).rename(path / "12")
+    (path / "before" / "checkpoints").mkdir(parents=True)
+    (path / "12").rename(RunFolder(path / "before").checkpoint(24))
+    changed = differing_tensors(path, path / "before", 24)
+    assert changed
+    assert not any(name.startswith("d/") for name in changed)

@@ -1,143 +1,33 @@
-"""Turns that are not D's forward pass, its backward pass and its step: closures, halves, turns
-that the loop gives up."""
+"""Turns that are not D's forward pass, its backward pass and its step; what reaches G by several
+ways; D's that score real images low."""
 
 import gc
 import logging
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from counterpoise.errors import UserError
 from counterpoise.records import Action
-from loop_helpers import BATCH, Loop, scripted_balance
+from loop_helpers import BATCH, Loop, Pyramid, rows_of, scripted, small_networks, update
+from test_loop_shapes import a_step_for_each_half, one_pass_on_both, with_a_closure
+
+__all__ = ["scripted"]
 
 
-def test_a_turn_may_be_given_up(caplog):
-    """An exception that the loop goes on from, or a bad batch."""
-    loop = Loop()
-    balance = loop.balance()
-    with caplog.at_level(logging.INFO, "counterpoise"):
-        for turn in range(5):
-            balance.d_step()
-            if turn in (2, 3):
-                continue
-            real, noise = loop.batch()
-            fake = loop.g(noise)
-            loop.d_part(real, fake)
-            balance.g_step()
-            loop.g_part(fake)
-        balance.end_step()
-    assert balance.step == 3
-    assert len([r for r in caplog.records if "D's part ended before" in r.message]) == 1
+@pytest.fixture
+def loop():
+    return Loop()
 
 
-def with_a_closure(loop, real, fake):
-    def closure():
-        loop.d_optimizer.zero_grad()
-        loss = loop.criterion(loop.d(real), torch.ones(8, 1))
-        loss = loss + loop.criterion(loop.d(fake.detach()), torch.zeros(8, 1))
-        loss.backward()
-        return loss
-
-    loop.d_optimizer.step(closure)
-
-
-def with_a_step_for_each_half(loop, real, fake):
-    for images, labels in ((real, torch.ones(8, 1)), (fake.detach(), torch.zeros(8, 1))):
-        loop.d_optimizer.zero_grad()
-        loop.criterion(loop.d(images), labels).backward()
-        loop.d_optimizer.step()
-
-
-@pytest.mark.parametrize("d_part", [with_a_closure, with_a_step_for_each_half])
-def test_d_may_step_before_it_has_judged_both(monkeypatch, caplog, d_part):
-    """It is watched as any other, and what the policy cannot do is said."""
-    loop, bare = Loop(), Loop()
-    rests = Action(d_steps=0, r1_weight=1.0)
-    balance, policy = scripted_balance(monkeypatch, loop, Action(), rests, rests, check=True)
+@pytest.fixture
+def warnings(caplog):
+    """What a person is warned of, in the order in which it was said."""
     with caplog.at_level(logging.WARNING, "counterpoise"):
-        for each, watching in ((bare, None), (loop, balance)):
-            torch.manual_seed(1)
-            for _ in range(3):
-                real, noise = each.batch()
-                fake = each.g(noise)
-                if watching:
-                    watching.d_step()
-                d_part(each, real, fake)
-                if watching:
-                    watching.g_step()
-                each.g_part(fake)
-        balance.end_step()
-    assert all(map(torch.equal, bare.state(), loop.state()))
-    assert len(policy.seen) == 3
-    assert balance.state_dict()["objective"]["name"] == "non-saturating"
-    assert balance.loop_findings == []
-    messages = [record.message for record in caplog.records]
-    assert len(messages) == 2
-    assert all("before D has judged both real and fake images" in each for each in messages)
-
-
-def test_a_step_before_the_backward_pass_is_found_as_what_it_is():
-    loop = Loop()
-    balance = loop.balance(check=True)
-    for _ in range(21):
-        real, noise = loop.batch()
-        fake = loop.g(noise)
-        balance.d_step()
-        loop.d_optimizer.zero_grad()
-        loss = loop.criterion(loop.d(real), torch.ones(8, 1))
-        loss = loss + loop.criterion(loop.d(fake.detach()), torch.zeros(8, 1))
-        loop.d_optimizer.step()
-        loss.backward()
-        balance.g_step()
-        loop.g_part(fake)
-    balance.close()
-    assert "never-updated" in {finding.id for finding in balance.loop_findings}
-
-
-def test_a_d_that_never_shows_both_is_still_said():
-    loop = Loop()
-    balance = loop.balance()
-    balance.d_step()
-    loop.criterion(loop.d(loop.batch()[0]), torch.ones(8, 1)).backward()
-    loop.d_optimizer.step()
-    with pytest.raises(UserError, match=r"no output of D on fake images.*step\.logits"):
-        balance.g_step()
-    balance.close()
-
-
-def test_training_d_alone_for_long_keeps_no_batches():
-    loop = Loop()
-    balance = loop.balance()
-    tensors = []
-    for parts in (3, 10):
-        for _ in range(parts):
-            real, noise = loop.batch()
-            balance.d_step()
-            loop.d_part(real, loop.g(noise))
-        gc.collect()
-        tensors.append(sum(issubclass(type(each), Tensor) for each in gc.get_objects()))
-    assert tensors[0] == tensors[1]
-    balance.close()
-
-
-def test_an_export_between_turns_is_no_part_of_the_loop():
-    loop = Loop()
-    balance = loop.balance()
-    for _ in range(2):
-        real, noise = loop.batch()
-        balance.d_step()
-        # Real images come first: nothing that G made in this part is there to compare with.
-        loop.d(real)
-        fake = loop.g(noise)
-        loop.d_part(real, fake)
-        balance.g_step()
-        loop.g_part(fake)
-        balance.end_step()
-        torch.export.export(loop.g, (noise,))
-    assert balance.step == 2
+        yield lambda: [record.message for record in caplog.records]
 
 
 def after_d(loop, balance):
@@ -149,82 +39,321 @@ def after_d(loop, balance):
     return real, fake
 
 
-def test_ds_outputs_may_be_run_back_through_in_gs_part():
-    """As where both optimizers step at the end of a turn."""
-    loop = Loop()
+def test_a_turn_may_be_given_up(loop):
+    """An exception that the loop goes on from, or a bad batch."""
     balance = loop.balance()
-    for _ in range(2):
+    for turn in range(5):
+        if turn in (2, 3):
+            balance.d_step()
+        else:
+            loop.turn(balance)
+    balance.end_step()
+    assert balance.step == 3
+
+
+@pytest.mark.parametrize("turn", [with_a_closure, a_step_for_each_half])
+def test_what_cannot_be_done_before_d_has_judged_both_is_said(scripted, warnings, loop, turn):
+    rests = Action(d_steps=0, r1_weight=1.0)
+    balance, policy = scripted(loop, Action(), rests, rests)
+    loop.run(balance, 3, turn=turn)
+    assert len(policy.seen) == 3
+    assert len(warnings()) == 2
+    assert all("before D has judged both real and fake images" in each for each in warnings())
+
+
+def test_a_step_before_the_backward_pass_is_found_as_what_it_is(loop):
+    def turn(loop, balance):
         real, noise = loop.batch()
         fake = loop.g(noise)
         balance.d_step()
         loop.d_optimizer.zero_grad()
-        on_real, on_fake = loop.d(real), loop.d(fake)
-        ones, zeros = torch.ones_like(on_real), torch.zeros_like(on_fake)
-        d_loss = loop.criterion(on_real, ones) + loop.criterion(on_fake, zeros)
-        d_loss.backward(retain_graph=True)
-        balance.g_step()
-        loop.g_optimizer.zero_grad()
-        loop.criterion(on_fake, ones).backward()
+        loss = loop.d_loss(loop.d(real), loop.d(fake.detach()))
         loop.d_optimizer.step()
-        loop.g_optimizer.step()
-    balance.end_step()
+        loss.backward()
+        balance.g_step()
+        loop.g_part(fake)
+
+    balance = loop.balance(check=True)
+    loop.run(balance, 21, turn=turn)
+    assert "never-updated" in {finding.id for finding in balance.loop_findings}
+
+
+@pytest.mark.parametrize("d", ["real images alone", "one pass on both", "several outputs"])
+def test_outputs_that_are_not_seen_are_to_be_named(d):
+    loop = Loop(d=Pyramid(small_networks()[1])) if d == "several outputs" else Loop()
+    balance = loop.balance()
+    real, noise = loop.batch()
+    fake = loop.g(noise).detach()
+    with pytest.raises(UserError, match=r"step\.logits"), balance.d_step():
+        if d == "several outputs":
+            loss = sum(map(loop.d_loss, loop.d(real), loop.d(fake)))
+        else:
+            outputs = loop.d(torch.cat([real, fake]) if d == "one pass on both" else real)
+            loss = loop.g_loss(outputs)
+        update(loop.d_optimizer, loss)
+    assert balance.step == 0
+
+
+def test_training_d_alone_for_long_keeps_no_batches(loop):
+    balance = loop.balance()
+    tensors = []
+    for parts in (3, 10):
+        for _ in range(parts):
+            after_d(loop, balance)
+        gc.collect()
+        tensors.append(sum(issubclass(type(each), Tensor) for each in gc.get_objects()))
+    assert tensors[0] == tensors[1]
+    balance.close()
+
+
+def test_an_export_between_turns_is_no_part_of_the_loop(loop):
+    balance = loop.balance()
+    for _ in range(2):
+        loop.turn(balance)
+        balance.end_step()
+        torch.export.export(loop.g, (torch.randn(BATCH, 4),))
     assert balance.step == 2
 
 
-@pytest.mark.parametrize("given", [lambda g: g.parameters(), lambda g: dict(g.named_parameters())])
-def test_a_backward_pass_may_be_for_some_inputs(given):
-    loop = Loop()
-    balance = loop.balance(check=True)
-    _, fake = after_d(loop, balance)
-    balance.g_step()
-    loop.g_optimizer.zero_grad()
-    loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
-    try:
-        loss.backward(inputs=given(loop.g))
-    except (TypeError, AttributeError, RuntimeError):
-        if torch.__version__ >= (2, 13):
-            raise
-        pytest.skip("this torch takes no dictionary of inputs")
-    loop.g_optimizer.step()
-    balance.end_step()
-    assert [finding.id for finding in balance.loop_findings] == []
-
-
-def test_a_checkpoint_inside_of_d_is_no_backward_pass_of_the_loop():
-    loop = Loop()
-    balance = loop.balance()
-    _, fake = after_d(loop, balance)
-    with balance.g_step() as step:
-        loop.g_optimizer.zero_grad()
-        answers = checkpoint(loop.d, fake, use_reentrant=True)
-        loss = loop.criterion(answers, torch.ones_like(answers))
-        loss.backward()
-        loop.g_optimizer.step()
-        assert step.phase.backwards == 1
-
-
-def test_networks_may_be_asked_inside_of_functions_of_torch():
-    loop = Loop()
+def test_networks_may_be_asked_inside_of_functions_of_torch(loop):
     balance = loop.balance()
     for _ in range(2):
         real, fake = after_d(loop, balance)
         torch.func.grad(lambda images: loop.d(images).sum())(real)
-        balance.g_step()
-        loop.g_part(fake)
-    balance.end_step()
+        with balance.g_step() as step:
+            answers = checkpoint(loop.d, fake, use_reentrant=True)
+            update(loop.g_optimizer, loop.g_loss(answers))
+            assert step.phase.backwards == 1
     assert balance.step == 2
 
 
-def test_a_weight_that_cannot_be_put_on_gs_term_is_said(monkeypatch, caplog):
+def test_cycle_gan_with_two_pairs_and_one_optimizer_of_both_generators(tmp_path):
+    """Two Balances side by side, whose parts overlap and which share an optimizer."""
+
+    class Conditional(nn.Module):
+        def __init__(self, d):
+            super().__init__()
+            self.d = d
+
+        def forward(self, image, condition):
+            return self.d(image + 0.1 * condition)
+
+    loops = [Loop(g=g, d=Conditional(d)) for g, d in map(small_networks, (1, 2))]
+    shared = torch.optim.Adam([p for loop in loops for p in loop.g.parameters()], 1e-3)
+    balances = []
+    for name, loop in zip("ab", loops, strict=True):
+        loop.g_optimizer = shared
+        balances.append(loop.balance(check=True, sensors_every=1, run_dir=tmp_path / name))
+    for _ in range(10):
+        real, noise = loops[0].batch()
+        fakes = [loop.g(noise) for loop in loops]
+        for balance, loop, fake in zip(balances, loops, fakes, strict=True):
+            with balance.d_step():
+                on_real = loop.d(image=real, condition=real)
+                update(loop.d_optimizer, loop.d_loss(on_real, loop.d(fake.detach(), real)))
+        # Not nested: the first to begin is the first to end.
+        for balance in balances:
+            balance.g_step()
+        parts = zip(loops, fakes, strict=True)
+        update(shared, sum(loop.g_loss(loop.d(fake, condition=real)) for loop, fake in parts))
+        for balance in balances:
+            balance.end_step()
+    for balance, name in zip(balances, "ab", strict=True):
+        balance.close()
+        assert balance.loop_findings == []
+        rows = rows_of(tmp_path / name)
+        assert len(rows) == 10
+        assert all(row["g_updated"] and row["d_updated"] for row in rows)
+        # D needs its condition, so it cannot be asked beside its training.
+        assert "auc_quantised" not in rows[9]
+        assert rows[9]["diversity_ratio"] > 0
+    assert "step" not in vars(shared)
+
+
+# What reaches G.
+
+
+def share(g_part):
+    """The readings after a turn whose G part is `g_part(loop, fake, real)`."""
     loop = Loop()
-    balance, _ = scripted_balance(monkeypatch, loop, Action(adversarial_weight_scale=0.5))
-    with caplog.at_level(logging.WARNING, "counterpoise"):
-        _, fake = after_d(loop, balance)
-        balance.g_step()
-        loss = loop.criterion(loop.d(fake), torch.ones(BATCH, 1))
-        weights = list(loop.g.parameters())
-        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-            weight.grad = gradient
+    balance = loop.balance(sensors_every=1)
+    torch.manual_seed(1)
+    real, fake = after_d(loop, balance)
+    balance.g_step()
+    g_part(loop, fake, real)
+    balance.end_step()
+    return balance.readings
+
+
+def test_ds_share_is_the_gradient_at_gs_output():
+    expected = {}
+
+    def g_part(loop, fake, real):
+        terms = {"content": (fake - real).abs().mean(), "adversarial": -loop.d(fake).mean()}
+        # Those asked for by the loop itself, as for VQGAN's adaptive weight, are not added.
+        expected.update(
+            (name, float(torch.autograd.grad(term, fake, retain_graph=True)[0].norm()))
+            for name, term in terms.items()
+        )
+        update(loop.g_optimizer, sum(terms.values()))
+
+    readings = share(g_part)
+    assert readings.g_gradient_adversarial == pytest.approx(expected["adversarial"], rel=1e-5)
+    assert readings.g_gradient_content == pytest.approx(expected["content"], rel=1e-5)
+
+
+def test_batches_of_one_step_of_g_are_added_up():
+    def in_two(loop, fake, real):
+        for _ in range(2):
+            (loop.g_loss(loop.d(fake)) / 2).backward(retain_graph=True)
         loop.g_optimizer.step()
-        balance.end_step()
-    assert any("put the term through step.adversarial" in each.message for each in caplog.records)
+
+    accumulated, whole = share(in_two), share(lambda loop, fake, real: loop.g_part(fake))
+    assert accumulated.g_gradient_content == pytest.approx(0, abs=1e-6)
+    # D's spectral normalisation takes a step in each pass.
+    expected = pytest.approx(whole.g_gradient_adversarial, rel=1e-4)
+    assert accumulated.g_gradient_adversarial == expected
+
+
+def test_batches_of_several_sizes_show_no_share():
+    def g_part(loop, fake, real):
+        for count in (8, 5):
+            loop.g_loss(loop.d(loop.g(torch.randn(count, 4)))).backward()
+        loop.g_optimizer.step()
+
+    readings = share(g_part)
+    assert readings.g_gradient_adversarial is None
+    assert readings.g_gradient_norm > 0
+
+
+@pytest.mark.parametrize("how", ["beside the loss", "named", "by hand"])
+def test_the_adversarial_weight_scales_what_reaches_g(scripted, warnings, how):
+    """Beside a content term, whether the loop names its adversarial term or not."""
+
+    def turn(loop, balance, scale=1.0):
+        torch.manual_seed(3)
+        real, fake = after_d(loop, balance)
+        with balance.g_step() as step:
+            loop.g_optimizer.zero_grad()
+            term = scale * loop.g_loss(loop.d(fake))
+            term = step.adversarial(term) if how == "named" else term
+            loss = term + (fake - real).square().mean()
+            if how == "by hand":
+                weights = list(loop.g.parameters())
+                gradients = torch.autograd.grad(loss, weights)
+                for weight, gradient in zip(weights, gradients, strict=True):
+                    weight.grad = gradient
+            else:
+                loss.backward()
+            kept = [weight.grad.clone() for weight in loop.g.parameters()]
+            loop.g_optimizer.step()
+        return kept
+
+    loop, reference, untouched = Loop(), Loop(), Loop()
+    plain, _ = scripted(untouched, Action(), sensors_every=1)
+    unscaled = turn(untouched, plain)
+    balance, _ = scripted(loop, Action(adversarial_weight_scale=4.0), sensors_every=1)
+    got = turn(loop, balance)
+    if how == "by hand":
+        assert any("step.adversarial" in message for message in warnings())
+        torch.testing.assert_close(got, unscaled)
+        return
+    torch.testing.assert_close(got, turn(reference, reference.balance(), 4.0))
+    scaled, unscaled = balance.readings, plain.readings
+    assert unscaled.g_gradient_content > 0
+    assert scaled.g_gradient_content == pytest.approx(unscaled.g_gradient_content, rel=1e-3)
+    assert scaled.g_gradient_adversarial == pytest.approx(4 * unscaled.g_gradient_adversarial)
+    assert (scaled.g_adversarial_scale, unscaled.g_adversarial_scale) == (4, 1)
+    assert scaled.g_gradient_unscaled == pytest.approx(unscaled.g_gradient_unscaled)
+
+
+# What D says.
+
+
+def test_d_is_asked_about_held_out_images_as_it_sees_those_of_its_training(scripted, loop):
+    seen = []
+    loop.d.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    held_out = torch.zeros(BATCH + 1, 1, 8, 8)
+    noisy = [Action(noise_std=3.0)] * 2
+    balance, _ = scripted(loop, *noisy, sensors_every=1, held_out=held_out)
+    loop.run(balance, 2)
+    (first, second) = [images for images in seen if len(images) == BATCH + 1]
+    # What is done to D's inputs follows the action of the turn before.
+    assert torch.equal(first, held_out)
+    assert second.std().item() == pytest.approx(3, rel=0.2)
+
+
+def labelled(real_label, *, augmented_fake_first=False):
+    """A turn with a label of real images, the other one being that of G's."""
+
+    def turn(loop, balance):
+        real, noise = loop.batch()
+        fake = loop.g(noise)
+        balance.d_step()
+        if augmented_fake_first:
+            on_fake, on_real = loop.d(fake.detach() * 0.9), loop.d(real)
+        else:
+            on_real, on_fake = loop.d(real), loop.d(fake.detach())
+        halves = ((on_real, real_label), (on_fake, 1 - real_label))
+        loss = sum(loop.criterion(each, torch.full_like(each, label)) for each, label in halves)
+        update(loop.d_optimizer, loss)
+        balance.g_step()
+        on_fake = loop.d(fake)
+        update(loop.g_optimizer, loop.criterion(on_fake, torch.full_like(on_fake, real_label)))
+
+    return turn
+
+
+@pytest.mark.parametrize(
+    ("turn", "is_reversed"),
+    [
+        (labelled(0.0), True),
+        (labelled(1.0, augmented_fake_first=True), True),
+        (labelled(1.0), False),
+        (labelled(0.9), False),
+    ],
+)
+def test_a_reversed_d_is_said_once_and_no_policy_acts_on_it(
+    scripted, warnings, loop, turn, is_reversed
+):
+    balance, policy = scripted(loop, *[Action(g_learning_rate_scale=0.5)] * 100, check=True)
+    loop.run(balance, 40, turn=turn)
+    assert len([each for each in warnings() if "down on real images" in each]) == is_reversed
+    assert (len(policy.seen) < 40) == is_reversed
+    assert (balance.action == Action()) == is_reversed
+    assert balance.loop_findings == []
+
+
+@pytest.mark.parametrize("objective", [None, "bce"])
+@pytest.mark.parametrize("sigmoid", [False, True])
+def test_the_objective_of_one_pass_on_both_is_read(sigmoid, objective):
+    loop = Loop(sigmoid=sigmoid)
+    balance = loop.balance(objective=objective)
+    loop.run(balance, 1, turn=one_pass_on_both)
+    read = {"name": "non-saturating", "probabilities": sigmoid}
+    assert balance.state_dict()["objective"] == read
+
+
+def test_one_pass_on_both_may_be_relativistic(loop):
+    balance = loop.balance()
+    real, noise = loop.batch()
+    with balance.d_step() as step:
+        on_real, on_fake = loop.d(torch.cat([real, loop.g(noise).detach()])).chunk(2)
+        step.logits(real=on_real, fake=on_fake)
+        update(loop.d_optimizer, F.softplus(on_fake - on_real).mean())
+    assert balance.state_dict()["objective"]["name"] == "relativistic-paired"
+
+
+def test_a_policy_that_the_objective_rules_out_is_refused(loop):
+    by_output = {"policy_options": {"measure": "mean-output"}}
+    for policy, options, refusal in (
+        ("threshold", by_output | {"objective": "hinge"}, "is no probability"),
+        ("loss-gate", {"objective": "relativistic-average"}, "cannot be told apart"),
+        ("threshold", by_output | {"objective": "bce"}, None),
+    ):
+        with loop.balance(policy, **options) as balance:
+            if refusal is None:
+                loop.run(balance, 1)
+                continue
+            with pytest.raises(UserError, match=refusal):
+                loop.run(balance, 1)

@@ -11,7 +11,6 @@ from counterpoise.trace import (
     COLUMNS,
     MOST_ROWS,
     TraceBuilder,
-    rows_by_discriminator,
     signals_row_values,
 )
 from helpers import SIGNALS, step_record
@@ -92,14 +91,11 @@ def test_a_row_of_our_signals_file():
     assert values["d_accuracy_real"] == SIGNALS.d_accuracy_real
 
 
-def test_null_in_our_signals_file_is_a_nan_again():
+def test_null_in_our_signals_file_is_a_nan_again_and_a_reason_alone_is_no_act():
     row = {"step": 1, "g_loss": None, "non_finite": ["g_loss", "d_fake", "g_terms.adversarial"]}
     values = signals_row_values(row)
     assert sorted(values) == ["d_fake_before", "g_adversarial", "g_loss"]
     assert all(math.isnan(value) for value in values.values())
-
-
-def test_a_reason_alone_is_no_act():
     assert signals_row_values({"action": {"reason": "nothing is done"}})["policy_acted"] == 0
 
 
@@ -107,12 +103,3 @@ def test_every_reading_is_a_column_with_words_of_its_own():
     names = {f.name for f in dataclasses.fields(Readings)}
     assert names <= set(COLUMNS)
     assert len(set(COLUMNS.values())) >= len(COLUMNS) - 2  # the spreads of real and fake logits
-
-
-def test_a_row_of_several_discriminators_is_one_flat_row_for_each():
-    own = {"mpd": {"d_loss": 1.0, "action": {}}, "msd": {"d_loss": 2.0, "action": {"d_steps": 0}}}
-    row = {"step": 3, "g_loss": 0.5, "discriminators": own}
-    flat = rows_by_discriminator(row)
-    assert flat == {name: {"step": 3, "g_loss": 0.5, **values} for name, values in own.items()}
-    assert signals_row_values(flat["msd"])["policy_acted"] == 1
-    assert rows_by_discriminator(flat["mpd"]) == {"": flat["mpd"]}

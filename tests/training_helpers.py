@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from safetensors.torch import load_file
 
 from counterpoise.commands.training import make_fabric
 from counterpoise.config import RunConfig
@@ -47,6 +48,19 @@ def signals(path: Path) -> list[dict]:
 
 def without_time(rows: list[dict]) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def events(path: Path, kind: str | None = None) -> list[str]:
+    """The messages of a run's events, or of those of a kind."""
+    rows, _ = read_json_lines(RunFolder(path).events)
+    return [row["message"] for row in rows if kind in (None, row["kind"])]
+
+
+def differing_tensors(one: Path, other: Path, step: int = 8) -> list[str]:
+    """The names of what differs by a bit between two runs' checkpoints of a step."""
+    a, b = (load_file(RunFolder(path).checkpoint(step)) for path in (one, other))
+    return [name for name in a.keys() | b.keys() if name not in a or name not in b
+            or not torch.equal(a[name], b[name])]  # fmt: skip
 
 
 def before_step(monkeypatch, act) -> None:
