@@ -102,7 +102,10 @@ class TextReader(FormatReader):
             self._may_be_torn = not raw.endswith(("\n", "\r"))
             for line in clean_lines([raw]):
                 self._read_line(line)
-        self.unknown_names = list(self._unknown)
+
+    @property
+    def unknown_names(self) -> list[str]:
+        return list(self._unknown)
 
     def finish(self) -> None:
         """No line will come: what may be half of a step's lines is the whole."""
