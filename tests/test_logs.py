@@ -310,9 +310,9 @@ def test_a_torn_last_line_is_left_out():
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
-        (b"\x1f\x8b\x08\1", "compressed"),
-        (b"PK\x03\x04\x14\0", "compressed"),
-        (b"\x7fELF\0\1\2\3" + bytes(range(256)), "binary"),
+        (b"\x1f\x8b\x08\1", "a binary file"),
+        (b"PK\x03\x04\x14\0", "a binary file"),
+        (b"\x7fELF\0\1\2\3" + bytes(range(256)), "a binary file"),
         (b"hello world\nno numbers here\n", "--map errD=d_loss"),
         (b"lr_d: 0.1\n", "no losses or outputs of D"),
     ],

@@ -27,4 +27,4 @@ def refuse_binary(start: bytes, name: str) -> None:
     """Raise `UserError` where a file that begins like this is no text that can be read."""
     is_gzip = start.startswith(b"\x1f\x8b")
     if is_gzip or (b"\0" in start and encoding_of(start) != "utf-16"):
-        raise UserError(f"{name}: a binary or compressed file, not a text log")
+        raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
