@@ -59,6 +59,11 @@ class View:
     def steps(self) -> np.ndarray:
         return self.trace.steps
 
+    @property
+    def whole(self) -> Spell:
+        """All rows."""
+        return Spell(0, max(0, self.rows - 1))
+
     @cached_property
     def window(self) -> int:
         """How many rows a smoothed value stands for."""
