@@ -132,7 +132,7 @@ def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
     least = "" if np.isfinite(loss) else "at least "
     if least:
         loss = relative * chance
-    halves = ", twice the mean of its halves" if view.printed_is_mean and not least else ""
+    halves = "" if least else view.halves_are_summed
     text = (
         f"D's loss is {least}{number(loss)} (median{halves}); where D cannot tell, it is "
         f"{number(chance)} under {view.objective.title}"

@@ -117,9 +117,10 @@ class View:
         return self.trace.first("fake_logit_mean", "d_fake_before")
 
     @property
-    def printed_is_mean(self) -> bool:
-        """Whether the log gives the mean of D's two halves as its loss."""
-        return self.d_loss_factor != 1 or self.half_factor != 1
+    def halves_are_summed(self) -> str:
+        """What is said beside D's loss where the log gives the mean of its two halves."""
+        is_mean = self.d_loss_factor != 1 or self.half_factor != 1
+        return ", twice the mean of its halves that is printed" if is_mean else ""
 
     @cached_property
     def loss_in_log(self) -> np.ndarray:
