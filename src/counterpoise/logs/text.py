@@ -206,7 +206,7 @@ class TextReader(FormatReader):
         return None if column is None else (column, side)
 
     def _look_up(self, name: str) -> str | None:
-        own = (self._format.names if self._format else {}) | self._mapping
+        own = {**(self._format.names if self._format else {}), **self._mapping}
         if name in own:
             return own[name] or None
         column = column_of(name, self._mapping, most_before=2)
