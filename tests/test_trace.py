@@ -81,15 +81,18 @@ def test_a_row_of_our_signals_file():
         d_action=Action(d_steps=0, reason="rest"),
         readings=Readings(diversity_ratio=0.9),
     )
-    values = signals_row_values(record.to_json())
-    assert values["g_adversarial"] == 1.0
-    assert values["g_content"] == 2.0
-    assert values["d_updated"] == 0.0
-    assert values["policy_acted"] == 1.0
-    assert values["d_fake_before"] == SIGNALS.d_fake
-    assert values["d_fake_after"] == 0.4
-    assert values["diversity_ratio"] == 0.9
-    assert values["d_accuracy_real"] == SIGNALS.d_accuracy_real
+    expected = {
+        "g_adversarial": 1.0,
+        "g_content": 2.0,
+        "d_updated": 0.0,
+        "policy_acted": 1.0,
+        "d_fake_before": SIGNALS.d_fake,
+        "d_fake_after": 0.4,
+        "diversity_ratio": 0.9,
+        "d_accuracy_real": SIGNALS.d_accuracy_real,
+    }
+    assert expected.items() <= signals_row_values(record.to_json()).items()
+    assert signals_row_values({"action": {"reason": "nothing is done"}})["policy_acted"] == 0
 
 
 def test_null_in_our_signals_file_is_a_nan_again():
@@ -97,10 +100,6 @@ def test_null_in_our_signals_file_is_a_nan_again():
     values = signals_row_values(row)
     assert sorted(values) == ["d_fake_before", "g_adversarial", "g_loss"]
     assert all(math.isnan(value) for value in values.values())
-
-
-def test_a_reason_alone_is_no_act():
-    assert signals_row_values({"action": {"reason": "nothing is done"}})["policy_acted"] == 0
 
 
 def test_every_reading_is_a_column_with_words_of_its_own():
