@@ -168,7 +168,7 @@ def test_halves_are_inferred_from_scores(objective, real, fake, as_halves):
     view = interpret(trace(**columns, **printed))
     assert view.objective_name == objective
     assert np.allclose(view.d_loss, loss)
-    assert not interpret(trace(**columns, d_loss=loss)).printed_is_mean
+    assert not interpret(trace(**columns, d_loss=loss)).halves_are_summed
 
 
 def test_halves_of_a_loss_that_is_given_as_a_mean_are_whole():

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
@@ -159,14 +158,13 @@ def test_what_a_format_says_beside_its_numbers():
     assert means == {"pytorch-gan", "keras-gan", "pix2pix"}
 
 
-@pytest.mark.parametrize("line", ["1.5", "none"])
-def test_a_line_with_a_word_for_a_number_is_another_line(line):
-    good, g_loss = SEED_LINE.format(epoch=1, step=1), f"Loss G: {line}"
-    odd = good.replace("Loss G: 3.5", g_loss)
-    trace = one(good + odd.replace("Step: 1/", "Step: x/") + odd.replace("Step: 1/", "Step: 2/"))
-    assert list(trace.steps) == [1, 2]
-    assert trace.get("d_loss")[1] == 0.25
-    assert np.isnan(trace.get("g_loss")[1]) == (line == "none")
+def test_a_word_for_a_number_is_none():
+    first, second = (SEED_LINE.format(epoch=1, step=step) for step in (1, 2))
+    odd = second.replace("Loss G: 3.5", "Loss G: none")
+    assert rows(one(first + odd.replace("Step: 2/", "Step: x/") + odd)) == [
+        (1, SEED_VALUES),
+        (2, {name: value for name, value in SEED_VALUES.items() if name != "g_loss"}),
+    ]
 
 
 def test_steps_of_epochs_without_their_length_are_counted_on():
@@ -289,7 +287,7 @@ def test_a_long_log_stays_small():
     trace = one("".join(lines))
     assert trace.rows_read == 2 * MOST_ROWS
     assert len(trace) <= MOST_ROWS
-    assert trace.kept_every == 2
+    assert set(trace.steps[1:] - trace.steps[:-1]) == {2}
 
 
 def test_lines_without_a_step_are_counted_and_it_says_so():
@@ -312,10 +310,8 @@ def test_a_torn_last_line_is_left_out():
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
-        (b"\x00\x01\x02", "binary"),
-        (b"\x1f\x8b\x08\0", "gunzip"),
-        (b"PK\x03\x04\x14\0", "unzip"),
-        (b"PK\x03\x04" + b"\0" * 26 + b"archive/data.pkl", "a binary file"),
+        (b"\x1f\x8b\x08\1", "a binary file"),
+        (b"PK\x03\x04\x14\0", "a binary file"),
         (b"\x7fELF\0\1\2\3" + bytes(range(256)), "a binary file"),
         (b"hello world\nno numbers here\n", "--map errD=d_loss"),
         (b"lr_d: 0.1\n", "no losses or outputs of D"),
@@ -335,10 +331,9 @@ def test_folders_without_a_log_name_files_that_look_like_one(tmp_path):
         read_log(tmp_path / "nothing")
     with pytest.raises(UserError, match="a folder without"):
         read_log(tmp_path)
-    for name in ("version_0/metrics.csv", "opt.txt", "loss_log.txt", "b.log"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    with pytest.raises(UserError, match=r"b.log and loss_log.txt and version_0/metrics.csv"):
+    (tmp_path / "version_0").mkdir()
+    (tmp_path / "version_0/metrics.csv").touch()
+    with pytest.raises(UserError, match=r"there is version_0/metrics.csv"):
         read_log(tmp_path)
 
 

@@ -3,13 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from counterpoise.errors import UserError
-from counterpoise.logs import documents
+from counterpoise.logs import read as reading
 from counterpoise.logs.read import read_log
-from log_helpers import SEED_LINE, TWO_ROWS, in_portions, one, read, rows
+from log_helpers import SEED_LINE, TWO_ROWS, one, read, rows
 
 OBJECTS = [{"step": step, **values} for step, values in TWO_ROWS]
 LISTS = {"step": [10, 20], "D_losses": [0.5, 0.25], "G_losses": [1.5, 2.0], "seed": 3}
@@ -111,13 +109,13 @@ def test_a_printed_configuration_is_no_document(monkeypatch):
     expected = rows(one("".join(lines)))
     assert rows(one(text + "".join(lines))) == expected
     # However long the log below is.
-    monkeypatch.setattr(documents, "DOCUMENT_BYTES", 50)
+    monkeypatch.setattr(reading, "DOCUMENT_CHARACTERS", 50)
     assert rows(one(text + "".join(lines))) == expected
 
 
 @pytest.mark.parametrize("document", [notebook(stream(DCGAN.format(0))), OBJECTS[0] | {"a": []}])
 def test_documents_that_are_too_large_are_refused(monkeypatch, document):
-    monkeypatch.setattr(documents, "DOCUMENT_BYTES", 20)
+    monkeypatch.setattr(reading, "DOCUMENT_CHARACTERS", 20)
     text = json.dumps({"words": document}, indent=1).replace("_loss", "_lost")
     with pytest.raises(UserError, match="one JSON document of more than"):
         read(text)
@@ -132,21 +130,10 @@ def test_documents_that_are_too_large_are_refused(monkeypatch, document):
         "[\n1\n]\n",
         *(
             json.dumps({"cells": cells, "nbformat": 4}, indent=1)
-            for cells in (None, 3, [3, None], [{"outputs": 3}], [{"outputs": [{"data": 1}]}])
+            for cells in (None, [3, None], [{"outputs": [{"data": 1}]}])
         ),
     ],
 )
 def test_documents_with_nothing_in_them(text):
     with pytest.raises(UserError, match="no losses"):
         read(text)
-
-
-@given(
-    document=st.sampled_from([OBJECTS, LISTS, notebook(stream(DCGAN.format(5)))]),
-    indent=st.sampled_from([None, 1]),
-    cuts=st.lists(st.integers(0, 30), max_size=4),
-)
-@settings(max_examples=40)
-def test_portions_are_read_as_at_once(document, indent, cuts):
-    text = json.dumps(document, indent=indent)
-    assert rows(in_portions(text, cuts)) == rows(one(text))

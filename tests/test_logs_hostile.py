@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.errors import UserError, one_line
+from counterpoise.errors import UserError
 from counterpoise.logs import folders, runs, text
 from counterpoise.logs.formats import PAIR
 from counterpoise.logs.read import read_log
@@ -54,16 +54,6 @@ def test_any_text_is_read_or_refused_in_one_line(text):
     for trace in traces:
         assert len(trace)
         assert all(not math.isinf(x) for column in trace.columns.values() for x in column)
-
-
-def test_a_file_that_is_not_there_anymore(tmp_path, monkeypatch):
-    path = tmp_path / "a.log"
-    path.write_text("x")
-    monkeypatch.setattr(
-        Path, "open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no"))
-    )
-    with pytest.raises(UserError, match="cannot be read"):
-        read_log(path)
 
 
 def test_numbers_too_large_for_a_float_are_infinite():
@@ -134,17 +124,14 @@ def test_tensors_that_lie_in_event_files(tmp_path):
         tmp_path / EVENT,
         [
             (1, {"tensor": {"dtype": 1, "float_val": [0.5]}}),
-            (2, {"tensor": {"dtype": 1}}),
             (3, {"tensor": {"dtype": 1, "float_val": [1.0], "tensor_shape": shape}}),
             (4, {"tensor": {"dtype": 2, "tensor_content": b"123"}}),
-            (5, {"tensor": {"dtype": 2, "double_val": [0.25]}}),
             (6, {"simple_value": 0.125}),
             (7, {"tensor": {"dtype": 7, "string_val": [b"text"]}}),
-            (8, {"tensor": {"dtype": 99, "float_val": [1.0]}}),
         ],
     )
     (trace,) = read_log(tmp_path)
-    assert rows(trace) == [(step, {"d_loss": d}) for step, d in ((1, 0.5), (5, 0.25), (6, 0.125))]
+    assert rows(trace) == [(step, {"d_loss": d}) for step, d in ((1, 0.5), (6, 0.125))]
 
 
 def test_an_event_file_without_end_is_sampled_evenly(tmp_path, monkeypatch):
@@ -194,12 +181,6 @@ def test_names_that_do_not_print(tmp_path, counterpoise):
     code, _, err = counterpoise("diagnose", str(path) + "x")
     assert code == 2
     assert err.count("\n") == 1
-
-
-def test_one_line():
-    assert one_line("a b\u00fc") == "a b\u00fc"
-    assert one_line("a\nb\udcff\x1b[31m") == "a\\nb\\udcff\\x1b[31m"
-    assert str(UserError("a\nb")) == "a\\nb"
 
 
 def test_a_page_holds_no_script_from_anywhere(tmp_path):

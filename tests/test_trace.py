@@ -24,7 +24,7 @@ def test_a_long_log_is_thinned_evenly_and_no_nan_is_lost():
     trace = builder.build()
     assert len(trace) <= MOST_ROWS
     assert trace.rows_read == rows
-    assert set(np.diff(trace.steps)) == {trace.kept_every}
+    assert set(np.diff(trace.steps)) == {8}
     assert trace.steps[0] == 0
     assert trace.non_finite == ((12_345, "d_loss"),)
 
@@ -39,7 +39,7 @@ def test_what_is_measured_now_and_then_outlives_the_thinning(first, every):
     assert len(trace) <= MOST_ROWS
     assert (np.diff(trace.steps) > 0).all()
     read = np.isfinite(trace.get("diversity_ratio"))
-    assert read.sum() > 5 * MOST_ROWS / max(every, trace.kept_every) / 2
+    assert read.sum() > 5 * MOST_ROWS / max(every, 8) / 2
     # A row is kept whole: all its values are of its own step.
     np.testing.assert_array_equal(trace.get("d_loss"), trace.steps)
     np.testing.assert_array_equal(trace.get("diversity_ratio")[read], trace.steps[read])
@@ -80,15 +80,18 @@ def test_a_row_of_our_signals_file():
         d_action=Action(d_steps=0, reason="rest"),
         readings=Readings(diversity_ratio=0.9),
     )
-    values = signals_row_values(record.to_json())
-    assert values["g_adversarial"] == 1.0
-    assert values["g_content"] == 2.0
-    assert values["d_updated"] == 0.0
-    assert values["policy_acted"] == 1.0
-    assert values["d_fake_before"] == SIGNALS.d_fake
-    assert values["d_fake_after"] == 0.4
-    assert values["diversity_ratio"] == 0.9
-    assert values["d_accuracy_real"] == SIGNALS.d_accuracy_real
+    expected = {
+        "g_adversarial": 1.0,
+        "g_content": 2.0,
+        "d_updated": 0.0,
+        "policy_acted": 1.0,
+        "d_fake_before": SIGNALS.d_fake,
+        "d_fake_after": 0.4,
+        "diversity_ratio": 0.9,
+        "d_accuracy_real": SIGNALS.d_accuracy_real,
+    }
+    assert expected.items() <= signals_row_values(record.to_json()).items()
+    assert signals_row_values({"action": {"reason": "nothing is done"}})["policy_acted"] == 0
 
 
 def test_null_in_our_signals_file_is_a_nan_again_and_a_reason_alone_is_no_act():
@@ -96,7 +99,6 @@ def test_null_in_our_signals_file_is_a_nan_again_and_a_reason_alone_is_no_act():
     values = signals_row_values(row)
     assert sorted(values) == ["d_fake_before", "g_adversarial", "g_loss"]
     assert all(math.isnan(value) for value in values.values())
-    assert signals_row_values({"action": {"reason": "nothing is done"}})["policy_acted"] == 0
 
 
 def test_every_reading_is_a_column_with_words_of_its_own():

@@ -4,12 +4,10 @@ The names are those of `signals.jsonl`, so our own runs and other programs' logs
 same rules. A trace holds a bounded number of rows, however long the log was.
 """
 
-import dataclasses
 import math
-from array import array
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +72,9 @@ LATEST_ROWS = 2048
 NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
 
 
+Row = tuple[int, Mapping[str, float]]
+
+
 @dataclass(frozen=True)
 class Trace:
     """The numbers of one training run, in order."""
@@ -86,8 +87,6 @@ class Trace:
     objective: str | None = None  # where the log or a run's configuration says it
     policy: str | None = None  # where a run's configuration says it
     d_loss_is_mean: bool = False  # `d_loss` is the mean of D's two halves, not their sum
-    # Every so many rows of the log were kept (1: all).
-    kept_every: int = 1
     rows_read: int = 0
     non_finite: tuple[tuple[int, str], ...] = ()  # (step, column) of NaN and infinity
     notes: tuple[str, ...] = ()  # what a person must know about the reading
@@ -126,19 +125,15 @@ class TraceBuilder:
     policy: str | None = None
 
     def __post_init__(self) -> None:
-        self._steps: list[int] = []
-        # Columns end at the last row that had a value; what is missing before it is NaN.
-        self._columns: dict[str, array[float]] = {}
-        self._values_in_last = 0
-        self._non_finite: list[tuple[int, str]] = []
-        self._latest: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=LATEST_ROWS)
-        self.rows_read = 0
+        # Steps with their finite values; of all rows, or of one in `_every`.
+        self._rows: list[Row] = []
         self._every = 1
+        self._latest: deque[Row] = deque(maxlen=LATEST_ROWS)
+        self._non_finite: list[tuple[int, str]] = []
+        self.rows_read = 0
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row; `values` may have any of `COLUMNS`, with NaN where the log says NaN."""
-        is_kept = not self._steps or self.rows_read % self._every == 0
-        self.rows_read += 1
         finite = {}
         for name, value in values.items():
             if value - value == 0:  # neither NaN nor infinite, quickly
@@ -146,81 +141,45 @@ class TraceBuilder:
             elif len(self._non_finite) < MOST_NON_FINITE:
                 self._non_finite.append((step, name))
         self._latest.append((step, finite if len(finite) == len(values) else values))
-        if is_kept:
-            self._steps.append(step)
-            self._write_last(finite)
-            if len(self._steps) > MOST_ROWS:
-                self._thin()
-        elif len(finite) > self._values_in_last:
-            self._steps[-1] = step
-            for column in self._columns.values():
-                del column[len(self._steps) - 1 :]
-            self._write_last(finite)
-
-    def _write_last(self, finite: Mapping[str, float]) -> None:
-        """Give the last row, which has no values yet, those of `finite`."""
-        row, columns = len(self._steps) - 1, self._columns
-        for name, value in finite.items():
-            column = columns.get(name)
-            if column is None:
-                column = columns[name] = array("d")
-            if (missing := row - len(column)) > 0:
-                column.extend([math.nan] * missing)
-            column.append(value)
-        self._values_in_last = len(finite)
-
-    def _thin(self) -> None:
-        """Keep one row of every two."""
-        rows = len(self._steps)
-        counts = np.zeros(rows + rows % 2, dtype=np.int64)
-        for column in self._columns.values():
-            counts[: len(column)] += ~np.isnan(np.array(column))
-        pairs = counts.reshape(-1, 2)
-        kept = np.arange(len(pairs)) * 2 + (pairs[:, 1] > pairs[:, 0])
-        self._steps = [self._steps[place] for place in kept]
-        for name, column in self._columns.items():
-            self._columns[name] = array("d", np.array(column)[kept[kept < len(column)]])
-        self._values_in_last = int(pairs[-1].max())
-        self._every *= 2
+        if not self._rows or self.rows_read % self._every == 0:
+            self._rows.append((step, finite))
+            if len(self._rows) > MOST_ROWS:
+                pairs = (self._rows[place : place + 2] for place in range(0, len(self._rows), 2))
+                self._rows = [max(pair, key=lambda row: len(row[1])) for pair in pairs]
+                self._every *= 2
+        elif len(finite) > len(self._rows[-1][1]):
+            self._rows[-1] = (step, finite)
+        self.rows_read += 1
 
     def go_back(self, step: int) -> None:
         """Forget the rows past `step`: a training went on from an earlier state."""
-        keep = next((i for i, at in enumerate(self._steps) if at > step), len(self._steps))
-        del self._steps[keep:]
-        for column in self._columns.values():
-            del column[keep:]
-        self._values_in_last = sum(
-            len(column) == keep and not math.isnan(column[-1])
-            for column in self._columns.values()
-            if column
-        )
-        self._non_finite = [(at, name) for at, name in self._non_finite if at <= step]
-        self._latest = deque(((s, v) for s, v in self._latest if s <= step), maxlen=LATEST_ROWS)
+        self._rows = [row for row in self._rows if row[0] <= step]
+        self._non_finite = [row for row in self._non_finite if row[0] <= step]
+        self._latest = deque((row for row in self._latest if row[0] <= step), maxlen=LATEST_ROWS)
 
     def latest(self) -> Trace:
         """The last `LATEST_ROWS` rows, every one."""
-        builder = dataclasses.replace(self)
+        builder = replace(self)
         for step, values in self._latest:
             builder.add(step, values)
         return builder.build()
 
     def build(self) -> Trace:
         """The trace of what was added so far."""
-        columns = {}
-        for name in COLUMNS:
-            values = np.array(self._columns.get(name, ()), dtype=np.float64)
-            if not np.isnan(values).all():
-                missing = len(self._steps) - len(values)
-                columns[name] = np.pad(values, (0, missing), constant_values=np.nan)
+        named = set().union(*(values for _, values in self._rows))
+        columns = {
+            name: np.array([values.get(name, math.nan) for _, values in self._rows], np.float64)
+            for name in COLUMNS
+            if name in named
+        }
         return Trace(
-            steps=np.array(self._steps, dtype=np.int64),
+            steps=np.array([step for step, _ in self._rows], dtype=np.int64),
             columns=columns,
             source=self.source,
             format=self.format,
             title=self.title,
             objective=self.objective,
             policy=self.policy,
-            kept_every=self._every,
             rows_read=self.rows_read,
             non_finite=tuple(self._non_finite),
         )

@@ -49,7 +49,7 @@ def infer(trace: Trace) -> Inferred:
         return _given(numbers, trace.objective)
     if numbers.are_probabilities:
         return _from_probabilities(numbers, below_zero=mostly_below_zero(trace))
-    inferred = _from_scores(numbers, has_halves=trace.has("d_loss_real", "d_loss_fake"))
+    inferred = _from_scores(numbers)
     if inferred.objective == UNKNOWN and mostly_below_zero(trace):
         return Inferred("wgan", "D's loss is below 0, which no other objective allows")
     return inferred
@@ -135,6 +135,10 @@ class _Numbers:
         return bool(no_squares.mean() >= EXPLAINS) and self.only_as_mean(exchanged)
 
 
+def _inferred(objective: str, how: str, is_mean: bool = False, flipped: bool = False) -> Inferred:
+    return Inferred(objective, f"{how}; {MEAN}" if is_mean else how, is_mean, flipped)
+
+
 def _given(numbers: _Numbers, objective: str) -> Inferred:
     """The objective that is said, and how D's loss is printed."""
     how = "given, or written in the run's own configuration"
@@ -144,7 +148,7 @@ def _given(numbers: _Numbers, objective: str) -> Inferred:
         objective = "lsgan-on-sigmoid"
     least = numbers.leasts(flipped=flipped).get(objective)
     is_mean = least is not None and numbers.only_as_mean(least)
-    return Inferred(objective, f"{how}; {MEAN}" if is_mean else how, is_mean, flipped)
+    return _inferred(objective, how, is_mean, flipped)
 
 
 def _from_probabilities(numbers: _Numbers, *, below_zero: bool) -> Inferred:
@@ -155,39 +159,32 @@ def _from_probabilities(numbers: _Numbers, *, below_zero: bool) -> Inferred:
     real, fake, loss = numbers.real, numbers.fake, numbers.loss
     if below_zero:
         if len(loss) and (loss >= fake - real - PRINTED).mean() >= EXPLAINS:
-            how = "D's loss is below 0, and not below its mean scores' difference"
-            return Inferred("wgan", how)
+            return Inferred("wgan", "D's loss is below 0, as its mean scores' difference may be")
         return Inferred(UNKNOWN, "D's loss is below 0, which its outputs in [0, 1] do not explain")
     if numbers.labels_flipped():
-        how = "D's outputs lie in [0, 1], lower on real images, and D's loss is that of BCE with "
-        how += "the labels flipped (real 0, fake 1)"
         is_mean = numbers.only_as_mean(numbers.leasts(flipped=True)["non-saturating"])
-        return Inferred("non-saturating", f"{how}; {MEAN}" if is_mean else how, is_mean, True)
+        how = "D's loss is that of BCE at its outputs with the labels flipped (real 0, fake 1)"
+        return _inferred("non-saturating", how, is_mean, flipped=True)
     leasts = numbers.leasts()
     # Outputs that round to 0 or 1 bound nothing.
     least = np.where(leasts["non-saturating"] > 0, leasts["non-saturating"], np.inf)
     known = np.isfinite(least)
     if known.sum() < LEAST_ROWS:
-        how = "D's outputs lie in [0, 1], but there are too few losses beside them"
-        return Inferred(UNKNOWN, how)
+        return Inferred(UNKNOWN, "D's outputs lie in [0, 1], with too few losses beside them")
     ratio = float(np.median(loss[known] / least[known]))
+    how = f"D's loss is {ratio:.2f} of the least that BCE would be at its outputs (median)"
     if ratio > BCE_RATIO:
-        how = "D's outputs lie in [0, 1], but its loss fits neither BCE nor squares"
-        return Inferred(UNKNOWN, how)
+        return Inferred(UNKNOWN, f"{how}, which fits neither BCE nor squares")
     if ratio >= SQUARES_RATIO:
-        how = "D's outputs lie in [0, 1], and D's loss is that of BCE at these outputs "
-        return Inferred("non-saturating", f"{how}(median ratio {ratio:.2f})")
-    how = f"D's loss is {ratio:.2f} of what BCE would be at these outputs (median)"
+        return Inferred("non-saturating", how)
     squares = np.where(known, leasts["lsgan"], np.inf)
     if numbers.only_as_mean(least) and _no_squares(numbers, known, least, squares):
-        return Inferred("non-saturating", f"{how}, and no squares: {MEAN}", is_mean=True)
-    is_mean = numbers.only_as_mean(squares)
-    end = f"; {MEAN}" if is_mean else ""
+        return _inferred("non-saturating", f"{how}, and no squares", is_mean=True)
+    name, pinned = "lsgan", "not pinned"
     if numbers.are_pinned:
-        how += f": squares, and its outputs end at 0 and 1: probabilities{end}"
-        return Inferred("lsgan-on-sigmoid", how, is_mean)
-    return Inferred(
-        "lsgan", f"{how}: squares of outputs that are not pinned to 0 or 1{end}", is_mean
+        name, pinned = "lsgan-on-sigmoid", "pinned"
+    return _inferred(
+        name, f"{how}: squares of outputs {pinned} to 0 or 1", numbers.only_as_mean(squares)
     )
 
 
@@ -205,7 +202,7 @@ def _no_squares(numbers: _Numbers, known: np.ndarray, bce: np.ndarray, squares: 
     return nearer and (as_squares.distance > NEAR or as_mean.farthest < TIGHT)
 
 
-def _from_scores(numbers: _Numbers, *, has_halves: bool) -> Inferred:
+def _from_scores(numbers: _Numbers) -> Inferred:
     """From D's mean scores on real and fake and its losses.
 
     Of the objectives whose least loss at these means is not above the printed one, the nearest.
@@ -232,15 +229,8 @@ def _from_scores(numbers: _Numbers, *, has_halves: bool) -> Inferred:
     if not clear or best >= NEAR:
         return Inferred(UNKNOWN, f"D's losses and outputs could be {' or '.join(names)}")
     name, is_mean = ranked[0]
-    if is_mean:
-        how = f"D's losses fit half of what it asks at its mean outputs: {MEAN}"
-        if name == "relativistic-average" and not has_halves:
-            how += ", or that of pairs (RpGAN), which is the same number"
-        return Inferred(name, how, is_mean=True)
-    others = ", ".join(other for other in leasts if (other, False) not in fits) or "none"
-    farther = f"; farther off: {', '.join(names[1:])}" if names[1:] else ""
-    how = f"D's losses fit its mean outputs best under it (ruled out: {others}{farther})"
-    return Inferred(name, how)
+    farther = f" (farther off: {', '.join(names[1:])})" if names[1:] else ""
+    return _inferred(name, f"D's losses fit its mean outputs best under it{farther}", is_mean)
 
 
 def _fits_of_scores(

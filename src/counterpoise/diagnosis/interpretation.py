@@ -36,8 +36,8 @@ def interpret(trace: Trace) -> View:
     if inferred.labels_flipped:
         trace = _exchanged(trace)
         notes += (
-            "labels are flipped (real images asked for 0, fake ones for 1): judged with them "
-            "exchanged, so D(x) and D(G(z)) of the findings are 1 minus those of the log",
+            "labels are flipped (real images asked for 0, fake ones for 1): D(x) and D(G(z)) of "
+            "the findings are 1 minus those of the log",
         )
     factors = _factors(trace, inferred)
     view = View(trace, inferred.objective, inferred.evidence, *factors, notes=notes)
@@ -116,10 +116,9 @@ def _why_loss_says_nothing(view: View) -> str:
     if mostly_below_zero(trace):
         return (
             f"it is below 0 in most lines, and under {objective.title} it cannot be; say "
-            "--objective wgan if it is Wasserstein's, or turn the sign if it is the value that D "
-            "maximises"
+            "--objective wgan, or turn the sign if it is the value that D maximises"
         )
-    loss = view.loss_in_log[np.isfinite(view.loss_in_log)]
+    loss = view.whole.within(view.loss_in_log)
     if trace.has("d_real", "d_fake_before") or len(loss) < LEAST_LINES:
         return ""
     chance, median = objective.equilibrium_d_loss, float(np.median(loss))
@@ -128,26 +127,24 @@ def _why_loss_says_nothing(view: View) -> str:
         and (loss > ABOVE_CHANCE * chance).mean() >= NEARLY_ALL
         and (np.abs(np.log(loss / median)) < math.log(STEADY)).mean() >= NEARLY_ALL
     ):
-        twice = ", twice what is printed as the mean of its halves" if view.printed_is_mean else ""
         return (
-            f"it is {median:.2f} (median{twice}), where one D at chance has {chance:.2f} under "
-            f"{objective.title}: it is not one D's loss, but several D's, or has a weight or "
-            "another term in it; print each D's own loss, or D's outputs"
+            f"it is {median:.2f} (median{view.halves_are_summed}), where one D at chance has "
+            f"{chance:.2f} under {objective.title}: it is several D's, or has a weight or another "
+            "term in it; print each D's own loss, or D's outputs"
         )
     as_printed = view.objective_name == "non-saturating" and view.d_loss_factor == 1
-    if as_printed and _looks_like_mean(trace, loss):
+    if as_printed and _looks_like_mean(view, loss):
         return (
             "D's and G's losses stay near 0.693, which looks like the mean of D's halves at "
-            "chance; say --d-loss-is-mean if it is (the sum would be 1.386 there)"
+            "chance; say --d-loss-is-mean if it is"
         )
     return ""
 
 
-def _looks_like_mean(trace: Trace, loss: np.ndarray) -> bool:
+def _looks_like_mean(view: View, loss: np.ndarray) -> bool:
     """Whether D's and G's losses both stay where BCE is for one image of which D knows nothing."""
-    g_loss = trace.first("g_adversarial", "g_loss")
-    g_loss = g_loss[np.isfinite(g_loss)]
-    if len(g_loss) < LEAST_LINES or not trace.has("d_loss"):
+    g_loss = view.whole.within(view.trace.first("g_adversarial", "g_loss"))
+    if len(g_loss) < LEAST_LINES or not view.trace.has("d_loss"):
         return False
     d_near = np.abs(loss / math.log(2) - 1) < NEAR_CHANCE_D
     g_near = np.abs(g_loss / math.log(2) - 1) < NEAR_CHANCE_G

@@ -20,8 +20,8 @@ AUTO = Remedy(
     code='balance = counterpoise.Balance(g, d, g_optimizer, d_optimizer, policy="auto")',
 )
 CHECK_LOOP = Remedy(
-    "Check that the loop trains D at all: its optimizer must own its parameters, backward() and "
-    "step() must be reached, its learning rate must not be 0.",
+    "Check that the loop trains D at all: its optimizer owns its parameters, backward() and step() "
+    "are reached, its learning rate is not 0.",
     code="counterpoise.check_loop(balance)",
 )
 TRAIN_D_EVERY_STEP = Remedy(
@@ -31,6 +31,7 @@ TRAIN_D_EVERY_STEP = Remedy(
     code="label_real.fill_(0.9); (loss_d_real + loss_d_fake).backward(); d_optimizer.step()",
     source=GANHACKS,
 )
+GO_BACK = Remedy("Go back to a checkpoint from before it, and lower both learning rates.")
 LOWER_D_RATE = Remedy(
     "Lower D's learning rate, by 2 to 4 times.",
     config="optimizer.d.learning_rate=2.5e-5",
@@ -60,6 +61,17 @@ SAME_BATCH = Remedy(
     "spectral normalisation: apart, their batch statistics alone give them away.",
     config="discriminator.norm=instance",
     code="real_logits, fake_logits = d(torch.cat([real, fake.detach()])).chunk(2)",
+)
+INSTANCE_NOISE = Remedy(
+    "Add noise to D's inputs, real and fake.",
+    config="balance.policy=instance-noise",
+    source=ARJOVSKY_BOTTOU,
+)
+NON_SATURATING = Remedy(
+    "Use BCE on logits with the non-saturating G loss: it keeps its gradient where D is sure.",
+    config="loss.adversarial.form=non-saturating",
+    code="loss_g = softplus(-d(fake)).mean()  # D without its sigmoid",
+    source=GOODFELLOW,
 )
 TERM_WEIGHTS = Remedy(
     "Compare the gradients of G's terms at its output, not their values, and weigh the adversarial "

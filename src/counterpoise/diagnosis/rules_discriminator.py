@@ -107,41 +107,35 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
     real = spell.within(view.real_probability)
     if len(real):
         value = float(np.median(real))
+        sure = lines(int((real >= 0.99).sum()), len(real))
+        text = f"D(x) is {number(value)} (median), at least 0.99 in {sure}"
         if len(spell.within(view.fake_share_of_loss)) > spell.rows / 2:
-            text = f"D(x) holds still at {number(value)}, as labels of about that ask (smoothed)"
-        else:
-            sure = lines(int((real >= 0.99).sum()), len(real))
-            text = f"D(x) is {number(value)} (median), at least 0.99 in {sure}"
+            text = f"D(x) holds still at {number(value)}, as smoothed labels ask"
         evidence.append(Evidence("D(x)", value, text))
-    fake = spell.median(view.fake_probability)
-    if np.isfinite(fake):
-        evidence.append(Evidence("D(G(z))", fake, f"D(G(z)) is {number(fake)} (median)"))
-    evidence += _loss_against_chance(view, spell)
-    accuracy = spell.median(view.accuracy)
-    if np.isfinite(accuracy):
-        text = f"D judges {accuracy:.1%} of the images rightly (median)"
-        evidence.append(Evidence("D's accuracy", accuracy, text))
-    auc = spell.median(view.trace.get("auc"))
-    if np.isfinite(auc):
-        text = f"D scores a real image above a fake one in {auc:.1%} of pairs"
-        evidence.append(Evidence("AUC", auc, text))
-    return evidence
+    fake, loss = spell.median(view.fake_probability), _loss_against_chance(view, spell)
+    accuracy, auc = spell.median(view.accuracy), spell.median(view.trace.get("auc"))
+    rest = (
+        Evidence("D(G(z))", fake, f"D(G(z)) is {number(fake)} (median)"),
+        *loss,
+        Evidence("D's accuracy", accuracy, f"D judges {accuracy:.1%} of the images rightly"),
+        Evidence("AUC", auc, f"D scores a real image above a fake one in {auc:.1%} of pairs"),
+    )
+    return evidence + [each for each in rest if each.value is not None and np.isfinite(each.value)]
 
 
 def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
-    """D's loss as printed, or the least that goes with its outputs, and what it is at chance."""
+    """D's loss, or the least that goes with its outputs, and what it is at chance."""
     relative = spell.median(view.relative_d_loss)
     if view.objective is None or not np.isfinite(relative):
         return []
-    chance = view.objective.equilibrium_d_loss
-    loss, least, what = spell.median(view.d_loss), "", "median"
-    if not np.isfinite(loss):
-        loss, least = relative * chance, "at least "
-    elif view.printed_is_mean:
-        what = "median, twice the mean of its halves that is printed"
+    chance, loss = view.objective.equilibrium_d_loss, spell.median(view.d_loss)
+    least = "" if np.isfinite(loss) else "at least "
+    if least:
+        loss = relative * chance
+    halves = "" if least else view.halves_are_summed
     text = (
-        f"D's loss is {least}{number(loss)} ({what}); where D cannot tell, it is {number(chance)} "
-        f"under {view.objective.title}"
+        f"D's loss is {least}{number(loss)} (median{halves}); where D cannot tell, it is "
+        f"{number(chance)} under {view.objective.title}"
     )
     return [Evidence("D's loss", loss, text)]
 
@@ -165,29 +159,25 @@ def d_too_weak(view: View) -> Answer:
     # A D that once led and is at chance now has been caught up with: that is balance.
     if learned[known].any() or chance[known].mean() < WEAK_SHARE:
         return None
-    spell = Spell(0, view.rows - 1)
-    value = spell.median(lead)
+    value = view.whole.median(lead)
     text = f"D's lead is {number(value)} of 1 (median), and was never above {HAS_LEARNED}"
-    evidence = _loss_against_chance(view, spell)
+    evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
-    return Found("warning", spell, sureness(view.rows, 0.8), evidence)
+    return Found("warning", view.whole, sureness(view.rows, 0.8), evidence)
 
 
 def _never_apart(view: View) -> Answer:
     """D at chance under any objective: its scores on real and fake have never differed."""
-    gap = np.abs(view.smoothed(view.real_score - view.fake_score))
-    gap = gap[np.isfinite(gap)]
+    gap = view.whole.within(np.abs(view.smoothed(view.real_score - view.fake_score)))
     if len(gap) < 2 * LEAST_SPELL:
         return Missing()
     largest = float(gap.max())
     if largest > NOT_APART:
         return None
-    text = (
-        f"D's mean scores on real and fake images never differ by more than {number(largest)}, "
-        "which is chance under any objective"
-    )
-    evidence = Evidence("largest distance of D's mean scores", largest, text)
-    return Found("warning", Spell(0, view.rows - 1), sureness(view.rows, 0.7), [evidence])
+    name = "largest distance of D's mean scores"
+    text = f"{name} on real and fake images: {number(largest)}, chance under any objective"
+    evidence = Evidence(name, largest, text)
+    return Found("warning", view.whole, sureness(view.rows, 0.7), [evidence])
 
 
 def oscillation(view: View) -> Answer:
@@ -211,10 +201,7 @@ def oscillation(view: View) -> Answer:
     spell = Spell(int(turns[0]), int(turns[-1]))
     if spell.rows < LASTING_SHARE * view.rows:
         return None
-    text = (
-        f"{what} goes {swings} times between below {number(low)} and above {number(high)}, and the "
-        "swings do not end"
-    )
+    text = f"{what} goes {swings} times between below {number(low)} and above {number(high)}"
     evidence = Evidence("swings of the lead", float(swings), text)
     return Found("warning", spell, sureness(2 * swings), [evidence])
 
@@ -279,7 +266,7 @@ RULES = (
                 "higher one: too large steps also end at chance.",
                 config="optimizer.d.learning_rate=1e-4",
             ),
-            Remedy("Normalise D (instance or spectral).", config="discriminator.norm=instance"),
+            SPECTRAL,
             Remedy("Give D more capacity.", config="discriminator.width=32"),
             AUTO,
         ),

@@ -2,8 +2,6 @@
 `adversarial-term-drowned`, `content-term-drowned`, `trivially-separable`.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
@@ -11,10 +9,12 @@ from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, number, s
 from counterpoise.diagnosis.remedies import (
     ARJOVSKY_BOTTOU,
     ESSER,
-    GOODFELLOW,
+    GO_BACK,
     GOODFELLOW_TUTORIAL,
+    INSTANCE_NOISE,
     LARGER_BATCH,
     LOWER_D_RATE,
+    NON_SATURATING,
     R1,
     TERM_WEIGHTS,
 )
@@ -39,28 +39,38 @@ PROBES = {
     "auc_border_hidden": "the borders of real and fake images are hidden",
 }
 
-TERM_GRADIENT = "the gradient of G's adversarial term"
 TERM_GRADIENTS = "the gradients of G's terms at its output"
 
 
-def _readings(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """The rows that have a reading, the smoothed readings, and how many make one value."""
-    rows = np.flatnonzero(np.isfinite(values))
-    window = max(3, len(rows) // 8)
-    return rows, smooth(values[rows], window), window
+class Readings:
+    """The rows of a column that have a value: readings are made now and then."""
 
+    def __init__(self, view: View, values: np.ndarray) -> None:
+        self._view = view
+        self._rows = np.flatnonzero(np.isfinite(values))
+        self._window = max(3, len(self._rows) // 8)
+        self.level = self.smooth(values)
 
-def _found(
-    view: View, rows: np.ndarray, spell: Spell | None, severe: bool, *evidence: Evidence
-) -> Answer:
-    """A finding over a spell of readings; severe only where it goes on to the last ones."""
-    if spell is None or spell.rows < LEAST_READINGS:
-        return None
-    severity = "severe" if severe and spell.last >= len(rows) - 2 else "warning"
-    original = Spell(int(rows[spell.first]), int(rows[spell.last]))
-    if view.is_over(original):
-        severity = "note"
-    return Found(severity, original, sureness(spell.rows), evidence)
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def smooth(self, values: np.ndarray) -> np.ndarray:
+        """A column in these rows, smoothed over neighbouring readings."""
+        return smooth(values[self._rows], self._window)
+
+    def last(self, spell: Spell) -> bool:
+        """Whether a spell goes on to the last readings."""
+        return spell.last >= len(self) - 2
+
+    def found(self, spell: Spell | None, *evidence: Evidence, severe: bool = True) -> Answer:
+        """A finding over a spell of readings; severe only where it goes on to the last ones."""
+        if spell is None or spell.rows < LEAST_READINGS:
+            return None
+        severity = "severe" if severe and self.last(spell) else "warning"
+        original = Spell(int(self._rows[spell.first]), int(self._rows[spell.last]))
+        if self._view.is_over(original):
+            severity = "note"
+        return Found(severity, original, sureness(spell.rows), evidence)
 
 
 def g_vanishing_gradient(view: View) -> Answer:
@@ -72,27 +82,25 @@ def g_vanishing_gradient(view: View) -> Answer:
         return Missing()
     if not view.objective.g_gradient_saturates:
         # G's loss keeps its slope in D's output, however sure D is.
-        return Missing(TERM_GRADIENT)
+        return Missing("the gradient of G's adversarial term")
     fake = view.fake_probability
-    rows, level, _ = _readings(fake)
+    readings = Readings(view, fake)
+    fake, level = fake[np.isfinite(fake)], readings.level
     spell = longest(spells(level < PINNED, level < UNPINNED))
     if spell is None:
         return None
-    spell = spell.begin_where(fake[rows] < PINNED)
-    output = spell.median(fake[rows])
+    spell = spell.begin_where(fake < PINNED)
+    output = spell.median(fake)
     share = squared_sigmoid_slope(output)[1]
-    text = (
-        f"at D(G(z)) = {number(output)} {share:.1%} of the largest gradient gets through the "
-        "squared sigmoid to G"
-    )
-    return _found(view, rows, spell, True, Evidence("share of the gradient", share, text))
+    text = f"at D(G(z)) = {number(output)} {share:.1%} of the largest gradient reaches G"
+    return readings.found(spell, Evidence("share of the gradient", share, text))
 
 
 def _vanished(view: View, gradient: np.ndarray) -> Answer:
     """The adversarial gradient at G's output far below its own largest level, or 0."""
-    rows, level, _ = _readings(gradient)
-    largest = float(np.nanmax(level))
-    relative = level / largest if largest else np.zeros(len(rows))
+    readings = Readings(view, gradient)
+    largest = float(np.nanmax(readings.level))
+    relative = readings.level / largest if largest else np.zeros(len(readings))
     spell = longest(spells(relative < GONE, relative < BACK))
     if spell is None:
         return None
@@ -100,9 +108,10 @@ def _vanished(view: View, gradient: np.ndarray) -> Answer:
     text = f"is {number(value)} of its largest ({number(largest)})"
     if not largest:
         text = "is exactly 0 all along: its weight is 0 so far, or nothing comes back through D"
-    text = f"the adversarial gradient at G's output {text}"
-    evidence = Evidence("G's adversarial gradient", value, text)
-    return _found(view, rows, spell, largest > 0, evidence)
+    evidence = Evidence(
+        "G's adversarial gradient", value, f"the adversarial gradient at G's output {text}"
+    )
+    return readings.found(spell, evidence, severe=largest > 0)
 
 
 def _adversarial_gradient(view: View) -> np.ndarray:
@@ -116,75 +125,73 @@ def _adversarial_gradient(view: View) -> np.ndarray:
 
 def mode_collapse(view: View) -> Answer:
     """Outputs differ far less from each other than real images do."""
-    rows, level, _ = _readings(view.trace.get("diversity_ratio"))
-    if len(rows) < LEAST_READINGS:
+    readings = Readings(view, view.trace.get("diversity_ratio"))
+    if len(readings) < LEAST_READINGS:
         return Missing()
+    level = readings.level
     spell = longest(spells(level < COLLAPSED, level < DIVERSE))
-    if spell is None or spell.last < len(rows) - 2:
+    if spell is None or not readings.last(spell):
         return None  # It may have been alike at first, as every G is, and is no more.
     value = spell.median(level)
     text = f"outputs differ from each other {number(value)} times as much as real images do"
-    return _found(view, rows, spell, True, Evidence("diversity of outputs", value, text))
+    return readings.found(spell, Evidence("diversity of outputs", value, text))
 
 
 def adversarial_term_drowned(view: View) -> Answer:
     """The adversarial term has no share in the gradient at G's output."""
-    return _drowned(view, "the adversarial term has", lambda share: share)
+    return _drowned(view, "the adversarial term")
 
 
 def content_term_drowned(view: View) -> Answer:
     """The content terms have no share in the gradient at G's output."""
-    return _drowned(view, "the content terms have", lambda share: 1 - share)
+    return _drowned(view, "the content terms", is_content=True)
 
 
-def _drowned(view: View, who_has: str, own: Callable[[np.ndarray], np.ndarray]) -> Answer:
-    """`own`: from the adversarial term's share to that of the term."""
+def _drowned(view: View, term: str, *, is_content: bool = False) -> Answer:
     adversarial, content = _adversarial_gradient(view), view.trace.get("g_gradient_content")
     # Without a content term there is nothing to share with.
     share = np.where(content > 0, adversarial / (adversarial + content), np.nan)
-    rows, level, _ = _readings(share)
-    if len(rows) < LEAST_READINGS:
+    readings = Readings(view, share)
+    if len(readings) < LEAST_READINGS:
         return Missing()
-    level = own(level)
+    level = 1 - readings.level if is_content else readings.level
     spell = longest(spells(level < DROWNED, level < AUDIBLE))
-    if spell is None or spell.rows < 0.5 * len(rows):
+    if spell is None or spell.rows < 0.5 * len(readings):
         return None
     value = spell.median(level)
-    text = f"{who_has} {value:.2%} of the gradient at G's output (median of {spell.rows} readings)"
-    who = who_has.rpartition(" ")[0]
-    return _found(view, rows, spell, False, Evidence(f"share of {who}", value, text))
+    text = f"{value:.2%} of the gradient at G's output (median of {spell.rows} readings)"
+    evidence = Evidence(f"share of {term}", value, f"the share of {term} is {text}")
+    return readings.found(spell, evidence, severe=False)
 
 
 def trivially_separable(view: View) -> Answer:
     """D wins on range, rounding or borders: what no generator could mend."""
     trace, auc = view.trace, view.trace.get("auc")
-    outside = trace.get("fake_out_of_range")
-    if not any(trace.has(name) for name in PROBES) and not np.isfinite(outside).any():
+    if not any(trace.has(name) for name in (*PROBES, "fake_out_of_range")):
         return Missing()
     evidence: list[Evidence] = []
     for name, how in PROBES.items():
-        rows, level, window = _readings(trace.get(name))
-        undisturbed = smooth(auc[rows], window)
-        lost = np.where(undisturbed > SURE_AUC, undisturbed - level, 0.0)
+        probe = Readings(view, trace.get(name))
+        undisturbed = probe.smooth(auc)
+        lost = np.where(undisturbed > SURE_AUC, undisturbed - probe.level, 0.0)
         spell = longest(spells(lost > LOST_AUC, lost > LOST_AUC / 2))
         if spell is not None and spell.rows >= LEAST_READINGS:
-            before, value = spell.median(undisturbed), spell.median(level)
+            before, value = spell.median(undisturbed), spell.median(probe.level)
             text = f"D's AUC falls from {before:.2f} to {value:.2f} where {how}"
             evidence.append(Evidence(name, value, text))
-            found = rows, spell
+            readings, shows = probe, spell
     if evidence:
-        return _found(view, *found, True, *evidence)
+        return readings.found(shows, *evidence)
     if trace.has("auc_quantised"):
         return None  # Asked with fakes in range, D did as well: it does not go by that.
-    rows, level, window = _readings(outside)
-    level = np.where(smooth(auc[rows], window) > SURE_AUC, level, 0.0)
+    readings = Readings(view, trace.get("fake_out_of_range"))
+    level = np.where(readings.smooth(auc) > SURE_AUC, readings.level, 0.0)
     spell = longest(spells(level > OUT_OF_RANGE, level > OUT_OF_RANGE / 2))
     if spell is None:
         return None
     value = spell.median(level)
     text = f"{value:.1%} of the fakes' values are outside the real images' range"
-    evidence.append(Evidence("fakes' values out of range", value, text))
-    return _found(view, rows, spell, True, *evidence)
+    return readings.found(spell, Evidence("fakes' values out of range", value, text))
 
 
 RULES = (
@@ -192,27 +199,11 @@ RULES = (
         "g-vanishing-gradient",
         g_vanishing_gradient,
         "G's adversarial gradient has vanished",
-        "Next to nothing of the adversarial loss reaches G, so it does not learn from D at "
-        "all, whatever the loss is. Waiting rarely helps: D is so sure, or so broken, that its "
-        "output no longer depends on the image.",
+        "Next to nothing of the adversarial loss reaches G, so it does not learn from D. Waiting "
+        "rarely helps: D is so sure, or so broken, that its output does not depend on the image.",
         "the gradient of G's adversarial term, or D(G(z)) under a loss that saturates "
         "(--objective)",
-        (
-            Remedy(
-                "Use a loss that does not saturate where D is sure: BCE on logits with the "
-                "non-saturating G loss, or hinge.",
-                config="loss.adversarial.form=non-saturating",
-                code="loss_g = softplus(-d(fake)).mean()  # D without its sigmoid",
-                source=GOODFELLOW,
-            ),
-            LOWER_D_RATE,
-            R1,
-            Remedy(
-                "Add noise to D's inputs, real and fake.",
-                config="balance.policy=instance-noise",
-                source=ARJOVSKY_BOTTOU,
-            ),
-        ),
+        (NON_SATURATING, LOWER_D_RATE, R1, INSTANCE_NOISE),
         ARJOVSKY_BOTTOU,
     ),
     Rule(
@@ -223,7 +214,7 @@ RULES = (
         "settled on a few answers that pass. Losses do not show this, and it rarely heals.",
         "the diversity of outputs beside that of real images",
         (
-            Remedy("Go back to a checkpoint from before, and lower G's learning rate."),
+            GO_BACK,
             Remedy(
                 "Let D see differences within a batch (minibatch standard deviation).",
                 source="Karras et al. 2018, section 3 (arXiv 1710.10196)",
@@ -243,8 +234,8 @@ RULES = (
         "adversarial-term-drowned",
         adversarial_term_drowned,
         "The adversarial term is drowned by the others",
-        "Nearly all of the gradient that reaches G comes from its other losses, so D's opinion "
-        "has no say in what G makes. D will win, and G is trained as if there were no D.",
+        "Nearly all of the gradient that reaches G comes from its other losses. D will win, and G "
+        "is trained as if there were no D.",
         TERM_GRADIENTS,
         (
             TERM_WEIGHTS,
@@ -287,11 +278,7 @@ RULES = (
                 "Treat both alike: the same range, rounding, padding, resize and codec.",
                 code="fake = fake.clamp(0, 1)  # and reals through the same resize and crop",
             ),
-            Remedy(
-                "Blur the trace for D with noise on its inputs.",
-                config="balance.policy=instance-noise",
-                source=ARJOVSKY_BOTTOU,
-            ),
+            INSTANCE_NOISE,
         ),
         ARJOVSKY_BOTTOU,
     ),

@@ -7,17 +7,17 @@ from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, nu
 from counterpoise.diagnosis.inference import bce_at_mean
 from counterpoise.diagnosis.remedies import (
     AUTO,
-    GOODFELLOW,
+    GO_BACK,
     GOODFELLOW_TUTORIAL,
     LOWER_D_RATE,
     LSGAN,
     MESCHEDER,
+    NON_SATURATING,
     R1,
     SPECTRAL,
 )
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, spells
-from counterpoise.objectives import UNKNOWN
 from counterpoise.trace import COLUMNS
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.
@@ -70,8 +70,7 @@ def non_finite(view: View) -> Answer:
 
 def divergence(view: View) -> Answer:
     """Something grows without settling, far above what it was while the training was calm."""
-    worst, found = 0.0, None
-    judged = False
+    worst, found, judged = 0.0, None, False
     growing = OF_A_COMPARISON if view.compares_scores else GROWING
     for name, harmless in (OF_A_CRITIC if view.is_critic else growing).items():
         size = np.abs(view.trace.get(name))
@@ -79,8 +78,7 @@ def divergence(view: View) -> Answer:
             continue
         judged = True
         smooth = view.smoothed(size)
-        half = smooth[: max(LEAST_SPELL, view.rows // 2)]
-        half = half[np.isfinite(half)]
+        half = Spell(0, max(LEAST_SPELL, view.rows // 2) - 1).within(smooth)
         if not len(half):
             continue
         calm = float(np.quantile(half, 0.25))
@@ -88,12 +86,10 @@ def divergence(view: View) -> Answer:
         spell = longest(spells(grown > EXPLODED, grown > CALM_AGAIN))
         if spell is None or not view.lasts(spell):
             continue
-        peak = float(np.nanmax(smooth[spell.first : spell.last + 1]))
+        peak = float(spell.within(smooth).max())
         if peak / harmless > worst:
             worst, what = peak / harmless, COLUMNS[name]
-            text = (
-                f"{what} goes from about {number(calm)} to {number(peak)}, and does not come back"
-            )
+            text = f"{what} goes from {number(calm)} to {number(peak)}, and does not come back"
             evidence = Evidence(f"growth of {what}", peak / max(calm, 1e-9), text)
             found = Found("severe", spell, sureness(2 * spell.rows), [evidence])
     return found if judged else Missing()
@@ -101,16 +97,13 @@ def divergence(view: View) -> Answer:
 
 def lsgan_on_sigmoid(view: View) -> Answer:
     """Squares of probabilities, with D(G(z)) pinned where the sigmoid is flat."""
-    if view.objective_name == UNKNOWN:
-        return Missing()
     if view.objective_name != "lsgan-on-sigmoid":
-        return None
+        return Missing() if view.objective is None else None
     raw, smooth = view.fake_probability, view.smoothed(view.fake_probability)
     from_end = np.minimum(smooth, 1 - smooth)
-    spell = longest(spells(from_end < PINNED, from_end < UNPINNED))
-    severity = "warning"
+    spell, severity = longest(spells(from_end < PINNED, from_end < UNPINNED)), "warning"
     if spell is None or spell.rows < LEAST_SPELL:
-        spell = Spell(0, view.rows - 1)
+        spell = view.whole
     else:
         spell = spell.begin_where(np.minimum(raw, 1 - raw) < PINNED)
         severity = "severe" if view.lasts(spell) else "warning"
@@ -120,10 +113,8 @@ def lsgan_on_sigmoid(view: View) -> Answer:
         f"at D(G(z)) = {number(output)} the gradient of (D(G(z)) - 1)^2 through the sigmoid "
         f"is {number(slope)}, {share:.1%} of its largest"
     )
-    evidence = [
-        Evidence("objective", None, f"how it is known: {view.objective_evidence}"),
-        Evidence("D(G(z))", output, text),
-    ]
+    how = Evidence("objective", None, f"how it is known: {view.objective_evidence}")
+    evidence = [how, Evidence("D(G(z))", output, text)]
     return Found(severity, spell, sureness(spell.rows), evidence)
 
 
@@ -156,15 +147,10 @@ def _impossible_d_loss(view: View) -> tuple[Evidence, np.ndarray] | None:
     if len(rows) < 2 or (len(rows) < 3 and len(rows) < SHARE_OF_ROWS * known.sum()):
         return None
     row = rows[np.argmax(np.abs(np.log(np.maximum(loss[rows], 1e-9) / limit[rows])))]
-    ratio = np.log(np.maximum(loss[known], 1e-9) / np.maximum(limit[known], 1e-9))
-    why = "likely an average over many steps beside outputs of the last one"
-    if len(ratio) >= LEAST_SPELL and np.std(ratio) < 0.1:
-        factor = number(float(np.exp(np.median(ratio))))
-        why = f"always by a factor of about {factor}: scaled"
     text = (
         f"in {lines(len(rows), int(known.sum()))} D's loss cannot come from D(x) and D(G(z)): at "
         f"step {view.steps[row]} they allow {bound} {number(limit[row])}, and {number(loss[row])} "
-        f"is printed; {why}"
+        "is printed: an average over other steps, scaled, or more than this loss"
     )
     return Evidence("lines whose loss is impossible", float(len(rows)), text), rows
 
@@ -179,8 +165,8 @@ def _impossible_g_loss(view: View) -> tuple[Evidence, np.ndarray] | None:
         return None
     rest = float(np.median(loss[rows])) - 1
     text = (
-        f"G's loss is above 1 in {lines(len(rows))} and a squared error behind a sigmoid is at "
-        f"most 1, so at least {number(round(rest, 2))} of it is another term (unless it is doubled)"
+        f"G's loss is above 1 in {lines(len(rows))}, the most of a squared error behind a sigmoid: "
+        f"at least {number(round(rest, 2))} of it is another term"
     )
     return Evidence("G's loss that is not adversarial", rest, text), rows
 
@@ -194,7 +180,7 @@ RULES = (
         "weights. The training has to go back to a checkpoint from before that step.",
         "any loss or output",
         (
-            Remedy("Go back to the last checkpoint before it and lower both learning rates."),
+            GO_BACK,
             Remedy(
                 "Compute the losses from logits, in float32 also under mixed precision.",
                 code="binary_cross_entropy_with_logits(logits.float(), labels)",
@@ -214,13 +200,7 @@ RULES = (
         "Losses, outputs or gradients grow without settling: the updates amplify the error "
         "instead of correcting it. Images of this training will not get better again.",
         "a loss, an output or a gradient norm over at least 8 lines",
-        (
-            Remedy("Go back to a checkpoint from before the growth began."),
-            Remedy("Lower both learning rates by 3 to 10 times."),
-            R1,
-            SPECTRAL,
-            AUTO,
-        ),
+        (GO_BACK, R1, SPECTRAL, AUTO),
         MESCHEDER,
     ),
     Rule(
@@ -228,8 +208,7 @@ RULES = (
         lsgan_on_sigmoid,
         "Least squares behind a sigmoid",
         "D's output goes through a sigmoid before it is squared, and where the sigmoid is flat "
-        "the product has no gradient. Once D(G(z)) is near 0 or 1, neither network is told to "
-        "leave.",
+        "there is no gradient. Near 0 or 1 neither network is told to leave.",
         "D's outputs beside its losses, or --objective",
         (
             Remedy(
@@ -238,12 +217,7 @@ RULES = (
                 code="score = d(image)  # no sigmoid; loss = (score - target).square().mean()",
                 source=LSGAN,
             ),
-            Remedy(
-                "Or go back to BCE, on logits: its G loss keeps its gradient where D is sure.",
-                config="loss.adversarial.form=non-saturating",
-                code="loss_g = binary_cross_entropy_with_logits(d(fake), ones)",
-                source=GOODFELLOW,
-            ),
+            NON_SATURATING,
             LOWER_D_RATE,
         ),
         LSGAN,
@@ -253,14 +227,12 @@ RULES = (
         loss_inconsistent,
         "Printed losses do not belong to the printed outputs",
         "These losses cannot come from these outputs of D, under any spread over the batch. "
-        "They are of other steps, averaged, scaled, or have other terms in them: do not "
-        "compare the columns line by line.",
+        "Do not compare the columns line by line.",
         "D's outputs as probabilities beside its losses",
         (
             Remedy(
                 "Print losses and outputs of the same step, or average both over the same "
                 "steps, and each term of G's loss apart.",
-                code='print(f"A {loss_adversarial:.4f}  P {loss_perceptual:.4f}")',
             ),
         ),
         "Jensen's inequality",

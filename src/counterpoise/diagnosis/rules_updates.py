@@ -32,6 +32,10 @@ GATED = 0.75
 # Policies that rest D by design, and record each rest with its reason.
 RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 
+# The half loss of D below which common gates do not train it.
+HALF_GATE = 0.3
+BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
+
 PAIR = "D(G(z)) before and after D's update"
 PAIR_OR_FLAG = f"{PAIR}, or whether D was updated"
 
@@ -58,9 +62,7 @@ def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
 
 def _too_little_known(view: View) -> Missing:
     if view.trace.has("d_fake_before", "d_fake_after"):
-        return Missing(
-            f"{PAIR}, away from 0 and 1 or with more digits: here a step of D could not show"
-        )
+        return Missing(f"{PAIR}, away from 0 and 1 or with more digits")
     return Missing()
 
 
@@ -75,37 +77,31 @@ def d_frozen(view: View) -> Answer:
         return None
     rows = np.flatnonzero(resting)
     spell = Spell(int(rows[0]), int(rows[-1]))
-    held = spell.median(np.where(resting, view.relative_d_loss, np.nan))
-    evidence = [
-        _how_often(view, resting, known),
-        *_gate(view, resting, known),
-        *_pair(view, resting, known),
-        *_meanwhile(view, resting, known),
-    ]
-    severity, meaning = ("severe" if share >= ALL else "warning"), ""
-    if view.trace.policy in RESTING_POLICIES and share < ALL:
-        severity = "note"
-        meaning = (
-            f"D rested in {share:.0%} of the rows, as its policy `{view.trace.policy}` is made to. "
-            "Each rest is recorded with its reason in signals.jsonl."
-        )
-    broken = share >= ALL and held > FREED
+    by_design = view.trace.policy in RESTING_POLICIES and share < ALL
+    # A D that is bad and still does not move: the loop is broken.
+    broken = share >= ALL and spell.median(np.where(resting, view.relative_d_loss, np.nan)) > FREED
     return Found(
-        severity, spell, sureness(of), evidence, meaning, first_remedies=(CHECK_LOOP,) * broken
+        "severe" if share >= ALL else "note" if by_design else "warning",
+        spell,
+        sureness(of),
+        [
+            _how_often(view, resting, known),
+            *_gate(view, resting, known),
+            *_pair(view, resting, known),
+            *_meanwhile(view, resting, known),
+        ],
+        meaning=BY_DESIGN if by_design else "",
+        first_remedies=(CHECK_LOOP,) if broken else (),
     )
 
 
 def _how_often(view: View, resting: np.ndarray, known: np.ndarray) -> Evidence:
     count, of = int(resting.sum()), int(known.sum())
     unbroken = max((run.rows for run in runs_of(resting[known])), default=0)
-    what = (
-        "D was not updated in"
-        if view.trace.has("d_updated")
-        else "D(G(z)) is the same number before and after D's update in"
-    )
-    text = f"{what} {lines(count, of)} ({count / of:.0%})"
-    if 1 < unbroken < of:
-        text += f", {unbroken} of them in a row"
+    what = "D was not updated in"
+    if not view.trace.has("d_updated"):
+        what = "D(G(z)) is the same number before and after D's update in"
+    text = f"{what} {lines(count, of)} ({count / of:.0%}), up to {unbroken} of them in a row"
     return Evidence("share of steps in which D was not trained", count / of, text)
 
 
@@ -117,18 +113,11 @@ def _gate(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
     if len(held) < 2:
         return []
     limit = float(held.max())
+    text = f"D stood still where both of its half losses were at most {number(limit)}"
     if len(free) and limit < free.min():
-        text = (
-            f"D stood still exactly where both of its half losses were at most {number(limit)}, "
-            f"and was trained exactly where one was at least {number(free.min())}: a gate on its "
-            "half losses, with a threshold of about there (printed means give lower bounds of the "
-            "losses)"
-        )
+        text += f", and was trained exactly where one was at least {number(free.min())}: a gate"
     elif not len(free) and limit < HELD:
-        text = (
-            f"in all of them both half losses of D are below {number(limit)}: that is what a gate "
-            'such as "train D only where a half loss is above 0.3" does'
-        )
+        text += ': as under a gate such as "train D only where a half loss is above 0.3"'
     else:
         return []
     return [Evidence("largest half loss of D at standstill", limit, text)]
@@ -137,42 +126,37 @@ def _gate(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
 def _pair(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
     """What D's update does to D(G(z)), where there was one."""
     before, after = view.trace.get("d_fake_before"), view.trace.get("d_fake_after")
-    moved = np.isfinite(before) & np.isfinite(after) & known & ~resting
-    text = (
-        "the two D(G(z)) are of the same fake images, before and after one step of D, so they "
-        "differ by that step alone"
-    )
-    if moved.any():
-        fell = int((after < before)[moved].sum())
-        text += f": where D was trained, D(G(z)) fell in {lines(fell, int(moved.sum()))}"
-        rose = np.flatnonzero(moved & (after > before))
-        if len(rose):
-            text += f" and rose in {len(rose)}"
-            # NaN is not below.
-            one_sided = rose[view.d_loss_halves[1][rose] < 0.3]
-            if len(one_sided):
-                text += (
-                    f" (at step {view.steps[one_sided[0]]} D's fake half is below 0.3, so a gate "
-                    "lets it train on real images alone, which raises all of its outputs)"
-                )
-        return [Evidence("share of D's steps that lowered D(G(z))", fell / moved.sum(), text)]
-    if np.isfinite(before).any() and np.isfinite(after).any():
-        return [Evidence("D's steps seen", 0.0, text + "; here there was none in any line")]
-    return []
+    both = np.isfinite(before) & np.isfinite(after)
+    moved = both & known & ~resting
+    what = "the two D(G(z)) are of the same fake images, before and after a step of D"
+    if not moved.any():
+        text = f"{what}; here there was none in any line"
+        return [Evidence("D's steps seen", 0.0, text)] if both.any() else []
+    fell = int((after < before)[moved].sum())
+    text = f"{what}: where it was trained, D(G(z)) fell in {lines(fell, int(moved.sum()))}"
+    rose = np.flatnonzero(moved & (after > before))
+    # NaN is not below.
+    one_sided = rose[view.d_loss_halves[1][rose] < HALF_GATE]
+    if len(one_sided):
+        text += (
+            f" (at step {view.steps[one_sided[0]]} it rose and D's fake half is below {HALF_GATE}: "
+            "a gate that lets D train on real images alone raises all of its outputs)"
+        )
+    return [Evidence("share of D's steps that lowered D(G(z))", fell / moved.sum(), text)]
 
 
 def _meanwhile(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
     """What G gained while D stood still."""
     output = view.fake_probability[resting]
-    if (~np.isfinite(output)).any() or len(output) < 2 * LEAST_SPELL:
+    if (~np.isfinite(output)).any() or len(output) < max(2 * LEAST_SPELL, ALL * known.sum()):
         return []
     third = max(2, len(output) // 3)
     first, last = float(np.median(output[:third])), float(np.median(output[-third:]))
-    if len(output) < ALL * known.sum() or last < 1.2 * first:
+    if last < 1.2 * first:
         return []
     text = (
         f"G gains only because D stands still: D(G(z)) goes from {number(first)} to "
-        f"{number(last)} against the same D; once a half loss passes the gate, D will answer"
+        f"{number(last)} against the same D"
     )
     return [Evidence("D(G(z)) at the end over the beginning", last / first, text)]
 
@@ -198,30 +182,24 @@ def d_restarts(view: View) -> Answer:
     if gated < GATED or (every_row and np.mean([run.rows for run in runs_of(flags)]) < 2):
         return None
     bursts = [run.rows for run in runs_of(~flags)]
-    evidence = [
-        Evidence(
-            "restarts",
-            float(restarts),
-            f"D starts again {restarts} times after standing still; it is trained in "
-            f"{len(bursts)} bursts of {min(bursts)} to {max(bursts)} lines",
-        ),
-        Evidence(
-            "how well D's worse half tells training from standstill",
-            gated,
-            f"the worse half of D's loss is {number(float(np.median(held)))} (median) where D "
-            f"stands still and {number(float(np.median(free)))} where it is trained: it waits "
-            "until G has caught up",
-        ),
-    ]
+    how_often = (
+        f"D starts again {restarts} times after standing still; it is trained in {len(bursts)} "
+        f"bursts of {min(bursts)} to {max(bursts)} lines"
+    )
+    how_well = (
+        f"the worse half of D's loss is {number(float(np.median(held)))} (median) where D stands "
+        f"still and {number(float(np.median(free)))} where it is trained: it waits for G"
+    )
+    name = "how well D's worse half tells training from standstill"
+    evidence = [Evidence("restarts", float(restarts), how_often), Evidence(name, gated, how_well)]
     real, fake = view.real_probability, view.fake_probability
     if np.isfinite(real).any() and np.isfinite(fake).any() and d_saturated(view) is None:
         text = (
             f"the game is alive: D(x) ranges from {_range(real)} and D(G(z)) from {_range(fake)}, "
             "and D is nowhere certain for long"
         )
-        evidence.append(
-            Evidence("range of D(G(z))", float(np.nanmax(fake) - np.nanmin(fake)), text)
-        )
+        width = float(np.nanmax(fake) - np.nanmin(fake))
+        evidence.append(Evidence("range of D(G(z))", width, text))
     rows = np.flatnonzero(known)
     severity = "note" if view.trace.policy in RESTING_POLICIES else "warning"
     spell = Spell(int(rows[0]), int(rows[-1]))
@@ -242,7 +220,7 @@ def inert_rule(view: View) -> Answer:
         return None
     text = f"`{policy}` is configured, and it changed nothing in {lines(count)}"
     evidence = Evidence("steps in which the rule acted", 0.0, text)
-    return Found("note", Spell(0, view.rows - 1), sureness(count), [evidence])
+    return Found("note", view.whole, sureness(count), [evidence])
 
 
 RULES = (
@@ -250,9 +228,8 @@ RULES = (
         "d-frozen",
         d_frozen,
         "D is not trained in many steps",
-        "D(G(z)) is the same number before and after D's update, on the same fake images: D "
-        "did not change in between, so it was not trained in that step. While D stands still, "
-        "G works against an opponent that does not answer.",
+        "D(G(z)) is the same number before and after D's update, so D was not trained in that "
+        "step. While it stands still, G works against an opponent that does not answer.",
         PAIR_OR_FLAG,
         (TRAIN_D_EVERY_STEP, TERM_WEIGHTS, LOWER_D_RATE, R1, AUTO),
         ENHANCENET,
@@ -261,9 +238,8 @@ RULES = (
         "d-restarts",
         d_restarts,
         "D is trained in bursts",
-        "A gate stops D when it is good and lets it go when G has caught up, so D alternates "
-        "between standing still and catching up at full rate. The two networks swing, and a "
-        "log line shows whichever phase it happened to fall into.",
+        "A gate stops D when it is good and lets it go when G has caught up. The two networks "
+        "swing, and a log line shows whichever phase it happened to fall into.",
         PAIR_OR_FLAG,
         (TRAIN_D_EVERY_STEP, AUTO, LOWER_D_RATE),
         GANHACKS,
@@ -275,12 +251,7 @@ RULES = (
         "The rule's condition was not met in any step, so this training is one without it. "
         "That is well if it was meant for bad times only.",
         "the policy of a run and its actions",
-        (
-            Remedy(
-                "Set its threshold within the range that the signal really has, or take it out."
-            ),
-            AUTO,
-        ),
+        (Remedy("Set its threshold within the signal's range, or take it out."), AUTO),
         "Measured: adaptive_d of a public trainer skips 49 steps at its defaults, then never",
         least_steps=200,
     ),

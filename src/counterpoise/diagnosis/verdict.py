@@ -8,7 +8,6 @@ from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Found, Rule, lines, number, sureness
 from counterpoise.diagnosis.remedies import GOODFELLOW_TUTORIAL, LOOK
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import Spell
 
 # Rows below which only NaN is judged.
 LEAST_ROWS = 6
@@ -54,14 +53,14 @@ RULES = (NOT_ENOUGH, HEALTHY)
 def verdict(view: View) -> tuple[Rule, Found]:
     """`healthy`, or why that cannot be said."""
     known = int(np.isfinite(view.lead).sum())
-    whole = Spell(0, max(0, view.rows - 1))
-    is_well, sure = False, 0.0
+    is_well, sure = False, 1.0
     if view.rows < LEAST_ROWS:
         text = f"there are {lines(view.rows)}, and it takes {LEAST_ROWS}"
         evidence = Evidence("lines", float(view.rows), text)
     elif view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
-        value, text, is_well = _distance_in_words(view)
-        sure = sureness(view.rows, 0.7)
+        value, fault = _distance(view)
+        is_well, sure = not fault, 1.0 if fault else sureness(view.rows, 0.7)
+        text = fault or f"the critic's distance ends at {number(value)}, which says no more"
         evidence = Evidence("the critic's estimate of the distance", value, text)
     elif known < max(LEAST_ROWS, view.rows // 20):
         text = "nothing in it says how well D tells real from fake"
@@ -75,47 +74,37 @@ def verdict(view: View) -> tuple[Rule, Found]:
         text = f"D's lead is {number(value)} (median; 0 is chance, 1 certainty) over {lines(known)}"
         evidence = Evidence("D's lead", value, text)
     if is_well:
-        return HEALTHY, Found("healthy", whole, sure, [evidence])
-    return NOT_ENOUGH, Found("note", whole, 1.0, [evidence])
+        return HEALTHY, Found("healthy", view.whole, sure, [evidence])
+    return NOT_ENOUGH, Found("note", view.whole, sure, [evidence])
 
 
-def _distance_in_words(view: View) -> tuple[float, str, bool]:
-    """The critic's last estimate of the distance, what is said of it, and whether that is well.
+def _distance(view: View) -> tuple[float, str]:
+    """The critic's last estimate of the distance, and why it shows no health; "" where it may.
 
     D's loss is minus the estimate (Arjovsky et al. 2017, algorithm 1, arXiv 1701.07875), which is
     meant to fall as images get better: one below 0, or one that only ever grows, shows no fault by
     itself and no health.
     """
-    distance = -view.smoothed(view.d_loss)
-    distance = distance[np.isfinite(distance)]
+    raw = view.whole.within(view.d_loss)
+    distance = view.whole.within(-view.smoothed(view.d_loss))
     first, last = float(distance[0]), float(distance[-1])
-    raw = view.d_loss[np.isfinite(view.d_loss)]
     parts = [float(np.median(part)) for part in np.array_split(distance, 4) if len(part)]
     rises = all(a < b for a, b in itertools.pairwise(parts))
+    fault = ""
     if view.trace.objective is None and 0 < first < LARGEST_VALUE and last < FADED * first:
-        text = (
-            f"D's loss goes from {number(-first)} to {number(-last)}: the distance of a critic "
-            "that G has caught up with, or the value that D maximises under BCE, where 0 is a D "
-            "that has won; say --objective wgan, or turn the sign"
+        fault = (
+            f"D's loss goes from {number(-first)} to {number(-last)}: a critic that G has caught "
+            "up with, or the value that D maximises under BCE, where 0 is a D that has won; say "
+            "--objective wgan, or turn the sign"
         )
     elif (raw > 0).mean() >= NEARLY_ALL:
-        text = (
-            f"D's loss is above 0 nearly all along (median {number(float(np.median(raw)))}), and a "
-            "critic that ranks real above fake has it below 0, but for its penalty: it may be "
-            "printed with the sign turned, or the critic has learned nothing; print its mean "
-            "scores on real and on fake images"
+        fault = (
+            f"D's loss is above 0 nearly all along (median {number(float(np.median(raw)))}): its "
+            "sign is turned, or the critic does not rank real above fake; print its mean scores"
         )
     elif len(distance) >= LEAST_LINES and rises and parts[-1] > GROWN * max(parts[0], 0.0):
-        text = (
-            f"the critic's estimate of the distance only ever grows, from {number(first)} to "
-            f"{number(last)}: a young critic, a G that falls behind, or a critic whose slope "
-            "nothing bounds (clipping, gradient penalty, spectral norm); print its penalty or "
-            "its gradient's norm, and look again after more steps"
+        fault = (
+            f"the critic's distance only ever grows, from {number(first)} to {number(last)}: it is "
+            "young, G falls behind, or nothing bounds its slope; print its penalty or gradient norm"
         )
-    else:
-        text = (
-            f"the critic's estimate of the distance goes from {number(first)} to {number(last)}; a "
-            "critic's scores say no more than that"
-        )
-        return last, text, True
-    return last, text, False
+    return last, fault

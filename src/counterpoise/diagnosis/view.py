@@ -59,6 +59,11 @@ class View:
     def steps(self) -> np.ndarray:
         return self.trace.steps
 
+    @property
+    def whole(self) -> Spell:
+        """All rows."""
+        return Spell(0, max(0, self.rows - 1))
+
     @cached_property
     def window(self) -> int:
         """How many rows a smoothed value stands for."""
@@ -112,9 +117,10 @@ class View:
         return self.trace.first("fake_logit_mean", "d_fake_before")
 
     @property
-    def printed_is_mean(self) -> bool:
-        """Whether the log gives the mean of D's two halves as its loss."""
-        return self.d_loss_factor != 1 or self.half_factor != 1
+    def halves_are_summed(self) -> str:
+        """What is said beside D's loss where the log gives the mean of its two halves."""
+        is_mean = self.d_loss_factor != 1 or self.half_factor != 1
+        return ", twice the mean of its halves that is printed" if is_mean else ""
 
     @cached_property
     def loss_in_log(self) -> np.ndarray:

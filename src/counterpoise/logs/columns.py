@@ -24,18 +24,12 @@ LARGEST_COUNT = 1e15
 NAMES_LISTED = 8
 # Of a number, how Lightning logged it, or of what it is the mean.
 _SUFFIX = re.compile(r"_(?:step|epoch|avg)$")
-_MEANS = ("_epoch", "_avg")
+MEANS = ("_epoch", "_avg")
 # Names of numbers may end with "_step": no steps are counted by them.
 _OF_A_NUMBER = re.compile(r"loss|err|acc|score")
 # Of a number over its neighbours, in Weights & Biases' export of a curve.
 _EXTREMES = ("__MIN", "__MAX")
-_LIKE_D = re.compile(r"(?:^|_)d(?:is)?(?:_|$)|disc|critic")
-_LIKE_LOSS = re.compile(r"loss|err")
-# Words of numbers that everybody logs and that are no losses.
-_NO_LOSS = re.compile(
-    r"(?:^|_)(?:time|times|timestamp|wall|elapsed|runtime|eta|lr|rate|memory|id|index|unnamed|"
-    rf"{'|'.join((*STEP_NAMES, *EPOCH_NAMES))})(?:_|$)|^timeelapsed$|^learnrate$"
-)
+_D_LOSS = re.compile(r"^(?=.*(?:loss|err))(?=.*(?:(?:^|_)d(?:is)?(?:_|$)|disc|critic))")
 PLACES = ("step", "epoch")
 
 
@@ -92,12 +86,7 @@ def table_columns(
 def _rank(name: str, mapping: Mapping[str, str]) -> int:
     known = plain(name)
     # Batches begin anew in each epoch, where steps may not.
-    return 0 if known in mapping else 2 if known == "batch" or known.endswith(_MEANS) else 1
-
-
-def is_apart(column: str | None, name: str) -> bool:
-    """Whether a name is a number of its own, no place in the training and no mean of another."""
-    return column not in (None, *PLACES) and not plain(name).endswith(_MEANS)
+    return 0 if known in mapping else 2 if known == "batch" or known.endswith(MEANS) else 1
 
 
 def without_suffix(name: str) -> str:
@@ -107,10 +96,7 @@ def without_suffix(name: str) -> str:
 
 def naming_advice(names: Iterable[str]) -> str:
     """How to name a column of these unknown numbers: the one that looks most like D's loss."""
-    some = [(name, plain(name)) for name in names]
-    losses = [name for name, known in some if _LIKE_D.search(known) and _LIKE_LOSS.search(known)]
-    others = [name for name, known in some if known and not _NO_LOSS.search(known)]
-    theirs = next(iter(losses + others), "errD")
+    theirs = next((name for name in names if _D_LOSS.search(plain(name))), "errD")
     return f"--map {shlex.quote(f'{theirs}=d_loss')}"
 
 
@@ -138,11 +124,9 @@ class NamedRows:
     def columns_of(self, names: Collection[str]) -> list[str | None]:
         """The columns of names that stand side by side; of two names of one column the one that
         came first has it."""
-        try:
-            return [self._columns[name] for name in names]
-        except KeyError:
-            self._learn([name for name in names if name not in self._columns])
-            return [self._columns[name] for name in names]
+        if new := [name for name in names if name not in self._columns]:
+            self._learn(new)
+        return [self._columns[name] for name in names]
 
     def _learn(self, names: list[str]) -> None:
         used = {column for column in self._columns.values() if column not in (None, *PLACES)}

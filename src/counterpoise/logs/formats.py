@@ -7,7 +7,7 @@ that stands in the training, and what its own names mean.
 import re
 from dataclasses import dataclass, field
 
-from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
+from counterpoise.logs.names import EPOCH_NAMES, G_CONTENT, STEP_NAMES
 from counterpoise.logs.runs import Position
 from counterpoise.registry import Registry
 
@@ -66,8 +66,6 @@ class LineFormat:
     first_epoch: int = 0
     # Plain names that mean something else here than elsewhere, or nothing ("").
     names: dict[str, str] = field(default_factory=dict)
-    # Names of other terms of G's loss.
-    content: tuple[str, ...] = ()
     # Whether names may end with the pair of networks that they are of ("_A").
     has_pairs: bool = False
     # Whether its loss of D is the mean of the two halves.
@@ -138,16 +136,15 @@ FORMATS: Registry[LineFormat] = Registry(
                 "keras-gan",
                 "[Epoch 0/200] [Batch 0/400] [D loss: ..., acc:  62%] [G loss: ...] time: 0:00:12",
                 _place(_EPOCH_BATCH + "(?=.* acc: .* time: )"),
-                names={"adv": "g_adversarial"},
-                content=("recon", "id"),
+                names={"adv": "g_adversarial", "recon": G_CONTENT, "id": G_CONTENT},
                 d_loss_is_mean=True,
             ),
             LineFormat(
                 "pytorch-gan",
                 "[Epoch 0/200] [Batch 0/938] [D loss: ...] [G loss: ...]",
                 _place(_EPOCH_BATCH),
-                names={"adv": "g_adversarial", "acc": ""},  # its accuracies are a classifier's
-                content=("pixel", "content", "cycle", "identity", "recon"),
+                names=dict.fromkeys(("pixel", "content", "cycle", "identity", "recon"), G_CONTENT)
+                | {"adv": "g_adversarial", "acc": ""},  # its accuracies are a classifier's
                 d_loss_is_mean=True,
             ),
             LineFormat(
@@ -156,12 +153,12 @@ FORMATS: Registry[LineFormat] = Registry(
                 _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
                 # Its G_loss is the pixel term, F_loss the features', D_loss G's adversarial term.
                 names={
-                    "g_loss": "",
+                    "g_loss": G_CONTENT,
+                    "f_loss": G_CONTENT,
                     "d_loss": "g_adversarial",
                     "d_real": "real_logit_mean",
                     "d_fake": "fake_logit_mean",
                 },
-                content=("g_loss", "f_loss"),
             ),
             LineFormat(
                 "basicsr",
@@ -178,8 +175,8 @@ FORMATS: Registry[LineFormat] = Registry(
                     "d_fake": "d_loss_fake",
                     "gan": "g_adversarial",  # SPADE's
                     "g": "g_adversarial",  # CycleGAN's, of each pair
-                },
-                content=("gan_feat", "vgg", "cycle", "idt"),
+                }
+                | dict.fromkeys(("gan_feat", "vgg", "cycle", "idt"), G_CONTENT),
                 has_pairs=True,
                 d_loss_is_mean=True,
             ),

@@ -1,6 +1,7 @@
 """Logs in JSON: an object to a line, or one document with all rows in it."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ STYLEGAN_NAMES = {
 }
 # Objects within objects that are looked into.
 DEPTH = 4
+# A document's first line, or the part of it that is there.
+_DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{])')
 
 
 class JsonReader(FormatReader):
@@ -36,8 +39,11 @@ class JsonReader(FormatReader):
         # By the name of the discriminator, of our signals.
         self._collectors: dict[str, RunCollector] = {}
         self._rows = NamedRows(self._collector(), mapping)
-        self.unknown_names = self._rows.unknown
         self._broken = 0
+
+    @property
+    def unknown_names(self) -> list[str]:
+        return self._rows.unknown
 
     def _collector(self, name: str = "") -> RunCollector:
         if name not in self._collectors:
@@ -114,6 +120,18 @@ def begins_json(line: str) -> bool:
     if line.strip() == "[":
         return True
     return line[:1] in ("{", "[") and any(row is not None for row in _objects(line))
+
+
+def begins_document(first: list[str]) -> bool:
+    """Whether the first lines of a file may begin a JSON document, and are no JSON lines.
+
+    An array with an object to a line counts as JSON lines: it can be read line by line.
+    """
+    begin = first[0].strip("\ufeff \t\r\n")
+    if begin == "[":
+        return len(first) > 1 and not begins_json(first[1].strip())
+    is_notebook = begin.startswith("{") and '"nbformat"' in begin
+    return _DOCUMENT.match(begin) is not None and (is_notebook or not begins_json(begin))
 
 
 def _objects(line: str) -> list[dict[str, Any] | None]:

@@ -3,16 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
-from counterpoise.logs.documents import DocumentReader, begins_document
-from counterpoise.logs.json_reader import JsonReader, begins_json
+from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
 from counterpoise.logs.runs import FormatReader, RunCollector
-from counterpoise.logs.tables import (
-    BoxReader,
-    TableReader,
-    begins_boxes,
-    refuse_headless,
-    table_start,
-)
+from counterpoise.logs.tables import TableReader, refuse_headless, table_start
 from counterpoise.logs.text import TextReader
 
 # Longer lines are read in parts, so that a file without line ends fits into memory.
@@ -44,34 +37,33 @@ class LineReader(FormatReader):
         """Whether there was no line with anything in it."""
         return self._reader is None and not self._first
 
+    @property
+    def unknown_names(self) -> list[str]:
+        return self._reader.unknown_names if self._reader else []
+
     def feed(self, lines: Iterable[str]) -> None:
         """Read further lines, each with its end but for a last one, which may be torn.
 
         Raises `UserError` for a table without a header, or without a column that is known.
         """
         rest = iter(lines)
-        if self._reader is None:
-            for line in rest:
-                if self._first or line.strip():
-                    self._first.append(line)
-                if len(self._first) == LOOK_AHEAD:
-                    self._decide()
-                    break
+        while self._reader is None and (line := next(rest, None)) is not None:
+            if self._first or line.strip():
+                self._first.append(line)
+            if len(self._first) == LOOK_AHEAD:
+                self._decide()
         if self._reader is not None:
             self._reader.feed(rest)
-            self.unknown_names = self._reader.unknown_names
 
     def finish(self) -> None:
         """No line will come: a log that is shorter than the look ahead is known by what it has.
 
-        Only now is a file read that is one document (JSON over several lines, a notebook). Raises
-        `UserError` as `feed` does, and for a document that is too large.
+        Raises `UserError` as `feed` does.
         """
         if self._first:
             self._decide()
         if self._reader is not None:
             self._reader.finish()
-            self.unknown_names = self._reader.unknown_names
 
     def collectors(self) -> list[RunCollector]:
         if self.is_empty:
@@ -86,19 +78,14 @@ class LineReader(FormatReader):
         """A reader for what the first lines show, which has read them."""
         first = self._first
         what = (self._source, self._objective, self._mapping)
-        reader: FormatReader
+        reader: FormatReader = TextReader(*what)
         if begins_document(first):
-            lines = TextReader(*what)
-            reader = DocumentReader(self._source, lines, JsonReader(*what), LineReader(*what))
+            pass  # Of a document that is not whole yet, a line says what it can by itself.
         elif begins_json(first[0].lstrip("\ufeff \t")):
             reader = JsonReader(*what)
         elif (start := table_start(first, self._mapping)) is not None:
             row, delimiter = start
             first = first[row:]
             reader = TableReader(delimiter, *what)
-        elif begins_boxes(first, self._mapping):
-            reader = BoxReader(*what)
-        else:
-            reader = TextReader(*what)
         reader.feed(first)
         return reader

@@ -3,12 +3,13 @@
 import errno
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import NAMES_LISTED, naming_advice
+from counterpoise.logs.documents import read_document
 from counterpoise.logs.folders import (
     EVENT_FILES,
     read_event_files,
@@ -16,16 +17,16 @@ from counterpoise.logs.folders import (
     runs_in_json_lines,
 )
 from counterpoise.logs.formats import FORMATS
+from counterpoise.logs.json_reader import begins_document
 from counterpoise.logs.lines import LineReader, bounded_lines
 from counterpoise.logs.names import checked_mapping
 from counterpoise.logs.opening import text_encoding
 from counterpoise.logs.runs import traces_of
 from counterpoise.trace import COLUMNS, Trace
 
-# Files of a folder that are looked at for a log to name, and those that are named.
-FILES_LOOKED_AT, FILES_NAMED = 10_000, 3
-LOG_SUFFIXES = (".log", ".csv", ".tsv", ".jsonl", ".ipynb")
-LOG_WORDS = ("log", "loss", "metric", "history", "train")
+# A document is read whole: one of nothing but brackets takes 25 times its size then.
+DOCUMENT_CHARACTERS = 16 << 20
+LOG_SUFFIXES = (".log", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".ipynb")
 # A log of nothing but learning rates or gradient norms is none of a game.
 TELLING = {
     name
@@ -89,35 +90,40 @@ def _read_folder(folder: Path, objective: str | None, known: Mapping[str, str]) 
         return _some(traces_of(runs_in_json_lines(path, name, objective, known)), name)
     if events := sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file()):
         return _some(read_event_files(events, name, objective, known), name)
-    advice = "give a run folder or a log file"
-    if logs := _likely_logs(folder):
-        advice = f"there is {' and '.join(logs)}: give one file"
+    files = islice(folder.rglob("*"), 10_000)
+    logs = sorted(str(path.relative_to(folder)) for path in files if path.suffix in LOG_SUFFIXES)
+    there = f"; there is {' and '.join(logs[:3])}: give one file" if logs else ""
     raise UserError(
-        f"{name}: a folder without signals.jsonl, stats.jsonl or TensorBoard event files; {advice}"
+        f"{name}: a folder without signals.jsonl, stats.jsonl or TensorBoard event files{there}"
     )
-
-
-def _likely_logs(folder: Path) -> list[str]:
-    """Some files in a folder that look like logs by their names, those nearest to the top first."""
-    found = [
-        path.relative_to(folder)
-        for path in islice(folder.rglob("*"), FILES_LOOKED_AT)
-        if path.suffix.lower() in LOG_SUFFIXES
-        or (path.suffix in (".txt", ".json") and any(w in path.name.lower() for w in LOG_WORDS))
-    ]
-    found.sort(key=lambda path: (len(path.parts), path))
-    return [str(path) for path in found[:FILES_NAMED]]
 
 
 def _read_lines(
     file: IO[str], source: str, objective: str | None, known: Mapping[str, str]
 ) -> list[Trace]:
-    reader = LineReader(source, objective, known)
-    reader.feed(bounded_lines(file))
-    reader.finish()
-    if reader.is_empty:
+    what = (source, objective, known)
+    lines = bounded_lines(file)
+    start = list(islice((line for line in lines if line.strip()), 2))
+    if not start:
         raise UserError(f"{source}: empty; give a log with at least some lines")
-    return _some(traces_of(reader.collectors()), source, seen=reader.unknown_names)
+    document = ""
+    if begins_document(start):
+        document = "".join(start) + file.read(DOCUMENT_CHARACTERS)
+        if len(document) < DOCUMENT_CHARACTERS and (read := read_document(document, *what)):
+            return _some(traces_of(read.collectors()), source, seen=read.unknown_names)
+        start = [*io.StringIO(document + file.readline())]
+    # Also a configuration that is printed above a log begins like a document.
+    reader = LineReader(*what)
+    reader.feed(chain(start, lines))
+    reader.finish()
+    traces = [trace for trace in traces_of(reader.collectors()) if tells(trace)]
+    is_notebook = '"cell_type"' in document
+    if len(document) >= DOCUMENT_CHARACTERS and (is_notebook or not traces):
+        raise UserError(
+            f"{source}: one JSON document of more than {DOCUMENT_CHARACTERS >> 20} MiB; give its "
+            "numbers as JSON lines (an object to a line) or CSV"
+        )
+    return _some(traces, source, seen=reader.unknown_names)
 
 
 def _some(

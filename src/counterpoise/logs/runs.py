@@ -1,7 +1,7 @@
 """Rows into training runs: one trace for each time that a file's steps begin anew."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from counterpoise.trace import Trace, TraceBuilder
@@ -179,13 +179,15 @@ class RunCollector:
 class FormatReader:
     """Reads lines of one kind into runs; lines may come in portions."""
 
-    # The first names of numbers that are no column, for who may name them.
-    unknown_names: Sequence[str] = ()
-
     def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
         """`objective`: where a person says it; `mapping`: columns by plain names, as
         `names.checked_mapping` makes it."""
         self._source, self._objective, self._mapping = source, objective, mapping
+
+    @property
+    def unknown_names(self) -> list[str]:
+        """The first names of numbers that are no column, for who may name them."""
+        return []
 
     def feed(self, lines: Iterable[str]) -> None:
         """Read further lines; `UserError` for a file that cannot be understood."""

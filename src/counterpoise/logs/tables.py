@@ -1,6 +1,4 @@
-"""Logs that are tables: CSV, TSV, columns under a header, tables with lines drawn around cells, and
-boxes with a name and its number in each line.
-"""
+"""Logs that are tables: CSV, TSV, columns under a header, tables with lines drawn around cells."""
 
 import csv
 import re
@@ -8,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import (
+    MEANS,
     PLACES,
     NamedRows,
-    is_apart,
     naming_advice,
     number_of,
     table_column,
@@ -29,7 +27,7 @@ _WHITE = re.compile(r"\s+")
 _WIDE = re.compile(r"\s{2,}")
 _NAME = re.compile(r"[A-Za-z_][\w()./]*")
 _NAME_WITH_SPACES = re.compile(r"[A-Za-z_][\w()./ -]*")
-# A line with one of these as a pair, or a box, may be a step's.
+# A line with one of these as a pair may be a step's.
 LOSSES = frozenset(
     name for name in COLUMNS if name.startswith(("d_loss", "g_loss", "g_adv", "d_real", "d_fake"))
 )
@@ -86,7 +84,7 @@ class TableReader(FormatReader):
                 # The first row shows what the header does not: which columns are numbers.
                 has_index = _has_index(self._header, cells, self._delimiter)
                 self._names = ["", *self._header] if has_index else self._header
-                self._check(cells)
+                self._check()
             self._read_row(cells)
 
     def collectors(self) -> list[RunCollector]:
@@ -94,19 +92,17 @@ class TableReader(FormatReader):
         self._collector.notes = [*self._notes, *([broken] if self._broken else [])]
         return [self._collector]
 
-    def _check(self, row: list[str]) -> None:
+    def _check(self) -> None:
         names = dict.fromkeys(self._header)
         columns = self._rows.columns_of(names)
         if not any(column not in (None, *PLACES) for column in columns):
-            numbers = self._numbers(row)
-            # Whole numbers count something, whatever the language of their names.
-            numbers = {n: x for n, x in numbers.items() if not x.is_integer()} or numbers
             raise UserError(
                 f"{self._source}: no known column in its header ({', '.join(self._header[:12])}); "
-                f"name them, e.g. {naming_advice(numbers)}"
+                f"name them, e.g. {naming_advice(self._header)}"
             )
         for name, column in zip(names, columns, strict=True):
-            if column is None and is_apart(table_column(name, self._mapping), name):
+            other = table_column(name, self._mapping) not in (None, *PLACES)
+            if column is None and other and not plain(name).endswith(MEANS):
                 self._notes = [f"of several columns of one number one is read, not {name}"]
 
     def _numbers(self, cells: list[str]) -> dict[str, float]:
@@ -123,48 +119,6 @@ class TableReader(FormatReader):
             self._broken += 1
 
 
-class BoxReader(FormatReader):
-    """Reads boxes, each of which is a row, as stable-baselines prints them."""
-
-    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
-        super().__init__(source, objective, mapping)
-        self._rows = NamedRows(RunCollector(source, "columns", objective), mapping)
-        self.unknown_names = self._rows.unknown
-        self._box: dict[str, float] = {}
-
-    def feed(self, lines: Iterable[str]) -> None:
-        for line in clean_lines(lines):
-            if is_rule(line):
-                self.finish()
-            elif (pair := _box_pair(line)) is not None:
-                self._box.setdefault(*pair)
-
-    def finish(self) -> None:
-        """No line will come to the box: it is a row."""
-        self._rows.add(self._box)
-        self._box = {}
-
-    def collectors(self) -> list[RunCollector]:
-        return [self._rows.collector]
-
-
-def begins_boxes(first: list[str], mapping: Mapping[str, str]) -> bool:
-    """Whether the first lines of a file have a box with a number that is known."""
-    lines = list(clean_lines(first))
-    pairs = [pair for line in lines if (pair := _box_pair(line)) is not None]
-    columns = {table_column(name, mapping) for name, _ in pairs} & LOSSES
-    if any(has_losses(line, mapping) for line in lines if not _is_drawn(line)):
-        return False  # a configuration in a log of lines
-    return len(pairs) > 1 and bool(columns) and any(is_rule(line) for line in lines)
-
-
-def _box_pair(line: str) -> tuple[str, float] | None:
-    """The name and the number in a line of a box; None for another line."""
-    cells = split_cells(line, DRAWN) if _is_drawn(line) else []
-    number = number_of(cells[1]) if len(cells) == 2 and cells[0] else None
-    return None if number is None else (cells[0], number)
-
-
 def table_lines(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a table that are no rules between its rows."""
     return (line for line in clean_lines(lines) if not is_rule(line))
@@ -173,11 +127,6 @@ def table_lines(lines: Iterable[str]) -> Iterator[str]:
 def is_rule(line: str) -> bool:
     """Whether a line parts rows and has nothing in it."""
     return _RULE.fullmatch(line) is not None
-
-
-def _is_drawn(line: str) -> bool:
-    """Whether a line begins with one that is drawn before a cell."""
-    return _VERTICAL.match(line.lstrip()) is not None
 
 
 def split_cells(line: str, delimiter: str) -> list[str]:

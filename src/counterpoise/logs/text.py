@@ -68,7 +68,7 @@ class Number(NamedTuple):
     column: str
     side: str  # of two pairs of networks, "" where there is one
     value: float
-    in_percent: bool
+    in_percent: bool = False
 
 
 class TextReader(FormatReader):
@@ -102,7 +102,10 @@ class TextReader(FormatReader):
             self._may_be_torn = not raw.endswith(("\n", "\r"))
             for line in clean_lines([raw]):
                 self._read_line(line)
-        self.unknown_names = list(self._unknown)
+
+    @property
+    def unknown_names(self) -> list[str]:
+        return list(self._unknown)
 
     def finish(self) -> None:
         """No line will come: what may be half of a step's lines is the whole."""
@@ -187,7 +190,7 @@ class TextReader(FormatReader):
                 continue
             yield Number(name, *known, value_of(number), percent is not None)
             if known[0] == "d_fake_before" and second is not None:
-                yield Number(name, "d_fake_after", known[1], value_of(second), False)
+                yield Number(name, "d_fake_after", known[1], value_of(second))
 
     def _column_and_side(self, name: str) -> tuple[str, str] | None:
         """Column and side ("A" of two pairs) of a printed name; None for another number."""
@@ -203,13 +206,9 @@ class TextReader(FormatReader):
         return None if column is None else (column, side)
 
     def _look_up(self, name: str) -> str | None:
-        if name in self._mapping:
-            return self._mapping[name]
-        if self._format is not None:
-            if name in self._format.content:
-                return G_CONTENT
-            if name in self._format.names:
-                return self._format.names[name] or None
+        own = {**(self._format.names if self._format else {}), **self._mapping}
+        if name in own:
+            return own[name] or None
         column = column_of(name, self._mapping, most_before=2)
         return G_CONTENT if column is None and CONTENT.fullmatch(name) else column
 

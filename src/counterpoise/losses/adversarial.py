@@ -8,7 +8,6 @@ each form beside its code is its row in `counterpoise.objectives`.
 
 import abc
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,6 +17,10 @@ from counterpoise.registry import Registry
 
 class AdversarialForm(abc.ABC):
     """The two sides of an adversarial game, with the facts of its objective."""
+
+    # The logit above which D counts an image as real; None where scores have no zero of their own:
+    # then it is the middle between real and fake ones.
+    threshold: float | None = 0.0
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
@@ -54,8 +57,10 @@ class AdversarialForm(abc.ABC):
         return (real_logits, fake_logits) if self.objective.has_sigmoid else None
 
     def decision_threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The logit above which D counts an image as real."""
-        return real_logits.new_zeros(())
+        """The logit above which D counts an image as real: a scalar without a graph."""
+        if self.threshold is not None:
+            return real_logits.new_full((), self.threshold)
+        return (real_logits.detach().mean() + fake_logits.detach().mean()) / 2
 
 
 class NonSaturating(AdversarialForm):
@@ -77,14 +82,13 @@ class LeastSquares(AdversarialForm):
     Source: Mao et al. 2017 (LSGAN), equation 9, without its factors of 1/2.
     """
 
+    threshold = 0.5
+
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         return (real_logits - 1).square().mean(), fake_logits.square().mean()
 
     def g_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
         return (fake_logits - 1).square().mean()
-
-    def decision_threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return real_logits.new_full((), 0.5)
 
 
 class LeastSquaresOnSigmoid(AdversarialForm):
@@ -124,14 +128,13 @@ class Wasserstein(AdversarialForm):
     Source: Arjovsky et al. 2017 (WGAN); Gulrajani et al. 2017 (WGAN-GP).
     """
 
+    threshold = None
+
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         return -real_logits.mean(), fake_logits.mean()
 
     def g_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
         return -fake_logits.mean()
-
-    def decision_threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return _midpoint(real_logits, fake_logits)
 
 
 class RelativisticAverage(AdversarialForm):
@@ -141,6 +144,8 @@ class RelativisticAverage(AdversarialForm):
     Under several processes the averages are those of each process's share of the batch.
     Source: Jolicoeur-Martineau 2018, section 4 (RaSGAN); both terms in G's loss as in ESRGAN.
     """
+
+    threshold = None
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         real, fake = self.sigmoid_inputs(real_logits, fake_logits)
@@ -154,9 +159,6 @@ class RelativisticAverage(AdversarialForm):
     def sigmoid_inputs(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         return real_logits - fake_logits.mean(), fake_logits - real_logits.mean()
 
-    def decision_threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return _midpoint(real_logits, fake_logits)
-
 
 class RelativisticPaired(AdversarialForm):
     """Each real image should score above the fake it is paired with (here: its own upscaling).
@@ -165,6 +167,8 @@ class RelativisticPaired(AdversarialForm):
     R2 on (`loss.adversarial.r1` and `r2`).
     Source: Jolicoeur-Martineau 2018, section 3 (RSGAN); Huang et al. 2024 (R3GAN).
     """
+
+    threshold = None
 
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         half = F.softplus(fake_logits - real_logits).mean() / 2
@@ -177,14 +181,6 @@ class RelativisticPaired(AdversarialForm):
     def sigmoid_inputs(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         difference = real_logits - fake_logits
         return difference, difference
-
-    def decision_threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return _midpoint(real_logits, fake_logits)
-
-
-def _midpoint(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    with torch.no_grad():
-        return (real_logits.mean() + fake_logits.mean()) / 2
 
 
 ADVERSARIAL_FORMS: Registry[AdversarialForm] = Registry(
