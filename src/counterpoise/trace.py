@@ -140,15 +140,16 @@ class TraceBuilder:
                 finite[name] = value
             elif len(self._non_finite) < MOST_NON_FINITE:
                 self._non_finite.append((step, name))
-        self._latest.append((step, finite if len(finite) == len(values) else values))
-        if not self._rows or self.rows_read % self._every == 0:
-            self._rows.append((step, finite))
+        row = step, finite
+        self._latest.append(row if len(finite) == len(values) else (step, values))
+        if self.rows_read % self._every == 0 or not self._rows:
+            self._rows.append(row)
             if len(self._rows) > MOST_ROWS:
                 pairs = (self._rows[place : place + 2] for place in range(0, len(self._rows), 2))
                 self._rows = [max(pair, key=lambda row: len(row[1])) for pair in pairs]
                 self._every *= 2
         elif len(finite) > len(self._rows[-1][1]):
-            self._rows[-1] = (step, finite)
+            self._rows[-1] = row
         self.rows_read += 1
 
     def go_back(self, step: int) -> None:

@@ -3,7 +3,7 @@
 import errno
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -114,7 +114,8 @@ def _read_lines(
         start = [*io.StringIO(document + file.readline())]
     # Also a configuration that is printed above a log begins like a document.
     reader = LineReader(*what)
-    reader.feed(chain(start, lines))
+    reader.feed(start)
+    reader.feed(lines)
     reader.finish()
     traces = [trace for trace in traces_of(reader.collectors()) if tells(trace)]
     is_notebook = '"cell_type"' in document
