@@ -101,7 +101,9 @@ def _how_often(view: View, resting: np.ndarray, known: np.ndarray) -> Evidence:
     what = "D was not updated in"
     if not view.trace.has("d_updated"):
         what = "D(G(z)) is the same number before and after D's update in"
-    text = f"{what} {lines(count, of)} ({count / of:.0%}), up to {unbroken} of them in a row"
+    text = f"{what} {lines(count, of)} ({count / of:.0%})"
+    if 1 < unbroken < of:
+        text += f", {unbroken} of them in a row"
     return Evidence("share of steps in which D was not trained", count / of, text)
 
 
