@@ -95,12 +95,12 @@ def test_gone_is_told_when_it_is_sure(live, found):
     assert texts(live) == ["a (warning) since step 7: title of a"]
 
 
-def test_rows_without_a_step_are_left_out(found):
-    diagnosis = LiveDiagnosis("none")
+def test_rows_without_a_step_are_left_out():
     broken = row(1)
     del broken["step"]
+    diagnosis = LiveDiagnosis("none")
     diagnosis.take_up([broken, row(2) | {"step": [2]}, row(3)])
-    assert diagnosis._builders[""].rows_read == 1
+    assert diagnosis.diagnoses()[""].rows == 1
 
 
 def test_what_a_resumed_training_has_said_is_not_said_again(found):

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.pages.page import LISTED_EVENTS, MARK, page, page_body, read_runs, samples_version
-from counterpoise.pages.run import log_run
-from counterpoise.pages.series import LARGEST, shown_series, sparkline
-from counterpoise.pages.wording import game_verdict, verdict
+from counterpoise.pages.page import MARK, page, page_body, read_runs, samples_version
+from counterpoise.pages.run import LISTED_EVENTS, log_run
 from counterpoise.run_folder import RunFolder
+from counterpoise.wording import LARGEST, shown_series, sparkline, verdict
 from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
 from trace_helpers import bce_columns, trace
 from training_helpers import TINY
@@ -157,7 +156,7 @@ def test_several_runs_on_one_page(folder, tmp_path):
     assert "train.seed 0 5" in text
     assert "g_loss (once)" in text
     assert "auc (2 times)" in text
-    numbers = [band["number"] for run in data_of(whole)["runs"] for band in run["bands"]]
+    numbers = [band[0] for run in data_of(whole)["runs"] for band in run["bands"]]
     assert len(set(numbers)) == len(numbers)
     links, ids = links_and_ids(whole)
     assert links <= ids
@@ -185,7 +184,7 @@ def test_metrics_that_are_not_finite_or_no_numbers_stop_nothing(folder):
 def test_the_page_of_a_log(tmp_path):
     read = trace(**bce_columns(np.full(60, 0.9999), np.full(60, 0.0012)))
     text = page([log_run("train.log", [(read, diagnose(read))])])
-    assert data_of(text)["runs"][0]["bands"][0]["severity"] == "severe"
+    assert data_of(text)["runs"][0]["bands"][0][1] == "severe"
     assert "d-saturated" in text
     assert "--set" in text
     assert 'id="samples" aria-labelledby="samples-title" hidden' in text
@@ -203,7 +202,7 @@ def test_sparkline_runs_from_the_least_to_the_largest():
 
 def test_series_leave_out_what_the_log_does_not_have():
     read = trace(10, d_loss=1.0, auc=lambda t: np.where(t > 0.4, t, np.nan))
-    series = {title: values for title, _, values in shown_series(read)}
+    series = dict(shown_series(read))
     assert list(series) == ["Loss D", "AUC"]
     assert np.isfinite(series["AUC"]).all()
 
@@ -214,8 +213,8 @@ def test_the_verdict_names_the_worst():
     calm = diagnose(trace(**bce_columns(np.full(60, 0.6123), np.full(60, 0.3876))))
     assert verdict(calm) == "Healthy, as far as this log can show."
     assert "cannot say" in verdict(diagnose(trace(60, d_loss=0.1)))
-    assert game_verdict("", None).startswith("G is trained alone")
-    assert game_verdict("A", diagnose(trace(0))) == "A: Nothing to judge yet."
+    assert verdict(None).startswith("G is trained alone")
+    assert verdict(diagnose(trace(0)), "A") == "A: Nothing to judge yet."
 
 
 # ------------------------------------------------------------------------------ the command

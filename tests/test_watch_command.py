@@ -60,14 +60,6 @@ def test_once_reads_a_long_log_to_its_end(counterpoise, monkeypatch):
     assert "to go" not in out
 
 
-def test_once_takes_the_names_and_the_objective_of_a_log(counterpoise, path):
-    append(path, *(f"step: {s} errD: 1.0 errG: 0.5\n" for s in range(1, 30)))
-    names = ("--map", "errD=d_loss", "--map", "errG=g_loss", "--objective", "hinge")
-    code, out, _ = counterpoise("watch", path, "--once", *names)
-    assert code == 0
-    assert "Loss D" in out
-
-
 def test_once_takes_that_ds_loss_is_a_mean(counterpoise, path):
     append(path, *(f"step: {s} d_loss: 0.693 g_loss: 0.7\n" for s in range(1, 30)))
     _, unsaid, _ = counterpoise("watch", path, "--once", "--objective", "bce")
@@ -78,9 +70,14 @@ def test_once_takes_that_ds_loss_is_a_mean(counterpoise, path):
     assert "D stays at chance" in said
 
 
-def test_once_where_it_waits(counterpoise, path):
-    code, out, _ = counterpoise("watch", path, "--once", "--wait")
+def test_once_takes_the_names_of_a_log_and_waits_for_it(counterpoise, path):
+    names = ("--map", "errD=d_loss", "--map", "errG=g_loss", "--objective", "hinge")
+    code, out, _ = counterpoise("watch", path, "--once", "--wait", *names)
     assert (code, out) == (0, f"{path}\nwaits: no such file or folder\n")
+    append(path, *(f"step: {s} errD: 1.0 errG: 0.5\n" for s in range(1, 30)))
+    code, out, _ = counterpoise("watch", path, "--once", *names)
+    assert code == 0
+    assert "Loss D" in out
 
 
 @pytest.mark.parametrize(

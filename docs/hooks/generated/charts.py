@@ -9,7 +9,7 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import PROBLEMS, Finding
 from counterpoise.diagnosis.found import number
 from counterpoise.logs.read import read_log
-from counterpoise.pages.series import SHOWN
+from counterpoise.wording import SHOWN
 from counterpoise.trace import Trace
 from generated import ROOT
 

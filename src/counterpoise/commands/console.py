@@ -27,6 +27,13 @@ SEVERITY_STYLES = {
 }
 
 
+def printable(text: str) -> str:
+    """A text as it may be sent to a terminal: what a log has of control characters is none."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
 def progress_columns() -> tuple[ProgressColumn, ...]:
     """What a bar of ours shows: what, how much of it, since when, and for how long."""
     return (
@@ -110,16 +117,11 @@ def metrics_table(
 
 def print_table(console: Console, table: Table) -> None:
     """Print a table: as wide as it is where the output is not a terminal."""
-    if console.is_terminal:
-        console.print(table)
-        return
-    free = console.options.update(max_width=10_000)
-    own_width = console.width
-    console.width = max(own_width, Measurement.get(console, free, table).maximum)
-    try:
-        console.print(table)
-    finally:
-        console.width = own_width
+    width = None
+    if not console.is_terminal:
+        free = console.options.update(max_width=10_000)
+        width = max(console.width, Measurement.get(console, free, table).maximum)
+    console.print(table, width=width, crop=False)
 
 
 def say(console: Console, text: str) -> None:
