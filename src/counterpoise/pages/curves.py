@@ -5,6 +5,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,14 @@ class Cell(NamedTuple):
     values: int
     total: float
     low: tuple[float, int]  # the least value, and its first step
-    high: tuple[float, int]  # the largest, with the step negated
+    high: tuple[float, int]  # the largest
+
+    @classmethod
+    def of(cls, values: list[tuple[float, int]]) -> "Cell":
+        """The cell of some values, each with its step, in order."""
+        total = sum(value for value, _ in values)
+        low, high = min(values, key=itemgetter(0)), max(values, key=itemgetter(0))
+        return cls(values[0][1], values[-1][1], len(values), total, low, high)
 
     def joined(self, later: "Cell") -> "Cell":
         """This cell and the one after it as one."""
@@ -46,8 +54,8 @@ class Cell(NamedTuple):
             later.last_step,
             self.values + later.values,
             self.total + later.total,
-            min(self.low, later.low),
-            max(self.high, later.high),
+            min(self.low, later.low, key=itemgetter(0)),
+            max(self.high, later.high, key=itemgetter(0)),
         )
 
 
@@ -55,10 +63,12 @@ class Cell(NamedTuple):
 class Curve:
     """The values of one column over the steps. Neighbouring cells join where there are too many."""
 
-    cells: list[Cell] = field(default_factory=list)
     non_finite: list[int] = field(default_factory=list)  # the first `MARKS` steps
     non_finite_count: int = 0
     per_cell: int = 1  # values of a cell
+    _closed: list[Cell] = field(default_factory=list)
+    _open: list[tuple[float, int]] = field(default_factory=list)  # values of the next cell
+    _last_step: float = -math.inf
 
     def add(self, step: int, value: float) -> None:
         """Take the value of a step; one that is not past the last takes the place of those after
@@ -66,19 +76,24 @@ class Curve:
         if not math.isfinite(value):
             self.mark(step)
             return
-        cells = self.cells
-        if cells and step <= cells[-1].last_step:
-            while cells and cells[-1].first_step >= step:
-                cells.pop()
+        if step <= self._last_step:
+            self._open = [one for one in self._open if one[1] < step]
+            while self._closed and self._closed[-1].first_step >= step:
+                self._closed.pop()
             self.non_finite = [at for at in self.non_finite if at < step]
             self.non_finite_count = min(self.non_finite_count, len(self.non_finite))
-        cell = Cell(step, step, 1, value, (value, step), (value, -step))
-        if cells and cells[-1].values < self.per_cell:
-            cells[-1] = cells[-1].joined(cell)
-            return
-        if len(cells) >= CELLS:
-            self.cells, self.per_cell = _pairs(cells), 2 * self.per_cell
-        self.cells.append(cell)
+        self._last_step = step
+        self._open.append((value, step))
+        if len(self._open) >= self.per_cell:
+            self._closed.append(Cell.of(self._open))
+            self._open = []
+            if len(self._closed) >= CELLS:
+                self._closed, self.per_cell = _pairs(self._closed), 2 * self.per_cell
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All values, in order."""
+        return [*self._closed, Cell.of(self._open)] if self._open else self._closed
 
     def mark(self, step: int) -> None:
         """There was a NaN or an infinity at this step."""
@@ -89,7 +104,8 @@ class Curve:
     @property
     def mean(self) -> float:
         """Of all values."""
-        return sum(c.total for c in self.cells) / max(1, sum(c.values for c in self.cells))
+        cells = self.cells
+        return sum(c.total for c in cells) / max(1, sum(c.values for c in cells))
 
     def is_always(self, value: float) -> bool:
         """Whether there is no other value."""
@@ -112,7 +128,7 @@ class Curve:
                 or bisect_right(breaks, before.last_step) < bisect_right(breaks, cell.first_step)
             ):
                 rows.append((None, None, None))
-            points = {(cell.low[1], cell.low[0]), (-cell.high[1], cell.high[0])}
+            points = {cell.low[::-1], cell.high[::-1]}
             mean = _short(cell.total / cell.values)
             rows += [(step, _short(value), mean) for step, value in sorted(points)]
             before = cell
