@@ -63,21 +63,11 @@ def test_a_finding_is_told_once(live, found):
     found.append(finding("a", "warning"))
     assert texts(live) == ["a (warning) since step 7: title of a"]
     assert texts(live) == []
-    found.append(finding("b", "severe"))
+    found += [finding("b", "severe"), finding("c", "note"), finding("d", "healthy")]
     assert texts(live) == ["b (severe) since step 7: title of b"]
-
-
-def test_worse_is_told_and_better_is_not(live, found):
-    found.append(finding("a", "warning"))
-    live.news()
     found[0] = finding("a", "severe")
     assert texts(live) == ["a (severe) since step 7: title of a"]
-    found[0] = finding("a", "warning")
-    assert texts(live) == []
-
-
-def test_notes_are_not_told(live, found):
-    found += [finding("a", "note"), finding("b", "healthy")]
+    found[0] = finding("a", "warning")  # better
     assert texts(live) == []
 
 

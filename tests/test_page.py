@@ -109,12 +109,6 @@ def test_what_comes_from_files_is_escaped(tmp_path):
     assert CANARY in [s["label"] for chart in data_of(text)["charts"] for s in chart["series"]]
 
 
-def test_halves_of_characters_make_a_page_all_the_same(tmp_path, counterpoise):
-    folder = write_run(tmp_path / "run", events=[event(0, "note", "broken \ud800 half"), *EVENTS])
-    assert counterpoise("report", folder.path)[0] == 0
-    assert "broken ? half" in folder.report.read_text(encoding="utf-8")
-
-
 def test_a_page_stays_under_its_size_whatever_the_run_holds(tmp_path):
     """Every signal of every step, all different; many events; samples without end."""
     from counterpoise.trace import COLUMNS
@@ -174,15 +168,9 @@ def test_every_link_of_a_page_leads_somewhere(folder, tmp_path):
     assert "Not judged: " in text_of(page_of(empty))
 
 
-def test_metrics_that_are_not_finite_or_no_numbers_stop_nothing(folder):
-    huge = f'{{"step": 70, "stage": "train", "psnr_y": {10**399}, "rmse": "good"}}'
-    write_lines(folder.metrics, ['{"stage": "bicubic", "step": 0, "psnr_y": NaN}', huge])
-    assert "not measured" not in text_of(page_of(folder))
-    assert data_of(page_of(folder))["charts"]
-
-
 def test_the_page_of_a_log(tmp_path):
     read = trace(**bce_columns(np.full(60, 0.9999), np.full(60, 0.0012)))
+    assert "AUC" not in dict(shown_series(read))
     text = page([log_run("train.log", [(read, diagnose(read))])])
     assert data_of(text)["runs"][0]["bands"][0][1] == "severe"
     assert "d-saturated" in text
@@ -198,13 +186,6 @@ def test_sparkline_runs_from_the_least_to_the_largest():
     assert sparkline(np.ones(3), 8) == "▄▄▄"
     assert len(sparkline(np.arange(1000.0), 48)) == 48
     assert sparkline(np.array([-LARGEST, LARGEST]), 8) == "▁█"
-
-
-def test_series_leave_out_what_the_log_does_not_have():
-    read = trace(10, d_loss=1.0, auc=lambda t: np.where(t > 0.4, t, np.nan))
-    series = dict(shown_series(read))
-    assert list(series) == ["Loss D", "AUC"]
-    assert np.isfinite(series["AUC"]).all()
 
 
 def test_the_verdict_names_the_worst():

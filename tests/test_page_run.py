@@ -95,10 +95,9 @@ def test_a_configuration_of_another_version_or_none_at_all(folder, text, note):
     assert run.curves.last_step == STEPS
 
 
-@pytest.mark.parametrize("option", ["target", "low", "high"])
 @pytest.mark.parametrize("value", [".nan", ".inf", str(10**399)])
-def test_a_band_that_is_not_finite_is_none(folder, option, value):
-    options = {"decay": 0.9, "target": 0.75, "low": 0.6, "high": 0.9, option: value}
+def test_a_band_that_is_not_finite_is_none(folder, value):
+    options = {"decay": 0.9, "target": 0.75, "low": 0.6, "high": value}
     tree = "".join(f"    {name}: {number}\n" for name, number in options.items())
     folder.config.write_text(f"balance:\n  policy: auto\n  options:\n{tree}", encoding="utf-8")
     assert read(folder).band is None

@@ -45,16 +45,16 @@ def changes(clock):
     return Changes(clock)
 
 
-def test_at_first_everything_is_new(changes):
-    lines = changes.lines(
-        state(
-            stage="train",
-            games=(game(),),
-            planned_steps=9000,
-            events=(Event(0, "began", "the training begins"), Event(3, "finding", "told below")),
-            notes=("1 line left out",),
-        )
+def test_at_first_everything_is_new_and_said_once(changes):
+    first = state(
+        stage="train",
+        games=(game(),),
+        planned_steps=9000,
+        events=(Event(0, "began", "the training begins"), Event(3, "finding", "told below")),
+        notes=("1 line left out",),
     )
+    lines = changes.lines(first)
+    assert changes.lines(first) == []
     assert lines[:5] == [
         "runs/mine: running",
         "stage train",
@@ -64,12 +64,6 @@ def test_at_first_everything_is_new(changes):
     ]
     assert lines[5].startswith("step 6,000 of 9,000, D(x) 0.6, D(G(z)) before 0.4, ")
     assert len(lines) == 6
-
-
-def test_what_did_not_change_is_not_said_again(changes):
-    same = state(stage="train", games=(game(),), events=(Event(0, "began", "begins"),))
-    changes.lines(same)
-    assert changes.lines(same) == []
 
 
 def test_progress_is_said_now_and_then(changes, clock):
@@ -166,12 +160,6 @@ SLOW, FAST = [(t, t) for t in range(0, 100, 10)], [(100 + t, 100 + 9 * t) for t 
 def test_the_pace_is_that_of_what_was_seen(arrivals, step_seconds, pace):
     found = seen(*arrivals).steps_per_second(step_seconds)
     assert found == (None if pace is None else pytest.approx(pace, rel=0.01))
-
-
-def test_the_same_step_again_is_no_arrival():
-    arrivals = seen((0, 1), (50, 2), (99, 2))
-    assert len(arrivals.seen) == 2
-    assert arrivals.longest_gap_seconds() == 50
 
 
 def test_the_time_that_is_left():

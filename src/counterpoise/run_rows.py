@@ -44,24 +44,21 @@ class SignalRows:
         self._source, self._take = source, take
         self.step: int | None = None
         self.stage, self.has_d = "", False
-        self.rows = self.torn = self.without_step = self.restarts = 0
+        self.rows = self.left_out = self.restarts = 0
         self._builders: dict[str, TraceBuilder] = {}
         # The latest rows of the stage under way, oldest first.
         self.recent: deque[Row] = deque(maxlen=RECENT_ROWS)
 
     def feed(self, lines: Iterable[str]) -> None:
         """Take lines; those that are torn, no JSON object or without a step are counted."""
-        for line in lines:
-            if (row := parse_row(line)) is not None:
-                self.add(row)
-            else:
-                self.torn += bool(line.strip())
+        for line in filter(str.strip, lines):
+            self.add(parse_row(line) or {})
 
     def add(self, row: Row) -> None:
         """Take a row; one without a step is counted."""
         step = row.get("step")
         if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= 1 << 53:
-            self.without_step += 1
+            self.left_out += 1
             return
         if self._take is not None:
             self._take(step, row)
@@ -100,11 +97,7 @@ class SignalRows:
 
     def notes(self) -> list[str]:
         """What a person must know of the reading."""
-        notes = []
-        if self.torn:
-            notes.append(_torn_note("signals.jsonl", self.torn))
-        if self.without_step:
-            notes.append(f"signals.jsonl: {self.without_step} lines without a step: left out")
+        notes = [_left_out("signals.jsonl", self.left_out)] if self.left_out else []
         if self.restarts:
             notes.append(
                 f"signals.jsonl: the steps go back {self.restarts} times, as where several "
@@ -113,8 +106,8 @@ class SignalRows:
         return notes
 
 
-def _torn_note(name: str, count: int) -> str:
-    return f"{name}: {count} lines are torn or not a JSON object: left out"
+def _left_out(name: str, count: int) -> str:
+    return f"{name}: {count} lines are torn or no JSON object with a step: left out"
 
 
 class JsonRows:
@@ -149,7 +142,7 @@ class JsonRows:
         """What a person must know of the reading."""
         name, problem = self._tail.path.name, self._portion.problem
         notes = [f"{name} {problem}"] if problem else []
-        return notes + ([_torn_note(name, self._torn)] if self._torn else [])
+        return notes + ([_left_out(name, self._torn)] if self._torn else [])
 
 
 class RunReader:

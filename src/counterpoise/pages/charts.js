@@ -136,8 +136,9 @@ window.counterpoise = {};
       modeBarButtons: [["zoomIn2d", "zoomOut2d", "pan2d", "toImage"]],
       toImageButtonOptions: { filename: `counterpoise-${chart.key}`, width: 1200, height: 500 } });
     if (!first) return;
-    // Where the library measures texts, which is nothing to read out.
-    byId("js-plotly-tester")?.setAttribute("aria-hidden", "true");
+    // The drawing, and where the library measures texts: nothing to read out.
+    for (const svg of document.querySelectorAll("#js-plotly-tester, .plot svg"))
+      svg.setAttribute("aria-hidden", "true");
     plot.on("plotly_relayout", (change) => {
       if (change["xaxis.range[0]"] !== undefined)
         show([change["xaxis.range[0]"], change["xaxis.range[1]"]]);

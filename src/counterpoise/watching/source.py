@@ -98,13 +98,6 @@ class Source:
         """What there is to judge."""
         raise NotImplementedError
 
-    def settled(self) -> State:
-        """The state once everything that stands in the files is read."""
-        self.poll()
-        while self.state().unread_bytes:
-            self.poll()
-        return self.state(judge_now=True)
-
     def _arrived(self, step: int | None, changed_at: float) -> None:
         if step is not None:
             # The steps that are there already are of the time when the last one was written.
