@@ -22,7 +22,9 @@ from trace_helpers import bce_columns, trace
 
 
 def read(folder, name="mine"):
-    return read_run(folder.path, name, 1_000_000)
+    run = read_run(folder.path)
+    run.name = name
+    return run
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_each_of_several_discriminators_has_its_trace():
 
 def test_lines_that_are_no_rows_are_counted():
     taken = []
-    signals = SignalRows(take=lambda step, row: taken.append(step))
+    signals = SignalRows(on_row=lambda step, row: taken.append(step))
     signals.feed(['{"step": 2, "sta\n', "\n", "[1]\n", '{"g_loss": 1}\n', '{"step": true}\n'])
     signals.feed([f'{{"step": {1 << 60}}}\n', '{"step": "7"}\n', '{"step": 3, "d_loss": 1}\n'])
     assert (taken, signals.rows, signals.left_out) == ([3], 1, 6)
@@ -104,7 +104,7 @@ def test_whatever_stands_in_the_files_is_taken_or_left_out(rows):
         state = Watcher(run.path, wait=False).look(judge_now=True)
         assert state.progress
         assert state.seconds_left is None or state.seconds_left >= 0
-        assert page_body([read_run(run.path, "mine", 0)], "")
+        assert page_body([read_run(run.path, 0)], "")
 
 
 # ------------------------------------------------------------------------------ files
@@ -148,7 +148,7 @@ def test_a_torn_last_line_waits_for_its_end_and_is_told_of_a_whole_file(run, nam
     reader = RunReader(run)
     assert reader.look()
     assert reader.notes() == []
-    assert "torn or no JSON object" in RunReader(run).read_whole().notes()[0]
+    assert "torn or not a JSON object" in RunReader(run).read_whole().notes()[0]
     append(path, 'te", "message": "m", "d_loss": 1.0}\n')
     assert reader.look()
     assert not reader.look()

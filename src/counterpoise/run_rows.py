@@ -26,8 +26,8 @@ RECENT_ROWS = 100
 MOST_SECONDS = 1e9
 
 Row = Mapping[str, Any]
-# Takes every row of `signals.jsonl`, with its step.
-Take = Callable[[int, Row], None]
+# Is called with every row of `signals.jsonl`, and its step.
+RowHandler = Callable[[int, Row], None]
 # Of all discriminators, or of each by name.
 Objective = str | Mapping[str, str] | None
 
@@ -39,9 +39,9 @@ class SignalRows:
     went on from an earlier state. A stage begins anew, since its numbers are of another loss.
     """
 
-    def __init__(self, source: str = "", take: Take | None = None) -> None:
-        """`take` is called with each row that has a step, before it is part of the traces."""
-        self._source, self._take = source, take
+    def __init__(self, source: str = "", on_row: RowHandler | None = None) -> None:
+        """`on_row` is called with each row that has a step, before it is part of the traces."""
+        self._source, self._on_row = source, on_row
         self.step: int | None = None
         self.stage, self.has_d = "", False
         self.rows = self.left_out = self.restarts = 0
@@ -60,8 +60,8 @@ class SignalRows:
         if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= 1 << 53:
             self.left_out += 1
             return
-        if self._take is not None:
-            self._take(step, row)
+        if self._on_row is not None:
+            self._on_row(step, row)
         flat = rows_by_discriminator(row)
         stage, has_d = str(row.get("stage", "")), any("d_loss" in one for one in flat.values())
         self.restarts += self.step is not None and step < self.step
@@ -107,7 +107,7 @@ class SignalRows:
 
 
 def _left_out(name: str, count: int) -> str:
-    return f"{name}: {count} lines are torn or no JSON object with a step: left out"
+    return f"{name}: {count} lines without a step, torn or not a JSON object: left out"
 
 
 class JsonRows:
@@ -126,14 +126,14 @@ class JsonRows:
         self._portion = self._tail.poll()
         if self._portion.anew:
             self._begin()
-        self._take(self._portion.lines)
+        self._add(self._portion.lines)
         return self._portion
 
     def take_rest(self) -> None:
         """Take a last line that has no end: no more is to come."""
-        self._take([self._tail.take_rest()])
+        self._add([self._tail.take_rest()])
 
-    def _take(self, lines: Iterable[str]) -> None:
+    def _add(self, lines: Iterable[str]) -> None:
         parsed = [parse_row(line) for line in lines if line.strip()]
         self.rows += [row for row in parsed if row is not None]
         self._torn += parsed.count(None)
@@ -151,8 +151,8 @@ class RunReader:
     A file that is replaced, as by a training that is resumed, is read anew.
     """
 
-    def __init__(self, run: RunFolder, begin: Callable[[], Take] | None = None) -> None:
-        """`begin` makes what takes the rows of `signals.jsonl`: at first, and each time that they
+    def __init__(self, run: RunFolder, begin: Callable[[], RowHandler] | None = None) -> None:
+        """`begin` makes what handles the rows of `signals.jsonl`: at first, and each time that they
         begin anew."""
         self.run, self._begin = run, begin
         self.config: dict[str, Any] = {}

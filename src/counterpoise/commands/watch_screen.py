@@ -114,7 +114,9 @@ class WatchScreen:
             latest, least, most = (
                 number(float(v)) for v in (values[-1], values.min(), values.max())
             )
-            table.add_row(_text(name, cut=True), sparkline(values, room), latest, f"{least} to {most}")
+            table.add_row(
+                _text(name, cut=True), sparkline(values, room), latest, f"{least} to {most}"
+            )
         return [table]
 
     def _findings(self) -> list[RenderableType]:

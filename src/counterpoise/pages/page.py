@@ -53,12 +53,16 @@ def read_runs(paths: Sequence[Path]) -> list[PageRun]:
     for place, path in enumerate(paths):
         if real[place] in real[:place]:
             raise UserError(f"{path}: given twice; give each run once")
-    # The folders' names, or the paths where these are alike.
-    names = [path.name or str(path) for path in real]
-    return [
-        read_run(path, str(path) if names.count(name) > 1 else name, SAMPLE_BYTES // len(paths))
-        for path, name in zip(paths, names, strict=True)
-    ]
+    runs = [read_run(path, SAMPLE_BYTES // len(paths)) for path in paths]
+    tell_apart(runs)
+    return runs
+
+
+def tell_apart(runs: Sequence[PageRun]) -> None:
+    """Name runs by their paths where their names are alike."""
+    names = [run.name for run in runs]
+    for run in runs:
+        run.name = run.state.source if names.count(run.name) > 1 else run.name
 
 
 def page(runs: Sequence[PageRun], live: str = "") -> str:

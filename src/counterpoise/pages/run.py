@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from counterpoise.pages.curves import Curves
 from counterpoise.pages.samples import Samples, read_samples
 from counterpoise.pages.timeline import Reasons, timeline
 from counterpoise.run_folder import BEGAN, BICUBIC, DIVERGED, RESUMED, RunFolder
-from counterpoise.run_rows import RunReader, Take
+from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.trace import Trace, as_float
 from counterpoise.watching.source import WatchOptions
 from counterpoise.watching.sources import RunSource
@@ -41,12 +42,12 @@ class Book:
     def __init__(self) -> None:
         self.curves, self.reasons = Curves(), Reasons()
 
-    def begin(self) -> Take:
-        """What takes the rows of `signals.jsonl`, which begin (anew)."""
+    def begin(self) -> RowHandler:
+        """What handles the rows of `signals.jsonl`, which begin (anew)."""
         self.curves, self.reasons = Curves(), Reasons()
-        return self._take
+        return self._add
 
-    def _take(self, step: int, row: Mapping[str, Any]) -> None:
+    def _add(self, step: int, row: Mapping[str, Any]) -> None:
         self.curves.add_row(step, row)
         self.reasons.add_row(step, row)
 
@@ -54,10 +55,9 @@ class Book:
 class PageRun:
     """One training, as a page shows it. Its findings are numbered once it is on a page."""
 
-    def __init__(
-        self, name: str, state: State, book: Book, sample_bytes: int = SAMPLE_BYTES
-    ) -> None:
-        self.name, self.state = name, state
+    def __init__(self, state: State, book: Book, sample_bytes: int = SAMPLE_BYTES) -> None:
+        self.name = Path(os.path.realpath(state.source)).name or state.source
+        self.state = state
         self.curves, self.reasons = book.curves, book.reasons
         if state.reader is None:
             self.curves = Curves()
@@ -78,7 +78,7 @@ class PageRun:
             self._read(state.reader, sample_bytes)
 
     def _read(self, reader: RunReader, sample_bytes: int) -> None:
-        """Take what only a run of ours has."""
+        """RowHandler what only a run of ours has."""
         if not reader.run.signals.is_file():
             self.notes.append("signals.jsonl is not there: nothing to draw, nothing to judge")
         files = reader.run.sample_files()
@@ -205,7 +205,7 @@ def _worst(diagnoses: Iterable[Diagnosis | None]) -> str:
     return min(found, key=SEVERITIES.index, default="unknown")
 
 
-def read_run(path: Path, name: str, sample_bytes: int) -> PageRun:
+def read_run(path: Path, sample_bytes: int = SAMPLE_BYTES) -> PageRun:
     """Read a run folder, and judge all of it. `UserError` where it is none, or its signals cannot
     be read; whatever else is amiss is a note."""
     book = Book()
@@ -213,7 +213,7 @@ def read_run(path: Path, name: str, sample_bytes: int) -> PageRun:
         RunFolder.open(path)
         source = RunSource(path, WatchOptions(judge_all=True, begin=book.begin))
         source.reader.read_whole()
-        return PageRun(name, source.state(judge_now=True), book, sample_bytes)
+        return PageRun(source.state(judge_now=True), book, sample_bytes)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or error}); "
@@ -226,7 +226,7 @@ def log_run(source: str, judged: Iterable[tuple[Trace, Diagnosis | None]]) -> Pa
     games = tuple(Game(*one) for one in judged)
     notes = dict.fromkeys(note for g in games for note in (g.diagnosis or g.whole).notes)
     state = State(source, games=games, notes=tuple(notes))
-    return PageRun(Path(source).name or source, state, Book())
+    return PageRun(state, Book())
 
 
 @lru_cache(maxsize=1)

@@ -7,12 +7,10 @@ a URL ever becomes a path.
 
 import errno
 import hashlib
-import os
 import threading
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
@@ -56,8 +54,7 @@ class Board:
     def _draw(self) -> PageRun:
         """Draw the page's changing part anew where there was a look since."""
         if self._run is None:
-            name = Path(os.path.realpath(self._state.source)).name or self._state.source
-            self._run = PageRun(name, self._state, self._book)
+            self._run = PageRun(self._state, self._book)
             # What it shows, but for its own name.
             self._body = page_body([self._run], "-")
             self._version = hashlib.sha256(self._body.encode()).hexdigest()[:16]

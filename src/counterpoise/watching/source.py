@@ -8,8 +8,8 @@ from pathlib import Path
 from time import time
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.run_rows import Take
-from counterpoise.run_status import STALE_SECONDS
+from counterpoise.run_rows import RowHandler, RunReader
+from counterpoise.run_status import STALE_SECONDS, Status, patience_seconds, status_of
 from counterpoise.trace import Trace
 from counterpoise.watching.state import Game, State
 
@@ -38,8 +38,8 @@ class WatchOptions:
     # Of a run: whether it is judged by all rows of its stage, not by the latest.
     judge_all: bool = False
     stale_seconds: float = STALE_SECONDS
-    # Makes what else takes the rows of a run, such as the charts of a page: see `RunReader`.
-    begin: Callable[[], Take] | None = None
+    # Makes what else handles the rows of a run, such as the charts of a page: see `RunReader`.
+    begin: Callable[[], RowHandler] | None = None
     # Seconds since the epoch, as the times of files are.
     clock: Callable[[], float] = time
 
@@ -102,6 +102,25 @@ class Source:
         if step is not None:
             # The steps that are there already are of the time when the last one was written.
             self._arrivals.add(self.options.clock() if self._arrivals.seen else changed_at, step)
+
+    def _status(
+        self,
+        step: int | None,
+        changed_at: float,
+        reader: RunReader | None = None,
+        step_seconds: Sequence[float] = (),
+    ) -> Status:
+        """Whether it goes on; a run of ours has a `reader`."""
+        now, gap = self.options.clock(), self._arrivals.longest_gap_seconds()
+        return status_of(
+            str(self.path),
+            reader.events if reader else (),
+            step=step,
+            planned_steps=reader.planned_steps if reader else None,
+            quiet_seconds=now - changed_at if changed_at else 0.0,
+            patience=patience_seconds(step_seconds, gap, self.options.stale_seconds),
+            own_run=reader is not None,
+        )
 
     def _judge(self, *, now: bool) -> tuple[Game, ...]:
         """The games, judged anew where there are new rows and it is time (or `now`)."""

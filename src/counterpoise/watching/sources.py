@@ -19,8 +19,6 @@ from counterpoise.run_status import (
     UNREADABLE,
     WAITING,
     Status,
-    patience_seconds,
-    status_of,
 )
 from counterpoise.trace import rows_by_discriminator
 from counterpoise.watching.source import Source, Traces, WatchOptions
@@ -69,7 +67,7 @@ class RunSource(Source):
         ]
         return State(
             source=str(self.path),
-            status=self._status(step_seconds),
+            status=self._how_it_stands(step_seconds),
             stage=signals.stage,
             step=signals.step,
             planned_steps=reader.planned_steps,
@@ -86,21 +84,13 @@ class RunSource(Source):
             reader=reader,
         )
 
-    def _status(self, step_seconds: list[float]) -> Status:
-        reader, options = self.reader, self.options
+    def _how_it_stands(self, step_seconds: list[float]) -> Status:
+        reader = self.reader
         if reader.problem:
             return Status(UNREADABLE, f"signals.jsonl {reader.problem}")
         if not os.path.isdir(self.path):  # It never raises, unlike that of a `Path`.
             return Status(GONE, "the folder is gone: waits for it to come back")
-        gap = self._arrivals.longest_gap_seconds()
-        return status_of(
-            str(self.path),
-            reader.events,
-            step=reader.signals.step,
-            planned_steps=reader.planned_steps,
-            quiet_seconds=options.clock() - (reader.changed_at or options.clock()),
-            patience=patience_seconds(step_seconds, gap, options.stale_seconds),
-        )
+        return self._status(reader.signals.step, reader.changed_at, reader, step_seconds)
 
 
 class LogSource(Source):
@@ -153,7 +143,7 @@ class LogSource(Source):
         notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
         return State(
             source=str(self.path),
-            status=self._status(nothing_known=not (games or self._reader.is_empty)),
+            status=self._how_it_stands(nothing_known=not (games or self._reader.is_empty)),
             step=self._step,
             steps_per_second=self._arrivals.steps_per_second(),
             games=games,
@@ -161,24 +151,15 @@ class LogSource(Source):
             unread_bytes=self._portion.unread_bytes,
         )
 
-    def _status(self, *, nothing_known: bool) -> Status:
-        portion, options = self._portion, self.options
+    def _how_it_stands(self, *, nothing_known: bool) -> Status:
+        portion = self._portion
         if problem := portion.problem or self._problem:
             return Status(UNREADABLE, problem)
         if not portion.exists:
             return Status(GONE, "the file is gone: waits for it to come back")
         if nothing_known and not portion.unread_bytes:
             return Status(UNKNOWN, NOTHING_KNOWN)
-        gap = self._arrivals.longest_gap_seconds()
-        return status_of(
-            str(self.path),
-            (),
-            step=self._step,
-            planned_steps=None,
-            quiet_seconds=options.clock() - (portion.changed_at or options.clock()),
-            patience=patience_seconds((), gap, options.stale_seconds),
-            own_run=False,
-        )
+        return self._status(self._step, portion.changed_at)
 
 
 class EventFilesSource(LogSource):
