@@ -1,7 +1,6 @@
 """`watch` on the command line: once, live, and where it cannot."""
 
 import contextlib
-import io
 import os
 import re
 import select
@@ -14,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from counterpoise import file_tail
 from counterpoise.commands import watching
@@ -50,14 +48,6 @@ def test_once_for_a_run(counterpoise, tmp_path):
     assert "step 40 of 100, 2 steps/s, 30 s left" in out
     assert "the training begins" in out
     assert "Ctrl-C" not in out
-
-
-def test_once_reads_a_long_log_to_its_end(counterpoise, monkeypatch):
-    monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 500)
-    code, out, _ = counterpoise("watch", LOG, "--once")
-    assert code == 0
-    assert "step 21,276" in out
-    assert "to go" not in out
 
 
 def test_once_takes_that_ds_loss_is_a_mean(counterpoise, path):
@@ -123,26 +113,6 @@ def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monke
     assert seen[-1].unread_bytes == 0
     assert all(state.unread_bytes for state in seen[:-2])
     assert all(seconds >= 0.5 for seconds in slept)
-
-
-def test_a_screen_is_drawn_and_the_end_is_left_behind(path, monkeypatch):
-    append(path, *seed_lines())
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
-    watcher = Watcher(path, wait=False)
-
-    def one_state(look, every_seconds):
-        yield look()
-        raise StopError
-
-    monkeypatch.setattr(watching, "states", one_state)
-    with contextlib.suppress(StopError):
-        watching.draw(watcher, 1.0, console)
-    full, _, left = console.file.getvalue().rpartition("\x1b[?1049l")
-    assert full.startswith("\x1b[?1049h")
-    assert "Ctrl-C ends the watching" in full
-    assert "\x1b[?25h" in full + left  # the cursor is back
-    assert "Not healthy: 2 things are seriously wrong" in left
-    assert "d-frozen (severe) since step 19776" in left
 
 
 @pytest.fixture
