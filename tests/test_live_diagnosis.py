@@ -9,7 +9,7 @@ from counterpoise.diagnosis.news import GONE_AFTER
 from counterpoise.game import live_diagnosis
 from counterpoise.game.live_diagnosis import LiveDiagnosis
 from counterpoise.run_folder import RunFolder
-from counterpoise.trace import LATEST_ROWS
+from counterpoise.trace import LATEST_ROWS, TraceBuilder
 from helpers import SIGNALS, step_record
 from training_helpers import differing_tensors, events, run, signals, tiny, without_showing
 
@@ -53,7 +53,7 @@ def told(diagnosis):
 @pytest.mark.parametrize("resumed", [False, True])
 def test_what_is_new_is_told_once(monkeypatch, found, expected, resumed):
     diagnoses = iter(found)
-    healthy = live_diagnosis.diagnose(live_diagnosis.TraceBuilder().build())
+    healthy = live_diagnosis.diagnose(TraceBuilder().build())
 
     def diagnose(trace):
         findings = tuple(
@@ -79,9 +79,9 @@ def test_rows_without_a_step_or_a_d_are_left_out():
     del broken["step"]
     bare = {"step": 1, "stage": "pretrain", "g_loss": 1.0, "g_terms": {"pixel": 1.0}}
     diagnosis.take_up([bare] * 20)
-    assert diagnosis._builders == {}
+    assert diagnosis.news() == []
     diagnosis.take_up([broken, row(2) | {"step": [2]}, row(3)])
-    assert diagnosis._builders[""].rows_read == 1
+    assert diagnosis.diagnoses()[""].rows == 1
 
 
 def test_a_real_diagnosis_of_the_latest_rows():

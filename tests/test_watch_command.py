@@ -1,7 +1,6 @@
 """`watch` on the command line: once, live, and where it cannot."""
 
 import contextlib
-import io
 import os
 import re
 import select
@@ -14,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from counterpoise import file_tail
 from counterpoise.commands import watching
@@ -52,22 +50,6 @@ def test_once_for_a_run(counterpoise, tmp_path):
     assert "Ctrl-C" not in out
 
 
-def test_once_reads_a_long_log_to_its_end(counterpoise, monkeypatch):
-    monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 500)
-    code, out, _ = counterpoise("watch", LOG, "--once")
-    assert code == 0
-    assert "step 21,276" in out
-    assert "to go" not in out
-
-
-def test_once_takes_the_names_and_the_objective_of_a_log(counterpoise, path):
-    append(path, *(f"step: {s} errD: 1.0 errG: 0.5\n" for s in range(1, 30)))
-    names = ("--map", "errD=d_loss", "--map", "errG=g_loss", "--objective", "hinge")
-    code, out, _ = counterpoise("watch", path, "--once", *names)
-    assert code == 0
-    assert "Loss D" in out
-
-
 def test_once_takes_that_ds_loss_is_a_mean(counterpoise, path):
     append(path, *(f"step: {s} d_loss: 0.693 g_loss: 0.7\n" for s in range(1, 30)))
     _, unsaid, _ = counterpoise("watch", path, "--once", "--objective", "bce")
@@ -78,9 +60,14 @@ def test_once_takes_that_ds_loss_is_a_mean(counterpoise, path):
     assert "D stays at chance" in said
 
 
-def test_once_where_it_waits(counterpoise, path):
-    code, out, _ = counterpoise("watch", path, "--once", "--wait")
+def test_once_takes_the_names_of_a_log_and_waits_for_it(counterpoise, path):
+    names = ("--map", "errD=d_loss", "--map", "errG=g_loss", "--objective", "hinge")
+    code, out, _ = counterpoise("watch", path, "--once", "--wait", *names)
     assert (code, out) == (0, f"{path}\nwaits: no such file or folder\n")
+    append(path, *(f"step: {s} errD: 1.0 errG: 0.5\n" for s in range(1, 30)))
+    code, out, _ = counterpoise("watch", path, "--once", *names)
+    assert code == 0
+    assert "Loss D" in out
 
 
 @pytest.mark.parametrize(
@@ -126,26 +113,6 @@ def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monke
     assert seen[-1].unread_bytes == 0
     assert all(state.unread_bytes for state in seen[:-2])
     assert all(seconds >= 0.5 for seconds in slept)
-
-
-def test_a_screen_is_drawn_and_the_end_is_left_behind(path, monkeypatch):
-    append(path, *seed_lines())
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
-    watcher = Watcher(path, wait=False)
-
-    def one_state(look, every_seconds):
-        yield look()
-        raise StopError
-
-    monkeypatch.setattr(watching, "states", one_state)
-    with contextlib.suppress(StopError):
-        watching.draw(watcher, 1.0, console)
-    full, _, left = console.file.getvalue().rpartition("\x1b[?1049l")
-    assert full.startswith("\x1b[?1049h")
-    assert "Ctrl-C ends the watching" in full
-    assert "\x1b[?25h" in full + left  # the cursor is back
-    assert "Not healthy: 2 things are seriously wrong" in left
-    assert "d-frozen (severe) since step 19776" in left
 
 
 @pytest.fixture

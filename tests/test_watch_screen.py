@@ -11,12 +11,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.screen import Screen
 
-from counterpoise import run_status
-from counterpoise.commands.watch_screen import FOOTER, STATUS_STYLES, WatchScreen, printable
+from counterpoise.commands.console import printable
+from counterpoise.commands.watch_screen import FOOTER, WatchScreen
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.pages.series import shown_series
 from counterpoise.run_status import Event, Status
 from counterpoise.watching.state import Game, State
+from counterpoise.wording import shown_series
 from trace_helpers import bce_columns, trace
 
 RUNNING = Status("running", "running")
@@ -88,11 +88,6 @@ def test_there_are_as_many_charts_as_there_is_room_for():
     assert [line[:7] for line in lines][:2] == ["A: D(x)", "A: D(G("]
 
 
-def test_findings_without_room_are_named():
-    text = "\n".join(screen(SEVERAL, 80, 22))
-    assert f"{sum(len(game.shown_findings()) for game in SEVERAL.games)} findings: " in text
-
-
 def test_a_screen_in_a_low_terminal_still_says_what_is_wrong():
     lines = screen(FULL, 80, 7)
     assert lines[1].strip() == "running"
@@ -102,7 +97,7 @@ def test_a_screen_in_a_low_terminal_still_says_what_is_wrong():
 def test_everything_is_printed_where_room_is_not_limited():
     text = printed(FULL)
     diagnosis = FULL.games[0].diagnosis
-    for title, _, _ in shown_series(FULL.games[0].whole):
+    for title, _ in shown_series(FULL.games[0].whole):
         assert title[:15] in text
     flat = " ".join(text.split())
     for finding in diagnosis.findings:
@@ -120,12 +115,6 @@ def test_a_training_of_which_nothing_is_known():
     waiting = State("runs/mine", Status("waiting", "waits: no such file or folder"))
     lines = [line.rstrip() for line in screen(waiting, 60, 10)]
     assert lines[:3] == ["runs/mine", "waits: no such file or folder", FOOTER]
-
-
-def test_every_status_has_a_style():
-    names = ("WAITING", "STARTING", "RUNNING", "STALE", "GONE", "UNREADABLE", "UNKNOWN")
-    kinds = {*(getattr(run_status, name) for name in names), *run_status.FINAL}
-    assert kinds <= STATUS_STYLES.keys()
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 # Read at most so much at a time, so that whoever follows a long file can show how far it is.
 MOST_BYTES_AT_ONCE = 4 << 20
-# A line without an end is handed on in parts of this length.
-MOST_LINE_CHARACTERS = 1 << 16
 # So many bytes at the beginning and before the place that was read to tell whether it is the file
 # that was read: replacing it, a training that is resumed keeps most of it.
 MARK_BYTES = 1024
-# What a file begins with that was emptied while a program went on to write where it was.
-HOLE = b"\0"
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,9 @@ class FileTail:
     def __init__(self, path: Path, encoding_of: Callable[[bytes], str] = lambda _: "utf-8") -> None:
         """`encoding_of` tells the encoding by how the file begins."""
         self.path, self._encoding_of = path, encoding_of
-        self._forget()
-        self._seen: tuple[int, int, int] | None = None
+        self._begin()
 
-    def _forget(self) -> None:
+    def _begin(self) -> None:
         self._offset = 0
         self.head, self._mark, self._rest = b"", b"", ""
         # Known when there is anything to read.
@@ -51,26 +47,20 @@ class FileTail:
         Never raises: a file that cannot be read now may be readable at the next look.
         """
         try:
-            status = self.path.stat()
-            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if seen == self._seen and self._offset == status.st_size:
-                return Portion(changed_at=status.st_mtime)
             with self.path.open("rb") as file:
+                status = os.fstat(file.fileno())
                 anew = self._offset > 0 and not self._is_the_same(file)
                 if anew:
-                    self._forget()
+                    self._begin()
                 file.seek(self._offset)
-                data = file.read(MOST_BYTES_AT_ONCE)
-                size = os.fstat(file.fileno()).st_size
+                lines = self._lines(file.read(MOST_BYTES_AT_ONCE))
         except (FileNotFoundError, NotADirectoryError):
-            gone, self._seen = self._offset > 0, None
-            self._forget()
+            gone = self._offset > 0
+            self._begin()
             return Portion(anew=gone, exists=False)
         except OSError as error:
             return Portion(problem=f"cannot be read ({error.strerror or error})")
-        self._seen = seen
-        lines = self._lines(data)
-        unread = max(0, size - self._offset)
+        unread = max(0, status.st_size - self._offset)
         return Portion(lines, anew, unread_bytes=unread, changed_at=status.st_mtime)
 
     def take_rest(self) -> str:
@@ -78,7 +68,7 @@ class FileTail:
         rest, self._rest = self._rest, ""
         return rest
 
-    def _is_the_same(self, file: io.BufferedReader) -> bool:
+    def _is_the_same(self, file: IO[bytes]) -> bool:
         head = file.read(len(self.head))
         file.seek(self._offset - len(self._mark))
         return head == self.head and file.read(len(self._mark)) == self._mark
@@ -89,17 +79,11 @@ class FileTail:
         self._offset += len(data)
         self._mark = (self._mark + data)[-MARK_BYTES:]
         if self._decoder is None:
-            data = data.lstrip(HOLE)
             if not data:
-                return []
-            if data in (b"\xff", b"\xfe"):  # half of a mark: read it again with the other half
-                self._forget()
                 return []
             self._decoder = codecs.getincrementaldecoder(self._encoding_of(data))(errors="replace")
         whole = self._rest + self._decoder.decode(data)
         # A carriage return at the very end may be half of a line end.
         end = max(whole.rfind("\n"), whole.rfind("\r", 0, -1)) + 1
-        if len(whole) - end > MOST_LINE_CHARACTERS:
-            end = len(whole)
         text, self._rest = whole[:end], whole[end:]
         return list(io.StringIO(text, newline=None))

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from counterpoise.config_file import BadYamlError, read_yaml
@@ -25,8 +26,8 @@ RECENT_ROWS = 100
 MOST_SECONDS = 1e9
 
 Row = Mapping[str, Any]
-# Takes every row of `signals.jsonl`, with its step.
-Take = Callable[[int, Row], None]
+# Is called with every row of `signals.jsonl`, and its step.
+RowHandler = Callable[[int, Row], None]
 # Of all discriminators, or of each by name.
 Objective = str | Mapping[str, str] | None
 
@@ -38,34 +39,29 @@ class SignalRows:
     went on from an earlier state. A stage begins anew, since its numbers are of another loss.
     """
 
-    def __init__(self, source: str = "", take: Take | None = None) -> None:
-        """`take` is called with each row that has a step, before it is part of the traces."""
-        self._source, self._take = source, take
+    def __init__(self, source: str = "", on_row: RowHandler | None = None) -> None:
+        """`on_row` is called with each row that has a step, before it is part of the traces."""
+        self._source, self._on_row = source, on_row
         self.step: int | None = None
         self.stage, self.has_d = "", False
-        self.rows = self.torn = self.without_step = self.restarts = 0
+        self.rows = self.left_out = self.restarts = 0
         self._builders: dict[str, TraceBuilder] = {}
-        self._recent: deque[Row] = deque(maxlen=RECENT_ROWS)
+        # The latest rows of the stage under way, oldest first.
+        self.recent: deque[Row] = deque(maxlen=RECENT_ROWS)
 
     def feed(self, lines: Iterable[str]) -> None:
         """Take lines; those that are torn, no JSON object or without a step are counted."""
-        for line in lines:
-            if line.isspace():
-                continue
-            row = parse_row(line)
-            if row is None:
-                self.torn += 1
-            else:
-                self.add(row)
+        for line in filter(str.strip, lines):
+            self.add(parse_row(line) or {})
 
     def add(self, row: Row) -> None:
         """Take a row; one without a step is counted."""
         step = row.get("step")
         if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= 1 << 53:
-            self.without_step += 1
+            self.left_out += 1
             return
-        if self._take is not None:
-            self._take(step, row)
+        if self._on_row is not None:
+            self._on_row(step, row)
         flat = rows_by_discriminator(row)
         stage, has_d = str(row.get("stage", "")), any("d_loss" in one for one in flat.values())
         self.restarts += self.step is not None and step < self.step
@@ -75,19 +71,15 @@ class SignalRows:
                 name: TraceBuilder(source=self._source, format=RUN_FOLDER, title=name)
                 for name in flat
             }
-            self._recent.clear()
+            self.recent.clear()
         elif self.step is not None and step <= self.step:
             for builder in self._builders.values():
                 builder.go_back(step - 1)
         self.step, self.stage, self.has_d = step, stage, has_d
         self.rows += 1
-        self._recent.append(row)
+        self.recent.append(row)
         for name, one in flat.items():
             self._builders[name].add(step, signals_row_values(one))
-
-    def recent(self) -> list[Row]:
-        """The latest rows of the stage under way, oldest first."""
-        return list(self._recent)
 
     def whole(self, objective: Objective = None, policy: str | None = None) -> list[Trace]:
         """All of the stage under way, for each discriminator; titled by its name."""
@@ -105,11 +97,7 @@ class SignalRows:
 
     def notes(self) -> list[str]:
         """What a person must know of the reading."""
-        notes = []
-        if self.torn:
-            notes.append(torn_note("signals.jsonl", self.torn))
-        if self.without_step:
-            notes.append(f"signals.jsonl: {self.without_step} lines without a step: left out")
+        notes = [_left_out("signals.jsonl", self.left_out)] if self.left_out else []
         if self.restarts:
             notes.append(
                 f"signals.jsonl: the steps go back {self.restarts} times, as where several "
@@ -118,10 +106,43 @@ class SignalRows:
         return notes
 
 
-def torn_note(name: str, count: int) -> str:
-    """What is said of lines of a file that are no rows."""
-    lines = "1 line is" if count == 1 else f"{count} lines are"
-    return f"{name}: {lines} torn or not a JSON object: left out"
+def _left_out(name: str, count: int) -> str:
+    return f"{name}: {count} lines without a step, torn or not a JSON object: left out"
+
+
+class JsonRows:
+    """The rows of a JSONL file that grows: `metrics.jsonl` or `events.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        self._tail = FileTail(path)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._torn = 0
+
+    def look(self) -> Portion:
+        """Read a portion of what is new. Never raises."""
+        self._portion = self._tail.poll()
+        if self._portion.anew:
+            self._begin()
+        self._add(self._portion.lines)
+        return self._portion
+
+    def take_rest(self) -> None:
+        """Take a last line that has no end: no more is to come."""
+        self._add([self._tail.take_rest()])
+
+    def _add(self, lines: Iterable[str]) -> None:
+        parsed = [parse_row(line) for line in lines if line.strip()]
+        self.rows += [row for row in parsed if row is not None]
+        self._torn += parsed.count(None)
+
+    def notes(self) -> list[str]:
+        """What a person must know of the reading."""
+        name, problem = self._tail.path.name, self._portion.problem
+        notes = [f"{name} {problem}"] if problem else []
+        return notes + ([_left_out(name, self._torn)] if self._torn else [])
 
 
 class RunReader:
@@ -130,20 +151,15 @@ class RunReader:
     A file that is replaced, as by a training that is resumed, is read anew.
     """
 
-    def __init__(
-        self, run: RunFolder, take: Callable[[Mapping[str, Any]], Take] | None = None
-    ) -> None:
-        """`take` makes what takes the rows of `signals.jsonl`, from the configuration: at first,
-        and each time that they begin anew."""
-        self.run, self._begin = run, take
+    def __init__(self, run: RunFolder, begin: Callable[[], RowHandler] | None = None) -> None:
+        """`begin` makes what handles the rows of `signals.jsonl`: at first, and each time that they
+        begin anew."""
+        self.run, self._begin = run, begin
         self.config: dict[str, Any] = {}
-        self.config_problem = ""
+        self._config_problem = ""
         self._config_seen: tuple[int, int] | None = None
-        self.metrics: list[dict[str, Any]] = []
-        self.events: list[dict[str, Any]] = []
-        self._tails = [FileTail(path) for path in (run.events, run.metrics, run.signals)]
-        self._torn: dict[str, int] = {}
-        self._problems: dict[str, str] = {}
+        self._events, self._metrics = JsonRows(run.events), JsonRows(run.metrics)
+        self._tail = FileTail(run.signals)
         self.changed_at = 0.0  # the newest time of a modification, in seconds since the epoch
         self.unread_bytes = 0
         self.problem = ""  # why signals.jsonl cannot be read
@@ -151,54 +167,31 @@ class RunReader:
         self._forget_signals()
 
     def _forget_signals(self) -> None:
-        take = None if self._begin is None else self._begin(self.config)
-        self.signals = SignalRows(str(self.run.path), take)
+        self.signals = SignalRows(str(self.run.path), self._begin and self._begin())
 
     def look(self) -> bool:
         """Read a portion of what is new; whether there was anything. Never raises."""
         news = self._read_config()
-        events, metrics, signals = self._tails
         # Events first: an event that ends a run is of a step that is there already.
-        for tail, rows in ((events, self.events), (metrics, self.metrics)):
-            portion = self._portion(tail)
-            self._problems[tail.path.name] = portion.problem
-            if portion.anew:
-                rows.clear()
-                self._torn[tail.path.name] = 0
-            self._take_rows(tail, rows, portion.lines)
-            news |= portion.anew or bool(portion.lines)
-        portion = self._portion(signals)
-        self.problem, self.unread_bytes = portion.problem, portion.unread_bytes
-        if portion.anew:
+        portions = [self._events.look(), self._metrics.look(), self._tail.poll()]
+        signals = portions[-1]
+        self.problem, self.unread_bytes = signals.problem, signals.unread_bytes
+        if signals.anew:
             self._forget_signals()
-        self.signals.feed(portion.lines)
-        return news or portion.anew or bool(portion.lines)
+        self.signals.feed(signals.lines)
+        self.changed_at = max(self.changed_at, *(one.changed_at for one in portions))
+        return news or any(one.anew or one.lines for one in portions)
 
     def read_whole(self) -> "RunReader":
         """Read everything that stands in the files; `UserError` where signals.jsonl cannot be."""
         while self.look() or self.unread_bytes:
             pass
-        events, metrics, signals = self._tails
         if self.problem:
-            raise UserError(f"{signals.path}: {self.problem}; replace or remove it")
-        self._take_rows(events, self.events, [events.take_rest()])
-        self._take_rows(metrics, self.metrics, [metrics.take_rest()])
-        if rest := signals.take_rest().strip():
-            self.signals.feed([rest])
+            raise UserError(f"{self.run.signals}: {self.problem}; replace or remove it")
+        self._events.take_rest()
+        self._metrics.take_rest()
+        self.signals.feed([self._tail.take_rest()])
         return self
-
-    def _portion(self, tail: FileTail) -> Portion:
-        portion = tail.poll()
-        self.changed_at = max(self.changed_at, portion.changed_at)
-        return portion
-
-    def _take_rows(self, tail: FileTail, rows: list[dict[str, Any]], lines: list[str]) -> None:
-        for line in filter(str.strip, lines):
-            row = parse_row(line)
-            if row is None:
-                self._torn[tail.path.name] = self._torn.get(tail.path.name, 0) + 1
-            else:
-                rows.append(row)
 
     def _read_config(self) -> bool:
         try:
@@ -208,70 +201,67 @@ class RunReader:
         seen = (status.st_mtime_ns, status.st_size)
         if seen == self._config_seen:
             return False
-        self._config_seen = seen
-        self.config, self.config_problem = {}, ""
+        self._config_seen, self.config, self._config_problem = seen, {}, ""
         try:
             tree = read_yaml(self.run.config)
+            if isinstance(tree, dict):
+                self.config = tree
+            else:
+                self._config_problem = "it is no mapping of sections"
         except (OSError, BadYamlError) as error:
-            self.config_problem = " ".join(str(error).split())
-            return True
-        if isinstance(tree, dict):
-            self.config = tree
-        else:
-            self.config_problem = "it is no mapping of sections"
+            self._config_problem = " ".join(str(error).split())
         return True
 
-    def known_events(self) -> list[Event]:
-        """The rows of `events.jsonl` that are events, oldest first."""
-        return [event for row in self.events if (event := Event.of(row)) is not None]
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl`."""
+        return self._metrics.rows
 
-    def quiet_seconds(self, now: float) -> float:
-        """For how long none of the files has changed; `now` in seconds since the epoch."""
-        return now - self.changed_at if self.changed_at else 0.0
+    @property
+    def events(self) -> list[Event]:
+        """The rows of `events.jsonl` that are events, oldest first."""
+        return [event for row in self._events.rows if (event := Event.of(row)) is not None]
 
     def step_seconds(self) -> list[float]:
         """What the latest steps took, as they say."""
-        seconds = (row.get("seconds") for row in self.signals.recent())
+        seconds = (row.get("seconds") for row in self.signals.recent)
         return [float(s) for s in seconds if isinstance(s, int | float) and 0 < s < MOST_SECONDS]
+
+    def configured(self, *path: str) -> Any:
+        """The value at a key path of the configuration; None where there is none."""
+        node: Any = self.config
+        for key in path:
+            node = node.get(key) if isinstance(node, dict) else None
+        return node
 
     @property
     def objective(self) -> Objective:
         """The adversarial form, of several discriminators each one's, where the configuration
         says it."""
-        node: Any = self.config
-        for key in ("loss", "adversarial", DISCRIMINATORS):
-            node = node.get(key) if isinstance(node, dict) else None
-        if not isinstance(node, dict):
-            return configured(self.config, "loss", "adversarial", "form")
-        forms = {str(name): configured({"d": one}, "d", "form") for name, one in node.items()}
-        return {name: form for name, form in forms.items() if form is not None}
+        each = self.configured("loss", "adversarial", DISCRIMINATORS)
+        if not isinstance(each, dict):
+            return _text(self.configured("loss", "adversarial", "form"))
+        forms = {str(name): one.get("form") for name, one in each.items() if isinstance(one, dict)}
+        return {name: form for name, form in forms.items() if isinstance(form, str)}
 
     @property
     def policy(self) -> str | None:
         """The balance policy, where the configuration says it."""
-        return configured(self.config, "balance", "policy")
+        return _text(self.configured("balance", "policy"))
 
     @property
     def planned_steps(self) -> int | None:
         """The steps of all stages; None where the configuration does not say them."""
-        train = self.config.get("train")
-        if not isinstance(train, Mapping):
-            return None
-        counts = [train.get("pretrain_steps", 0), train.get("steps")]
-        whole = [c for c in counts if isinstance(c, int) and not isinstance(c, bool)]
-        return sum(whole) if len(whole) == len(counts) else None
+        pretrain, steps = (self.configured("train", name) for name in ("pretrain_steps", "steps"))
+        counts = [0 if pretrain is None else pretrain, steps]
+        return sum(counts) if all(type(count) is int for count in counts) else None
 
     def notes(self) -> list[str]:
         """What a person must know of the reading."""
-        notes = [f"config.yaml is damaged: {self.config_problem}"] if self.config_problem else []
-        torn = [torn_note(name, count) for name, count in self._torn.items() if count]
-        problems = [f"{name} {problem}" for name, problem in self._problems.items() if problem]
-        return [*notes, *problems, *self.signals.notes(), *sorted(torn)]
+        problem = self._config_problem
+        notes = [f"config.yaml is damaged: {problem}"] if problem else []
+        return [*notes, *self.signals.notes(), *self._metrics.notes(), *self._events.notes()]
 
 
-def configured(config: Mapping[str, Any], *path: str) -> str | None:
-    """The text at a key path of a configuration; None where there is none."""
-    node: Any = config
-    for key in path:
-        node = node.get(key) if isinstance(node, dict) else None
-    return node if isinstance(node, str) else None
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

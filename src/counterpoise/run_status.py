@@ -1,10 +1,9 @@
 """Whether a training goes on, and how it ended: one rule for all that show a run."""
 
 import statistics
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from counterpoise.run_folder import (
@@ -50,7 +49,7 @@ class Event:
     step: int
     kind: str
     message: str
-    time: datetime | None = None  # of this machine's zone; None where it says none
+    time: str = ""  # of this machine's zone; "" where it says none
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Event | None":
@@ -61,16 +60,8 @@ class Event:
         try:
             at = datetime.fromisoformat(row.get("time", "")).astimezone()
         except (TypeError, ValueError, OverflowError):
-            at = None
-        return cls(step, kind, message, at)
-
-    @property
-    def clock(self) -> str:
-        """When it was, for a person at this machine: the time, or the day where it is long ago."""
-        if self.time is None:
-            return ""
-        recent = datetime.now(UTC) - self.time < timedelta(hours=12)
-        return f"{self.time:%H:%M}" if recent else f"{self.time:%Y-%m-%d %H:%M}"
+            return cls(step, kind, message)
+        return cls(step, kind, message, f"{at:%Y-%m-%d %H:%M:%S}")
 
 
 def patience_seconds(
@@ -97,6 +88,7 @@ def status_of(
     long nothing was heard of it. `planned_steps` is None for a loop without a plan; `own_run` is
     False for a log of another program, which does not say how it ended.
     """
+    go_on = f"go on: counterpoise resume {source}"
     speaking = [event for event in events if event.kind in _SPEAKING]
     # A training that stops early ends after it, without a reason.
     if [event.kind for event in speaking[-2:]] == [STOPPED_EARLY, ENDED]:
@@ -105,29 +97,23 @@ def status_of(
     # After it nothing was done.
     if last is not None and (step is None or step <= last.step):
         if last.kind == STOPPED_EARLY:
-            go_on = f"go on all the same: counterpoise resume {source} --stop never"
-            return Status(ENDED, f"{last.message}; {go_on}")
+            return Status(ENDED, f"{last.message}; {go_on} --stop never")
         if last.kind in FINAL:
-            return Status(last.kind, _final_words(last, source))
+            return Status(last.kind, _final_words(last, go_on))
     if step is not None and planned_steps is not None and step >= planned_steps:
         return Status(ENDED, f"ended: all {planned_steps:,} steps are done")
     if quiet_seconds > patience:
         # A run of ours would have said that it ended.
         what, why = ("step", "it hangs, or was killed") if own_run else ("line", "ended, or hangs")
         words = f"no {what} yet, and nothing new" if step is None else f"no new {what}"
-        since = ""
-        if quiet_seconds > timedelta(days=1).total_seconds():
-            day = time.strftime("%Y-%m-%d", time.localtime(time.time() - quiet_seconds))
-            since = f", since {day}"
-        go_on = f"; go on: counterpoise resume {source}" if planned_steps and step else ""
-        return Status(STALE, f"{words} for {ago(quiet_seconds)}{since}: {why}{go_on}")
+        then = f"; {go_on}" if planned_steps and step else ""
+        return Status(STALE, f"{words} for {ago(quiet_seconds)}: {why}{then}")
     if step is None:
         return Status(STARTING, "starting: no step yet")
     return Status(RUNNING, "running")
 
 
-def _final_words(last: Event, source: str) -> str:
-    go_on = f"go on: counterpoise resume {source}"
+def _final_words(last: Event, go_on: str) -> str:
     at = f"step {last.step:,}"
     if last.kind == INTERRUPTED:
         # Earlier versions said it the other way.

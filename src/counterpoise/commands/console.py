@@ -27,6 +27,13 @@ SEVERITY_STYLES = {
 }
 
 
+def printable(text: str) -> str:
+    """A text as it may be sent to a terminal: what a log has of control characters is none."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
 def progress_columns() -> tuple[ProgressColumn, ...]:
     """What a bar of ours shows: what, how much of it, since when, and for how long."""
     return (

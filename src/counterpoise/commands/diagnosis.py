@@ -9,18 +9,26 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from counterpoise.commands.console import SEVERITY_STYLES
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.finding import Diagnosis, Finding
+from counterpoise.diagnosis.finding import Diagnosis, Finding, Remedy
 from counterpoise.diagnosis.found import number
 from counterpoise.errors import UserError
 from counterpoise.logs.opening import text_encoding
 from counterpoise.logs.read import read_log
-from counterpoise.pages.series import shown_series, sparkline
-from counterpoise.pages.wording import headline, objective_line, span, todo, verdict
 from counterpoise.trace import Trace
+from counterpoise.wording import (
+    headline,
+    objective_line,
+    shown_series,
+    span,
+    sparkline,
+    todo,
+    verdict,
+)
 
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREADABLE = 0, 1, 2
 STANDARD_INPUT = "-"
@@ -75,15 +83,14 @@ def run(
 def _write_page(path: Path, runs: Sequence[tuple[Trace, Diagnosis]]) -> None:
     """The page of these trainings, those of one source together."""
     from counterpoise.commands.reporting import write_page  # A page takes time to import.
+    from counterpoise.pages.page import tell_apart
     from counterpoise.pages.run import log_run
 
     sources: dict[str, list[tuple[Trace, Diagnosis]]] = {}
     for trace, diagnosis in runs:
         sources.setdefault(trace.source, []).append((trace, diagnosis))
     pages = [log_run(source, judged) for source, judged in sources.items()]
-    names = [run.name for run in pages]
-    for run in pages:
-        run.name = run.source if names.count(run.name) > 1 else run.name
+    tell_apart(pages)
     write_page(path, pages)
 
 
@@ -132,7 +139,7 @@ def print_diagnosis(trace: Trace, diagnosis: Diagnosis, console: Console) -> Non
     _print_curves(trace, console)
     shown: set[str] = set()
     for finding in diagnosis.findings:
-        _print_finding(finding, trace.policy is not None, shown, console)
+        _print_finding(finding, trace.policy, shown, console)
     if diagnosis.not_judged:
         _say(console, "Not judged, for lack of", "bold")
         for needed, ids in _by_need(diagnosis).items():
@@ -151,18 +158,17 @@ def _by_need(diagnosis: Diagnosis) -> dict[str, list[str]]:
 
 def _print_curves(trace: Trace, console: Console) -> None:
     series = shown_series(trace)
-    width = max((len(title) for title, _, _ in series), default=0)
+    width = max((len(title) for title, _ in series), default=0)
     room = max(LEAST_CHART_WIDTH, min(CHART_WIDTH, console.width - width - NUMBERS_WIDTH))
-    for title, _, values in series:
-        curve = sparkline(values, room)
+    table = Table.grid(padding=(0, 2))
+    for title, values in series:
         least, most = number(float(values.min())), number(float(values.max()))
-        text = f"{title:<{width}}  {curve:<{min(room, len(trace))}}  {least} to {most}"
-        _say(console, text, "")
+        table.add_row(Text(title), sparkline(values, room), f"{least} to {most}")
     if series:
-        console.print()
+        console.print(table, "", highlight=False)
 
 
-def _print_finding(finding: Finding, own_run: bool, shown: set[str], console: Console) -> None:
+def _print_finding(finding: Finding, policy: str | None, shown: set[str], console: Console) -> None:
     """A finding, with the remedies that no finding above it has named already (`shown`)."""
     line = Text()
     line.append(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
@@ -180,12 +186,16 @@ def _print_finding(finding: Finding, own_run: bool, shown: set[str], console: Co
     for place, remedy in enumerate(remedies[:SHOWN_REMEDIES], start=1):
         shown.add(remedy.text)
         _say(console, f"{place}. {remedy.text}", "", indent=4)
-        how = f"--set {remedy.config}" if own_run and remedy.config else remedy.code
-        if how:
+        if how := remedy_how(remedy, policy):
             _say(console, how, "cyan", indent=7)
     if finding.source:
         _say(console, f"Source: {finding.source}", "dim", indent=2)
     console.print()
+
+
+def remedy_how(remedy: Remedy, policy: str | None) -> str:
+    """How a remedy is done: `--set ...` in a run of ours (it has a policy), code elsewhere."""
+    return f"--set {remedy.config}" if policy is not None and remedy.config else remedy.code
 
 
 def _say(console: Console, text: str, style: str, indent: int = 0) -> None:

@@ -12,14 +12,13 @@ from counterpoise.pages.run import PageRun
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
 
-# Where a page of several runs goes, and how far into a file its mark is looked for.
+# Where a page of several runs goes.
 SEVERAL = Path("report.html")
-MARK_WITHIN_BYTES = 4096
 
 
 def run(runs: Sequence[Path], out: Path | None, console: Console) -> int:
     """Write the page of one run into its folder, that of several beside you; the exit code."""
-    path = out if out is not None else _default_place(runs)
+    path = out or (RunFolder(runs[0]).report if len(runs) == 1 else SEVERAL)
     if path.is_dir():
         raise UserError(f"{path}: a folder; give a file, e.g. --out {path / 'report.html'}")
     if out is None:
@@ -55,20 +54,9 @@ def write_at_end(run_folder: RunFolder, console: Console) -> None:
     say(console, line)
 
 
-def _default_place(runs: Sequence[Path]) -> Path:
-    return RunFolder(runs[0]).report if len(runs) == 1 else SEVERAL
-
-
 def _refuse_to_replace(path: Path) -> None:
     """Somebody's own file of that name is not replaced unless it is named with --out."""
-    if not path.is_file():
-        return
-    try:
-        with path.open("rb") as file:
-            ours = MARK.encode() in file.read(MARK_WITHIN_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if not ours:
+    if path.is_file() and MARK.encode() not in path.read_bytes():
         raise UserError(
             f"{path}: exists and is no report of `counterpoise report`; name another with --out"
         )

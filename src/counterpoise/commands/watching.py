@@ -5,20 +5,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
-from counterpoise.commands.console import say
+from counterpoise.commands.console import printable, say
 from counterpoise.commands.diagnosis import parse_mapping
-from counterpoise.commands.watch_screen import WatchScreen, printable
+from counterpoise.commands.watch_screen import WatchScreen
 from counterpoise.errors import UserError
 from counterpoise.logs.names import checked_mapping
 from counterpoise.objectives import objective_name
 from counterpoise.run_status import UNKNOWN, UNREADABLE
 from counterpoise.watching.changes import Changes
-from counterpoise.watching.judge import WatchOptions
+from counterpoise.watching.source import WatchOptions
 from counterpoise.watching.sources import Watcher
 from counterpoise.watching.state import State
 
@@ -51,16 +52,17 @@ def run(
         mapping=checked_mapping(parse_mapping(mapping)),
         d_loss_is_mean=d_loss_is_mean,
         stale_seconds=stale_seconds,
-        page=web,
     )
+    if web:
+        with interruptible():
+            serve(path, wait, options, port, every_seconds, console)
+        return 0
     watcher = Watcher(path, wait, options)
     if once:
         show_once(watcher, console)
         return 0
     with interruptible():
-        if web:
-            serve(watcher, port, every_seconds, console)
-        elif console.is_terminal:
+        if console.is_terminal:
             draw(watcher, every_seconds, console)
         else:
             tell(states(watcher.look, every_seconds), console)
@@ -68,19 +70,14 @@ def run(
 
 
 def show_once(watcher: Watcher, console: Console) -> None:
-    """Print the state as it is; `UserError` where the log tells nothing."""
-    state = settled(watcher)
-    if state.status.kind in (UNREADABLE, UNKNOWN):
+    """Print the state once everything that stands in the files is read; `UserError` where the log
+    tells nothing."""
+    while watcher.look().unread_bytes:
+        pass
+    state = watcher.look(judge_now=True)
+    if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
         raise UserError(f"{state.source}: {state.status.text}")
     console.print(WatchScreen(state, fits=False))
-
-
-def settled(watcher: Watcher) -> State:
-    """The state once everything that stands in the files is read."""
-    state = watcher.look()
-    while state.unread_bytes:
-        state = watcher.look()
-    return watcher.look(judge_now=True)
 
 
 def draw(watcher: Watcher, every_seconds: float, console: Console) -> None:
@@ -103,11 +100,20 @@ def tell(states: Iterable[State], console: Console) -> None:
             say(console, printable(line))
 
 
-def serve(watcher: Watcher, port: int, every_seconds: float, console: Console) -> None:
+def serve(
+    path: Path,
+    wait: bool,
+    options: WatchOptions,
+    port: int,
+    every_seconds: float,
+    console: Console,
+) -> None:
     """Serve the page, and print a line per change."""
-    from counterpoise.watching.server import Board, WatchServer
+    from counterpoise.pages.run import Book
+    from counterpoise.pages.server import Board, WatchServer
 
-    board = Board(watcher)
+    book = Book()
+    board = Board(Watcher(path, wait, replace(options, begin=book.begin)), book)
     board.look()
     with WatchServer(board, port) as server:
         say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")

@@ -1,15 +1,15 @@
 """Curves of a training for the charts of a page, in bounded memory, so that no spike is lost."""
 
-import bisect
 import itertools
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from counterpoise.balance.smoothing import Average
 from counterpoise.records import Action
 from counterpoise.trace import COLUMNS, DISCRIMINATORS, Trace, as_float
 
@@ -21,10 +21,7 @@ GAP_FACTOR = 4
 MARKS = 200
 
 TERM, ACTION = "g_terms.", "action."
-ACCURACY, SMOOTHED_ACCURACY = "accuracy", "accuracy_smoothed"
-ADVERSARIAL_SHARE = "adversarial_share"
-# Counts the steps in which a policy was asked; it is not drawn.
-_ASKED = ACTION
+ACCURACY, ADVERSARIAL_SHARE = "accuracy", "adversarial_share"
 # The numbers that a policy may set, with what they are where it does not.
 ACTION_DEFAULTS = {
     name: float(default)
@@ -33,41 +30,32 @@ ACTION_DEFAULTS = {
 }
 
 
-@dataclass(slots=True)
-class Cell:
+class Cell(NamedTuple):
     """Neighbouring values of one curve."""
 
     first_step: int
     last_step: int
-    count: int
+    values: int
     total: float
-    low: float
-    low_step: int
-    high: float
-    high_step: int
+    low: tuple[float, int]  # the least value, and its first step
+    high: tuple[float, int]  # the largest
 
-    def add(self, step: int, value: float) -> None:
-        self.last_step = step
-        self.count += 1
-        self.total += value
-        if value < self.low:
-            self.low, self.low_step = value, step
-        elif value > self.high:
-            self.high, self.high_step = value, step
+    @classmethod
+    def of(cls, values: list[tuple[float, int]]) -> "Cell":
+        """The cell of some values, each with its step, in order."""
+        total = sum(value for value, _ in values)
+        low, high = min(values, key=itemgetter(0)), max(values, key=itemgetter(0))
+        return cls(values[0][1], values[-1][1], len(values), total, low, high)
 
     def joined(self, later: "Cell") -> "Cell":
         """This cell and the one after it as one."""
-        low = later if later.low < self.low else self
-        high = later if later.high > self.high else self
         return Cell(
             self.first_step,
             later.last_step,
-            self.count + later.count,
+            self.values + later.values,
             self.total + later.total,
-            low.low,
-            low.low_step,
-            high.high,
-            high.high_step,
+            min(self.low, later.low, key=itemgetter(0)),
+            max(self.high, later.high, key=itemgetter(0)),
         )
 
 
@@ -75,23 +63,37 @@ class Cell:
 class Curve:
     """The values of one column over the steps. Neighbouring cells join where there are too many."""
 
-    cells: list[Cell] = field(default_factory=list)
     non_finite: list[int] = field(default_factory=list)  # the first `MARKS` steps
     non_finite_count: int = 0
     per_cell: int = 1  # values of a cell
+    _closed: list[Cell] = field(default_factory=list)
+    _open: list[tuple[float, int]] = field(default_factory=list)  # values of the next cell
+    _last_step: float = -math.inf
 
     def add(self, step: int, value: float) -> None:
-        if value - value != 0:  # NaN or infinite
+        """Take the value of a step; one that is not past the last takes the place of those after
+        it."""
+        if not math.isfinite(value):
             self.mark(step)
             return
-        if self.cells and step <= self.cells[-1].last_step:
-            self._go_back(step)
-        if self.cells and self.cells[-1].count < self.per_cell:
-            self.cells[-1].add(step, value)
-            return
-        if len(self.cells) >= CELLS:
-            self.cells, self.per_cell = _pairs(self.cells), 2 * self.per_cell
-        self.cells.append(Cell(step, step, 1, value, value, step, value, step))
+        if step <= self._last_step:
+            self._open = [one for one in self._open if one[1] < step]
+            while self._closed and self._closed[-1].first_step >= step:
+                self._closed.pop()
+            self.non_finite = [at for at in self.non_finite if at < step]
+            self.non_finite_count = min(self.non_finite_count, len(self.non_finite))
+        self._last_step = step
+        self._open.append((value, step))
+        if len(self._open) >= self.per_cell:
+            self._closed.append(Cell.of(self._open))
+            self._open = []
+            if len(self._closed) >= CELLS:
+                self._closed, self.per_cell = _pairs(self._closed), 2 * self.per_cell
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All values, in order."""
+        return [*self._closed, Cell.of(self._open)] if self._open else self._closed
 
     def mark(self, step: int) -> None:
         """There was a NaN or an infinity at this step."""
@@ -99,40 +101,39 @@ class Curve:
         if len(self.non_finite) < MARKS:
             self.non_finite.append(step)
 
-    def _go_back(self, step: int) -> None:
-        """Forget what is past a step, but for a cell that it is within."""
-        while self.cells and self.cells[-1].first_step >= step:
-            self.cells.pop()
-        self.non_finite = [at for at in self.non_finite if at < step]
-        self.non_finite_count = min(self.non_finite_count, len(self.non_finite))
-
     @property
     def mean(self) -> float:
-        return sum(c.total for c in self.cells) / max(1, sum(c.count for c in self.cells))
+        """Of all values."""
+        cells = self.cells
+        return sum(c.total for c in cells) / max(1, sum(c.values for c in cells))
 
-    def to_json(self, breaks: list[int], most: int = CELLS) -> dict[str, Any]:
+    def is_always(self, value: float) -> bool:
+        """Whether there is no other value."""
+        return all(cell.low[0] == cell.high[0] == value for cell in self.cells)
+
+    def to_json(self, breaks: list[int], most: int = CELLS) -> dict[str, list[float | None]]:
         """Steps `x` and values `y`, through the least and the largest value of every cell, and
-        their means `m` where these differ. None is a gap: values are missing, or one of `breaks`,
-        where a stage begins."""
+        their means `m`. None is a gap: values are missing, or one of `breaks`, where a stage
+        begins."""
         cells = self.cells
         while len(cells) > most:
             cells = _pairs(cells)
-        usual, marked = _usual_distance(cells), sorted(self.non_finite)
-        steps: list[int | None] = []
-        values: list[float | None] = []
-        means: list[float | None] = []
+        usual, holes = _usual_distance(cells), sorted(self.non_finite)
+        rows: list[tuple[float | None, ...]] = []
         before: Cell | None = None
         for cell in cells:
-            if before is not None and _is_gap(before, cell, usual, marked, breaks):
-                for column in (steps, values, means):
-                    column.append(None)
-            points = {(cell.low_step, cell.low), (cell.high_step, cell.high)}
-            for step, value in sorted(points):
-                steps.append(step)
-                values.append(_short(value))
-                means.append(_short(cell.total / cell.count))
+            if before is not None and (
+                not 0 <= cell.first_step - before.last_step <= GAP_FACTOR * usual
+                or bisect_right(holes, before.last_step) < bisect_right(holes, cell.first_step)
+                or bisect_right(breaks, before.last_step) < bisect_right(breaks, cell.first_step)
+            ):
+                rows.append((None, None, None))
+            points = {cell.low[::-1], cell.high[::-1]}
+            mean = _short(cell.total / cell.values)
+            rows += [(step, _short(value), mean) for step, value in sorted(points)]
             before = cell
-        return {"x": steps, "y": values} | ({"m": means} if means != values else {})
+        steps, values, means = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+        return {"x": steps, "y": values, "m": means}
 
 
 def _pairs(cells: list[Cell]) -> list[Cell]:
@@ -141,22 +142,9 @@ def _pairs(cells: list[Cell]) -> list[Cell]:
     return joined + cells[2 * len(joined) :]
 
 
-def _is_gap(before: Cell, cell: Cell, usual: float, marked: list[int], breaks: list[int]) -> bool:
-    """Whether there is no line between two cells."""
-    distance = cell.first_step - before.last_step
-    if distance < 0 or distance > GAP_FACTOR * usual:
-        return True
-    # A NaN between two values is a hole, however near they are.
-    place = bisect.bisect_right(marked, before.last_step)
-    if place < len(marked) and marked[place] < cell.first_step:
-        return True
-    place = bisect.bisect_right(breaks, before.last_step)
-    return place < len(breaks) and breaks[place] <= cell.first_step
-
-
 def _usual_distance(cells: list[Cell]) -> float:
     """Steps between two known values of a curve, in the median."""
-    distances = [(c.last_step - c.first_step) / (c.count - 1) for c in cells if c.count > 1] or [
+    distances = [(c.last_step - c.first_step) / (c.values - 1) for c in cells if c.values > 1] or [
         float(later.first_step - earlier.last_step) for earlier, later in itertools.pairwise(cells)
     ]
     return sorted(distances)[len(distances) // 2] if distances else math.inf
@@ -174,10 +162,7 @@ class Curves:
     With one discriminator, and for what belongs to G, its name is "".
     """
 
-    def __init__(self, accuracy_decay: float | None = None) -> None:
-        """`accuracy_decay`: of the controller that steers by D's smoothed accuracy."""
-        self._decay = accuracy_decay
-        self._averages: dict[str, Average] = {}
+    def __init__(self) -> None:
         self.curves: dict[tuple[str, str], Curve] = {}
         self.stages: dict[str, tuple[int, int]] = {}  # first and last step of each
         self.first_step: int | None = None
@@ -195,13 +180,11 @@ class Curves:
         # A discriminator's row names what of G is not finite, too.
         of_g = row.get("non_finite")
         for game, own in games.items():
-            self.add(step, dict(self._values(own, game)), game)
+            self.add(step, dict(_values(own)), game)
             named = own.get("non_finite")
             for name in named if isinstance(named, list) else ():
-                if game and isinstance(of_g, list) and name in of_g:
-                    continue
-                column = "d_fake_before" if name == "d_fake" else str(name)
-                self.named(column, game).mark(step)
+                if not (game and isinstance(of_g, list) and name in of_g):
+                    self.named("d_fake_before" if name == "d_fake" else str(name), game).mark(step)
 
     def add(self, step: int, values: Mapping[str, float], game: str = "") -> None:
         """Take the values of a step."""
@@ -212,19 +195,13 @@ class Curves:
 
     def add_trace(self, trace: Trace, game: str = "") -> None:
         """Take all that a trace has."""
-        if not len(trace):
-            return
+        steps = trace.steps.tolist()
         for name, values in trace.columns.items():
-            curve = self.named(name, game)
-            known = np.isfinite(values)
-            for step, value in zip(
-                trace.steps[known].tolist(), values[known].tolist(), strict=True
-            ):
-                curve.add(step, value)
+            for place in np.flatnonzero(np.isfinite(values)):
+                self.named(name, game).add(steps[place], float(values[place]))
         for step, name in trace.non_finite:
             self.named(name, game).mark(step)
-        ends = int(trace.steps[0]), int(trace.steps[-1])
-        for step in ends:
+        for step in {*steps[:1], *steps[-1:]}:
             self.add(step, {})
 
     def named(self, name: str, game: str = "") -> Curve:
@@ -240,48 +217,36 @@ class Curves:
         return sorted(first for first, _ in self.stages.values())[1:]
 
     def drawn(self) -> dict[tuple[str, str], Curve]:
-        """The curves that have a value."""
-        return {key: c for key, c in self.curves.items() if c.cells and key[1] != _ASKED}
+        """The curves that have a value; of what a policy may set, those that it ever changed."""
+        return {
+            (game, name): curve
+            for (game, name), curve in self.curves.items()
+            if curve.cells
+            and not curve.is_always(ACTION_DEFAULTS.get(name.removeprefix(ACTION), math.nan))
+        }
 
-    def _values(self, row: Mapping[str, Any], game: str) -> Iterator[tuple[str, float]]:
-        for name, value in row.items():
-            if (name in COLUMNS or name == "seconds") and isinstance(value, int | float):
-                yield name, as_float(value)
-        terms = row.get("g_terms")
-        for term, value in terms.items() if isinstance(terms, dict) else ():
-            if isinstance(value, int | float):
-                yield TERM + term, as_float(value)
-        real, fake = row.get("d_accuracy_real"), row.get("d_accuracy_fake")
-        if isinstance(real, int | float) and isinstance(fake, int | float):
-            accuracy = (as_float(real) + as_float(fake)) / 2
-            yield ACCURACY, accuracy
-            if self._decay is not None:
-                average = self._averages.setdefault(game, Average(self._decay))
-                smoothed = average.update(accuracy)
-                if smoothed is not None:
-                    yield SMOOTHED_ACCURACY, smoothed
-        adversarial, content = row.get("g_gradient_adversarial"), row.get("g_gradient_content")
-        if isinstance(adversarial, int | float) and isinstance(content, int | float):
-            both = as_float(adversarial) + as_float(content)
-            if both > 0 and math.isfinite(both):
-                yield ADVERSARIAL_SHARE, as_float(adversarial) / both
-        action = row.get("action")
-        if isinstance(action, dict):
-            yield _ASKED, 0.0
-            for name, default in ACTION_DEFAULTS.items():
-                known = (game, ACTION + name) in self.curves
-                if name in action and not known:
-                    self._begin_action(name, game)
-                value = action.get(name, default)
-                if (known or name in action) and isinstance(value, int | float):
-                    yield ACTION + name, as_float(value)
 
-    def _begin_action(self, name: str, game: str) -> None:
-        """A policy sets this for the first time: until now it was as configured."""
-        default, asked = ACTION_DEFAULTS[name], self.named(_ASKED, game)
-        cells = [
-            Cell(c.first_step, c.last_step, c.count, c.count * default, default, c.first_step,
-                 default, c.last_step)
-            for c in asked.cells
-        ]  # fmt: skip
-        self.curves[game, ACTION + name] = Curve(cells, per_cell=asked.per_cell)
+def _values(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in row.items():
+        if (name in COLUMNS or name == "seconds") and isinstance(value, int | float):
+            yield name, as_float(value)
+    for term, value in _mapping(row, "g_terms").items():
+        if isinstance(value, int | float):
+            yield TERM + term, as_float(value)
+    real, fake = row.get("d_accuracy_real"), row.get("d_accuracy_fake")
+    if isinstance(real, int | float) and isinstance(fake, int | float):
+        yield ACCURACY, (as_float(real) + as_float(fake)) / 2
+    adversarial, content = row.get("g_gradient_adversarial"), row.get("g_gradient_content")
+    if isinstance(adversarial, int | float) and isinstance(content, int | float):
+        both = as_float(adversarial) + as_float(content)
+        if both > 0 and math.isfinite(both):
+            yield ADVERSARIAL_SHARE, as_float(adversarial) / both
+    if isinstance(row.get("action"), dict):
+        for name, value in (ACTION_DEFAULTS | row["action"]).items():
+            if name in ACTION_DEFAULTS and isinstance(value, int | float):
+                yield ACTION + name, as_float(value)
+
+
+def _mapping(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = row.get(name)
+    return value if isinstance(value, dict) else {}

@@ -16,7 +16,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
@@ -24,19 +23,14 @@ from counterpoise.diagnosis.finding import PROBLEMS
 from counterpoise.errors import UserError
 from counterpoise.pages.charts import Chart, charts_of, curve_key, metric_text, metric_title
 from counterpoise.pages.curves import CELLS
-from counterpoise.pages.run import PageRun, numbers, read_run
-from counterpoise.pages.timeline import ticks, timeline
-from counterpoise.pages.wording import headline, objective_line, span, todo
+from counterpoise.pages.run import SAMPLE_BYTES, PageRun, numbers, read_run
 from counterpoise.run_folder import BICUBIC
+from counterpoise.wording import span, todo
 
 # What every page of this kind carries, so that one can be told from somebody's own file.
 MARK = '<meta name="generator" content="counterpoise report">'
-# A page has at most 10 MB: the chart library takes half of it, the curves about a sixth.
-SAMPLE_BYTES = 3_000_000
 # Cells of curves over all runs are held to so many for each curve.
 LEAST_CELLS = 150
-# Of more events, the newest are listed.
-LISTED_EVENTS = 400
 STAGE_TITLES = {BICUBIC: "bicubic", "pretrain": "E (pretrained)"}
 SCRIPTS = ("charts.js", "samples.js", "live.js")
 
@@ -59,12 +53,16 @@ def read_runs(paths: Sequence[Path]) -> list[PageRun]:
     for place, path in enumerate(paths):
         if real[place] in real[:place]:
             raise UserError(f"{path}: given twice; give each run once")
-    # The folders' names, or the paths where these are alike.
-    names = [path.name or str(path) for path in real]
-    return [
-        read_run(path, str(path) if names.count(name) > 1 else name, SAMPLE_BYTES // len(paths))
-        for path, name in zip(paths, names, strict=True)
-    ]
+    runs = [read_run(path, SAMPLE_BYTES // len(paths)) for path in paths]
+    tell_apart(runs)
+    return runs
+
+
+def tell_apart(runs: Sequence[PageRun]) -> None:
+    """Name runs by their paths where their names are alike."""
+    names = [run.name for run in runs]
+    for run in runs:
+        run.name = run.state.source if names.count(run.name) > 1 else run.name
 
 
 def page(runs: Sequence[PageRun], live: str = "") -> str:
@@ -112,65 +110,30 @@ def samples_version(runs: Sequence[PageRun]) -> str:
 
 
 def _rendered(runs: Sequence[PageRun], live: str, **parts: Any) -> str:
-    sections, first_number = [], 1
+    first_number = 1
     for run in runs:
-        sections.append(_section(run, first_number))
-        first_number += len(sections[-1]["findings"])
+        run.first_number = first_number
+        first_number += len(run.findings)
     charts = charts_of(runs)
-    drawn = [curve for run in runs for curve in run.curves.curves.values()]
     html = _ENVIRONMENT.get_template("page.html").render(
-        data=Markup(_json(_data(runs, sections, charts, live))),  # noqa: S704
-        sections=sections,
+        data=Markup(_json(_data(runs, charts, live))),  # noqa: S704
+        runs=runs,
         many=len(runs) > 1,
         live=live,
         charts=charts,
         config_differences=_config_differences(runs),
         metrics=_metric_table(runs),
-        values_per_cell=max((curve.per_cell for curve in drawn), default=1),
-        has_events=any(one["events"] or one["non_finite"] for one in sections),
-        has_samples=any(run.samples.steps for run in runs),
         written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         versions=f"counterpoise {version('counterpoise')}, Python {platform.python_version()}",
+        span=span,
+        todo=todo,
         **parts,
     )
     # A JSON file can hold halves of characters, which no page can.
     return html.encode(errors="replace").decode()
 
 
-def _section(run: PageRun, first_number: int) -> dict[str, Any]:
-    """What the template shows of a run; its findings are numbered from `first_number`."""
-    found = [(title, finding, span(finding), todo(finding)) for title, finding in run.findings]
-    judged = [diagnosis for _, diagnosis in run.judged if diagnosis is not None]
-    events = run.events[-LISTED_EVENTS:]
-    curves = {**run.curves.curves, **run.metric_curves.curves}
-    return {
-        "run": run,
-        "headlines": [headline(d) for d in judged] if run.status is None else [],
-        # Games of one training mostly have the same.
-        "objectives": list(dict.fromkeys(objective_line(d) for d in judged if d.rows)),
-        "findings": list(enumerate(found, start=first_number)),
-        "limits": [(name, d) for name, d in run.judged if d is not None],
-        "lines": timeline(run.curves, run.findings, run.reasons, first_number),
-        "ticks": ticks(run.curves),
-        "events": events[::-1],
-        "earlier_events": len(run.events) - len(events),
-        "non_finite": {
-            curve_key(*key).removeprefix("metric: "): curve.non_finite_count
-            for key, curve in curves.items()
-            if curve.non_finite_count
-        },
-        "config": yaml.safe_dump(run.config_tree, sort_keys=False, allow_unicode=True)
-        if run.config_tree
-        else "",
-    }
-
-
-def _data(
-    runs: Sequence[PageRun],
-    sections: Sequence[Mapping[str, Any]],
-    charts: Sequence[Chart],
-    live: str,
-) -> dict[str, Any]:
+def _data(runs: Sequence[PageRun], charts: Sequence[Chart], live: str) -> dict[str, Any]:
     """What the page's scripts work on."""
     wanted = {(series["run"], series["curve"]) for chart in charts for series in chart.series}
     cells = max(LEAST_CELLS, CELLS // max(1, len(runs)))
@@ -181,13 +144,8 @@ def _data(
             {
                 "name": run.name,
                 "bands": [
-                    {
-                        "number": number,
-                        "severity": finding.severity,
-                        "first": finding.first_step,
-                        "last": finding.last_step,
-                    }
-                    for number, (_, finding, _, _) in section["findings"]
+                    [number, finding.severity, finding.first_step, finding.last_step]
+                    for number, _, finding in run.findings
                     if finding.severity in PROBLEMS
                 ],
                 "curves": {
@@ -197,9 +155,12 @@ def _data(
                     if (place, curve_key(*key)) in wanted
                 },
             }
-            for place, (run, section) in enumerate(zip(runs, sections, strict=True))
+            for place, run in enumerate(runs)
         ],
-        "charts": [chart.to_json() for chart in charts],
+        "charts": [
+            {name: value for name, value in vars(chart).items() if name not in ("what", "columns")}
+            for chart in charts
+        ],
     }
 
 

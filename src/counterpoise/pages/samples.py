@@ -53,57 +53,41 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
     """The sheets of a run, oldest first, in at most about `most_bytes` of page."""
     notes: list[str] = []
     found = {int(m[1]): path for path in files if (m := _STEP.fullmatch(path.name))}
-    newest: list[list[np.ndarray]] | None = None
-    steps = sorted(found)
-    # The newest sheet that can be read says which crops there are.
-    while steps and newest is None:
-        newest = _tiles(found[steps[-1]], notes)
-        if newest is None:
-            steps.pop()
-    if newest is None:
+    sheets = {}
+    for step in spread(sorted(found), SHOWN_STEPS):
+        if (tiles := _tiles(found[step], notes)) is not None:
+            sheets[step] = tiles
+    if not sheets:
         return Samples(notes=notes)
-    rows = newest[:SHOWN_CROPS]
-    fixed = [{c: _encoded(row[c], lossless=True) for c in (LR, BICUBIC, HR)} for row in rows]
-    # The outputs are to have at least half of the room.
-    while (
-        len(rows) > 1 and sum(len(uri) for uris in fixed for uri in uris.values()) > most_bytes / 2
-    ):
-        rows.pop()
-        fixed.pop()
-    if len(newest) > len(rows):
-        notes.append(f"{len(rows)} of {len(newest)} crops are shown, to keep this page small")
-    keys = [_key(row[HR]) for row in rows]
-    left = most_bytes - sum(len(uri) for uris in fixed for uri in uris.values())
-    outputs: dict[int, list[str | None]] = {}
-    for step in spread(steps, SHOWN_STEPS):
-        tiles = newest if step == steps[-1] else _tiles(found[step], notes)
-        if tiles is not None:
-            outputs[step] = [
-                _encoded(tiles[place][OUTPUT])
-                if place < len(tiles) and _key(tiles[place][HR]) == key
-                else None
-                for place, key in enumerate(keys)
-            ]
+    newest = sheets[max(sheets)]
+    crops: list[SampleCrop] = []
+    used = 0
+    for row in newest[:SHOWN_CROPS]:
+        lr, bicubic, hr = (_encoded(row[column], lossless=True) for column in (LR, BICUBIC, HR))
+        used += len(lr + bicubic + hr)
+        # The outputs are to have at least half of the room.
+        if crops and used > most_bytes / 2:
+            break
+        crops.append(SampleCrop(lr, bicubic, hr, [], row[HR].shape[0], _key(row[HR])))
+    if len(newest) > len(crops):
+        notes.append(f"{len(crops)} of {len(newest)} crops are shown, to keep this page small")
+    outputs = {
+        step: [
+            _encoded(row[OUTPUT]) if _key(row[HR]) == crop.key else None
+            for row, crop in zip(tiles, crops, strict=False)
+        ]
+        for step, tiles in sheets.items()
+    }
     sizes = {step: sum(len(uri or "") for uri in uris) for step, uris in outputs.items()}
     chosen = list(outputs)
-    while len(chosen) > 1 and sum(sizes[step] for step in chosen) > left:
+    while len(chosen) > 1 and used + sum(sizes[step] for step in chosen) > most_bytes:
         chosen = spread(chosen, len(chosen) - 1)
-    if other := sum(uri is None for step in chosen for uri in outputs[step]):
-        notes.append(
-            f"{other} outputs are not shown: the held-out pictures were others in these steps"
-        )
-    crops = [
-        SampleCrop(
-            uris[LR],
-            uris[BICUBIC],
-            uris[HR],
-            [outputs[step][place] for step in chosen],
-            row[HR].shape[0],
-            key,
-        )
-        for place, (uris, row, key) in enumerate(zip(fixed, rows, keys, strict=True))
-    ]
-    return Samples(chosen, crops, [step for step in steps if step not in chosen], notes)
+    for step in chosen:
+        if None in outputs[step]:
+            notes.append(f"samples of step {step} are of other held-out pictures: left out")
+        for place, crop in enumerate(crops):
+            crop.outputs.append(outputs[step][place] if place < len(outputs[step]) else None)
+    return Samples(chosen, crops, [step for step in sorted(found) if step not in chosen], notes)
 
 
 def spread(steps: Sequence[int], count: int) -> list[int]:

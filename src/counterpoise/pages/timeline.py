@@ -1,16 +1,14 @@
 """A run as lines over its steps: stages, findings, what the policy did and why."""
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from counterpoise.diagnosis.finding import Finding
 from counterpoise.pages.curves import Curves
 from counterpoise.trace import DISCRIMINATORS, NO_CHANGE
 
-TICKS = 6
 # Percent of the line: that one step can be seen, and spells this near to each other are one.
 LEAST_WIDTH = 0.4
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -45,24 +43,19 @@ class Reasons:
     def add_row(self, step: int, row: Mapping[str, Any]) -> None:
         """Take a row of `signals.jsonl`."""
         each = row.get(DISCRIMINATORS)
-        actions = [("", row.get("action"))]
-        if isinstance(each, Mapping):
-            named = ((d, own) for d, own in each.items() if isinstance(own, Mapping))
-            actions += [(f"{name}: ", own.get("action")) for name, own in named]
-        known = [(lead, action) for lead, action in actions if isinstance(action, dict)]
+        actions = {"": row.get("action")}
+        for name, own in each.items() if isinstance(each, Mapping) else ():
+            actions[f"{name}: "] = own.get("action") if isinstance(own, Mapping) else None
+        known = {lead: action for lead, action in actions.items() if isinstance(action, dict)}
         self.asked += bool(known)
-        for lead, action in known:
-            if not (changed := sorted(action.keys() - NO_CHANGE)):
-                continue
-            text = str(action.get("reason") or "")
-            if not text:
-                sets = (f"{name.replace('_', ' ')} to {action[name]}" for name in changed)
-                text = f"sets {', '.join(sets)}"
-            self.kinds.setdefault(lead + _NUMBER.sub("#", text), Reason()).add(step, lead + text)
+        for lead, action in known.items():
+            if changed := sorted(action.keys() - NO_CHANGE):
+                sets = ", ".join(f"{name} to {action[name]}" for name in changed)
+                text = lead + str(action.get("reason") or f"sets {sets}")
+                self.kinds.setdefault(_NUMBER.sub("#", text), Reason()).add(step, text)
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """A span of steps, in percent of the line."""
 
     left: float
@@ -70,61 +63,47 @@ class Bar:
     title: str
 
 
-@dataclass
-class Line:
+class Line(NamedTuple):
     """One line of the timeline."""
 
     label: str
     kind: str  # its style
-    bars: list[Bar] = field(default_factory=list)
-    text: str = ""  # the same in words
+    bars: Sequence[Bar]
+    text: str  # the same in words
     number: int = 0  # of a finding
 
 
 def timeline(
-    curves: Curves,
-    findings: Iterable[tuple[str, Finding]],
-    reasons: Reasons,
-    first_number: int = 1,
+    curves: Curves, findings: Iterable[tuple[int, str, Finding]], reasons: Reasons
 ) -> list[Line]:
-    """The lines of a run; empty where no step is recorded.
-
-    `findings` have their titles beside them, and are numbered from `first_number`.
-    """
-    first, last = curves.first_step, curves.last_step
-    if first is None or last is None:
-        return []
-    scale = _Scale(first, last)
-    lines = []
-    if curves.stages:
-        bars = [scale.bar(span, f"{name}: {_words(span)}") for name, span in curves.stages.items()]
-        lines.append(Line("stages", "stage", bars, "; ".join(bar.title for bar in bars)))
-    for number, (title, finding) in enumerate(findings, start=first_number):
-        span = (finding.first_step, finding.last_step)
-        bar = scale.bar(span, f"{finding.severity}: {finding.title}")
-        text = f"{finding.severity}, {_words(span)}"
-        lines.append(Line(title, finding.severity, [bar], text, number))
-    for reason in reasons.kinds.values():
-        spells = scale.merged(reason.spells)
-        steps = "1 step" if reason.count == 1 else f"{reason.count:,} steps"
-        whole = _words((spells[0][0], spells[-1][1]))
-        text = f"{steps} ({reason.count / max(1, reasons.asked):.1%}), {whole}"
-        bars = [scale.bar(spell, _words(spell)) for spell in spells]
-        lines.append(Line(reason.text, "action", bars, text))
-    return lines
-
-
-def ticks(curves: Curves) -> list[tuple[float, str]]:
-    """Round steps to write under the lines, each with its place in percent."""
+    """The lines of a run; empty where no step is recorded. `findings` have their numbers and
+    titles beside them."""
     first, last = curves.first_step, curves.last_step
     if first is None or last is None:
         return []
     length = max(1, last - first)
-    rough = length / TICKS
-    power = 10 ** math.floor(math.log10(rough)) if rough > 1 else 1
-    distance = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-    found = range(-(-first // distance) * distance, last + 1, distance)
-    return [(round(100 * (step - first) / length, 3), f"{step:,}") for step in found]
+
+    def bar(span: Span, title: str) -> Bar:
+        left, right = (min(100.0, max(0.0, 100 * (step - first) / length)) for step in span)
+        left = min(left, 100 - LEAST_WIDTH)
+        return Bar(round(left, 3), round(max(LEAST_WIDTH, right - left), 3), title)
+
+    lines = []
+    if curves.stages:
+        bars = [bar(span, f"{name}: {_words(span)}") for name, span in curves.stages.items()]
+        lines.append(Line("stages", "stage", bars, "; ".join(one.title for one in bars)))
+    for number, title, finding in findings:
+        span = (finding.first_step, finding.last_step)
+        text = f"{finding.severity}, {_words(span)}"
+        lines.append(Line(title, finding.severity, [bar(span, text)], text, number))
+    for reason in reasons.kinds.values():
+        spells = _merged(reason.spells, LEAST_WIDTH / 100 * length)
+        share = reason.count / max(1, reasons.asked)
+        whole = _words((spells[0][0], spells[-1][1]))
+        text = f"in {reason.count:,} steps ({share:.1%}), {whole}"
+        bars = [bar(spell, _words(spell)) for spell in spells]
+        lines.append(Line(reason.text, "action", bars, text))
+    return lines
 
 
 def _words(span: Span) -> str:
@@ -132,27 +111,12 @@ def _words(span: Span) -> str:
     return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
 
 
-class _Scale:
-    """Steps to percent of the line."""
-
-    def __init__(self, first: int, last: int) -> None:
-        self._first, self._length = first, max(1, last - first)
-
-    def bar(self, span: Span, title: str) -> Bar:
-        left = self._percent(span[0])
-        width = max(LEAST_WIDTH, self._percent(span[1]) - left)
-        return Bar(round(min(left, 100 - LEAST_WIDTH), 3), round(width, 3), title)
-
-    def merged(self, spells: Iterable[Span]) -> list[Span]:
-        """Spells without those that are too near to each other to be told apart."""
-        near = LEAST_WIDTH / 100 * self._length
-        merged: list[Span] = []
-        for first, last in sorted(spells):
-            if merged and first - merged[-1][1] <= near:
-                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-            else:
-                merged.append((first, last))
-        return merged
-
-    def _percent(self, step: int) -> float:
-        return min(100.0, max(0.0, 100 * (step - self._first) / self._length))
+def _merged(spells: Iterable[Span], near: float) -> list[Span]:
+    """Spells without those that are too near to each other to be told apart."""
+    merged: list[Span] = []
+    for first, last in sorted(spells):
+        if merged and first - merged[-1][1] <= near:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.found import number
 from counterpoise.diagnosis.news import FindingNews
-from counterpoise.pages.series import shown_series
-from counterpoise.pages.wording import game_verdict
 from counterpoise.run_status import FINAL
 from counterpoise.watching.state import State
+from counterpoise.wording import shown_series, verdict
 
 # How far it is, is said no oftener.
 PROGRESS_SECONDS = 30.0
@@ -24,7 +23,7 @@ class Changes:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._before: State | None = None
+        self._before = State("")
         self._news: dict[str, FindingNews] = {}
         self._judged: dict[str, Diagnosis] = {}
         self._verdicts: dict[str, str] = {}
@@ -33,24 +32,21 @@ class Changes:
     def lines(self, state: State) -> list[str]:
         """What is new since the last state."""
         before, self._before = self._before, state
-        if before is not None and (before.step or 0) > (state.step or 0):
+        if (before.step or 0) > (state.step or 0):
             # Another training, or this one from an earlier step: what is wrong is told anew.
             self._news.clear()
             self._verdicts.clear()
         lines = []
-        if before is None or before.status.kind != state.status.kind:
+        if state.status and (before.status is None or before.status.kind != state.status.kind):
             lines.append(f"{state.source}: {state.status.text}")
-        if state.stage and (before is None or before.stage != state.stage):
+        if state.stage and before.stage != state.stage:
             lines.append(f"stage {state.stage}")
-        told = () if before is None else before.events
         for event in state.events:
-            if event.kind not in (FINDING, *FINAL) and event not in told:
+            if event.kind not in (FINDING, *FINAL) and event not in before.events:
                 lines.append(f"step {event.step}: {event.message}")
-        for note in state.notes:
-            if before is None or note not in before.notes:
-                lines.append(f"note: {note}")
+        lines += [f"note: {note}" for note in state.notes if note not in before.notes]
         lines += self._found(state)
-        if state.sample is not None and (before is None or before.sample != state.sample):
+        if state.sample is not None and before.sample != state.sample:
             lines.append(f"samples: {state.sample}")
         return lines + self._how_far(state)
 
@@ -62,7 +58,7 @@ class Changes:
                 continue
             self._judged[title] = diagnosis
             news = self._news.setdefault(title, FindingNews()).of(diagnosis.findings)
-            words = game_verdict(title, diagnosis)
+            words = verdict(diagnosis, title)
             if self._verdicts.get(title) != words and (news or title not in self._verdicts):
                 lines.append(words)
                 self._verdicts[title] = words
@@ -80,9 +76,6 @@ class Changes:
         if state.unread_bytes:
             return []
         self._progress = now, state.step
-        numbers = [
-            f"{title} {number(float(values[-1]))}"
-            for game in state.games[:1]
-            for title, _, values in shown_series(game.whole)[:SHOWN_NUMBERS]
-        ]
+        series = shown_series(state.games[0].whole) if state.games else []
+        numbers = [f"{title} {number(float(v[-1]))}" for title, v in series[:SHOWN_NUMBERS]]
         return [", ".join([state.progress, *numbers])]

@@ -8,16 +8,16 @@ a URL ever becomes a path.
 import errno
 import hashlib
 import threading
-import time
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any, Protocol
+from typing import Any
 
 from counterpoise.errors import UserError
 from counterpoise.pages.page import page, page_body, samples_data
-from counterpoise.pages.run import PageRun
+from counterpoise.pages.run import Book, PageRun
+from counterpoise.watching.sources import Watcher
 from counterpoise.watching.state import State
 
 ADDRESS = "127.0.0.1"
@@ -25,8 +25,6 @@ REQUEST_SECONDS = 30.0
 HTTP_PORT = 80
 # How often the server looks whether it is to end.
 END_LOOK_SECONDS = 0.2
-# The share of the time that drawing may take: after a drawing, so many times as long a rest.
-REST = 4.0
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -34,66 +32,51 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Frame-Options": "DENY",
-    # The page itself has a stricter one.
-    "Content-Security-Policy": "frame-ancestors 'none'",
 }
-ALONE = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
-
-
-class Watched(Protocol):
-    """What a board shows: `sources.Watcher`."""
-
-    def look(self) -> State: ...
-    def page_run(self) -> PageRun: ...
 
 
 class Board:
-    """The newest page, between the thread that watches and those of the browsers."""
+    """The newest page of what is watched, between the thread that watches and those of browsers."""
 
-    def __init__(self, watcher: Watched) -> None:
-        self._watcher, self._lock = watcher, threading.Lock()
+    def __init__(self, watcher: Watcher, book: Book) -> None:
+        """`book` is that of the watcher's options: `WatchOptions(begin=book.begin)`."""
+        self._watcher, self._book, self._lock = watcher, book, threading.Lock()
         self._run: PageRun | None = None
-        self._version = ""
-        self._looked, self._drawn, self._rests_until = 1, 0, 0.0
+        self._state = State("")
+        self._body = self._version = ""
 
     def look(self) -> State:
         """Look at what is watched, for the page too."""
         with self._lock:
-            self._looked += 1
-            return self._watcher.look()
+            self._state, self._run = self._watcher.look(), None
+            return self._state
 
-    def _draw(self) -> str:
-        """The page's changing part; drawn anew where there was a look, and it is time."""
-        began = time.monotonic()
-        if self._run is None or (self._looked != self._drawn and began >= self._rests_until):
-            self._run, self._drawn = self._watcher.page_run(), self._looked
+    def _draw(self) -> PageRun:
+        """Draw the page's changing part anew where there was a look since."""
+        if self._run is None:
+            self._run = PageRun(self._state, self._book)
             # What it shows, but for its own name.
             self._body = page_body([self._run], "-")
             self._version = hashlib.sha256(self._body.encode()).hexdigest()[:16]
-            ended = time.monotonic()
-            self._rests_until = ended + REST * (ended - began)
-        return self._version
+        return self._run
 
     def whole(self) -> str:
         """The page as it opens."""
         with self._lock:
-            version = self._draw()
-            assert self._run is not None, "it was drawn"
-            return page([self._run], version)
+            run = self._draw()
+            return page([run], self._version)
 
     def body(self, known: str) -> str | None:
         """What changes of the page; None where that is the version that is known."""
         with self._lock:
-            version = self._draw()
-            named = f'"live":"{version}"'
-            return None if version == known else self._body.replace('"live":"-"', named, 1)
+            self._draw()
+            named = f'"live":"{self._version}"'
+            return None if self._version == known else self._body.replace('"live":"-"', named, 1)
 
     def samples(self) -> str:
         """The samples, as JSON."""
         with self._lock:
-            self._draw()
-            assert self._run is not None, "it was drawn"
-            return samples_data([self._run])
+            return samples_data([self._draw()])
 
 
 class WatchServer(ThreadingHTTPServer):
@@ -145,33 +128,20 @@ class Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_SECONDS
 
     def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def _refuse_method(self) -> None:
-        self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "read-only\n", {"Allow": "GET"})
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse_method  # noqa: N815
-
-    def _answer(self, body: bool) -> None:
         board = self.server.board
+        route, _, known = self.path.partition("?")
         if not self._from_here():
             self._send(HTTPStatus.FORBIDDEN, "text/plain", "this page is for this machine alone\n")
-            return
-        route, _, known = self.path.partition("?")
-        if route == "/":
-            self._send(HTTPStatus.OK, "text/html", board.whole(), body=body)
+        elif route == "/":
+            self._send(HTTPStatus.OK, "text/html", board.whole(), own_policy=True)
         elif route == "/body":
             text = board.body(known)
             status = HTTPStatus.NO_CONTENT if text is None else HTTPStatus.OK
-            self._send(status, "text/html", text or "", ALONE, body)
+            self._send(status, "text/html", text or "")
         elif route == "/samples":
-            self._send(HTTPStatus.OK, "application/json", board.samples(), ALONE, body)
+            self._send(HTTPStatus.OK, "application/json", board.samples())
         else:
-            text = "there is nothing here\n"
-            self._send(HTTPStatus.NOT_FOUND, "text/plain", text, body=body)
+            self._send(HTTPStatus.NOT_FOUND, "text/plain", "there is nothing here\n")
 
     def _from_here(self) -> bool:
         """Whether a request is for this machine by name, and not made by another site's page."""
@@ -184,25 +154,21 @@ class Handler(BaseHTTPRequestHandler):
             and all(origin.removeprefix("http://") in known for origin in origins)
         )
 
-    def _send(
-        self,
-        status: HTTPStatus,
-        kind: str,
-        text: str,
-        headers: dict[str, str] | None = None,
-        body: bool = True,
-    ) -> None:
+    def _send(self, status: HTTPStatus, kind: str, text: str, *, own_policy: bool = False) -> None:
         data = text.encode(errors="replace")
         self.send_response(status)
-        own = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(data))}
-        for name, value in (own | HEADERS | (headers or {})).items():
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        # The page itself has a stricter policy.
+        policy = "default-src 'none'; " * (not own_policy) + "frame-ancestors 'none'"
+        self.send_header("Content-Security-Policy", policy)
+        for name, value in HEADERS.items():
             self.send_header(name, value)
         # So that none outlives the server, and no body is taken for the next request.
         self.send_header("Connection", "close")
         self.close_connection = True
         self.end_headers()
-        if body:
-            self.wfile.write(data)
+        self.wfile.write(data)
 
     def version_string(self) -> str:
         return "counterpoise"
