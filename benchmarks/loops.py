@@ -39,7 +39,7 @@ def make_training(preset: str, overrides: list[str], folder: Path) -> Training:
     overrides = ["train.pretrain_steps=0", "train.steps=10000000", *overrides]
     config = load_config(preset, overrides, checks=(check_training,))
     run = RunFolder(folder)
-    run.create(config.to_yaml())
+    run.save_config(config.to_yaml())
     training = Training(build_parts(config, make_fabric(config)), run, Reporter())
     training.record_in(RunWriter(run, tensorboard=True))
     return training

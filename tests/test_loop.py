@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(finished, crashed):
 def test_a_training_that_broke_off_before_its_first_checkpoint_begins_anew(tmp_path, finished):
     path = tmp_path / "early"
     run_folder = RunFolder(path)
-    run_folder.create(tiny().to_yaml())
+    run_folder.save_config(tiny().to_yaml())
     for name in ("signals.jsonl", "metrics.jsonl", "events.jsonl"):
         first = (finished / name).read_text().splitlines(keepends=True)[0]
         (path / name).write_text(first + first[:-5])

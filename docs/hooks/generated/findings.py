@@ -76,8 +76,8 @@ def severities(rule: Rule) -> tuple[str, ...]:
     return tuple(severity for severity in SEVERITIES if severity in said)
 
 
-def _words(function: FunctionType, seen: set[str]) -> set[str]:
-    """The texts in a function and in those of its own module that it calls."""
+def _words(function: FunctionType | type, seen: set[str]) -> set[str]:
+    """The texts in a function and in those (and the classes) of its own module that it calls."""
     seen.add(function.__name__)
     words = set()
     for node in ast.walk(ast.parse(inspect.getsource(function))):
@@ -85,7 +85,8 @@ def _words(function: FunctionType, seen: set[str]) -> set[str]:
             words.add(node.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             called = getattr(sys.modules[function.__module__], node.func.id, None)
-            if isinstance(called, FunctionType) and called.__module__ == function.__module__:
+            is_code = isinstance(called, FunctionType | type)
+            if is_code and called.__module__ == function.__module__:
                 words |= _words(called, seen) if called.__name__ not in seen else set()
     return words
 

@@ -22,7 +22,7 @@ from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoi
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell, longest, smooth, spells
 
-# Readings that a finding must rest on.
+# ColumnReadings that a finding must rest on.
 LEAST_READINGS = 3
 # G's adversarial gradient over its own largest level: gone below, back above.
 GONE, BACK = 0.01, 0.03
@@ -42,7 +42,7 @@ PROBES = {
 TERM_GRADIENTS = "the gradients of G's terms at its output"
 
 
-class Readings:
+class ColumnReadings:
     """The rows of a column that have a value: readings are made now and then."""
 
     def __init__(self, view: View, values: np.ndarray) -> None:
@@ -84,7 +84,7 @@ def g_vanishing_gradient(view: View) -> Answer:
         # G's loss keeps its slope in D's output, however sure D is.
         return Missing("the gradient of G's adversarial term")
     fake = view.fake_probability
-    readings = Readings(view, fake)
+    readings = ColumnReadings(view, fake)
     fake, level = fake[np.isfinite(fake)], readings.level
     spell = longest(spells(level < PINNED, level < UNPINNED))
     if spell is None:
@@ -98,7 +98,7 @@ def g_vanishing_gradient(view: View) -> Answer:
 
 def _vanished(view: View, gradient: np.ndarray) -> Answer:
     """The adversarial gradient at G's output far below its own largest level, or 0."""
-    readings = Readings(view, gradient)
+    readings = ColumnReadings(view, gradient)
     largest = float(np.nanmax(readings.level))
     relative = readings.level / largest if largest else np.zeros(len(readings))
     spell = longest(spells(relative < GONE, relative < BACK))
@@ -125,7 +125,7 @@ def _adversarial_gradient(view: View) -> np.ndarray:
 
 def mode_collapse(view: View) -> Answer:
     """Outputs differ far less from each other than real images do."""
-    readings = Readings(view, view.trace.get("diversity_ratio"))
+    readings = ColumnReadings(view, view.trace.get("diversity_ratio"))
     if len(readings) < LEAST_READINGS:
         return Missing()
     level = readings.level
@@ -151,7 +151,7 @@ def _drowned(view: View, term: str, *, is_content: bool = False) -> Answer:
     adversarial, content = _adversarial_gradient(view), view.trace.get("g_gradient_content")
     # Without a content term there is nothing to share with.
     share = np.where(content > 0, adversarial / (adversarial + content), np.nan)
-    readings = Readings(view, share)
+    readings = ColumnReadings(view, share)
     if len(readings) < LEAST_READINGS:
         return Missing()
     level = 1 - readings.level if is_content else readings.level
@@ -171,7 +171,7 @@ def trivially_separable(view: View) -> Answer:
         return Missing()
     evidence: list[Evidence] = []
     for name, how in PROBES.items():
-        probe = Readings(view, trace.get(name))
+        probe = ColumnReadings(view, trace.get(name))
         undisturbed = probe.smooth(auc)
         lost = np.where(undisturbed > SURE_AUC, undisturbed - probe.level, 0.0)
         spell = longest(spells(lost > LOST_AUC, lost > LOST_AUC / 2))
@@ -184,7 +184,7 @@ def trivially_separable(view: View) -> Answer:
         return readings.found(shows, *evidence)
     if trace.has("auc_quantised"):
         return None  # Asked with fakes in range, D did as well: it does not go by that.
-    readings = Readings(view, trace.get("fake_out_of_range"))
+    readings = ColumnReadings(view, trace.get("fake_out_of_range"))
     level = np.where(readings.smooth(auc) > SURE_AUC, readings.level, 0.0)
     spell = longest(spells(level > OUT_OF_RANGE, level > OUT_OF_RANGE / 2))
     if spell is None:
