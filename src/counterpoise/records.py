@@ -298,13 +298,12 @@ def is_written(record: StepRecord) -> bool:
 
 def compact(row: dict[str, Any]) -> dict[str, Any]:
     """A row as it is written: floats with 7 significant digits, as many as a float32 has."""
-    return {name: _seven_digits(value) for name, value in row.items()}
-
-
-def _seven_digits(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.7g}")
-    return compact(value) if isinstance(value, dict) else value
+    return {
+        name: float(f"{value:.7g}")
+        if isinstance(value, float)
+        else (compact(value) if isinstance(value, dict) else value)
+        for name, value in row.items()
+    }
 
 
 def _without_non_finite(value: Any) -> Any:

@@ -46,24 +46,32 @@ def discriminator_statistics(
     """
     real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
     real, fake = image_means(real_logits), image_means(fake_logits)
+    in_sigmoid = [x.detach() for x in sigmoid_inputs or (real_logits, fake_logits)]
+    if real.device.type == "cpu":
+        # With as few operations of PyTorch's as can be: this is done in every turn.
+        reals, fakes = real.float().numpy(), fake.float().numpy()
+        limit, count_real, count_fake = float(threshold), reals.size, fakes.size
+        numbers = [
+            loss_real.item(),
+            loss_fake.item(),
+            probability(real).float().numpy().mean(),
+            probability(fake).float().numpy().mean(),
+            np.count_nonzero(reals > limit) / count_real,
+            np.count_nonzero(fakes <= limit) / count_fake,
+            _auc_of(reals, fakes),
+            *(_share(np.abs(x.float().numpy()) > SATURATED_LOGIT) for x in in_sigmoid),
+            reals.mean(),
+            np.square(reals).mean(),
+            fakes.mean(),
+            np.square(fakes).mean(),
+        ]
+        return torch.tensor(numbers, dtype=torch.float32)
     losses = torch.stack([loss_real.detach().float(), loss_fake.detach().float()])
     of_real = _means(probability(real), real, real.square())
     of_fake = _means(probability(fake), fake, fake.square())
-    in_sigmoid = [x.detach() for x in sigmoid_inputs or (real_logits, fake_logits)]
-    if real.device.type == "cpu":
-        limit = np.float32(threshold)
-        counted = [
-            _share(real.float().numpy() > limit),
-            _share(fake.float().numpy() <= limit),
-            auc(real, fake),
-            *(_share(np.abs(x.float().numpy()) > SATURATED_LOGIT) for x in in_sigmoid),
-        ]
-        shares = torch.tensor(counted, dtype=torch.float32)
-    else:
-        flags = [real > threshold, fake <= threshold]
-        flags += [x.abs() > SATURATED_LOGIT for x in in_sigmoid]
-        right_real, right_fake, *saturated = (each.float().mean() for each in flags)
-        shares = torch.stack([right_real, right_fake, _auc_there(real, fake), *saturated])
+    flags = [real > threshold, fake <= threshold, *(x.abs() > SATURATED_LOGIT for x in in_sigmoid)]
+    right_real, right_fake, *saturated = (each.float().mean() for each in flags)
+    shares = torch.stack([right_real, right_fake, _auc_there(real, fake), *saturated])
     return torch.cat([losses, of_real[:1], of_fake[:1], shares, of_real[1:], of_fake[1:]])
 
 
@@ -74,7 +82,12 @@ def auc(real_logits: Tensor, fake_logits: Tensor) -> float:
     (N, ...) and (M, ...): a map counts as its mean. NaN where a logit is NaN.
     Source: the area under the ROC curve is the Mann-Whitney statistic (Hanley and McNeil 1982).
     """
-    real, fake = (image_means(x.detach().float()).cpu().numpy() for x in (real_logits, fake_logits))
+    return _auc_of(
+        *(image_means(x.detach().float()).cpu().numpy() for x in (real_logits, fake_logits))
+    )
+
+
+def _auc_of(real: np.ndarray, fake: np.ndarray) -> float:
     ordered = np.sort(fake)
     if math.isnan(ordered[-1]) or np.isnan(real).any():  # NaN is sorted behind all numbers
         return math.nan
