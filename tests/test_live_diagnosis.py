@@ -65,7 +65,7 @@ def test_what_is_new_is_told_once(monkeypatch, found, expected, resumed):
     monkeypatch.setattr(live_diagnosis, "diagnose", diagnose)
     live = LiveDiagnosis("none")
     if resumed:  # What was said before is not said again.
-        live.take_up([row(1)])
+        live.load_rows([row(1)])
         expected = expected[1:]
     else:
         live.add(row(1))
@@ -78,9 +78,9 @@ def test_rows_without_a_step_or_a_d_are_left_out():
     broken = row(1)
     del broken["step"]
     bare = {"step": 1, "stage": "pretrain", "g_loss": 1.0, "g_terms": {"pixel": 1.0}}
-    diagnosis.take_up([bare] * 20)
+    diagnosis.load_rows([bare] * 20)
     assert diagnosis.news() == []
-    diagnosis.take_up([broken, row(2) | {"step": [2]}, row(3)])
+    diagnosis.load_rows([broken, row(2) | {"step": [2]}, row(3)])
     assert diagnosis.diagnoses()[""].rows == 1
 
 

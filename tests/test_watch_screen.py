@@ -15,7 +15,7 @@ from counterpoise.commands.console import printable
 from counterpoise.commands.watch_screen import FOOTER, WatchScreen
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.run_status import Event, Status
-from counterpoise.watching.state import Game, State
+from counterpoise.watching.state import JudgedTraining, State
 from counterpoise.wording import shown_series
 from trace_helpers import bce_columns, trace
 
@@ -24,7 +24,7 @@ RUNNING = Status("running", "running")
 
 def game(title="", **more):
     whole = dataclasses.replace(trace(**(bce_columns(0.9999, 0.0001) | more)), title=title)
-    return Game(whole, diagnose(whole))
+    return JudgedTraining(whole, diagnose(whole))
 
 
 FULL = State(

@@ -19,7 +19,7 @@ from counterpoise.watching.source import (
     Source,
     WatchOptions,
 )
-from counterpoise.watching.state import Game, State, action_words, held_out_words
+from counterpoise.watching.state import JudgedTraining, State, action_words, held_out_words
 from trace_helpers import bce_columns, trace
 from watching_helpers import Clock
 
@@ -28,7 +28,7 @@ RUNNING = Status("running", "running")
 
 def game(real=0.6, fake=0.4, title=""):
     whole = dataclasses.replace(trace(**bce_columns(real, fake)), title=title)
-    return Game(whole, diagnose(whole))
+    return JudgedTraining(whole, diagnose(whole))
 
 
 def state(step=6000, **known):

@@ -17,7 +17,7 @@ from counterpoise.diagnosis.found import number
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED
 from counterpoise.run_status import RUNNING, STARTING, UNREADABLE, WAITING
 from counterpoise.watching.changes import FINDING
-from counterpoise.watching.state import Game, State
+from counterpoise.watching.state import JudgedTraining, State
 from counterpoise.wording import SHOWN, objective_line, shown_series, span, sparkline, verdict
 
 # Of those that are not here: yellow.
@@ -127,7 +127,7 @@ class WatchScreen:
             for line in self._finding(game, finding)
         ]
 
-    def _finding(self, game: Game, finding: Finding) -> Iterable[RenderableType]:
+    def _finding(self, game: JudgedTraining, finding: Finding) -> Iterable[RenderableType]:
         lead = f"{game.title}: " if len(self._state.games) > 1 else ""
         title = _text(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
         title.append(printable(f"{lead}{finding.title} "), "bold")

@@ -30,7 +30,7 @@ class LiveDiagnosis:
         if any("d_loss_real" in flat for flat in rows_by_discriminator(row).values()):
             self._rows.add(row)
 
-    def take_up(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def load_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take the rows of a training that is resumed; what they show is told already."""
         for row in rows:
             self.add(row)

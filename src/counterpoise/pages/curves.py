@@ -30,7 +30,7 @@ ACTION_DEFAULTS = {
 }
 
 
-class Cell(NamedTuple):
+class Bucket(NamedTuple):
     """Neighbouring values of one curve."""
 
     first_step: int
@@ -41,15 +41,15 @@ class Cell(NamedTuple):
     high: tuple[float, int]  # the largest
 
     @classmethod
-    def of(cls, values: list[tuple[float, int]]) -> "Cell":
+    def of(cls, values: list[tuple[float, int]]) -> "Bucket":
         """The cell of some values, each with its step, in order."""
         total = sum(value for value, _ in values)
         low, high = min(values, key=itemgetter(0)), max(values, key=itemgetter(0))
         return cls(values[0][1], values[-1][1], len(values), total, low, high)
 
-    def joined(self, later: "Cell") -> "Cell":
+    def joined(self, later: "Bucket") -> "Bucket":
         """This cell and the one after it as one."""
-        return Cell(
+        return Bucket(
             self.first_step,
             later.last_step,
             self.values + later.values,
@@ -66,7 +66,7 @@ class Curve:
     non_finite: list[int] = field(default_factory=list)  # the first `MARKS` steps
     non_finite_count: int = 0
     per_cell: int = 1  # values of a cell
-    _closed: list[Cell] = field(default_factory=list)
+    _closed: list[Bucket] = field(default_factory=list)
     _open: list[tuple[float, int]] = field(default_factory=list)  # values of the next cell
     _last_step: float = -math.inf
 
@@ -85,15 +85,15 @@ class Curve:
         self._last_step = step
         self._open.append((value, step))
         if len(self._open) >= self.per_cell:
-            self._closed.append(Cell.of(self._open))
+            self._closed.append(Bucket.of(self._open))
             self._open = []
             if len(self._closed) >= CELLS:
                 self._closed, self.per_cell = _pairs(self._closed), 2 * self.per_cell
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[Bucket]:
         """All values, in order."""
-        return [*self._closed, Cell.of(self._open)] if self._open else self._closed
+        return [*self._closed, Bucket.of(self._open)] if self._open else self._closed
 
     def mark(self, step: int) -> None:
         """There was a NaN or an infinity at this step."""
@@ -120,7 +120,7 @@ class Curve:
             cells = _pairs(cells)
         usual, holes = _usual_distance(cells), sorted(self.non_finite)
         rows: list[tuple[float | None, ...]] = []
-        before: Cell | None = None
+        before: Bucket | None = None
         for cell in cells:
             if before is not None and (
                 not 0 <= cell.first_step - before.last_step <= GAP_FACTOR * usual
@@ -136,13 +136,13 @@ class Curve:
         return {"x": steps, "y": values, "m": means}
 
 
-def _pairs(cells: list[Cell]) -> list[Cell]:
+def _pairs(cells: list[Bucket]) -> list[Bucket]:
     """One cell of every two."""
     joined = [a.joined(b) for a, b in zip(cells[::2], cells[1::2], strict=False)]
     return joined + cells[2 * len(joined) :]
 
 
-def _usual_distance(cells: list[Cell]) -> float:
+def _usual_distance(cells: list[Bucket]) -> float:
     """Steps between two known values of a curve, in the median."""
     distances = [(c.last_step - c.first_step) / (c.values - 1) for c in cells if c.values > 1] or [
         float(later.first_step - earlier.last_step) for earlier, later in itertools.pairwise(cells)

@@ -25,7 +25,7 @@ from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.trace import Trace, as_float
 from counterpoise.watching.source import WatchOptions
 from counterpoise.watching.sources import RunSource
-from counterpoise.watching.state import Game, State
+from counterpoise.watching.state import JudgedTraining, State
 from counterpoise.wording import headline, objective_line, verdict
 
 # Sections that only the configuration of a run of ours has.
@@ -223,7 +223,7 @@ def read_run(path: Path, sample_bytes: int = SAMPLE_BYTES) -> PageRun:
 
 def log_run(source: str, judged: Iterable[tuple[Trace, Diagnosis | None]]) -> PageRun:
     """A log of any program: its traces, each with what was found in it."""
-    games = tuple(Game(*one) for one in judged)
+    games = tuple(JudgedTraining(*one) for one in judged)
     notes = dict.fromkeys(note for g in games for note in (g.diagnosis or g.whole).notes)
     state = State(source, games=games, notes=tuple(notes))
     return PageRun(state, Book())

@@ -69,7 +69,7 @@ class HeldOut:
         """The step with the metrics that are nearest to the ideal."""
         return nearest_to_ideal(self._rows)
 
-    def take_up(self) -> None:
+    def load_rows(self) -> None:
         """Take up what a resumed training has on record."""
         fabric, state = self._parts.fabric, self._state
         if fabric.is_global_zero:

@@ -217,6 +217,6 @@ class Training:
         for note in writer.notes:
             self.event("torn-line", note)
         if self.step:
-            self.held_out.take_up()
+            self.held_out.load_rows()
             if self.fabric.is_global_zero:
-                self.diagnosis.take_up(read_json_lines(self.run.signals)[0])
+                self.diagnosis.load_rows(read_json_lines(self.run.signals)[0])

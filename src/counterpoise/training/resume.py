@@ -28,7 +28,7 @@ SILENT = ("train.steps", "train.stop", "data.folders", "data.lr_folders",
 SAVED = rf"interrupted after(?!.*{UNSAVED})"
 
 
-def take_up(training: Training, saved: Checkpoint, run: RunFolder) -> list[str]:
+def resume_from(training: Training, saved: Checkpoint, run: RunFolder) -> list[str]:
     """Let a training that was just built go on from a checkpoint; what was changed since, in words.
 
     Raises `UserError` where it cannot, before anything of the run is changed.

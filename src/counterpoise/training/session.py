@@ -57,7 +57,7 @@ def train(
             saved, damaged = checkpoint.load_newest(run)
             notes += damaged
         if saved is not None:
-            notes += resume.take_up(training, saved, run)
+            notes += resume.resume_from(training, saved, run)
         else:
             if resumes:
                 resume.refuse_lost_checkpoints(run)

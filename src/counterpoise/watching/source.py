@@ -11,7 +11,7 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.run_status import STALE_SECONDS, Status, patience_seconds, status_of
 from counterpoise.trace import Trace
-from counterpoise.watching.state import Game, State
+from counterpoise.watching.state import JudgedTraining, State
 
 # A diagnosis that took a second is not made again for so many.
 REST = 20.0
@@ -83,7 +83,7 @@ class Source:
     def _begin(self) -> None:
         """What is watched begins (anew)."""
         self._arrivals = Arrivals()
-        self._games: tuple[Game, ...] = ()
+        self._games: tuple[JudgedTraining, ...] = ()
         self._outdated, self._rests_until = True, 0.0
 
     def poll(self) -> None:
@@ -122,13 +122,13 @@ class Source:
             own_run=reader is not None,
         )
 
-    def _judge(self, *, now: bool) -> tuple[Game, ...]:
+    def _judge(self, *, now: bool) -> tuple[JudgedTraining, ...]:
         """The games, judged anew where there are new rows and it is time (or `now`)."""
         began = self.options.clock()
         if self._outdated and (now or began >= self._rests_until):
             mean = self.options.d_loss_is_mean
             self._games = tuple(
-                Game(whole, diagnose(judged, d_loss_is_mean=mean) if has_d else None)
+                JudgedTraining(whole, diagnose(judged, d_loss_is_mean=mean) if has_d else None)
                 for whole, judged, has_d in self._traces()
             )
             ended = self.options.clock()

@@ -20,7 +20,7 @@ METRICS = (("psnr_y", "PSNR (Y)", ".2f"), ("ssim_y", "SSIM (Y)", ".4f"))
 
 
 @dataclass(frozen=True)
-class Game:
+class JudgedTraining:
     """One G against one D (a log, and a run of ours, may have several)."""
 
     whole: Trace  # from the beginning of its stage, thinned: for charts
@@ -45,7 +45,7 @@ class State:
     policy: str | None = None
     action: str = ""  # what the policy changes in the latest step, and why
     learning_rates: tuple[tuple[str, float], ...] = ()
-    games: tuple[Game, ...] = ()
+    games: tuple[JudgedTraining, ...] = ()
     held_out: str = ""  # the newest metrics on held-out images
     sample: Path | None = None  # the newest sheet of samples
     events: tuple[Event, ...] = ()  # oldest first
@@ -71,7 +71,7 @@ class State:
         return max(0, self.planned_steps - self.step) / self.steps_per_second
 
     @property
-    def findings(self) -> list[tuple[Game, Finding]]:
+    def findings(self) -> list[tuple[JudgedTraining, Finding]]:
         """The findings of all games, worst first."""
         found = [
             (game, finding)
