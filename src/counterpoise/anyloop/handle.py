@@ -105,7 +105,9 @@ class Balance:
         options = dict(policy_options or {})
         self._policy, self._options = policy, options
         generators = [generator] if isinstance(generator, nn.Module) else list(generator)
-        ds = {"": discriminator} if isinstance(discriminator, nn.Module) else dict(discriminator)
+        ds = _by_name(discriminator)
+        if not generators:
+            raise UserError("Balance: there is no generator")
         d_optimizers = _optimizers(ds, d_optimizer)
         # One network whose weights are those of all.
         g = generators[0] if len(generators) == 1 else nn.ModuleList(generators)
@@ -275,11 +277,24 @@ class Balance:
         self.close()
 
 
+def _by_name(discriminator: Any) -> dict[str, nn.Module]:
+    """The discriminators by name, "" where there is one."""
+    if isinstance(discriminator, (Mapping, nn.ModuleDict)):
+        ds = dict(discriminator.items())
+        if ds and all(isinstance(name, str) for name in ds):
+            return ds
+    elif isinstance(discriminator, nn.Module):
+        return {"": discriminator}
+    raise UserError("Balance: several discriminators are a dictionary of them by name")
+
+
 def _optimizers(
     ds: Mapping[str, nn.Module],
     d_optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
 ) -> dict[str, torch.optim.Optimizer]:
     """The optimizer of each discriminator."""
+    if isinstance(d_optimizer, Sequence):
+        raise UserError("Balance: several d_optimizers are a dictionary, by discriminators' names")
     if not isinstance(d_optimizer, Mapping):
         return {name: innermost(d_optimizer) for name in ds}
     if set(d_optimizer) != set(ds):

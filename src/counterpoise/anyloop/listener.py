@@ -41,6 +41,10 @@ GIVEN_UP = (
     "D's part ended before D had judged real and fake images; such turns are neither recorded nor "
     "shown to the policy"
 )
+INPUT_SHARED = (
+    "the policy would add noise to D's inputs or augment them, and cannot in this loop: D is given "
+    "real and fake images in one call; call it on each apart to have that too"
+)
 IN_CLOSURE = R1_LEFT_OUT.format(why="D's loss is back-propagated inside of optimizer.step(closure)")
 STEPPED_EARLY = R1_LEFT_OUT.format(
     why="D's optimizer steps before D has judged both real and fake images in its part"
@@ -65,8 +69,10 @@ class LoopListener:
         self._g_parts = 1  # since the last turn's D part
         self._phases: list[Phase] = []
         self._g_losses: list[Tensor] = []
-        # Ds that were called in the part under way.
-        self._judging_now: set[str] = set()
+        # Calls of the Ds in D's part under way.
+        self._calls: dict[str, list[Call]] = {}
+        # Ds that take real and fake images as two arguments of one call.
+        self._in_one_call: set[str] = set()
         # Ds whose optimizer stepped in this turn before there was anything to decide on.
         self._early: set[str] = set()
         self._closed = False
@@ -107,9 +113,7 @@ class LoopListener:
             self._early, self._g_losses = set(), []
             self._output.forget()
         part = DiscriminatorPart(self)
-        self._judging_now = set()
-        for each in self._turn.ds.values():
-            each.has_d_loss = False
+        self._calls = {}
         self._listen(part)
         return part
 
@@ -122,6 +126,7 @@ class LoopListener:
 
     def begin_turn(self) -> Turn:
         """A turn of a loop that says itself what it does."""
+        self._check_open()
         self.end_open()
         self._journal.begin(self.game.steps_done, writes=rank() == 0)
         return self.game.begin()
@@ -172,9 +177,12 @@ class LoopListener:
         self.checker = checker
         self._tap.with_lines = True
 
-    def _listen(self, part: Part) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise UserError("Balance: it is closed; make a new one")
+
+    def _listen(self, part: Part) -> None:
+        self._check_open()
         self._open, self._tap.phase = part, part.phase
         self._output.in_g_part = part.network == "g"
         if self.checker is not None:
@@ -275,6 +283,8 @@ class LoopListener:
                 self.game.say(GIVEN_UP, "given up", logging.INFO)
                 return
             self._decide(phase, name)
+            if [call.among_others for call in self._calls.get(name, [])] == [True]:
+                self._in_one_call.add(name)
             if name in self._early and own.asked.r1_weight:
                 player.r1.problem = STEPPED_EARLY
                 turn.go_without_r1(own)
@@ -297,10 +307,14 @@ class LoopListener:
         if phase.network == "g":
             images, change = self._output.before_d(images, call.d, turn), own.change
         else:
-            if call.d not in self._judging_now:
-                self._judging_now.add(call.d)
+            if call.d not in self._calls:
                 turn.d_begin(call.d)
+            self._calls.setdefault(call.d, []).append(call)
             change = own.change_now
+        if call.d in self._in_one_call:
+            if change.noise_std or change.augment_probability:
+                self.game.say(INPUT_SHARED, "input shared")
+            return images
         if call.kind == OTHER:
             return images
         return change.real(images) if call.kind == REAL else change.fake(images)

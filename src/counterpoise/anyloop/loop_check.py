@@ -126,7 +126,7 @@ class LoopChecker:
             # It has a weight of 0, as before the step from which a loop trains D.
             self._rests[own] = True
         if not self._backwards:
-            self._check_stale(own)
+            self._check_stale(own, leaves)
         self._backwards += 1
         judged = [call for call in phase.d_calls if _reaches(nodes, call)]
         for call in judged:
@@ -184,10 +184,13 @@ class LoopChecker:
                 detail = f"{key.upper()}'s optimizer owns {len(foreign)} parameters of "
                 self._found("foreign-parameters", self._made_at, detail + other.upper(), key)
 
-    def _check_stale(self, network: str) -> None:
+    def _check_stale(self, network: str, leaves: set[int]) -> None:
         """Gradients from before this part are stale, unless the loop is accumulating them."""
         stale = self._gradients_spent[network] and any(
-            p.grad is not None and bool(p.grad.any()) for p in self._networks[network].parameters()
+            p.grad is not None and bool(p.grad.any())
+            for p in self._networks[network].parameters()
+            # Of several Ds each may have its gradients cleared just before its own backward pass.
+            if id(p) in leaves
         )
         self._gradients_spent[network] = False
         if stale:

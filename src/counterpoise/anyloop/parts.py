@@ -6,6 +6,7 @@ from typing import Protocol, Self
 from torch import Tensor
 
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
+from counterpoise.game.turn import check_tensors
 
 
 class Listener(Protocol):
@@ -60,6 +61,7 @@ class DiscriminatorPart(Part):
         """Say which outputs of D are which, where that cannot be seen: D called once on both, or
         returning more than a tensor. Logits or probabilities, (N,), (N, 1) or maps (N, 1, h, w),
         with their graph, before they go into the loss."""
+        check_tensors("D's outputs", real, fake)
         name = self._listener.name_of(d)
         calls = self.phase.d_calls
         self.phase.d_calls = [c for c in calls if c.d != name or c.kind in (REAL, FAKE)]
@@ -70,6 +72,7 @@ class DiscriminatorPart(Part):
         """D's loss from its two halves, as the policy wants it: their sum; one of them, where the
         policy trains on one; with LeCam's regulariser, where the policy adds it. Back-propagate
         what this returns."""
+        check_tensors("D's losses", real, fake)
         return self._listener.combine(self, real, fake, d)
 
 
@@ -82,6 +85,7 @@ class GeneratorPart(Part):
     def logits(self, *, fake: Tensor, real: Tensor | None = None, d: str | None = None) -> None:
         """Say what D's outputs on G's images are, where that cannot be seen; `real` for
         relativistic objectives."""
+        check_tensors("D's outputs", fake, *([] if real is None else [real]))
         self._give(FAKE, fake, d)
         if real is not None:
             self._give(REAL, real, d)

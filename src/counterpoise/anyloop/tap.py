@@ -33,6 +33,7 @@ class Call:
     from_g: bool = False  # whether its input is what a G made last
     # Whether D can be asked again with the images alone, and answers with a tensor.
     images_alone: bool = False
+    among_others: bool = False  # whether D was given further tensors beside the images
 
     def let_go(self) -> None:
         """Drop the graph."""
@@ -176,6 +177,7 @@ class Tap:
             training=module.training,
             from_g=from_g,
             images_alone=len(args) + len(options) == 1,
+            among_others=len(given) > 1,
         )
         changed = self._change_input(images, phase, call)
         if changed is images:

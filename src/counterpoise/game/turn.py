@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoise.actuators.d_terms import d_terms
 from counterpoise.actuators.inputs import InputChange
@@ -112,6 +112,7 @@ class Turn:
         what this turn's action asks for."""
         part = self.of(d)
         part.parts += 1
+        part.has_d_loss = False
         if part.parts > 1:
             part.change_now = self.game.input_change(part.asked)
             part.outputs = part.real = None
@@ -137,6 +138,7 @@ class Turn:
         known.
         """
         game, part = self.game, self.of(d)
+        check_tensors("D's outputs", real_outputs, fake_outputs)
         part.player.name_objective(probabilities=probabilities)
         objective = part.player.known_objective()
         if not part.parts:
@@ -190,8 +192,9 @@ class Turn:
         """D's loss from its halves, as the action wants it: both or one of them, with smoothed
         labels and LeCam's regulariser where it adds them. `judge` comes before."""
         part = self.of(d)
-        assert part.action is not None, "D has judged"
-        assert part.outputs is not None, "D has judged"
+        check_tensors("D's losses", real, fake)
+        if part.action is None or part.outputs is None:
+            raise UserError("turn.d_loss: D has not judged; say turn.judge(...) before")
         action, objective = part.action, part.player.known_objective()
         halves = [(real, action.d_trains_on_real), (fake, action.d_trains_on_fake)]
         wanted = [half for half, on in halves if on]
@@ -219,7 +222,9 @@ class Turn:
         if self.rolls_back or not any(part.asked.d_steps for part in parts):
             return _leave_out(players[0].optimizer)
         for part in parts:
-            if part.asked.r1_weight and part.asked.d_steps:
+            # Of several, one that has no gradient takes no part in this step.
+            takes_part = len(parts) == 1 or _has_gradient(part.player.network)
+            if part.asked.r1_weight and part.asked.d_steps and takes_part:
                 self._add_r1(part)
         shares = [
             Share(p.player.network, p.asked.d_learning_rate_scale if p.asked.d_steps else None)
@@ -315,7 +320,18 @@ class Turn:
 
     def end(self, loss: Tensor | None = None, *, terms: Mapping[str, Tensor] | None = None) -> None:
         """The turn is over. `loss` is what G minimised; or `terms`, by name, of which it is the
-        sum. Its row is among `Game.records` as soon as its numbers are known."""
+        sum. Its row is among `Game.records` as soon as its numbers are known.
+
+        Raises `UserError` for a turn that is over, or in which no D has judged.
+        """
+        if self.step != self.game.steps_done + 1:
+            raise UserError(f"turn {self.step} is over; begin the next with turn()")
+        if self.ds and all(part.action is None for part in self.ds.values()):
+            raise UserError("turn.end: no D has judged in this turn; say turn.judge(...) in it")
+        if loss is not None:
+            check_tensors("G's loss", loss)
+            if loss.numel() != 1:
+                raise UserError(f"turn.end: G's loss is one number, this has {loss.numel()}")
         weighed = list(self.adversarial.values())
         scalars = {ADVERSARIAL: sum(weighed[1:], start=weighed[0])} if weighed else {}
         if terms is not None:
@@ -323,6 +339,20 @@ class Turn:
         for part in self.ds.values():
             part.outputs = part.real = None  # with the graphs behind them
         self.game.end(self, loss, scalars)
+
+
+def check_tensors(what: str, *values: Any) -> None:
+    """Raise `UserError` unless each is a tensor."""
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise UserError(
+                f"{what} must be given as one tensor, not as {type(value).__name__}; several "
+                "outputs: torch.cat([each.flatten(1) for each in outputs], 1)"
+            )
+
+
+def _has_gradient(network: nn.Module) -> bool:
+    return any(weight.grad is not None for weight in network.parameters())
 
 
 def _leave_out(optimizer: Any) -> None:

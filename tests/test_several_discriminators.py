@@ -1,0 +1,184 @@
+"""Several discriminators in a loop as people write it, and calls of a turn in a wrong order."""
+
+import pytest
+import torch
+from torch import nn
+
+import counterpoise as cp
+from counterpoise.anyloop import handle
+from counterpoise.errors import UserError
+from counterpoise.records import Action
+from loop_helpers import Scripted, bce
+
+EACH = {"in one part": False, "in parts of their own": True}
+
+
+class Pair(nn.Module):
+    """Judges real and fake samples in one call, as HiFi-GAN's discriminators."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.seen = nn.Linear(2, 1), ()
+
+    def forward(self, real, fake):
+        self.seen = real, fake
+        return [self.layer(real)], [self.layer(fake)]
+
+
+class Loop:
+    """Two Ds; with `shared`, one optimizer of plain gradient descent steps for each of them."""
+
+    def __init__(self, *, shared=False, apart=False):
+        torch.manual_seed(0)
+        self.shared, self.apart = shared, apart
+        self.g = nn.Linear(4, 2)
+        self.ds = nn.ModuleDict({"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)})
+        self.g_optimizer = torch.optim.SGD(self.g.parameters(), 0.1)
+        one = torch.optim.SGD(self.ds.parameters(), 0.1)
+        own = {name: torch.optim.SGD(d.parameters(), 0.1) for name, d in self.ds.items()}
+        self.d_optimizers = one if shared else own
+        self.moved_by_other = 0.0
+
+    def balance(self, **options):
+        return cp.Balance(self.g, self.ds, self.g_optimizer, self.d_optimizers, **options)
+
+    def turn(self, balance, *, give_loss=False):
+        real, fake = torch.randn(8, 2) + 3, self.g(torch.randn(8, 4))
+        part = balance.d_step()
+        for name, d in self.ds.items():
+            if self.apart and name == "b":
+                part = balance.d_step()
+            optimizer = self.d_optimizers if self.shared else self.d_optimizers[name]
+            optimizer.zero_grad()
+            halves = bce(d(real), 1), bce(d(fake.detach()), 0)
+            loss = part.loss(real=halves[0], fake=halves[1], d=name) if give_loss else sum(halves)
+            loss.backward()
+            before = self.ds["a"].weight.detach().clone()
+            optimizer.step()
+            if name == "b":
+                self.moved_by_other += float((self.ds["a"].weight.detach() - before).abs().sum())
+        balance.g_step()
+        self.g_optimizer.zero_grad()
+        sum(bce(d(fake), 1) for d in self.ds.values()).backward()
+        self.g_optimizer.step()
+
+
+def scripted(monkeypatch, action):
+    monkeypatch.setattr(handle, "build_policy", lambda name, options: Scripted(action))
+
+
+@pytest.mark.parametrize("apart", EACH.values(), ids=EACH)
+def test_r1_of_one_d_is_not_in_the_step_of_another(monkeypatch, apart):
+    scripted(monkeypatch, Action(r1_weight=10.0))
+    loop = Loop(shared=True, apart=apart)
+    with loop.balance() as balance:
+        for _ in range(3):
+            loop.turn(balance)
+    assert loop.moved_by_other == 0
+
+
+@pytest.mark.parametrize("apart", EACH.values(), ids=EACH)
+def test_gradients_that_are_cleared_just_before_their_backward_pass_are_not_stale(apart):
+    loop = Loop(apart=apart)
+    with loop.balance(policy="none", check=True) as balance:
+        for _ in range(5):
+            loop.turn(balance)
+    assert balance.loop_findings == []
+
+
+@pytest.mark.parametrize("apart", EACH.values(), ids=EACH)
+def test_halves_that_each_d_is_given_are_used(monkeypatch, caplog, apart):
+    scripted(monkeypatch, Action(d_trains_on_real=False))
+    loop = Loop(apart=apart)
+    with loop.balance() as balance:
+        for _ in range(3):
+            loop.turn(balance, give_loss=True)
+    assert "cannot in this loop" not in caplog.text
+
+
+def test_of_real_and_fake_in_one_call_neither_is_changed(monkeypatch, caplog):
+    scripted(monkeypatch, Action(noise_std=0.5))
+    torch.manual_seed(0)
+    g, d = nn.Linear(4, 2), Pair()
+    g_optimizer, d_optimizer = (torch.optim.SGD(each.parameters(), 0.1) for each in (g, d))
+    with cp.Balance(g, d, g_optimizer, d_optimizer) as balance:
+        for _ in range(3):
+            real, fake = torch.randn(8, 2), g(torch.randn(8, 4))
+            step = balance.d_step()
+            (on_real,), (on_fake,) = d(real, fake.detach())
+            step.logits(real=on_real, fake=on_fake)
+            assert torch.equal(d.seen[0], real)
+            assert torch.equal(d.seen[1], fake)
+            d_optimizer.zero_grad()
+            (bce(on_real, 1) + bce(on_fake, 0)).backward()
+            d_optimizer.step()
+            step = balance.g_step()
+            _, (on_fake,) = d(real, fake)
+            assert torch.equal(d.seen[1], fake)
+            step.logits(fake=on_fake)
+            g_optimizer.zero_grad()
+            bce(on_fake, 1).backward()
+            g_optimizer.step()
+    assert "one call" in caplog.text
+
+
+def told(balance):
+    """A turn in which D has judged."""
+    turn = balance.turn()
+    turn.judge(torch.randn(4, 1), torch.randn(4, 1))
+    return turn
+
+
+def end_twice(balance):
+    turn = told(balance)
+    turn.end(torch.tensor(1.0))
+    turn.end(torch.tensor(1.0))
+
+
+def two_at_once(balance):
+    for turn in [told(balance), told(balance)]:
+        turn.end(torch.tensor(1.0))
+
+
+WRONG = {
+    "ended twice": end_twice,
+    "two at once": two_at_once,
+    "D has not judged": lambda balance: balance.turn().end(torch.tensor(1.0)),
+    "a loss before": lambda balance: balance.turn().d_loss(torch.ones(()), torch.ones(())),
+    "two losses of G": lambda balance: told(balance).end(torch.tensor([3.0, 2.0])),
+    "a list of outputs": lambda balance: balance.turn().judge([torch.ones(4, 1)], [torch.ones(4)]),
+    "a list of losses": lambda balance: told(balance).d_loss([torch.ones(())], torch.ones(())),
+    "outputs of a part": lambda balance: balance.d_step().logits(real=[torch.ones(4)], fake=None),
+    "after the end": lambda balance: (balance.close(), balance.turn()),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_call_is_refused_and_writes_no_second_row(tmp_path, wrong):
+    g, d = nn.Linear(4, 2), nn.Linear(2, 1)
+    optimizers = [torch.optim.SGD(each.parameters(), 0.1) for each in (g, d)]
+    run_dir = tmp_path / "run"
+    balance = cp.Balance(g, d, *optimizers, policy="none", objective="bce", run_dir=run_dir)
+    with pytest.raises(UserError):
+        WRONG[wrong](balance)
+    balance.close()
+    rows = run_dir / "signals.jsonl"
+    assert not rows.exists() or len(rows.read_text().splitlines()) <= 1
+
+
+LINEAR = nn.Linear(2, 1)
+DESCENT = torch.optim.SGD(LINEAR.parameters(), 0.1)
+BAD = {
+    "a list of Ds": ([LINEAR], DESCENT),
+    "no Ds": ({}, DESCENT),
+    "numbers for names": ({0: LINEAR}, DESCENT),
+    "a list of optimizers": ({"a": LINEAR}, [DESCENT]),
+    "optimizers of others": ({"a": LINEAR}, {"b": DESCENT}),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_discriminators_are_given_by_name(bad):
+    g = nn.Linear(4, 2)
+    with pytest.raises(UserError):
+        cp.Balance(g, BAD[bad][0], torch.optim.SGD(g.parameters(), 0.1), BAD[bad][1])
