@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text; `BadYamlError` where it has none."""
     try:
-        return yaml.load(text, _Loader)  # noqa: S506
+        return _Loader(text).get_single_data()
     # Its constructors raise ValueError, KeyError, RecursionError... on values of a wrong kind.
     except Exception as error:
         raise BadYamlError(" ".join(str(error).split()) or type(error).__name__) from None

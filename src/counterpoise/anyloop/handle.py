@@ -207,12 +207,11 @@ class Balance:
         """Begin to look for bugs of the loop; returns the list that they are added to."""
         if self._listener.checker is None:
             game = self._game
-            d_optimizers = {id(p.optimizer): p.optimizer for p in game.players.values()}
             ds = [player.network for player in game.players.values()]
             self._listener.watch_with(
                 LoopChecker(
                     {"g": self._networks["g"], "d": ds[0] if len(ds) == 1 else nn.ModuleList(ds)},
-                    {"g": game.g_optimizer, "d": _together(list(d_optimizers.values()))},
+                    {"g": game.g_optimizer, "d": _together(game.d_optimizers)},
                     self._journal.loop_bug,
                     self._made_at,
                     self.loop_findings,

@@ -69,8 +69,8 @@ class LoopListener:
         self._g_parts = 1  # since the last turn's D part
         self._phases: list[Phase] = []
         self._g_losses: list[Tensor] = []
-        # Calls of the Ds in D's part under way.
-        self._calls: dict[str, list[Call]] = {}
+        # Of each D's calls in D's part under way, whether it was given more than the images.
+        self._calls: dict[str, list[bool]] = {}
         # Ds that take real and fake images as two arguments of one call.
         self._in_one_call: set[str] = set()
         # Ds whose optimizer stepped in this turn before there was anything to decide on.
@@ -86,10 +86,9 @@ class LoopListener:
             self._output.after_d,
         )
         game.aside, game.after_turn = self._unheard, lambda: self.flush(wait=False)
-        d_optimizers = {id(p.optimizer): p.optimizer for p in game.players.values()}
         self._watches = [
             OptimizerWatch(game.g_optimizer, self._on_g_optimizer),
-            *(OptimizerWatch(each, self._d_listener(each)) for each in d_optimizers.values()),
+            *(OptimizerWatch(each, self._d_listener(each)) for each in game.d_optimizers),
         ]
 
     def name_of(self, d: str | None) -> str:
@@ -166,11 +165,14 @@ class LoopListener:
 
     def flush(self, *, wait: bool = True) -> None:
         """Write down the turns whose numbers are here; `wait`: of all that ended."""
+        self._note_objectives()
+        for record in self.game.records(wait=wait):
+            self._journal.step(record)
+
+    def _note_objectives(self) -> None:
         for name, player in self.game.players.items():
             if player.objective is not None:
                 self._journal.set_objective(player.objective.name, name)
-        for record in self.game.records(wait=wait):
-            self._journal.step(record)
 
     def watch_with(self, checker: LoopChecker) -> None:
         """Look for bugs of the loop."""
@@ -283,7 +285,7 @@ class LoopListener:
                 self.game.say(GIVEN_UP, "given up", logging.INFO)
                 return
             self._decide(phase, name)
-            if [call.among_others for call in self._calls.get(name, [])] == [True]:
+            if self._calls.get(name) == [True]:
                 self._in_one_call.add(name)
             if name in self._early and own.asked.r1_weight:
                 player.r1.problem = STEPPED_EARLY
@@ -309,7 +311,7 @@ class LoopListener:
         else:
             if call.d not in self._calls:
                 turn.d_begin(call.d)
-            self._calls.setdefault(call.d, []).append(call)
+            self._calls.setdefault(call.d, []).append(call.among_others)
             change = own.change_now
         if call.d in self._in_one_call:
             if change.noise_std or change.augment_probability:
@@ -445,6 +447,4 @@ class LoopListener:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """As `Balance.load_state_dict`."""
         self.game.load_state_dict(state)
-        for name, player in self.game.players.items():
-            if player.objective is not None:
-                self._journal.set_objective(player.objective.name, name)
+        self._note_objectives()

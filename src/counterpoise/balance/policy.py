@@ -7,7 +7,7 @@ file with a class like those here, and a row in `policies.POLICIES`.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -60,11 +60,6 @@ class Stateful(Policy):
             return Action()
         self._said.append(problem)
         return Action(reason=f"nothing is done: {problem}")
-
-
-def reads_signals(policy: Any) -> bool:
-    """Whether a policy needs any turn's numbers to decide."""
-    return bool(getattr(policy, "needs", "this turn") != "nothing")
 
 
 def joined(*reasons: str) -> str:

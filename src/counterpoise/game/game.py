@@ -96,6 +96,11 @@ class Game:
         noise, augment = action.noise_std, action.augment_probability
         return InputChange(noise, augment, self.sensors.paired, self.seed, self.batches, rank())
 
+    @property
+    def d_optimizers(self) -> list[torch.optim.Optimizer]:
+        """The discriminators' optimizers, one that several share once."""
+        return list(dict.fromkeys(player.optimizer for player in self.players.values()))
+
     def sharing(self, player: Player) -> list[Player]:
         """The players behind the same optimizer."""
         return [each for each in self.players.values() if each.optimizer is player.optimizer]
@@ -162,7 +167,7 @@ class Game:
 
     def _roll_back(self, turn: Turn) -> None:
         """Put the kept state back. Learning rates stay the loop's: a schedule does not go back."""
-        optimizers = {player.optimizer for player in self.players.values()} | {self.g_optimizer}
+        optimizers = [self.g_optimizer, *self.d_optimizers]
         rates = {each: [group["lr"] for group in each.param_groups] for each in optimizers}
         self.snapshot.restore()
         for each, own in rates.items():

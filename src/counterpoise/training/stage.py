@@ -77,14 +77,9 @@ class StageTraining:
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """By the names that checkpoints have."""
         optimizers: dict[str, torch.optim.Optimizer] = {"g_optimizer": self.g_optimizer}
-        return (
-            optimizers
-            if self.d_optimizer is None
-            else {
-                **optimizers,
-                "d_optimizer": self.d_optimizer,
-            }
-        )
+        if self.d_optimizer is not None:
+            optimizers["d_optimizer"] = self.d_optimizer
+        return optimizers
 
     def play(self) -> None:
         """Play the next turn."""
