@@ -7,7 +7,6 @@ import os
 import pickle
 import random
 import struct
-import sys
 import tempfile
 import zlib
 from functools import cache
@@ -36,9 +35,6 @@ from counterpoise.models.weights import load_generator
 from counterpoise.picture_io import write_picture
 from counterpoise.training import checkpoint
 from counterpoise.training.checks import check_training
-
-sys.path.insert(0, str(ROOT / "tests"))
-from test_tensorflow_checkpoint import checkpoint_of, tensors_of
 
 
 @cache
@@ -207,7 +203,6 @@ def weight_seeds() -> list[bytes]:
         save(state, facts),
         save(vgg, {"input_scaling": "caffe"}),
         save({"g/a": torch.ones(3)}, point),
-        checkpoint_of(tensors_of((2, 3), (4,))),
         saved.getvalue(),
         pickle.dumps({"features.0.weight": _Code()}),
         code.getvalue(),

@@ -16,7 +16,6 @@ from torch import Tensor
 from counterpoise.config import GeneratorConfig
 from counterpoise.errors import UserError
 from counterpoise.models.generator import Generator, build_generator
-from counterpoise.models.tensorflow_checkpoint import is_tensorflow_checkpoint
 from counterpoise.plain_files import atomic_write, why_no_file
 from counterpoise.run_folder import RunFolder
 
@@ -62,10 +61,10 @@ def load_generator(path: Path) -> LoadedGenerator:
         path = run.generator
     tensors, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
-        hint = "give a file that counterpoise wrote"
-        if any(name.startswith("generator/Conv") for name in tensors):
-            hint = "these are ENet-PAT's tensors: run `counterpoise import-weights` on it first"
-        raise UserError(f"{path}: the weights of another network, not a generator; {hint}")
+        raise UserError(
+            f"{path}: the weights of another network, not a generator; give a file that "
+            "counterpoise wrote"
+        )
     if metadata.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{path}: format version {metadata.get('format_version')}, this program reads "
@@ -106,7 +105,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return tensors, file.metadata() or {}
     # Kinds of numbers that torch lacks come as AttributeError, KeyError...: by its version.
     except Exception as error:
-        hint = "give a .safetensors file"
-        if is_tensorflow_checkpoint(path):
-            hint = "it is a TensorFlow checkpoint: run `counterpoise import-weights` on it first"
-        raise UserError(f"{path}: not a safetensors file, or damaged ({error}); {hint}") from error
+        raise UserError(
+            f"{path}: not a safetensors file, or damaged ({error}); give a .safetensors file (the "
+            "authors' ENet-PAT becomes one by `counterpoise import-weights`)"
+        ) from error
