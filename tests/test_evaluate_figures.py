@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from counterpoise.data.catalog import catalog_folder
-from counterpoise.errors import UserError
-from counterpoise.evaluate.crops import CROP_PX, ROWS, CropPlace, CropSheet, parse_crop
+from counterpoise.evaluate.crops import CROP_PX, ROWS, CropSheet
 from counterpoise.evaluate.measures import measures_named
 from counterpoise.evaluate.plane import front_of, plane_figure
 from counterpoise.evaluate.scores import (
@@ -34,7 +33,7 @@ def image(name, wrong_at, error=0.5, height=200, width=240):
 def test_the_crop_is_where_methods_differ_most():
     sheet = CropSheet(4)
     sheet.add(image("a.png", (120, 40)))
-    place = sheet.rows[0].place
+    place = sheet.rows[0]
     assert place.size == CROP_PX
     assert place.y <= 120
     assert place.y + CROP_PX >= 140
@@ -50,43 +49,30 @@ def test_the_most_different_images_are_kept():
     assert [row.image for row in sheet.rows] == ["5.png", "4.png", "3.png", "2.png"]
 
 
-def test_cells_are_the_methods_pixels_at_the_asked_place(tmp_path):
-    sheet = CropSheet(4, CropPlace(40, 120, 20, "a"))
+def test_cells_are_the_methods_pixels(tmp_path):
+    sheet = CropSheet(4)
     picture = image("a.png", (120, 40))
     sheet.add(picture)
-    sheet.add(image("b.png", (0, 0)))
     (row,) = sheet.rows
     assert list(row.cells) == ["LR (pixels enlarged)", "plain", "other", "HR"]
     expected = (picture.outputs["other"] * 255).round().byte().permute(1, 2, 0).numpy()
-    assert np.array_equal(row.cells["other"], expected[120:140, 40:60])
+    expected = expected[row.y : row.y + CROP_PX, row.x : row.x + CROP_PX]
+    assert np.array_equal(row.cells["other"], expected)
     assert np.array_equal(row.cells["plain"], row.cells["HR"])
     sheet.save(tmp_path / "crops.png")
     with Image.open(tmp_path / "crops.png") as drawn:
         drawn = np.asarray(drawn.convert("RGB"))
-    # Every pixel of the crop, enlarged by 11 (216 / 20), is in the figure.
-    block = np.kron(expected[120:140, 40:60], np.ones((11, 11, 1), np.uint8))
-    left = 6 + 2 * (220 + 6)
-    assert np.array_equal(drawn[38 : 38 + 220, left : left + 220], block)
+    # Every pixel of the crop, enlarged by 3 (216 / 72), is in the figure.
+    block = np.kron(expected, np.ones((3, 3, 1), np.uint8))
+    left = 6 + 2 * (216 + 6)
+    assert np.array_equal(drawn[38 : 38 + 216, left : left + 216], block)
 
 
-def test_a_crop_that_fits_nowhere_and_a_small_image(tmp_path):
-    sheet = CropSheet(4, CropPlace(200, 0, 64))
-    sheet.add(image("a.png", (0, 0)))
-    with pytest.raises(UserError, match="--crop: 200,0,64 does not fit into any image"):
-        sheet.save(tmp_path / "crops.png")
-    assert not list(tmp_path.iterdir())
+def test_the_crop_of_a_small_image_is_smaller():
     sheet = CropSheet(4)
     sheet.add(image("a.png", (4, 4), height=32, width=40))
-    assert sheet.rows[0].place == CropPlace(4, 4, 24)
-    sheet.save(tmp_path / "crops.png")
-
-
-def test_crop_option():
-    assert parse_crop("1, 2, 30") == CropPlace(1, 2, 30)
-    assert parse_crop("my photo.png:1,2,30") == CropPlace(1, 2, 30, "my photo.png")
-    for wrong in ("1,2", "1,2,0", "a,2,3", "-1,2,3"):
-        with pytest.raises(UserError, match="expected X,Y,SIZE"):
-            parse_crop(wrong)
+    row = sheet.rows[0]
+    assert (row.x, row.y, row.size) == (4, 4, 24)
 
 
 def methods():

@@ -1,19 +1,16 @@
-"""LPIPS and DISTS against torchmetrics' networks, on random weights in place of the published."""
+"""LPIPS against torchmetrics' network, on random weights in place of the published."""
 
 import sys
-import types
 
 import pytest
 import torch
-import torchmetrics.functional.image.dists as dists_code
 import torchmetrics.functional.image.lpips as lpips_code
-from torch import nn
 
 from counterpoise.errors import UserError
-from counterpoise.evaluate.measures import choose_measures, measure_image
+from counterpoise.evaluate.measures import MEASURES, choose_measures, measure_image
 from counterpoise.evaluate.scores import to_tensor
 from counterpoise.metrics import perceptual
-from counterpoise.metrics.perceptual import ALEXNET, VGG16, dists, lpips
+from counterpoise.metrics.perceptual import ALEXNET_FILE, lpips, why_no_lpips
 from helpers import smooth_pixels
 
 
@@ -23,73 +20,49 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
     lpips.cache_clear()
-    dists.cache_clear()
     yield tmp_path / "checkpoints"
     lpips.cache_clear()
-    dists.cache_clear()
 
 
 @pytest.fixture
-def networks(hub):
-    """AlexNet's and VGG-16's features as torchvision has them; their files are in the folder."""
+def network(hub):
+    """AlexNet's features as torchvision has them; their file is in the folder."""
     torch.manual_seed(0)
-    alexnet, vgg16 = perceptual.alexnet(), perceptual.vgg16()
-    for index in (4, 9, 16, 23):
-        vgg16[index] = nn.MaxPool2d(2)
-    for network, published in ((alexnet, ALEXNET), (vgg16, VGG16)):
-        weights = {f"features.{name}": value for name, value in network.state_dict().items()}
-        other = {"classifier.1.weight": torch.zeros(2, 2)}
-        torch.save(weights | other, hub / published.file)
-    return alexnet, vgg16
+    alexnet = perceptual.alexnet()
+    weights = {f"features.{name}": value for name, value in alexnet.state_dict().items()}
+    torch.save(weights | {"classifier.1.weight": torch.zeros(2, 2)}, hub / ALEXNET_FILE)
+    return alexnet
 
 
-def test_they_are_what_torchmetrics_computes(networks, monkeypatch):
-    alexnet, vgg16 = networks
-    monkeypatch.setattr(lpips_code, "_get_tv_model_features", lambda *_: alexnet)
-    monkeypatch.setattr(dists_code, "_TORCHVISION_AVAILABLE", True)
-    holder = types.SimpleNamespace(features=vgg16)
-    monkeypatch.setattr(dists_code, "vgg16", lambda weights: holder, raising=False)
-    default = types.SimpleNamespace(DEFAULT=None)
-    monkeypatch.setattr(dists_code, "VGG16_Weights", default, raising=False)
+def test_it_is_what_torchmetrics_computes(network, monkeypatch):
+    monkeypatch.setattr(lpips_code, "_get_tv_model_features", lambda *_: network)
     fake, real = torch.rand(2, 3, 3, 64, 48).unbind(0)
     expected = lpips_code._LPIPS(net="alex")(fake, real, normalize=True).flatten()
     torch.testing.assert_close(lpips()(fake, real), expected, rtol=1e-5, atol=1e-7)
     assert expected.min() > 0
     assert lpips()(real, real).abs().max() == 0
-    expected = dists_code.DISTSNetwork()(fake, real)
-    torch.testing.assert_close(dists()(fake, real), expected, rtol=1e-4, atol=1e-6)
-    assert expected.min() > 0.01
-    assert dists()(real, real).abs().max() < 1e-5
+    least_px = MEASURES["lpips"].least_px
+    assert lpips()(*torch.rand(2, 1, 3, least_px, least_px)).isfinite().all()
 
 
-def test_the_smallest_images(networks):
-    for measure, least_px in (
-        (lpips(), perceptual.LPIPS_LEAST_PX),
-        (dists(), perceptual.DISTS_LEAST_PX),
-    ):
-        assert measure(*torch.rand(2, 1, 3, least_px, least_px)).isfinite().all()
-
-
-@pytest.mark.parametrize(("published", "measure"), [(ALEXNET, lpips), (VGG16, dists)])
-def test_missing_and_other_files_are_one_line(hub, published, measure):
-    for part in (published.file, str(hub), "download.pytorch.org/models/"):
-        assert part in published.why_missing()
-    with pytest.raises(UserError, match=published.network):
-        measure()
-    (hub / published.file).write_bytes(b"<html>not found</html>")
-    assert published.why_missing() == ""
-    with pytest.raises(UserError, match=f"does not hold {published.network}'s weights"):
-        measure()
-    torch.save({"features.0.weight": torch.zeros(1)}, hub / published.file)
-    with pytest.raises(UserError, match=f"does not hold {published.network}'s weights"):
-        measure()
+def test_missing_and_other_files_are_one_line(hub):
+    for part in (ALEXNET_FILE, str(hub), "download.pytorch.org/models/"):
+        assert part in why_no_lpips()
+    with pytest.raises(UserError, match="AlexNet"):
+        lpips()
+    (hub / ALEXNET_FILE).write_bytes(b"<html>not found</html>")
+    assert why_no_lpips() == ""
+    with pytest.raises(UserError, match="does not hold AlexNet's weights"):
+        lpips()
+    torch.save({"features.0.weight": torch.zeros(1)}, hub / ALEXNET_FILE)
+    with pytest.raises(UserError, match="does not hold AlexNet's weights"):
+        lpips()
     assert "torchvision" not in sys.modules
 
 
-def test_lpips_and_dists_are_measured_where_their_weights_are(networks):
-    measures = [m for m in choose_measures(None)[0] if m.name in ("lpips", "dists")]
+def test_lpips_is_measured_where_its_weights_are(network):
+    measures = [m for m in choose_measures(None)[0] if m.name == "lpips"]
     hr = to_tensor(smooth_pixels(0, 48, 48))
     noisy = (hr + 0.1 * torch.rand(hr.shape)).clamp(0, 1)
-    same, other = (measure_image(fake, hr, 4, measures) for fake in (hr, noisy))
-    for name in ("lpips", "dists"):
-        assert abs(same[name]) < 1e-5 < other[name]
+    same, other = (measure_image(fake, hr, 4, measures)["lpips"] for fake in (hr, noisy))
+    assert abs(same) < 1e-5 < other

@@ -226,32 +226,25 @@ def evaluate(
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(help="E.g. psnr,ssim,ms_ssim,rmse,sliced_wasserstein,lpips,dists."),
+        typer.Option(help="E.g. psnr,ssim,rmse,sliced_wasserstein,lpips,niqe."),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write one row per image here.")] = None,
     figures: Annotated[
         Path | None,
         typer.Option(help="Write crops side by side, and the perception-distortion plane, here."),
     ] = None,
-    crop: Annotated[
-        str | None,
-        typer.Option(metavar="[IMAGE:]X,Y,SIZE", help="Crop this, not where methods differ most."),
-    ] = None,
     compare: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="A B",
-            help="Paired differences of two: weights, folders of outputs, or per-image CSV files.",
-        ),
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A B", help="Paired differences of two: weights, folders of outputs."),
     ] = None,
     scale: Annotated[
-        int | None, typer.Option(min=2, help="Of outputs without weights; default 4.")
+        int | None, typer.Option(min=2, max=8, help="Of outputs without weights; default 4.")
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Score upscaled images against HR, with plain bicubic beside (a border of the scale cropped).
 
-    PSNR, SSIM, MS-SSIM, RMSE, sliced Wasserstein; LPIPS and DISTS where their weights are at hand.
+    PSNR, SSIM, RMSE, sliced Wasserstein distance; LPIPS and NIQE where their weights are at hand.
     """
     from counterpoise.commands import evaluation
 
@@ -263,7 +256,6 @@ def evaluate(
         metrics=metrics,
         csv=csv,
         figures=figures,
-        crop=crop,
         compare=compare,
         scale=scale,
         device=device,

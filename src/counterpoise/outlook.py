@@ -29,11 +29,10 @@ MOST_CORRELATION = 0.8
 SMALLEST = 1e-9
 DISTORTION = "rmse"
 # The perceptual measures that `metrics.jsonl` may have, the one to judge by first.
-PERCEPTION = ("lpips", "dists", "sliced_wasserstein")
+PERCEPTION = ("lpips", "sliced_wasserstein")
 TITLES = {
     "rmse": "RMSE",
     "lpips": "LPIPS",
-    "dists": "DISTS",
     "sliced_wasserstein": "sliced Wasserstein distance",
 }
 

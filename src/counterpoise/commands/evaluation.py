@@ -13,8 +13,8 @@ from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.data.resize import Degradation
 from counterpoise.errors import UserError
-from counterpoise.evaluate.comparison import FEW_IMAGES, differences_between, read_csv
-from counterpoise.evaluate.crops import CropSheet, parse_crop
+from counterpoise.evaluate.comparison import FEW_IMAGES, differences_between
+from counterpoise.evaluate.crops import CropSheet
 from counterpoise.evaluate.measures import MEASURES, Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
 from counterpoise.evaluate.plane import front_of, plane_figure
@@ -59,36 +59,29 @@ class MethodSource:
 def run(
     console: Console,
     *,
-    folders: Sequence[Path] = (),
-    weights: Sequence[Path] = (),
-    outputs: Sequence[Path] = (),
-    metrics: str | None = None,
-    csv: Path | None = None,
-    figures: Path | None = None,
-    crop: str | None = None,
-    compare: tuple[str, str] | None = None,
-    scale: int | None = None,
-    device: str = "auto",
+    folders: Sequence[Path],
+    weights: Sequence[Path],
+    outputs: Sequence[Path],
+    metrics: str | None,
+    csv: Path | None,
+    figures: Path | None,
+    compare: tuple[Path, Path] | None,
+    scale: int | None,
+    device: str,
 ) -> None:
     """Print a table per set (a folder of HR images); write what was asked for.
 
-    The two of `compare` are weights, folders of outputs, or per-image CSV files (FILE.csv or
-    FILE.csv:METHOD). `scale` is of outputs where there are no weights to know it from.
+    The two of `compare` are weights or folders of outputs. `scale` is of outputs where there are no
+    weights to know it from.
     """
-    place = None if crop is None else parse_crop(crop)
-    if place is not None and figures is None:
-        raise UserError("--crop needs --figures DIR, where the crops are written")
     measures, notes = choose_measures(metrics)
     chosen = pick_device(device)
-    pair: list[str | Path] = [_csv_or_path(text) for text in compare or ()]
+    pair = [real_path(path) for path in compare or ()]
     if len(set(pair)) == 1:
         raise UserError(f"--compare: {pair[0]} is given twice")
-    sources = _open_sources(weights, outputs, [p for p in pair if isinstance(p, Path)], chosen)
+    sources = _open_sources(weights, outputs, pair, chosen)
     if not sources:
-        if not pair:
-            raise UserError("give --weights FILE, --outputs FOLDER or --compare A B")
-        _say_differences(console, *(_scores_of({}, sources, one) for one in pair))
-        return
+        raise UserError("give --weights FILE, --outputs FOLDER or --compare A B")
     if not folders:
         raise UserError("give --data FOLDER, the HR images to compare with")
     for folder in folders:
@@ -105,17 +98,21 @@ def run(
         catalog = catalog_folder(folder, common_scale, SSIM_WINDOW_PX + 2 * common_scale)
         for item in catalog.skipped:
             say(console, f"skipped {item.path}: {item.reason}")
-        several = len(folders) > 1
-        catalog, files = _match_outputs(scored, catalog, name, several, console)
+        catalog, files = _match_outputs(scored, catalog, name, len(folders) > 1, console)
         methods = _methods(scored, catalog, files, chosen)
-        sheet = CropSheet(common_scale, place)
+        sheet = CropSheet(common_scale)
         seen = sheet.add if figures is not None else lambda image: None
         sets[name] = score_methods(catalog, common_scale, methods, measures, seen)
-        _say_set(console, name, sets[name], measures, common_scale, figures, sheet)
+        _say_set(console, name, sets[name], measures, common_scale)
+        if figures is not None:
+            _draw_set(console, name, sets[name], figures, sheet)
     for note in notes:
         say(console, f"not computed: {note}")
     if pair:
-        _say_differences(console, *(_scores_of(sets, sources, one) for one in pair))
+        a, b = (sources[path].method_name for path in pair)
+        for name, scores in sets.items():
+            of = {one.method: one for one in scores}
+            _say_differences(console, name, of[a], of[b])
     if csv is not None:
         write_csv(csv, sets)
         say(console, f"per image: {csv}")
@@ -125,12 +122,6 @@ def set_name(folder: Path) -> str:
     """What to call a set: its folder, or the folder above one that is only called HR."""
     folder = folder.absolute()
     return folder.parent.name if folder.name.lower() == "hr" else folder.name
-
-
-def _csv_or_path(text: str) -> str | Path:
-    """One of `--compare`: the text of a CSV file, or the real path of weights or outputs."""
-    is_csv = text.lower().endswith(".csv") or ".csv:" in text.lower()
-    return text if is_csv else real_path(Path(text))
 
 
 def _open_sources(
@@ -182,12 +173,10 @@ def _match_outputs(
             if own_folders:
                 raise UserError(f"{source.path}: with several sets, put the outputs into {folder}")
             folder = source.path
-        found = match_outputs(folder, catalog)
-        for image in found.missing:
-            say(console, f"{folder}: no output for {image}, which is left out for all methods")
-        for path in found.left_over:
-            say(console, f"{path}: is of no image of {name}, not used")
-        files[source.path] = found.files
+        files[source.path] = found = match_outputs(folder, catalog)
+        for image in catalog.names:
+            if image not in found:
+                say(console, f"{folder}: no output for {image}, which is left out for all methods")
     kept = [n for n, image in enumerate(catalog.names) if all(image in f for f in files.values())]
     if not kept:
         raise UserError(f"{name}: no image has an output in every folder")
@@ -216,29 +205,10 @@ def _methods(
     return methods
 
 
-def _scores_of(
-    sets: Mapping[str, list[Scores]], sources: Mapping[Path, MethodSource], one: str | Path
-) -> dict[str, Scores]:
-    """By set, the scores of a source that was scored, or of a CSV file."""
-    if isinstance(one, Path):
-        method = sources[one].method_name
-        return {name: next(s for s in of if s.method == method) for name, of in sets.items()}
-    end = one.lower().find(".csv:")
-    if end == -1 or Path(one).is_file():
-        return read_csv(Path(one))
-    return read_csv(Path(one[: end + 4]), one[end + 5 :])
-
-
 def _say_set(
-    console: Console,
-    name: str,
-    scores: Sequence[Scores],
-    measures: Sequence[Measure],
-    scale: int,
-    figures: Path | None,
-    sheet: CropSheet,
+    console: Console, name: str, scores: Sequence[Scores], measures: Sequence[Measure], scale: int
 ) -> None:
-    """A set's tables, its notes, and its figures where asked for."""
+    """A set's table and its notes."""
     count = len(scores[0].rows)
     title = f"{name}: {count} images, x{scale}, {scale} px border cropped"
     print_metrics(console, title, [(s.method, s.means()) for s in scores])
@@ -256,56 +226,48 @@ def _say_set(
         names = [s.method for s, on in zip(scores, on_front, strict=True) if on]
         title = MEASURES[perception].title
         say(console, f"not beaten in both RMSE and {title} (Pareto front): {', '.join(names)}")
-    if figures is None:
-        return
-    sheet.save(figures / f"crops-{name}.png")
-    say(console, f"crops: {figures / f'crops-{name}.png'}")
-    if front is None:
-        say(console, "no figure of the plane: it needs rmse and a perceptual metric")
-        return
+
+
+def _draw_set(
+    console: Console, name: str, scores: Sequence[Scores], folder: Path, sheet: CropSheet
+) -> None:
+    """A set's crops, and its plane where it can be drawn."""
+    sheet.save(folder / f"crops-{name}.png")
+    say(console, f"crops: {folder / f'crops-{name}.png'}")
     try:
         figure = plane_figure(name, scores)
     except UserError as error:
         say(console, f"no figure of the plane: {error}")
         return
-    path = figures / f"plane-{name}.png"
+    path = folder / f"plane-{name}.png"
     with atomic_write(path) as temporary:
         temporary.write_bytes(rendered(figure, "png"))
     say(console, f"plane: {path}")
 
 
-def _say_differences(console: Console, a: Mapping[str, Scores], b: Mapping[str, Scores]) -> None:
-    """Paired differences, set by set."""
-    common = [name for name in a if name in b]
-    if not common:
-        raise UserError(
-            f"--compare: no set in common ({', '.join(a) or 'none'}; {', '.join(b) or 'none'})"
-        )
-    for name in common:
-        differences = differences_between(a[name], b[name])
-        rows = []
-        for d in differences:
-            interval, digits = d.difference.interval, d.measure.digits + 1
-            low_high = "-"
-            if interval is not None:
-                low_high = f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
-            rows.append(
-                (
-                    d.measure.title,
-                    d.measure.text(d.mean_a),
-                    d.measure.text(d.mean_b),
-                    f"{d.difference.mean:+.{digits}f}",
-                    low_high,
-                    f"{d.b_wins} of {d.difference.count}",
-                    d.verdict,
-                )
+def _say_differences(console: Console, name: str, a: Scores, b: Scores) -> None:
+    """Paired differences of two methods on a set."""
+    differences = differences_between(a, b)
+    rows = []
+    for d in differences:
+        interval, digits = d.difference.interval, d.measure.digits + 1
+        low_high = "-"
+        if interval is not None:
+            low_high = f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
+        rows.append(
+            (
+                d.measure.title,
+                d.measure.text(d.mean_a),
+                d.measure.text(d.mean_b),
+                f"{d.difference.mean:+.{digits}f}",
+                low_high,
+                f"{d.b_wins} of {d.difference.count}",
+                d.verdict,
             )
-        print_table(console, f"{name or 'all images'}: B against A", DIFFERENCE_COLUMNS, rows)
-        say(console, f"A: {a[name].method}")
-        say(console, f"B: {b[name].method}")
-        only = len(dict(a[name].rows).keys() ^ dict(b[name].rows).keys())
-        if only:
-            say(console, f"{only} images are only in one of them, and left out")
-        count = max((d.difference.count for d in differences), default=0)
-        if 1 < count < FEW_IMAGES:
-            say(console, f"Of {count} images, an interval by resampling is rather too narrow.")
+        )
+    print_table(console, f"{name}: B against A", DIFFERENCE_COLUMNS, rows)
+    say(console, f"A: {a.method}")
+    say(console, f"B: {b.method}")
+    count = max((d.difference.count for d in differences), default=0)
+    if 1 < count < FEW_IMAGES:
+        say(console, f"Of {count} images, an interval by resampling is rather too narrow.")

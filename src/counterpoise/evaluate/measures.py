@@ -7,10 +7,8 @@ from torch import Tensor
 
 from counterpoise.errors import UserError
 from counterpoise.metrics.functional import (
-    MS_SSIM_LEAST_PX,
     SSIM_WINDOW_PX,
     crop_border,
-    ms_ssim,
     psnr,
     quantise,
     rmse,
@@ -19,14 +17,7 @@ from counterpoise.metrics.functional import (
 )
 from counterpoise.metrics.niqe import LEAST_PX as NIQE_LEAST_PX
 from counterpoise.metrics.niqe import niqe_model, why_no_niqe
-from counterpoise.metrics.perceptual import (
-    ALEXNET,
-    DISTS_LEAST_PX,
-    LPIPS_LEAST_PX,
-    VGG16,
-    dists,
-    lpips,
-)
+from counterpoise.metrics.perceptual import LPIPS_LEAST_PX, lpips, why_no_lpips
 from counterpoise.metrics.sliced_wasserstein import PATCH_PX, image_sliced_wasserstein
 
 Pair = tuple[Tensor, ...]
@@ -57,7 +48,6 @@ _ALL = (
     Measure("ssim_y", "SSIM (Y)", 4, True, lambda rgb, luma: ssim(*luma), SSIM_WINDOW_PX),
     Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda rgb, luma: psnr(*rgb)),
     Measure("ssim_rgb", "SSIM (RGB)", 4, True, lambda rgb, luma: ssim(*rgb), SSIM_WINDOW_PX),
-    Measure("ms_ssim", "MS-SSIM (Y)", 4, True, lambda rgb, luma: ms_ssim(*luma), MS_SSIM_LEAST_PX),
     Measure("rmse", "RMSE (Y)", 2, False, lambda rgb, luma: rmse(*luma)),
     Measure(
         "sliced_wasserstein",
@@ -75,17 +65,7 @@ _ALL = (
         lambda rgb, luma: lpips()(*rgb),
         LPIPS_LEAST_PX,
         needs="AlexNet's weights",
-        why_not=ALEXNET.why_missing,
-    ),
-    Measure(
-        "dists",
-        "DISTS",
-        4,
-        False,
-        lambda rgb, luma: dists()(*rgb),
-        DISTS_LEAST_PX,
-        needs="VGG-16's weights",
-        why_not=VGG16.why_missing,
+        why_not=why_no_lpips,
     ),
     Measure(
         "niqe",
@@ -132,9 +112,8 @@ def measure_image(
     """The measures of one image (3, H, W) in [0, 1] against its original, by name.
 
     Both are rounded to 8 bit and lose `border_px` pixels on each side, as the field's tables have
-    it (the scale factor). `_y`, and RMSE and MS-SSIM, are of BT.601 luma as MATLAB's rgb2ycbcr
-    gives it, as NIQE is of the output's; `_rgb` and the other perceptual ones of all channels. NaN
-    where the image is too small.
+    it (the scale factor). `_y`, RMSE and NIQE are of BT.601 luma as MATLAB's rgb2ycbcr gives it,
+    the others of all channels. NaN where the image is too small.
     """
     rgb = tuple(crop_border(quantise(x[None]), border_px) for x in (fake, hr))
     luma = tuple(to_luma(x) for x in rgb)

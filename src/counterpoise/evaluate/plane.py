@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from counterpoise.errors import UserError
 from counterpoise.evaluate.scores import Scores
 from counterpoise.outlook import DISTORTION, PERCEPTION, TITLES
 from counterpoise.plotting import pyplot
@@ -73,7 +74,12 @@ def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
 
 
 def plane_figure(title: str, scores: Sequence[Scores]) -> Any:
-    """The plane of what was measured, for every perceptual measure that is there."""
+    """The plane of what was measured, for every perceptual measure that is there.
+
+    Raises `UserError` where there is none, and where matplotlib is not installed.
+    """
+    if front_of(scores) is None:
+        raise UserError("it needs rmse and a perceptual metric")
     plot = pyplot()
     measured = [name for name in PERCEPTION if name in scores[0].names][::-1]
     count = len(measured)

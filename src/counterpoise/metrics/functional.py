@@ -12,10 +12,6 @@ from torch import Tensor
 # Wang et al. 2004: a Gaussian window of 11 pixels with a deviation of 1.5.
 SSIM_WINDOW_PX = 11
 SSIM_STD_PX, SSIM_K1, SSIM_K2 = 1.5, 0.01, 0.03
-# Wang et al. 2003, section 3: the exponents of five scales, from the finest on.
-MS_SSIM_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# Where the window still fits whole at the coarsest scale.
-MS_SSIM_LEAST_PX = SSIM_WINDOW_PX * 2 ** (len(MS_SSIM_EXPONENTS) - 1)
 
 
 def quantise(images: Tensor) -> Tensor:
@@ -53,7 +49,13 @@ def ssim(fake: Tensor, real: Tensor) -> Tensor:
     """
     if min(fake.shape[-2:]) < SSIM_WINDOW_PX:
         raise ValueError(f"SSIM needs sides of at least {SSIM_WINDOW_PX} pixels")
-    contrast, luminance = _ssim_terms(fake.double(), real.double())
+    c1, c2 = SSIM_K1**2, SSIM_K2**2
+    one, other = fake.double(), real.double()
+    mean_one, mean_other = _windowed(one), _windowed(other)
+    variances = _windowed(one * one) - mean_one**2 + _windowed(other * other) - mean_other**2
+    covariance = _windowed(one * other) - mean_one * mean_other
+    luminance = (2 * mean_one * mean_other + c1) / (mean_one**2 + mean_other**2 + c1)
+    contrast = (2 * covariance + c2) / (variances + c2)
     return (contrast * luminance).mean((1, 2, 3)).to(fake.dtype)
 
 
@@ -61,37 +63,6 @@ def rmse(fake: Tensor, real: Tensor) -> Tensor:
     """Root of the mean squared error in grey levels (255 is the whole range), (N,); lower is
     better."""
     return 255 * (fake - real).square().flatten(1).mean(1).sqrt()
-
-
-def ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
-    """Multi-scale structural similarity, (N,), at most 1, over channels of their own.
-
-    Positions where the window fits whole; halved by averaging 2x2 pixels; edges of odd sides are
-    repeated. A negative term counts as 0. Images with a side under `MS_SSIM_LEAST_PX` (176) raise
-    ValueError. Source: Wang, Simoncelli and Bovik 2003, and the authors' `msssim.m`.
-    """
-    if min(fake.shape[-2:]) < MS_SSIM_LEAST_PX:
-        raise ValueError(f"MS-SSIM needs sides of at least {MS_SSIM_LEAST_PX} pixels")
-    one, other = fake.double(), real.double()
-    product = torch.ones(fake.shape[:2], dtype=one.dtype, device=one.device)
-    for scale, exponent in enumerate(MS_SSIM_EXPONENTS):
-        if scale:
-            one, other = _halved(one), _halved(other)
-        contrast, luminance = _ssim_terms(one, other)
-        is_last = scale == len(MS_SSIM_EXPONENTS) - 1
-        term = contrast * luminance if is_last else contrast
-        product = product * term.mean((2, 3)).clamp(min=0) ** exponent
-    return product.mean(1).to(fake.dtype)
-
-
-def _ssim_terms(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Contrast and structure, and luminance, of Wang et al. 2004, at every position."""
-    c1, c2 = SSIM_K1**2, SSIM_K2**2
-    mean_one, mean_other = _windowed(one), _windowed(other)
-    variances = _windowed(one * one) - mean_one**2 + _windowed(other * other) - mean_other**2
-    covariance = _windowed(one * other) - mean_one * mean_other
-    luminance = (2 * mean_one * mean_other + c1) / (mean_one**2 + mean_other**2 + c1)
-    return (2 * covariance + c2) / (variances + c2), luminance
 
 
 def _windowed(images: Tensor) -> Tensor:
@@ -104,8 +75,3 @@ def _windowed(images: Tensor) -> Tensor:
         kernel = row.reshape(shape).expand(channels, 1, *shape[2:])
         images = F.conv2d(images, kernel, groups=channels)
     return images
-
-
-def _halved(images: Tensor) -> Tensor:
-    height, width = images.shape[-2:]
-    return F.avg_pool2d(F.pad(images, (0, width % 2, 0, height % 2), mode="replicate"), 2)

@@ -14,7 +14,7 @@ from counterpoise.config import DataConfig, DiscriminatorConfig, GeneratorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.resize import downscale
 from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, to_luma
-from counterpoise.metrics.perceptual import ALEXNET, lpips
+from counterpoise.metrics.perceptual import lpips, why_no_lpips
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.discriminator import build_discriminator
@@ -129,7 +129,7 @@ class SuperResolution(Task):
         values, reference = psnr(*luma), psnr(plain, luma[1])
         distances = sliced_wasserstein(quantise(fake), real, patches_per_image=64, projections=128)
         perceptual = {}
-        if not ALEXNET.why_missing():
+        if not why_no_lpips():
             perceptual["lpips"] = float(lpips()(quantise(fake), real).mean())
         return perceptual | {
             "psnr_y": float(values.mean()),
