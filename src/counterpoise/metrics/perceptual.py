@@ -85,7 +85,7 @@ def why_no_lpips() -> str:
 
 @cache
 def lpips() -> Lpips:
-    """LPIPS with the weights of torch.hub's folder; `UserError` where they are missing, or others."""
+    """LPIPS with the weights of torch.hub's folder; `UserError` where these are not."""
     if why := why_no_lpips():
         raise UserError(why)
     network, path = alexnet(), hub_path(ALEXNET_FILE)
