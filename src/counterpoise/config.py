@@ -123,7 +123,7 @@ class FeaturesConfig(Section):
     extractor: Literal["auto", "vgg19", "embedded"] = "auto"
     # A VGG-19 file; null: torch.hub's cache, then a download of torchvision's published file.
     weights: AnyPath | None = None
-    # How the VGG file wants its input; null: as recorded in the file, or known by its checksum.
+    # How the VGG file wants its input; null: as recorded in the file, or known by its name.
     input_scaling: Literal["caffe", "torchvision"] | None = None
     # "Mean one" (paper, section 5.3) names no axes. dataset: every channel by its mean over
     # training images (Gatys et al. rescale VGG so); sample: each image's features by their mean;

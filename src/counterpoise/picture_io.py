@@ -10,13 +10,13 @@ from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
 
 TIFF = (".tif", ".tiff")
+# Pillow copies an RGB array into four bytes a pixel, and has no 16 bits of colour.
+BY_OPENCV = (".png", ".jpg", ".jpeg")
 KEEPS_16_BITS = (".png", *TIFF)
 KEEPS_ALPHA = (".png", ".webp", *TIFF)
 QUALITY = 95  # of JPEG and WebP
 # The longest side that a format (for JPEG: its common library) can have.
 LONGEST_SIDE_PX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
-# Pillow copies an RGB array into four bytes a pixel; larger pictures are written without it.
-PILLOW_PIXELS = 100_000_000
 
 
 def check_writable(path: Path, longest_px: int = 1) -> None:
@@ -42,25 +42,20 @@ def write_picture(path: Path, picture: Picture) -> list[str]:
     if alpha is not None and suffix not in KEEPS_ALPHA:
         notes.append(f"{path.name}: {suffix} has no alpha, the picture was laid on white")
         colour, alpha = _on_white(colour, alpha), None
-    deep, grey = colour.dtype == np.uint16, colour.shape[2] == 1
-    if deep and grey and alpha is not None:  # hardly any program reads 16-bit grey with alpha
+    if alpha is not None and colour.shape[2] == 1 and colour.dtype == np.uint16:
+        # Hardly any program reads it.
         notes.append(f"{path.name}: 16-bit grey with alpha is written as RGB with alpha")
-        colour, grey = colour.repeat(3, axis=2), False
+        colour = colour.repeat(3, axis=2)
     pixels = colour if alpha is None else np.dstack([colour, alpha])
-    large = colour.shape[0] * colour.shape[1] > PILLOW_PIXELS
     keeps_profile = suffix != ".bmp"
     with atomic_write(path) as temporary:
         if suffix in TIFF:
             _write_tiff(temporary, pixels, picture.icc_profile)
-        elif (large or (deep and not grey)) and suffix != ".webp" and pixels.shape[2] != 2:
-            profile = picture.icc_profile if keeps_profile else None
-            keeps_profile = _write_with_opencv(temporary, pixels, profile)
+        elif suffix in BY_OPENCV and pixels.shape[2] != 2:
+            keeps_profile = _write_with_opencv(temporary, pixels, picture.icc_profile)
         else:
             Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(
-                temporary,
-                quality=QUALITY,
-                subsampling=0,  # JPEG's default would halve the resolution of colour
-                icc_profile=picture.icc_profile or b"",
+                temporary, quality=QUALITY, icc_profile=picture.icc_profile or b""
             )
     if picture.icc_profile and not keeps_profile:
         notes.append(f"{path.name}: its colour profile could not be kept")
@@ -87,11 +82,11 @@ def _write_with_opencv(path: Path, pixels: np.ndarray, icc_profile: bytes | None
     """
     import cv2
 
-    quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    quality += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    options = quality if path.suffix.lower() in (".jpg", ".jpeg") else []
-    if pixels.dtype == np.uint16:  # its default is for 8 bits: large files
-        options = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 3]  # its default makes large files
+    if path.suffix.lower() != ".png":
+        # JPEG's default would halve the resolution of colour.
+        options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        options += [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     pixels = np.require(pixels, requirements=["C", "W"])
     _swap_red_and_blue(pixels)
     try:

@@ -131,8 +131,7 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
             path, "holds floats without a known range; convert it to 8 or 16 bits"
         )
     if image.mode.startswith("I") or (is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA")):
-        deep = _deep_grey if image.mode.startswith("I") else _deep_colour
-        return Picture(*deep(path, image), icc_profile, notes)
+        return Picture(*_deep(path, image), icc_profile, notes)
     if is_16_bit:
         notes.append(f"{path.name}: {image.mode} is read with 8 bits per channel, 16 were reduced")
     if image.mode in OTHER_COLOURS:
@@ -148,28 +147,22 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
     return Picture(pixels, None, icc_profile, notes)
 
 
-def _deep_grey(path: Path, image: Image.Image) -> tuple[np.ndarray, None]:
-    """Grey of 16 bits, or of 32 where the values are those of 16."""
-    stored = np.asarray(ImageOps.exif_transpose(image), dtype=np.int64)
-    grey = stored.astype(np.uint16)
-    if not np.array_equal(grey, stored):
-        raise UnreadableImageError(path, "holds values above 65535; convert it to 16 bits")
-    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == MIN_IS_WHITE:
-        grey = 65535 - grey  # Pillow inverts those of 8 bits by itself
-    return grey[..., None], None
+def _deep(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colour and alpha of a PNG or TIFF of 16 bits.
 
-
-def _deep_colour(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colour and alpha of a PNG or TIFF of 16 bits, of which Pillow decodes 8.
-
-    OpenCV turns TIFFs upright; PNGs of 16 bits with an EXIF orientation are not known to exist.
+    Pillow decodes 8 of them where it has colour, and does not turn grey upright; OpenCV does.
+    PNGs of 16 bits with an EXIF orientation are not known to exist.
     """
     import cv2
 
     tags = getattr(image, "tag_v2", {})
+    is_odd = (
+        tags.get(PHOTOMETRIC) == MIN_IS_WHITE
+        or tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
+        or PREMULTIPLIED in (tags.get(EXTRA_SAMPLES) or ())
+    )
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    planar = tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
-    if planar or pixels is None or pixels.dtype != np.uint16:
+    if is_odd or pixels is None or pixels.dtype != np.uint16:
         raise UnreadableImageError(path, "its 16-bit pixels cannot be decoded; convert it to PNG")
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     colour, alpha = pixels[..., 2::-1], None
@@ -177,9 +170,6 @@ def _deep_colour(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray
         alpha = np.ascontiguousarray(pixels[..., 3])
     if image.mode in ("L", "LA"):
         colour = colour[..., :1]
-    if alpha is not None and PREMULTIPLIED in (tags.get(EXTRA_SAMPLES) or ()):
-        share = np.maximum(alpha, 1)[..., None] / 65535
-        colour = (colour / share).round().clip(0, 65535).astype(np.uint16)
     return np.ascontiguousarray(colour), alpha
 
 

@@ -1,6 +1,5 @@
 """Where VGG-19's weights come from, and how each file wants its input scaled."""
 
-import hashlib
 import socket
 from collections.abc import Sequence
 from http.client import HTTPException
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterpoise.errors import UserError
-from counterpoise.models.features import VGG19, InputScaling
+from counterpoise.models.features import INPUT_SCALINGS, VGG19, InputScaling
 from counterpoise.models.weights import read_safetensors
 from counterpoise.plain_files import why_no_file
 
@@ -19,20 +18,6 @@ FILE_NAME = "vgg19-dcbb9e9d.pth"
 PUBLISHED_URL = f"https://download.pytorch.org/models/{FILE_NAME}"
 
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
-
-# Files whose input scaling is known. Torchvision's name carries the beginning of its checksum.
-KNOWN_SCALINGS: dict[str, InputScaling] = {
-    "dcbb9e9d": "torchvision",
-    # ViktorSvensson/vgg19-tfjs, up to conv3_4, float16
-    # pragma: allowlist nextline secret
-    "716ada8ed0144382f8413b5dc1a19f849b20d478a735ef54b4d06e96e4d8db3f": "caffe",
-    # pietrocarbo/deep-transfer, up to conv3_1
-    # pragma: allowlist nextline secret
-    "ec9e0871e9f201932a7ba40c24de7e2a0b489695ef9861bb4d21f15db09a573f": "caffe",
-}
-# Files whose filters have been rescaled (Gatys et al. 2015) so that mean activations are about one.
-# pragma: allowlist nextline secret
-MEAN_ONE = frozenset({"ec9e0871e9f201932a7ba40c24de7e2a0b489695ef9861bb4d21f15db09a573f"})
 
 
 class VGGNotFoundError(UserError):
@@ -45,19 +30,23 @@ def load_vgg19(
     """VGG-19 from the given file; else from torch.hub's cache; else downloaded from torchvision.
 
     The file may end after any layer, as long as it has those asked for. `input_scaling` None means
-    as the file's metadata (`input_scaling`) says, or as known by its checksum; it is never guessed.
-    Raises `VGGNotFoundError` where there is no file to be had, `UserError` for an unusable one.
+    as the file's metadata (`input_scaling`) says, or as torchvision's name for it does; it is
+    never guessed. Raises `VGGNotFoundError` where there is no file to be had, `UserError` for an
+    unusable one.
     """
     path = weights if weights is not None else _cached_or_downloaded()
     if not path.is_file():
         raise UserError(f"features.weights {path}: {why_no_file(path)}; give a VGG-19 file")
     tensors, metadata = read_safetensors(path) if path.suffix == ".safetensors" else _read(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    scaling = input_scaling or _scaling(path, metadata, digest)
+    recorded = "torchvision" if path.name == FILE_NAME else metadata.get("input_scaling")
+    scaling = input_scaling or next((s for s in INPUT_SCALINGS if s == recorded), None)
+    if scaling is None:
+        raise UserError(
+            f"features.weights {path}: nothing says how it wants its input; set "
+            "features.input_scaling to torchvision (mean and standard deviation) or caffe (255 x "
+            "minus means)"
+        )
     vgg = VGG19(tensors, scaling, f"VGG-19 of {path.name}")
-    if digest in MEAN_ONE:
-        vgg.description += ", filters rescaled to mean one"
     vgg.check_layers(layers)
     return vgg
 
@@ -96,14 +85,3 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"features.weights {path}: cannot be read as weights ({detail}); give a .safetensors "
             "file or a state dict saved by torch"
         ) from error
-
-
-def _scaling(path: Path, metadata: dict[str, str], digest: str) -> InputScaling:
-    recorded = metadata.get("input_scaling")
-    for known, scaling in KNOWN_SCALINGS.items():
-        if recorded == scaling or (recorded is None and digest.startswith(known)):
-            return scaling
-    raise UserError(
-        f"features.weights {path}: nothing says how it wants its input; set features.input_scaling "
-        "to torchvision (mean and standard deviation) or caffe (255 x minus means)"
-    )
