@@ -45,8 +45,8 @@ def test_they_are_the_host_s_crops(folder, degradation):
 
 def _cuts(dataset, positions):
     for position in positions:
-        image = dataset.image_at(position)
-        yield dataset.cut(position, image, dataset.catalog.load(image).hr.shape)
+        image = dataset.catalog.load(dataset.image_at(position))
+        yield dataset.cut(position, image.hr.shape)
 
 
 def test_given_low_resolution_images_are_used(folder, tmp_path_factory):

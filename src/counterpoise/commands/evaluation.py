@@ -180,7 +180,7 @@ def _match_outputs(
     kept = [n for n, image in enumerate(catalog.names) if all(image in f for f in files.values())]
     if not kept:
         raise UserError(f"{name}: no image has an output in every folder")
-    return catalog.subset(kept, catalog.skipped), files
+    return catalog.subset(kept), files
 
 
 def _methods(

@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,14 +36,6 @@ BUILT_IN_HELD_OUT = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """An image that is not used."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
 class ImageFiles:
     """The file of an image, and that of its own low-resolution version where one was given."""
 
@@ -70,7 +62,8 @@ class Catalog:
 
     files: tuple[ImageFiles, ...]
     images: tuple[Decoded | None, ...]
-    skipped: tuple[Skipped, ...]
+    # Those that are not used, and why.
+    skipped: tuple[UnreadableImageError, ...]
     scale: int
     square_px: int | None
     # Where they are from, in words.
@@ -118,10 +111,10 @@ class Catalog:
                 f"{error}; it could be read when the training began: put it back, then resume"
             ) from error
 
-    def subset(self, indices: Sequence[int], skipped: Sequence[Skipped] = ()) -> "Catalog":
+    def subset(self, indices: Sequence[int]) -> "Catalog":
         """The images with these indices."""
         files, images = zip(*((self.files[i], self.images[i]) for i in indices), strict=True)
-        return replace(self, files=files, images=images, skipped=tuple(skipped))
+        return replace(self, files=files, images=images)
 
 
 def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
@@ -147,7 +140,7 @@ def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
             f"data.folders: {len(everything)} usable image(s), all of them held out; give more "
             "images, or others in data.held_out_folders"
         )
-    return everything.subset(rest, everything.skipped), everything.subset(held)
+    return everything.subset(rest), replace(everything.subset(held), skipped=())
 
 
 def catalog_folder(folder: Path, scale: int, least_px: int) -> Catalog:
@@ -188,20 +181,18 @@ def _of_folders(
     lr_folders: Sequence[Path],
     config: DataConfig,
     scale: int,
-    reserved: Iterable[Path] = (),
+    reserved: Collection[Path] = (),
 ) -> Catalog:
     """The images of folders, but for those that are `reserved`, with their LR images if given."""
     files: list[ImageFiles] = []
-    skipped: list[Skipped] = []
-    kept_back = set(reserved)
+    skipped: list[UnreadableImageError] = []
     for name, path in _distinct(folders):
-        if real_path(path) in kept_back:
-            skipped.append(Skipped(path, "is held out (data.held_out_folders)"))
+        if real_path(path) in reserved:
+            skipped.append(UnreadableImageError(path, "is held out (data.held_out_folders)"))
         else:
             files.append(ImageFiles(name, path))
     if lr_folders:
-        files, unpaired = _pair(files, lr_folders, scale)
-        skipped += unpaired
+        files = _pair(files, lr_folders, scale, skipped)
     return _catalog(files, skipped, config, scale, ", ".join(map(str, folders)))
 
 
@@ -215,28 +206,31 @@ def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
 
 
 def _pair(
-    files: Sequence[ImageFiles], lr_folders: Sequence[Path], scale: int
-) -> tuple[list[ImageFiles], list[Skipped]]:
+    files: Sequence[ImageFiles],
+    lr_folders: Sequence[Path],
+    scale: int,
+    skipped: list[UnreadableImageError],
+) -> list[ImageFiles]:
     """Give each HR image the LR image of its name, suffix aside, or of its name with `x4`.
 
-    Where a name is met twice on either side, no pair is guessed.
+    Where a name is met twice on either side, no pair is guessed. `skipped` gets those without.
     """
     lr_files: dict[str, list[Path]] = {}
     for name, path in _distinct(lr_folders):
         lr_files.setdefault(re.sub(rf"[_-]?x{scale}$", "", _stem(name)), []).append(path)
     times = Counter(_stem(file.name) for file in files)
     paired: list[ImageFiles] = []
-    skipped: list[Skipped] = []
     for file in files:
         stem = _stem(file.name)
         candidates = lr_files.get(stem, [])
-        if not candidates:
-            skipped.append(Skipped(file.hr_path, "has no image of its name in lr_folders"))
-        elif len(candidates) > 1 or times[stem] > 1:
-            skipped.append(Skipped(file.hr_path, "shares its name, so its LR image is ambiguous"))
-        else:
-            paired.append(ImageFiles(file.name, file.hr_path, candidates[0]))
-    return paired, skipped
+        if len(candidates) == times[stem] == 1:
+            paired.append(replace(file, lr_path=candidates[0]))
+            continue
+        reason = "has no image of its name in lr_folders"
+        if candidates:
+            reason = "shares its name, so its LR image is ambiguous"
+        skipped.append(UnreadableImageError(file.hr_path, reason))
+    return paired
 
 
 def _stem(name: str) -> str:
@@ -245,20 +239,20 @@ def _stem(name: str) -> str:
 
 def _catalog(
     files: Sequence[ImageFiles],
-    skipped: Sequence[Skipped],
+    skipped: Sequence[UnreadableImageError],
     config: DataConfig,
     scale: int,
     origin: str,
 ) -> Catalog:
     """Decode every image once; keep what can be used, and in memory what fits."""
 
-    def usable(file: ImageFiles) -> Decoded | Skipped:
+    def usable(file: ImageFiles) -> Decoded | UnreadableImageError:
         try:
             image = decode(file, scale, config.square_px)
         except UnreadableImageError as error:
-            return Skipped(error.path, error.reason)
+            return error
         if min(image.hr.shape[:2]) < config.crop_px:
-            return Skipped(file.hr_path, f"smaller than {config.crop_px} pixels")
+            return UnreadableImageError(file.hr_path, f"smaller than {config.crop_px} pixels")
         return image
 
     kept: list[ImageFiles] = []
@@ -269,7 +263,7 @@ def _catalog(
     # warnings, which is the whole process's business: what they leave behind is put right here.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         for file, result in zip(files, pool.map(usable, files), strict=True):
-            if isinstance(result, Skipped):
+            if isinstance(result, UnreadableImageError):
                 left_out.append(result)
                 continue
             fits = result.bytes <= room

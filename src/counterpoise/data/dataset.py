@@ -11,7 +11,6 @@ from torch.utils.data import Dataset
 
 from counterpoise.data.catalog import Catalog, Decoded
 from counterpoise.data.resize import Degradation, downscale, downscale_crop
-from counterpoise.errors import UserError
 
 Pair = tuple[Tensor, Tensor]
 
@@ -49,9 +48,8 @@ class CropPairs(Dataset[Pair]):
         self._flips, self._rotations = flips, rotations
 
     def __getitem__(self, position: int) -> Pair:
-        index = self.image_at(position)
-        image = self.catalog.load(index)
-        cut = self.cut(position, index, image.hr.shape)
+        image = self.catalog.load(self.image_at(position))
+        cut = self.cut(position, image.hr.shape)
         lr, hr = _crop(image, self.scale, self.degradation, cut.top, cut.left, self.lr_crop_px)
         if cut.mirrored:
             lr, hr = lr[:, ::-1], hr[:, ::-1]
@@ -63,15 +61,10 @@ class CropPairs(Dataset[Pair]):
         count = len(self.catalog)
         return int(_permutation(self._seed, position // count, count)[position % count])
 
-    def cut(self, position: int, index: int, hr_shape: Sequence[int]) -> Cut:
-        """All else that is random about a position, whose image has this index and HR shape."""
+    def cut(self, position: int, hr_shape: Sequence[int]) -> Cut:
+        """All else that is random about a position, whose image has this HR shape."""
         size = self.lr_crop_px
         height, width = hr_shape[0] // self.scale, hr_shape[1] // self.scale
-        if min(height, width) < size:
-            raise UserError(
-                f"{self.catalog.files[index].hr_path}: smaller than a crop, which it was not "
-                "when the training began: put the image back, then resume"
-            )
         random = np.random.default_rng([self._seed, 1, position])
         return Cut(
             top=int(random.integers(height - size + 1)),

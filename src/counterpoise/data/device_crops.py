@@ -50,7 +50,7 @@ class DeviceCrops:
         places: list[tuple[int, ...]] = []
         for position in positions:
             image = self._pairs.image_at(position)
-            cut = self._pairs.cut(position, image, self._shapes[image])
+            cut = self._pairs.cut(position, self._shapes[image])
             hr_width = self._shapes[image][1]
             lr_width = hr_width // scale
             places.append(

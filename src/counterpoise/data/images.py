@@ -27,7 +27,7 @@ OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
 
 
 class UnreadableImageError(UserError):
-    """An image file that cannot be decoded; `reason` says why."""
+    """An image file that cannot be decoded, or used; `reason` says why."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
