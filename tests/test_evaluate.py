@@ -7,18 +7,17 @@ import torch
 from counterpoise.data.resize import downscale
 from counterpoise.errors import UserError
 from counterpoise.evaluate.measures import (
-    CLASSIC,
     GROUPS,
     HELD_OUT,
     MEASURES,
     choose_measures,
     measure_image,
-    measures_named,
 )
 from counterpoise.evaluate.scores import (
     Scores,
-    score_bicubic,
-    score_generator,
+    by_bicubic,
+    by_generator,
+    score_pairs,
     to_tensor,
     write_csv,
 )
@@ -28,7 +27,7 @@ from helpers import random_pixels, smooth_pixels
 
 
 def image_metrics(fake, hr, border_px):
-    return measure_image(fake, hr, border_px, measures_named(HELD_OUT))
+    return measure_image(fake, hr, border_px, HELD_OUT)
 
 
 def test_outputs_are_rounded_and_clamped_before_measuring():
@@ -50,9 +49,9 @@ def test_a_generator_that_is_bicubic_scores_as_bicubic():
     hr = smooth_pixels(0, 48, 64)
     pairs = [("a", downscale(hr, 4, "bicubic"), hr)]
     generator = lambda lr: bicubic_upsample(lr, 4, "half-pixel")  # noqa: E731
-    one = score_bicubic(pairs, 4).means()
-    other = score_generator(generator, pairs, 4, torch.device("cpu"), "g").means()
-    for name in CLASSIC:
+    ways = by_bicubic(4), by_generator(generator, torch.device("cpu"))
+    one, other = (score_pairs("g", pairs, 4, way, HELD_OUT).means() for way in ways)
+    for name in GROUPS["psnr"] + GROUPS["ssim"]:
         assert other[name] == pytest.approx(one[name], abs=0.02)
     assert other["rmse"] == pytest.approx(one["rmse"], rel=0.01)
     assert other["sliced_wasserstein"] == pytest.approx(one["sliced_wasserstein"], rel=0.02)
@@ -67,7 +66,7 @@ def test_rmse_is_that_of_the_luma_in_grey_levels():
 
 def test_means_leave_out_images_that_are_too_small_and_csv_leaves_them_empty(tmp_path):
     small, large = (to_tensor(smooth_pixels(0, side, side)) for side in (16, 64))
-    measures = measures_named(["psnr_y", "ssim_y"])
+    measures = [MEASURES["psnr_y"], MEASURES["ssim_y"]]
     scores = Scores("m")
     for name, image in (("small", small), ("large", large)):
         fake = (image + 0.05).clamp(0, 1)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from counterpoise.data.catalog import catalog_folder
 from counterpoise.evaluate.crops import CROP_PX, ROWS, CropSheet
-from counterpoise.evaluate.measures import measures_named
+from counterpoise.evaluate.measures import MEASURES
 from counterpoise.evaluate.plane import front_of, plane_figure
 from counterpoise.evaluate.scores import (
     ImageOutputs,
@@ -99,5 +99,5 @@ def test_bicubic_is_that_of_the_published_tables(shared_data):
     """Our protocol is theirs: bicubic of Set5 at x4 in the README of Maclory/SPSR."""
     catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
     bicubic = Method("bicubic", "bicubic", by_bicubic(4))
-    (scores,) = score_methods(catalog, 4, [bicubic], measures_named(["psnr_y"]))
+    (scores,) = score_methods(catalog, 4, [bicubic], [MEASURES["psnr_y"]])
     assert scores.means()["psnr_y"] == pytest.approx(28.42, abs=0.02)

@@ -169,7 +169,7 @@ LAYERS = ("conv1_1", "relu1_1", "pool2")
 
 
 def test_dataset_normalisation_gives_every_channel_mean_one(embedded):
-    normalised = NormalisedFeatures(embedded, "dataset", LAYERS)
+    normalised = NormalisedFeatures(embedded, LAYERS)
     batches = [images_of(3, 32, seed=1), images_of(1, 32, seed=2)]
     normalised.calibrate(batches)
     images = torch.cat(batches)
@@ -195,28 +195,15 @@ def test_a_channel_that_was_never_active_is_not_blown_up():
             bright = images.mean(1, keepdim=True)
             return {"relu1_1": torch.cat([bright, (bright > 0.999).float()], 1)}
 
-    normalised = NormalisedFeatures(Dead(), "dataset", ["relu1_1"])
+    normalised = NormalisedFeatures(Dead(), ["relu1_1"])
     normalised.calibrate([0.5 * torch.ones(2, 3, 4, 4)])
     features = normalised(torch.ones(1, 3, 4, 4), ["relu1_1"])["relu1_1"]
     assert features.mean((0, 2, 3)).tolist() == pytest.approx([2, 1])
 
 
-@pytest.mark.parametrize(("normalisation", "axes"), [("sample", (1, 2, 3)), ("pixel", (1,))])
-def test_other_readings_of_mean_one(embedded, normalisation, axes):
-    normalised = NormalisedFeatures(embedded, normalisation, LAYERS)
-    images = images_of(3)
-    features, raw = normalised(images, LAYERS), embedded(images, LAYERS)
-    means = features["pool2"].mean(axes)
-    torch.testing.assert_close(means, torch.ones_like(means), atol=1e-3, rtol=0)
-    assert not torch.allclose(raw["pool2"].mean(axes), means)
-    torch.testing.assert_close(features["conv1_1"].relu(), features["relu1_1"])
-
-
-def test_no_normalisation_and_what_is_refused(embedded):
+def test_before_it_is_calibrated_nothing_is_normalised_and_layers_must_be_there(embedded):
     images = images_of()
-    features = NormalisedFeatures(embedded, "none", LAYERS)(images, LAYERS)
+    features = NormalisedFeatures(embedded, LAYERS)(images, LAYERS)
     assert all(torch.equal(features[k], v) for k, v in embedded(images, LAYERS).items())
-    with pytest.raises(RuntimeError, match="not calibrated"):
-        NormalisedFeatures(embedded, "dataset", LAYERS)(images_of(), LAYERS)
     with pytest.raises(UserError, match=r"no layer relu1_2.*relu1_1"):
-        NormalisedFeatures(embedded, "none", ["relu1_2"])
+        NormalisedFeatures(embedded, ["relu1_2"])

@@ -126,9 +126,8 @@ class FeaturesConfig(Section):
     # How the VGG file wants its input; null: as recorded in the file, or known by its name.
     input_scaling: Literal["caffe", "torchvision"] | None = None
     # "Mean one" (paper, section 5.3) names no axes. dataset: every channel by its mean over
-    # training images (Gatys et al. rescale VGG so); sample: each image's features by their mean;
-    # pixel: each position by its mean over channels; none: raw activations.
-    normalisation: Literal["dataset", "sample", "pixel", "none"] = "dataset"
+    # training images (Gatys et al. rescale VGG so); none: raw activations.
+    normalisation: Literal["dataset", "none"] = "dataset"
 
 
 class PixelLossConfig(Section):

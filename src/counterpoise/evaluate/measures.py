@@ -79,9 +79,11 @@ _ALL = (
     ),
 )
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
-# What the field's tables have; and what a training's held-out images are measured by.
-CLASSIC = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
-HELD_OUT = (*CLASSIC, "rmse", "sliced_wasserstein")
+# What a training's held-out images are measured by.
+HELD_OUT = tuple(
+    MEASURES[name]
+    for name in ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "rmse", "sliced_wasserstein")
+)
 GROUPS = {"psnr": ("psnr_y", "psnr_rgb"), "ssim": ("ssim_y", "ssim_rgb")}
 
 
@@ -121,8 +123,3 @@ def measure_image(
     return {
         m.name: float(m.of(rgb, luma)) if side >= m.least_px else float("nan") for m in measures
     }
-
-
-def measures_named(names: Sequence[str]) -> list[Measure]:
-    """The measures with these names."""
-    return [MEASURES[name] for name in names]

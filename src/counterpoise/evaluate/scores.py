@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from counterpoise.data.catalog import Catalog
 from counterpoise.data.resize import Degradation, downscale, imresize
-from counterpoise.evaluate.measures import HELD_OUT, Measure, measure_image, measures_named
+from counterpoise.evaluate.measures import Measure, measure_image
 from counterpoise.plain_files import atomic_write
 
 Pairs = Iterable[tuple[str, np.ndarray, np.ndarray]]
@@ -95,19 +95,6 @@ def score_pairs(
         row = measure_image(upscale(name, lr), to_tensor(hr), scale, measures)
         scores.rows.append((name, row))
     return scores
-
-
-def score_bicubic(pairs: Pairs, scale: int) -> Scores:
-    """Plain bicubic upscaling of pairs (name, LR, HR) of uint8 images, by `HELD_OUT`."""
-    return score_pairs("bicubic", pairs, scale, by_bicubic(scale), measures_named(HELD_OUT))
-
-
-def score_generator(
-    generator: nn.Module, pairs: Pairs, scale: int, device: torch.device, method: str
-) -> Scores:
-    """The generator's outputs on pairs (name, LR, HR) of uint8 images, by `HELD_OUT`."""
-    upscale = by_generator(generator, device)
-    return score_pairs(method, pairs, scale, upscale, measures_named(HELD_OUT))
 
 
 def by_bicubic(scale: int) -> Upscale:

@@ -1,19 +1,9 @@
 """What G minimises: E, P, T and A, weighted and by name.
 
-The paper leaves some readings open. Ours, with the option where there is one:
-
-- E's scale beside A (`loss.pixel.reduction`): the mean over values, about 1e-3, for training on E;
-  the presets that add A to E use the squared norm, the literal formula, because an adversarial term
-  of weight 1 would leave nothing of a mean.
-  That E's weight is 1 (`loss.pixel.weight`) is not confirmed either.
-- the axes of "mean one" (`features.normalisation`): every channel by its mean over training images.
-  It is a constant, so that the loss keeps the meaning of a squared error, and it is what rescaling
-  VGG's filters (Gatys et al.) does.
-- texture patches (`loss.texture.patches_of`): cut out of the feature maps, as most ports do, which
-  runs the extractor once; `image` cuts the image and runs it on every patch.
-- T's squared error: its mean over the entries of the Gram matrices and over patches, as the ports
-  have it, with the published weights of about 1e-6.
-- before or after the ReLU: after, by the layer's name (`relu1_1`; `conv1_1` is before).
+The paper leaves some readings open; those with an option are told of at it (`loss.pixel.reduction`,
+`features.normalisation`, `loss.texture.patches_of`). T's squared error is its mean over the entries
+of the Gram matrices and over patches, as the ports have it, with the published weights of about
+1e-6. That E's weight is 1 beside A is not confirmed.
 """
 
 from collections.abc import Callable, Sequence

@@ -224,24 +224,17 @@ def _orthogonal_filters(random: np.random.Generator, outputs: int, inputs: int) 
 
 
 class NormalisedFeatures(nn.Module):
-    """An extractor whose activations have mean one, in one of the readings of the paper.
+    """An extractor whose activations have mean one, once it is calibrated; before, as they are.
 
-    `dataset` divides every channel by its mean activation over given images (`calibrate`); the
-    layer before a ReLU is divided by the mean after it, as if the filters had been rescaled (Gatys
-    et al. 2015). `sample` divides an image's features of a layer by their mean, `pixel` those at a
-    position by their mean over channels, `none` leaves them.
+    Every channel is divided by its mean activation over given images; the layer before a ReLU by
+    the mean after it, as if the filters had been rescaled (Gatys et al. 2015).
     Source: EnhanceNet, section 5.3.
     """
 
-    def __init__(
-        self,
-        extractor: FeatureExtractor,
-        normalisation: Literal["dataset", "sample", "pixel", "none"],
-        layers: Sequence[str],
-    ) -> None:
+    def __init__(self, extractor: FeatureExtractor, layers: Sequence[str]) -> None:
         super().__init__()
         extractor.check_layers(layers)
-        self.extractor, self.normalisation, self.layers = extractor, normalisation, tuple(layers)
+        self.extractor, self.layers = extractor, tuple(layers)
         self._means: dict[str, Tensor] = {}
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
@@ -254,22 +247,14 @@ class NormalisedFeatures(nn.Module):
                     mean = F.relu(features).mean((0, 2, 3)) * len(images)
                     sums[layer] = sums[layer] + mean if layer in sums else mean
                 count += len(images)
-        self._means = {layer: total.reshape(1, -1, 1, 1) / count for layer, total in sums.items()}
+        for layer, total in sums.items():
+            mean = total.reshape(1, -1, 1, 1) / count
+            # A channel that was never active is left as it is, not blown up.
+            self._means[layer] = torch.where(mean > MEAN_EPSILON, mean, torch.ones_like(mean))
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Normalised activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
+        """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
         features: dict[str, Tensor] = self.extractor(images, layers)
-        return {layer: self._normalise(layer, value) for layer, value in features.items()}
-
-    def _normalise(self, layer: str, features: Tensor) -> Tensor:
-        if self.normalisation == "none":
+        if not self._means:
             return features
-        if self.normalisation == "dataset":
-            if layer not in self._means:
-                raise RuntimeError(f"features of {layer} are not calibrated")
-            mean = self._means[layer]
-        else:
-            axes = (1, 2, 3) if self.normalisation == "sample" else (1,)
-            mean = F.relu(features).mean(axes, keepdim=True)
-        # A channel that was never active has mean zero: it is left as it is, not blown up.
-        return features / torch.where(mean > MEAN_EPSILON, mean, torch.ones_like(mean))
+        return {layer: value / self._means[layer] for layer, value in features.items()}

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from counterpoise.evaluate.scores import Scores, score_bicubic, score_generator
+from counterpoise.evaluate.measures import HELD_OUT
+from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
 from counterpoise.json_lines import read_json_lines
 from counterpoise.outlook import nearest_to_ideal, stop_reason
 from counterpoise.run_folder import BICUBIC, RunFolder
@@ -26,7 +27,9 @@ class HeldOut:
         """Record bicubic's metrics."""
         if self._parts.fabric.is_global_zero:
             scale = self._parts.config.generator.scale
-            writer.metrics(0, BICUBIC, score_bicubic(self._parts.images.held_out, scale).means())
+            pairs = self._parts.images.held_out
+            scores = score_pairs(BICUBIC, pairs, scale, by_bicubic(scale), HELD_OUT)
+            writer.metrics(0, BICUBIC, scores.means())
 
     def show(self, stop: StopRequest, writer: RunWriter) -> bool:
         """Write samples and metrics; False where the first process was asked to stop before it had
@@ -41,11 +44,11 @@ class HeldOut:
         parts, state = self._parts, self._state
         images, g, scale = parts.images, parts.networks.g_average, parts.config.generator.scale
         name = state.stage.name
-        scores = Scores(name)
+        scores, upscale = Scores(name), by_generator(g, parts.fabric.device)
         for pair in images.held_out:
             if stop.requested:
                 return
-            scores.rows += score_generator(g, [pair], scale, parts.fabric.device, name).rows
+            scores.rows += score_pairs(name, [pair], scale, upscale, HELD_OUT).rows
         grid = sample_grid(g, images.sample_lr, images.sample_hr, scale)
         save_grid(grid, self._run.sample(state.step))
         writer.samples(state.step, grid)

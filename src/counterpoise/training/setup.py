@@ -133,8 +133,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         is_embedded = isinstance(extractor, EmbeddedExtractor)
         fingerprints["features"] = "embedded" if is_embedded else weights_fingerprint(extractor)
         notes += feature_notes
-        features = NormalisedFeatures(extractor, config.features.normalisation, layers)
-        features = place(features, device, layout)
+        features = place(NormalisedFeatures(extractor, layers), device, layout)
         if config.features.normalisation == "dataset":
             features.calibrate(calibration_batches(dataset, device))
     passes, speed_notes = accelerated(g, d, features, train, device)
