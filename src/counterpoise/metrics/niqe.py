@@ -1,9 +1,9 @@
 """NIQE, where its authors' fitted model is at hand; nothing is downloaded."""
 
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +28,7 @@ HALF_DISTANCES = (np.arange(8) - 3.5) / 2
 FEATURES = 36
 
 
-@dataclass(frozen=True)
-class NiqeModel:
+class NiqeModel(NamedTuple):
     """A Gaussian of the features of blocks of pristine photographs: (36,) and (36, 36)."""
 
     mean: np.ndarray
@@ -112,11 +111,7 @@ def _normalised(image: np.ndarray) -> np.ndarray:
     """Each pixel by the mean and the deviation of its surroundings."""
     from skimage.filters import gaussian  # takes a second to import
 
-    def blurred(values: np.ndarray) -> np.ndarray:
-        reach = 3 / WINDOW_STD_PX
-        smooth: np.ndarray = gaussian(values, WINDOW_STD_PX, truncate=reach)  # type: ignore[no-untyped-call]
-        return smooth
-
+    blurred = partial(gaussian, sigma=WINDOW_STD_PX, truncate=3 / WINDOW_STD_PX)
     mean = blurred(image)
     deviation = np.sqrt(np.abs(blurred(image**2) - mean**2))
     normalised: np.ndarray = (image - mean) / (deviation + 1)
@@ -137,7 +132,7 @@ def _features(blocks: np.ndarray) -> np.ndarray:
 
 def why_no_niqe() -> str:
     """What is missing for `niqe_model`, and what to do; empty where nothing is."""
-    if _model_path() is not None:
+    if _model_path().is_file():
         return ""
     return (
         "NIQE needs its authors' fitted model, which BasicSR brings: pip install --no-deps "
@@ -148,9 +143,9 @@ def why_no_niqe() -> str:
 @cache
 def niqe_model() -> NiqeModel:
     """The authors' model, where it is at hand; `UserError` where it is not, or another file is."""
+    if why := why_no_niqe():
+        raise UserError(why)
     path = _model_path()
-    if path is None:
-        raise UserError(why_no_niqe())
     try:
         with np.load(path, allow_pickle=False) as file:
             mean = file["mu_pris_param"].reshape(FEATURES).astype(float)
@@ -162,12 +157,11 @@ def niqe_model() -> NiqeModel:
     return NiqeModel(mean, covariance)
 
 
-def _model_path() -> Path | None:
-    if hub_path(MODEL_FILE).is_file():
-        return hub_path(MODEL_FILE)
+def _model_path() -> Path:
+    """Where the model is, or is to be: in torch.hub's folder, or in an installed BasicSR."""
+    path = hub_path(MODEL_FILE)
     # Only looked for, never imported: BasicSR itself does not load beside today's torchvision.
-    found = find_spec("basicsr")
+    found = None if path.is_file() else find_spec("basicsr")
     if found is None or found.origin is None:
-        return None
-    path = Path(found.origin).parent / "metrics" / MODEL_FILE
-    return path if path.is_file() else None
+        return path
+    return Path(found.origin).parent / "metrics" / MODEL_FILE
