@@ -28,9 +28,9 @@ from counterpoise.config_file import load_config, preset_names
 from counterpoise.data.images import IMAGE_SUFFIXES, read_picture, read_rgb
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
+from counterpoise.models.features import load_vgg19
 from counterpoise.models.generator import build_generator
 from counterpoise.models.import_weights import import_official
-from counterpoise.models.vgg_weights import load_vgg19
 from counterpoise.models.weights import load_generator
 from counterpoise.picture_io import write_picture
 from counterpoise.training import checkpoint

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.models.vgg_weights import load_vgg19
+from counterpoise.models.features import load_vgg19
 from training_helpers import TINY
 
 SMALL = [*TINY, "train.log_every=2"]

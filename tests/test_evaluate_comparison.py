@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from counterpoise.evaluate.comparison import differences_between
-from counterpoise.evaluate.scores import Scores
+from counterpoise.evaluate.scores import Scores, differences_between
 
 
 def scores(name, **columns):

@@ -10,8 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from counterpoise.errors import UserError
-from counterpoise.models import vgg_weights as module
-from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
+from counterpoise.models.features import VGG19_FILE, VGG19_URL, VGGNotFoundError, load_vgg19
 from test_features import images_of, vgg_weights
 
 
@@ -46,7 +45,7 @@ def test_no_network_says_what_to_do(hub, monkeypatch, error):
         load_vgg19(None, None, ["relu1_1"])
     message = str(caught.value)
     assert "\n" not in message
-    for part in (str(hub), str(error), module.PUBLISHED_URL, "features.extractor=embedded"):
+    for part in (str(hub), str(error), VGG19_URL, "features.extractor=embedded"):
         assert part in message
 
 
@@ -76,7 +75,7 @@ def test_scaling_is_known_by_torchvision_s_name_and_never_guessed(tmp_path):
     torch.save(vgg_weights(1), tmp_path / "vgg.pth")
     with pytest.raises(UserError, match=r"set features\.input_scaling"):
         load_vgg19(tmp_path / "vgg.pth", None, [])
-    path = (tmp_path / "vgg.pth").rename(tmp_path / module.FILE_NAME)
+    path = (tmp_path / "vgg.pth").rename(tmp_path / VGG19_FILE)
     assert "torchvision" in load_vgg19(path, None, []).description
 
 

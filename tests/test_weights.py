@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 import counterpoise
 from counterpoise.config import GeneratorConfig
 from counterpoise.errors import UserError
+from counterpoise.models.features import load_vgg19
 from counterpoise.models.generator import build_generator
 from counterpoise.models.import_weights import import_official
-from counterpoise.models.vgg_weights import load_vgg19
 from counterpoise.models.weights import load_generator, save_generator
 from counterpoise.training import checkpoint
 

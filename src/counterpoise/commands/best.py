@@ -7,7 +7,7 @@ from rich.console import Console
 
 from counterpoise.commands.console import print_metrics, say
 from counterpoise.commands.device import pick_device
-from counterpoise.evaluate.comparison import Difference
+from counterpoise.evaluate.scores import Difference
 from counterpoise.models.weights import save_generator
 from counterpoise.outlook import DISTORTION, WORDS
 from counterpoise.plain_files import atomic_write

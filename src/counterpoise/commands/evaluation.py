@@ -13,16 +13,17 @@ from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.data.resize import Degradation
 from counterpoise.errors import UserError
-from counterpoise.evaluate.comparison import FEW_IMAGES, differences_between
 from counterpoise.evaluate.crops import CropSheet
 from counterpoise.evaluate.measures import MEASURES, Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
 from counterpoise.evaluate.plane import front_of, plane_figure
 from counterpoise.evaluate.scores import (
+    FEW_IMAGES,
     Method,
     Scores,
     by_bicubic,
     by_generator,
+    differences_between,
     score_methods,
     write_csv,
 )

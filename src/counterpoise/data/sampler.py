@@ -69,24 +69,22 @@ def batches(
         last_line = str(error).strip().splitlines()[-1]
         raise UserError(last_line.split("UserError: ", 1)[-1]) from error
     except (RuntimeError, OSError, EOFError) as error:
-        # Other than PyTorch's own notice: what is left of a pair that a dying worker handed over.
-        lost = worker_processes and not isinstance(error, RuntimeError)
-        death = _died(error, worker_processes) if lost else worker_death(error, worker_processes)
+        death = worker_death(error, worker_processes)
         if death is None:
             raise
         raise death from error
 
 
 def worker_death(error: BaseException, worker_processes: int) -> UserError | None:
-    """What to say of PyTorch's notice of a dead worker; None for any other error.
+    """What to say of the death of a worker process; None for any other error.
 
-    PyTorch raises it from a signal handler: anywhere in the process whose worker died.
+    PyTorch's notice comes from a signal handler: anywhere in the process whose worker died. Where
+    the worker died while it handed a pair over, what shows is the end of a connection.
     """
     is_notice = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
-    return _died(error, worker_processes) if worker_processes and is_notice else None
-
-
-def _died(error: BaseException, worker_processes: int) -> UserError:
+    is_cut_off = isinstance(error, (ConnectionError, FileNotFoundError, EOFError))
+    if not worker_processes or not (is_notice or is_cut_off):
+        return None
     detail = " ".join(str(error).split()) or type(error).__name__
     return UserError(
         f"data.worker_processes {worker_processes}: a worker process died ({detail}), perhaps "

@@ -13,10 +13,16 @@ from counterpoise.config_file import BadYamlError, load_config, read_yaml
 from counterpoise.data.catalog import catalog_folder, scan
 from counterpoise.data.dataset import full_pairs
 from counterpoise.errors import UserError
-from counterpoise.evaluate.comparison import Difference, differences_between
 from counterpoise.evaluate.measures import MEASURES, choose_measures
 from counterpoise.evaluate.plane import Ranking, rank
-from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
+from counterpoise.evaluate.scores import (
+    Difference,
+    Scores,
+    by_bicubic,
+    by_generator,
+    differences_between,
+    score_pairs,
+)
 from counterpoise.json_lines import read_json_lines
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
 from counterpoise.models.generator import Generator, build_generator

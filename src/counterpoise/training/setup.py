@@ -20,9 +20,14 @@ from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.errors import UserError
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.models.discriminator import build_discriminator
-from counterpoise.models.features import EmbeddedExtractor, FeatureExtractor, NormalisedFeatures
+from counterpoise.models.features import (
+    EmbeddedExtractor,
+    FeatureExtractor,
+    NormalisedFeatures,
+    VGGNotFoundError,
+    load_vgg19,
+)
 from counterpoise.models.generator import Generator, build_generator
-from counterpoise.models.vgg_weights import VGGNotFoundError, load_vgg19
 from counterpoise.models.weights import load_generator
 from counterpoise.seeding import seed_everything
 from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device
