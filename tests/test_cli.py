@@ -139,7 +139,7 @@ def test_an_environment_that_is_not_torchruns(counterpoise, monkeypatch, environ
 def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
     run = tmp_path / "run"
     start = ["train", "--config", config_file, "--run-dir", run, "--data"]
-    one_line(counterpoise(*start, tmp_path / "none"), "no such folder")
+    one_line(counterpoise(*start, tmp_path / "none"), "no such file or directory")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x")
     one_line(counterpoise(*start, tmp_path / "texts"), "no images in it (1 other files)")

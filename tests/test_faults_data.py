@@ -9,7 +9,6 @@ import time
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from counterpoise.errors import TrainingDivergedError, UserError
@@ -17,7 +16,7 @@ from counterpoise.run_folder import RunFolder
 from counterpoise.training import loop
 from counterpoise.training.batches import Batches
 from fault_helpers import differing, results
-from helpers import smooth_pixels, write_images
+from helpers import write_images
 from training_helpers import before_step, differing_tensors, events, run, signals, tiny
 
 # Every image is decoded again for each crop.
@@ -45,23 +44,14 @@ def in_step(monkeypatch, number, act):
     before_step(monkeypatch, lambda training, step: step == number and act(training))
 
 
-def vanish(path):
-    path.unlink()
-
-
-def shrink(path):
-    Image.fromarray(smooth_pixels(0, 16, 16)).save(path)
-
-
-@pytest.mark.parametrize("harm", [vanish, shrink])
-def test_an_image_that_is_harmed_stops_in_one_line_and_put_back_costs_nothing(
-    tmp_path, monkeypatch, images, whole, harm
+def test_an_image_that_vanishes_stops_in_one_line_and_put_back_costs_nothing(
+    tmp_path, monkeypatch, images, whole
 ):
     kept = {path: path.read_bytes() for path in images.iterdir()}
     config = tiny(NO_CACHE, data=images)
     with monkeypatch.context() as patch:
-        in_step(patch, 6, lambda training: [harm(path) for path in kept])
-        with pytest.raises(UserError, match=r"image\d.png: .*put (it|the image) back") as stopped:
+        in_step(patch, 6, lambda training: [path.unlink() for path in kept])
+        with pytest.raises(UserError, match=r"image\d.png: .*put it back") as stopped:
             run(config, tmp_path / "run")
     assert "\n" not in str(stopped.value)
     assert events(tmp_path / "run")[-1] == events(tmp_path / "run", "failed")[-1]

@@ -11,7 +11,7 @@ from counterpoise.config import DataConfig
 from counterpoise.data import sampler
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
-from counterpoise.data.sampler import PositionSampler, batches
+from counterpoise.data.sampler import batches, shares
 from counterpoise.errors import UserError
 from helpers import write_images
 
@@ -19,15 +19,15 @@ from helpers import write_images
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 50))
 def test_shares_of_the_processes_make_the_whole_batch(share, world_size, start):
     size = share * world_size
-    samplers = [PositionSampler(size, rank, world_size, start) for rank in range(world_size)]
-    for number, parts in enumerate(islice(zip(*samplers, strict=True), 3), start=start):
+    every = [shares(size, rank, world_size, start) for rank in range(world_size)]
+    for number, parts in enumerate(islice(zip(*every, strict=True), 3), start=start):
         together = [position for part in parts for position in part]
         assert together == list(range(number * size, (number + 1) * size))
 
 
 def test_unequal_shares_are_refused():
     with pytest.raises(UserError, match="batch_size 5 cannot be shared by 2 processes"):
-        PositionSampler(5, 0, 2, 0)
+        next(shares(5, 0, 2, 0))
 
 
 def test_order_does_not_depend_on_workers_or_start(tmp_path):
@@ -53,7 +53,7 @@ def test_an_image_that_vanishes_is_one_line(tmp_path, worker_processes):
     for path in paths:
         path.unlink()
     stream = batches(dataset, 2, 0, 1, 0, worker_processes, pin_memory=False)
-    with pytest.raises(UserError, match=r"image\d.png: no such file; it could be read") as caught:
+    with pytest.raises(UserError, match=r"image\d.png: no such file; put it back") as caught:
         next(stream)
     assert "\n" not in str(caught.value)
 

@@ -101,15 +101,10 @@ class Catalog:
 
         Raises `UserError` where it can no longer be read: nothing is put in its place.
         """
-        image = self.images[index]
-        if image is not None:
-            return image
         try:
-            return decode(self.files[index], self.scale, self.square_px)
+            return self.images[index] or decode(self.files[index], self.scale, self.square_px)
         except UnreadableImageError as error:
-            raise UserError(
-                f"{error}; it could be read when the training began: put it back, then resume"
-            ) from error
+            raise UserError(f"{error}; put it back, then resume") from error
 
     def subset(self, indices: Sequence[int]) -> "Catalog":
         """The images with these indices."""

@@ -1,5 +1,6 @@
 """Pairs of LR and HR: random crops for training, whole images and central crops for measuring."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -50,7 +51,12 @@ class CropPairs(Dataset[Pair]):
     def __getitem__(self, position: int) -> Pair:
         image = self.catalog.load(self.image_at(position))
         cut = self.cut(position, image.hr.shape)
-        lr, hr = _crop(image, self.scale, self.degradation, cut.top, cut.left, self.lr_crop_px)
+        top, left, size, scale = cut.top, cut.left, self.lr_crop_px, self.scale
+        hr = image.hr[scale * top : scale * (top + size), scale * left : scale * (left + size)]
+        if image.lr is None:
+            lr = downscale_crop(image.hr, scale, self.degradation, top, left, size)
+        else:
+            lr = image.lr[top : top + size, left : left + size]
         if cut.mirrored:
             lr, hr = lr[:, ::-1], hr[:, ::-1]
         lr, hr = np.rot90(lr, cut.turns), np.rot90(hr, cut.turns)
@@ -83,16 +89,6 @@ def _to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def _crop(
-    image: Decoded, scale: int, degradation: Degradation, top: int, left: int, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The square crop at a place in LR pixels: LR (size, size, 3), its own or made here, and HR."""
-    hr = image.hr[scale * top : scale * (top + size), scale * left : scale * (left + size)]
-    if image.lr is not None:
-        return image.lr[top : top + size, left : left + size], hr
-    return downscale_crop(image.hr, scale, degradation, top, left, size), hr
-
-
 def whole_pair(
     image: Decoded, scale: int, degradation: Degradation
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -116,13 +112,12 @@ def central_crops(
 
     Crops are smaller than `crop_px` where one of the images is.
     """
-    images = [catalog.load(index) for index in range(min(count, len(catalog)))]
-    size = min(crop_px, *(min(image.hr.shape[:2]) for image in images)) // scale
+    pairs = [pair for _, *pair in itertools.islice(full_pairs(catalog, scale, degradation), count)]
+    size = min(crop_px // scale, *(side for lr, _ in pairs for side in lr.shape[:2]))
     lr_crops, hr_crops = [], []
-    for image in images:
-        top = (image.hr.shape[0] // scale - size) // 2
-        left = (image.hr.shape[1] // scale - size) // 2
-        lr, hr = _crop(image, scale, degradation, top, left, size)
-        lr_crops.append(_to_tensor(lr))
-        hr_crops.append(_to_tensor(hr))
+    for lr, hr in pairs:
+        top, left = (lr.shape[0] - size) // 2, (lr.shape[1] - size) // 2
+        lr_crops.append(_to_tensor(lr[top : top + size, left : left + size]))
+        top, left, side = scale * top, scale * left, scale * size
+        hr_crops.append(_to_tensor(hr[top : top + side, left : left + side]))
     return torch.stack(lr_crops).float() / 255, torch.stack(hr_crops).float() / 255

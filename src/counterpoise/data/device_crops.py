@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoise.data.dataset import CropPairs, Pair, whole_pair
-from counterpoise.data.sampler import PositionSampler
+from counterpoise.data.sampler import shares
 
 
 class DeviceCrops:
@@ -86,7 +86,7 @@ def device_batches(
     """
     pool, coming = ThreadPoolExecutor(1), None
     try:
-        for positions in PositionSampler(batch_size, rank, world_size, start_batch):
+        for positions in shares(batch_size, rank, world_size, start_batch):
             ready, coming = coming, pool.submit(crops.places, positions)
             if ready is not None:
                 yield crops.cut(ready.result())

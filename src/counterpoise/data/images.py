@@ -1,6 +1,5 @@
 """Finding and decoding pictures: the one way in which files become pixels."""
 
-import errno
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -72,8 +71,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def _refuse_folder(error: OSError) -> NoReturn:
-    reasons = {errno.ENOENT: "no such folder", errno.ENOTDIR: "not a folder"}
-    reason = reasons.get(error.errno or 0, f"cannot be looked into ({error.strerror})")
+    reason = str(error.strerror).lower()
     raise UserError(f"{error.filename}: {reason}; give a folder of images") from error
 
 

@@ -1,11 +1,12 @@
 """Batches of positions for each process, from any batch on."""
 
+import itertools
 import signal
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from counterpoise.data.dataset import CropPairs
 from counterpoise.errors import UserError
@@ -14,28 +15,21 @@ from counterpoise.errors import UserError
 TERMINATION_SECONDS = 60
 
 
-class PositionSampler(Sampler[list[int]]):
-    """This process's share of each batch of positions, forever.
+def shares(batch_size: int, rank: int, world_size: int, start_batch: int) -> Iterator[list[int]]:
+    """One process's share of each batch of positions, forever.
 
     Batch b of all processes covers positions b * batch_size to (b + 1) * batch_size - 1; process r
     of w takes the r-th of w equal runs.
     """
-
-    def __init__(self, batch_size: int, rank: int, world_size: int, start_batch: int) -> None:
-        if batch_size % world_size:
-            raise UserError(
-                f"train.batch_size {batch_size} cannot be shared by {world_size} processes; "
-                "make it a multiple"
-            )
-        self._batch_size, self._start_batch = batch_size, start_batch
-        self._share = batch_size // world_size
-        self._offset = rank * self._share
-
-    def __iter__(self) -> Iterator[list[int]]:
-        first = self._start_batch * self._batch_size + self._offset
-        while True:
-            yield list(range(first, first + self._share))
-            first += self._batch_size
+    if batch_size % world_size:
+        raise UserError(
+            f"train.batch_size {batch_size} cannot be shared by {world_size} processes; "
+            "make it a multiple"
+        )
+    share = batch_size // world_size
+    for batch in itertools.count(start_batch):
+        first = batch * batch_size + rank * share
+        yield list(range(first, first + share))
 
 
 def batches(
@@ -55,7 +49,7 @@ def batches(
     """
     loader = DataLoader(
         dataset,
-        batch_sampler=PositionSampler(batch_size, rank, world_size, start_batch),
+        batch_sampler=shares(batch_size, rank, world_size, start_batch),
         num_workers=worker_processes,
         persistent_workers=worker_processes > 0,
         worker_init_fn=_leave_interrupts_to_the_parent,
