@@ -57,13 +57,6 @@ def test_a_generator_that_is_bicubic_scores_as_bicubic():
     assert other["sliced_wasserstein"] == pytest.approx(one["sliced_wasserstein"], rel=0.02)
 
 
-def test_rmse_is_that_of_the_luma_in_grey_levels():
-    hr, fake = (to_tensor(random_pixels(seed, 24, 24)) for seed in (0, 1))
-    weights = torch.tensor([65.481, 128.553, 24.966]).reshape(3, 1, 1)
-    error = ((hr - fake) * weights).sum(0)[4:-4, 4:-4].square().mean().sqrt().item()
-    assert image_metrics(fake, hr, 4)["rmse"] == pytest.approx(error, rel=1e-5)
-
-
 def test_means_leave_out_images_that_are_too_small_and_csv_leaves_them_empty(tmp_path):
     small, large = (to_tensor(smooth_pixels(0, side, side)) for side in (16, 64))
     measures = [MEASURES["psnr_y"], MEASURES["ssim_y"]]

@@ -52,11 +52,6 @@ def test_a_crop_is_the_crop_of_the_whole(degradation, data):
     np.testing.assert_array_equal(part, whole)
 
 
-def test_sides_must_divide():
-    with pytest.raises(ValueError, match="not multiples of 4"):
-        downscale(random_pixels(0, 10, 8), 4, "bicubic")
-
-
 def test_is_matlabs_imresize_to_the_bit(shared_data):
     for name in ("Set5", "Set14"):
         for path in sorted((shared_data / "benchmark" / name / "HR").iterdir()):
