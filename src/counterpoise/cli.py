@@ -230,8 +230,7 @@ def evaluate(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write one row per image here.")] = None,
     figures: Annotated[
-        Path | None,
-        typer.Option(help="Write crops side by side, and the perception-distortion plane, here."),
+        Path | None, typer.Option(help="Folder for a figure of crops side by side.")
     ] = None,
     compare: Annotated[
         tuple[Path, Path] | None,

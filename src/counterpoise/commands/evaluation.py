@@ -16,7 +16,7 @@ from counterpoise.errors import UserError
 from counterpoise.evaluate.crops import CropSheet
 from counterpoise.evaluate.measures import MEASURES, Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
-from counterpoise.evaluate.plane import front_of, plane_figure
+from counterpoise.evaluate.plane import front_of
 from counterpoise.evaluate.scores import (
     FEW_IMAGES,
     Method,
@@ -30,8 +30,6 @@ from counterpoise.evaluate.scores import (
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
 from counterpoise.models.generator import Generator
 from counterpoise.models.weights import load_generator
-from counterpoise.plain_files import atomic_write
-from counterpoise.plotting import rendered
 from counterpoise.run_folder import RunFolder
 
 DEFAULT_SCALE = 4
@@ -106,7 +104,9 @@ def run(
         sets[name] = score_methods(catalog, common_scale, methods, measures, seen)
         _say_set(console, name, sets[name], measures, common_scale)
         if figures is not None:
-            _draw_set(console, name, sets[name], figures, sheet)
+            path = figures / f"crops-{name}.png"
+            sheet.save(path)
+            say(console, f"crops: {path}")
     for note in notes:
         say(console, f"not computed: {note}")
     if pair:
@@ -227,23 +227,6 @@ def _say_set(
         names = [s.method for s, on in zip(scores, on_front, strict=True) if on]
         title = MEASURES[perception].title
         say(console, f"not beaten in both RMSE and {title} (Pareto front): {', '.join(names)}")
-
-
-def _draw_set(
-    console: Console, name: str, scores: Sequence[Scores], folder: Path, sheet: CropSheet
-) -> None:
-    """A set's crops, and its plane where it can be drawn."""
-    sheet.save(folder / f"crops-{name}.png")
-    say(console, f"crops: {folder / f'crops-{name}.png'}")
-    try:
-        figure = plane_figure(name, scores)
-    except UserError as error:
-        say(console, f"no figure of the plane: {error}")
-        return
-    path = folder / f"plane-{name}.png"
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(rendered(figure, "png"))
-    say(console, f"plane: {path}")
 
 
 def _say_differences(console: Console, name: str, a: Scores, b: Scores) -> None:

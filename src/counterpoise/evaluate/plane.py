@@ -7,17 +7,13 @@ images look like). Lower is better in both.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from counterpoise.errors import UserError
 from counterpoise.evaluate.scores import Scores
-from counterpoise.outlook import DISTORTION, PERCEPTION, TITLES
-from counterpoise.plotting import pyplot
+from counterpoise.outlook import DISTORTION, PERCEPTION
 from counterpoise.statistics import pareto_front
 
-COLOUR = "#0a7f5a"
 LEAST_SPREAD = 1e-12
 
 
@@ -71,32 +67,3 @@ def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
     if not np.isfinite(points).all():
         return None
     return perception, [bool(on) for on in pareto_front(points)]
-
-
-def plane_figure(title: str, scores: Sequence[Scores]) -> Any:
-    """The plane of what was measured, for every perceptual measure that is there.
-
-    Raises `UserError` where there is none, and where matplotlib is not installed.
-    """
-    if front_of(scores) is None:
-        raise UserError("it needs rmse and a perceptual metric")
-    plot = pyplot()
-    measured = [name for name in PERCEPTION if name in scores[0].names][::-1]
-    count = len(measured)
-    figure, all_axes = plot.subplots(
-        1, count, figsize=(5.6 * count, 4.4), layout="constrained", squeeze=False
-    )
-    for axes, perception in zip(all_axes[0], measured, strict=True):
-        for one in scores:
-            means = one.means()
-            point = (means[DISTORTION], means[perception])
-            axes.plot(*([value] for value in point), "o", color=COLOUR, ms=6)
-            axes.annotate(one.method, point, fontsize=8, xytext=(6, 4), textcoords="offset points")
-        axes.margins(0.2, 0.2)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#eceef1", lw=0.8)
-        axes.set_axisbelow(True)
-        axes.set_xlabel("distortion: RMSE of luma, grey levels (left is better)", fontsize=9)
-        axes.set_ylabel(f"perception: {TITLES[perception]} (down is better)", fontsize=9)
-    figure.suptitle(f"{title}: perception against distortion", fontsize=11)
-    return figure
