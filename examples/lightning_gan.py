@@ -1,4 +1,4 @@
-"""A small GAN on scikit-learn's digits in PyTorch Lightning, with counterpoise's callback.
+"""A small GAN on scikit-learn's digits in PyTorch Lightning, in balance.
 
     pip install counterpoise[examples,lightning]
     python examples/lightning_gan.py
@@ -9,25 +9,47 @@ each network's part begins.
 
 import argparse
 import logging
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from counterpoise.anyloop.lightning import BalanceCallback
+import counterpoise as cp
 from dcgan_digits import NOISE_VALUES, load_images, make_discriminator, make_generator
 
 
 class DigitsGan(pl.LightningModule):
     """Two networks, two optimizers, one hand-written step."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
+        """`options` are those of `Balance`."""
         super().__init__()
+        self.options, self.saved = options, None
         self.automatic_optimization = False
         self.generator = make_generator()
         self.discriminator = make_discriminator()
         self.criterion = nn.BCEWithLogitsLoss()
+
+    def on_train_start(self) -> None:
+        """Networks and optimizers are built and restored."""
+        networks = self.generator, self.discriminator
+        self.balance = cp.Balance(*networks, *self.optimizers(), **self.options)
+        if self.saved is not None:
+            self.balance.load_state_dict(self.saved)
+
+    def on_train_end(self) -> None:
+        """Write what is left."""
+        self.balance.close()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What the policy remembers goes with the weights."""
+        checkpoint["balance"] = self.balance.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Taken up when the training starts."""
+        self.saved = checkpoint["balance"]
 
     def training_step(self, batch: list[Tensor]) -> None:
         """One update of D, then one of G."""
@@ -72,12 +94,11 @@ def main() -> None:
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=options.epochs,
-        callbacks=[BalanceCallback(policy=options.policy, run_dir=options.run_dir)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    trainer.fit(DigitsGan(), batches)
+    trainer.fit(DigitsGan(policy=options.policy, run_dir=options.run_dir), batches)
 
 
 if __name__ == "__main__":

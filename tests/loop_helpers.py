@@ -99,6 +99,11 @@ class Loop:
     def batch(self) -> tuple[Tensor, Tensor]:
         return torch.rand(BATCH, 1, SIZE, SIZE) * 2 - 1, torch.randn(BATCH, 4)
 
+    def images(self) -> tuple[Tensor, Tensor]:
+        """Real ones, and G's."""
+        real, noise = self.batch()
+        return real, self.g(noise)
+
     def note(self, on_real: Tensor, on_fake: Tensor) -> None:
         self.judged.append((float(on_real.detach().mean()), float(on_fake.detach().mean())))
 
@@ -118,8 +123,7 @@ class Loop:
         update(self.g_optimizer, self.g_loss(self.d(fake)))
 
     def turn(self, balance: cp.Balance | Bare) -> None:
-        real, noise = self.batch()
-        fake = self.g(noise)
+        real, fake = self.images()
         balance.d_step()
         self.d_part(real, fake)
         balance.g_step()

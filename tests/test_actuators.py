@@ -188,16 +188,3 @@ def test_from_a_snapshot_training_repeats_itself_to_the_bit(kind):
             for name, tensor in entries.items():
                 assert tensor is None or torch.equal(tensor, state[1][index][name])
         assert train(net, optimizer, range(3, 6)) == first
-
-
-def test_the_newest_snapshot_is_the_one():
-    net = nn.Linear(1, 1)
-    snapshot = Snapshot({"net": net}, {})
-    with pytest.raises(RuntimeError, match="no snapshot"):
-        snapshot.restore()
-    for step, value in ((1, 1.0), (2, 2.0), (3, 3.0)):
-        nn.init.constant_(net.weight, value)
-        if step < 3:
-            snapshot.take(step)
-    snapshot.restore()
-    assert (snapshot.taken_step, net.weight.item()) == (2, 2.0)

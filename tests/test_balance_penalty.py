@@ -12,7 +12,7 @@ from counterpoise.game import r1 as penalty
 from counterpoise.losses.penalties import r1_penalty
 from counterpoise.records import Action
 from loop_helpers import Loop, Scripted, rows_of, same, scripted, update
-from test_loop_shapes import one_pass_on_both
+from loop_shapes import one_pass_on_both
 
 __all__ = ["scripted"]
 GAMMA = 0.7
@@ -89,18 +89,6 @@ class OnceLayer(nn.Module):
         return Once.apply(images)
 
 
-class Starved(nn.Module):
-    """Memory runs out in the second pass on real images, which is R1's."""
-
-    calls = 0
-
-    def forward(self, images):
-        self.calls += 1
-        if self.calls == 3:
-            raise torch.OutOfMemoryError("none left")
-        return images
-
-
 class Labelled(nn.Module):
     """A D that needs more than images."""
 
@@ -145,28 +133,6 @@ def test_a_d_that_cannot_have_it_is_trained_without_and_it_is_said_once(
     (message,) = warnings()
     assert why in message
     assert [signals.d_takes_r1 for signals in policy.seen] == takes_r1
-
-
-def test_gradients_made_in_a_closure_are_not_added_to(scripted, warnings):
-    loop = Plain()
-    balance, _ = scripted(loop, *ASKED, objective="bce")
-    real, noise = loop.batch()
-    with balance.d_step():
-        loss = loop.d_loss(loop.d(real), loop.d(loop.g(noise).detach()))
-
-        def closure():
-            loop.d_optimizer.zero_grad()
-            loss.backward()
-            return loss
-
-        loop.d_optimizer.step(closure)
-    assert any("closure" in message for message in warnings())
-
-
-def test_a_lack_of_memory_is_no_property_of_d(scripted):
-    loop = Plain(Starved())
-    with pytest.raises(torch.OutOfMemoryError):
-        loop.run(scripted(loop, *ASKED)[0], 1)
 
 
 def test_a_gradient_that_is_not_finite_is_left_out_and_said(scripted, warnings, monkeypatch):

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from counterpoise.anyloop import handle
-from counterpoise.anyloop.graph import comes_out_of_sigmoid, leaf_ids, operation, walk
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS
 from counterpoise.anyloop.loop_check import LoopChecker
 
@@ -18,10 +16,8 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "dcgan_digits.py"
 # The example's own lines.
 LOOP = "for _ in range(steps):"
 MADE = "balance = cp.Balance("
-G_CALL = "fake = generator("
 D_CALL = "on_real, on_fake = discriminator(real), discriminator(fake.detach())"
 LOSS_REAL = "loss_real = criterion(on_real, torch.ones_like(on_real))"
-INTEGERS = LOSS_REAL.replace("ones_like(on_real)", "ones_like(on_real, dtype=torch.long)")
 D_BACKWARD = "(loss_real + loss_fake).backward()"
 D_ZERO = "d_optimizer.zero_grad()"
 D_STEP = "d_optimizer.step()"
@@ -29,7 +25,6 @@ G_ZERO = "g_optimizer.zero_grad()"
 G_JUDGED = "on_fake = discriminator(fake)"
 G_BACKWARD = "criterion(on_fake, torch.ones_like(on_fake)).backward()"
 G_STEP = "g_optimizer.step()"
-CRITERION = "criterion = nn.BCEWithLogitsLoss()"
 D_OPTIMIZER = "d_optimizer = torch.optim.Adam(discriminator.parameters(),"
 
 
@@ -80,27 +75,14 @@ CASES = [
       (D_BACKWARD, "(loss_real + loss_fake).backward(retain_graph=True)")], set()),
     ("stale-d-gradients", D_BACKWARD, [(D_ZERO, "pass")], set()),
     ("stale-g-gradients", G_BACKWARD, [(G_ZERO, "pass")], set()),
-    ("foreign-parameters", MADE,
-     [(D_OPTIMIZER, "d_optimizer = torch.optim.Adam([*discriminator.parameters(), "
-       "*generator.parameters()],")], set()),
     ("unowned-parameters", MADE,
      [(D_OPTIMIZER, "d_optimizer = torch.optim.Adam(discriminator[0].parameters(),")],
      {"stale-d-gradients"}),  # those that the optimizer does not clear
-    ("wrong-optimizer", "d_optimizer.step()  # in G's part",
-     [(G_STEP, "g_optimizer.step()\n            d_optimizer.step()  # in G's part")], set()),
     ("eval-mode", D_CALL, [(LOOP, "discriminator.eval()\n    " + LOOP)], set()),
-    ("eval-mode", G_CALL, [(LOOP, "generator.eval()\n    " + LOOP)], set()),
-    ("sigmoid-before-logits-loss", LOSS_REAL,
+    ("eval-mode", G_BACKWARD, [(LOOP, "generator.eval()\n    " + LOOP)], set()),
+    ("sigmoid-before-logits-loss", D_CALL,
      [("nn.Linear(64 * 2 * 2, 1),", "nn.Linear(64 * 2 * 2, 1),\n"
        "        nn.Sigmoid(),")], set()),
-    ("not-probabilities", LOSS_REAL, [(CRITERION, "criterion = nn.BCELoss()")], set()),
-    ("integer-labels", INTEGERS, [(LOSS_REAL, INTEGERS)], set()),
-    ("labels-broadcast", "loss_real = nn.MSELoss()(on_real, torch.ones(8))",
-     [(LOSS_REAL, "loss_real = nn.MSELoss()(on_real, torch.ones(8))"),
-      ("loss_fake = criterion(on_fake, torch.zeros_like(on_fake))",
-       "loss_fake = on_fake.square().mean()")], set()),
-    ("half-skipped", D_CALL, [(D_BACKWARD, "loss_real.backward()")], set()),
-    ("half-skipped", D_CALL, [(D_BACKWARD, "loss_fake.backward()")], set()),
     ("never-updated", MADE, [(G_STEP, "pass")], set()),
     ("never-updated", G_STEP, [(G_BACKWARD, "pass")], set()),
     ("no-gradient-to-generator", G_BACKWARD,
@@ -110,9 +92,6 @@ CASES = [
        "torch.ones_like(on_fake)).item()).backward()")], set()),
     ("g-helps-d", G_JUDGED,
      [(G_BACKWARD, "criterion(on_fake, 0 * on_fake.detach()).backward()")], set()),
-    ("same-noise", "fake = generator(torch.full((BATCH_SIZE, NOISE_VALUES), 0.1))",
-     [("fake = generator(torch.randn(BATCH_SIZE, NOISE_VALUES))",
-       "fake = generator(torch.full((BATCH_SIZE, NOISE_VALUES), 0.1))")], set()),
     ("batch-norm-split", D_CALL,
      [("nn.Conv2d(32, 64, 4, stride=2, padding=1),",
        "nn.Conv2d(32, 64, 4, stride=2, padding=1),\n        nn.BatchNorm2d(64),")], set()),
@@ -132,8 +111,6 @@ def test_every_bug_has_a_case():
     assert {name for name, *_ in CASES} == set(LOOP_BUGS)
 
 
-# PyTorch warns of some of these bugs itself.
-@pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize(
     ("name", "line", "changes", "others"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)]
 )
@@ -158,31 +135,17 @@ ACCUMULATING = [  # several backward passes before one step of each optimizer
     (G_JUDGED, "discriminator.requires_grad_(False); on_fake = discriminator(fake); "
      "discriminator.requires_grad_(True)"),
 ]  # fmt: skip
-ONE_LABEL = [(LOSS_REAL, "loss_real = nn.MSELoss()(on_real, torch.ones(1, 1))")]
 
 
-@pytest.mark.filterwarnings("ignore:Using a target size")
-@pytest.mark.parametrize("changes", [[], ACCUMULATING, ONE_LABEL], ids=["clean", "acc", "label"])
+@pytest.mark.parametrize("changes", [[], ACCUMULATING], ids=["clean", "accumulating"])
 def test_a_right_loop_has_no_findings(tmp_path, run, changes):
     module, _ = planted(tmp_path, *changes)
     assert run(module, steps=30) == []
 
 
-def test_the_check_ends_by_itself_and_undoes_what_it_watches(tmp_path, run, monkeypatch):
+def test_the_check_ends_by_itself(tmp_path, run, monkeypatch):
     monkeypatch.setattr("counterpoise.anyloop.loop_check.CHECKED_TURNS", 5)
-    losses = nn.functional.binary_cross_entropy_with_logits
-    module, _ = planted(tmp_path)
+    module, _ = planted(
+        tmp_path, (LOOP, LOOP + "\n        if balance.step == 6:\n            generator.eval()")
+    )
     assert run(module, steps=8) == []
-    assert nn.functional.binary_cross_entropy_with_logits is losses
-
-
-def test_graph_reading():
-    weight = torch.ones(3, requires_grad=True)
-    value = torch.sigmoid(weight * 2)
-    assert comes_out_of_sigmoid(value.view(1, 3).squeeze(0).double())
-    assert not comes_out_of_sigmoid(value + 1)
-    assert not comes_out_of_sigmoid(weight)
-    nodes = set(walk([value.sum().grad_fn]))
-    assert {operation(node) for node in nodes} >= {"Sum", "Sigmoid", "Mul"}
-    assert leaf_ids(nodes) == {id(weight)}
-    assert leaf_ids(walk([value.sum().grad_fn], stop=[value.grad_fn])) == set()

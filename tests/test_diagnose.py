@@ -232,7 +232,7 @@ def test_findings_begin_where_they_show():
 
 def test_remedies_are_for_this_log():
     frozen = found(diagnose(trace(**at_rest(True, balanced()))), "d-frozen")
-    assert "check_loop" in frozen.remedies[0].code  # D is bad, and still does not move
+    assert "check=True" in frozen.remedies[0].code  # D is bad, and still does not move
     columns = balanced() | {"g_gradient_adversarial": GRADIENT}
     for objective, offered in ((None, False), ("hinge", True)):
         finding = found(diagnose(trace(**columns), objective), "g-vanishing-gradient")

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from counterpoise.errors import UserError
 from counterpoise.records import Action
 from loop_helpers import BATCH, Loop, Pyramid, rows_of, scripted, small_networks, update
-from test_loop_shapes import a_step_for_each_half, one_pass_on_both, with_a_closure
+from loop_shapes import a_step_for_each_half, one_pass_on_both, with_a_closure
 
 __all__ = ["scripted"]
 
@@ -32,8 +32,7 @@ def warnings(caplog):
 
 def after_d(loop, balance):
     """Real images and G's, D's part of a turn being over."""
-    real, noise = loop.batch()
-    fake = loop.g(noise)
+    real, fake = loop.images()
     balance.d_step()
     loop.d_part(real, fake)
     return real, fake
@@ -57,25 +56,8 @@ def test_what_cannot_be_done_before_d_has_judged_both_is_said(scripted, warnings
     balance, policy = scripted(loop, Action(), rests, rests)
     loop.run(balance, 3, turn=turn)
     assert len(policy.seen) == 3
-    assert len(warnings()) == 2
-    assert all("before D has judged both real and fake images" in each for each in warnings())
-
-
-def test_a_step_before_the_backward_pass_is_found_as_what_it_is(loop):
-    def turn(loop, balance):
-        real, noise = loop.batch()
-        fake = loop.g(noise)
-        balance.d_step()
-        loop.d_optimizer.zero_grad()
-        loss = loop.d_loss(loop.d(real), loop.d(fake.detach()))
-        loop.d_optimizer.step()
-        loss.backward()
-        balance.g_step()
-        loop.g_part(fake)
-
-    balance = loop.balance(check=True)
-    loop.run(balance, 21, turn=turn)
-    assert "never-updated" in {finding.id for finding in balance.loop_findings}
+    (message,) = warnings()
+    assert "before D has judged both real and fake images" in message
 
 
 @pytest.mark.parametrize("d", ["real images alone", "one pass on both", "several outputs"])
@@ -100,7 +82,8 @@ def test_training_d_alone_for_long_keeps_no_batches(loop):
     for parts in (3, 10):
         for _ in range(parts):
             after_d(loop, balance)
-        gc.collect()
+        while gc.collect():  # also what other tests have left behind
+            pass
         tensors.append(sum(issubclass(type(each), Tensor) for each in gc.get_objects()))
     assert tensors[0] == tensors[1]
     balance.close()
@@ -123,7 +106,7 @@ def test_networks_may_be_asked_inside_of_functions_of_torch(loop):
         with balance.g_step() as step:
             answers = checkpoint(loop.d, fake, use_reentrant=True)
             update(loop.g_optimizer, loop.g_loss(answers))
-            assert step.phase.backwards == 1
+            assert step.backwards == 1
     assert balance.step == 2
 
 
@@ -167,7 +150,6 @@ def test_cycle_gan_with_two_pairs_and_one_optimizer_of_both_generators(tmp_path)
         # D needs its condition, so it cannot be asked beside its training.
         assert "auc_quantised" not in rows[9]
         assert rows[9]["diversity_ratio"] > 0
-    assert "step" not in vars(shared)
 
 
 # What reaches G.
@@ -226,8 +208,8 @@ def test_batches_of_several_sizes_show_no_share():
     assert readings.g_gradient_norm > 0
 
 
-@pytest.mark.parametrize("how", ["beside the loss", "named", "by hand"])
-def test_the_adversarial_weight_scales_what_reaches_g(scripted, warnings, how):
+@pytest.mark.parametrize("is_named", [False, True])
+def test_the_adversarial_weight_scales_what_reaches_g(scripted, is_named):
     """Beside a content term, whether the loop names its adversarial term or not."""
 
     def turn(loop, balance, scale=1.0):
@@ -236,28 +218,17 @@ def test_the_adversarial_weight_scales_what_reaches_g(scripted, warnings, how):
         with balance.g_step() as step:
             loop.g_optimizer.zero_grad()
             term = scale * loop.g_loss(loop.d(fake))
-            term = step.adversarial(term) if how == "named" else term
-            loss = term + (fake - real).square().mean()
-            if how == "by hand":
-                weights = list(loop.g.parameters())
-                gradients = torch.autograd.grad(loss, weights)
-                for weight, gradient in zip(weights, gradients, strict=True):
-                    weight.grad = gradient
-            else:
-                loss.backward()
+            term = step.adversarial(term) if is_named else term
+            (term + (fake - real).square().mean()).backward()
             kept = [weight.grad.clone() for weight in loop.g.parameters()]
             loop.g_optimizer.step()
         return kept
 
     loop, reference, untouched = Loop(), Loop(), Loop()
     plain, _ = scripted(untouched, Action(), sensors_every=1)
-    unscaled = turn(untouched, plain)
+    turn(untouched, plain)
     balance, _ = scripted(loop, Action(adversarial_weight_scale=4.0), sensors_every=1)
     got = turn(loop, balance)
-    if how == "by hand":
-        assert any("step.adversarial" in message for message in warnings())
-        torch.testing.assert_close(got, unscaled)
-        return
     torch.testing.assert_close(got, turn(reference, reference.balance(), 4.0))
     scaled, unscaled = balance.readings, plain.readings
     assert unscaled.g_gradient_content > 0
@@ -287,8 +258,7 @@ def labelled(real_label, *, augmented_fake_first=False):
     """A turn with a label of real images, the other one being that of G's."""
 
     def turn(loop, balance):
-        real, noise = loop.batch()
-        fake = loop.g(noise)
+        real, fake = loop.images()
         balance.d_step()
         if augmented_fake_first:
             on_fake, on_real = loop.d(fake.detach() * 0.9), loop.d(real)

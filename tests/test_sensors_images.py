@@ -43,6 +43,8 @@ def test_a_collapsed_generator_has_no_diversity():
     assert read(batch(2), real, paired=False)["diversity_ratio"] == pytest.approx(1, abs=0.1)
     vectors = read(torch.rand(4, 10), torch.rand(4, 10), paired=False)
     assert 0.2 < vectors["diversity_ratio"] < 5
+    # Only images are stored in a range: a D that wins on points wins on where they lie.
+    assert "fake_out_of_range" not in vectors
 
 
 def test_blurred_outputs_lack_high_frequencies():
@@ -63,8 +65,8 @@ def test_nothing_to_compare_with_is_none():
 
 
 def test_the_share_outside_the_range():
-    fake = torch.tensor([[-0.1, 0.5, 1.1, 1.0]])
-    real = torch.tensor([[0.2, 0.4, 0.6, 0.8]])
+    fake = torch.tensor([[[[-0.1, 0.5, 1.1, 1.0]]]])
+    real = torch.tensor([[[[0.2, 0.4, 0.6, 0.8]]]])
     known = read(fake, real, paired=False, value_range=(0.0, 1.0))
     assert known["fake_out_of_range"] == 0.5
     assert read(fake, real, paired=False)["fake_out_of_range"] == 0.75

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from counterpoise.sensors.gradients import GradientTracker, flat, update_ratio
+from counterpoise.sensors.gradients import flat, gradient_readings, update_ratio
 from counterpoise.sensors.images import image_readings
 from counterpoise.sensors.sums import mean, norm, total
 
@@ -30,12 +29,8 @@ def threads(request):
 
 def all_readings(values, kept, start):
     """Every sum over a network or an image that a row can hold, of these numbers."""
-    module = nn.Module()
-    module.weight = nn.Parameter(values.clone())
-    module.weight.grad = values.clone()
-    tracker = GradientTracker(module)
-    tracker.kept = kept  # as a checkpoint gives it back: wherever it lies
-    gradient_norm, cosine = tracker.read()
+    # As a checkpoint gives it back: wherever it lies.
+    gradient_norm, cosine = gradient_readings(flat([values]), kept)
     images = values[:40_960].reshape(4, 1, 80, 128)
     readings = image_readings(images, images.flip(0) * 2 + 1, paired=True)
     return [

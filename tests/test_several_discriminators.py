@@ -8,7 +8,7 @@ import counterpoise as cp
 from counterpoise.anyloop import handle
 from counterpoise.errors import UserError
 from counterpoise.records import Action
-from loop_helpers import Scripted, bce
+from loop_helpers import Scripted, bce, rows_of
 
 EACH = {"in one part": False, "in parts of their own": True}
 
@@ -61,6 +61,30 @@ class Loop:
         self.g_optimizer.zero_grad()
         sum(bce(d(fake), 1) for d in self.ds.values()).backward()
         self.g_optimizer.step()
+
+
+def test_each_has_rows_actions_and_a_verdict_of_its_own(tmp_path):
+    loop = Loop()
+    with loop.balance(policy="none", run_dir=tmp_path / "run", sensors_every=2) as balance:
+        for _ in range(6):
+            loop.turn(balance)
+        state = balance.state_dict()
+        assert set(balance.actions) == {"a", "b"}
+        assert balance.diagnosis("a").objective == "non-saturating"
+        with pytest.raises(UserError, match="several discriminators"):
+            balance.action  # noqa: B018
+    rows = [row["discriminators"] for row in rows_of(tmp_path / "run")]
+    assert [list(row) for row in rows] == [["a", "b"]] * 6
+    assert all(own["d_updated"] for row in rows for own in row.values())
+    # What comes back through one D, and all the rest: that through the other.
+    through_a = rows[1]["a"]["g_gradient_adversarial"]
+    assert rows[1]["b"]["g_gradient_content"] == pytest.approx(through_a, rel=1e-4)
+    other = loop.balance(policy="none")
+    other.load_state_dict(state)
+    assert other.step == 6
+    one = cp.Balance(loop.g, {"a": loop.ds["a"]}, loop.g_optimizer, {"a": loop.d_optimizers["a"]})
+    with pytest.raises(UserError, match="discriminators"):
+        one.load_state_dict(state)
 
 
 def scripted(monkeypatch, action):
@@ -171,7 +195,6 @@ DESCENT = torch.optim.SGD(LINEAR.parameters(), 0.1)
 BAD = {
     "a list of Ds": ([LINEAR], DESCENT),
     "no Ds": ({}, DESCENT),
-    "numbers for names": ({0: LINEAR}, DESCENT),
     "a list of optimizers": ({"a": LINEAR}, [DESCENT]),
     "optimizers of others": ({"a": LINEAR}, {"b": DESCENT}),
 }

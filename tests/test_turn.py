@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-import counterpoise as cp
 from counterpoise.actuators.d_terms import lecam_penalty
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
@@ -14,7 +13,6 @@ from counterpoise.game.game import Game
 from counterpoise.game.objective import GameObjective
 from counterpoise.game.players import Player
 from counterpoise.game.sensing import Sensors
-from counterpoise.json_lines import read_json_lines
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.records import Action
 from counterpoise.trace import rows_by_discriminator
@@ -57,8 +55,8 @@ class Play:
             Sensors(self.g, self.ds, every=1, probes_every=0),
             Snapshot({"g": self.g, **self.ds}, {"g_optimizer": self.g_optimizer}),
             lambda step, kind, message, level: self.said.append((step, kind, message)),
-            deferred=deferred,
         )
+        self.game.deferred = deferred
         self.real, self.fake = torch.randn(8, 4), self.g(torch.randn(8, 3))
 
     def d_gradients(self, name, turn):
@@ -248,77 +246,9 @@ def test_going_back_leaves_every_learning_rate_to_the_loop():
     assert play.optimizers[""].param_groups[0]["lr"] == 0.2
 
 
-def test_a_loop_with_two_discriminators_under_balance(tmp_path):
-    play = Play([], [], names=("mpd", "msd"))
-    with cp.Balance(
-        play.g,
-        play.ds,
-        play.g_optimizer,
-        play.optimizers,
-        policy="none",
-        run_dir=tmp_path / "run",
-        sensors_every=2,
-    ) as balance:
-        for _ in range(6):
-            real, fake = torch.randn(8, 4), play.g(torch.randn(8, 3))
-            balance.d_step()
-            for name, d in play.ds.items():
-                play.optimizers[name].zero_grad()
-                torch.stack(FORM.d_loss(d(real), d(fake.detach()))).sum().backward()
-                play.optimizers[name].step()
-            balance.g_step()
-            play.g_optimizer.zero_grad()
-            sum(FORM.g_loss(None, d(fake)) for d in play.ds.values()).backward()
-            play.g_optimizer.step()
-        balance.end_step()
-        assert set(balance.actions) == {"mpd", "msd"}
-        assert balance.diagnosis("mpd").objective == "non-saturating"
-        state = balance.state_dict()
-        with pytest.raises(UserError, match="several discriminators"):
-            balance.action  # noqa: B018
-    rows, _ = read_json_lines(tmp_path / "run" / "signals.jsonl")
-    assert [list(row["discriminators"]) for row in rows] == [["mpd", "msd"]] * 6
-    assert all(own["d_updated"] for row in rows for own in row["discriminators"].values())
-    read = rows[1]["discriminators"]["msd"]
-    # What comes back through one D, and all the rest: that through the other.
-    assert read["g_gradient_content"] == pytest.approx(
-        rows[1]["discriminators"]["mpd"]["g_gradient_adversarial"], rel=1e-4
-    )
-    other = cp.Balance(play.g, play.ds, play.g_optimizer, play.optimizers, policy="none")
-    other.load_state_dict(state)
-    assert other.step == 6
-    with pytest.raises(UserError, match="discriminators"):
-        one = {"mpd": play.ds["mpd"]}
-        cp.Balance(play.g, one, play.g_optimizer, play.optimizers["mpd"]).load_state_dict(state)
-
-
 def test_average_moves_towards_the_weights_and_starts_short():
     average, module = nn.Linear(2, 2), nn.Linear(2, 2)
     start = [weight.detach().clone() for weight in average.parameters()]
     update_average(average, module, decay=0.999, step=0)
     for old, target, now in zip(start, module.parameters(), average.parameters(), strict=True):
         torch.testing.assert_close(now.detach(), 0.1 * old + 0.9 * target.detach())
-
-
-def test_a_d_that_answers_with_a_list_has_one_part_in_a_turn():
-    """Its calls are seen, its outputs are said."""
-    play = Play()
-    d = play.ds[""]
-
-    class Lists(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.d = d
-
-        def forward(self, images):
-            return [self.d(images)]
-
-    lists = Lists()
-    balance = cp.Balance(
-        play.g, lists, play.g_optimizer, play.optimizers[""], policy="none", objective="bce"
-    )
-    with balance.d_step() as step:
-        (on_real,), (on_fake,) = lists(play.real), lists(play.fake.detach())
-        step.logits(real=on_real, fake=on_fake)
-        step.loss(real=FORM.d_loss(on_real, on_fake)[0], fake=FORM.d_loss(on_real, on_fake)[1])
-        assert balance._listener._turn.of(None).parts == 1

@@ -30,17 +30,14 @@ class Snapshot:
 
     def take(self, step: int) -> None:
         """Keep the state as it is now; `step` names it."""
-        with torch.no_grad():
-            self.modules = {k: copy.deepcopy(m.state_dict()) for k, m in self._modules.items()}
-            self.optimizers = {
-                k: copy.deepcopy(o.state_dict()) for k, o in self._optimizers.items()
-            }
+        self.modules = {k: copy.deepcopy(m.state_dict()) for k, m in self._modules.items()}
+        self.optimizers = {k: copy.deepcopy(o.state_dict()) for k, o in self._optimizers.items()}
         self.taken_step = step
 
     def restore(self) -> None:
         """Put the kept state back; it stays kept. `RuntimeError` where there is none.
 
-        Learning rates are part of an optimizer's state and come back too.
+        Learning rates stay as they are: a schedule does not go back.
         """
         if self.taken_step is None:
             raise RuntimeError("no snapshot was taken")
@@ -48,4 +45,7 @@ class Snapshot:
             module.load_state_dict(self.modules[name])
         for name, optimizer in self._optimizers.items():
             # An optimizer takes tensors over as they are and would train on the kept ones.
-            optimizer.load_state_dict(copy.deepcopy(self.optimizers[name]))
+            state = copy.deepcopy(self.optimizers[name])
+            for kept, own in zip(state["param_groups"], optimizer.param_groups, strict=True):
+                kept["lr"] = own["lr"]
+            optimizer.load_state_dict(state)

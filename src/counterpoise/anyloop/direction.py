@@ -5,12 +5,11 @@ from torch import Tensor
 
 from counterpoise.anyloop.hooks import BACKWARD
 from counterpoise.anyloop.tap import FAKE, REAL, Phase
-from counterpoise.game.processes import mean_of_each
+from counterpoise.game.processes import Numbers
 from counterpoise.records import Signals
 
-# So many turns in a row must agree, and so many are watched at most.
+# So many turns in a row must agree.
 TURNS = 10
-WATCHED_TURNS = 100
 
 REVERSED = (
     "D's loss pulls D's outputs down on real images and up on fake ones: label real images 1 and "
@@ -35,43 +34,37 @@ def note_pull(pulls: dict[str, Tensor], name: str, outputs: Tensor | None) -> No
 
 
 class Direction:
-    """Notes how backward passes in D's part pull D's outputs, until it is known."""
+    """Notes how backward passes in D's parts pull a D's outputs, until it is known."""
 
-    def __init__(self, d: str = "") -> None:
-        """`d` is D's name."""
-        self._d = d
-        self._turns_left = WATCHED_TURNS
-        # Turns in a row that agree; negative where they say that the direction is reversed.
-        self._in_a_row = 0
-        self._part: Phase | None = None
-        self._pulls: dict[str, Tensor] = {}  # of this part
+    def __init__(self) -> None:
+        # 1 where D's loss drives real above fake, -1 the other way round, 0 while it is not known.
+        self.known = 0
+        self._in_a_row = 0  # turns that agree; negative where they say that it is reversed
+        self._pulls: dict[str, Tensor] = {}
 
-    def watch(self, phase: Phase) -> None:
+    def begin(self) -> None:
+        self._pulls = {}
+
+    def watch(self, phase: Phase, d: str) -> None:
         """A backward pass is about to run in D's part."""
-        if not self._turns_left:
-            return
-        if phase is not self._part:
-            self._part, self._pulls = phase, {}
-        for kind in (REAL, FAKE):
-            if (call := phase.call(kind, self._d)) is not None:
+        for kind in () if self.known else (REAL, FAKE):
+            if (call := phase.call(kind, d)) is not None:
                 note_pull(self._pulls, kind, call.outputs)
 
-    def turn_shows(self, signals: Signals) -> bool:
-        """D's part of a turn is over: whether it is known now that the direction is reversed.
+    def end(self, signals: Signals) -> None:
+        """D's part is over, in a turn with these signals.
 
         Labels that are neither 0 nor 1 pull back what is beyond them, so only turns count in which
         D's loss drives real and fake further apart.
         """
-        pulls, self._part, self._pulls = self._pulls, None, {}
-        if not self._turns_left or len(pulls) < 2:
-            return False
-        self._turns_left -= 1
-        pull = mean_of_each(pulls, pulls[REAL].device)
+        if len(self._pulls) < 2:
+            return
+        numbers = Numbers(self._pulls, self._pulls[REAL].device).get()
+        pull = {kind: float(number) for kind, number in numbers.items()}
         apart = signals.real_logit_mean - signals.fake_logit_mean
         way = 0
         if pull[REAL] * pull[FAKE] < 0 and pull[REAL] * apart > 0:
             way = 1 if apart > 0 else -1
         self._in_a_row = way + self._in_a_row * (way * self._in_a_row > 0)
         if abs(self._in_a_row) == TURNS:
-            self._turns_left = 0
-        return self._in_a_row == -TURNS
+            self.known = way

@@ -58,16 +58,11 @@ def reaches(root: Node, leaves: Collection[int]) -> bool:
     return any(id(getattr(node, "variable", None)) in leaves for node in walk([root]))
 
 
-def edge_of(tensor: Tensor) -> list[Edge]:
-    """Where a tensor is in the graph; none for a leaf."""
-    return [] if tensor.grad_fn is None else [(tensor.grad_fn, tensor.output_nr)]
-
-
 def ends_of(tensor: Tensor) -> set[Edge]:
     """Where a tensor's values pass, back to the first node that does more than arrange them:
     what a loss reaches that was computed from the values before or after."""
     ends: set[Edge] = set()
-    waiting = edge_of(tensor)
+    waiting = [] if tensor.grad_fn is None else [(tensor.grad_fn, tensor.output_nr)]
     while waiting:
         edge = waiting.pop()
         ends.add(edge)
@@ -76,9 +71,8 @@ def ends_of(tensor: Tensor) -> set[Edge]:
     return ends
 
 
-def comes_out_of_sigmoid(tensor: Tensor) -> bool:
-    """Whether a tensor's values are a sigmoid's or a softmax's output, rearranged at most."""
-    node = tensor.grad_fn
+def ends_in_sigmoid(node: Node | None) -> bool:
+    """Whether what a node makes is a sigmoid's or a softmax's output, rearranged at most."""
     while node is not None and operation(node) in REARRANGING:
         node = next((following for following, _ in edges_of(node)), None)
     return node is not None and operation(node) in ("Sigmoid", "Softmax")

@@ -3,11 +3,11 @@
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.anyloop.hooks import innermost, user_line
@@ -16,12 +16,10 @@ from counterpoise.anyloop.listener import LoopListener
 from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
-from counterpoise.balance.policies import build_policy, load_policy_state
-from counterpoise.balance.saved import NotThisStateError, check_fields, is_count, required_value
+from counterpoise.balance.policies import build_policy
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
-from counterpoise.game.objective import GameObjective
 from counterpoise.game.players import Player
 from counterpoise.game.sensing import Sensors
 from counterpoise.game.turn import Turn
@@ -29,6 +27,8 @@ from counterpoise.records import Action, Readings
 
 # Readings for which D is asked about other images are taken this much more rarely.
 PROBES_EVERY = 10
+# What becomes of a table that is no state of a game.
+NOT_A_STATE = (KeyError, TypeError, ValueError, AttributeError, UserError)
 
 
 class Balance:
@@ -44,18 +44,15 @@ class Balance:
             ...  # the same for G
 
     or write each part as a block, `with balance.d_step() as step:`. A turn is D's part (or several)
-    and the G's part after it; it becomes one row of `signals.jsonl`.
+    and the G's part after it; it becomes one row of `signals.jsonl`. A loop that cannot be read so
+    says itself what it does: `turn = balance.turn()`, and then the calls of `game.turn.Turn`.
 
-    What happens in a turn: D's outputs on real and fake images are read where D is called in its
-    part (or given by `step.logits`), and the objective is read from D's loss, where `objective`
-    does not name it. When D's optimizer is about to step, the policy sees the signals and decides:
-    the step is left out, or done with a scaled learning rate, and the user's learning rates are
-    put back after it. Its adversarial weight scales the gradient that comes back through D to G.
-    Noise and augmentation change D's inputs, in real and fake images alike. With policy `none` the
-    training is, to the bit, what it is without all this.
-
-    A loop that cannot be read so (a step inside of C++, D's outputs that are no tensors) says
-    itself what it does: `turn = balance.turn()`, and then the calls of `game.turn.Turn`.
+    D's outputs on real and fake images are read where D is called in its part (or given by
+    `step.logits`). When D's optimizer is about to step, the policy decides: the step is left out,
+    or done with a scaled learning rate, and the user's rates are put back after it. Its adversarial
+    weight scales the gradient that comes back through D to G. Noise and augmentation change D's
+    inputs, in real and fake images alike. With policy `none` the training is, to the bit, what it
+    is without all this.
 
     generator, discriminator: the objects that the loop calls (so the wrapped ones, under DDP).
         Several generators behind one optimizer are a list; several discriminators are a dictionary
@@ -72,7 +69,8 @@ class Balance:
     held_out: real images that D is not trained on, for readings of D's memorising.
     paired: whether a fake image is made from the real one beside it, as in super-resolution.
     grad_scaler: AMP's, where losses are scaled by one, to undo the scale in what is recorded.
-    check: find bugs of the loop while it runs, see `check_loop`.
+    check: find the bugs of `anyloop.loop_bugs.LOOP_BUGS` in the first hundred turns. Each is told
+        once, with the line of the user's code, and added to `loop_findings`.
     seed: of the noise and augmentation that a policy may ask for.
 
     Raises `UserError` where D's part shows no outputs on real and fake images, unless earlier turns
@@ -84,8 +82,8 @@ class Balance:
         self,
         generator: nn.Module | Sequence[nn.Module],
         discriminator: nn.Module | Mapping[str, nn.Module],
-        g_optimizer: torch.optim.Optimizer,
-        d_optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
+        g_optimizer: Optimizer,
+        d_optimizer: Optimizer | Mapping[str, Optimizer],
         *,
         policy: str = "auto",
         policy_options: dict[str, Any] | None = None,
@@ -101,14 +99,12 @@ class Balance:
     ) -> None:
         if log_every < 1 or sensors_every < 1:
             raise UserError("Balance: log_every and sensors_every must be at least 1")
-        self._made_at = user_line()
         options = dict(policy_options or {})
-        self._policy, self._options = policy, options
         generators = [generator] if isinstance(generator, nn.Module) else list(generator)
-        ds = _by_name(discriminator)
         if not generators:
             raise UserError("Balance: there is no generator")
-        d_optimizers = _optimizers(ds, d_optimizer)
+        ds = _by_name(discriminator)
+        g_optimizer, d_optimizers = innermost(g_optimizer), _optimizers(ds, d_optimizer)
         # One network whose weights are those of all.
         g = generators[0] if len(generators) == 1 else nn.ModuleList(generators)
 
@@ -120,12 +116,9 @@ class Balance:
             return grad_scaler.get_scale() if scale is None else scale
 
         self._journal = Journal(run_dir, policy, options, log_every)
-        self._networks = {"g": g, **{f"d{name}": d for name, d in ds.items()}}
-        optimizers = {"g": innermost(g_optimizer)}
-        optimizers |= {f"d{name}": each for name, each in d_optimizers.items()}
         self._game = Game(
             g,
-            innermost(g_optimizer),
+            g_optimizer,
             [
                 Player(name, d, d_optimizers[name], build_policy(policy, options), objective)
                 for name, d in ds.items()
@@ -139,14 +132,26 @@ class Balance:
                 paired=paired,
                 gradient_scale=gradient_scale,
             ),
-            Snapshot(self._networks, optimizers),
+            Snapshot(
+                {"g": g, **{f"d{name}": d for name, d in ds.items()}},
+                {"g": g_optimizer, **{f"d{name}": each for name, each in d_optimizers.items()}},
+            ),
             self._journal.event,
             seed=seed,
         )
-        self._listener = LoopListener(generators, self._game, self._journal, gradient_scale)
         self.loop_findings: list[LoopFinding] = []
+        checker = None
         if check:
-            self.check_loop()
+            checker = LoopChecker(
+                {"g": g, "d": nn.ModuleList(ds.values())},
+                {"g": [g_optimizer], "d": self._game.d_optimizers},
+                self._journal.event,
+                user_line(),
+                self.loop_findings,
+            )
+        self._listener = LoopListener(
+            generators, self._game, self._journal, gradient_scale, checker
+        )
         # A script that ends without `close()`, or lets go of this object, loses nothing.
         weakref.finalize(self, self._listener.close)
 
@@ -174,9 +179,8 @@ class Balance:
 
     @property
     def action(self) -> Action:
-        """What the policy asked for last. A loop that can train D (or G) several times in a turn on
-        fresh batches finds in `action.d_steps` how often it should. Of several discriminators see
-        `actions`."""
+        """What the policy asked for last: how often D (or G) should be trained in a turn, on fresh
+        batches, is `action.d_steps`. Of several discriminators see `actions`."""
         return self._only().last_action
 
     @property
@@ -198,30 +202,16 @@ class Balance:
     def diagnosis(self, d: str = "") -> Diagnosis:
         """What is wrong or right with the run so far; of several discriminators with that one."""
         self._listener.flush()
-        found = self._journal.diagnoses()
+        found = self._journal.diagnosis.diagnoses()
         if d not in found:
             raise UserError(f"Balance: diagnosis of which discriminator? {', '.join(found)}")
         return found[d]
 
-    def check_loop(self) -> list[LoopFinding]:
-        """Begin to look for bugs of the loop; returns the list that they are added to."""
-        if self._listener.checker is None:
-            game = self._game
-            ds = [player.network for player in game.players.values()]
-            self._listener.watch_with(
-                LoopChecker(
-                    {"g": self._networks["g"], "d": ds[0] if len(ds) == 1 else nn.ModuleList(ds)},
-                    {"g": game.g_optimizer, "d": _together(game.d_optimizers)},
-                    self._journal.loop_bug,
-                    self._made_at,
-                    self.loop_findings,
-                )
-            )
-        return self.loop_findings
-
     def state_dict(self) -> dict[str, Any]:
         """What goes on with a resumed loop, as plain JSON values: save it with the networks."""
-        return self._listener.state_dict()
+        self._listener.end_open()
+        self._listener.flush()
+        return self._game.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`, after the networks and optimizers were loaded and before the
@@ -230,33 +220,14 @@ class Balance:
         Raises `UserError`, and changes nothing, for something else than such a state, and for that
         of another policy.
         """
-        self._check(state)
-        self._listener.load_state_dict(state)
-
-    def _check(self, state: Any) -> None:
-        """Raise `UserError` unless a state can be loaded."""
-        todo = "give what this Balance's own state_dict() returned, with the policy it had then"
-        names = set(self._game.players)
         try:
-            if not is_count(required_value(state, "step")):
-                raise NotThisStateError("'step' must be a whole number that is not negative")
-            required_value(state, "has_snapshot")
-            states = {"": state} if names == {""} else required_value(state, "discriminators")
-            if not isinstance(states, Mapping) or set(states) != names:
-                raise NotThisStateError(f"it is not of the discriminators {', '.join(names)}")
-            for own in states.values():
-                self._check_of_one(own)
-        except (NotThisStateError, UserError) as error:
-            raise UserError(f"Balance.load_state_dict: {error}; {todo}") from error
-
-    def _check_of_one(self, state: Any) -> None:
-        check_fields(Action, required_value(state, "action"), "action")
-        check_fields(Readings, required_value(state, "readings"), "readings")
-        if (objective := required_value(state, "objective")) is not None:
-            check_fields(GameObjective, objective, "objective")
-        load_policy_state(
-            build_policy(self._policy, self._options), self._policy, required_value(state, "policy")
-        )
+            self._game.load_state_dict(state)
+        except NOT_A_STATE as error:
+            raise UserError(
+                f"Balance.load_state_dict: {error or type(error).__name__}; give what this "
+                "Balance's own state_dict() returned, with the policy it had then"
+            ) from error
+        self._listener.flush()
 
     def close(self) -> None:
         """End the open step, write what is left and let go of the networks and optimizers."""
@@ -265,57 +236,30 @@ class Balance:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
             self._listener.end_open(failed=True)
         self.close()
 
 
 def _by_name(discriminator: Any) -> dict[str, nn.Module]:
     """The discriminators by name, "" where there is one."""
-    if isinstance(discriminator, (Mapping, nn.ModuleDict)):
-        ds = dict(discriminator.items())
-        if ds and all(isinstance(name, str) for name in ds):
-            return ds
-    elif isinstance(discriminator, nn.Module):
+    if isinstance(discriminator, Mapping | nn.ModuleDict) and discriminator:
+        return {str(name): d for name, d in discriminator.items()}
+    if isinstance(discriminator, nn.Module):
         return {"": discriminator}
     raise UserError("Balance: several discriminators are a dictionary of them by name")
 
 
-def _optimizers(
-    ds: Mapping[str, nn.Module],
-    d_optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
-) -> dict[str, torch.optim.Optimizer]:
+def _optimizers(ds: Mapping[str, nn.Module], d_optimizer: Any) -> dict[str, Optimizer]:
     """The optimizer of each discriminator."""
-    if isinstance(d_optimizer, Sequence):
-        raise UserError("Balance: several d_optimizers are a dictionary, by discriminators' names")
-    if not isinstance(d_optimizer, Mapping):
+    if isinstance(d_optimizer, Mapping):
+        by_name = {str(name): innermost(each) for name, each in d_optimizer.items()}
+        if set(by_name) == set(ds):
+            return by_name
+    elif not isinstance(d_optimizer, Sequence):
         return {name: innermost(d_optimizer) for name in ds}
-    if set(d_optimizer) != set(ds):
-        raise UserError(
-            f"Balance: the discriminators are {', '.join(ds)}, and d_optimizer has "
-            f"{', '.join(d_optimizer)}"
-        )
-    return {name: innermost(d_optimizer[name]) for name in ds}
-
-
-def _together(optimizers: Sequence[torch.optim.Optimizer]) -> Any:
-    """What has the groups of all of them."""
-    if len(optimizers) == 1:
-        return optimizers[0]
-    return SimpleNamespace(param_groups=[g for each in optimizers for g in each.param_groups])
-
-
-def check_loop(balance: Balance) -> list[LoopFinding]:
-    """Look for bugs of a hand-written loop while it runs, for its first hundred turns.
-
-    Returns the list that findings are added to (it is `balance.loop_findings`); each is also logged
-    as a warning and recorded as an event, once, with the line of the user's code. The bugs are
-    those of `anyloop.loop_bugs.LOOP_BUGS`.
-    """
-    return balance.check_loop()
+    raise UserError(
+        "Balance: d_optimizer is one for all discriminators, or a dictionary by their names: "
+        + ", ".join(ds)
+    )

@@ -9,7 +9,6 @@ import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,7 @@ from torch import Tensor
 _WRAPPERS = ("accelerate", "lightning", "lightning_fabric")
 
 # Packages whose frames are not the user's: a line in them says nothing about what to change.
-_NOT_THE_USERS = (
-    "torch",
-    "counterpoise",
-    "lightning",
-    "pytorch_lightning",
-    "lightning_fabric",
-    "contextlib",
-    "functools",
-)
+_NOT_THE_USERS = ("torch", "counterpoise", "pytorch_lightning", "contextlib", *_WRAPPERS)
 
 
 class ModuleHook:
@@ -70,74 +61,57 @@ class OptimizerWatch:
             run: Callable[[], Any] = functools.partial(original, *arguments, **options)
             return decide(run) if self._is_open else run()
 
-        step.watch = self  # type: ignore[attr-defined]
         self._step = types.MethodType(step, optimizer)
         optimizer.step = self._step  # type: ignore[method-assign]
 
     def close(self) -> None:
-        """Stop. Without a watch the step is what it was before, unless somebody else has wrapped
-        it since."""
+        """Stop. The step is what it was before; where somebody has wrapped it since, it passes
+        on."""
         self._is_open = False
-        step = own = vars(self._optimizer).get("step")
-        while (watch := getattr(step, "watch", None)) and step is watch._step:
-            if watch._is_open:
-                return
-            step = watch._before
-        if step is None:
-            vars(self._optimizer).pop("step", None)
-        elif step is not own:
-            self._optimizer.step = step  # type: ignore[method-assign]
+        if vars(self._optimizer).get("step") is self._step:
+            del self._optimizer.step
+            if self._before is not None:
+                self._optimizer.step = self._before  # type: ignore[method-assign]
 
 
-class CallWatch:
-    """Tells listeners of every call of a function, while there are any.
+class BackwardWatch:
+    """Tells listeners of every call of `torch.autograd.backward`, before it, while there are any.
 
-    One replacement serves all listeners, so that several loops in one process may begin and end
-    their steps in any order.
+    `Tensor.backward` goes through it too; `autograd.grad` does not. One replacement serves all
+    listeners, so that several loops in one process may begin and end their steps in any order.
     """
 
-    def __init__(self, owner: Any, name: str) -> None:
-        self._owner, self._name = owner, name
-        self._original: Any = None
+    def __init__(self) -> None:
+        self._original: Callable[..., None] = torch.autograd.backward
         self._listeners: list[Callable[..., None]] = []
         self.running = 0  # calls under way that listeners were told of
 
     def add(self, listener: Callable[..., None]) -> None:
-        """Call `listener` with the arguments of every later call, before it."""
+        """Call `listener` with the arguments of every later call."""
         if not self._listeners:
-            self._original = getattr(self._owner, self._name)
-            setattr(self._owner, self._name, functools.partial(self._call, self._original))
+            self._original = torch.autograd.backward
+            torch.autograd.backward = self._call
         self._listeners.append(listener)
 
     def remove(self, listener: Callable[..., None]) -> None:
         """Stop calling `listener`; with the last one, the function is itself again."""
         self._listeners.remove(listener)
         if not self._listeners:
-            setattr(self._owner, self._name, self._original)
+            torch.autograd.backward = self._original
 
-    def _call(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def _call(self, *arguments: Any, **options: Any) -> None:
         if isinstance(options.get("inputs"), Iterator):
             options["inputs"] = tuple(options["inputs"])  # listeners must not use it up
         for listener in tuple(self._listeners):
             listener(*arguments, **options)
         self.running += 1
         try:
-            return original(*arguments, **options)
+            self._original(*arguments, **options)
         finally:
             self.running -= 1
 
-    @contextmanager
-    def unheard(self) -> Iterator[None]:
-        """Listeners are told of no call in here."""
-        listeners, self._listeners = self._listeners, []
-        try:
-            yield
-        finally:
-            self._listeners = listeners
 
-
-# `Tensor.backward` goes through this one too; `autograd.grad` does not.
-BACKWARD = CallWatch(torch.autograd, "backward")
+BACKWARD = BackwardWatch()
 
 
 def minimised(roots: list[Tensor], grad_tensors: Any) -> Iterator[Tensor]:

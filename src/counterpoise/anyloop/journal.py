@@ -7,8 +7,6 @@ from typing import Any
 
 import yaml
 
-from counterpoise.anyloop.loop_bugs import LoopFinding
-from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
 from counterpoise.game.live_diagnosis import LiveDiagnosis
@@ -39,7 +37,7 @@ class Journal:
         self._policy, self._options, self._log_every = policy, options, log_every
         self._writer: RunWriter | None = None  # None before the first step
         self._lock: FolderLock | None = None
-        self._diagnosis = LiveDiagnosis(policy, str(run_dir or ""))
+        self.diagnosis = LiveDiagnosis(policy, str(run_dir or ""))
         self._next_diagnosis = FIRST_DIAGNOSIS
         self._waiting: list[tuple[int, str, str]] = []
         self._speaks = True
@@ -66,47 +64,38 @@ class Journal:
         try:
             # Of a resumed run too: its policy's options may be others now.
             run.save_config(self._config())
-            writer = RunWriter(run, resumed_step=step or None)
+            self._writer = RunWriter(run, resumed_step=step or None)
         except BaseException:
-            self._lock.release()
-            self._lock = None
+            self._release()
             raise
-        self._writer, self._last_step = writer, step
-        if step:
-            writer.event(step, RESUMED, f"goes on after step {step}, with {software()}")
-        else:
-            writer.event(0, BEGAN, f"the loop begins, with {software()}")
-        for note in [*([self._lock.note] if self._lock.note else []), *writer.notes]:
+        self._last_step = step
+        what = f"goes on after step {step}" if step else "the loop begins"
+        self._writer.event(step, RESUMED if step else BEGAN, f"{what}, with {software()}")
+        for note in filter(None, [self._lock.note, *self._writer.notes]):
             self.event(step, "torn-line", note)
         for waiting in self._waiting:
             self._write_event(*waiting)
         self._waiting.clear()
 
     def set_objective(self, name: str, d: str = "") -> None:
-        """Write down a D's objective, once it is known."""
         if self._objectives.get(d) == name:
             return
         self._objectives[d] = name
-        self._diagnosis.set_objective(name, d)
+        self.diagnosis.set_objective(name, d)
         if self._run is not None and self._lock is not None:
             self._run.save_config(self._config())
 
     def event(self, step: int, kind: str, message: str, level: int = logging.INFO) -> None:
-        """Record something that happened, and log it."""
         if self._speaks:
             LOGGER.log(level, "%s", message)
         self._write_event(step, kind, message)
-
-    def loop_bug(self, finding: LoopFinding) -> None:
-        """Record and log a bug of the loop."""
-        self.event(finding.step, "loop-bug", str(finding), logging.WARNING)
 
     def step(self, record: StepRecord) -> None:
         """Write down a step, and judge the run where that is due."""
         assert self._writer is not None, "a turn has begun"
         row = record.to_json()
         self._last_step = record.step
-        self._diagnosis.add(row)
+        self.diagnosis.add(row)
         if note := self._writer.step(record, row):
             self.event(record.step, "note", note)
         if record.step % self._log_every == 0:
@@ -114,15 +103,16 @@ class Journal:
             if self._speaks:
                 LOGGER.info("%s", line)
             self._writer.log(line)
-        if record.step >= self._next_diagnosis:
-            self._next_diagnosis = max(
-                record.step + FIRST_DIAGNOSIS, int(record.step * DIAGNOSIS_GROWTH)
-            )
-            self._report(record.step)
-
-    def diagnoses(self) -> dict[str, Diagnosis]:
-        """What can be said about the steps that this process has seen, of each D by its name."""
-        return self._diagnosis.diagnoses()
+        if record.step < self._next_diagnosis:
+            return
+        self._next_diagnosis = max(
+            record.step + FIRST_DIAGNOSIS, int(record.step * DIAGNOSIS_GROWTH)
+        )
+        for news in self.diagnosis.news(latest=False):
+            remedies = news.finding.remedies if news.finding else ()
+            first = f". What to change first: {remedies[0].text}" if remedies else ""
+            level = logging.WARNING if news.finding else logging.INFO
+            self.event(record.step, "finding", f"step {record.step}: {news.text}{first}", level)
 
     def close(self) -> None:
         """Close the files, and say so in them."""
@@ -132,17 +122,12 @@ class Journal:
             with contextlib.suppress(UserError):
                 writer.event(self._last_step, CLOSED, f"closed after step {self._last_step}")
             writer.close()
+        self._release()
+
+    def _release(self) -> None:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def _report(self, step: int) -> None:
-        """Say what was not said before."""
-        for news in self._diagnosis.news(latest=False):
-            remedies = news.finding.remedies if news.finding else ()
-            first = f". What to change first: {remedies[0].text}" if remedies else ""
-            level = logging.WARNING if news.finding else logging.INFO
-            self.event(step, "finding", f"step {step}: {news.text}{first}", level)
 
     def _write_event(self, step: int, kind: str, message: str) -> None:
         if self._writer is None:

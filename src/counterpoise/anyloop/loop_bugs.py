@@ -37,18 +37,9 @@ LOOP_BUGS: dict[str, tuple[str, str]] = {
         "loss",
         "Call `zero_grad()` on G's optimizer before G's backward pass",
     ),
-    "foreign-parameters": (
-        "an optimizer owns parameters of the other network and updates them with its own loss",
-        "Build each optimizer from its own network's `parameters()` alone",
-    ),
     "unowned-parameters": (
         "trainable parameters of a network are not in its optimizer and have not changed",
         "Build the optimizer from the network's `parameters()`, after the network is complete",
-    ),
-    "wrong-optimizer": (
-        "an optimizer steps in the other network's part: with the gradients of the other "
-        "network's loss",
-        "Step D's optimizer in D's part only, and G's in G's part only",
     ),
     "eval-mode": (
         "a network is in eval mode where it is trained: BatchNorm and Dropout do not work as in "
@@ -59,24 +50,6 @@ LOOP_BUGS: dict[str, tuple[str, str]] = {
         "a loss that applies the sigmoid itself is given values that have been through one: its "
         "outputs stay between 0.5 and 0.73 and its gradients are small",
         "Remove the sigmoid, or use BCELoss",
-    ),
-    "not-probabilities": (
-        "BCELoss is given values outside [0, 1]",
-        "Use BCEWithLogitsLoss, or end D in a sigmoid",
-    ),
-    "integer-labels": (
-        "a loss is given integer labels, which it refuses or rounds",
-        "Make the labels like the outputs: `torch.ones_like(output)`, or `labels.float()`",
-    ),
-    "labels-broadcast": (
-        "a loss is given outputs and labels of different shapes: every output is compared with "
-        "every label",
-        "Make the labels like the outputs: `torch.ones_like(output)`",
-    ),
-    "half-skipped": (
-        "D's optimizer steps with the gradient of one half of D's loss: on real images alone it "
-        "learns to say real, on fake images alone to say fake",
-        "Back-propagate both halves before D's optimizer steps, or neither",
     ),
     "never-updated": (
         "a network's parameters have not changed at all",
@@ -96,10 +69,6 @@ LOOP_BUGS: dict[str, tuple[str, str]] = {
         "G's loss moves D's output on G's images the same way as D's own loss: G is trained to "
         "be found out",
         "Use the label for real images in G's loss",
-    ),
-    "same-noise": (
-        "G is given the same input in every step",
-        "Draw new noise, or the next batch, in every step",
     ),
     "batch-norm-split": (
         "D normalises real and fake images by their own batch statistics: it need not look at "

@@ -1,54 +1,40 @@
 """What `balance.d_step()` and `balance.g_step()` give: the two parts of a turn."""
 
-from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.game.turn import check_tensors
 
-
-class Listener(Protocol):
-    """What a part of the loop tells."""
-
-    def end(self, part: "Part", *, failed: bool = False) -> None: ...
-    def name_of(self, d: str | None) -> str: ...
-    def combine(self, part: "Part", real: Tensor, fake: Tensor, d: str | None) -> Tensor: ...
-    def weigh(self, loss: Tensor, d: str | None) -> Tensor: ...
+if TYPE_CHECKING:
+    from counterpoise.anyloop.listener import LoopListener
 
 
-class Part:
+class Part(Phase):
     """A part of the loop, from the call that made it to the end of its `with` block; without one,
     to the next `d_step()`, `g_step()`, `end_step()` or `close()`."""
 
-    network = ""
-
-    def __init__(self, listener: "Listener") -> None:
+    def __init__(self, listener: "LoopListener") -> None:
+        super().__init__(self.network)
         self._listener = listener
-        self.phase = Phase(self.network)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._listener.end(self, failed=error is not None)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._listener.end(self, failed=kind is not None)
 
     def _give(self, kind: str, outputs: Tensor, d: str | None) -> None:
-        name = self._listener.name_of(d)
-        seen = self.phase.call(kind, name)
-        call = Call(kind, None, True, name) if seen is None else seen
+        name = self._listener.game.name_of(d)
+        seen = self.call(kind, name)
+        call = Call(kind, name) if seen is None else seen
         if call.images is not None and len(call.images) != len(outputs):
             # D saw both kinds in one pass.
             call.images, call.images_alone = None, False
         call.outputs = outputs
         if seen is None:
-            self.phase.d_calls.append(call)
+            self.d_calls.append(call)
 
 
 class DiscriminatorPart(Part):
@@ -62,9 +48,6 @@ class DiscriminatorPart(Part):
         returning more than a tensor. Logits or probabilities, (N,), (N, 1) or maps (N, 1, h, w),
         with their graph, before they go into the loss."""
         check_tensors("D's outputs", real, fake)
-        name = self._listener.name_of(d)
-        calls = self.phase.d_calls
-        self.phase.d_calls = [c for c in calls if c.d != name or c.kind in (REAL, FAKE)]
         self._give(REAL, real, d)
         self._give(FAKE, fake, d)
 

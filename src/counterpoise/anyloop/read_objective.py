@@ -1,6 +1,6 @@
 """Reading the adversarial objective from the operations between D's outputs and D's loss."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -9,8 +9,8 @@ from counterpoise.anyloop.graph import (
     JOINING,
     REARRANGING,
     Edge,
-    comes_out_of_sigmoid,
     edges_of,
+    ends_in_sigmoid,
     ends_of,
     operation,
     walk,
@@ -67,7 +67,7 @@ def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> Game
         if sigmoid_in_loss:
             return GameObjective("lsgan-on-sigmoid", False)
         return GameObjective.named(
-            "lsgan", probabilities=any(comes_out_of_sigmoid(output) for output in outputs)
+            "lsgan", probabilities=any(ends_in_sigmoid(output.grad_fn) for output in outputs)
         )
     return None
 
@@ -79,7 +79,7 @@ def _between(reached: set[Node], ends: set[Node]) -> dict[Node, str]:
     fed = {node for node in reached - stop if not ends.isdisjoint(walk([node], stop))}
     between = {node: operation(node) for node in fed}
     for node, name in between.items():
-        if name in ("Mul", "Div") and sum(each in fed | ends for each, _ in edges_of(node)) > 1:
+        if name in ("Mul", "Div") and _is_of_several(node, fed | ends):
             # Not by a number: a square that is written as a product, or something unknown.
             between[node] = "Pow" if name == "Mul" else "Ratio"
     return between
@@ -92,20 +92,17 @@ def _relativistic(between: dict[Node, str], groups: list[set[Edge]], ends: set[N
     # What both come from says nothing: D may have judged them in one pass.
     own = [groups[0] - groups[1], groups[1] - groups[0]]
     for loss, name in between.items():
-        if name in _ON_LOGITS:
-            nodes = set(walk([loss], stop=ends))
-            joining = [each for each in nodes - ends if between.get(each) not in JOINING]
-            if any(_meet(each, own, ends) for each in joining):
-                averaged = any(between.get(each) == "Mean" for each in nodes)
-                return "relativistic-average" if averaged else "relativistic-paired"
+        nodes = set(walk([loss], stop=ends)) if name in _ON_LOGITS else set()
+        edges = {edge for node in nodes - ends for edge in edges_of(node)}
+        compared = [node for node in nodes - ends if between.get(node) not in JOINING]
+        if all(edges & side for side in own) and any(
+            _is_of_several(node, between.keys() | ends) for node in compared
+        ):
+            averaged = any(between.get(each) == "Mean" for each in nodes)
+            return "relativistic-average" if averaged else "relativistic-paired"
     return None
 
 
-def _meet(node: Node, own: list[set[Edge]], ends: set[Node]) -> bool:
-    """Whether a node takes one output from one side and the other from another."""
-    fed = []
-    for edge in edges_of(node):
-        nodes = set(walk([edge[0]], stop=ends)) - ends
-        seen = {edge, *(each for node in nodes for each in edges_of(node))}
-        fed.append([bool(seen & edges) for edges in own])
-    return any(a[0] and b[1] for a in fed for b in fed if a is not b)
+def _is_of_several(node: Node, fed: Collection[Node]) -> bool:
+    """Whether more than one of a node's operands come from D's outputs."""
+    return sum(each in fed for each, _ in edges_of(node)) > 1

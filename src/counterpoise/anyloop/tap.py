@@ -1,7 +1,6 @@
 """What passes through the networks while a part of the loop is open: which call of D saw what."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.autograd.graph import Node
 from torch.utils._pytree import tree_leaves
 
 from counterpoise.anyloop.graph import reaches
@@ -23,51 +21,36 @@ class Call:
     """One forward pass of a D with gradients on."""
 
     kind: str  # REAL, FAKE, or OTHER: beyond the first of each
+    d: str  # D's name
     # Its input, detached, before anything was done to it; None where only its outputs were given.
-    images: Tensor | None
-    carries_gradient: bool  # whether its input was computed from something that is trained
-    d: str = ""  # D's name
-    outputs: Tensor | None = None  # with its graph
-    line: str = ""  # only where the loop is checked
-    training: bool = True
-    from_g: bool = False  # whether its input is what a G made last
+    images: Tensor | None = None
+    from_g: bool = False  # whether its input is what a G made
     # Whether D can be asked again with the images alone, and answers with a tensor.
     images_alone: bool = False
-    among_others: bool = False  # whether D was given further tensors beside the images
-
-    def let_go(self) -> None:
-        """Drop the graph."""
-        self.outputs = None if self.outputs is None else self.outputs.detach()
-
-
-@dataclass
-class Generated:
-    """One forward pass of a G."""
-
-    inputs: list[Tensor]  # detached
-    images: Tensor  # detached; the same memory as G's output, or as the first tensor of it
-    # Only where the loop is checked:
-    node: Node | None
-    line: str
-    training: bool
+    training: bool = True
+    line: str = ""  # only where the loop is checked
+    outputs: Tensor | None = None  # with its graph
 
 
 @dataclass
 class Phase:
-    """What D's or G's part of the loop has shown so far."""
+    """What D's or G's part of the loop has shown so far: the base of `parts.Part`."""
 
     network: str  # "d" or "g"
-    d_calls: list[Call] = field(default_factory=list)
-    generated: list[Generated] = field(default_factory=list)  # only where the loop is checked
+    d_calls: list[Call] = field(default_factory=list)  # those that were answered with a tensor
+    # Of each D's calls, whether it was given further tensors beside the images.
+    among_others: dict[str, list[bool]] = field(default_factory=dict)
     backwards: int = 0  # backward passes that were begun in it
 
     def call(self, kind: str, d: str | None = None) -> Call | None:
         """The first call of a kind, of any D or of this one."""
-        calls = (call for call in self.d_calls if call.kind == kind and d in (None, call.d))
-        return next(calls, None)
+        for call in self.d_calls:
+            if call.kind == kind and d in (None, call.d):
+                return call
+        return None
 
-    def outputs(self, d: str | None) -> list[Tensor]:
-        """The outputs on real and fake images of this D (None: of the first), those there are."""
+    def outputs(self, d: str) -> list[Tensor]:
+        """The outputs on real and fake images of a D, those there are."""
         calls = [self.call(kind, d) for kind in (REAL, FAKE)]
         return [call.outputs for call in calls if call is not None and call.outputs is not None]
 
@@ -80,7 +63,8 @@ class Tap:
     fake. Later calls (penalties) and calls without gradients (logging) are left alone.
 
     change_input: what is done to D's input, given the call. generated: images with a graph that a G
-    made. judged: a D's answer.
+    made. judged: a D's answer. With `with_lines` the lines of the user's code are noted, for a
+    check of the loop.
     """
 
     def __init__(
@@ -90,9 +74,11 @@ class Tap:
         change_input: Callable[[Tensor, Phase, Call], Tensor],
         generated: Callable[[Tensor], None],
         judged: Callable[[str, Any], None],
+        *,
+        with_lines: bool,
     ) -> None:
         self.phase: Phase | None = None
-        self.with_lines = False
+        self.with_lines = with_lines
         self._g_weights = {id(weight) for g in generators for weight in g.parameters()}
         # By their `id`: hooks of a network are its replicas' too.
         self._generators = {id(g) for g in generators}
@@ -100,49 +86,24 @@ class Tap:
         self._change_input, self._generated, self._judged = change_input, generated, judged
         self._current: Call | None = None
         self._places: dict[str, int | str] = {}  # of the images among a D's arguments
-        # What each G made last, also before D's part began.
-        self._made: dict[int, Generated] = {}
+        # What each G made last, also before D's part began: its memory, detached.
+        self._made: dict[int, Tensor] = {}
         after_g, after_d = ModuleHook(self._after_g), ModuleHook(self._after_d)
         before_d = ModuleHook(self._before_d)
-        self._handles = [g.register_forward_hook(after_g, with_kwargs=True) for g in generators]
+        self._handles = [g.register_forward_hook(after_g) for g in generators]
         for d in discriminators.values():
             self._handles.append(d.register_forward_pre_hook(before_d, with_kwargs=True))
-            self._handles.append(d.register_forward_hook(after_d, with_kwargs=True))
-
-    @contextmanager
-    def muted(self) -> Iterator[None]:
-        """Passes in here are no part of the loop."""
-        phase, self.phase = self.phase, None
-        try:
-            yield
-        finally:
-            self.phase = phase
-
-    @property
-    def latest(self) -> list[Generated]:
-        """The last pass of each G that has made something."""
-        return list(self._made.values())
+            self._handles.append(d.register_forward_hook(after_d))
 
     def close(self) -> None:
-        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
-    def _after_g(
-        self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
-    ) -> None:
+    def _after_g(self, module: nn.Module, _: Any, output: Any) -> None:
         images = next(iter(tensors_of(output)), None)
         if images is None or id(module) not in self._generators or _without_values(images):
             return
-        made = self._made[id(module)] = Generated(
-            [each.detach() for each in tensors_of((args, options))],
-            images.detach(),
-            images.grad_fn if self.with_lines else None,
-            user_line() if self.with_lines else "",
-            module.training,
-        )
-        if self.with_lines and self.phase is not None:
-            self.phase.generated.append(made)
+        self._made[id(module)] = images.detach()
         if images.requires_grad:
             self._generated(images)
 
@@ -155,30 +116,24 @@ class Tap:
             return None
         places: list[tuple[int | str, Any]] = [*enumerate(args), *options.items()]
         given = {place: value for place, value in places if isinstance(value, Tensor)}
-        if any(map(_without_values, given.values())):
+        if not given or any(map(_without_values, given.values())):
             return None
-        mades = [made.images for made in self.latest]
-        images = self._images_among(name, given, mades, phase)
-        if images is None:
-            return None
-        in_g_part = phase.network == "g"
-        is_made = not in_g_part and any(_are_made(images, made) for made in mades)
-        # Real images may have a graph too, where the loop augments them and takes an R1 of its own.
-        carries = images.grad_fn is not None and (
-            in_g_part or is_made or reaches(images.grad_fn, self._g_weights)
-        )
-        from_g = carries or is_made
+        made = list(self._made.values())
+        images = self._images_among(name, given, made, phase)
+        from_g = phase.network == "d" and any(_are_made(images, each) for each in made)
+        if not from_g and images.grad_fn is not None:
+            # Real images may have a graph too: the loop augments them, and takes an R1 of its own.
+            from_g = phase.network == "g" or reaches(images.grad_fn, self._g_weights)
         self._current = call = Call(
             _kind(phase, name, is_fake=from_g),
-            images.detach(),
-            carries,
             name,
-            line=user_line() if self.with_lines else "",
+            images.detach(),
+            from_g,
+            images_alone=len(places) == 1,
             training=module.training,
-            from_g=from_g,
-            images_alone=len(args) + len(options) == 1,
-            among_others=len(given) > 1,
+            line=user_line() if self.with_lines else "",
         )
+        phase.among_others.setdefault(name, []).append(len(given) > 1)
         changed = self._change_input(images, phase, call)
         if changed is images:
             return None
@@ -187,9 +142,7 @@ class Tap:
             {name: changed if value is images else value for name, value in options.items()},
         )
 
-    def _after_d(
-        self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
-    ) -> None:
+    def _after_d(self, _: nn.Module, __: Any, output: Any) -> None:
         call, self._current = self._current, None
         if call is None or self.phase is None:
             return
@@ -199,27 +152,29 @@ class Tap:
             self.phase.d_calls.append(call)
 
     def _images_among(
-        self, d: str, given: Mapping[int | str, Tensor], mades: Sequence[Tensor], phase: Phase
-    ) -> Tensor | None:
+        self, d: str, given: Mapping[int | str, Tensor], made: Sequence[Tensor], phase: Phase
+    ) -> Tensor:
         """The images that D judges among its arguments, by place: what a G made last; what has a
         graph in G's part; what was there before, or is shaped like what a G made; the first tensor
         else. Where a call shows their place, it holds for later ones that do not."""
-        if len(given) < 2:
-            return next(iter(given.values()), None)
+        if len(given) == 1:
+            return next(iter(given.values()))
         alike = given
-        if mades:
-            alike = {p: v for p, v in given.items() if any(_are_alike(v, made) for made in mades)}
-        shown = [p for p, v in given.items() if any(_same_memory(v, made) for made in mades)]
+        if made:
+            alike = {p: v for p, v in given.items() if any(_are_alike(v, each) for each in made)}
+        shown = [p for p, v in given.items() if any(_same_memory(v, each) for each in made)]
         if phase.network == "g":
             shown += [place for place, value in alike.items() if value.grad_fn is not None]
         if shown:
             self._places[d] = shown[0]
         first = next(iter((alike or given).values()))
-        return given.get(self._places[d], first) if d in self._places else first
+        return given.get(self._places.get(d, ""), first)
 
 
 def tensors_of(values: Any) -> list[Tensor]:
     """All tensors among a network's arguments or of its answer."""
+    if isinstance(values, Tensor):
+        return [values]
     return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 

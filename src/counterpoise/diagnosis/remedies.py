@@ -22,7 +22,7 @@ AUTO = Remedy(
 CHECK_LOOP = Remedy(
     "Check that the loop trains D at all: its optimizer owns its parameters, backward() and step() "
     "are reached, its learning rate is not 0.",
-    code="counterpoise.check_loop(balance)",
+    code="balance = counterpoise.Balance(g, d, g_optimizer, d_optimizer, check=True)",
 )
 TRAIN_D_EVERY_STEP = Remedy(
     "Train D in every step and soften it instead of stopping it: take the gate out, and ask D for "

@@ -1,5 +1,6 @@
 """A game of one generator and one or several discriminators: the engine of every training."""
 
+import copy
 import dataclasses
 import logging
 import time
@@ -13,12 +14,12 @@ from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.snapshot import Snapshot
-from counterpoise.game.numbers import Numbers
+from counterpoise.errors import UserError
 from counterpoise.game.objective import GameObjective
 from counterpoise.game.players import Player
-from counterpoise.game.processes import distributed, mean_over_processes, rank
+from counterpoise.game.processes import Numbers, distributed, mean_over_processes, rank
 from counterpoise.game.sensing import G, Sensors, key_of
-from counterpoise.game.turn import ADVERSARIAL, CONTENT, DiscriminatorTurn, Turn
+from counterpoise.game.turn import ADVERSARIAL, ASKED, CONTENT, DiscriminatorTurn, Turn
 from counterpoise.records import (
     NO_READINGS,
     Action,
@@ -29,11 +30,7 @@ from counterpoise.records import (
     unknown_signals,
 )
 from counterpoise.run_folder import ROLL_BACK
-from counterpoise.sensors.discriminator import (
-    on_host,
-    saturation_readings,
-    signals_from_statistics,
-)
+from counterpoise.sensors.discriminator import saturation_readings, signals_from_statistics
 from counterpoise.sensors.images import ratio
 
 # Tells a person: the step, the kind of event, the message, and how much it matters (a level of
@@ -48,9 +45,7 @@ class Game:
     `begin` gives the next turn, `Turn` says what is told to it, `records` gives the rows. The loop
     keeps its networks, its losses and its optimizers.
 
-    snapshot: of all that a policy may go back to. deferred: whether nothing waits for numbers that
-    no policy needs in the turn itself (None: on a GPU); a policy that says `needs = "last turn"`
-    sees those of the turn before then.
+    snapshot: of all that a policy may go back to.
     """
 
     def __init__(
@@ -64,14 +59,14 @@ class Game:
         *,
         seed: int = 0,
         stage: str = "train",
-        deferred: bool | None = None,
     ) -> None:
         self.g_optimizer, self.sensors, self.snapshot = g_optimizer, sensors, snapshot
         self.players = {player.name: player for player in players}
         self.tell, self.seed, self.stage = tell, seed, stage
-        first = next(generator.parameters(), torch.zeros(()))
-        self.device = first.device
-        self.deferred = self.device.type == "cuda" if deferred is None else deferred
+        self.device = next(generator.parameters(), torch.zeros(())).device
+        # Whether nothing waits for numbers that no policy needs in the turn itself; a policy that
+        # says `needs = "last turn"` sees those of the turn before then.
+        self.deferred = self.device.type == "cuda"
         self.steps_done = 0
         # Batches that D's inputs were changed for: each has random numbers of its own.
         self.batches = 0
@@ -85,7 +80,6 @@ class Game:
         self._settled_at = 0.0
 
     def begin(self) -> Turn:
-        """The next turn."""
         if not self._waiting:
             self._settled_at = time.perf_counter()
         return Turn(self, self.steps_done + 1)
@@ -96,14 +90,19 @@ class Game:
         noise, augment = action.noise_std, action.augment_probability
         return InputChange(noise, augment, self.sensors.paired, self.seed, self.batches, rank())
 
+    def name_of(self, d: str | None) -> str:
+        """The name of a discriminator; None is the only one."""
+        names = list(self.players)
+        if d is None and len(names) == 1:
+            return names[0]
+        if d not in self.players:
+            raise UserError(f"say which discriminator it is: d= one of {', '.join(names)}")
+        return d
+
     @property
     def d_optimizers(self) -> list[torch.optim.Optimizer]:
         """The discriminators' optimizers, one that several share once."""
         return list(dict.fromkeys(player.optimizer for player in self.players.values()))
-
-    def sharing(self, player: Player) -> list[Player]:
-        """The players behind the same optimizer."""
-        return [each for each in self.players.values() if each.optimizer is player.optimizer]
 
     def say(self, message: str, key: str = "", level: int = logging.WARNING) -> None:
         """Tell a person something, once."""
@@ -116,7 +115,7 @@ class Game:
     def seen(self, turn: Turn, part: DiscriminatorTurn) -> Signals:
         """What a policy is asked with in a turn, where D has judged."""
         player = part.player
-        needs = player.needs
+        needs = getattr(player.policy, "needs", "this turn")
         if self.deferred and needs == "nothing":
             return unknown_signals(turn.step)
         if self.deferred and needs == "last turn":
@@ -124,7 +123,7 @@ class Game:
             last = player.signals or unknown_signals(turn.step)
             return dataclasses.replace(last, step=turn.step, readings=player.readings)
         assert part.judged is not None, "D has judged"
-        judged = on_host(*part.judged)
+        judged = [logits.cpu() for logits in part.judged]
         statistics = player.known_objective().statistics(*judged)
         return self._signals(turn, part, mean_over_processes(statistics, self.device))
 
@@ -148,33 +147,22 @@ class Game:
     def end(self, turn: Turn, loss: Tensor | None, terms: Mapping[str, Tensor]) -> None:
         """A turn is over; `Turn.end` is for a loop to call."""
         self.steps_done = turn.step
+        rates = {G: _rate(self.g_optimizer) * turn.g_learning_rate_scale}
+        for name, part in turn.ds.items():
+            rates[key_of(name)] = _rate(part.player.optimizer) * part.asked.d_learning_rate_scale
         read = self.sensors.end(g_updated=turn.g_updated)
-        ended = _Ended(turn, loss, terms, read, self._learning_rates(turn))
+        numbers = Numbers(_fetched(turn, loss, terms, read), self.device)
+        self._waiting.append(_Ended(turn, rates, numbers))
         if turn.rolls_back:
             self._roll_back(turn)
-        self._waiting.append(ended)
         if not self.deferred:
             self._settle(wait=True)
         self.after_turn()
 
-    def _learning_rates(self, turn: Turn) -> dict[str, float]:
-        """With the factors of the actions, by network."""
-        rates = {G: _rate(self.g_optimizer) * turn.g_learning_rate_scale}
-        for name, part in turn.ds.items():
-            rate = _rate(part.player.optimizer)
-            rates[key_of(name)] = rate * part.asked.d_learning_rate_scale
-        return rates
-
     def _roll_back(self, turn: Turn) -> None:
-        """Put the kept state back. Learning rates stay the loop's: a schedule does not go back."""
-        optimizers = [self.g_optimizer, *self.d_optimizers]
-        rates = {each: [group["lr"] for group in each.param_groups] for each in optimizers}
         self.snapshot.restore()
-        for each, own in rates.items():
-            for group, rate in zip(each.param_groups, own, strict=True):
-                group["lr"] = rate
         reasons = {part.asked.reason for part in turn.ds.values() if part.asked.roll_back}
-        reason = "; ".join(sorted(reasons - {""})) or "asked for by the policy"
+        reason = "; ".join(sorted(reasons - {""})) or ASKED
         before = self.snapshot.taken_step
         text = f"step {turn.step}: back to the state before step {before}: {reason}"
         self.tell(turn.step, ROLL_BACK, text, logging.WARNING)
@@ -189,7 +177,7 @@ class Game:
     def _settle(self, *, wait: bool) -> None:
         """Make rows of the turns whose numbers are on the host."""
         ready = []
-        while self._waiting and (wait or self._waiting[0].is_here()):
+        while self._waiting and (wait or self._waiting[0].numbers.is_here()):
             ready.append(self._waiting.popleft())
         if not ready:
             return
@@ -201,10 +189,15 @@ class Game:
             self._records.append(self._record(ended, seconds))
 
     def _record(self, ended: "_Ended", seconds: float) -> StepRecord:
-        turn = ended.turn
-        values, statistics = ended.numbers()
-        for name, of_d in statistics.items():
-            self._signals(turn, turn.ds[name], of_d)
+        turn, tensors = ended.turn, dict(ended.numbers.get())
+        for name, part in turn.ds.items():
+            # Of a D that has no signals yet.
+            judged = [tensors.pop(k) for i in range(2) if (k := f"{JUDGED}{name}/{i}") in tensors]
+            if len(judged) == 2:
+                judged = [part.player.known_objective().statistics(*judged)]
+            if judged:
+                self._signals(turn, part, judged[0].tolist())
+        values = _scalars(tensors)
         terms = {n.removeprefix(TERM): v for n, v in values.items() if n.startswith(TERM)}
         g_loss = values.get(LOSS, sum(terms.values()))
         if LOSS in values and ADVERSARIAL in terms:
@@ -262,18 +255,26 @@ class Game:
         return state | (states[""] if set(states) == {""} else {"discriminators": states})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Undo `state_dict`."""
-        self.steps_done = state["step"]
-        self.batches = state.get("batches", state["step"])
+        """Undo `state_dict`. What is no such state changes nothing: `KeyError`, `TypeError`,
+        `ValueError`, `AttributeError` or `UserError`, with what is wrong."""
         states = state.get("discriminators", {"": state})
+        if states.keys() != self.players.keys():
+            raise UserError(f"it is of the discriminators {', '.join(states)}")
+        step, batches = int(state["step"]), int(state.get("batches", state["step"]))
+        has_snapshot = state["has_snapshot"]
+        loaded = []
         for name, player in self.players.items():
-            own = states[name]
-            player.policy.load_state_dict(own["policy"])
-            player.last_action = Action(**own["action"])
-            player.readings = Readings(**own["readings"])
-            if own["objective"] is not None:
-                player.set_objective(GameObjective(**own["objective"]))
-        if state["has_snapshot"]:
+            own, policy = states[name], copy.deepcopy(player.policy)
+            policy.load_state_dict(own["policy"])
+            objective = own["objective"] and GameObjective(**own["objective"])
+            action, readings = Action(**own["action"]), Readings(**own["readings"])
+            loaded.append((player, policy, objective, action, readings))
+        for player, policy, objective, action, readings in loaded:
+            if objective is not None:
+                player.set_objective(objective)
+            player.policy, player.last_action, player.readings = policy, action, readings
+        self.steps_done, self.batches = step, batches
+        if has_snapshot:
             self.snapshot.take(self.steps_done)
             text = f"step {self.steps_done}: the state to go back to is the one resumed from"
             self.tell(self.steps_done, "note", text, logging.INFO)
@@ -283,65 +284,50 @@ class Game:
 LOSS, TERM, AFTER, PENALTY, JUDGED = "loss", "term/", "after/", "penalty/", "judged/"
 
 
+@dataclasses.dataclass(frozen=True)
 class _Ended:
     """A turn that is over, and its numbers on their way to the host."""
 
-    def __init__(
-        self,
-        turn: Turn,
-        loss: Tensor | None,
-        terms: Mapping[str, Tensor],
-        read: Mapping[str, Mapping[str, Tensor]],
-        learning_rates: Mapping[str, float],
-    ) -> None:
-        self.turn, self.learning_rates = turn, learning_rates
-        tensors = {f"{TERM}{name}": term for name, term in terms.items()}
-        if loss is not None:
-            tensors[LOSS] = loss
-        for name, part in turn.ds.items():
-            if part.fake_after is not None:
-                tensors[f"{AFTER}{name}"] = part.fake_after
-            added = [*part.penalties, *([] if part.r1_term is None else [part.r1_term])]
-            if added:
-                tensors[f"{PENALTY}{name}"] = sum(added[1:], start=added[0])
-            if part.signals is None and part.judged is not None:
-                tensors |= self._judged(part, part.judged)
-        for key, readings in read.items():
-            tensors |= {f"{key}/{name}": value for name, value in readings.items()}
-        self._numbers = Numbers(tensors, turn.game.device)
+    turn: Turn
+    learning_rates: dict[str, float]
+    numbers: Numbers
 
-    def _judged(self, part: DiscriminatorTurn, judged: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """What a D's statistics are made of on the host; of several processes the statistics."""
-        name = f"{JUDGED}{part.player.name}"
-        if not distributed():
-            return {f"{name}/real": judged[0], f"{name}/fake": judged[1]}
-        return {name: part.player.known_objective().statistics(*judged)}
 
-    def is_here(self) -> bool:
-        """Whether the numbers are on the host."""
-        return self._numbers.is_here()
+def _fetched(
+    turn: Turn,
+    loss: Tensor | None,
+    terms: Mapping[str, Tensor],
+    read: Mapping[str, Mapping[str, Tensor]],
+) -> dict[str, Tensor]:
+    """What of a turn goes to the host."""
+    tensors = {f"{TERM}{name}": term for name, term in terms.items()}
+    if loss is not None:
+        tensors[LOSS] = loss
+    for name, part in turn.ds.items():
+        if part.fake_after is not None:
+            tensors[f"{AFTER}{name}"] = part.fake_after
+        if part.penalties:
+            tensors[f"{PENALTY}{name}"] = sum(part.penalties[1:], start=part.penalties[0])
+        if part.signals is None and part.judged is not None:
+            # What statistics are made of on the host; of several processes the statistics.
+            judged: Sequence[Tensor] = part.judged
+            if distributed():
+                judged = [part.player.known_objective().statistics(*judged)]
+            tensors |= {f"{JUDGED}{name}/{i}": each for i, each in enumerate(judged)}
+    for key, readings in read.items():
+        tensors |= {f"{key}/{name}": value for name, value in readings.items()}
+    return tensors
 
-    def numbers(self) -> tuple[dict[str, float], dict[str, list[float]]]:
-        """The scalars by name, and the statistics of each D that has no signals yet."""
-        values, statistics = {}, {}
-        lists = self._numbers.get()
-        for part in self.turn.ds.values():
-            name = f"{JUDGED}{part.player.name}"
-            if name in lists:
-                statistics[part.player.name] = lists.pop(name)
-            elif f"{name}/real" in lists:
-                assert part.judged is not None, "it was sent"
-                logits = [
-                    torch.tensor(lists.pop(f"{name}/{kind}")).reshape(own.shape)
-                    for kind, own in zip(("real", "fake"), part.judged, strict=True)
-                ]
-                own_statistics = part.player.known_objective().statistics(*logits)
-                statistics[part.player.name] = own_statistics.tolist()
-        for name, numbers in lists.items():
-            value = numbers[0] if len(numbers) == 1 else ratio(*numbers)
-            if value is not None:
-                values[name] = value
-        return values, statistics
+
+def _scalars(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """The numbers, those that there are; a pair is a ratio."""
+    values = {}
+    for name, tensor in tensors.items():
+        numbers = tensor.float().flatten().tolist()
+        value = numbers[0] if len(numbers) == 1 else ratio(*numbers)
+        if value is not None:
+            values[name] = value
+    return values
 
 
 def _readings(values: Mapping[str, float], key: str) -> Readings:

@@ -22,7 +22,6 @@ class LiveDiagnosis:
         self._objectives: dict[str, str] = {}
 
     def set_objective(self, name: str, d: str = "") -> None:
-        """A D's objective is known."""
         self._objectives[d] = name
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -43,9 +42,9 @@ class LiveDiagnosis:
         news = []
         for trace in of_all(self._objectives, self._policy):
             lead = f"D '{trace.title}': " if trace.title else ""
-            findings = diagnose(trace).findings
-            for each in self._news.setdefault(trace.title, FindingNews()).of(findings):
-                news.append(News(lead + each.text, each.finding))
+            told = self._news.setdefault(trace.title, FindingNews())
+            new = told.of(diagnose(trace).findings)
+            news += [News(lead + each.text, each.finding) for each in new]
         return news
 
     def diagnoses(self) -> dict[str, Diagnosis]:

@@ -6,10 +6,11 @@ objective's equilibrium.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.objectives import objective_name
@@ -23,11 +24,10 @@ _DIFFERENTIABLE = 1e-18
 
 
 def logits_of(probabilities: Tensor) -> Tensor:
-    """The logits of a sigmoid's float32 outputs: log p - log(1 - p).
+    """The logits of a sigmoid's float32 outputs, exact to float32's rounding of p itself.
 
-    Exact to float32's rounding of p itself. Where p was rounded to 1 or 0 the logit is not known
-    and the bound is returned: 17.3 and -87.3. Its derivatives are those of a constant there, and
-    the second one is finite everywhere.
+    Where p was rounded to 1 or 0 the logit is not known and the bound is returned: 17.3 and -87.3.
+    Its derivatives are those of a constant there, and the second one is finite everywhere.
     """
     p = probabilities.float()
     smallest = torch.finfo(torch.float32).tiny
@@ -89,20 +89,35 @@ class GameObjective:
 
     def statistics(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """`discriminator_statistics` from D's logits, where they are."""
-        in_sigmoid = None
-        if not self.probabilities:
-            in_sigmoid = self.form.sigmoid_inputs(real_logits, fake_logits)
+        logits = real_logits, fake_logits
         return discriminator_statistics(
-            *self.form.d_loss(real_logits, fake_logits),
-            real_logits,
-            fake_logits,
+            *self.form.d_loss(*logits),
+            *logits,
             self.probability,
-            self.threshold(real_logits, fake_logits),
-            in_sigmoid,
+            self.threshold(*logits),
+            None if self.probabilities else self.form.sigmoid_inputs(*logits),
         )
 
-    def g_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor | None:
-        """G's adversarial loss; None where it needs D's logits on real images and has none."""
-        if real_logits is None and self.form.g_needs_real:
-            return None
-        return self.form.g_loss(real_logits, fake_logits)
+
+class _InLogits(nn.Module):
+    """A D that ends in a sigmoid, answering in logits."""
+
+    def __init__(self, d: nn.Module, objective: GameObjective) -> None:
+        super().__init__()
+        self.d, self._objective = d, objective
+        self.training = d.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._objective.logits(self.d(images))
+
+
+def answering_in_logits(d: nn.Module, objective: GameObjective) -> nn.Module:
+    """D without what several processes need around it, and uncompiled, its answers (N, ...) as
+    logits."""
+    if isinstance(d, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        d = d.module
+    for name in ("lightning_fabric", "lightning.fabric"):  # one is a copy of the other
+        fabric = sys.modules.get(name)
+        if fabric is not None and fabric.is_wrapped(d):
+            d = d.module  # type: ignore[assignment]
+    return _InLogits(getattr(d, "_orig_mod", d), objective)

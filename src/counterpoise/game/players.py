@@ -1,8 +1,6 @@
 """Who plays: a discriminator with its policy, and a share of an optimizer."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +11,10 @@ from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
 from counterpoise.game.objective import GameObjective
 from counterpoise.game.r1 import R1
-from counterpoise.records import NO_ACTION, NO_READINGS, Action, Signals
+from counterpoise.records import NO_ACTION, NO_READINGS, Signals
 
 NO_OBJECTIVE = (
-    "the objective of D{name} is not known; name it: "
+    "the objective of D{name} is not known, nor can be read from its loss; name it: "
     'objective="bce" (or lsgan, hinge, wgan, relativistic-average, relativistic-paired)'
 )
 
@@ -36,6 +34,7 @@ class Player:
         ends in a sigmoid."""
         self.name, self.network, self.optimizer, self.policy = name, network, optimizer, policy
         self.objective: GameObjective | None = None
+        self.unknown_objective = NO_OBJECTIVE.format(name=f" '{name}'" * bool(name))
         self.r1 = R1(network, optimizer)
         # What the policy asked for last, the latest readings, and the last known signals.
         self.last_action = NO_ACTION
@@ -49,11 +48,6 @@ class Player:
             GameObjective.named(self.objective_name, probabilities=False)  # refuses an unknown one
         if isinstance(objective, GameObjective):
             self.set_objective(objective)
-
-    @property
-    def needs(self) -> str:
-        """The numbers that the policy decides by: of "this turn", "last turn" or "nothing"."""
-        return getattr(self.policy, "needs", "this turn")
 
     def set_objective(self, objective: GameObjective) -> None:
         """D's objective is known; `UserError` where the policy cannot work under it."""
@@ -76,57 +70,37 @@ class Player:
     def known_objective(self) -> GameObjective:
         """D's objective; `UserError` where it is not known."""
         if self.objective is None:
-            raise UserError(NO_OBJECTIVE.format(name=f" '{self.name}'" * bool(self.name)))
+            raise UserError(self.unknown_objective)
         return self.objective
 
-    def decide(self, signals: Signals) -> Action:
-        """What the policy asks for."""
-        return NO_ACTION if self.is_reversed else self.policy.observe(signals)
 
+def step_scaled(optimizer: torch.optim.Optimizer, scale: float, run: Callable[[], Any]) -> Any:
+    """Carry out an optimizer's step with its learning rates times `scale`; what `run` returns.
 
-@dataclass(frozen=True)
-class Share:
-    """The part of an optimizer that one player has."""
-
-    # Whose weights it has; None: all of the optimizer's.
-    network: nn.Module | None
-    # Factor on the learning rates; None leaves the weights as they are.
-    learning_rate_scale: float | None
-
-
-def step_as_asked(
-    optimizer: torch.optim.Optimizer, shares: Sequence[Share], run: Callable[[], Any]
-) -> Any:
-    """Carry out an optimizer's step with its shares' learning rates; what `run` returns.
-
-    The optimizer's own rates and groups are, to the bit, what they were afterwards.
+    Its own rates are, to the bit, what they were afterwards.
     """
-    scales = {share.learning_rate_scale for share in shares}
-    if scales == {1.0}:
+    if scale == 1:
         return run()
-    if len(scales) == 1 and None not in scales:
-        (scale,) = scales
-        assert scale is not None, "checked above"
-        with scaled_learning_rate(optimizer, scale):
-            return run()
-    own = optimizer.param_groups
-    optimizer.param_groups = _groups(own, shares)
+    own = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * scale
     try:
         return run()
     finally:
-        optimizer.param_groups = own
+        for group, learning_rate in zip(optimizer.param_groups, own, strict=True):
+            group["lr"] = learning_rate
 
 
-def _groups(groups: list[dict[str, Any]], shares: Sequence[Share]) -> list[dict[str, Any]]:
-    """The optimizer's groups, each parted among the shares."""
-    scale_of = {
-        id(weight): share.learning_rate_scale
-        for share in shares
-        if share.network is not None
-        for weight in share.network.parameters()
-    }
-    parted = []
-    for group in groups:
+def step_parted(
+    optimizer: torch.optim.Optimizer,
+    scales: Mapping[nn.Module, float | None],
+    run: Callable[[], Any],
+) -> Any:
+    """`step_scaled` of an optimizer of several networks, each with a factor of its own; None leaves
+    a network as it is."""
+    scale_of = {id(p): scale for network, scale in scales.items() for p in network.parameters()}
+    own, parted = optimizer.param_groups, []
+    for group in own:
         by_scale: dict[float | None, list[Tensor]] = {}
         for weight in group["params"]:
             by_scale.setdefault(scale_of.get(id(weight), 1.0), []).append(weight)
@@ -135,17 +109,8 @@ def _groups(groups: list[dict[str, Any]], shares: Sequence[Share]) -> list[dict[
             for scale, weights in by_scale.items()
             if scale is not None
         ]
-    return parted
-
-
-@contextmanager
-def scaled_learning_rate(optimizer: torch.optim.Optimizer, scale: float) -> Iterator[None]:
-    """The optimizer's learning rates times `scale`; its own, to the bit, afterwards."""
-    own = [group["lr"] for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group["lr"] = group["lr"] * scale
+    optimizer.param_groups = parted
     try:
-        yield
+        return run()
     finally:
-        for group, learning_rate in zip(optimizer.param_groups, own, strict=True):
-            group["lr"] = learning_rate
+        optimizer.param_groups = own

@@ -37,11 +37,36 @@ def mean_over_processes(values: Tensor, device: torch.device) -> list[float]:
     return [float(value) for value in average_over_processes(values).tolist()]
 
 
-def mean_of_each(values: Mapping[str, Tensor], device: torch.device) -> dict[str, float]:
-    """`mean_over_processes` of scalars by name, in one message from `device`."""
-    if not values:
-        return {}
-    if device.type == "cpu" and not distributed():
-        return {name: float(value.detach().float()) for name, value in values.items()}
-    scalars = [value.detach().to(device, torch.float32).reshape(()) for value in values.values()]
-    return dict(zip(values, mean_over_processes(torch.stack(scalars), device), strict=True))
+class Numbers:
+    """Small tensors by name, their means over all processes, on the host.
+
+    On a GPU they are sent off in one transfer that nothing waits for, until `get` is asked. All
+    processes make them alike.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        self._event: torch.cuda.Event | None = None
+        self._tensors = {name: tensor.detach() for name, tensor in tensors.items()}
+        if not tensors or (device.type == "cpu" and not distributed()):
+            return
+        flat = [each.to(device, torch.float32).reshape(-1) for each in self._tensors.values()]
+        sent = average_over_processes(torch.cat(flat))
+        here = torch.empty(sent.shape, pin_memory=sent.is_cuda)
+        here.copy_(sent, non_blocking=True)
+        if sent.is_cuda:
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record()
+        parts = torch.split(here, [len(each) for each in flat])
+        self._tensors = {
+            name: part.reshape(tensor.shape)
+            for (name, tensor), part in zip(self._tensors.items(), parts, strict=True)
+        }
+
+    def is_here(self) -> bool:
+        """Whether nothing has to be waited for."""
+        return self._event is None or bool(self._event.query())  # type: ignore[no-untyped-call]
+
+    def get(self) -> dict[str, Tensor]:
+        if self._event is not None:
+            self._event.synchronize()
+        return self._tensors

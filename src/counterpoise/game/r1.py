@@ -6,14 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
-from counterpoise.game.asking import answering_in_logits
-from counterpoise.game.objective import GameObjective
+from counterpoise.game.objective import GameObjective, answering_in_logits
 from counterpoise.game.processes import average_over_processes
 from counterpoise.losses.penalties import r1_penalty
 from counterpoise.records import Action
 from counterpoise.sensors.probes import Aside, random_state_kept
 
-R1_LEFT_OUT = "the policy adds R1 to D's loss, and cannot: {why}; it does without"
 MIXES_IMAGES = (
     "D has batch normalisation, so the gradients of single images that R1 needs do not exist"
 )
@@ -44,16 +42,21 @@ class R1:
         self._d, self._optimizer = discriminator, optimizer
         # Why this game cannot have it; empty while nothing is known to stand in the way.
         self.problem = ""
-        self._mixes_images: bool | None = None
+        self._is_looked_at = False
 
     @property
     def is_possible(self) -> bool:
         """Whether nothing is known to stand in its way; D is looked at once."""
-        if self._mixes_images is None:
-            self._mixes_images = mixes_images(self._d)
-            if self._mixes_images:
-                self.problem = R1_LEFT_OUT.format(why=MIXES_IMAGES)
+        if not self._is_looked_at:
+            self._is_looked_at = True
+            if mixes_images(self._d):
+                self.leave_out(MIXES_IMAGES)
         return not self.problem
+
+    def leave_out(self, why: str) -> str:
+        """It cannot be had; what a person is told."""
+        self.problem = f"the policy adds R1 to D's loss, and cannot: {why}; it does without"
+        return self.problem
 
     def add(
         self, images: Tensor | None, gamma: float, change: InputChange, objective: GameObjective
@@ -64,27 +67,29 @@ class R1:
         not finite. All processes come here alike.
         """
         if images is None:
-            self.problem = R1_LEFT_OUT.format(why=NO_IMAGES)
-            return None, self.problem
-        if mixes_images(self._d):
-            self.problem = R1_LEFT_OUT.format(why=MIXES_IMAGES)
-            return None, self.problem
+            return None, self.leave_out(NO_IMAGES)
         aside = Aside(answering_in_logits(self._d, objective))
-        term, error = self._differentiate(aside, change.real(images), gamma)
-        # One message: whether it failed anywhere, and the gradient.
+        term, error = torch.zeros((), device=images.device), ""
+        try:
+            with torch.enable_grad(), random_state_kept(images.device):
+                term = gamma / 2 * r1_penalty(aside, change.real(images))
+                # All of it: what is not differentiable twice may lie off the way to the weights.
+                term.backward()  # type: ignore[no-untyped-call]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as failure:
+            error = str(failure).strip().partition("\n")[0]
         trained = [(weight, own) for weight, own in aside.weights() if weight.requires_grad]
         if not trained:
             return None, ""
         gradients = [torch.zeros_like(own) if own.grad is None else own.grad for _, own in trained]
+        # One message: whether it failed anywhere, and the gradient.
         failed = torch.full((1,), float(bool(error)), device=gradients[0].device)
         flat = average_over_processes(
             torch.cat([failed, *(g.float().flatten() for g in gradients)])
         )
         if flat[0] > 0:
-            self.problem = R1_LEFT_OUT.format(
-                why=FAILED.format(error=error or "in another process")
-            )
-            return None, self.problem
+            return None, self.leave_out(FAILED.format(error=error or "in another process"))
         if not flat.isfinite().all():
             return None, NOT_FINITE
         scale = getattr(self._optimizer, "grad_scale", None)
@@ -94,17 +99,4 @@ class R1:
         for (weight, _), part in zip(trained, parts, strict=True):
             gradient = part.reshape(weight.shape).to(weight.dtype)
             weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
-        return term, ""
-
-    def _differentiate(self, aside: Aside, images: Tensor, gamma: float) -> tuple[Tensor, str]:
-        """The term, with its gradient in the weights of `aside`; or why there is none."""
-        try:
-            with torch.enable_grad(), random_state_kept(images.device):
-                term = gamma / 2 * r1_penalty(aside, images)
-                # All of it: what is not differentiable twice may lie off the way to the weights.
-                term.backward()  # type: ignore[no-untyped-call]
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            return images.new_zeros(()).float(), str(error).strip().partition("\n")[0]
         return term.detach(), ""

@@ -1,22 +1,19 @@
 """Reads the sensors of a game, each when it is due, without changing what is trained."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from counterpoise.actuators.inputs import InputChange
-from counterpoise.game.asking import (
-    answering_in_logits,
-    float_type,
-    fresh_optimizer,
-    value_range,
-)
-from counterpoise.game.objective import GameObjective
+from counterpoise.game.objective import answering_in_logits
+from counterpoise.game.players import Player
 from counterpoise.game.processes import world_size
-from counterpoise.sensors.gradients import GradientTracker, flat, update_ratio
-from counterpoise.sensors.images import PATCH_PX, image_readings
+from counterpoise.sensors.gradients import flat, flat_gradient, gradient_readings, update_ratio
+from counterpoise.sensors.images import image_readings
 from counterpoise.sensors.probes import held_out_readings, leak_readings, probe_discriminator
 from counterpoise.sensors.sums import norm
 
@@ -60,7 +57,8 @@ class Sensors:
         gradient_scale: Callable[[], float | Tensor] = lambda: 1.0,
     ) -> None:
         self._networks = {G: generator, **{key_of(name): d for name, d in discriminators.items()}}
-        self._trackers = {key: GradientTracker(net) for key, net in self._networks.items()}
+        # Flat gradients of the turn before, of the networks that were updated in it.
+        self._kept: dict[str, Tensor] = {}
         self._every, self._probes_every = every, probes_every
         self._held_out, self.paired, self._values = held_out, paired, values
         self._autocast, self._gradient_scale = autocast, gradient_scale
@@ -75,7 +73,6 @@ class Sensors:
         return self._every > 0 and step % self._every == 0
 
     def begin(self, step: int) -> None:
-        """A turn begins."""
         self.due, self.due_next = self._is_due(step), self._is_due(step + 1)
         self._probes_due = self._probes_every > 0 and step % self._probes_every == 0
         self._updated, self._read = set(), {key: {} for key in self._networks}
@@ -87,10 +84,7 @@ class Sensors:
             for read in self._read.values():
                 for name in OF_OUTPUT:
                     read.pop(name, None)
-        for key, tracker in self._trackers.items():
-            # Of another turn than the one before the next: a cosine would mean something else.
-            if key not in self._updated:
-                tracker.kept = None
+        self._kept = {key: kept for key, kept in self._kept.items() if key in self._updated}
         return self._read
 
     @property
@@ -100,12 +94,11 @@ class Sensors:
 
     def read_images(
         self,
-        name: str,
+        player: Player,
         real: Tensor,
         fake: Tensor,
-        threshold: Callable[[], Tensor],
+        threshold: Tensor,
         change: InputChange,
-        objective: GameObjective,
         *,
         alone: bool,
     ) -> None:
@@ -113,62 +106,36 @@ class Sensors:
 
         `alone`: D needs nothing but images, so it can be asked about others.
         """
-        if not (real.is_floating_point() and fake.is_floating_point()):
-            return  # labels or tokens: no other values are close to them
-        read, network = self._read[key_of(name)], self._networks[key_of(name)]
+        read = self._read[key_of(player.name)]
         # D is asked without a loop's autocast, of whose type G's images may be.
-        real, fake = (images.detach().to(float_type(network)) for images in (real, fake))
+        real, fake = _as_input(player.network, real), _as_input(player.network, fake)
         alike = real.shape[1:] == fake.shape[1:]
         if self.due and alike:
-            paired = self.paired and real.shape == fake.shape and real.ndim == 4
-            paired = paired and min(real.shape[2:]) >= PATCH_PX
-            found = image_readings(fake, real, paired=paired, value_range=self._values)
-            if real.ndim != 4:
-                # Only images are stored in a range: a point outside a batch's is no giveaway.
-                del found["fake_out_of_range"]
-            read |= found
+            read |= image_readings(fake, real, paired=self.paired, value_range=self._values)
         if not alone:
             return
-        d = answering_in_logits(network, objective)
+        d = answering_in_logits(player.network, player.known_objective())
         with self._autocast():
             if self.due and self._held_out is not None:
                 # As D sees training images: without the policy's noise they would be others to it.
                 held_out = change.real(self._held_out.to(real))
-                read |= held_out_readings(d, held_out, threshold())
+                read |= held_out_readings(d, held_out, threshold)
             if self._probes_due and alike and real.ndim == 4:
-                stored = self._values or value_range(real)
+                stored = self._values or _stored_range(real)
                 if stored is not None:
-                    read |= leak_readings(
-                        d,
-                        real,
-                        fake,
-                        value_range=stored,
-                        change_real=change.real,
-                        change_fake=change.fake,
-                    )
+                    read |= leak_readings(d, real, fake, stored, change.real, change.fake)
 
-    def probe(
-        self,
-        name: str,
-        real: Tensor,
-        fake: Tensor,
-        optimizer: torch.optim.Optimizer,
-        change: InputChange,
-        objective: GameObjective,
-    ) -> None:
+    def probe(self, player: Player, real: Tensor, fake: Tensor, change: InputChange) -> None:
         """Read how well a copy of D comes to tell these images (N, ...) apart."""
-        if not (real.is_floating_point() and fake.is_floating_point()):
-            return
-        network = self._networks[key_of(name)]
-        real, fake = (images.detach().to(float_type(network)) for images in (real, fake))
+        objective = player.known_objective()
         with self._autocast():
-            self._read[key_of(name)]["d_probe_accuracy"] = probe_discriminator(
-                answering_in_logits(network, objective),
-                lambda weights: fresh_optimizer(optimizer, weights),
+            self._read[key_of(player.name)]["d_probe_accuracy"] = probe_discriminator(
+                answering_in_logits(player.network, objective),
+                lambda weights: _like(player.optimizer, weights),
                 objective.form.d_loss,
                 objective.threshold,
-                change.real(real),
-                change.fake(fake),
+                change.real(_as_input(player.network, real)),
+                change.fake(_as_input(player.network, fake)),
             )
 
     def read_output(
@@ -200,15 +167,15 @@ class Sensors:
         self._updated.update(keys)
         before = {}
         for key in keys:
-            tracker, letter = self._trackers[key], key[0]
+            network, kept = self._networks[key], self._kept.pop(key, None)
             if self.due:
-                length, cosine = tracker.read()
-                self._read[key][f"{letter}_gradient_norm"] = length
+                length, cosine = gradient_readings(flat_gradient(network), kept)
+                self._read[key][f"{key[0]}_gradient_norm"] = length
                 if cosine is not None:
-                    self._read[key][f"{letter}_gradient_cosine"] = cosine
-                before[key] = flat(self._networks[key].parameters())
+                    self._read[key][f"{key[0]}_gradient_cosine"] = cosine
+                before[key] = flat(network.parameters())
             if self.due_next:
-                tracker.keep()
+                self._kept[key] = flat_gradient(network)
         yield
         for key, weights in before.items():
             ratio = update_ratio(weights, flat(self._networks[key].parameters()))
@@ -216,10 +183,29 @@ class Sensors:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a resumed game needs: the gradients of the turn before, by network."""
-        return {k: t.kept for k, t in self._trackers.items() if t.kept is not None}
+        return dict(self._kept)
 
     def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Undo `tensors`."""
-        for key, tracker in self._trackers.items():
-            kept = tensors.get(key)
-            tracker.kept = None if kept is None else kept.to(device)
+        self._kept = {key: kept.to(device) for key, kept in tensors.items()}
+
+
+def _stored_range(real: Tensor) -> tuple[float, float] | None:
+    """The range that real images are stored in, where it is one of the usual ones."""
+    low, high = float(real.min()), float(real.max())
+    usual = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]
+    return next(((a, b) for a, b in usual if a <= low and high <= b), None)
+
+
+def _like(optimizer: Optimizer, parameters: Iterable[Tensor]) -> Optimizer:
+    """A new optimizer of the same kind, with the options and learning rate of a game's."""
+    known = inspect.signature(type(optimizer).__init__).parameters
+    options = {key: value for key, value in optimizer.defaults.items() if key in known}
+    options["lr"] = float(optimizer.param_groups[0]["lr"])
+    return type(optimizer)(parameters, **options)
+
+
+def _as_input(network: nn.Module, images: Tensor) -> Tensor:
+    """Images, detached, in the type that a network computes in."""
+    types = (p.dtype for p in network.parameters() if p.is_floating_point())
+    return images.detach().to(next(types, torch.float32))

@@ -2,8 +2,7 @@
 
 import dataclasses
 import logging
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from counterpoise.actuators.d_terms import d_terms
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.errors import UserError
-from counterpoise.game.players import Player, Share, step_as_asked
+from counterpoise.game.players import Player, step_parted, step_scaled
 from counterpoise.game.r1 import without_r1
 from counterpoise.game.sensing import G, key_of
 from counterpoise.records import NO_ACTION, NO_READINGS, Action, Readings, Signals
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
     from counterpoise.game.game import Game
 
 ADVERSARIAL, CONTENT = "adversarial", "content"
-NO_STATE = "cannot go back, no state was kept ({reason}); training on"
+# The reason of a policy that gives none.
+ASKED = "asked for by the policy"
+NO_STATE = "step {step}: cannot go back, no state was kept ({reason}); training on"
 
 
 @dataclass
@@ -47,9 +48,8 @@ class DiscriminatorTurn:
     signals: Signals | None = None
     saturation: Readings = NO_READINGS
     updated: bool = False
-    # Scalars on their device.
+    # Scalars on their device: what D's loss has beside its halves.
     penalties: list[Tensor] = field(default_factory=list)
-    r1_term: Tensor | None = None
     # Whether the loop trains D on `Turn.d_loss`, so that the action's terms are in it.
     has_d_loss: bool = False
     fake_after: Tensor | None = None
@@ -79,7 +79,6 @@ class Turn:
 
     def __init__(self, game: "Game", step: int) -> None:
         self.game, self.step = game, step
-        self.started = time.perf_counter()
         self.g_updated = False
         self.ds: dict[str, DiscriminatorTurn] = {}
         for name, player in game.players.items():
@@ -92,13 +91,7 @@ class Turn:
 
     def of(self, d: str | None) -> DiscriminatorTurn:
         """A discriminator's part of the turn; None is the only one."""
-        if d is None:
-            if len(self.ds) != 1:
-                raise UserError(f"say which discriminator it is: d= one of {', '.join(self.ds)}")
-            return next(iter(self.ds.values()))
-        if d not in self.ds:
-            raise UserError(f"there is no discriminator '{d}'; known: {', '.join(self.ds)}")
-        return self.ds[d]
+        return self.ds[self.game.name_of(d)]
 
     @property
     def change(self) -> InputChange:
@@ -132,10 +125,9 @@ class Turn:
         """D has judged a batch: what its policy asks for, once in a turn.
 
         Outputs are D's, before the loss and with their graph: (N,), (N, 1) or maps (N, 1, h, w);
-        `probabilities` where D ends in a sigmoid.
-        `real` and `fake` are the images (N, ...) before `change`, for the sensors and for R1;
-        `alone` says that D needs nothing but images. Raises `UserError` where D's objective is not
-        known.
+        `probabilities` where D ends in a sigmoid. `real` and `fake` are the images (N, ...) before
+        `change`, for the sensors and for R1; `alone`: D needs nothing but images. `UserError` where
+        D's objective is not known.
         """
         game, part = self.game, self.of(d)
         check_tensors("D's outputs", real_outputs, fake_outputs)
@@ -152,38 +144,32 @@ class Turn:
             # Copies: a graph replayed in the next step writes over D's own.
             judged = [logits.clone() for logits in judged]
         part.judged = judged[0], judged[1]
-        if real is not None and fake is not None and game.sensors.reads_images:
+        player, images = part.player, None
+        if real is not None and fake is not None:
+            # Labels or tokens have no other values close to them.
+            images = (real, fake) if real.is_floating_point() and fake.is_floating_point() else None
+        if images is not None and game.sensors.reads_images:
+            limit = objective.threshold(*judged)
             with game.aside():
-                game.sensors.read_images(
-                    part.player.name,
-                    real,
-                    fake,
-                    lambda: objective.threshold(*judged),
-                    part.change,
-                    objective,
-                    alone=alone,
-                )
-        action = part.player.decide(game.seen(self, part))
-        action = self._possible(part, action)
-        part.action = part.player.last_action = action
+                game.sensors.read_images(player, *images, limit, part.change, alone=alone)
+        signals = game.seen(self, part)
+        action = NO_ACTION if player.is_reversed else player.policy.observe(signals)
+        action = self._possible(player, action)
+        part.action = player.last_action = action
         if action.keep_snapshot:
             game.snapshot.take(self.step)
-        if action.probe_discriminator and real is not None and fake is not None and alone:
+        if action.probe_discriminator and images is not None and alone:
             with game.aside():
-                game.sensors.probe(
-                    part.player.name, real, fake, part.player.optimizer, part.change, objective
-                )
+                game.sensors.probe(player, *images, part.change)
         return action
 
-    def _possible(self, part: DiscriminatorTurn, action: Action) -> Action:
+    def _possible(self, player: Player, action: Action) -> Action:
         """The action without what cannot be had; a person is told."""
-        r1 = part.player.r1
-        if action.r1_weight and not r1.is_possible:
-            self.game.say(r1.problem)
+        if action.r1_weight and not player.r1.is_possible:
+            self.game.say(player.r1.problem)
             action = without_r1(action)
         if action.roll_back and self.game.snapshot.taken_step is None:
-            message = NO_STATE.format(reason=action.reason or "asked for by the policy")
-            text = f"step {self.step}: {message}"
+            text = NO_STATE.format(step=self.step, reason=action.reason or ASKED)
             self.game.tell(self.step, "roll-back", text, logging.WARNING)
             action = dataclasses.replace(action, roll_back=False)
         return action
@@ -217,22 +203,24 @@ class Turn:
     def d_step(self, run: Callable[[], Any], *, d: str | None = None) -> Any:
         """D's gradients are there: carry out its optimizer's step as the action asks, or leave it
         out. What `run` returns. Of several that share an optimizer, any stands for all."""
-        players = self.game.sharing(self.of(d).player)
-        parts = [self.ds[player.name] for player in players]
-        if self.rolls_back or not any(part.asked.d_steps for part in parts):
-            return _leave_out(players[0].optimizer)
-        for part in parts:
+        optimizer = self.of(d).player.optimizer
+        parts = {name: p for name, p in self.ds.items() if p.player.optimizer is optimizer}
+        if self.leaves_out(*parts):
+            return _leave_out(optimizer)
+        trained = [part for part in parts.values() if part.asked.d_steps]
+        for part in trained:
             # Of several, one that has no gradient takes no part in this step.
-            takes_part = len(parts) == 1 or _has_gradient(part.player.network)
-            if part.asked.r1_weight and part.asked.d_steps and takes_part:
+            if part.asked.r1_weight and (len(parts) == 1 or _has_gradient(part.player.network)):
                 self._add_r1(part)
-        shares = [
-            Share(p.player.network, p.asked.d_learning_rate_scale if p.asked.d_steps else None)
-            for p in parts
-        ]
-        trained = [part for part in parts if part.asked.d_steps]
+        scales = {
+            p.player.network: p.asked.d_learning_rate_scale if p.asked.d_steps else None
+            for p in parts.values()
+        }
         with self.game.sensors.update(*(key_of(part.player.name) for part in trained)):
-            result = step_as_asked(players[0].optimizer, shares, run)
+            if len(set(scales.values())) == 1:
+                result = step_scaled(optimizer, trained[0].asked.d_learning_rate_scale, run)
+            else:
+                result = step_parted(optimizer, scales, run)
         for part in trained:
             part.updated = True
         return result
@@ -243,8 +231,8 @@ class Turn:
             term, problem = part.player.r1.add(
                 part.real, part.asked.r1_weight, part.change_now, objective
             )
-        if part.parts <= 1:
-            part.r1_term = term
+        if term is not None:
+            self.d_penalty(term, d=part.player.name)
         if part.player.r1.problem:
             self.go_without_r1(part)
         elif problem:
@@ -270,9 +258,8 @@ class Turn:
     ) -> None:
         """Note the gradients at G's output (N, ...) of a D's weighed term and of all others, where
         the loop has them: policies that balance the terms read them."""
-        part = self.of(d) if self.ds else None
-        name = None if part is None else part.player.name
-        scale = 1.0 if part is None else part.asked.adversarial_weight_scale
+        name = self.game.name_of(d) if self.ds else None
+        scale = 1.0 if name is None else self.ds[name].asked.adversarial_weight_scale
         self.game.sensors.read_output(name, adversarial, content, scale)
 
     def d_again(self, fake_outputs: Tensor, *, d: str | None = None) -> None:
@@ -290,31 +277,33 @@ class Turn:
         """G's gradients are there: carry out its optimizer's step as the actions ask, or leave it
         out. What `run` returns."""
         optimizer = self.game.g_optimizer
-        if self.rolls_back or not self.g_steps:
+        if self.leaves_out():
             return _leave_out(optimizer)
         self.g_updated = True
         with self.game.sensors.update(G):
-            return step_as_asked(optimizer, [Share(None, self.g_learning_rate_scale)], run)
+            return step_scaled(optimizer, self.g_learning_rate_scale, run)
 
     # What all discriminators' actions come to.
 
-    def _asked(self) -> Iterable[Action]:
-        return (part.asked for part in self.ds.values())
+    def leaves_out(self, *names: str) -> bool:
+        """Whether the step of these Ds' optimizer (none: of G's) is left out."""
+        steps = [self.ds[name].asked.d_steps for name in names] if names else [self.g_steps]
+        return self.rolls_back or not any(steps)
 
     @property
     def rolls_back(self) -> bool:
         """Whether the turn ends in the kept state: where any D's policy asks for it."""
-        return any(action.roll_back for action in self._asked())
+        return any(part.asked.roll_back for part in self.ds.values())
 
     @property
     def g_steps(self) -> int:
         """How many steps of G are asked for: the most that any D's policy asks for."""
-        return max((action.g_steps for action in self._asked()), default=1)
+        return max((part.asked.g_steps for part in self.ds.values()), default=1)
 
     @property
     def g_learning_rate_scale(self) -> float:
         """The least of what the discriminators' policies ask for."""
-        return min((action.g_learning_rate_scale for action in self._asked()), default=1.0)
+        return min((part.asked.g_learning_rate_scale for part in self.ds.values()), default=1.0)
 
     # The end.
 

@@ -14,14 +14,8 @@ SATURATED_LOGIT = math.log(0.5 + math.sqrt(0.24)) - math.log(0.5 - math.sqrt(0.2
 
 # Of the statistics, in their order; losses and outputs come before the moments of the logits.
 _SIGNALS = (
-    "d_loss_real",
-    "d_loss_fake",
-    "d_real",
-    "d_fake",
-    "d_accuracy_real",
-    "d_accuracy_fake",
-    "auc",
-)
+    "d_loss_real", "d_loss_fake", "d_real", "d_fake", "d_accuracy_real", "d_accuracy_fake", "auc",
+)  # fmt: skip
 _SATURATIONS = ("d_saturation_real", "d_saturation_fake")
 _MOMENTS = ("real_mean", "real_mean_square", "fake_mean", "fake_mean_square")
 _NAMES = (*_SIGNALS, *_SATURATIONS, *_MOMENTS)
@@ -37,6 +31,7 @@ def discriminator_statistics(
     sigmoid_inputs: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """D's statistics on this process's share of a batch, as a vector to be averaged over shares.
+    Nothing has a graph.
 
     The mean of equal shares' vectors is the vector of the whole batch, but for the AUC, which then
     is that over pairs within a share. Logits are (N, ...): a map counts as its mean, except in the
@@ -44,20 +39,19 @@ def discriminator_statistics(
     one it says nothing. They are counted where they are: soonest in the host's memory, but of
     several GPUs nothing then waits for them.
     """
-    real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
     real, fake = image_means(real_logits), image_means(fake_logits)
-    in_sigmoid = [x.detach() for x in sigmoid_inputs or (real_logits, fake_logits)]
+    in_sigmoid = sigmoid_inputs or (real_logits, fake_logits)
     if real.device.type == "cpu":
         # With as few operations of PyTorch's as can be: this is done in every turn.
         reals, fakes = real.float().numpy(), fake.float().numpy()
-        limit, count_real, count_fake = float(threshold), reals.size, fakes.size
+        limit = float(threshold)
         numbers = [
             loss_real.item(),
             loss_fake.item(),
             probability(real).float().numpy().mean(),
             probability(fake).float().numpy().mean(),
-            np.count_nonzero(reals > limit) / count_real,
-            np.count_nonzero(fakes <= limit) / count_fake,
+            _share(reals > limit),
+            _share(fakes <= limit),
             _auc_of(reals, fakes),
             *(_share(np.abs(x.float().numpy()) > SATURATED_LOGIT) for x in in_sigmoid),
             reals.mean(),
@@ -66,7 +60,7 @@ def discriminator_statistics(
             np.square(fakes).mean(),
         ]
         return torch.tensor(numbers, dtype=torch.float32)
-    losses = torch.stack([loss_real.detach().float(), loss_fake.detach().float()])
+    losses = torch.stack([loss_real.float(), loss_fake.float()])
     of_real = _means(probability(real), real, real.square())
     of_fake = _means(probability(fake), fake, fake.square())
     flags = [real > threshold, fake <= threshold, *(x.abs() > SATURATED_LOGIT for x in in_sigmoid)]
@@ -106,19 +100,9 @@ def _auc_there(real: Tensor, fake: Tensor) -> Tensor:
 
 def image_means(logits: Tensor) -> Tensor:
     """One logit per image, (N,): of logits (N, ...), a map counts as its mean."""
-    if logits.numel() == len(logits):
-        return logits.reshape(len(logits))
+    if logits.numel() == logits.shape[0]:
+        return logits.reshape(-1)
     return logits.flatten(1).mean(1)
-
-
-def on_host(*tensors: Tensor) -> list[Tensor]:
-    """Float tensors of one device, detached, in the host's memory; in one transfer, as float32."""
-    tensors = tuple(tensor.detach() for tensor in tensors)
-    if all(tensor.device.type == "cpu" for tensor in tensors):
-        return list(tensors)
-    whole = torch.cat([tensor.flatten().float() for tensor in tensors]).cpu()
-    parts = torch.split(whole, [tensor.numel() for tensor in tensors])
-    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _means(*values: Tensor) -> Tensor:
@@ -127,8 +111,8 @@ def _means(*values: Tensor) -> Tensor:
 
 
 def _share(flags: np.ndarray) -> float:
-    """The share of True, as a float32 number."""
-    return float(np.float32(np.count_nonzero(flags)) / np.float32(flags.size))
+    """The share of True."""
+    return np.count_nonzero(flags) / flags.size
 
 
 def signals_from_statistics(

@@ -21,41 +21,20 @@ def output_gradients(
     `fake` on is the rest of G's backward pass, so that reading them costs nothing; the graphs from
     the terms to `fake` are used up. The adversarial term must share none with the others.
     """
-    adversarial = [term for name, term in terms.items() if name == ADVERSARIAL]
-    content = [term for name, term in terms.items() if name != ADVERSARIAL]
-    of_adversarial, of_content = (
-        torch.autograd.grad(torch.stack(kind).sum(), fake)[0] if kind else None
-        for kind in (adversarial, content)
-    )
-    return of_adversarial, of_content
+    of_each: list[Tensor | None] = []
+    for is_adversarial in (True, False):
+        kind = [term for name, term in terms.items() if (name == ADVERSARIAL) == is_adversarial]
+        of_each += torch.autograd.grad(torch.stack(kind).sum(), fake) if kind else [None]
+    return of_each[0], of_each[1]
 
 
-class GradientTracker:
-    """Reads a network's parameter gradients as the last backward pass left them.
-
-    A cosine needs the gradient of the step before, which is kept only when `keep` is called in it.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        # The kept gradient, flat; part of what a resumed training needs.
-        self.kept: Tensor | None = None
-
-    def keep(self) -> None:
-        """Keep this step's gradient for the next one's `read`."""
-        self.kept = flat_gradient(self._module)
-
-    def read(self) -> tuple[Tensor, Tensor | None]:
-        """The gradient's norm, and its cosine to the kept one (None without one), as scalars.
-
-        The kept gradient is let go. A cosine is 0 where one of the two gradients is.
-        """
-        gradient, kept = flat_gradient(self._module), self.kept
-        self.kept = None
-        length, cosine = norm(gradient), None
-        if kept is not None:
-            cosine = total(_scale(gradient, length).mul_(_scale(kept, norm(kept))))
-        return length, cosine
+def gradient_readings(gradient: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A flat gradient's norm, and its cosine to the one of the step `before` (None without one), as
+    scalars. Both gradients are used up. A cosine is 0 where one of the two gradients is."""
+    length = norm(gradient)
+    if before is None:
+        return length, None
+    return length, total(_scale(gradient, length).mul_(_scale(before, norm(before))))
 
 
 def _scale(vector: Tensor, length: Tensor) -> Tensor:
@@ -65,9 +44,7 @@ def _scale(vector: Tensor, length: Tensor) -> Tensor:
 
 def flat_gradient(module: nn.Module) -> Tensor:
     """A copy of all gradients of a network as one float32 vector; parameters without one are 0."""
-    parameters = list(module.parameters())
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    return flat(gradients)
+    return flat(torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters())
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:

@@ -28,9 +28,13 @@ def image_readings(
     (2,), so that each can be averaged over processes before `ratio` makes one of them.
     """
     fake, real = fake.detach().float(), real.detach().float()
-    low, high = (real.min(), real.max()) if value_range is None else value_range
-    readings = {"fake_out_of_range": mean((fake < low) | (fake > high))}
-    if paired:
+    readings = {}
+    if real.ndim == 4:
+        # Only images are stored in a range: a point outside a batch's is no giveaway.
+        low, high = (real.min(), real.max()) if value_range is None else value_range
+        readings["fake_out_of_range"] = mean((fake < low) | (fake > high))
+    is_textured = real.ndim == 4 and min(real.shape[2:]) >= PATCH_PX
+    if paired and is_textured and real.shape == fake.shape:
         for name, patch_px in (("high_frequency", DETAIL_PX), ("patch_variance", PATCH_PX)):
             of_fake, of_real = (variance_within(images, patch_px) for images in (fake, real))
             readings[f"{name}_ratio"] = torch.stack([of_fake, of_real])

@@ -6,7 +6,7 @@ D is still to come, and dropout draws from a copy of the random state.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,6 @@ class Aside(nn.Module):
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        """Ask D."""
         weights = {place: self._weights[key][1] for place, key in self._places.items()}
         logits: Tensor = functional_call(
             self._discriminator, weights | self._copies, (images,), tie_weights=False
@@ -54,7 +53,6 @@ class Aside(nn.Module):
         return logits.float()
 
     def weights(self) -> list[tuple[Tensor, Tensor]]:
-        """D's weights, and those here."""
         return list(self._weights.values())
 
 
@@ -94,7 +92,6 @@ def leak_readings(
     discriminator: nn.Module,
     real: Tensor,
     fake: Tensor,
-    *,
     value_range: tuple[float, float] = (0.0, 1.0),
     change_real: ImageChange = lambda images: images,
     change_fake: ImageChange = lambda images: images,
@@ -169,9 +166,6 @@ def probe_discriminator(
     return right / 2
 
 
-@contextmanager
-def random_state_kept(device: torch.device) -> Iterator[None]:
+def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
     """Draws in here are from copies of the host's and the device's random state."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        yield
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])

@@ -34,10 +34,6 @@ def _reduced(values: Tensor, reduce_rows: Callable[[Tensor], Tensor]) -> Tensor:
     values = values.detach().flatten()
     while len(values) > 1:
         whole = len(values) // ROW * ROW
-        parts = []
-        if whole:
-            parts.append(reduce_rows(values[:whole].view(-1, ROW)))
-        if whole < len(values):
-            parts.append(reduce_rows(values[whole:].view(1, -1)))
-        values = torch.cat(parts)
+        rows = [values[:whole].view(-1, ROW), values[whole:].view(1, -1)]
+        values = torch.cat([reduce_rows(each) for each in rows if each.numel()])
     return values.reshape(()) if len(values) else values.new_zeros(())

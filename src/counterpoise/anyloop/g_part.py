@@ -1,0 +1,187 @@
+"""G's part of a loop: its losses, and the gradients that come back to G's output in it."""
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from counterpoise.anyloop.d_part import STEPPED_EARLY
+from counterpoise.anyloop.graph import walk
+from counterpoise.anyloop.hooks import BACKWARD
+from counterpoise.anyloop.tap import FAKE, Phase, tensors_of
+from counterpoise.game.game import Game
+from counterpoise.game.turn import Turn
+
+NEEDS_LOSS = (
+    "the policy trains D on one half of its loss, or adds a regulariser to it, and cannot in this "
+    "loop: back-propagate step.loss(real=..., fake=...) in D's part"
+)
+SMOOTHING_NEEDS_LOSS = (
+    "the policy would smooth D's labels, and cannot in this loop: back-propagate "
+    "step.loss(real=..., fake=...) in D's part to have that too"
+)
+
+
+class GeneratorSide:
+    """What hooks in G's part find out, told to the turn; what flows back to G, through each D and
+    in all.
+
+    Where nothing is weighed, nothing is put between G and D either: a node there would add up the
+    gradients of several terms in another order, and training would not be bitwise what it is
+    without. They are read where they leave D instead.
+    """
+
+    def __init__(self, game: Game) -> None:
+        self._game, self._sensors = game, game.sensors
+        # Whether G's part is open.
+        self.is_open = False
+        # What G minimised in the parts of this turn, without AMP's scale, detached.
+        self.losses: list[Tensor] = []
+        self._parts = 1  # since the last turn's D part
+        # The node that made a D's input, and which of its outputs that is, while D judges it.
+        self._source: tuple[Node, int] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        # Summed over the passes of the turn: each D's share with its scale, and all of it.
+        self._adversarial: dict[str, tuple[Tensor, float]] = {}
+        self._total: Tensor | None = None
+        # Whether all are of one shape: not where D's input is more than G's output (a condition
+        # beside it), nor where batches of several sizes were judged.
+        self._comparable = True
+
+    def turn_begins(self) -> None:
+        """A turn begins, with D's part."""
+        asked = max(player.last_action.g_steps for player in self._game.players.values())
+        if asked > self._parts:
+            self._game.say(needs_steps("G", "g_steps", asked), "g_steps")
+        self.losses = []
+        self._forget()
+
+    def end(self, turn: Turn | None, phase: Phase, early: set[str]) -> bool:
+        """G's part is over; whether a turn ends with it. `early`: the Ds whose optimizer stepped
+        before there was anything to decide on."""
+        if turn is None or all(own.action is None for own in turn.ds.values()):
+            # G's part before the first of D's, or further ones after a turn.
+            self._parts += 1
+            return False
+        self._parts = 1
+        for name, own in turn.ds.items():
+            call, known = phase.call(FAKE, name), own.player.objective is not None
+            if known and call is not None and call.outputs is not None:
+                turn.d_again(call.outputs, d=name)
+        # Where nothing was back-propagated: as the objectives have it, by what the Ds said before.
+        losses = self.losses or [
+            own.player.known_objective().form.g_loss(*own.judged)
+            for own in turn.ds.values()
+            if own.judged is not None
+        ]
+        if self._total is not None and self._comparable:
+            for d, (adversarial, scale) in self._adversarial.items():
+                self._sensors.read_output(d, adversarial, self._total - adversarial, scale)
+        self._forget()
+        turn.end(sum(losses[1:], start=losses[0]))
+        for key, message, level in shortfalls(turn, early):
+            self._game.say(message, key, level)
+        return True
+
+    def after_g(self, images: Tensor) -> None:
+        """G has made images (N, ...) with a graph: note what gradient comes back to them."""
+        # A loop may make its images before it says that the next turn begins.
+        if not (self._sensors.due or self._sensors.due_next):
+            return
+
+        def note(gradient: Tensor) -> None:
+            # With a gradient that a loop asks `autograd.grad` for, it trains nothing.
+            if self.is_open and self._sensors.due and BACKWARD.running:
+                self._total = self._sum(self._total, gradient)
+
+        images.register_hook(note)  # type: ignore[no-untyped-call]
+
+    def before_d(self, images: Tensor, d: str, turn: Turn) -> Tensor:
+        """A D's input in G's part, before anything is done to it."""
+        self._source = None
+        if images.grad_fn is None:
+            return images
+        scale = turn.of(d).asked.adversarial_weight_scale
+        if scale != 1:
+            return self._weighed(images, d, turn, scale)
+        if self._sensors.due:
+            self._source = images.grad_fn, images.output_nr
+        return images
+
+    def after_d(self, d: str, outputs: Any) -> None:
+        """A D has answered: find where the gradient of its input leaves it."""
+        source, self._source = self._source, None
+        if source is None:
+            return
+        roots = [each.grad_fn for each in tensors_of(outputs) if each.grad_fn is not None]
+        for node in walk(roots, stop={source[0]}):
+            for place, edge in enumerate(node.next_functions):
+                if edge == source:
+                    self._read_at(node, place, d)
+
+    def _read_at(self, node: Node, place: int, d: str) -> None:
+        def note(leaving: Sequence[Tensor | None], _: Any) -> None:
+            gradient = leaving[place]
+            if gradient is not None:
+                self._add(d, gradient, 1.0)
+
+        node.register_hook(note)
+
+    def _weighed(self, images: Tensor, d: str, turn: Turn, scale: float) -> Tensor:
+        """`images` through which only D's gradient flows back, weighed on its way."""
+        way = images.view_as(images)
+
+        def weigh(gradient: Tensor) -> Tensor | None:
+            if not BACKWARD.running:
+                return None  # asked of `autograd.grad`, for a weight of the loop's own
+            # `part.adversarial` has weighed the term already.
+            weighed = gradient if d in turn.adversarial else gradient * scale
+            self._add(d, weighed, scale)
+            return weighed
+
+        way.register_hook(weigh)  # type: ignore[no-untyped-call]
+        return way
+
+    def _add(self, d: str, gradient: Tensor, scale: float) -> None:
+        """A gradient that came back to a D's input, with the policy's scale in it."""
+        if self._sensors.due and BACKWARD.running:
+            before = self._adversarial.get(d, (None, scale))[0]
+            self._adversarial[d] = self._sum(before, gradient), scale
+
+    def _sum(self, sum_so_far: Tensor | None, gradient: Tensor) -> Tensor:
+        gradient = gradient.detach().float()
+        others = [self._total, *(each for each, _ in self._adversarial.values())]
+        if any(each is not None and each.shape != gradient.shape for each in others):
+            self._comparable = False
+            return gradient
+        return gradient if sum_so_far is None else sum_so_far + gradient
+
+
+def needs_steps(network: str, field: str, count: int) -> str:
+    """That a part of the loop should be repeated."""
+    return (
+        f"the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
+        f"balance.action.{field} times, on fresh batches"
+    )
+
+
+def shortfalls(turn: Turn, stepped_early: Collection[str]) -> Iterator[tuple[str, str, int]]:
+    """Key, message and level of what a turn did not do of its actions; `stepped_early`: the Ds
+    whose optimizer stepped before there was anything to decide on."""
+    for name, part in turn.ds.items():
+        action, objective = part.asked, part.player.objective
+        one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
+        if (one_half or action.lecam_weight) and not part.has_d_loss:
+            yield "halves", NEEDS_LOSS, logging.WARNING
+        smoothing_helps = objective is not None and objective.form.smoothing_slope != 0
+        if action.label_smoothing and smoothing_helps and not part.has_d_loss:
+            yield "smoothing", SMOOTHING_NEEDS_LOSS, logging.INFO
+        if name in stepped_early and not (action.d_steps and action.d_learning_rate_scale == 1):
+            yield STEPPED_EARLY, STEPPED_EARLY, logging.WARNING
+        # A loop may read the number before the turn begins.
+        if min(action.d_steps, part.d_steps_before) > part.parts:
+            yield "d_steps", needs_steps("D", "d_steps", action.d_steps), logging.WARNING
