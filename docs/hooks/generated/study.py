@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from counterpoise.study.analysis import strategy_results
-from counterpoise.study.grid import Grid
+from counterpoise.study.analysis import Grid, strategy_results
 from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, cells_of
 from counterpoise.study.results import plan_of, read_results
 from counterpoise.study.strategies import STRATEGIES, Strategy
@@ -106,7 +105,7 @@ def pages() -> Pages:
 def question_changes() -> str:
     """What each change to the question's loop does, from the study's committed rows."""
     grid = Grid(plan_of(QUESTION_STUDY), read_results(QUESTION_STUDY))
-    whole = report_tables(grid, strategy_results(grid, AUTO_TUNED_ON), AUTO_TUNED_ON)[0]
+    whole = report_tables(grid, strategy_results(grid))[0]
     places = [whole.columns.index(name) for name in QUESTION_COLUMNS]
     rows = [tuple(row[place] for place in places) for row in whole.rows]
     return table(tuple(QUESTION_COLUMNS.values()), rows)

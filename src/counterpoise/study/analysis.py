@@ -1,16 +1,75 @@
 """What a study says: failures, quality, comparisons; `report` words and shows the numbers."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from counterpoise.statistics import NO_ESTIMATE, Estimate, Interval, student_mean
-from counterpoise.study.grid import FAILURES, Grid, Pair
-from counterpoise.study.statistics import hierarchical_mean, ranks, wilson
+from counterpoise.study.plan import AUTO_TUNED_ON, StudyPlan, cells_of
+from counterpoise.study.results import DoneRow, ErrorRow, Failure, Results
+from counterpoise.study.statistics import hierarchical_mean, ranks, standardised, wilson
 
+FAILURES: tuple[str, ...] = get_args(Failure)
 # Failures that no strategy steers by: `auto` holds what the third kind measures.
 BY_QUALITY = ("diverged", "collapsed")
+
+
+class Grid:
+    """Arrays of (pairs, strategies, seeds) of the plan's cells; a pair is a task with a stressor.
+
+    `expected` are the cells of the plan; `rows` holds a `DoneRow` for each that is `done`, else
+    None; `error` are those that the program did not finish, `missing` those with no row at all.
+    `quality` is the score in units of its task's spread, higher is better, NaN where not done (see
+    `statistics.standardised`). Rows of other cells are left out.
+    """
+
+    def __init__(self, plan: StudyPlan, results: Results) -> None:
+        cells = cells_of(plan)
+        self.pairs = tuple(dict.fromkeys((cell.task, cell.stressor) for cell in cells))
+        self.strategies = tuple(dict.fromkeys(cell.strategy for cell in cells))
+        self.seeds = tuple(dict.fromkeys(cell.seed for cell in cells))
+        self.tasks = tuple(dict.fromkeys(task for task, _ in self.pairs))
+        self.stressors = tuple(dict.fromkeys(stressor for _, stressor in self.pairs))
+        shape = (len(self.pairs), len(self.strategies), len(self.seeds))
+        self.expected, self.done, self.error = (np.zeros(shape, dtype=bool) for _ in range(3))
+        self.rows = np.full(shape, None, dtype=object)
+        for cell in cells:
+            place = (
+                self.pairs.index((cell.task, cell.stressor)),
+                self.strategies.index(cell.strategy),
+                self.seeds.index(cell.seed),
+            )
+            row = results.rows.get(cell)
+            self.expected[place] = True
+            self.error[place] = isinstance(row, ErrorRow)
+            if isinstance(row, DoneRow):
+                self.rows[place], self.done[place] = row, True
+        self.missing = self.expected & ~self.done & ~self.error
+        scores = self.values(lambda row: row.score)
+        self.quality = np.full(shape, np.nan)
+        for task in self.tasks:
+            of_task = np.array([pair[0] == task for pair in self.pairs])
+            done = self.done[of_task]
+            higher = all(row.higher_is_better for row in self.rows[of_task][done])
+            self.quality[of_task] = standardised(scores[of_task], higher, done)
+
+    def failed(self, kinds: Collection[str] = FAILURES) -> np.ndarray:
+        """Which done cells failed in one of `kinds`."""
+        failed = self.values(lambda row: float(bool(set(kinds) & set(row.failures))))
+        return np.asarray(failed == 1)
+
+    def values(self, value: Callable[[DoneRow], float | None]) -> np.ndarray:
+        """A number of every done cell; NaN where there is none."""
+        result = np.full(self.rows.shape, np.nan)
+        # None is NaN as a float.
+        result[self.done] = np.array([value(row) for row in self.rows[self.done]], dtype=float)
+        return result
+
+    def failed_percent(self) -> np.ndarray:
+        """100 for each done cell that failed, 0 for each that did not, else NaN."""
+        return np.where(self.done, 100.0 * self.failed(), np.nan)
 
 
 @dataclass(frozen=True)
@@ -42,40 +101,35 @@ class StrategyResult:
     failed_to_auto: Estimate  # of failures, in percentage points; above 0: fails more often
 
 
-def count_failures(
-    grid: Grid, place: int, kinds: Collection[str] = FAILURES, besides: Collection[Pair] = ()
-) -> FailureCount:
-    """The failures of one strategy, in any of `kinds`, `besides` those in some pairs.
+def count_failures(failed: np.ndarray, done: np.ndarray) -> FailureCount:
+    """The failures of one strategy, from arrays of (situations, seeds).
 
     The seeds of a situation mostly fail together, so that the interval counts each situation as one
     trial; of a single situation the seeds are the trials.
     """
-    kept = np.array([pair not in besides for pair in grid.pairs])
-    done = grid.done[:, place] & kept[:, None]
-    of = int(done.sum())
-    failed = int((grid.failed(kinds)[:, place] & done).sum())
-    situations = int(done.any(1).sum())
+    count, of, situations = int(failed.sum()), int(done.sum()), int(done.any(1).sum())
     trials = situations if situations > 1 else of
-    return FailureCount(failed, of, wilson(failed * trials / of if of else 0, trials))
+    return FailureCount(count, of, wilson(count * trials / of if of else 0, trials))
 
 
-def strategy_results(grid: Grid, tuned_on: Collection[Pair]) -> list[StrategyResult]:
+def strategy_results(grid: Grid) -> list[StrategyResult]:
     """All strategies, those with fewest failures first, then by rank; at the end those that are not
     in all tasks, since they meet fewer stressors."""
     ranked = complete_ranks(grid)
-    failed = np.where(grid.done, 100.0 * grid.failed(), np.nan)
+    failed, by_quality = grid.failed(), grid.failed(BY_QUALITY)
+    untuned = np.array([pair not in AUTO_TUNED_ON for pair in grid.pairs])
     results = [
         StrategyResult(
             name,
-            count_failures(grid, place),
-            count_failures(grid, place, BY_QUALITY),
-            count_failures(grid, place, besides=tuned_on),
+            count_failures(failed[:, place], grid.done[:, place]),
+            count_failures(by_quality[:, place], grid.done[:, place]),
+            count_failures(failed[untuned, place], grid.done[untuned, place]),
             ranked.get(name, NO_ESTIMATE),
             int((grid.expected & ~grid.done)[:, place].sum()),
             bool(grid.expected[:, place].all()),
-            paired(grid, name, "auto"),
-            paired(grid, name, "none"),
-            paired(grid, name, "auto", failed),
+            paired(grid, name, "auto", grid.quality),
+            paired(grid, name, "none", grid.quality),
+            paired(grid, name, "auto", grid.failed_percent()),
         )
         for place, name in enumerate(grid.strategies)
     ]
@@ -102,40 +156,35 @@ def complete_ranks(grid: Grid) -> dict[str, Estimate]:
     return {grid.strategies[p]: hierarchical_mean(ranked[..., k]) for k, p in enumerate(complete)}
 
 
-def paired(grid: Grid, name: str, reference: str, values: np.ndarray | None = None) -> Estimate:
-    """The mean difference to a reference, over the cells that both have: of quality, or `values`
-    (NaN where not done)."""
-    values = grid.quality if values is None else values
-    place, other = grid.place(name), grid.place(reference)
-    if place is None or other is None or name == reference:
+def paired(grid: Grid, name: str, reference: str, values: np.ndarray) -> Estimate:
+    """The mean difference of `values` (NaN where not done) to a reference, over the cells that both
+    have."""
+    if reference not in grid.strategies or name == reference:
         return NO_ESTIMATE
+    place, other = map(grid.strategies.index, (name, reference))
     return hierarchical_mean(values[:, place] - values[:, other])
 
 
 def where_beaten(grid: Grid) -> dict[str, tuple[str, str]]:
     """Every task/stressor where a strategy is better than `auto` beyond chance, or survives in
     more seeds, with that strategy (of several, the best one) and why."""
-    auto = grid.place("auto")
-    if auto is None:
-        return {}
+    auto = grid.strategies.index("auto")
     found = {}
-    all_scores, all_failed = grid.scores(), grid.failed()
+    all_scores, all_failed = grid.values(lambda row: row.score), grid.failed()
     all_updates = grid.values(lambda row: row.d_updates / row.steps)
     for place, pair in enumerate(grid.pairs):
         quality, scores, failed = grid.quality[place], all_scores[place], all_failed[place]
         both = grid.done[place] & grid.done[place, auto]
         others = [int(p) for p in np.flatnonzero(both.any(1)) if p != auto]
         # Seeds that a strategy survives and `auto` does not, less those the other way round.
-        survived = {
-            p: int((both[p] & failed[auto]).sum() - (both[p] & failed[p]).sum()) for p in others
-        }
+        survived = (both & failed[auto]).sum(1) - (both & failed).sum(1)
         differences = {p: student_mean(quality[p] - quality[auto]) for p in others}
         better = {
             p: difference.mean or 0.0
             for p, difference in differences.items()
             if difference.interval is not None and difference.interval.low > 0
         }
-        if survived and max(survived.values()) > 0:
+        if survived.max() > 0:
             best = max(others, key=lambda p: (survived[p], np.nanmean(quality[p])))
             why = (
                 f"auto fails in {int(failed[auto].sum())} of {len(grid.seeds)} seeds, it in "
@@ -155,11 +204,3 @@ def where_beaten(grid: Grid) -> dict[str, tuple[str, str]]:
             why += f"; it updates D {theirs:.2g} times for each step of G, auto {ours:.2g} times"
         found["/".join(pair)] = (grid.strategies[best], why)
     return found
-
-
-def means(grid: Grid, task: str, stressor: str, values: np.ndarray) -> dict[str, Estimate]:
-    """The mean over seeds of each strategy's `values` in one task under one stressor."""
-    if (task, stressor) not in grid.pairs:
-        return {}
-    place = grid.pairs.index((task, stressor))
-    return {name: student_mean(values[place, p]) for p, name in enumerate(grid.strategies)}

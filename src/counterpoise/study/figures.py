@@ -1,32 +1,18 @@
-"""A study's figures, by matplotlib: SVG for the page, PNG for a README."""
+"""A study's figures, by matplotlib."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from counterpoise.plotting import pyplot, rendered
-from counterpoise.statistics import Estimate
-from counterpoise.study.analysis import StrategyResult, means
-from counterpoise.study.grid import Grid
+from counterpoise.study.analysis import Grid, StrategyResult
 
 OURS, OTHERS, GREY = "#0a7f5a", "#4a6fa5", "#8a8f98"
-PERCEPTION = {"sliced_wasserstein": "sliced Wasserstein distance", "lpips": "LPIPS"}
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A picture of the report."""
-
-    name: str
-    title: str
-    svg: bytes
-    png: bytes
-
-
-def study_figures(grid: Grid, results: Sequence[StrategyResult]) -> list[Figure]:
-    """The report's figures: failures, and what the survivors are worth."""
+def study_figures(grid: Grid, results: Sequence[StrategyResult]) -> dict[tuple[str, str], bytes]:
+    """The figures by name and title, as PNG: failures, and what the survivors are worth."""
     plot = pyplot()
     drawn = {
         ("failures", "Failed trainings"): _failure_bars(results),
@@ -34,27 +20,9 @@ def study_figures(grid: Grid, results: Sequence[StrategyResult]) -> list[Figure]
     }
     if any(result.to_none.mean is not None for result in results):
         drawn["against-none", "Quality against the bare loop"] = _against_none(results)
-    for task in grid.tasks:
-        distortion = _plain_means(grid, task, "rmse")
-        for measure, words in PERCEPTION.items():
-            perception = _plain_means(grid, task, measure)
-            if distortion and perception:
-                title = f"Perception ({words}) and distortion, task {task}, no stressor"
-                plane = _plane(distortion, perception, words)
-                drawn[f"plane-{task}-{measure}", title] = plane
-    figures = [
-        Figure(name, title, rendered(figure, "svg"), rendered(figure, "png"))
-        for (name, title), figure in drawn.items()
-    ]
+    figures = {key: rendered(figure, "png") for key, figure in drawn.items()}
     plot.close("all")
     return figures
-
-
-def _plain_means(grid: Grid, task: str, metric: str) -> dict[str, Estimate]:
-    """The mean of a metric of each strategy that has it, in one task without a stressor."""
-    values = grid.values(lambda row: row.metrics.get(metric))
-    found = means(grid, task, "none", values)
-    return {name: estimate for name, estimate in found.items() if estimate.mean is not None}
 
 
 def _axes(width: float, height: float) -> tuple[Any, Any]:
@@ -91,7 +59,7 @@ def _failure_bars(results: Sequence[StrategyResult]) -> Any:
 def _failure_map(grid: Grid, strategies: Sequence[str]) -> Any:
     """Strategies against stressors: the share of failed trainings."""
     places = [grid.strategies.index(name) for name in strategies]
-    failed = np.where(grid.done, 100.0 * grid.failed(), np.nan)[:, places]
+    failed = grid.failed_percent()[:, places]
     shares = np.full((len(strategies), len(grid.stressors)), np.nan)
     for column, stressor in enumerate(grid.stressors):
         under = [pair[1] == stressor for pair in grid.pairs]
@@ -126,28 +94,4 @@ def _against_none(results: Sequence[StrategyResult]) -> Any:
     axes.axvline(0, color=GREY, lw=1)
     axes.set_yticks(range(len(shown)), [name for name, _ in shown], fontsize=8)
     axes.set_xlabel("quality against `none`, in spreads of the task (right is better)")
-    return figure
-
-
-def _plane(distortion: dict[str, Estimate], perception: dict[str, Estimate], measure: str) -> Any:
-    """The perception-distortion plane: both axes are better towards the origin."""
-    figure, axes = _axes(7.5, 5)
-    for name, x in distortion.items():
-        if name not in perception:
-            continue
-        y = perception[name]
-        if x.interval is not None:
-            ends = [x.interval.low, x.interval.high]
-            axes.plot(ends, [y.mean] * 2, color=_colour(name), alpha=0.25)
-        if y.interval is not None:
-            ends = [y.interval.low, y.interval.high]
-            axes.plot([x.mean] * 2, ends, color=_colour(name), alpha=0.25)
-        axes.plot([x.mean], [y.mean], "o", color=_colour(name), ms=5)
-        axes.annotate(name, (x.mean, y.mean), fontsize=7, xytext=(4, 3), textcoords="offset points")
-    # Intervals of three seeds can be many times as wide as the points lie apart.
-    across, along = ([e.mean or 0.0 for e in of.values()] for of in (distortion, perception))
-    axes.set_xlim(0.9 * min(across), 1.1 * max(across))
-    axes.set_ylim(0.8 * min(along), 1.15 * max(along))
-    axes.set_xlabel("distortion: RMSE of luma, grey levels")
-    axes.set_ylabel(f"perception: {measure}")
     return figure

@@ -1,61 +1,28 @@
-"""A study's report: one self-contained page, Markdown, and figures, from its folder's files."""
+"""A study's report: Markdown and figures, from its folder's files."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
-
 from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
-from counterpoise.study.analysis import StrategyResult, strategy_results, where_beaten
-from counterpoise.study.figures import Figure, study_figures
-from counterpoise.study.grid import Grid, Pair
-from counterpoise.study.plan import AUTO_TUNED_ON
+from counterpoise.study.analysis import Grid, StrategyResult, strategy_results, where_beaten
+from counterpoise.study.figures import study_figures
 from counterpoise.study.results import Results, plan_of, read_results
 from counterpoise.study.tables import Table, report_tables, share_text
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What the page and the Markdown file say, in their order."""
+    """What a study's folder says."""
 
-    name: str
+    text: str  # all of it, in Markdown, beside the folder `figures`
     summary: str
-    # Task/stressor where `auto` is beaten, by whom, and why; None where it takes no part.
-    beaten: dict[str, tuple[str, str]] | None
-    nowhere: str
-    figures: list[Figure]
     tables: list[Table]
-
-    def html(self) -> str:
-        """One page that loads nothing."""
-        environment = Environment(
-            loader=PackageLoader("counterpoise", "study"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        # The svg element alone, without the XML prologue.
-        svgs = [f.svg.decode("utf-8").partition("<svg")[2] for f in self.figures]
-        drawn = [Markup(f"<svg{svg}") for svg in svgs]  # noqa: S704 (made by us from escaped text)
-        pictures = zip(self.figures, drawn, strict=True)
-        return environment.get_template("report.html").render(report=self, pictures=pictures)
-
-    def markdown(self) -> str:
-        """The same in Markdown, beside the folder `figures`."""
-        parts = [f"# Study {self.name}", self.summary]
-        if self.beaten is not None:
-            listed = [f"- {pair}: {who} ({why})" for pair, (who, why) in self.beaten.items()]
-            parts += ["## Where auto is beaten", "\n".join(listed) or self.nowhere]
-        parts += [f"![{figure.title}](figures/{figure.name}.png)" for figure in self.figures]
-        for table in self.tables:
-            parts += [f"## {table.title}", table.note, table.markdown()]
-        return "\n\n".join(parts) + "\n"
+    figures: dict[tuple[str, str], bytes]  # PNG by name and title
 
 
-def study_report(folder: Path, tuned_on: Collection[Pair] = AUTO_TUNED_ON) -> StudyReport:
+def study_report(folder: Path) -> StudyReport:
     """What a study's folder says.
 
     Raises `UserError` where the folder is no study, has no results, or a file of it is damaged.
@@ -64,35 +31,40 @@ def study_report(folder: Path, tuned_on: Collection[Pair] = AUTO_TUNED_ON) -> St
     if not results.rows:
         raise UserError(f"{folder}: no results yet; run the study first (`counterpoise study run`)")
     grid = Grid(plan, results)
-    rows = strategy_results(grid, tuned_on)
-    nowhere = "Nowhere beyond chance."
-    if grid.missing.any() or len(grid.seeds) < 2:
-        nowhere = (
-            f"Nowhere so far, of {len(grid.seeds)} seeds and with {int(grid.missing.sum())} "
-            "trainings missing: not all pairs could be compared."
-        )
-    return StudyReport(
-        plan.name,
-        " ".join([*_sentences(grid, rows), *_notes(results)]),
-        None if grid.place("auto") is None else where_beaten(grid),
-        nowhere,
-        study_figures(grid, rows),
-        report_tables(grid, rows, tuned_on),
-    )
+    rows = strategy_results(grid)
+    summary = " ".join([*_sentences(grid, rows), *_notes(results)])
+    figures, tables = study_figures(grid, rows), report_tables(grid, rows)
+    parts = [f"# Study {plan.name}", summary]
+    if "auto" in grid.strategies:
+        parts += ["## Where auto is beaten", _beaten(grid)]
+    parts += [f"![{title}](figures/{name}.png)" for name, title in figures]
+    for table in tables:
+        parts += [f"## {table.title}", table.note, table.markdown()]
+    return StudyReport("\n\n".join(parts) + "\n", summary, tables, figures)
 
 
 def write_report(folder: Path, report: StudyReport) -> list[Path]:
-    """Write report.html, report.md and figures/ into a study's folder; what was written."""
-    files = {
-        "report.html": report.html().encode(),
-        "report.md": report.markdown().encode(),
-    }
-    for figure in report.figures:
-        files[f"figures/{figure.name}.png"] = figure.png
-    for name, content in files.items():
-        with atomic_write(folder / name) as temporary:
+    """Write report.md and figures/ into a study's folder; what was written."""
+    files = {folder / "report.md": report.text.encode()}
+    for (name, _), png in report.figures.items():
+        files[folder / "figures" / f"{name}.png"] = png
+    for path, content in files.items():
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)
-    return [folder / name for name in files]
+    return list(files)
+
+
+def _beaten(grid: Grid) -> str:
+    """Where `auto` is beaten, by whom and why, as a list."""
+    listed = [f"- {pair}: {who} ({why})" for pair, (who, why) in where_beaten(grid).items()]
+    if listed:
+        return "\n".join(listed)
+    if not grid.missing.any() and len(grid.seeds) > 1:
+        return "Nowhere beyond chance."
+    return (
+        f"Nowhere so far, of {len(grid.seeds)} seeds and with {int(grid.missing.sum())} "
+        "trainings missing: not all pairs could be compared."
+    )
 
 
 def _sentences(grid: Grid, rows: Sequence[StrategyResult]) -> list[str]:

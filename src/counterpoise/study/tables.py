@@ -1,19 +1,17 @@
 """A study's tables, as text."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from counterpoise.statistics import Estimate
-from counterpoise.study.analysis import FailureCount, StrategyResult, means, paired
-from counterpoise.study.grid import Grid, Pair
+import numpy as np
+
+from counterpoise.statistics import Estimate, student_mean
+from counterpoise.study.analysis import FailureCount, Grid, StrategyResult, paired
 from counterpoise.study.results import DoneRow
 from counterpoise.study.strategies import STRATEGIES
 
 NOT_KNOWN = "-"
-
-Ends = tuple[float, float]
-UNLIMITED: Ends = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -31,18 +29,11 @@ class Table:
         return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
-def report_tables(
-    grid: Grid, rows: Sequence[StrategyResult], tuned_on: Collection[Pair]
-) -> list[Table]:
+def report_tables(grid: Grid, rows: Sequence[StrategyResult]) -> list[Table]:
     """All tables of the report, the most important one first."""
     changes = [_changes_table(grid, rows)] if "seed-loop" in grid.strategies else []
-    tuned = Table(
-        "Where auto was tuned",
-        "Pairs of task and stressor that its constants were chosen on.",
-        ("task", "stressor"),
-        [pair for pair in grid.pairs if pair in tuned_on],
-    )
-    return [*changes, _main_table(rows), *_quality_tables(grid), tuned]
+    of_tasks = {row.task: row for row in grid.rows[grid.done]}.values()
+    return [*changes, _main_table(rows), *(_quality_table(grid, row) for row in of_tasks)]
 
 
 def _main_table(rows: Sequence[StrategyResult]) -> Table:
@@ -72,24 +63,24 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
     return Table("All strategies", note, tuple(columns), lines)
 
 
-def _quality_tables(grid: Grid) -> list[Table]:
-    tables = []
-    for task, row in {row.task: row for row in grid.rows[grid.done]}.items():
-        stressors = [s for t, s in grid.pairs if t == task]
-        columns = {s: means(grid, task, s, grid.scores()) for s in stressors}
-        lines = []
-        for name in grid.strategies:
-            if any(column[name].mean is not None for column in columns.values()):
-                texts = (
-                    _estimate(column[name], 3) if s == "none" else _number(column[name].mean, 3)
-                    for s, column in columns.items()
-                )
-                lines.append((name, *texts))
-        direction = "higher" if row.higher_is_better else "lower"
-        title = f"{task}: {row.score_name.replace('_', ' ')} ({direction} is better)"
-        note = "Mean over seeds; under `none` with Student's 95 % interval."
-        tables.append(Table(title, note, ("strategy", *stressors), lines))
-    return tables
+def _quality_table(grid: Grid, row: DoneRow) -> Table:
+    """The scores of the task that `row` is of."""
+    places = [place for place, pair in enumerate(grid.pairs) if pair[0] == row.task]
+    stressors = [grid.pairs[place][1] for place in places]
+    scores = grid.values(lambda row: row.score)[places]
+    lines = []
+    for number, name in enumerate(grid.strategies):
+        if not np.isnan(scores[:, number]).all():
+            means = map(student_mean, scores[:, number])
+            texts = (
+                _estimate(mean, 3) if stressor == "none" else _number(mean.mean, 3)
+                for stressor, mean in zip(stressors, means, strict=True)
+            )
+            lines.append((name, *texts))
+    direction = "higher" if row.higher_is_better else "lower"
+    title = f"{row.task}: {row.score_name.replace('_', ' ')} ({direction} is better)"
+    note = "Mean over seeds; under `none` with Student's 95 % interval."
+    return Table(title, note, ("strategy", *stressors), lines)
 
 
 def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
@@ -97,15 +88,16 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
     failures = {row.name: row.failures for row in rows}
 
     def column(
-        value: Callable[[DoneRow], float | None], digits: int, within: Ends = UNLIMITED
+        value: Callable[[DoneRow], float | None], digits: int, highest: float = math.inf
     ) -> list[str]:
-        estimates = means(grid, *grid.pairs[0], grid.values(value)).values()
-        return [_estimate(estimate, digits, within=within) for estimate in estimates]
+        # The plan has one pair. Intervals of few values can reach further than these can be.
+        means = map(student_mean, grid.values(value)[0])
+        return [_estimate(mean, digits, lowest=0.0, highest=highest) for mean in means]
 
     columns = (
-        column(lambda row: row.d_last_quarter.get("accuracy"), 2, (0.0, 1.0)),
-        column(lambda row: row.d_last_quarter.get("auc"), 2, (0.0, 1.0)),
-        column(lambda row: 100 * row.d_updates / row.steps, 0, (0.0, 100.0)),
+        column(lambda row: row.d_last_quarter.get("accuracy"), 2, 1.0),
+        column(lambda row: row.d_last_quarter.get("auc"), 2, 1.0),
+        column(lambda row: 100 * row.d_updates / row.steps, 0, 100.0),
         column(lambda row: row.score, 1),
     )
     return Table(
@@ -119,7 +111,7 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
                 STRATEGIES[name].description,
                 share_text(failures[name]),
                 *measured,
-                _estimate(paired(grid, name, "seed-loop"), 2, signed=True),
+                _estimate(paired(grid, name, "seed-loop", grid.quality), 2, signed=True),
             )
             for name, *measured in zip(grid.strategies, *columns, strict=True)
         ],
@@ -148,12 +140,17 @@ def _number(value: float | None, digits: int, *, signed: bool = False) -> str:
 
 
 def _estimate(
-    estimate: Estimate, digits: int, *, signed: bool = False, within: Ends = UNLIMITED
+    estimate: Estimate,
+    digits: int,
+    *,
+    signed: bool = False,
+    lowest: float = -math.inf,
+    highest: float = math.inf,
 ) -> str:
-    """A mean with its interval, `within` what values can be: that of few may reach further."""
+    """A mean with its interval, between the lowest and the highest that values can be."""
     text = _number(estimate.mean, digits, signed=signed)
     if estimate.interval is None:
         return text
-    ends = (max(estimate.interval.low, within[0]), min(estimate.interval.high, within[1]))
+    ends = np.clip([estimate.interval.low, estimate.interval.high], lowest, highest)
     low, high = (_number(end, digits, signed=signed) for end in ends)
     return f"{text} ({low} to {high})"
