@@ -123,10 +123,6 @@ def rows_in(folder):
     return dict(zip(keys, rows, strict=True))
 
 
-def events_in(folder):
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-
-
 def write_study(folder: Path, plan: StudyPlan, rows):
     """A study's folder as a run leaves it."""
     folder.mkdir(parents=True, exist_ok=True)

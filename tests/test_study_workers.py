@@ -114,9 +114,7 @@ def test_a_user_error_stops_everything_and_nothing_is_started_for_nothing():
 def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monkeypatch):
     monkeypatch.setenv(TRACE, str(tmp_path / "died"))
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    before = dict(os.environ)
     rows, lost = rows_of(local_workers(play_and_say, PLAN, 2))
-    assert dict(os.environ) == before
     assert [words.partition(" (")[0] for words in lost] == [f"{BAD.key}: its worker died"]
     seen = [row.findings for row in rows.values()]
     assert {(threads, deaf) for _, threads, deaf in seen} == {("1 1", "deaf")}
@@ -150,15 +148,6 @@ def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path):
         assert is_alive(pid)
         parent.kill()
     wait_for(lambda: not is_alive(pid))
-
-
-def test_a_worker_that_cannot_be_started_is_one_line(monkeypatch):
-    def no_process(self):
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", no_process)
-    with pytest.raises(UserError, match=r"cannot be started \(Resource temp.*fewer --workers"):
-        rows_of(local_workers(play, PLAN, 2))
 
 
 # Ray: a fake of it, and where it is installed the real one.
@@ -231,14 +220,10 @@ def test_ray_gives_the_same_rows_though_a_task_dies(fake):
 
 
 def test_what_ray_cannot_do_is_one_line(fake, monkeypatch):
-    ray = fake(error=ConnectionError("nobody\nat home"))
-    for address, words in {
-        "auto": "no cluster at .*at home",
-        "127.0.0.1:1": "nobody answers",  # not tried for long
-        "head": "give HOST:PORT",  # no port
-        "127.0.0.1:99999": "nobody answers",
-    }.items():
-        with pytest.raises(UserError, match=words):
+    ray = fake(error=ConnectionError("nobody at home"))
+    # The second is not tried for long, the third has no port.
+    for address in ("auto", "127.0.0.1:1", "head", "127.0.0.1:99999"):
+        with pytest.raises(UserError, match=f"no cluster at {address} .*HOST:PORT"):
             rows_of(ray_workers(play, PLAN, 2, address))
     assert ray.options["address"] == "auto"
     assert "num_cpus" not in ray.options

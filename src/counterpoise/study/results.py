@@ -1,9 +1,8 @@
 """A study's folder: its plan, a checked row for each finished cell, and one writer at a time."""
 
 import contextlib
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +15,7 @@ from counterpoise.json_lines import JsonLines, iterate_json_lines
 from counterpoise.plain_files import atomic_write, cannot_write
 from counterpoise.study.plan import Cell, StudyPlan, load_plan, problems
 
-PLAN_FILE, RESULTS_FILE, EVENTS_FILE = "study.yaml", "results.jsonl", "events.jsonl"
+PLAN_FILE, RESULTS_FILE = "study.yaml", "results.jsonl"
 
 Failure = Literal["diverged", "collapsed", "d-saturated"]
 
@@ -60,11 +59,6 @@ class ErrorRow(CellRow):
 
     status: Literal["error"] = "error"
     message: str
-
-    @classmethod
-    def of(cls, cell: Cell, message: str) -> "ErrorRow":
-        """The row of a cell, with the message in one line."""
-        return cls(**asdict(cell), message=" ".join(message.split()))
 
 
 StudyRow = DoneRow | ErrorRow
@@ -134,34 +128,9 @@ def is_study_of(folder: Path, plan: StudyPlan) -> bool:
     return False
 
 
-class StudyWriter:
-    """Writes a study's rows, and what happened to it, each line whole or not at all."""
-
-    def __init__(self, folder: Path) -> None:
-        self._events = JsonLines(folder / EVENTS_FILE)
-        self._results = JsonLines(folder / RESULTS_FILE)
-        for note in (self._events.note, self._results.note):
-            if note:
-                self.note("torn-line", note)
-
-    def add(self, row: StudyRow) -> None:
-        """Append a row and bring it to the disk; `UserError` where that cannot be."""
-        self._results.append(row.model_dump(mode="json"))
-        self._results.sync()
-
-    def note(self, event: str, message: str) -> None:
-        """Record what happened to the study itself."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        self._events.append({"event": event, "message": message, "time": now})
-
-    def close(self) -> None:
-        self._events.close()
-        self._results.close()
-
-
 @contextlib.contextmanager
-def opened_study(folder: Path, plan: StudyPlan) -> Iterator[StudyWriter]:
-    """Begin a study of `plan` in a folder, or go on with it.
+def opened_study(folder: Path, plan: StudyPlan) -> Iterator[tuple[JsonLines, list[str]]]:
+    """Begin a study of `plan` in a folder, or go on with it: its rows, and what is odd about it.
 
     Raises `UserError` where another process writes there, and as `is_study_of` does.
     """
@@ -176,7 +145,5 @@ def opened_study(folder: Path, plan: StudyPlan) -> Iterator[StudyWriter]:
         if not is_study_of(folder, plan):
             with atomic_write(folder / PLAN_FILE) as temporary:
                 temporary.write_text(plan.to_yaml(), encoding="utf-8")
-        with contextlib.closing(StudyWriter(folder)) as writer:
-            if lock.note:
-                writer.note("no-lock", lock.note)
-            yield writer
+        with contextlib.closing(JsonLines(folder / RESULTS_FILE)) as rows:
+            yield rows, [note for note in (lock.note, rows.note) if note]

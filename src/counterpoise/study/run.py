@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -57,31 +57,27 @@ def run_study(
 ) -> StudyProgress:
     """Play the cells of `plan` that `folder` has no good row of yet; errors are tried again.
 
-    `watch` is called at the start, for every row, and with a message for every lost worker. An
-    interrupted study goes on with the same call. Raises `UserError` for a folder of another plan
-    or that another process writes to, a full disk, and what a cell says is missing.
+    `watch` is called at the start, for every row, and with a message for what is odd about the
+    folder and for every lost worker. An interrupted study goes on with the same call. Raises
+    `UserError` for a folder of another plan or that another process writes to, a full disk, and
+    what a cell says is missing.
     """
     cells = selected(plan, only)
-    with opened_study(folder, plan) as study:
+    with opened_study(folder, plan) as (file, notes):
         good = {row.cell: row for row in read_results(folder).done}
-        todo = [cell for cell in cells if cell not in good]
         progress = StudyProgress(len(cells), [good[cell] for cell in cells if cell in good])
-        study.note("start", f"{len(todo)} of {len(cells)} cells to run")
-        watch(progress, "")
-        try:
-            # Closed at once, so that an interruption does not wait for workers.
-            with closing(outcomes(todo, workers)) as rows:
-                for row in rows:
-                    if isinstance(row, str):
-                        study.note("lost-worker", row)
-                    else:
-                        study.add(row)
-                        progress.rows.append(row)
-                    watch(progress, row if isinstance(row, str) else "")
-        except KeyboardInterrupt:
-            study.note("interrupted", f"{len(progress.rows)} of {len(cells)} cells done")
-            raise
-        study.note("end", f"{len(cells)} cells, {len(progress.errors)} of them errors")
+        watch(progress, "; ".join(notes))
+        todo = [cell for cell in cells if cell not in good]
+        # Closed at once, so that an interruption does not wait for workers.
+        with closing(outcomes(todo, workers)) as rows:
+            for row in rows:
+                if isinstance(row, str):
+                    watch(progress, row)
+                    continue
+                file.append(row.model_dump(mode="json"))
+                file.sync()
+                progress.rows.append(row)
+                watch(progress, "")
     return progress
 
 
@@ -114,7 +110,8 @@ def outcomes(
                         waiting.appendleft(cell)
                         yield f"{cell.key}: its worker died ({how}): run again"
                         continue
-                    answer = ErrorRow.of(cell, f"its worker died {TRIES} times, at last: {how}")
+                    message = f"its worker died {TRIES} times, at last: {how}"
+                    answer = ErrorRow(**asdict(cell), message=message)
                 if isinstance(answer, UserError):
                     raise answer
                 yield answer

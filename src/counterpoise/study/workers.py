@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -60,8 +60,7 @@ WorkersContext = contextlib.AbstractContextManager[Workers]
 def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
     """At most `count` processes of this machine, each with one thread.
 
-    Each is a pool of its own: where a process dies, only its own cell is lost. `submit` raises
-    `UserError` where no process can be started.
+    Each is a pool of its own: where a process dies, only its own cell is lost.
     """
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
@@ -76,14 +75,8 @@ def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
         except BrokenProcessPool:  # its process died while it was idle
             del latest[pool]
             return submit(cell)
-        except OSError as error:
-            raise UserError(
-                f"a worker process cannot be started ({error.strerror or error}); "
-                "give fewer --workers"
-            ) from error
         return latest[pool]
 
-    before = dict(os.environ)
     os.environ.update(ONE_THREAD)  # read in the processes to come, when libraries are imported
     try:
         yield Workers(count, submit)
@@ -92,9 +85,6 @@ def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
         for pool in latest:
             pool.shutdown()
         theirs.close()
-        for name in ONE_THREAD:
-            del os.environ[name]
-        os.environ.update(before)
 
 
 @contextlib.contextmanager
@@ -131,12 +121,13 @@ def ray_workers(
 
 def _start_ray(ray: Any, count: int, address: str | None) -> dict[str, float]:
     """Start Ray, or join the cluster; what it has."""
-    own: dict[str, Any] = {"num_cpus": count, "include_dashboard": False}
-    if address is not None:
-        own = {}
-        _check_address(address)
+    own = {"num_cpus": count, "include_dashboard": False} if address is None else {}
     before = signal.getsignal(signal.SIGTERM)
     try:
+        if address is not None and address != "auto":
+            # Where nobody listens Ray itself would try for a quarter of an hour.
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
         with interrupts_held_back():  # Broken off while it starts, Ray crashes.
             ray.init(
                 address=address or "local",
@@ -149,24 +140,13 @@ def _start_ray(ray: Any, count: int, address: str | None) -> dict[str, float]:
     except Exception as error:
         # Of a start that fails or takes too long, Ray raises exceptions of any kind.
         where = f"no cluster at {address}" if address else "cannot start here"
-        raise UserError(f"Ray: {where} ({error}); see --address, --workers") from error
+        raise UserError(
+            f"Ray: {where} ({error}); see --workers, and --address: HOST:PORT, ray://HOST:PORT or "
+            "auto of a cluster that runs"
+        ) from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray leaves its own.
     return resources
-
-
-def _check_address(address: str) -> None:
-    """Raise `UserError` where nobody listens: Ray itself would try for a quarter of an hour."""
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-    except (OSError, OverflowError, ValueError) as error:
-        raise UserError(
-            f"--address {address}: nobody answers ({error}); give HOST:PORT, ray://HOST:PORT or "
-            "auto of a cluster that runs, or leave it out for one of this machine's own"
-        ) from error
 
 
 def answer_of(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
@@ -179,7 +159,8 @@ def answer_of(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
-        return ErrorRow.of(cell, f"{type(error).__name__}: {error} ({where})")
+        message = " ".join(f"{type(error).__name__}: {error} ({where})".split())
+        return ErrorRow(**asdict(cell), message=message)
 
 
 def prepare_worker() -> None:
