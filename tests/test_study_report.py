@@ -60,9 +60,9 @@ def grid(folder, plan=PLAN):
 
 
 @pytest.fixture
-def no_figures(monkeypatch):
+def no_picture(monkeypatch):
     """What is drawn takes seconds, and no part in what is said."""
-    monkeypatch.setattr(report_module, "study_figures", lambda grid, rows: {})
+    monkeypatch.setattr(report_module, "failure_map", lambda grid, rows: b"")
 
 
 def by_name(folder):
@@ -124,14 +124,12 @@ def test_the_report_says_it(study):
     assert "- digits/batch-4: r1 (" in report.text
     assert "| 27 of 27 (100 %) |" in report.text
     assert (study / "report.md").read_text() == report.text
-    names = ["report.md", "failures.png", "stressors.png", "against-none.png"]
-    assert [path.name for path in paths] == names
-    for path in paths[1:]:
-        assert path.read_bytes().startswith(b"\x89PNG")
-        assert f"](figures/{path.name})" in report.text
+    assert [path.name for path in paths] == ["report.md", "stressors.png"]
+    assert "](stressors.png)" in report.text
+    assert paths[1].read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.usefixtures("no_figures")
+@pytest.mark.usefixtures("no_picture")
 def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):
     alone = [row for row in ROWS if row.strategy == "auto" or row.seed == 0]
     write_study(study, PLAN, [row.model_copy(update={"failures": ()}) for row in alone])
@@ -142,7 +140,7 @@ def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):
     assert "auto is beaten" not in study_report(study).text
 
 
-@pytest.mark.usefixtures("no_figures")
+@pytest.mark.usefixtures("no_picture")
 def test_what_is_missing_is_said_and_not_ranked(study):
     failed = ErrorRow(**asdict(ROWS[0].cell), message="boom")
     write_study(study, PLAN, [failed, *ROWS[2:], ROWS[-1], '{"torn'])
@@ -156,14 +154,14 @@ def test_what_is_missing_is_said_and_not_ranked(study):
     assert results["r1"].rank.mean is not None
 
 
-@pytest.mark.usefixtures("no_figures")
+@pytest.mark.usefixtures("no_picture")
 def test_one_seed_has_no_interval(tmp_path):
     plan = PLAN.model_copy(update={"seeds": (0,)})
     report = study_report(write_study(tmp_path, plan, map(planted, cells_of(plan))))
     assert "With one seed, no interval over seeds is known" in report.summary
 
 
-@pytest.mark.usefixtures("no_figures")
+@pytest.mark.usefixtures("no_picture")
 def test_changes_to_the_questions_loop_have_a_table():
     """As the committed rows have them."""
     table = study_report(Path(__file__).parents[1] / "studies" / "results" / "seed").tables[0]

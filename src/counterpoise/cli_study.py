@@ -79,7 +79,7 @@ def run(
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a study.")],
 ) -> None:
-    """Turn a study's results into report.md and figures."""
+    """Turn a study's results into report.md and a picture."""
     from counterpoise.commands import study
 
     study.report(folder, console)

@@ -1,25 +1,29 @@
-"""A study's report: Markdown and figures, from its folder's files."""
+"""A study's report: Markdown and a picture, from its folder's files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
+from counterpoise.plotting import pyplot, rendered
 from counterpoise.study.analysis import Grid, StrategyResult, strategy_results, where_beaten
-from counterpoise.study.figures import study_figures
 from counterpoise.study.results import Results, plan_of, read_results
 from counterpoise.study.tables import Table, report_tables, share_text
+
+PICTURE_FILE = "stressors.png"
 
 
 @dataclass(frozen=True)
 class StudyReport:
     """What a study's folder says."""
 
-    text: str  # all of it, in Markdown, beside the folder `figures`
+    text: str  # all of it, in Markdown, beside the picture
     summary: str
     tables: list[Table]
-    figures: dict[tuple[str, str], bytes]  # PNG by name and title
+    picture: bytes  # which stressor fails whom, a PNG
 
 
 def study_report(folder: Path) -> StudyReport:
@@ -33,25 +37,52 @@ def study_report(folder: Path) -> StudyReport:
     grid = Grid(plan, results)
     rows = strategy_results(grid)
     summary = " ".join([*_sentences(grid, rows), *_notes(results)])
-    figures, tables = study_figures(grid, rows), report_tables(grid, rows)
+    tables = report_tables(grid, rows)
     parts = [f"# Study {plan.name}", summary]
     if "auto" in grid.strategies:
         parts += ["## Where auto is beaten", _beaten(grid)]
-    parts += [f"![{title}](figures/{name}.png)" for name, title in figures]
+    parts.append(f"![Which stressor fails whom]({PICTURE_FILE})")
     for table in tables:
         parts += [f"## {table.title}", table.note, table.markdown()]
-    return StudyReport("\n\n".join(parts) + "\n", summary, tables, figures)
+    picture = failure_map(grid, [row.name for row in rows])
+    return StudyReport("\n\n".join(parts) + "\n", summary, tables, picture)
 
 
 def write_report(folder: Path, report: StudyReport) -> list[Path]:
-    """Write report.md and figures/ into a study's folder; what was written."""
-    files = {folder / "report.md": report.text.encode()}
-    for (name, _), png in report.figures.items():
-        files[folder / "figures" / f"{name}.png"] = png
+    """Write report.md and its picture into a study's folder; what was written."""
+    files = {folder / "report.md": report.text.encode(), folder / PICTURE_FILE: report.picture}
     for path, content in files.items():
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     return list(files)
+
+
+def failure_map(grid: Grid, strategies: Sequence[str]) -> bytes:
+    """Strategies against stressors: the share of failed trainings, as a PNG."""
+    places = [grid.strategies.index(name) for name in strategies]
+    failed = grid.failed_percent()[:, places]
+    shares = np.full((len(strategies), len(grid.stressors)), np.nan)
+    for column, stressor in enumerate(grid.stressors):
+        under = [pair[1] == stressor for pair in grid.pairs]
+        # Over tasks and seeds; NaN without a cell.
+        counted = np.ma.masked_invalid(failed[under]).mean((0, 2))
+        shares[:, column] = counted.filled(np.nan)
+    size = (1.8 + 0.62 * len(grid.stressors), 1.4 + 0.27 * len(strategies))
+    plot = pyplot()
+    figure, axes = plot.subplots(figsize=size, layout="constrained")
+    axes.set_facecolor("#e4e6ea")  # seen where there is no cell
+    axes.imshow(np.ma.masked_invalid(shares), cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        if not np.isnan(share):
+            style = {"ha": "center", "va": "center", "fontsize": 7}
+            colour = "white" if share > 60 else "#222"
+            axes.text(column, row, f"{share:.0f}", color=colour, **style)
+    axes.set_xticks(range(len(grid.stressors)), grid.stressors, rotation=40, ha="right", fontsize=8)
+    axes.set_yticks(range(len(strategies)), strategies, fontsize=8)
+    axes.set_title("failed trainings, %", fontsize=9)
+    png = rendered(figure, "png")
+    plot.close(figure)
+    return png
 
 
 def _beaten(grid: Grid) -> str:
@@ -90,9 +121,6 @@ def _sentences(grid: Grid, rows: Sequence[StrategyResult]) -> list[str]:
     if auto is not None and auto.failures.of:
         where = "; where it was never tuned, " + share_text(auto.untuned) if auto.untuned.of else ""
         said.append(f"auto fails in {share_text(auto.failures)}{where}.")
-    measured = {name for row in grid.rows[grid.done] for name in row.metrics}
-    if "sliced_wasserstein" in measured and "lpips" not in measured:
-        said.append("LPIPS was not measured: AlexNet's weights were not at hand.")
     return said
 
 
