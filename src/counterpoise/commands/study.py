@@ -114,7 +114,7 @@ def _size(plan: StudyPlan) -> str:
     """A plan in one line."""
     lists = ("tasks", "stressors", "strategies", "seeds")
     parts = ", ".join(f"{len(getattr(plan, name))} {name}" for name in lists)
-    return f"{len(cells_of(plan))} cells: {parts}; on {plan.device}"
+    return f"{len(cells_of(plan))} cells: {parts}"
 
 
 @contextlib.contextmanager

@@ -41,7 +41,8 @@ class StudyPlan(Section):
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
     # A factor on every task's number of steps.
     steps_scale: PositiveFloat = 1.0
-    device: Literal["cpu", "cuda"] = "cpu"
+    # What plans of old may say.
+    device: Literal["cpu"] = "cpu"
     # Photographs for the super-resolution tasks; empty: those inside scikit-image's package.
     data_folders: tuple[Path, ...] = ()
 
@@ -55,8 +56,6 @@ def of_kind(*kinds: str) -> tuple[str, ...]:
     return tuple(name for name, strategy in STRATEGIES.items() if strategy.kind in kinds)
 
 
-COMPARED = of_kind("policy", "form", "baseline")
-
 _PLANS = (
     StudyPlan(
         name="quick",
@@ -68,7 +67,7 @@ _PLANS = (
         name="full",
         tasks=("ring", "grid", "digits", "sr"),
         stressors=tuple(STRESSORS),
-        strategies=COMPARED,
+        strategies=of_kind("policy", "form", "baseline"),
     ),
     StudyPlan(
         name="ablation",
@@ -77,13 +76,6 @@ _PLANS = (
         strategies=("none", "auto", *of_kind("ablation")),
     ),
     StudyPlan(name="seed", tasks=("seed",), stressors=("none",), strategies=of_kind("change")),
-    StudyPlan(
-        name="gpu",
-        tasks=("sr-full",),
-        stressors=("none", "d-lr-x10"),
-        strategies=COMPARED,
-        device="cuda",
-    ),
 )
 PLANS: Registry[StudyPlan] = Registry("plan", *((plan.name, plan) for plan in _PLANS))
 

@@ -1,6 +1,5 @@
 """One training of the gauntlet: an ordinary GAN loop in the hands of `Balance`."""
 
-import copy
 import dataclasses
 import math
 import time
@@ -49,7 +48,7 @@ def setting_of(cell: Cell, plan: StudyPlan) -> Setting:
 def play_cell(cell: Cell, plan: StudyPlan) -> DoneRow:
     """Train one cell; its row.
 
-    Deterministic on one machine and device but for `seconds`; in the caller's process, whose
+    Deterministic on one machine but for `seconds`; in the caller's process, whose
     random state it leaves alone. Raises `UserError` where a dependency or data is missing.
     """
     started = time.perf_counter()
@@ -58,7 +57,7 @@ def play_cell(cell: Cell, plan: StudyPlan) -> DoneRow:
         task = dataclasses.replace(task, folders=plan.data_folders)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.seed)
-        row = train(task, setting_of(cell, plan), cell.seed, plan.device)
+        row = train(task, setting_of(cell, plan), cell.seed)
     return DoneRow(
         **dataclasses.asdict(cell),
         **row,
@@ -67,9 +66,9 @@ def play_cell(cell: Cell, plan: StudyPlan) -> DoneRow:
     )
 
 
-def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[str, Any]:
+def train(task: Task, setting: Setting, seed: int) -> dict[str, Any]:
     """Train as `setting` says; what a row says of it."""
-    g, d = (network.to(device) for network in task.networks(setting, seed))
+    g, d = task.networks(setting, seed)
     if setting.d_ends_in_sigmoid:
         d = nn.Sequential(d, nn.Sigmoid())
     g_optimizer, d_optimizer = (
@@ -78,13 +77,11 @@ def train(task: Task, setting: Setting, seed: int, device: str = "cpu") -> dict[
     )
 
     def batches(size: int, base: int) -> Iterator[Batch]:
-        of_size = dataclasses.replace(setting, batch_size=size)
-        for source, real in task.batches(of_size, base + 10 * seed):
-            yield source.to(device), real.to(device)
+        return task.batches(dataclasses.replace(setting, batch_size=size), base + 10 * seed)
 
     trained_on = batches(setting.batch_size, 1000)
     evaluation = Evaluation(task, g, d, batches(EVALUATION_SAMPLES, 777_777))
-    losses = Losses(task, setting, d, torch.Generator(device).manual_seed(5000 + seed))
+    losses = Losses(task, setting, d, torch.Generator().manual_seed(5000 + seed))
     balance = Balance(
         g,
         d,
@@ -162,7 +159,7 @@ class Losses:
         setting = self.setting
         if setting.label_noise:
             # A share of the pairs has its labels exchanged.
-            chosen = torch.rand(len(real), generator=self.draw, device=real.device)
+            chosen = torch.rand(len(real), generator=self.draw)
             wrong = (chosen < setting.label_noise).reshape(-1, *(1 for _ in real.shape[1:]))
             real, fake = torch.where(wrong, fake, real), torch.where(wrong, real, fake)
         if setting.d_joint_batch:
@@ -218,7 +215,7 @@ class Evaluation:
         """Measure G on unseen samples, and D on fresh ones of what it is trained on."""
         source, real = next(self.fresh)
         outputs = self.d(real), self.d(self.g(source))
-        real_logits, fake_logits = (output.flatten(1).mean(1).float().cpu() for output in outputs)
+        real_logits, fake_logits = (output.flatten(1).mean(1) for output in outputs)
         # D's own threshold differs between objectives; the best one does not.
         point = {
             "auc": auc(real_logits, fake_logits),
@@ -227,9 +224,8 @@ class Evaluation:
         weights = [*self.g.parameters(), *self.d.parameters()]
         finite = all(bool(w.isfinite().all()) for w in weights)
         if finite and (len(self.points) + 1) % G_EVERY == 0:
-            measured = copy.deepcopy(self.g).cpu() if real.is_cuda else self.g
-            measured.eval()
-            point |= self.task.measure(measured)
+            self.g.eval()
+            point |= self.task.measure(self.g)
             self.g.train()
         finite = finite and all(map(math.isfinite, point.values()))
         self.points.append(point | {"step": step, "finite": finite})

@@ -7,8 +7,8 @@ from typing import Any
 
 from counterpoise.registry import Registry
 
-GAUNTLET = frozenset({"ring", "grid", "digits", "sr", "sr-full"})
-WITH_CONTENT = frozenset({"sr", "sr-full"})
+GAUNTLET = frozenset({"ring", "grid", "digits", "sr"})
+WITH_CONTENT = frozenset({"sr"})
 SEED = frozenset({"seed"})
 
 

@@ -42,7 +42,7 @@ def _least_squares_behind_sigmoid(setting: Setting) -> Setting:
 
 STRESSORS: Registry[Stressor] = Registry(
     "stressor",
-    _put("none", "nothing: the task as it is", EVERYWHERE | {"seed", "sr-full"}),
+    _put("none", "nothing: the task as it is", EVERYWHERE | {"seed"}),
     _times("d-lr-x10", "D's learning rate times 10", d_learning_rate=10),
     _times("g-lr-x10", "G's learning rate times 10", g_learning_rate=10),
     _times("d-wide", "D four times wider", d_width=4),

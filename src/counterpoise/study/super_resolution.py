@@ -1,6 +1,6 @@
 """Super-resolution x4 of real photographs: small networks, and the situation of the question."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.config import DataConfig, DiscriminatorConfig, GeneratorConfig
+from counterpoise.config import DataConfig, DiscriminatorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.resize import downscale
 from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, to_luma
@@ -19,12 +19,11 @@ from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.features import EmbeddedExtractor
-from counterpoise.models.generator import build_generator
 from counterpoise.study.task import Batch, Setting, Task, drawn, training_set
 
 SCALE = 4
 # Crops that trainings draw from, and those that they are measured on.
-TRAINING_CROPS, HELD_OUT_CROPS, HELD_OUT_PX = 3000, 48, 64
+TRAINING_CROPS, CROP_PX, HELD_OUT_CROPS, HELD_OUT_PX = 3000, 32, 48, 64
 BORDER_PX = 4
 # A crop whose PSNR is this far below the bicubic image's has lost its picture: the sharpest
 # network of the paper, ENet-PAT, is level with bicubic (EnhanceNet, table 2).
@@ -88,28 +87,22 @@ def crop_pool(folders: tuple[Path, ...], crop_px: int, count: int, held_out: boo
 class SuperResolution(Task):
     """A generator that begins from a short training on squared errors, as is usual."""
 
-    width: int
-    blocks: int
+    generator: Callable[[], nn.Module]
+    discriminator: str
     pretrain_steps: int
-    crop_px: int = 32
-    discriminator: str = "patchgan"
     folders: tuple[Path, ...] = ()
-    # The question's generator.
-    is_port: bool = False
     score_name = "sliced_wasserstein"
 
     def networks(self, setting: Setting, seed: int) -> tuple[nn.Module, nn.Module]:
         norm = "instance" if setting.d_norm == "layer" else setting.d_norm
         config = {"name": self.discriminator, "width": setting.d_width, "norm": norm}
-        d = build_discriminator(DiscriminatorConfig.model_validate(config), self.crop_px)
-        sizes = (self.is_port, self.width, self.blocks)
-        generator = _generator(*sizes)
-        pretrained = _pretrained(self.folders, self.crop_px, sizes, self.pretrain_steps, seed)
-        generator.load_state_dict(pretrained)
-        return generator, d
+        d = build_discriminator(DiscriminatorConfig.model_validate(config), CROP_PX)
+        g = self.generator()
+        g.load_state_dict(_pretrained(self.folders, self.generator, self.pretrain_steps, seed))
+        return g, d
 
     def batches(self, setting: Setting, seed: int) -> Iterator[Batch]:
-        lr, hr = crop_pool(self.folders, self.crop_px, TRAINING_CROPS, False)
+        lr, hr = crop_pool(self.folders, CROP_PX, TRAINING_CROPS, False)
         rows = training_set(hr, setting.train_samples)
         return drawn((lr[rows], hr[rows]), setting.batch_size, seed + 1)
 
@@ -140,27 +133,21 @@ class SuperResolution(Task):
         }
 
 
-def _generator(is_port: bool, width: int, blocks: int) -> nn.Module:
-    if is_port:
-        return PortGenerator(width, blocks)
-    return build_generator(GeneratorConfig(width=width, blocks=blocks))
-
-
 @cache
 def _pretrained(
-    folders: tuple[Path, ...], crop_px: int, sizes: tuple[bool, int, int], steps: int, seed: int
+    folders: tuple[Path, ...], generator: Callable[[], nn.Module], steps: int, seed: int
 ) -> dict[str, Tensor]:
     """G after its training on squared errors alone; once for each process and seed."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        generator = _generator(*sizes)
-        optimizer = torch.optim.Adam(generator.parameters(), 1e-3)
-        pairs = drawn(crop_pool(folders, crop_px, TRAINING_CROPS, False), 16, seed)
+        g = generator()
+        optimizer = torch.optim.Adam(g.parameters(), 1e-3)
+        pairs = drawn(crop_pool(folders, CROP_PX, TRAINING_CROPS, False), 16, seed)
         for _, (lr, hr) in zip(range(steps), pairs, strict=False):
             optimizer.zero_grad()
-            F.mse_loss(generator(lr), hr).backward()  # type: ignore[no-untyped-call]
+            F.mse_loss(g(lr), hr).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-    return generator.state_dict()
+    return g.state_dict()
 
 
 @cache

@@ -3,18 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 Batch = tuple[Tensor, Tensor]
 # A small training set is the same one for every training.
 TRAINING_SET_SEED = 20
-# Of what every training is measured with; no training draws from it.
-MEASURE_SEED = 987_654
 
 
 @dataclass(frozen=True)
@@ -100,19 +96,3 @@ def training_set(samples: Tensor, count: int) -> Tensor | slice:
         return slice(None)
     draw = torch.Generator().manual_seed(TRAINING_SET_SEED)
     return torch.randperm(len(samples), generator=draw)[:count]
-
-
-def perceptron(sizes: list[int], slope: float, norm: str = "none") -> nn.Sequential:
-    """A fully connected network with leaky ReLUs and the named norm in its hidden layers."""
-    layers: list[nn.Module] = []
-    for place, (inputs, outputs) in enumerate(pairwise(sizes), start=2):
-        linear = nn.Linear(inputs, outputs)
-        layers.append(spectral_norm(linear) if norm == "spectral" else linear)
-        if place == len(sizes):
-            break
-        if norm == "layer":
-            layers.append(nn.LayerNorm(outputs))
-        elif norm == "batch":
-            layers.append(nn.BatchNorm1d(outputs))
-        layers.append(nn.LeakyReLU(slope))
-    return nn.Sequential(*layers)

@@ -95,8 +95,7 @@ def ray_workers(
     processors.
 
     The machines of a cluster need this package at the same version, and the plan's data at the
-    same paths. A cell of a plan for a GPU takes one. Raises `UserError` where there is no Ray, no
-    cluster, or in it no GPU for the plan.
+    same paths. Raises `UserError` where there is no Ray or no cluster.
     """
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -108,11 +107,8 @@ def ray_workers(
         ) from None
     try:
         resources = _start_ray(ray, count, address)
-        gpus = 1 if plan.device == "cuda" else 0
-        if gpus > resources.get("GPU", 0):
-            raise UserError(f"plan {plan.name} needs a GPU, and the Ray cluster has none")
         # We count the tries ourselves, so that a lost worker is on record, and a cell has one row.
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_ray_answer)
+        task = ray.remote(num_cpus=1, max_retries=0)(_ray_answer)
         capacity = QUEUED_PER_CPU * max(1, int(resources.get("CPU", count)))
         yield Workers(capacity, lambda cell: task.remote(play, cell, plan).future())
     finally:
