@@ -4,21 +4,34 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import bootstrap, ttest_1samp
+from scipy.stats import binomtest, bootstrap, ttest_1samp
 
-from counterpoise.statistics import bootstrap_mean, pareto_front, student_mean
+from counterpoise.statistics import (
+    bootstrap_mean,
+    hierarchical_mean,
+    pareto_front,
+    ranks,
+    standardised,
+    student_mean,
+    wilson,
+)
 
 
-def test_bootstrap_against_scipy():
+def of_equal_seeds(values):
+    return hierarchical_mean(np.repeat(values[:, None], 2, axis=1))
+
+
+@pytest.mark.parametrize("estimate", [bootstrap_mean, of_equal_seeds])
+def test_bootstrap_against_scipy(estimate):
     values = np.random.default_rng(0).normal(1, 2, 25)
-    ours = bootstrap_mean(values)
+    ours = estimate(values)
     theirs = bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
     assert ours.mean == pytest.approx(values.mean())
     assert ours.interval.low == pytest.approx(theirs.low, abs=0.03)
     assert ours.interval.high == pytest.approx(theirs.high, abs=0.03)
-    assert bootstrap_mean(values) == ours  # seeded
+    assert estimate(values) == ours  # seeded
 
 
 def test_few_values_have_no_interval():
@@ -50,3 +63,36 @@ def test_the_front_by_its_definition(points):
     for (x, y), on_front in zip(points, front, strict=True):
         beaten = any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
         assert on_front != beaten
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 10), (3, 10), (10, 10), (7, 200)])
+def test_wilson_against_scipy(count, of):
+    expected = binomtest(count, of).proportion_ci(method="wilson")
+    found = wilson(count, of)
+    assert found.low == pytest.approx(expected.low, abs=1e-12)
+    assert found.high == pytest.approx(expected.high, abs=1e-12)
+    assert wilson(0, 0) is None
+
+
+def test_situations_count_alike_and_gaps_are_left_out():
+    values = np.array([[1.0, 1.0, 1.0], [3.0, np.nan, np.nan], [np.nan] * 3])
+    found = hierarchical_mean(values)
+    assert (found.mean, found.count) == (2.0, 4)
+    assert hierarchical_mean(np.full((2, 2), np.nan)).mean is None
+    assert hierarchical_mean(np.array([[1.0], [2.0]])).interval is None
+
+
+def test_scores_are_standardised_in_their_direction_and_the_lost_are_worst():
+    scores = np.array([[[1.0]], [[2.0]], [[np.nan]], [[3.0]]])
+    done = np.array([[[True]], [[True]], [[True]], [[False]]])
+    higher = standardised(scores, True, done)[:, 0, 0]
+    assert higher[0] < higher[1]
+    assert higher[2] == higher[0]
+    assert np.isnan(higher[3])
+    lower = standardised(scores, False, done)[:, 0, 0]
+    assert lower[0] > lower[1] == lower[2]
+
+
+def test_ranks_put_failures_last_with_ties():
+    found = ranks(np.array([[0.5, 2.0, 9.0, 8.0]]), np.array([[False, False, True, True]]))
+    assert found.tolist() == [[2, 1, 3.5, 3.5]]

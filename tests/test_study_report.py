@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap
 
 from counterpoise.errors import UserError
+from counterpoise.statistics import wilson
 from counterpoise.study import report as report_module
 from counterpoise.study.analysis import Grid, count_failures, strategy_results, where_beaten
 from counterpoise.study.plan import StudyPlan, cells_of
 from counterpoise.study.report import study_report, write_report
 from counterpoise.study.results import ErrorRow, read_results
-from counterpoise.study.statistics import hierarchical_mean, ranks, standardised, wilson
 from study_helpers import row_of, write_study
 
 PLAN = StudyPlan(
@@ -199,50 +198,3 @@ def test_matplotlib_is_named_where_it_is_missing(study, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install 'counterpoise\[study\]'"):
         study_report(study)
-
-
-# Statistics against references.
-
-
-@pytest.mark.parametrize(("count", "of"), [(0, 10), (3, 10), (10, 10), (7, 200)])
-def test_wilson_against_scipy(count, of):
-    expected = binomtest(count, of).proportion_ci(method="wilson")
-    found = wilson(count, of)
-    assert found.low == pytest.approx(expected.low, abs=1e-12)
-    assert found.high == pytest.approx(expected.high, abs=1e-12)
-    assert wilson(0, 0) is None
-
-
-def test_the_bootstrap_of_single_values_against_scipy():
-    values = np.random.default_rng(0).normal(size=40)
-    found = hierarchical_mean(np.repeat(values[:, None], 2, axis=1))
-    expected = bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=10_000, random_state=1
-    ).confidence_interval
-    assert found.mean == pytest.approx(values.mean())
-    assert found.interval.low == pytest.approx(expected.low, abs=0.02)
-    assert found.interval.high == pytest.approx(expected.high, abs=0.02)
-
-
-def test_situations_count_alike_and_gaps_are_left_out():
-    values = np.array([[1.0, 1.0, 1.0], [3.0, np.nan, np.nan], [np.nan] * 3])
-    found = hierarchical_mean(values)
-    assert (found.mean, found.count) == (2.0, 4)
-    assert hierarchical_mean(np.full((2, 2), np.nan)).mean is None
-    assert hierarchical_mean(np.array([[1.0], [2.0]])).interval is None
-
-
-def test_scores_are_standardised_in_their_direction_and_the_lost_are_worst():
-    scores = np.array([[[1.0]], [[2.0]], [[np.nan]], [[3.0]]])
-    done = np.array([[[True]], [[True]], [[True]], [[False]]])
-    higher = standardised(scores, True, done)[:, 0, 0]
-    assert higher[0] < higher[1]
-    assert higher[2] == higher[0]
-    assert np.isnan(higher[3])
-    lower = standardised(scores, False, done)[:, 0, 0]
-    assert lower[0] > lower[1] == lower[2]
-
-
-def test_ranks_put_failures_last_with_ties():
-    found = ranks(np.array([[0.5, 2.0, 9.0, 8.0]]), np.array([[False, False, True, True]]))
-    assert found.tolist() == [[2, 1, 3.5, 3.5]]

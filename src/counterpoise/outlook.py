@@ -28,13 +28,13 @@ LEAST_GAIN = 0.02
 MOST_CORRELATION = 0.8
 SMALLEST = 1e-9
 DISTORTION = "rmse"
-# The perceptual measures that `metrics.jsonl` may have, the one to judge by first.
-PERCEPTION = ("lpips", "sliced_wasserstein")
+# The measures of `metrics.jsonl`; of the perceptual ones the first that is there is judged by.
 TITLES = {
     "rmse": "RMSE",
     "lpips": "LPIPS",
     "sliced_wasserstein": "sliced Wasserstein distance",
 }
+PERCEPTION = tuple(TITLES)[1:]
 
 Verdict = Literal["yes", "no", "unknown"]
 WORDS: dict[Verdict, str] = {
@@ -111,8 +111,8 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
             "(train.sample_every sets how often there is one)",
             evaluations=len(latest),
         )
-    perception = next((name for name in PERCEPTION if _has(latest, name)), None)
-    if perception is None or not _has(latest, DISTORTION):
+    perception = _perception(latest)
+    if perception is None:
         return Outlook(
             "unknown",
             "the held-out evaluations have no RMSE with a perceptual measure beside it: they are "
@@ -120,8 +120,6 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
             evaluations=len(latest),
         )
     steps = np.array([row["step"] for row in latest], dtype=float)
-    if len(np.unique(steps)) < len(steps):
-        return Outlook("unknown", "held-out evaluations share a step", evaluations=len(latest))
     trends = tuple(
         trend(name, steps, np.array([row[name] for row in latest], dtype=float), planned_steps)
         for name in (perception, DISTORTION)
@@ -131,17 +129,14 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
         f"over {len(latest)} held-out evaluations, steps {first} to {last}, the trend carried on "
         f"for as long again gives {'; '.join(one.words() for one in trends)}"
     )
-    if any(one.is_falling for one in trends):
-        falling = " and ".join(TITLES[one.name] for one in trends if one.is_falling)
-        verdict: Verdict = "yes"
-        reason = f"{falling} still falling; {where}"
+    falling = [TITLES[one.name] for one in trends if one.is_falling]
+    verdict: Verdict = "unknown"
+    why = "too uncertain to tell"
+    if falling:
+        verdict, why = "yes", f"{' and '.join(falling)} still falling"
     elif all(one.is_done for one in trends):
-        verdict = "no"
-        reason = f"at best less than {100 * LEAST_GAIN:.0f} % would be gained; {where}"
-    else:
-        verdict = "unknown"
-        reason = f"too uncertain to tell; {where}"
-    return Outlook(verdict, reason, trends, len(latest), first, last)
+        verdict, why = "no", f"at best less than {100 * LEAST_GAIN:.0f} % would be gained"
+    return Outlook(verdict, f"{why}; {where}", trends, len(latest), first, last)
 
 
 def stop_reason(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None) -> str | None:
@@ -192,8 +187,8 @@ def nearest_to_ideal(rows: Sequence[Mapping[str, Any]]) -> int | None:
     In shares of these lowest values, for lack of a spread over images; of equals, the later one.
     None where there is no such pair of measures.
     """
-    perception = next((name for name in PERCEPTION if rows and _has(rows, name)), None)
-    if perception is None or not _has(rows, DISTORTION):
+    perception = _perception(rows)
+    if perception is None:
         return None
     points = np.array([(row[DISTORTION], row[perception]) for row in rows], dtype=float)
     lowest = np.maximum(points.min(0), SMALLEST)
@@ -201,10 +196,12 @@ def nearest_to_ideal(rows: Sequence[Mapping[str, Any]]) -> int | None:
     return int(rows[len(rows) - 1 - int(np.argmin(distances[::-1]))]["step"])
 
 
-def _has(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    """Whether every row has a finite number of that name."""
-    values = [row.get(name) for row in rows]
-    return all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        for value in values
-    )
+def _perception(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The perceptual measure to judge by: the first that all rows have, as they have a distortion;
+    None where there is none."""
+
+    def has(name: str) -> bool:
+        values = [row.get(name) for row in rows]
+        return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+    return next((name for name in PERCEPTION if rows and has(name) and has(DISTORTION)), None)

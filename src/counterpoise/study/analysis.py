@@ -6,10 +6,18 @@ from typing import get_args
 
 import numpy as np
 
-from counterpoise.statistics import NO_ESTIMATE, Estimate, Interval, student_mean
+from counterpoise.statistics import (
+    NO_ESTIMATE,
+    Estimate,
+    Interval,
+    hierarchical_mean,
+    ranks,
+    standardised,
+    student_mean,
+    wilson,
+)
 from counterpoise.study.plan import AUTO_TUNED_ON, StudyPlan, cells_of
 from counterpoise.study.results import DoneRow, ErrorRow, Failure, Results
-from counterpoise.study.statistics import hierarchical_mean, ranks, standardised, wilson
 
 FAILURES: tuple[str, ...] = get_args(Failure)
 # Failures that no strategy steers by: `auto` holds what the third kind measures.
