@@ -44,7 +44,6 @@ CHECKED = {
     "best": "run",
     "watch": "once",
     "study run": "dry-run",
-    "study list": "run",
     "study report": "parsed",
 }
 # What pages write for something of the reader's.

@@ -19,7 +19,7 @@ console = Console()
 @app.command()
 def run(
     plan: Annotated[
-        str | None, typer.Option(help="A plan by its name (see `study list`), or a YAML file.")
+        str | None, typer.Option(help="quick, full, ablation or seed, or a YAML file.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The same as --plan quick.")] = False,
     out: Annotated[
@@ -55,7 +55,7 @@ def run(
     if quick and plan is not None:
         raise UserError("give --plan NAME or --quick, not both (--quick is --plan quick)")
     if plan is None and not quick:
-        raise UserError("give --plan NAME (see `counterpoise study list`), or --quick")
+        raise UserError("give --plan NAME (quick, full, ablation, seed), a YAML file, or --quick")
     if executor not in ("local", "ray"):
         raise UserError(f"--executor: local or ray (given: {executor})")
     if address is not None and executor != "ray":
@@ -83,11 +83,3 @@ def report(
     from counterpoise.commands import study
 
     study.report(folder, console)
-
-
-@app.command("list")
-def list_names() -> None:
-    """List plans, tasks, stressors and strategies."""
-    from counterpoise.commands import study
-
-    study.list_names(console)

@@ -6,10 +6,10 @@ from typing import Any
 
 from counterpoise.study.analysis import Grid, strategy_results
 from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, cells_of
+from counterpoise.study.report import report_tables
 from counterpoise.study.results import plan_of, read_results
 from counterpoise.study.strategies import STRATEGIES, Strategy
 from counterpoise.study.stressors import STRESSORS
-from counterpoise.study.tables import report_tables
 from counterpoise.study.tasks import TASKS
 from generated import ROOT, Pages
 from generated.markdown import code, table, with_links
@@ -112,9 +112,7 @@ def question_changes() -> str:
 
 
 def _values(strategy: Strategy) -> str:
-    values = dict(asdict(strategy)["values"])
-    if strategy.d_learning_rate_factor != 1:
-        values["d_learning_rate"] = f"times {strategy.d_learning_rate_factor:g}"
+    values = asdict(strategy)["values"]
     return ", ".join(code(item) for item in _items(values)) or "nothing"
 
 

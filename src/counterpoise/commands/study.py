@@ -1,4 +1,4 @@
-"""`counterpoise study`: run, report, list."""
+"""`counterpoise study`: run, report."""
 
 import contextlib
 import os
@@ -11,13 +11,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from counterpoise.commands.console import progress_columns, say
-from counterpoise.study.plan import PLANS, StudyPlan, cells_of, load_plan
+from counterpoise.study.plan import cells_of, load_plan
 from counterpoise.study.play import play_cell
 from counterpoise.study.results import DoneRow, is_study_of, read_results
 from counterpoise.study.run import StudyProgress, run_study, selected
-from counterpoise.study.strategies import STRATEGIES
-from counterpoise.study.stressors import STRESSORS
-from counterpoise.study.tasks import TASKS
 from counterpoise.study.workers import local_workers, ray_workers
 from counterpoise.training.interruption import StopRequest
 
@@ -90,31 +87,9 @@ def report(folder: Path, console: Console) -> None:
         say(console, str(path))
 
 
-def list_names(console: Console) -> None:
-    """All names that a plan may use."""
-    lists = {
-        "plans": {name: _size(plan) for name, plan in PLANS.items()},
-        "tasks": {name: task.description for name, task in TASKS.items()},
-        "stressors": {name: stressor.description for name, stressor in STRESSORS.items()},
-        "strategies": {n: f"{s.description} [{s.kind}]" for n, s in STRATEGIES.items()},
-    }
-    for title, described in lists.items():
-        say(console, f"{title}:")
-        width = max(map(len, described)) + 2
-        for name, text in described.items():
-            say(console, f"  {name:<{width}}{text}")
-
-
 def usable_cores() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _size(plan: StudyPlan) -> str:
-    """A plan in one line."""
-    lists = ("tasks", "stressors", "strategies", "seeds")
-    parts = ", ".join(f"{len(getattr(plan, name))} {name}" for name in lists)
-    return f"{len(cells_of(plan))} cells: {parts}"
 
 
 @contextlib.contextmanager

@@ -39,7 +39,6 @@ def setting_of(cell: Cell, plan: StudyPlan) -> Setting:
     setting = dataclasses.replace(
         setting,
         steps=max(EVALUATIONS, round(setting.steps * plan.steps_scale)),
-        d_learning_rate=setting.d_learning_rate * strategy.d_learning_rate_factor,
         **strategy.values,
     )
     return STRESSORS[cell.stressor].apply(setting)

@@ -1,6 +1,7 @@
 """A study's report: Markdown and a picture, from its folder's files."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,35 @@ import numpy as np
 from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
 from counterpoise.plotting import pyplot, rendered
-from counterpoise.study.analysis import Grid, StrategyResult, strategy_results, where_beaten
-from counterpoise.study.results import Results, plan_of, read_results
-from counterpoise.study.tables import Table, report_tables, share_text
+from counterpoise.statistics import Estimate, student_mean
+from counterpoise.study.analysis import (
+    FailureCount,
+    Grid,
+    StrategyResult,
+    paired,
+    strategy_results,
+    where_beaten,
+)
+from counterpoise.study.results import DoneRow, Results, plan_of, read_results
+from counterpoise.study.strategies import STRATEGIES
 
 PICTURE_FILE = "stressors.png"
+NOT_KNOWN = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        lines = [self.columns, tuple("---" for _ in self.columns), *self.rows]
+        return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
 @dataclass(frozen=True)
@@ -132,3 +157,130 @@ def _notes(results: Results) -> list[str]:
         if len(versions) > 1:
             notes.append(f"Rows are from several versions of {package}: {', '.join(versions)}.")
     return notes
+
+
+def report_tables(grid: Grid, rows: Sequence[StrategyResult]) -> list[Table]:
+    """All tables of the report, the most important one first."""
+    changes = [_changes_table(grid, rows)] if "seed-loop" in grid.strategies else []
+    of_tasks = {row.task: row for row in grid.rows[grid.done]}.values()
+    return [*changes, _main_table(rows), *(_quality_table(grid, row) for row in of_tasks)]
+
+
+def _main_table(rows: Sequence[StrategyResult]) -> Table:
+    note = (
+        "Failed: diverged, collapsed (coverage under half) or D saturated (its AUC on clean "
+        "samples is 0.99 or more over the last quarter). Intervals of shares are Wilson's, 95 %, "
+        "with the seeds of a task under a stressor as one trial, since they mostly fail together. "
+        "Rank: mean over task, stressor and seed by the task's score, failures last; only of "
+        "strategies that have every training. Difference: paired over the same task, stressor "
+        "and seed, in spreads of the task's score. Of failures it is in "
+        "percentage points. Differences and ranks have a hierarchical bootstrap interval."
+    )
+    columns: dict[str, Callable[[StrategyResult], str]] = {
+        "strategy": lambda row: row.name + ("" if row.everywhere else " (not in all tasks)"),
+        "failed": lambda row: (
+            share_text(row.failures) + (f" ({row.missing} missing)" if row.missing else "")
+        ),
+        "95 %": lambda row: _percent_interval(row.failures),
+        "failures against auto": lambda row: _estimate(row.failed_to_auto, 0, signed=True),
+        "diverged or collapsed": lambda row: share_text(row.by_quality),
+        "failed where auto was never tuned": lambda row: share_text(row.untuned),
+        "mean rank": lambda row: _estimate(row.rank, 1),
+        "quality against none": lambda row: _estimate(row.to_none, 2, signed=True),
+        "quality against auto": lambda row: _estimate(row.to_auto, 2, signed=True),
+    }
+    lines = [tuple(text(row) for text in columns.values()) for row in rows]
+    return Table("All strategies", note, tuple(columns), lines)
+
+
+def _quality_table(grid: Grid, row: DoneRow) -> Table:
+    """The scores of the task that `row` is of."""
+    places = [place for place, pair in enumerate(grid.pairs) if pair[0] == row.task]
+    stressors = [grid.pairs[place][1] for place in places]
+    scores = grid.values(lambda row: row.score)[places]
+    lines = []
+    for number, name in enumerate(grid.strategies):
+        if not np.isnan(scores[:, number]).all():
+            means = map(student_mean, scores[:, number])
+            texts = (
+                _estimate(mean, 3) if stressor == "none" else _number(mean.mean, 3)
+                for stressor, mean in zip(stressors, means, strict=True)
+            )
+            lines.append((name, *texts))
+    direction = "higher" if row.higher_is_better else "lower"
+    title = f"{row.task}: {row.score_name.replace('_', ' ')} ({direction} is better)"
+    note = "Mean over seeds; under `none` with Student's 95 % interval."
+    return Table(title, note, ("strategy", *stressors), lines)
+
+
+def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
+    """What each change to the question's loop does."""
+    failures = {row.name: row.failures for row in rows}
+
+    def column(
+        value: Callable[[DoneRow], float | None], digits: int, highest: float = math.inf
+    ) -> list[str]:
+        # The plan has one pair. Intervals of few values can reach further than these can be.
+        means = map(student_mean, grid.values(value)[0])
+        return [_estimate(mean, digits, lowest=0.0, highest=highest) for mean in means]
+
+    columns = (
+        column(lambda row: row.d_last_quarter.get("accuracy"), 2, 1.0),
+        column(lambda row: row.d_last_quarter.get("auc"), 2, 1.0),
+        column(lambda row: 100 * row.d_updates / row.steps, 0, 100.0),
+        column(lambda row: row.score, 1),
+    )
+    return Table(
+        "Changes to the question's loop, one at a time",
+        "D's accuracy (best threshold) and AUC on clean samples in the last quarter, with "
+        "Student's 95 % intervals over seeds. Texture: sliced Wasserstein distance, lower is "
+        "better. Last column: paired difference in spreads, above 0 is better than the loop.",
+        ("change", "failed", "D's accuracy", "AUC", "D trained, %", "texture", "against the loop"),
+        [
+            (
+                STRATEGIES[name].description,
+                share_text(failures[name]),
+                *measured,
+                _estimate(paired(grid, name, "seed-loop", grid.quality), 2, signed=True),
+            )
+            for name, *measured in zip(grid.strategies, *columns, strict=True)
+        ],
+    )
+
+
+def share_text(count: FailureCount) -> str:
+    """Failures in words."""
+    if not count.of:
+        return NOT_KNOWN
+    return f"{count.failed} of {count.of} ({100 * count.share:.0f} %)"
+
+
+def _percent_interval(count: FailureCount) -> str:
+    if count.interval is None:
+        return NOT_KNOWN
+    return f"{100 * count.interval.low:.0f} to {100 * count.interval.high:.0f} %"
+
+
+def _number(value: float | None, digits: int, *, signed: bool = False) -> str:
+    if value is None:
+        return NOT_KNOWN
+    if signed or abs(value) < 10 or digits == 0:
+        return f"{value:{'+' if signed else ''}.{digits}f}"
+    return f"{value:.4g}"
+
+
+def _estimate(
+    estimate: Estimate,
+    digits: int,
+    *,
+    signed: bool = False,
+    lowest: float = -math.inf,
+    highest: float = math.inf,
+) -> str:
+    """A mean with its interval, between the lowest and the highest that values can be."""
+    text = _number(estimate.mean, digits, signed=signed)
+    if estimate.interval is None:
+        return text
+    ends = np.clip([estimate.interval.low, estimate.interval.high], lowest, highest)
+    low, high = (_number(end, digits, signed=signed) for end in ends)
+    return f"{text} ({low} to {high})"

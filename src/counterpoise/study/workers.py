@@ -35,8 +35,6 @@ ONE_THREAD = {
 }
 # Tasks that Ray is given for each processor, so that none of them waits for us.
 QUEUED_PER_CPU = 2
-# Ray reports its use to its makers unless told otherwise, and warns of how it will count GPUs.
-RAY_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 # What a cluster's address has to say that somebody is there.
 ANSWER_SECONDS = 5.0
 
@@ -97,8 +95,9 @@ def ray_workers(
     The machines of a cluster need this package at the same version, and the plan's data at the
     same paths. Raises `UserError` where there is no Ray or no cluster.
     """
-    for name, value in RAY_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    # Ray reports its use to its makers unless told otherwise, and warns of how it counts GPUs.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray = importlib.import_module("ray")
     except ModuleNotFoundError:
@@ -106,17 +105,17 @@ def ray_workers(
             "--executor ray needs Ray; install it: pip install 'counterpoise[ray]'"
         ) from None
     try:
-        resources = _start_ray(ray, count, address)
-        # We count the tries ourselves, so that a lost worker is on record, and a cell has one row.
+        _start_ray(ray, count, address)
+        # We count the tries ourselves, so that a lost worker is told, and a cell has one row.
         task = ray.remote(num_cpus=1, max_retries=0)(_ray_answer)
-        capacity = QUEUED_PER_CPU * max(1, int(resources.get("CPU", count)))
+        capacity = QUEUED_PER_CPU * int(ray.cluster_resources()["CPU"])
         yield Workers(capacity, lambda cell: task.remote(play, cell, plan).future())
     finally:
         ray.shutdown()
 
 
-def _start_ray(ray: Any, count: int, address: str | None) -> dict[str, float]:
-    """Start Ray, or join the cluster; what it has."""
+def _start_ray(ray: Any, count: int, address: str | None) -> None:
+    """Start Ray, or join the cluster."""
     own = {"num_cpus": count, "include_dashboard": False} if address is None else {}
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -132,7 +131,6 @@ def _start_ray(ray: Any, count: int, address: str | None) -> dict[str, float]:
                 runtime_env={"env_vars": ONE_THREAD},
                 **own,
             )
-        resources: dict[str, float] = ray.cluster_resources()
     except Exception as error:
         # Of a start that fails or takes too long, Ray raises exceptions of any kind.
         where = f"no cluster at {address}" if address else "cannot start here"
@@ -142,7 +140,6 @@ def _start_ray(ray: Any, count: int, address: str | None) -> dict[str, float]:
         ) from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray leaves its own.
-    return resources
 
 
 def answer_of(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
