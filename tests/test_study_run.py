@@ -27,17 +27,18 @@ from study_helpers import (
 PATIENCE_SECONDS = 600.0
 
 
-def run(folder, play=None, **options):
+def run(folder, play=None, only=(), **options):
     """Run the test's plan in this process."""
-    return run_study(PLAN, folder, InThisProcess(play) if play else InThisProcess(), **options)
+    workers = InThisProcess(play) if play else InThisProcess()
+    return run_study(PLAN, selected(PLAN, only), folder, workers, **options)
 
 
 def goes_on(folder, done=None):
     """Another run plays what is missing, once; what it says. `done`: how many are there before."""
     watched = []
-    progress = run(folder, watch=lambda p, words: watched.append((len(p.rows), words)))
+    rows = run(folder, watch=lambda rows, words: watched.append((len(rows), words)))
     assert done in (None, watched[0][0])
-    assert (progress.cells, len(progress.rows), progress.errors) == (16, 16, [])
+    assert {row.cell.key: row.model_dump(mode="json") for row in rows} == expected_rows()
     assert rows_in(folder) == expected_rows()
     return [words for _, words in watched if words]
 
@@ -59,7 +60,7 @@ def test_another_plan_is_refused_by_the_names_of_what_differs(tmp_path):
     run(tmp_path)
     other = PLAN.model_copy(update={"seeds": (7,), "steps_scale": 2.0})
     with pytest.raises(UserError, match=r"another plan \(other seeds, steps_scale\); give --out"):
-        run_study(other, tmp_path, InThisProcess(plan=other))
+        run_study(other, cells_of(other), tmp_path, InThisProcess(plan=other))
     assert plan_of(tmp_path) == PLAN
     assert rows_in(tmp_path) == expected_rows()
 
@@ -89,19 +90,11 @@ def test_a_torn_line_is_no_row_and_is_cut_off_and_told(tmp_path):
 
 def test_a_finished_study_has_nothing_to_do(tmp_path):
     said = []
-    run(tmp_path, watch=lambda progress, words: said.append((len(progress.rows), words)))
+    run(tmp_path, watch=lambda rows, words: said.append((len(rows), words)))
     assert said == [(count, "") for count in range(17)]
     before = (tmp_path / "results.jsonl").read_bytes()
-    assert run(tmp_path, play_and_raise).errors == []
+    assert all(row.status == "done" for row in run(tmp_path, play_and_raise))
     assert (tmp_path / "results.jsonl").read_bytes() == before
-
-
-def test_a_lost_worker_is_said(tmp_path):
-    said = []
-    run_study(PLAN, tmp_path, InThisProcess(dies={BAD: 1}), watch=lambda p, m: said.append(m))
-    assert rows_in(tmp_path) == expected_rows()
-    (lost,) = (words for words in said if words)
-    assert lost.startswith(BAD.key)
 
 
 def test_only_some_cells_and_then_the_rest(tmp_path):
@@ -123,6 +116,19 @@ def test_what_a_cell_misses_stops_the_study_without_a_row(tmp_path):
         run(tmp_path, play_and_miss)
     assert rows_in(tmp_path) == {}
     goes_on(tmp_path)
+
+
+def test_an_interrupted_study_goes_on(tmp_path):
+    def interrupted(rows, message):
+        if len(rows) == 3:
+            raise KeyboardInterrupt
+
+    workers = InThisProcess()
+    with pytest.raises(KeyboardInterrupt):
+        run_study(PLAN, cells_of(PLAN), tmp_path, workers, interrupted)
+    assert workers.stopped == 1
+    assert len(rows_in(tmp_path)) == 3
+    goes_on(tmp_path, done=3)
 
 
 # The command, ended from outside. Full disks and kills at any write are in `test_faults_study`.

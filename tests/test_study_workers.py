@@ -15,9 +15,8 @@ import pytest
 from counterpoise.errors import UserError
 from counterpoise.study import workers as workers_module
 from counterpoise.study.plan import Cell, StudyPlan, cells_of
-from counterpoise.study.results import ErrorRow
 from counterpoise.study.run import TRIES, outcomes
-from counterpoise.study.workers import answer_of, local_workers, ray_workers
+from counterpoise.study.workers import local_workers, ray_workers
 from study_helpers import (
     BAD,
     PLAN,
@@ -27,7 +26,6 @@ from study_helpers import (
     play_and_die_once,
     play_and_hang,
     play_and_miss,
-    play_and_raise,
     row_of,
 )
 
@@ -80,13 +78,6 @@ def is_alive(pid):
 
 
 # What any workers have in common.
-
-
-def test_an_exception_is_an_error_row_of_one_line_with_its_place():
-    row = answer_of(play_and_raise, BAD, PLAN)
-    assert isinstance(row, ErrorRow)
-    assert row.cell == BAD
-    assert row.message.startswith("RuntimeError: this cell has a bug (study_helpers.py:")
 
 
 def test_a_cell_whose_worker_dies_is_tried_again_and_given_up_in_the_end():

@@ -13,8 +13,14 @@ from rich.progress import Progress
 from counterpoise.commands.console import progress_columns, say
 from counterpoise.study.plan import cells_of, load_plan
 from counterpoise.study.play import play_cell
-from counterpoise.study.results import DoneRow, is_study_of, read_results
-from counterpoise.study.run import StudyProgress, run_study, selected
+from counterpoise.study.results import (
+    DoneRow,
+    ErrorRow,
+    StudyRow,
+    is_study_of,
+    read_results,
+)
+from counterpoise.study.run import run_study, selected
 from counterpoise.study.workers import local_workers, ray_workers
 from counterpoise.training.interruption import StopRequest
 
@@ -44,8 +50,8 @@ def run(
     plan = plan.model_copy(update={"data_folders": folders})
     folder = out if out is not None else Path("runs") / f"study-{plan.name}"
     count = count if count is not None else usable_cores()
+    cells = selected(plan, only)
     if dry_run:
-        cells = selected(plan, only)
         is_study_of(folder, plan)
         done = len({row.cell for row in read_results(folder).done} & set(cells))
         say(console, plan.to_yaml())
@@ -57,18 +63,18 @@ def run(
     else:
         workers = local_workers(play_cell, plan, count)
     again = shlex.join(["counterpoise", *sys.argv[1:]])
-    with _progress_shown(console) as watch, StopRequest():
+    with _progress_shown(console, len(cells)) as watch, StopRequest():
         try:
-            progress = run_study(plan, folder, workers, only=only, watch=watch)
+            rows = run_study(plan, cells, folder, workers, watch)
         except KeyboardInterrupt:
             say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
             return EXIT_INTERRUPTED
-    errors = progress.errors
+    errors = _errors(rows)
     for row in errors[:SHOWN_ERRORS]:
         say(console, f"error in {row.cell.key}: {row.message}")
     if errors:
         say(console, f"cells that ended in errors: {len(errors)}; to try them again: {again}")
-    if left_out := len(cells_of(plan)) - progress.cells:
+    if left_out := len(cells_of(plan)) - len(cells):
         say(console, f"--only left out {left_out} cells of the plan")
     say(console, f"next: {shlex.join(['counterpoise', 'study', 'report', str(folder)])}")
     return 1 if errors else 0
@@ -92,8 +98,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _errors(rows: Sequence[StudyRow]) -> list[ErrorRow]:
+    return [row for row in rows if isinstance(row, ErrorRow)]
+
+
 @contextlib.contextmanager
-def _progress_shown(console: Console) -> Iterator[Callable[[StudyProgress, str], None]]:
+def _progress_shown(
+    console: Console, cells: int
+) -> Iterator[Callable[[Sequence[StudyRow], str], None]]:
     """Show a bar in a terminal, and a line now and then where the output is piped."""
     bar = Progress(
         *progress_columns(),
@@ -102,23 +114,20 @@ def _progress_shown(console: Console) -> Iterator[Callable[[StudyProgress, str],
         transient=True,
         speed_estimate_period=ETA_SECONDS,
     )
-    task = bar.add_task("cells", total=None)
+    task = bar.add_task("cells", total=cells)
     next_line = 0.0
 
-    def show(progress: StudyProgress, message: str) -> None:
+    def show(rows: Sequence[StudyRow], message: str) -> None:
         nonlocal next_line
         if message:
             say(console, message)
-        done = len(progress.rows)
-        bar.update(task, total=progress.cells, completed=done)
-        if not console.is_terminal and (done >= next_line or done == progress.cells):
-            next_line = done + LINE_EVERY_SHARE * progress.cells
-            failed = sum(isinstance(row, DoneRow) and bool(row.failures) for row in progress.rows)
-            say(
-                console,
-                f"{done} of {progress.cells} cells, {failed} failed trainings, "
-                f"{len(progress.errors)} errors",
-            )
+        done = len(rows)
+        bar.update(task, completed=done)
+        if not console.is_terminal and (done >= next_line or done == cells):
+            next_line = done + LINE_EVERY_SHARE * cells
+            failed = sum(isinstance(row, DoneRow) and bool(row.failures) for row in rows)
+            errors = len(_errors(rows))
+            say(console, f"{done} of {cells} cells, {failed} failed trainings, {errors} errors")
 
     with bar:
         yield show

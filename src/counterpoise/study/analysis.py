@@ -17,7 +17,7 @@ from counterpoise.statistics import (
     wilson,
 )
 from counterpoise.study.plan import AUTO_TUNED_ON, StudyPlan, cells_of
-from counterpoise.study.results import DoneRow, ErrorRow, Failure, Results
+from counterpoise.study.results import DoneRow, Failure, Results
 
 FAILURES: tuple[str, ...] = get_args(Failure)
 # Failures that no strategy steers by: `auto` holds what the third kind measures.
@@ -28,7 +28,7 @@ class Grid:
     """Arrays of (pairs, strategies, seeds) of the plan's cells; a pair is a task with a stressor.
 
     `expected` are the cells of the plan; `rows` holds a `DoneRow` for each that is `done`, else
-    None; `error` are those that the program did not finish, `missing` those with no row at all.
+    None; the others are `missing`, those that ended in an error of the program among them.
     `quality` is the score in units of its task's spread, higher is better, NaN where not done (see
     `statistics.standardised`). Rows of other cells are left out.
     """
@@ -41,7 +41,7 @@ class Grid:
         self.tasks = tuple(dict.fromkeys(task for task, _ in self.pairs))
         self.stressors = tuple(dict.fromkeys(stressor for _, stressor in self.pairs))
         shape = (len(self.pairs), len(self.strategies), len(self.seeds))
-        self.expected, self.done, self.error = (np.zeros(shape, dtype=bool) for _ in range(3))
+        self.expected, self.done = (np.zeros(shape, dtype=bool) for _ in range(2))
         self.rows = np.full(shape, None, dtype=object)
         for cell in cells:
             place = (
@@ -51,10 +51,9 @@ class Grid:
             )
             row = results.rows.get(cell)
             self.expected[place] = True
-            self.error[place] = isinstance(row, ErrorRow)
             if isinstance(row, DoneRow):
                 self.rows[place], self.done[place] = row, True
-        self.missing = self.expected & ~self.done & ~self.error
+        self.missing = self.expected & ~self.done
         scores = self.values(lambda row: row.score)
         self.quality = np.full(shape, np.nan)
         for task in self.tasks:
@@ -133,7 +132,7 @@ def strategy_results(grid: Grid) -> list[StrategyResult]:
             count_failures(by_quality[:, place], grid.done[:, place]),
             count_failures(failed[untuned, place], grid.done[untuned, place]),
             ranked.get(name, NO_ESTIMATE),
-            int((grid.expected & ~grid.done)[:, place].sum()),
+            int(grid.missing[:, place].sum()),
             bool(grid.expected[:, place].all()),
             paired(grid, name, "auto", grid.quality),
             paired(grid, name, "none", grid.quality),

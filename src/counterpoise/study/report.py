@@ -131,11 +131,8 @@ def _sentences(grid: Grid, rows: Sequence[StrategyResult]) -> list[str]:
         f"{len(grid.strategies)} strategies, {len(grid.seeds)} seeds: {done} of {expected} "
         "trainings done."
     ]
-    missing, errors = int(grid.missing.sum()), int(grid.error.sum())
-    if missing:
+    if missing := int(grid.missing.sum()):
         said.append(f"{missing} are missing: run the study again to go on.")
-    if errors:
-        said.append(f"{errors} ended in an error of the program and count as missing.")
     if len(grid.seeds) < 2:
         said.append("With one seed, no interval over seeds is known.")
     whole = [row for row in rows if not row.missing and row.everywhere]

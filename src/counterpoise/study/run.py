@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -15,19 +15,6 @@ from counterpoise.study.workers import WorkersContext
 
 # How often a cell may take its worker with it.
 TRIES = 3
-
-
-@dataclass
-class StudyProgress:
-    """How far a study is: the selected cells, and the rows of this run and of earlier ones."""
-
-    cells: int
-    # Of cells that need not be run any more, those with an error of this run included.
-    rows: list[StudyRow] = field(default_factory=list)
-
-    @property
-    def errors(self) -> list[ErrorRow]:
-        return [row for row in self.rows if isinstance(row, ErrorRow)]
 
 
 def selected(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:
@@ -49,36 +36,35 @@ def selected(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:
 
 def run_study(
     plan: StudyPlan,
+    cells: Sequence[Cell],
     folder: Path,
     workers: WorkersContext,
-    *,
-    only: Sequence[str] = (),
-    watch: Callable[[StudyProgress, str], None] = lambda progress, message: None,
-) -> StudyProgress:
-    """Play the cells of `plan` that `folder` has no good row of yet; errors are tried again.
+    watch: Callable[[list[StudyRow], str], None] = lambda rows, message: None,
+) -> list[StudyRow]:
+    """Play those of a plan's cells that `folder` has no good row of yet; errors are tried again.
 
-    `watch` is called at the start, for every row, and with a message for what is odd about the
+    Returns the rows of all the cells, of this run and of earlier ones. `watch` is called with those
+    that there are at the start and after every row, and with a message for what is odd about the
     folder and for every lost worker. An interrupted study goes on with the same call. Raises
     `UserError` for a folder of another plan or that another process writes to, a full disk, and
     what a cell says is missing.
     """
-    cells = selected(plan, only)
     with opened_study(folder, plan) as (file, notes):
         good = {row.cell: row for row in read_results(folder).done}
-        progress = StudyProgress(len(cells), [good[cell] for cell in cells if cell in good])
-        watch(progress, "; ".join(notes))
+        rows: list[StudyRow] = [good[cell] for cell in cells if cell in good]
+        watch(rows, "; ".join(notes))
         todo = [cell for cell in cells if cell not in good]
         # Closed at once, so that an interruption does not wait for workers.
-        with closing(outcomes(todo, workers)) as rows:
-            for row in rows:
+        with closing(outcomes(todo, workers)) as found:
+            for row in found:
                 if isinstance(row, str):
-                    watch(progress, row)
+                    watch(rows, row)
                     continue
                 file.append(row.model_dump(mode="json"))
                 file.sync()
-                progress.rows.append(row)
-                watch(progress, "")
-    return progress
+                rows.append(row)
+                watch(rows, "")
+    return rows
 
 
 def outcomes(

@@ -29,6 +29,7 @@ BORDER_PX = 4
 # network of the paper, ENet-PAT, is level with bicubic (EnhanceNet, table 2).
 LOST_DB = 3.0
 CONTENT_LAYERS = {"pool1": 0.2, "pool2": 0.02}
+_embedded = cache(EmbeddedExtractor)
 
 
 class PortGenerator(nn.Module):
@@ -107,7 +108,7 @@ class SuperResolution(Task):
         return drawn((lr[rows], hr[rows]), setting.batch_size, seed + 1)
 
     def content_loss(self, fake: Tensor, real: Tensor) -> Tensor:
-        extractor, layers = _extractor(), tuple(CONTENT_LAYERS)
+        extractor, layers = _embedded(), tuple(CONTENT_LAYERS)
         with torch.no_grad():
             targets = extractor(real, layers)
         features = extractor(fake, layers)
@@ -148,8 +149,3 @@ def _pretrained(
             F.mse_loss(g(lr), hr).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return g.state_dict()
-
-
-@cache
-def _extractor() -> EmbeddedExtractor:
-    return EmbeddedExtractor()
