@@ -6,7 +6,6 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures import Future
-from dataclasses import asdict
 from pathlib import Path
 
 from counterpoise.errors import UserError
@@ -22,7 +21,7 @@ PLAN = StudyPlan(
     seeds=(0, 1),
 )
 # The cell that misbehaves, and where it leaves a trace; set by the test, inherited by workers.
-BAD = Cell("ring", "none", "auto", 0)
+BAD = Cell(task="ring", stressor="none", strategy="auto", seed=0)
 TRACE = "COUNTERPOISE_TEST_TRACE"
 
 
@@ -31,7 +30,7 @@ def row_of(cell: Cell, *, score=None, **changes):
     value = (len(cell.strategy) + 10 * cell.seed + len(cell.stressor)) / 100
     digits = cell.task == "digits"
     row = {
-        **asdict(cell),
+        **dict(cell),
         "failures": (),
         "score": value if score is None else score,
         "score_name": "frechet" if digits else "high_quality_coverage",

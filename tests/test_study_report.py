@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +140,7 @@ def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):
 
 @pytest.mark.usefixtures("no_picture")
 def test_what_is_missing_is_said_and_not_ranked(study):
-    failed = ErrorRow(**asdict(ROWS[0].cell), message="boom")
+    failed = ErrorRow(**dict(cells_of(PLAN)[0]), message="boom")
     write_study(study, PLAN, [failed, *ROWS[2:], ROWS[-1], '{"torn'])
     summary = study_report(study).summary
     assert "106 of 108 trainings done. 2 are missing" in summary

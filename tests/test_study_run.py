@@ -38,7 +38,7 @@ def goes_on(folder, done=None):
     watched = []
     rows = run(folder, watch=lambda rows, words: watched.append((len(rows), words)))
     assert done in (None, watched[0][0])
-    assert {row.cell.key: row.model_dump(mode="json") for row in rows} == expected_rows()
+    assert {row.key: row.model_dump(mode="json") for row in rows} == expected_rows()
     assert rows_in(folder) == expected_rows()
     return [words for _, words in watched if words]
 
@@ -53,7 +53,7 @@ def test_the_plan_is_written_first_and_the_last_row_of_a_cell_counts(tmp_path):
         for row in (row_of(BAD, score=0.25), row_of(BAD, score=0.5)):
             rows.append(row.model_dump(mode="json"))
     assert notes == []
-    assert read_results(folder).rows[BAD].score == 0.5
+    assert read_results(folder).rows[BAD.key].score == 0.5
 
 
 def test_another_plan_is_refused_by_the_names_of_what_differs(tmp_path):

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,14 +47,14 @@ def play_and_say(cell: Cell, plan: StudyPlan):
 def rows_of(workers, cells=None):
     """The rows by cell, and what was said of lost workers; no cell has two rows."""
     found = list(outcomes(cells_of(PLAN) if cells is None else cells, workers))
-    rows = {row.cell: row for row in found if not isinstance(row, str)}
+    rows = {row.key: row for row in found if not isinstance(row, str)}
     lost = [words for words in found if isinstance(words, str)]
     assert len(rows) + len(lost) == len(found)
     return rows, lost
 
 
 def in_process():
-    return {cell: row_of(cell) for cell in cells_of(PLAN)}
+    return {cell.key: row_of(cell) for cell in cells_of(PLAN)}
 
 
 def wait_for(condition):
@@ -86,8 +86,8 @@ def test_a_cell_whose_worker_dies_is_tried_again_and_given_up_in_the_end():
     assert lost == [f"{BAD.key}: its worker died (RuntimeError: no memory): run again"]
     rows, lost = rows_of(InThisProcess(count=3, dies={BAD: TRIES}))
     assert len(lost) == TRIES - 1
-    assert f"its worker died {TRIES} times" in rows.pop(BAD).message
-    assert rows == {cell: row for cell, row in in_process().items() if cell != BAD}
+    assert f"its worker died {TRIES} times" in rows.pop(BAD.key).message
+    assert rows == {cell: row for cell, row in in_process().items() if cell != BAD.key}
 
 
 def test_a_user_error_stops_everything_and_nothing_is_started_for_nothing():
@@ -120,7 +120,7 @@ def test_closing_stops_workers_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv(TRACE, str(tmp_path / "pid"))
     other = cells_of(PLAN)[0]
     running = outcomes([other, BAD], local_workers(play_and_hang, PLAN, 2))
-    assert next(running).cell == other
+    assert next(running).key == other.key
     pid = wait_for(lambda: pid_in(tmp_path / "pid"))
     assert is_alive(pid)
     running.close()
@@ -165,30 +165,21 @@ class FakeRay:
 
     def remote(self, **options):
         self.task_options = options
-        return lambda function: FakeTask(function)
+        workers = InThisProcess(dies={BAD: 1})
 
+        def task(function):
+            def remote(play, cell, plan):
+                workers.play = lambda cell, plan: function(play, cell, plan)
+                return SimpleNamespace(future=lambda: workers.submit(cell))
 
-class FakeTask:
-    def __init__(self, function):
-        self.function = function
+            return SimpleNamespace(remote=remote)
 
-    def remote(self, *arguments):
-        self.answer = Future()
-        if arguments[1] == BAD and not Path(os.environ[TRACE]).exists():
-            Path(os.environ[TRACE]).touch()
-            self.answer.set_exception(RuntimeError("worker crashed"))
-        else:
-            self.answer.set_result(self.function(*arguments))
-        return self
-
-    def future(self):
-        return self.answer
+        return task
 
 
 @pytest.fixture
-def fake(monkeypatch, tmp_path):
+def fake(monkeypatch):
     """Ray is a fake with these options."""
-    monkeypatch.setenv(TRACE, str(tmp_path / "died"))
     before = signal.getsignal(signal.SIGTERM)
 
     def use(**options):

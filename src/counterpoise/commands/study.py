@@ -53,7 +53,7 @@ def run(
     cells = selected(plan, only)
     if dry_run:
         is_study_of(folder, plan)
-        done = len({row.cell for row in read_results(folder).done} & set(cells))
+        done = len({row.key for row in read_results(folder).done} & {cell.key for cell in cells})
         say(console, plan.to_yaml())
         say(console, f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
         say(console, f"executor: {executor}, workers: {count}")
@@ -71,7 +71,7 @@ def run(
             return EXIT_INTERRUPTED
     errors = _errors(rows)
     for row in errors[:SHOWN_ERRORS]:
-        say(console, f"error in {row.cell.key}: {row.message}")
+        say(console, f"error in {row.key}: {row.message}")
     if errors:
         say(console, f"cells that ended in errors: {len(errors)}; to try them again: {again}")
     if left_out := len(cells_of(plan)) - len(cells):

@@ -49,7 +49,7 @@ class Grid:
                 self.strategies.index(cell.strategy),
                 self.seeds.index(cell.seed),
             )
-            row = results.rows.get(cell)
+            row = results.rows.get(cell.key)
             self.expected[place] = True
             if isinstance(row, DoneRow):
                 self.rows[place], self.done[place] = row, True

@@ -1,7 +1,6 @@
 """What a study consists of: tasks, stressors, strategies and seeds, and the cells they make."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +16,7 @@ from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.tasks import TASKS
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(Section):
     """One training of a study."""
 
     task: str
@@ -121,7 +119,7 @@ def problems(error: ValidationError) -> str:
 def cells_of(plan: StudyPlan) -> list[Cell]:
     """The cells of a plan, seed by seed, so that an interrupted study has whole comparisons."""
     return [
-        Cell(task, stressor, strategy, seed)
+        Cell(task=task, stressor=stressor, strategy=strategy, seed=seed)
         for seed in dict.fromkeys(plan.seeds)
         for task in dict.fromkeys(plan.tasks)
         for stressor in dict.fromkeys(plan.stressors)

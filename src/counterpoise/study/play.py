@@ -58,7 +58,7 @@ def play_cell(cell: Cell, plan: StudyPlan) -> DoneRow:
         torch.manual_seed(cell.seed)
         row = train(task, setting_of(cell, plan), cell.seed)
     return DoneRow(
-        **dataclasses.asdict(cell),
+        **dict(cell),
         **row,
         seconds=round(time.perf_counter() - started, 3),
         versions={"torch": torch.__version__, "counterpoise": version("counterpoise")},

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, ValidationError
 
-from counterpoise.config import NonNegativeInt, PositiveInt, Section
+from counterpoise.config import NonNegativeInt, PositiveInt
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
 from counterpoise.json_lines import JsonLines, iterate_json_lines
@@ -20,23 +20,10 @@ PLAN_FILE, RESULTS_FILE = "study.yaml", "results.jsonl"
 Failure = Literal["diverged", "collapsed", "d-saturated"]
 
 
-class CellRow(Section):
-    """What every row says: which cell it is of."""
+class DoneRow(Cell):
+    """A finished cell: a training that ran to its end or diverged, and what was measured."""
 
     model_config = ConfigDict(allow_inf_nan=False)
-
-    task: str
-    stressor: str
-    strategy: str
-    seed: int
-
-    @property
-    def cell(self) -> Cell:
-        return Cell(self.task, self.stressor, self.strategy, self.seed)
-
-
-class DoneRow(CellRow):
-    """A finished cell: a training that ran to its end or diverged, and what was measured."""
 
     status: Literal["done"] = "done"
     failures: tuple[Failure, ...]
@@ -54,7 +41,7 @@ class DoneRow(CellRow):
     versions: dict[str, str]
 
 
-class ErrorRow(CellRow):
+class ErrorRow(Cell):
     """A cell that the program did not finish: nothing is known of the training."""
 
     status: Literal["error"] = "error"
@@ -66,9 +53,9 @@ StudyRow = DoneRow | ErrorRow
 
 @dataclass(frozen=True)
 class Results:
-    """The last row of each cell that has one, and a note for each line that is none."""
+    """The last row of each cell that has one, by its key, and a note for each line that is none."""
 
-    rows: dict[Cell, StudyRow]
+    rows: dict[str, StudyRow]
     notes: tuple[str, ...]
 
     @property
@@ -83,7 +70,7 @@ def read_results(folder: Path) -> Results:
     an unknown, missing or wrong column.
     """
     path = folder / RESULTS_FILE
-    rows: dict[Cell, StudyRow] = {}
+    rows: dict[str, StudyRow] = {}
     notes = []
     for number, data in iterate_json_lines(path):
         if data is None:
@@ -96,7 +83,7 @@ def read_results(folder: Path) -> Results:
             raise UserError(
                 f"{path} line {number}: {problems(error)}; remove the row and run its cell again"
             ) from None
-        rows[row.cell] = row
+        rows[row.key] = row
     return Results(rows, tuple(notes))
 
 

@@ -4,7 +4,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
-from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -50,10 +49,10 @@ def run_study(
     what a cell says is missing.
     """
     with opened_study(folder, plan) as (file, notes):
-        good = {row.cell: row for row in read_results(folder).done}
-        rows: list[StudyRow] = [good[cell] for cell in cells if cell in good]
+        good = {row.key: row for row in read_results(folder).done}
+        rows: list[StudyRow] = [good[cell.key] for cell in cells if cell.key in good]
         watch(rows, "; ".join(notes))
-        todo = [cell for cell in cells if cell not in good]
+        todo = [cell for cell in cells if cell.key not in good]
         # Closed at once, so that an interruption does not wait for workers.
         with closing(outcomes(todo, workers)) as found:
             for row in found:
@@ -97,7 +96,7 @@ def outcomes(
                         yield f"{cell.key}: its worker died ({how}): run again"
                         continue
                     message = f"its worker died {TRIES} times, at last: {how}"
-                    answer = ErrorRow(**asdict(cell), message=message)
+                    answer = ErrorRow(**dict(cell), message=message)
                 if isinstance(answer, UserError):
                     raise answer
                 yield answer

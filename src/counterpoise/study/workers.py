@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -153,7 +153,7 @@ def answer_of(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         message = " ".join(f"{type(error).__name__}: {error} ({where})".split())
-        return ErrorRow(**asdict(cell), message=message)
+        return ErrorRow(**dict(cell), message=message)
 
 
 def prepare_worker() -> None:
