@@ -141,6 +141,15 @@ def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path):
     wait_for(lambda: not is_alive(pid))
 
 
+def test_a_worker_that_cannot_be_started_is_one_line(monkeypatch):
+    def no_process(self):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", no_process)
+    with pytest.raises(UserError, match=r"cannot be started \(Resource temp.*fewer --workers"):
+        rows_of(local_workers(play, PLAN, 2))
+
+
 # Ray: a fake of it, and where it is installed the real one.
 
 

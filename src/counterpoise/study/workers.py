@@ -58,7 +58,8 @@ WorkersContext = contextlib.AbstractContextManager[Workers]
 def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
     """At most `count` processes of this machine, each with one thread.
 
-    Each is a pool of its own: where a process dies, only its own cell is lost.
+    Each is a pool of its own: where a process dies, only its own cell is lost. `submit` raises
+    `UserError` where no process can be started.
     """
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
@@ -73,6 +74,11 @@ def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
         except BrokenProcessPool:  # its process died while it was idle
             del latest[pool]
             return submit(cell)
+        except OSError as error:
+            raise UserError(
+                f"a worker process cannot be started ({error.strerror or error}); "
+                "give fewer --workers"
+            ) from error
         return latest[pool]
 
     os.environ.update(ONE_THREAD)  # read in the processes to come, when libraries are imported
