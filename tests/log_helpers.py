@@ -6,7 +6,6 @@ import numpy as np
 
 from counterpoise.logs.lines import LineReader
 from counterpoise.logs.read import read_log
-from counterpoise.logs.runs import traces_of
 
 SEED_LINE = (
     "Epoch {epoch}/5 - Step: {step}/100  Loss G: 3.5  Loss D: 0.25  D(x): 0.75  "
@@ -44,11 +43,11 @@ def rows(trace):
 def in_portions(text, cuts):
     """The only run of a text that comes in portions, which end at these lines."""
     lines = text.splitlines(keepends=True)
-    reader, last = LineReader("x", None, {}), 0
+    reader, last = LineReader({}), 0
     for cut in [*sorted(cuts), len(lines)]:
         reader.feed(lines[last:cut])
         reader.collectors()
         last = max(last, cut)
     reader.finish()
-    (trace,) = traces_of(reader.collectors())
+    (trace,) = reader.traces()
     return trace

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from counterpoise import file_tail
 from counterpoise.file_tail import FileTail
-from counterpoise.logs.opening import encoding_of
+from counterpoise.logs.lines import encoding_of
 
 
 @pytest.fixture

@@ -59,14 +59,11 @@ def test_any_text_is_read_or_refused_in_one_line(text):
 def test_numbers_too_large_for_a_float_are_infinite():
     numbers = (f'{{"step": {n}, "d_loss": {sign}{10**400}}}\n' for n, sign in ((1, ""), (2, "-")))
     assert one("".join(numbers)).non_finite == ((1, "d_loss"), (2, "d_loss"))
-    row = {"stage": "train", "g_terms": {"adversarial": 10**400}, "d_loss": 1.0, "step": 3}
-    assert one(json.dumps(row) + "\n").non_finite == ((3, "g_adversarial"),)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        '{"step": 1, "stage": "x", "g_terms": {}, "d_loss": 1, "non_finite": {}}\n',
         *(f'{{"Progress/kimg": {n}, "Loss/D/loss": 0.5}}\n' for n in ("NaN", "-Infinity", "1e300")),
         "[0/5][1/4,00]\tLoss_D: 0.5\n[0/5][2/4,00]\tLoss_D: 0.5\n",
         "[epoch:  0, iter: ,,, lr:(1e-4,)] l_g_gan: 0.5\n",
@@ -90,7 +87,7 @@ def test_a_line_costs_no_more_than_its_length(pattern, unit):
 
 
 def test_names_without_end_fill_no_memory():
-    reader = text.TextReader("x", None, {})
+    reader = text.TextReader({})
     reader.feed(f"Epoch 1/5 - Step: {n}/99999 Loss_D: 1 name{n}: 2\n" for n in range(6000))
     assert reader._name.cache_info().currsize <= text.NAMES_KEPT
     assert len(reader.unknown_names) <= 8
@@ -143,7 +140,7 @@ def test_an_event_file_without_end_is_sampled_evenly(tmp_path, monkeypatch):
     assert any("so many steps" in note for note in trace.notes)
 
 
-def test_a_pipe_is_read_whole(tmp_path):
+def test_a_pipe_is_read_whole():
     """`diagnose <(cat log)`: what was read to tell the format must not be lost."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as file:
@@ -153,9 +150,6 @@ def test_a_pipe_is_read_whole(tmp_path):
     finally:
         os.close(reading)
     assert trace.rows_read == 1500
-    os.mkfifo(tmp_path / EVENT)
-    with pytest.raises(UserError, match="not a regular file"):  # TensorBoard would wait for it
-        read_log(tmp_path / EVENT)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])

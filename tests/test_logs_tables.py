@@ -103,20 +103,6 @@ def test_a_column_that_is_left_out_is_told():
     assert "sea - loss_D" in trace.notes[0]
 
 
-@pytest.mark.parametrize(
-    ("header", "advice"),
-    [
-        ("Epoch,LearnRate,LossOfGenerator,LossOfDiscriminator,Score", "LossOfDiscriminator=d_loss"),
-        ("epoch,critics error rate,value", "'critics error rate=d_loss'"),
-        ("step,time", "errD=d_loss"),
-    ],
-)
-def test_the_column_that_a_refusal_suggests(header, advice):
-    with pytest.raises(UserError, match="no known column") as caught:
-        read(f"{header}\n7{',0.5' * header.count(',')}\n")
-    assert str(caught.value).endswith(f"--map {advice}")
-
-
 @pytest.mark.parametrize("text", ["0,0.5,1.5\n1,0.25,2\n", "0.5 1.5\n0.25 2\n", "1;0,5\n2;0,25\n"])
 def test_a_table_without_a_header(text):
     for whole in (text, text * 40):

@@ -17,7 +17,7 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Diagnosis, Finding, Remedy
 from counterpoise.diagnosis.found import number
 from counterpoise.errors import UserError
-from counterpoise.logs.opening import text_encoding
+from counterpoise.logs.lines import text_encoding
 from counterpoise.logs.read import read_log
 from counterpoise.trace import Trace
 from counterpoise.wording import (

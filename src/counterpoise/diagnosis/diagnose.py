@@ -90,7 +90,7 @@ def _answer(view: View, rule: Rule) -> Found | Missing | None:
 
 def _every_step(view: View) -> bool:
     """Whether the rows are our own records of single steps; other logs' lines may be epochs."""
-    ours = view.trace.format in ("", "signals", "run folder")
+    ours = view.trace.format in ("", "run folder")
     return ours and view.rows > 1 and bool(np.median(np.diff(view.steps)) <= 1)
 
 

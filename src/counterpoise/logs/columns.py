@@ -1,8 +1,7 @@
 """Rows of named numbers, of tables and JSON: which columns of a trace the names are."""
 
 import re
-import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from counterpoise.logs.names import (
@@ -20,8 +19,9 @@ from counterpoise.trace import as_float
 
 # Larger numbers count no steps.
 LARGEST_COUNT = 1e15
-# Names of a refusal.
+# Of a refusal: how many names it lists, and how a column is named.
 NAMES_LISTED = 8
+NAMING_ADVICE = "--map errD=d_loss"
 # Of a number, how Lightning logged it, or of what it is the mean.
 _SUFFIX = re.compile(r"_(?:step|epoch|avg)$")
 MEANS = ("_epoch", "_avg")
@@ -29,7 +29,6 @@ MEANS = ("_epoch", "_avg")
 _OF_A_NUMBER = re.compile(r"loss|err|acc|score")
 # Of a number over its neighbours, in Weights & Biases' export of a curve.
 _EXTREMES = ("__MIN", "__MAX")
-_D_LOSS = re.compile(r"^(?=.*(?:loss|err))(?=.*(?:(?:^|_)d(?:is)?(?:_|$)|disc|critic))")
 PLACES = ("step", "epoch")
 
 
@@ -94,12 +93,6 @@ def without_suffix(name: str) -> str:
     return _SUFFIX.sub("", name)
 
 
-def naming_advice(names: Iterable[str]) -> str:
-    """How to name a column of these unknown numbers: the one that looks most like D's loss."""
-    theirs = next((name for name in names if _D_LOSS.search(plain(name))), "errD")
-    return f"--map {shlex.quote(f'{theirs}=d_loss')}"
-
-
 def number_of(cell: Any) -> float | None:
     """The number in a cell of a table or in a value of JSON; None where there is none."""
     if isinstance(cell, str):
@@ -137,8 +130,8 @@ class NamedRows:
             if column is None and len(self.unknown) < NAMES_LISTED:
                 self.unknown.append(name)
 
-    def add(self, row: Mapping[str, float]) -> bool:
-        """Add a row; whether there was anything in it that is known, but its place."""
+    def add(self, row: Mapping[str, float]) -> None:
+        """Add a row."""
         values: dict[str, float] = {}
         place: dict[str, int] = {}
         for number, column in zip(row.values(), self.columns_of(row), strict=True):
@@ -148,4 +141,3 @@ class NamedRows:
             elif column is not None:
                 put_value(values, column, number)
         self.collector.add(Position(place.get("step"), place.get("epoch")), values)
-        return bool(values)

@@ -13,20 +13,18 @@ from counterpoise.logs.runs import FormatReader
 _STEP = re.compile(r"(?:step|iter(?:ation)?|epoch)?[ _-]?(\d{1,15})", re.IGNORECASE)
 
 
-def read_document(
-    text: str, source: str, objective: str | None, mapping: Mapping[str, str]
-) -> FormatReader | None:
+def read_document(text: str, mapping: Mapping[str, str]) -> FormatReader | None:
     """A reader that has read a JSON document; None for a text that is none, or has no rows."""
     try:
         document = json.loads(text.lstrip("\ufeff"))
     except (ValueError, RecursionError):
         return None
     if isinstance(document, dict) and "nbformat" in document:
-        printed = LineReader(source, objective, mapping)
+        printed = LineReader(mapping)
         printed.feed(_printed(document))
         printed.finish()
         return printed
-    reader = JsonReader(source, objective, mapping)
+    reader = JsonReader(mapping)
     # An object is rows itself (a history) before a list in it is (`log_history`).
     for rows in _rows(document):
         for row in rows:

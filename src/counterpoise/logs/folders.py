@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from counterpoise.errors import UserError
 from counterpoise.logs.columns import PLACES, NamedRows
-from counterpoise.logs.json_reader import JsonReader
-from counterpoise.logs.lines import bounded_lines
 from counterpoise.logs.runs import Position, RunCollector
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RunReader
@@ -19,41 +18,28 @@ EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
 
 
-def runs_in_json_lines(
-    path: Path, source: str, objective: str | None, mapping: Mapping[str, str]
-) -> list[RunCollector]:
-    """The training runs in a file of JSON lines."""
-    reader = JsonReader(source, objective, mapping)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        reader.feed(bounded_lines(file))
-    return reader.collectors()
-
-
-def read_run_folder(folder: Path, objective: str | None) -> list[Trace]:
+def read_run_folder(folder: Path) -> list[Trace]:
     """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it; a trace for each
-    discriminator, none where no step has one yet."""
+    discriminator. Raises `UserError` where no step has one yet."""
     reader = RunReader(RunFolder(folder)).read_whole()
     if not reader.signals.has_d:
-        return []
+        raise UserError(f"{folder}: it has no step with a discriminator yet")
     notes = tuple(reader.signals.notes())
-    traces = reader.signals.whole(objective or reader.objective, reader.policy)
+    traces = reader.signals.whole(reader.objective, reader.policy)
     return [dataclasses.replace(trace, notes=notes) for trace in traces]
 
 
 class EventFile:
     """Reads the scalars of a TensorBoard event file, one training run, as it grows."""
 
-    def __init__(
-        self, path: Path, source: str, objective: str | None, mapping: Mapping[str, str]
-    ) -> None:
+    def __init__(self, path: Path, mapping: Mapping[str, str]) -> None:
         from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-        self._source, self._objective = source, objective
         loader: Any = EventFileLoader
         self._loader = loader(str(path))
         # By step: values of a step come one by one, in any order of steps.
         self._rows: dict[int, dict[str, float]] = {}
-        self._names = NamedRows(RunCollector("", ""), mapping)
+        self._names = NamedRows(RunCollector(), mapping)
         # Bits of a scattered step that must be zero for it to be kept.
         self._sieve = 0
 
@@ -78,29 +64,22 @@ class EventFile:
 
     def collector(self) -> RunCollector:
         """The run so far."""
-        collector = RunCollector(self._source, TENSORBOARD, self._objective)
+        collector = RunCollector(TENSORBOARD)
         if self._sieve:
             collector.notes.append(f"so many steps that one in {self._sieve + 1} was read")
         for step in sorted(self._rows):
             collector.add(Position(step=step), self._rows[step])
         return collector
 
+    def traces(self) -> list[Trace]:
+        """The run in the whole file."""
+        self.feed()
+        return self.collector().traces()
+
 
 def _scattered(step: int) -> int:
     """A step's number with its low bits as good as random, whatever the distance of steps is."""
     return (step * 0x9E3779B97F4A7C15 & 0xFFFF_FFFF_FFFF_FFFF) >> 32
-
-
-def read_event_files(
-    paths: list[Path], source: str, objective: str | None, mapping: Mapping[str, str]
-) -> list[Trace]:
-    """The scalars of TensorBoard event files, one training run each."""
-    traces = []
-    for path in paths:
-        file = EventFile(path, source, objective, mapping)
-        file.feed()
-        traces += file.collector().traces()
-    return traces
 
 
 def _scalar(value: Any) -> float | None:

@@ -7,10 +7,8 @@ from typing import Any
 
 from counterpoise.logs.columns import LARGEST_COUNT, NamedRows, number_of
 from counterpoise.logs.runs import FormatReader, Position, RunCollector
-from counterpoise.trace import rows_by_discriminator, signals_row_values
 
 STYLEGAN = "stylegan-stats"
-SIGNALS = "signals"
 # StyleGAN's names; its signs are E[sign(logit)], so accuracies by another scale.
 STYLEGAN_NAMES = {
     "Loss/scores/real": "real_logit_mean",
@@ -26,31 +24,22 @@ _DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{])')
 
 
 class JsonReader(FormatReader):
-    """Reads JSON lines: our own signals, StyleGAN's stats, or objects with known names.
+    """Reads JSON lines: StyleGAN's stats, or objects with known names.
 
     Names of objects within objects are joined ("losses/d_loss"), and lists of numbers are as many
-    rows. Of our signals there is a run for each discriminator, named by it.
+    rows.
     """
 
-    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
-        super().__init__(source, objective, mapping)
-        # Known from the first object on.
-        self._format = ""
-        # By the name of the discriminator, of our signals.
-        self._collectors: dict[str, RunCollector] = {}
-        self._rows = NamedRows(self._collector(), mapping)
+    def __init__(self, mapping: Mapping[str, str]) -> None:
+        super().__init__(mapping)
+        # Its format is known from the first object on.
+        self._collector = RunCollector()
+        self._rows = NamedRows(self._collector, mapping)
         self._broken = 0
 
     @property
     def unknown_names(self) -> list[str]:
         return self._rows.unknown
-
-    def _collector(self, name: str = "") -> RunCollector:
-        if name not in self._collectors:
-            self._collectors[name] = RunCollector(
-                self._source, self._format, self._objective, suffix=name
-            )
-        return self._collectors[name]
 
     def feed(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -61,28 +50,22 @@ class JsonReader(FormatReader):
                     self.read_row(row)
 
     def collectors(self) -> list[RunCollector]:
-        for collector in self._collectors.values() if self._broken else ():
+        if self._broken:
             word = "line is" if self._broken == 1 else "lines are"
-            collector.notes = [f"{self._broken} {word} torn or not a JSON object: left out"]
-        return list(self._collectors.values())
+            self._collector.notes = [f"{self._broken} {word} torn or not a JSON object: left out"]
+        return [self._collector]
 
     def read_row(self, row: Mapping[str, Any]) -> None:
         """Read an object."""
-        if not self._format:
-            self._format = self._collector().format = _json_format(row)
-            if self._format == STYLEGAN and self._objective is None:
-                # Its only objective.
-                self._collector().objective = "non-saturating"
-        if self._format == STYLEGAN:
-            self._collector().add(*_stylegan_row(row))
-        elif self._format != SIGNALS:
+        collector = self._collector
+        if not collector.format:
+            collector.format = "jsonl"
+            if any(name in row for name in STYLEGAN_NAMES):
+                collector.format, collector.objective = STYLEGAN, "non-saturating"  # its only one
+        if collector.format == STYLEGAN:
+            collector.add(*_stylegan_row(row))
+        else:
             self._read_object(row)
-        elif isinstance(row.get("step"), int):
-            for name, flat in rows_by_discriminator(row).items():
-                # Stages without a discriminator have nothing to judge.
-                if "d_loss" in flat:
-                    values = signals_row_values(flat)
-                    self._collector(name).add(Position(step=row["step"]), values)
 
     def _read_object(self, row: Mapping[str, Any]) -> None:
         """Add an object of any program: a row, or as many as its lists are long."""
@@ -144,12 +127,6 @@ def _objects(line: str) -> list[dict[str, Any] | None]:
     except (ValueError, RecursionError):
         rows = [None]
     return [row if isinstance(row, dict) else None for row in rows]
-
-
-def _json_format(row: Mapping[str, Any]) -> str:
-    if any(name in row for name in STYLEGAN_NAMES):
-        return STYLEGAN
-    return SIGNALS if {"stage", "g_terms"} <= row.keys() else "jsonl"
 
 
 def _stylegan_row(row: Mapping[str, Any]) -> tuple[Position, dict[str, float]]:

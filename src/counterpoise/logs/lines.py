@@ -1,17 +1,42 @@
 """Reads the lines of a log whose format shows itself in them: all at once, or as they come."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
+from counterpoise.errors import UserError
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
 from counterpoise.logs.runs import FormatReader, RunCollector
 from counterpoise.logs.tables import TableReader, refuse_headless, table_start
 from counterpoise.logs.text import TextReader
 
+# Bytes that tell a text from another file.
+LOOK_BYTES = 4096
 # Longer lines are read in parts, so that a file without line ends fits into memory.
 CHARACTERS_AT_ONCE = 1 << 16
 # Lines that are looked at to tell what a file is.
 LOOK_AHEAD = 50
+
+
+def text_encoding(file: IO[bytes], name: str) -> str:
+    """The encoding of a text file that is open at its beginning, by its first bytes, which are left
+    in it; raises `UserError` as `refuse_binary` does. UTF-8 where it cannot be looked into."""
+    start = file.peek(LOOK_BYTES)[:LOOK_BYTES] if isinstance(file, io.BufferedReader) else b""
+    refuse_binary(start, name)
+    return encoding_of(start)
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding of a text that begins so: UTF-8, or UTF-16 where its mark says so, as Windows'
+    PowerShell writes it."""
+    return "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+
+
+def refuse_binary(start: bytes, name: str) -> None:
+    """Raise `UserError` where a file that begins like this is no text that can be read."""
+    is_gzip = start.startswith(b"\x1f\x8b")
+    if is_gzip or (b"\0" in start and encoding_of(start) != "utf-16"):
+        raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
 
 
 def bounded_lines(file: IO[str]) -> Iterator[str]:
@@ -26,8 +51,8 @@ class LineReader(FormatReader):
     What is fed in portions is read as it would be at once, wherever it is parted.
     """
 
-    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
-        super().__init__(source, objective, mapping)
+    def __init__(self, mapping: Mapping[str, str]) -> None:
+        super().__init__(mapping)
         # The first lines, until there are enough to tell by; blank ones before them tell nothing.
         self._first: list[str] = []
         self._reader: FormatReader | None = None
@@ -71,21 +96,20 @@ class LineReader(FormatReader):
         return (self._reader or self._decided()).collectors()
 
     def _decide(self) -> None:
-        refuse_headless(self._first, self._source)
+        refuse_headless(self._first)
         self._reader, self._first = self._decided(), []
 
     def _decided(self) -> FormatReader:
         """A reader for what the first lines show, which has read them."""
         first = self._first
-        what = (self._source, self._objective, self._mapping)
-        reader: FormatReader = TextReader(*what)
+        reader: FormatReader = TextReader(self._mapping)
         if begins_document(first):
             pass  # Of a document that is not whole yet, a line says what it can by itself.
         elif begins_json(first[0].lstrip("\ufeff \t")):
-            reader = JsonReader(*what)
+            reader = JsonReader(self._mapping)
         elif (start := table_start(first, self._mapping)) is not None:
             row, delimiter = start
             first = first[row:]
-            reader = TableReader(delimiter, *what)
+            reader = TableReader(delimiter, self._mapping)
         reader.feed(first)
         return reader

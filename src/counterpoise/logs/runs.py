@@ -38,10 +38,9 @@ class RunCollector:
     within the same epoch).
     """
 
-    source: str
-    format: str
-    objective: str | None = None
-    suffix: str = ""  # of a file that logs several pairs of networks, or several discriminators
+    format: str = ""
+    objective: str | None = None  # where the format says it
+    suffix: str = ""  # of a file that logs several pairs of networks
     d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -52,7 +51,7 @@ class RunCollector:
         self._begin()
 
     def _begin(self) -> None:
-        self._builders.append(TraceBuilder(source=self.source))
+        self._builders.append(TraceBuilder())
         self._begun += 1
         self._epoch: int | None = None
         self._first_epoch = 0
@@ -179,10 +178,9 @@ class RunCollector:
 class FormatReader:
     """Reads lines of one kind into runs; lines may come in portions."""
 
-    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
-        """`objective`: where a person says it; `mapping`: columns by plain names, as
-        `names.checked_mapping` makes it."""
-        self._source, self._objective, self._mapping = source, objective, mapping
+    def __init__(self, mapping: Mapping[str, str]) -> None:
+        """`mapping`: columns by plain names, as `names.checked_mapping` makes it."""
+        self._mapping = mapping
 
     @property
     def unknown_names(self) -> list[str]:
@@ -200,7 +198,6 @@ class FormatReader:
         """The runs in the lines so far, one for each pair of networks."""
         raise NotImplementedError
 
-
-def traces_of(collectors: Iterable[RunCollector]) -> list[Trace]:
-    """All runs of all pairs of networks."""
-    return [trace for collector in collectors for trace in collector.traces()]
+    def traces(self) -> list[Trace]:
+        """All runs of all pairs of networks."""
+        return [trace for collector in self.collectors() for trace in collector.traces()]

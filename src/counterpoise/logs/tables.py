@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import (
     MEANS,
+    NAMING_ADVICE,
     PLACES,
     NamedRows,
-    naming_advice,
     number_of,
     table_column,
 )
@@ -61,13 +61,11 @@ def table_delimiter(header: str) -> str | None:
 class TableReader(FormatReader):
     """Reads a table with a header line."""
 
-    def __init__(
-        self, delimiter: str, source: str, objective: str | None, mapping: Mapping[str, str]
-    ) -> None:
-        super().__init__(source, objective, mapping)
+    def __init__(self, delimiter: str, mapping: Mapping[str, str]) -> None:
+        super().__init__(mapping)
         self._delimiter = delimiter
         name = {",": "csv", "\t": "tsv", ";": "csv"}.get(delimiter, "columns")
-        self._collector = RunCollector(source, name, objective)
+        self._collector = RunCollector(name)
         self._rows = NamedRows(self._collector, mapping)
         self._header: list[str] = []
         # The header, with a name for the index that rows of pandas begin with.
@@ -76,7 +74,8 @@ class TableReader(FormatReader):
         self._notes: list[str] = []
 
     def feed(self, lines: Iterable[str]) -> None:
-        for cells in _cells(table_lines(lines), self._delimiter):
+        for line in table_lines(lines):
+            cells = split_cells(line, self._delimiter)
             if not self._header:
                 self._header = cells
                 continue
@@ -85,7 +84,13 @@ class TableReader(FormatReader):
                 has_index = _has_index(self._header, cells, self._delimiter)
                 self._names = ["", *self._header] if has_index else self._header
                 self._check()
-            self._read_row(cells)
+            named = zip(self._names, cells, strict=False)
+            found = [(name, _number(cell, self._delimiter)) for name, cell in named]
+            numbers = {name: number for name, number in found if number is not None}
+            self._rows.add(numbers)
+            # A header may be repeated; a row of a validation has other numbers.
+            if not numbers and cells != self._header:
+                self._broken += 1
 
     def collectors(self) -> list[RunCollector]:
         broken = f"{self._broken} lines of the table had no number that could be read"
@@ -97,55 +102,31 @@ class TableReader(FormatReader):
         columns = self._rows.columns_of(names)
         if not any(column not in (None, *PLACES) for column in columns):
             raise UserError(
-                f"{self._source}: no known column in its header ({', '.join(self._header[:12])}); "
-                f"name them, e.g. {naming_advice(self._header)}"
+                f"no known column in its header ({', '.join(self._header[:12])}); name them, e.g. "
+                f"{NAMING_ADVICE}"
             )
         for name, column in zip(names, columns, strict=True):
             other = table_column(name, self._mapping) not in (None, *PLACES)
             if column is None and other and not plain(name).endswith(MEANS):
                 self._notes = [f"of several columns of one number one is read, not {name}"]
 
-    def _numbers(self, cells: list[str]) -> dict[str, float]:
-        """The numbers in a row, by name."""
-        named = zip(self._names, cells, strict=False)
-        found = {name: _number(cell, self._delimiter) for name, cell in named}
-        return {name: number for name, number in found.items() if number is not None}
-
-    def _read_row(self, cells: list[str]) -> None:
-        numbers = self._numbers(cells)
-        self._rows.add(numbers)
-        # A header may be repeated; a row of a validation has other numbers.
-        if not numbers and cells != self._header:
-            self._broken += 1
-
 
 def table_lines(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a table that are no rules between its rows."""
-    return (line for line in clean_lines(lines) if not is_rule(line))
-
-
-def is_rule(line: str) -> bool:
-    """Whether a line parts rows and has nothing in it."""
-    return _RULE.fullmatch(line) is not None
+    return (line for line in clean_lines(lines) if not _RULE.fullmatch(line))
 
 
 def split_cells(line: str, delimiter: str) -> list[str]:
-    """The cells of a line of a table, quotes taken off."""
-    return next(_cells([line], delimiter), [])
-
-
-def _cells(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
-    for line in lines:
-        if delimiter == DRAWN:
-            inner = _VERTICAL.sub("|", line.strip()).removeprefix("|").removesuffix("|")
-            yield [cell.strip() for cell in inner.split("|")]
-        elif delimiter in (SPACES, WIDE_SPACES):
-            yield (_WIDE if delimiter else _WHITE).split(line.strip())
-        else:
-            try:
-                yield from csv.reader([line.replace("\0", "")], delimiter=delimiter)
-            except csv.Error:  # A line of something else.
-                yield []
+    """The cells of a line of a table, quotes taken off; none of a line of something else."""
+    if delimiter == DRAWN:
+        inner = _VERTICAL.sub("|", line.strip()).removeprefix("|").removesuffix("|")
+        return [cell.strip() for cell in inner.split("|")]
+    if delimiter in (SPACES, WIDE_SPACES):
+        return (_WIDE if delimiter else _WHITE).split(line.strip())
+    try:
+        return next(csv.reader([line.replace("\0", "")], delimiter=delimiter), [])
+    except csv.Error:
+        return []
 
 
 def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str] | None:
@@ -154,7 +135,7 @@ def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str]
         header = next(clean_lines([line]), "").strip()
         delimiter = table_delimiter(header)
         if delimiter is None:
-            if has_losses(header, mapping):
+            if any(table_column(m["name"], mapping) in LOSSES for m in PAIR.finditer(header)):
                 return None  # a log of lines, whatever tables come in it
             continue
         names = split_cells(header, delimiter)
@@ -173,11 +154,6 @@ def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str]
     return None
 
 
-def has_losses(line: str, mapping: Mapping[str, str]) -> bool:
-    """Whether a line has a loss or an output of D as `name: number`."""
-    return any(table_column(match["name"], mapping) in LOSSES for match in PAIR.finditer(line))
-
-
 def _has_index(names: list[str], cells: list[str], delimiter: str) -> bool:
     """Whether rows have a cell before the first that the header names: a counter."""
     spaced = delimiter in (SPACES, WIDE_SPACES) and len(names) > 1
@@ -189,12 +165,12 @@ def _number(cell: str, delimiter: str) -> float | None:
     return number_of(cell.replace(",", ".") if delimiter == ";" else cell)
 
 
-def refuse_headless(first: list[str], source: str) -> None:
+def refuse_headless(first: list[str]) -> None:
     """Raise `UserError` where the first lines of a file have nothing but numbers side by side."""
     delimiter = next((d for d in (";", "\t", ",") if d in first[0]), SPACES)
-    rows = list(_cells(table_lines(first), delimiter))
+    rows = [split_cells(line, delimiter) for line in table_lines(first)]
     if rows and all(len(r) > 1 and None not in [_number(c, delimiter) for c in r] for r in rows):
         raise UserError(
-            f"{source}: a table without a header; put a line with the names of its columns before "
-            "it, e.g. step,d_loss,g_loss"
+            "a table without a header; put a line with the names of its columns before it, e.g. "
+            "step,d_loss,g_loss"
         )

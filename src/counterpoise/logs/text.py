@@ -78,8 +78,8 @@ class TextReader(FormatReader):
     read generically. Lines may come in portions, and be asked about in between.
     """
 
-    def __init__(self, source: str, objective: str | None, mapping: Mapping[str, str]) -> None:
-        super().__init__(source, objective, mapping)
+    def __init__(self, mapping: Mapping[str, str]) -> None:
+        super().__init__(mapping)
         self._format: LineFormat | None = None
         self._collectors: dict[str, RunCollector] = {}
         self._format_name = GENERIC
@@ -232,9 +232,7 @@ class TextReader(FormatReader):
             return
         if suffix not in self._collectors:
             is_mean = self._format is not None and self._format.d_loss_is_mean
-            self._collectors[suffix] = RunCollector(
-                self._source, "", self._objective, suffix, d_loss_is_mean=is_mean
-            )
+            self._collectors[suffix] = RunCollector(suffix=suffix, d_loss_is_mean=is_mean)
         collector = self._collectors[suffix]
         collector.format = self._format_name
         if self._may_be_torn and values.keys() < self._latest.get(suffix, set()):

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from counterpoise.errors import UserError
 from counterpoise.file_tail import FileTail, Portion
 from counterpoise.logs.folders import EVENT_FILES, EventFile
-from counterpoise.logs.lines import LineReader
-from counterpoise.logs.opening import LOOK_BYTES, encoding_of, refuse_binary
+from counterpoise.logs.lines import LOOK_BYTES, LineReader, encoding_of, refuse_binary
 from counterpoise.logs.read import tells
 from counterpoise.logs.runs import RunCollector
 from counterpoise.run_folder import RunFolder
@@ -105,7 +105,7 @@ class LogSource(Source):
     def _begin(self) -> None:
         super()._begin()
         self._problem = ""  # what keeps it from being read
-        self._reader = LineReader(str(self.path), self.options.objective, self.options.mapping)
+        self._reader = LineReader(self.options.mapping)
 
     def poll(self) -> None:
         portion = self._tail.poll()
@@ -136,7 +136,12 @@ class LogSource(Source):
         for collector in self._collected:
             found = collector.newest()
             if found is not None and tells(found[0]):
-                yield (*found, True)
+                source, said = str(self.path), self.options.objective
+                whole, latest = (
+                    replace(trace, source=source, objective=said or trace.objective)
+                    for trace in found
+                )
+                yield whole, latest, True
 
     def state(self, *, judge_now: bool = False) -> State:
         games = self._judge(now=judge_now)
@@ -180,8 +185,7 @@ class EventFilesSource(LogSource):
                 self._look_ended(Portion(exists=False), grown=False)
                 return
             if self._file is None:
-                mapping, objective = self.options.mapping, self.options.objective
-                self._file = EventFile(newest, str(self.path), objective, mapping)
+                self._file = EventFile(newest, self.options.mapping)
             if grown := self._file.feed():
                 self._collected = [self._file.collector()]
             self._look_ended(Portion(changed_at=newest.stat().st_mtime), grown=grown)
