@@ -4,6 +4,7 @@ An objective is named only if it explains the numbers and no other does so nearl
 others do at all is said with it.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -44,15 +45,17 @@ class Inferred:
 
 def infer(trace: Trace) -> Inferred:
     """What the numbers of a trace are of, by what it says itself, or by elimination."""
-    numbers = _Numbers(trace)
+    numbers, below_zero = _Numbers(trace), mostly_below_zero(trace)
     if trace.objective is not None:
-        return _given(numbers, trace.objective)
-    if numbers.are_probabilities:
-        return _from_probabilities(numbers, below_zero=mostly_below_zero(trace))
-    inferred = _from_scores(numbers)
-    if inferred.objective == UNKNOWN and mostly_below_zero(trace):
-        return Inferred("wgan", "D's loss is below 0, which no other objective allows")
-    return inferred
+        found = _given(numbers, trace.objective)
+    elif numbers.are_probabilities:
+        found = _of_negatives(numbers) if below_zero else _from_probabilities(numbers)
+    else:
+        found = _from_scores(numbers)
+        if found.objective == UNKNOWN and below_zero:
+            found = Inferred("wgan", "D's loss is below 0, which no other objective allows")
+    evidence = f"{found.evidence}; {MEAN}" if found.is_mean else found.evidence
+    return dataclasses.replace(found, evidence=evidence)
 
 
 def mostly_below_zero(trace: Trace) -> bool:
@@ -92,16 +95,12 @@ class _Numbers:
             trace.first(logits[1], "d_fake_before"),
             summed_loss(trace, 2.0 if trace.d_loss_is_mean else 1.0),
         ]
-        known = np.isfinite(columns).all(axis=0)
-        self.real, self.fake, self.loss = (column[known] for column in columns)
+        finite = np.isfinite(columns).all(axis=0)
+        self.real, self.fake, self.loss = (column[finite] for column in columns)
         self.are_few = len(self.loss) < LEAST_ROWS
-
-    def leasts(self, *, flipped: bool = False) -> dict[str, np.ndarray]:
-        """The least that D's loss can be at its outputs, by objective."""
-        if flipped:
-            return least_of_probabilities(1 - self.real, 1 - self.fake)
+        # The least that D's loss can be at its outputs, by objective.
         of = least_of_probabilities if self.are_probabilities else least_of_scores
-        return of(self.real, self.fake)
+        self.leasts = of(self.real, self.fake)
 
     def only_as_mean(self, least: np.ndarray) -> bool:
         """Whether D's losses are nearly all too small for the sum of its halves, and fit their
@@ -111,90 +110,84 @@ class _Numbers:
             return False
         # By more than its rounding: outputs that are certain tell nothing.
         too_small = loss < least * (1 - TOLERANCE) - PRINTED
-        doubled = fit(2 * loss, least)
-        return bool(too_small.mean() >= EXPLAINS) and doubled.possible and doubled.distance < NEAR
+        return bool(too_small.mean() >= EXPLAINS) and fit(2 * loss, least).near
 
-    def labels_flipped(self) -> bool:
-        """Whether BCE fits with real images asked for 0 and fake ones for 1, and not the other way.
+    def least_if_flipped(self) -> np.ndarray | None:
+        """The least BCE with real images asked for 0 and fake ones for 1, where D's losses fit
+        that and not the usual way; None elsewhere.
 
         D then scores real images below fake ones. Squares are no rival to the sum of halves: a D
         that is so wrong under them that its loss is that of a BCE which is right is far worse than
         one that knows nothing. To the mean of halves they are, and must be impossible.
         """
         if self.are_few or not self.are_probabilities:
-            return False
-        as_usual = self.leasts()
-        too_small = self.loss < as_usual["non-saturating"] * (1 - TOLERANCE)
+            return None
+        too_small = self.loss < self.leasts["non-saturating"] * (1 - TOLERANCE)
         if ((self.real < self.fake) & too_small).mean() < EXPLAINS:
-            return False
-        exchanged = self.leasts(flipped=True)["non-saturating"]
-        sums = fit(self.loss, exchanged)
-        if sums.possible and sums.distance < NEAR:
-            return True
-        no_squares = self.loss < as_usual["lsgan"] * (1 - TOLERANCE)
-        return bool(no_squares.mean() >= EXPLAINS) and self.only_as_mean(exchanged)
-
-
-def _inferred(objective: str, how: str, is_mean: bool = False, flipped: bool = False) -> Inferred:
-    return Inferred(objective, f"{how}; {MEAN}" if is_mean else how, is_mean, flipped)
+            return None
+        exchanged = least_of_probabilities(1 - self.real, 1 - self.fake)["non-saturating"]
+        no_squares = self.loss < self.leasts["lsgan"] * (1 - TOLERANCE)
+        as_mean = no_squares.mean() >= EXPLAINS and self.only_as_mean(exchanged)
+        return exchanged if as_mean or fit(self.loss, exchanged).near else None
 
 
 def _given(numbers: _Numbers, objective: str) -> Inferred:
     """The objective that is said, and how D's loss is printed."""
     how = "given, or written in the run's own configuration"
-    flipped = objective == "non-saturating" and numbers.labels_flipped()
+    exchanged = numbers.least_if_flipped() if objective == "non-saturating" else None
     if objective == "lsgan" and numbers.are_probabilities and numbers.are_pinned:
         how = "the run says least squares, and D's outputs end at 0 and 1"
         objective = "lsgan-on-sigmoid"
-    least = numbers.leasts(flipped=flipped).get(objective)
+    flipped = exchanged is not None
+    least = exchanged if flipped else numbers.leasts.get(objective)
     is_mean = least is not None and numbers.only_as_mean(least)
-    return _inferred(objective, how, is_mean, flipped)
+    return Inferred(objective, how, is_mean, flipped)
 
 
-def _from_probabilities(numbers: _Numbers, *, below_zero: bool) -> Inferred:
+def _of_negatives(numbers: _Numbers) -> Inferred:
+    """From outputs in [0, 1] beside losses below 0."""
+    explained = numbers.loss >= numbers.fake - numbers.real - PRINTED
+    if len(explained) and explained.mean() >= EXPLAINS:
+        return Inferred("wgan", "D's loss is below 0, as its mean scores' difference may be")
+    return Inferred(UNKNOWN, "D's loss is below 0, which its outputs in [0, 1] do not explain")
+
+
+def _from_probabilities(numbers: _Numbers) -> Inferred:
     """From outputs in [0, 1]: D's loss over the least that BCE would be at these outputs.
 
     Under BCE the ratio is 1 or a little more, by the spread over the batch; squares are far less.
     """
-    real, fake, loss = numbers.real, numbers.fake, numbers.loss
-    if below_zero:
-        if len(loss) and (loss >= fake - real - PRINTED).mean() >= EXPLAINS:
-            return Inferred("wgan", "D's loss is below 0, as its mean scores' difference may be")
-        return Inferred(UNKNOWN, "D's loss is below 0, which its outputs in [0, 1] do not explain")
-    if numbers.labels_flipped():
-        is_mean = numbers.only_as_mean(numbers.leasts(flipped=True)["non-saturating"])
+    if (exchanged := numbers.least_if_flipped()) is not None:
         how = "D's loss is that of BCE at its outputs with the labels flipped (real 0, fake 1)"
-        return _inferred("non-saturating", how, is_mean, flipped=True)
-    leasts = numbers.leasts()
+        return Inferred("non-saturating", how, numbers.only_as_mean(exchanged), True)
     # Outputs that round to 0 or 1 bound nothing.
-    least = np.where(leasts["non-saturating"] > 0, leasts["non-saturating"], np.inf)
-    known = np.isfinite(least)
-    if known.sum() < LEAST_ROWS:
+    least = np.where(numbers.leasts["non-saturating"] > 0, numbers.leasts["non-saturating"], np.inf)
+    bounded = np.isfinite(least)
+    if bounded.sum() < LEAST_ROWS:
         return Inferred(UNKNOWN, "D's outputs lie in [0, 1], with too few losses beside them")
-    ratio = float(np.median(loss[known] / least[known]))
+    ratio = float(np.median(numbers.loss[bounded] / least[bounded]))
     how = f"D's loss is {ratio:.2f} of the least that BCE would be at its outputs (median)"
     if ratio > BCE_RATIO:
         return Inferred(UNKNOWN, f"{how}, which fits neither BCE nor squares")
     if ratio >= SQUARES_RATIO:
         return Inferred("non-saturating", how)
-    squares = np.where(known, leasts["lsgan"], np.inf)
-    if numbers.only_as_mean(least) and _no_squares(numbers, known, least, squares):
-        return _inferred("non-saturating", f"{how}, and no squares", is_mean=True)
-    name, pinned = "lsgan", "not pinned"
-    if numbers.are_pinned:
-        name, pinned = "lsgan-on-sigmoid", "pinned"
-    return _inferred(
-        name, f"{how}: squares of outputs {pinned} to 0 or 1", numbers.only_as_mean(squares)
-    )
+    squares = np.where(bounded, numbers.leasts["lsgan"], np.inf)
+    if numbers.only_as_mean(least) and _no_squares(numbers, bounded, least, squares):
+        return Inferred("non-saturating", f"{how}, and no squares", is_mean=True)
+    name, ends = ("lsgan-on-sigmoid", "pinned") if numbers.are_pinned else ("lsgan", "not pinned")
+    how += f": squares of outputs {ends} to 0 or 1"
+    return Inferred(name, how, numbers.only_as_mean(squares))
 
 
-def _no_squares(numbers: _Numbers, known: np.ndarray, bce: np.ndarray, squares: np.ndarray) -> bool:
+def _no_squares(
+    numbers: _Numbers, bounded: np.ndarray, bce: np.ndarray, squares: np.ndarray
+) -> bool:
     """Whether losses that may be the mean of BCE's halves are not squares of probabilities, by the
     least that each can be."""
-    loss = numbers.loss[known]
-    as_mean, as_squares = fit(2 * loss, bce[known]), fit(loss, squares[known])
+    loss = numbers.loss[bounded]
+    as_mean, as_squares = fit(2 * loss, bce[bounded]), fit(loss, squares[bounded])
     # The most that squares can be: every output is 0 or 1.
-    most = (1 - numbers.real + numbers.fake)[known]
+    most = (1 - numbers.real + numbers.fake)[bounded]
     too_large = (loss > most * (1 + TOLERANCE) + PRINTED).mean()
     if not as_squares.possible or too_large > 1 - EXPLAINS:
         return True
@@ -213,13 +206,12 @@ def _from_scores(numbers: _Numbers) -> Inferred:
     scale = np.median(np.abs(difference)) + 1e-6
     if np.median(np.abs(numbers.loss - difference)) < TOLERANCE * scale:
         return Inferred("wgan", "D's loss is the difference of its mean scores")
-    leasts = numbers.leasts()
     # Where D is at chance all of them are alike.
-    all_leasts = np.array(list(leasts.values()))
-    telling = all_leasts.max(axis=0) > 1.1 * all_leasts.min(axis=0) + PRINTED
+    leasts = np.array(list(numbers.leasts.values()))
+    telling = leasts.max(axis=0) > 1.1 * leasts.min(axis=0) + PRINTED
     if telling.sum() < LEAST_ROWS:
         return Inferred(UNKNOWN, "D's outputs are too near to chance to tell the objective by")
-    fits = _fits_of_scores(numbers, leasts, telling)
+    fits = _fits_of_scores(numbers, telling)
     if not fits:
         return Inferred(UNKNOWN, "no known objective explains D's losses beside its outputs")
     ranked = sorted(fits, key=lambda candidate: fits[candidate])
@@ -230,26 +222,18 @@ def _from_scores(numbers: _Numbers) -> Inferred:
         return Inferred(UNKNOWN, f"D's losses and outputs could be {' or '.join(names)}")
     name, is_mean = ranked[0]
     farther = f" (farther off: {', '.join(names[1:])})" if names[1:] else ""
-    return _inferred(name, f"D's losses fit its mean outputs best under it{farther}", is_mean)
+    return Inferred(name, f"D's losses fit its mean outputs best under it{farther}", is_mean)
 
 
-def _fits_of_scores(
-    numbers: _Numbers, leasts: dict[str, np.ndarray], telling: np.ndarray
-) -> dict[tuple[str, bool], float]:
+def _fits_of_scores(numbers: _Numbers, telling: np.ndarray) -> dict[tuple[str, bool], float]:
     """The distance of every objective that explains the losses, as a sum and as a mean."""
-
-    def of(losses: np.ndarray, least: np.ndarray) -> Fit:
-        """Possible over all rows, near in those where objectives differ."""
-        near = fit(losses[telling], least[telling])
-        return Fit(fit(losses, least).explained, near.distance, near.farthest)
-
-    sums = {name: of(numbers.loss, least) for name, least in leasts.items()}
+    sums = {name: fit(numbers.loss, least, telling) for name, least in numbers.leasts.items()}
     fits = {(name, False): f.distance for name, f in sums.items() if f.possible}
     if numbers.says_mean:
         return fits
     any_sum = bool(fits)
-    for name, least in leasts.items():
-        half = of(2 * numbers.loss, least)
+    for name, least in numbers.leasts.items():
+        half = fit(2 * numbers.loss, least, telling)
         # The sum of one objective is often in the reach of another's mean.
         if sums[name].possible or half.explained < MEAN_EXPLAINS:
             continue
@@ -306,15 +290,26 @@ class Fit:
         """Whether only a few rows speak against it."""
         return self.explained >= EXPLAINS
 
+    @property
+    def near(self) -> bool:
+        """Whether it is possible, and within a factor of 2."""
+        return self.possible and self.distance < NEAR
 
-def fit(loss: np.ndarray, least: np.ndarray) -> Fit:
-    """How D's losses fit the least that an objective allows beside them; all finite, not empty."""
+
+def fit(loss: np.ndarray, least: np.ndarray, telling: np.ndarray | None = None) -> Fit:
+    """How D's losses fit the least that an objective allows beside them; all finite, not empty.
+
+    Possible over all rows, near in those that are `telling`, where there are any that are not.
+    """
+    ok = loss >= least * (1 - TOLERANCE) - min(PRINTED, last_digit(loss))
+    if telling is not None:
+        loss, least = loss[telling], least[telling]
     printed = min(PRINTED, last_digit(loss))
     with np.errstate(invalid="ignore", divide="ignore"):
         distances = np.abs(np.log((loss + printed) / (least + printed)))
     distances = np.nan_to_num(distances, nan=np.inf)
     return Fit(
-        explained=float((loss >= least * (1 - TOLERANCE) - printed).mean()),
+        explained=float(ok.mean()),
         distance=float(np.median(distances)),
         # No interpolation: distances may be infinite.
         farthest=float(np.quantile(distances, EXPLAINS, method="higher")),

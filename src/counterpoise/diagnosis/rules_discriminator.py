@@ -2,23 +2,9 @@
 
 import numpy as np
 
+from counterpoise.diagnosis import remedies as fix
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
-from counterpoise.diagnosis.remedies import (
-    ARJOVSKY_BOTTOU,
-    AUTO,
-    CHECK_LOOP,
-    GOODFELLOW_TUTORIAL,
-    KARRAS_ADA,
-    LABEL_SMOOTHING,
-    LARGER_BATCH,
-    LOWER_D_RATE,
-    MESCHEDER,
-    R1,
-    SAME_BATCH,
-    SPECTRAL,
-    TERM_WEIGHTS,
-)
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, smooth, spells
 
@@ -249,8 +235,16 @@ RULES = (
         "D tells real from fake with next to no error, so what G learns from it no longer says "
         "in which direction to improve. A short phase of this is normal; staying there is not.",
         OUTPUTS_OR_LOSS,
-        (LOWER_D_RATE, R1, SAME_BATCH, SPECTRAL, TERM_WEIGHTS, LABEL_SMOOTHING, AUTO),
-        ARJOVSKY_BOTTOU,
+        (
+            fix.LOWER_D_RATE,
+            fix.R1,
+            fix.SAME_BATCH,
+            fix.SPECTRAL,
+            fix.TERM_WEIGHTS,
+            fix.LABEL_SMOOTHING,
+            fix.AUTO,
+        ),
+        fix.ARJOVSKY_BOTTOU,
     ),
     Rule(
         "d-too-weak",
@@ -260,17 +254,17 @@ RULES = (
         "young, too weak, or broken by too large steps; these need opposite answers.",
         OUTPUTS_OR_LOSS,
         (
-            CHECK_LOOP,
+            fix.CHECK_LOOP,
             Remedy(
                 "Try D alone for some hundred steps, then a lower learning rate before a "
                 "higher one: too large steps also end at chance.",
                 config="optimizer.d.learning_rate=1e-4",
             ),
-            SPECTRAL,
+            fix.SPECTRAL,
             Remedy("Give D more capacity.", config="discriminator.width=32"),
-            AUTO,
+            fix.AUTO,
         ),
-        GOODFELLOW_TUTORIAL,
+        fix.GOODFELLOW_TUTORIAL,
         least_steps=200,
     ),
     Rule(
@@ -284,17 +278,17 @@ RULES = (
             Remedy(
                 "Lower both learning rates, and Adam's first beta to 0.5 or 0.",
                 config="optimizer.d.betas=[0.5, 0.999]",
-                source=MESCHEDER,
+                source=fix.MESCHEDER,
             ),
-            R1,
+            fix.R1,
             Remedy(
                 "Evaluate an average of G's weights: it is steadier than G itself.",
                 config="train.ema_decay=0.999",
             ),
-            LARGER_BATCH,
-            AUTO,
+            fix.LARGER_BATCH,
+            fix.AUTO,
         ),
-        MESCHEDER,
+        fix.MESCHEDER,
         least_steps=400,
     ),
     Rule(
@@ -308,7 +302,7 @@ RULES = (
             Remedy(
                 "Augment what D sees, real and fake alike, as much as it takes.",
                 config="balance.policy=ada",
-                source=KARRAS_ADA,
+                source=fix.KARRAS_ADA,
             ),
             Remedy("Use more training images, or flips, rotations and crops of them."),
             Remedy(
@@ -317,8 +311,8 @@ RULES = (
                 source="Tseng et al. 2021 (arXiv 2104.03310)",
             ),
             Remedy("Use a smaller D.", config="discriminator.width=16"),
-            R1,
+            fix.R1,
         ),
-        KARRAS_ADA,
+        fix.KARRAS_ADA,
     ),
 )

@@ -4,20 +4,9 @@
 
 import numpy as np
 
+from counterpoise.diagnosis import remedies as fix
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, number, sureness
-from counterpoise.diagnosis.remedies import (
-    ARJOVSKY_BOTTOU,
-    ESSER,
-    GO_BACK,
-    GOODFELLOW_TUTORIAL,
-    INSTANCE_NOISE,
-    LARGER_BATCH,
-    LOWER_D_RATE,
-    NON_SATURATING,
-    R1,
-    TERM_WEIGHTS,
-)
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell, longest, smooth, spells
@@ -203,8 +192,8 @@ RULES = (
         "rarely helps: D is so sure, or so broken, that its output does not depend on the image.",
         "the gradient of G's adversarial term, or D(G(z)) under a loss that saturates "
         "(--objective)",
-        (NON_SATURATING, LOWER_D_RATE, R1, INSTANCE_NOISE),
-        ARJOVSKY_BOTTOU,
+        (fix.NON_SATURATING, fix.LOWER_D_RATE, fix.R1, fix.INSTANCE_NOISE),
+        fix.ARJOVSKY_BOTTOU,
     ),
     Rule(
         "mode-collapse",
@@ -214,7 +203,7 @@ RULES = (
         "settled on a few answers that pass. Losses do not show this, and it rarely heals.",
         "the diversity of outputs beside that of real images",
         (
-            GO_BACK,
+            fix.GO_BACK,
             Remedy(
                 "Let D see differences within a batch (minibatch standard deviation).",
                 source="Karras et al. 2018, section 3 (arXiv 1710.10196)",
@@ -224,10 +213,10 @@ RULES = (
                 config="loss.adversarial.form=relativistic-paired",
                 source="Huang et al. 2024 (arXiv 2501.05441)",
             ),
-            R1,
-            LARGER_BATCH,
+            fix.R1,
+            fix.LARGER_BATCH,
         ),
-        GOODFELLOW_TUTORIAL,
+        fix.GOODFELLOW_TUTORIAL,
         least_steps=400,
     ),
     Rule(
@@ -238,7 +227,7 @@ RULES = (
         "is trained as if there were no D.",
         TERM_GRADIENTS,
         (
-            TERM_WEIGHTS,
+            fix.TERM_WEIGHTS,
             Remedy(
                 "Raise the adversarial weight, or lower that of the other terms.",
                 config="loss.adversarial.weight=1",
@@ -249,7 +238,7 @@ RULES = (
                 source="Sajjadi et al. 2017, section 5.3 (arXiv 1612.07919)",
             ),
         ),
-        ESSER,
+        fix.ESSER,
         least_steps=200,
     ),
     Rule(
@@ -260,10 +249,10 @@ RULES = (
         "to the input. Expect artefacts and colours that drift.",
         TERM_GRADIENTS,
         (
-            TERM_WEIGHTS,
+            fix.TERM_WEIGHTS,
             Remedy("Lower the adversarial weight.", config="loss.adversarial.weight=0.01"),
         ),
-        ESSER,
+        fix.ESSER,
         least_steps=200,
     ),
     Rule(
@@ -278,8 +267,8 @@ RULES = (
                 "Treat both alike: the same range, rounding, padding, resize and codec.",
                 code="fake = fake.clamp(0, 1)  # and reals through the same resize and crop",
             ),
-            INSTANCE_NOISE,
+            fix.INSTANCE_NOISE,
         ),
-        ARJOVSKY_BOTTOU,
+        fix.ARJOVSKY_BOTTOU,
     ),
 )

@@ -2,20 +2,10 @@
 
 import numpy as np
 
+from counterpoise.diagnosis import remedies as fix
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
 from counterpoise.diagnosis.inference import bce_at_mean
-from counterpoise.diagnosis.remedies import (
-    AUTO,
-    GO_BACK,
-    GOODFELLOW_TUTORIAL,
-    LOWER_D_RATE,
-    LSGAN,
-    MESCHEDER,
-    NON_SATURATING,
-    R1,
-    SPECTRAL,
-)
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, spells
 from counterpoise.trace import COLUMNS
@@ -180,7 +170,7 @@ RULES = (
         "weights. The training has to go back to a checkpoint from before that step.",
         "any loss or output",
         (
-            GO_BACK,
+            fix.GO_BACK,
             Remedy(
                 "Compute the losses from logits, in float32 also under mixed precision.",
                 code="binary_cross_entropy_with_logits(logits.float(), labels)",
@@ -191,7 +181,7 @@ RULES = (
                 code="torch.nn.utils.clip_grad_norm_(d.parameters(), 1.0)",
             ),
         ),
-        GOODFELLOW_TUTORIAL,
+        fix.GOODFELLOW_TUTORIAL,
     ),
     Rule(
         "divergence",
@@ -200,8 +190,8 @@ RULES = (
         "Losses, outputs or gradients grow without settling: the updates amplify the error "
         "instead of correcting it. Images of this training will not get better again.",
         "a loss, an output or a gradient norm over at least 8 lines",
-        (GO_BACK, R1, SPECTRAL, AUTO),
-        MESCHEDER,
+        (fix.GO_BACK, fix.R1, fix.SPECTRAL, fix.AUTO),
+        fix.MESCHEDER,
     ),
     Rule(
         "lsgan-on-sigmoid",
@@ -215,12 +205,12 @@ RULES = (
                 "Take the sigmoid out of D and apply least squares to its raw scores.",
                 config="loss.adversarial.form=lsgan",
                 code="score = d(image)  # no sigmoid; loss = (score - target).square().mean()",
-                source=LSGAN,
+                source=fix.LSGAN,
             ),
-            NON_SATURATING,
-            LOWER_D_RATE,
+            fix.NON_SATURATING,
+            fix.LOWER_D_RATE,
         ),
-        LSGAN,
+        fix.LSGAN,
     ),
     Rule(
         "loss-inconsistent",

@@ -2,19 +2,10 @@
 
 import numpy as np
 
+from counterpoise.diagnosis import remedies as fix
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
 from counterpoise.diagnosis.inference import last_digit
-from counterpoise.diagnosis.remedies import (
-    AUTO,
-    CHECK_LOOP,
-    ENHANCENET,
-    GANHACKS,
-    LOWER_D_RATE,
-    R1,
-    TERM_WEIGHTS,
-    TRAIN_D_EVERY_STEP,
-)
 from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, runs_of
@@ -91,7 +82,7 @@ def d_frozen(view: View) -> Answer:
             *_meanwhile(view, resting, known),
         ],
         meaning=BY_DESIGN if by_design else "",
-        first_remedies=(CHECK_LOOP,) if broken else (),
+        first_remedies=(fix.CHECK_LOOP,) if broken else (),
     )
 
 
@@ -233,8 +224,8 @@ RULES = (
         "D(G(z)) is the same number before and after D's update, so D was not trained in that "
         "step. While it stands still, G works against an opponent that does not answer.",
         PAIR_OR_FLAG,
-        (TRAIN_D_EVERY_STEP, TERM_WEIGHTS, LOWER_D_RATE, R1, AUTO),
-        ENHANCENET,
+        (fix.TRAIN_D_EVERY_STEP, fix.TERM_WEIGHTS, fix.LOWER_D_RATE, fix.R1, fix.AUTO),
+        fix.ENHANCENET,
     ),
     Rule(
         "d-restarts",
@@ -243,8 +234,8 @@ RULES = (
         "A gate stops D when it is good and lets it go when G has caught up. The two networks "
         "swing, and a log line shows whichever phase it happened to fall into.",
         PAIR_OR_FLAG,
-        (TRAIN_D_EVERY_STEP, AUTO, LOWER_D_RATE),
-        GANHACKS,
+        (fix.TRAIN_D_EVERY_STEP, fix.AUTO, fix.LOWER_D_RATE),
+        fix.GANHACKS,
     ),
     Rule(
         "inert-rule",
@@ -253,7 +244,7 @@ RULES = (
         "The rule's condition was not met in any step, so this training is one without it. "
         "That is well if it was meant for bad times only.",
         "the policy of a run and its actions",
-        (Remedy("Set its threshold within the signal's range, or take it out."), AUTO),
+        (Remedy("Set its threshold within the signal's range, or take it out."), fix.AUTO),
         "Measured: adaptive_d of a public trainer skips 49 steps at its defaults, then never",
         least_steps=200,
     ),

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 
+from counterpoise.diagnosis import remedies as fix
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Found, Rule, lines, number, sureness
-from counterpoise.diagnosis.remedies import GOODFELLOW_TUTORIAL, LOOK
 from counterpoise.diagnosis.view import View
 
 # Rows below which only NaN is judged.
@@ -44,8 +44,8 @@ HEALTHY = Rule(
     "D leads by a little and both networks go on learning, which is what a GAN in balance "
     "looks like. Whether the images are good, only images and image metrics tell.",
     "",
-    (LOOK,),
-    GOODFELLOW_TUTORIAL,
+    (fix.LOOK,),
+    fix.GOODFELLOW_TUTORIAL,
 )
 RULES = (NOT_ENOUGH, HEALTHY)
 
