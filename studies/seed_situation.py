@@ -194,7 +194,7 @@ def summary(setting: Setting, rows: list[dict], warm_up: int, band: tuple[float,
     def median(name: str) -> float:
         return float(torch.tensor([row[name] for row in late[-200:]]).median())
 
-    builder = TraceBuilder(objective="non-saturating")
+    builder = TraceBuilder()
     columns = ("g_loss", "d_loss", "d_real", "d_fake_before", "d_fake_after")
     for row in rows[::10]:
         builder.add(row["step"], {name: row[name] for name in columns})
@@ -206,7 +206,7 @@ def summary(setting: Setting, rows: list[dict], warm_up: int, band: tuple[float,
         "share_frozen": sum(not row["d_updated"] for row in late) / len(late),
         "share_in_band": sum(held) / len(late),
         "adversarial_share": late[-1]["share"],
-        "findings": sorted(diagnose(builder.build()).ids()),
+        "findings": sorted(diagnose(builder.build(), "non-saturating").ids()),
     }
 
 

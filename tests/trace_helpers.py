@@ -1,5 +1,7 @@
 """Hand-made traces with a known verdict."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from counterpoise.trace import Trace, TraceBuilder
@@ -15,16 +17,13 @@ def trace(rows: int = ROWS, *, every: int = 100, non_finite=(), **columns) -> Tr
         for name, column in columns.items()
         if name not in ("objective", "policy")
     }
-    builder = TraceBuilder(
-        source="hand-made",
-        objective=columns.get("objective"),
-        policy=columns.get("policy"),
-    )
+    builder = TraceBuilder()
     for row in range(rows):
         at = {name: float(column[row]) for name, column in values.items()}
         at |= {name: float("nan") for where, name in non_finite if where == row}
         builder.add((row + 1) * every, at)
-    return builder.build()
+    said = {name: columns.get(name) for name in ("objective", "policy")}
+    return replace(builder.build(), source="hand-made", **said)
 
 
 def noise(scale: float, rows: int = ROWS, seed: int = 0) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,7 @@ class SignalRows:
         self.restarts += self.step is not None and step < self.step
         kind = (stage, has_d, list(flat))
         if kind != (self.stage, self.has_d, list(self._builders)):
-            self._builders = {
-                name: TraceBuilder(source=self._source, format=RUN_FOLDER, title=name)
-                for name in flat
-            }
+            self._builders = {name: TraceBuilder() for name in flat}
             self.recent.clear()
         elif self.step is not None and step <= self.step:
             for builder in self._builders.values():
@@ -83,17 +81,27 @@ class SignalRows:
 
     def whole(self, objective: Objective = None, policy: str | None = None) -> list[Trace]:
         """All of the stage under way, for each discriminator; titled by its name."""
-        return [builder.build() for builder in self._with(objective, policy)]
+        return self._named(TraceBuilder.build, objective, policy)
 
     def latest(self, objective: Objective = None, policy: str | None = None) -> list[Trace]:
         """Its latest rows, likewise."""
-        return [builder.latest() for builder in self._with(objective, policy)]
+        return self._named(TraceBuilder.latest, objective, policy)
 
-    def _with(self, objective: Objective, policy: str | None) -> list[TraceBuilder]:
-        for name, builder in self._builders.items():
-            own = objective.get(name) if isinstance(objective, Mapping) else objective
-            builder.objective, builder.policy = own, policy
-        return [builder for builder in self._builders.values() if builder.rows_read]
+    def _named(
+        self, of: Callable[[TraceBuilder], Trace], objective: Objective, policy: str | None
+    ) -> list[Trace]:
+        return [
+            replace(
+                of(builder),
+                source=self._source,
+                format=RUN_FOLDER,
+                title=name,
+                objective=objective.get(name) if isinstance(objective, Mapping) else objective,
+                policy=policy,
+            )
+            for name, builder in self._builders.items()
+            if builder.rows_read
+        ]
 
     def notes(self) -> list[str]:
         """What a person must know of the reading."""

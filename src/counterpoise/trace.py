@@ -7,7 +7,7 @@ same rules. A trace holds a bounded number of rows, however long the log was.
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,6 @@ class Trace:
         return self.get(next((name for name in names if self.has(name)), ""))
 
 
-@dataclass
 class TraceBuilder:
     """Collects rows in bounded memory: beyond `MOST_ROWS`, one of every two is dropped for good.
 
@@ -118,13 +117,7 @@ class TraceBuilder:
     `LATEST_ROWS` are kept whole beside them.
     """
 
-    source: str = ""
-    format: str = ""
-    title: str = ""
-    objective: str | None = None
-    policy: str | None = None
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         # Steps with their finite values; of all rows, or of one in `_every`.
         self._rows: list[Row] = []
         self._every = 1
@@ -160,7 +153,7 @@ class TraceBuilder:
 
     def latest(self) -> Trace:
         """The last `LATEST_ROWS` rows, every one."""
-        builder = replace(self)
+        builder = TraceBuilder()
         for step, values in self._latest:
             builder.add(step, values)
         return builder.build()
@@ -176,11 +169,6 @@ class TraceBuilder:
         return Trace(
             steps=np.array([step for step, _ in self._rows], dtype=np.int64),
             columns=columns,
-            source=self.source,
-            format=self.format,
-            title=self.title,
-            objective=self.objective,
-            policy=self.policy,
             rows_read=self.rows_read,
             non_finite=tuple(self._non_finite),
         )

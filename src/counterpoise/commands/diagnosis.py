@@ -59,9 +59,10 @@ def run(
     unreadable = False
     for source in sources:
         try:
-            for trace in read_source(source, columns, objective):
-                judged = diagnose(trace, objective, d_loss_is_mean=d_loss_is_mean)
-                runs.append((trace, judged))
+            runs += [
+                (trace, diagnose(trace, objective, d_loss_is_mean=d_loss_is_mean))
+                for trace in read_source(source, columns, objective)
+            ]
         except UserError as error:
             unreadable = True
             print(f"counterpoise: {error}", file=sys.stderr)  # noqa: T201
@@ -99,8 +100,6 @@ def read_source(source: str, columns: dict[str, str], objective: str | None) -> 
     if not source:  # As a path it would be the folder that one is in.
         raise UserError("an empty path; give a log file, a run folder, or - for standard input")
     if source == STANDARD_INPUT:
-        if sys.stdin is None:
-            raise UserError("standard input: closed; pipe a log into it, or give a file")
         if isinstance(sys.stdin, io.TextIOWrapper):
             encoding = text_encoding(sys.stdin.buffer, "standard input")
             sys.stdin.reconfigure(encoding=encoding, errors="replace")
@@ -142,18 +141,14 @@ def print_diagnosis(trace: Trace, diagnosis: Diagnosis, console: Console) -> Non
         _print_finding(finding, trace.policy, shown, console)
     if diagnosis.not_judged:
         _say(console, "Not judged, for lack of", "bold")
-        for needed, ids in _by_need(diagnosis).items():
+        needs: dict[str, list[str]] = {}
+        for item in diagnosis.not_judged:
+            needs.setdefault(", or ".join(item.missing), []).append(item.id)
+        for needed, ids in needs.items():
             _say(console, f"{needed}: {', '.join(ids)}", "dim", indent=2)
         console.print()
     for note in diagnosis.notes:
         _say(console, f"Note: {note}", "dim")
-
-
-def _by_need(diagnosis: Diagnosis) -> dict[str, list[str]]:
-    needs: dict[str, list[str]] = {}
-    for item in diagnosis.not_judged:
-        needs.setdefault(", or ".join(item.missing), []).append(item.id)
-    return needs
 
 
 def _print_curves(trace: Trace, console: Console) -> None:

@@ -6,7 +6,7 @@ from counterpoise.diagnosis import remedies as fix
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, smooth, spells
+from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, smooth
 
 # D's loss over its value at chance: below the first D is certain, above the second no more.
 CERTAIN, UNSURE = 0.08, 0.2
@@ -47,8 +47,8 @@ def d_saturated(view: View) -> Answer:
         level, shows = view.smoothed(relative), relative < CERTAIN
         enters, stays = level < CERTAIN, level < UNSURE
     elif np.isfinite(view.accuracy).any() or view.trace.has("auc"):
-        known = np.isfinite(view.accuracy).any()
-        level = view.smoothed(view.accuracy if known else view.trace.get("auc"))
+        is_printed = np.isfinite(view.accuracy).any()
+        level = view.smoothed(view.accuracy if is_printed else view.trace.get("auc"))
         enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
     else:
         return Missing()
@@ -73,7 +73,7 @@ def d_saturated(view: View) -> Answer:
 
 def _lasting(view: View, enters: np.ndarray, stays: np.ndarray) -> Spell | None:
     """The longest spell of certainty, where it is long enough to be a problem."""
-    spell = longest(spells(enters, stays))
+    spell = longest(enters, stays)
     least = max(LEAST_SPELL, LASTING_SHARE * view.rows)
     return None if spell is None or spell.rows < least else spell
 
@@ -115,10 +115,9 @@ def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
     if view.objective is None or not np.isfinite(relative):
         return []
     chance, loss = view.objective.equilibrium_d_loss, spell.median(view.d_loss)
-    least = "" if np.isfinite(loss) else "at least "
-    if least:
-        loss = relative * chance
-    halves = "" if least else view.halves_are_summed
+    least, halves = "", view.halves_are_summed
+    if not np.isfinite(loss):
+        loss, least, halves = relative * chance, "at least ", ""
     text = (
         f"D's loss is {least}{number(loss)} (median{halves}); where D cannot tell, it is "
         f"{number(chance)} under {view.objective.title}"
@@ -184,7 +183,7 @@ def oscillation(view: View) -> Answer:
     swings = len(turns) - 1
     if swings < least:
         return None
-    spell = Spell(int(turns[0]), int(turns[-1]))
+    spell = Spell.over(turns)
     if spell.rows < LASTING_SHARE * view.rows:
         return None
     text = f"{what} goes {swings} times between below {number(low)} and above {number(high)}"
@@ -212,7 +211,7 @@ def d_memorises(view: View) -> Answer:
     gap = smooth((real - fake)[rows], window)
     way = smooth((real - held_out)[rows], window) / np.where(gap > 0, gap, np.nan)
     leads = smooth(view.lead[rows], window) > LEADS
-    spell = longest(spells((way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads))
+    spell = longest((way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads)
     if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * len(rows)):
         return None
     value = spell.median(way)
@@ -221,7 +220,7 @@ def d_memorises(view: View) -> Answer:
     text = f"{name}: {number(value)} (median over {spell.rows} readings)"
     return Found(
         "severe" if goes_on and value > 0.8 else "warning",
-        Spell(int(rows[spell.first]), int(rows[spell.last])),
+        Spell.over(rows[[spell.first, spell.last]]),
         sureness(spell.rows),
         [Evidence(name, value, text)],
     )

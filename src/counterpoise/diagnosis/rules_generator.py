@@ -2,6 +2,8 @@
 `adversarial-term-drowned`, `content-term-drowned`, `trivially-separable`.
 """
 
+from functools import partial
+
 import numpy as np
 
 from counterpoise.diagnosis import remedies as fix
@@ -9,7 +11,7 @@ from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, number, sureness
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import Spell, longest, smooth, spells
+from counterpoise.diagnosis.windows import Spell, longest, smooth
 
 # ColumnReadings that a finding must rest on.
 LEAST_READINGS = 3
@@ -56,7 +58,7 @@ class ColumnReadings:
         if spell is None or spell.rows < LEAST_READINGS:
             return None
         severity = "severe" if severe and self.last(spell) else "warning"
-        original = Spell(int(self._rows[spell.first]), int(self._rows[spell.last]))
+        original = Spell.over(self._rows[[spell.first, spell.last]])
         if self._view.is_over(original):
             severity = "note"
         return Found(severity, original, sureness(spell.rows), evidence)
@@ -75,7 +77,7 @@ def g_vanishing_gradient(view: View) -> Answer:
     fake = view.fake_probability
     readings = ColumnReadings(view, fake)
     fake, level = fake[np.isfinite(fake)], readings.level
-    spell = longest(spells(level < PINNED, level < UNPINNED))
+    spell = longest(level < PINNED, level < UNPINNED)
     if spell is None:
         return None
     spell = spell.begin_where(fake < PINNED)
@@ -90,7 +92,7 @@ def _vanished(view: View, gradient: np.ndarray) -> Answer:
     readings = ColumnReadings(view, gradient)
     largest = float(np.nanmax(readings.level))
     relative = readings.level / largest if largest else np.zeros(len(readings))
-    spell = longest(spells(relative < GONE, relative < BACK))
+    spell = longest(relative < GONE, relative < BACK)
     if spell is None:
         return None
     value = spell.median(relative)
@@ -118,7 +120,7 @@ def mode_collapse(view: View) -> Answer:
     if len(readings) < LEAST_READINGS:
         return Missing()
     level = readings.level
-    spell = longest(spells(level < COLLAPSED, level < DIVERSE))
+    spell = longest(level < COLLAPSED, level < DIVERSE)
     if spell is None or not readings.last(spell):
         return None  # It may have been alike at first, as every G is, and is no more.
     value = spell.median(level)
@@ -126,17 +128,8 @@ def mode_collapse(view: View) -> Answer:
     return readings.found(spell, Evidence("diversity of outputs", value, text))
 
 
-def adversarial_term_drowned(view: View) -> Answer:
-    """The adversarial term has no share in the gradient at G's output."""
-    return _drowned(view, "the adversarial term")
-
-
-def content_term_drowned(view: View) -> Answer:
-    """The content terms have no share in the gradient at G's output."""
-    return _drowned(view, "the content terms", is_content=True)
-
-
-def _drowned(view: View, term: str, *, is_content: bool = False) -> Answer:
+def drowned(view: View, term: str, *, is_content: bool) -> Answer:
+    """One kind of terms has no share in the gradient at G's output."""
     adversarial, content = _adversarial_gradient(view), view.trace.get("g_gradient_content")
     # Without a content term there is nothing to share with.
     share = np.where(content > 0, adversarial / (adversarial + content), np.nan)
@@ -144,7 +137,7 @@ def _drowned(view: View, term: str, *, is_content: bool = False) -> Answer:
     if len(readings) < LEAST_READINGS:
         return Missing()
     level = 1 - readings.level if is_content else readings.level
-    spell = longest(spells(level < DROWNED, level < AUDIBLE))
+    spell = longest(level < DROWNED, level < AUDIBLE)
     if spell is None or spell.rows < 0.5 * len(readings):
         return None
     value = spell.median(level)
@@ -158,12 +151,12 @@ def trivially_separable(view: View) -> Answer:
     trace, auc = view.trace, view.trace.get("auc")
     if not any(trace.has(name) for name in (*PROBES, "fake_out_of_range")):
         return Missing()
-    evidence: list[Evidence] = []
+    evidence = []
     for name, how in PROBES.items():
         probe = ColumnReadings(view, trace.get(name))
         undisturbed = probe.smooth(auc)
         lost = np.where(undisturbed > SURE_AUC, undisturbed - probe.level, 0.0)
-        spell = longest(spells(lost > LOST_AUC, lost > LOST_AUC / 2))
+        spell = longest(lost > LOST_AUC, lost > LOST_AUC / 2)
         if spell is not None and spell.rows >= LEAST_READINGS:
             before, value = spell.median(undisturbed), spell.median(probe.level)
             text = f"D's AUC falls from {before:.2f} to {value:.2f} where {how}"
@@ -175,7 +168,7 @@ def trivially_separable(view: View) -> Answer:
         return None  # Asked with fakes in range, D did as well: it does not go by that.
     readings = ColumnReadings(view, trace.get("fake_out_of_range"))
     level = np.where(readings.smooth(auc) > SURE_AUC, readings.level, 0.0)
-    spell = longest(spells(level > OUT_OF_RANGE, level > OUT_OF_RANGE / 2))
+    spell = longest(level > OUT_OF_RANGE, level > OUT_OF_RANGE / 2)
     if spell is None:
         return None
     value = spell.median(level)
@@ -221,7 +214,7 @@ RULES = (
     ),
     Rule(
         "adversarial-term-drowned",
-        adversarial_term_drowned,
+        partial(drowned, term="the adversarial term", is_content=False),
         "The adversarial term is drowned by the others",
         "Nearly all of the gradient that reaches G comes from its other losses. D will win, and G "
         "is trained as if there were no D.",
@@ -243,7 +236,7 @@ RULES = (
     ),
     Rule(
         "content-term-drowned",
-        content_term_drowned,
+        partial(drowned, term="the content terms", is_content=True),
         "The content terms are drowned by the adversarial one",
         "Nearly all of the gradient that reaches G is adversarial, so nothing holds its output "
         "to the input. Expect artefacts and colours that drift.",

@@ -7,7 +7,7 @@ from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
 from counterpoise.diagnosis.inference import bce_at_mean
 from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, spells
+from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest
 from counterpoise.trace import COLUMNS
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.
@@ -73,7 +73,7 @@ def divergence(view: View) -> Answer:
             continue
         calm = float(np.quantile(half, 0.25))
         grown = smooth / max(calm, harmless / EXPLODED)
-        spell = longest(spells(grown > EXPLODED, grown > CALM_AGAIN))
+        spell = longest(grown > EXPLODED, grown > CALM_AGAIN)
         if spell is None or not view.lasts(spell):
             continue
         peak = float(spell.within(smooth).max())
@@ -91,7 +91,7 @@ def lsgan_on_sigmoid(view: View) -> Answer:
         return Missing() if view.objective is None else None
     raw, smooth = view.fake_probability, view.smoothed(view.fake_probability)
     from_end = np.minimum(smooth, 1 - smooth)
-    spell, severity = longest(spells(from_end < PINNED, from_end < UNPINNED)), "warning"
+    spell, severity = longest(from_end < PINNED, from_end < UNPINNED), "warning"
     if spell is None or spell.rows < LEAST_SPELL:
         spell = view.whole
     else:
@@ -115,9 +115,9 @@ def loss_inconsistent(view: View) -> Answer:
     judged = [each for each in (_impossible_d_loss(view), _impossible_g_loss(view)) if each]
     if not judged:
         return None
-    rows = np.concatenate([rows for _, rows in judged])
-    spell = Spell(int(rows.min()), int(rows.max()))
-    return Found("note", spell, sureness(len(rows)), [evidence for evidence, _ in judged])
+    rows = np.sort(np.concatenate([rows for _, rows in judged]))
+    evidence = [evidence for evidence, _ in judged]
+    return Found("note", Spell.over(rows), sureness(len(rows)), evidence)
 
 
 def _impossible_d_loss(view: View) -> tuple[Evidence, np.ndarray] | None:

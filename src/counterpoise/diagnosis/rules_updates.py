@@ -66,8 +66,7 @@ def d_frozen(view: View) -> Answer:
     share = count / of
     if share < SOME or count < 2:
         return None
-    rows = np.flatnonzero(resting)
-    spell = Spell(int(rows[0]), int(rows[-1]))
+    spell = Spell.over(np.flatnonzero(resting))
     by_design = view.trace.policy in RESTING_POLICIES and share < ALL
     # A D that is bad and still does not move: the loop is broken.
     broken = share >= ALL and spell.median(np.where(resting, view.relative_d_loss, np.nan)) > FREED
@@ -185,22 +184,18 @@ def d_restarts(view: View) -> Answer:
     )
     name = "how well D's worse half tells training from standstill"
     evidence = [Evidence("restarts", float(restarts), how_often), Evidence(name, gated, how_well)]
-    real, fake = view.real_probability, view.fake_probability
-    if np.isfinite(real).any() and np.isfinite(fake).any() and d_saturated(view) is None:
+    real, fake = (view.whole.within(p) for p in (view.real_probability, view.fake_probability))
+    if len(real) and len(fake) and d_saturated(view) is None:
+        low, high = float(fake.min()), float(fake.max())
         text = (
-            f"the game is alive: D(x) ranges from {_range(real)} and D(G(z)) from {_range(fake)}, "
-            "and D is nowhere certain for long"
+            f"the game is alive: D(x) ranges from {number(float(real.min()))} to "
+            f"{number(float(real.max()))} and D(G(z)) from {number(low)} to {number(high)}, and D "
+            "is nowhere certain for long"
         )
-        width = float(np.nanmax(fake) - np.nanmin(fake))
-        evidence.append(Evidence("range of D(G(z))", width, text))
-    rows = np.flatnonzero(known)
+        evidence.append(Evidence("range of D(G(z))", high - low, text))
     severity = "note" if view.trace.policy in RESTING_POLICIES else "warning"
-    spell = Spell(int(rows[0]), int(rows[-1]))
-    return Found(severity, spell, sureness(len(rows), 0.9), evidence)
-
-
-def _range(values: np.ndarray) -> str:
-    return f"{number(float(np.nanmin(values)))} to {number(float(np.nanmax(values)))}"
+    spell = Spell.over(np.flatnonzero(known))
+    return Found(severity, spell, sureness(int(known.sum()), 0.9), evidence)
 
 
 def inert_rule(view: View) -> Answer:

@@ -45,6 +45,11 @@ class Spell:
     first: int
     last: int
 
+    @classmethod
+    def over(cls, rows: np.ndarray) -> "Spell":
+        """From the first to the last of some rows, which increase."""
+        return cls(int(rows[0]), int(rows[-1]))
+
     @property
     def rows(self) -> int:
         return self.last - self.first + 1
@@ -69,27 +74,19 @@ class Spell:
         return self if not len(rows) else Spell(first + int(rows[0]), self.last)
 
 
-def spells(enters: np.ndarray, stays: np.ndarray) -> list[Spell]:
-    """The spells that begin where `enters` holds and last as long as `stays` does.
+def runs_of(flags: np.ndarray) -> list[Spell]:
+    """The unbroken runs of True."""
+    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return [Spell(int(start), int(end) - 1) for start, end in zip(starts, ends, strict=True)]
+
+
+def longest(enters: np.ndarray, stays: np.ndarray) -> Spell | None:
+    """The longest spell that begins where `enters` holds and lasts as long as `stays` does, the
+    later one of equals.
 
     `stays` is the looser condition (hysteresis); it also takes in the rows just before the
     beginning, so that a spell starts where it can first be seen. Both are boolean, (rows,).
     """
-    stays = stays | enters
-    edges = np.diff(np.concatenate([[0], stays.astype(np.int8), [0]]))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return [
-        Spell(int(start), int(end) - 1)
-        for start, end in zip(starts, ends, strict=True)
-        if enters[start:end].any()
-    ]
-
-
-def longest(found: list[Spell]) -> Spell | None:
-    """The longest spell, the later one of equals."""
-    return max(found, key=lambda spell: (spell.rows, spell.first), default=None)
-
-
-def runs_of(flags: np.ndarray) -> list[Spell]:
-    """The unbroken runs of True."""
-    return spells(flags, flags)
+    entered = [spell for spell in runs_of(stays | enters) if spell.within(enters).any()]
+    return max(entered, key=lambda spell: (spell.rows, spell.first), default=None)

@@ -1,6 +1,7 @@
 """Diagnoses a training while it runs, and words what is new."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from counterpoise.diagnosis.diagnose import diagnose
@@ -51,7 +52,7 @@ class LiveDiagnosis:
         """What can be said about all rows, of each D by its name."""
         traces = self._rows.whole(self._objectives, self._policy)
         if not traces:
-            nothing = TraceBuilder(self._source, policy=self._policy)
-            nothing.objective = self._objectives.get("")
-            traces = [nothing.build()]
+            said = self._objectives.get("")
+            nothing = TraceBuilder().build()
+            traces = [replace(nothing, source=self._source, objective=said, policy=self._policy)]
         return {trace.title: diagnose(trace) for trace in traces}

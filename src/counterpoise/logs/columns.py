@@ -22,7 +22,7 @@ LARGEST_COUNT = 1e15
 # Of a refusal: how many names it lists, and how a column is named.
 NAMES_LISTED = 8
 NAMING_ADVICE = "--map errD=d_loss"
-# Of a number, how Lightning logged it, or of what it is the mean.
+# How Lightning logged a number, or of what it is the mean.
 _SUFFIX = re.compile(r"_(?:step|epoch|avg)$")
 MEANS = ("_epoch", "_avg")
 # Names of numbers may end with "_step": no steps are counted by them.
@@ -68,9 +68,15 @@ def table_columns(
     the first; it is read alone, so that two numbers are never mixed in one column. Different terms
     of G are all kept. Columns in `used` have a name already: only the mapping's takes one over.
     """
+
+    def rank(place: int) -> int:
+        known = plain(names[place])
+        # Batches begin anew in each epoch, where steps may not.
+        return 0 if known in mapping else 2 if known == "batch" or known.endswith(MEANS) else 1
+
     columns = [table_column(name, mapping) for name in names]
     has = set(used)
-    for place in sorted(range(len(names)), key=lambda place: _rank(names[place], mapping)):
+    for place in sorted(range(len(names)), key=rank):
         column, name = columns[place], plain(names[place])
         # A term of G that is logged for each step and for each epoch is one term.
         what = f"{column} {without_suffix(name)}" if column == G_CONTENT else column
@@ -80,12 +86,6 @@ def table_columns(
             columns[place] = None
         has.add(what)
     return columns
-
-
-def _rank(name: str, mapping: Mapping[str, str]) -> int:
-    known = plain(name)
-    # Batches begin anew in each epoch, where steps may not.
-    return 0 if known in mapping else 2 if known == "batch" or known.endswith(MEANS) else 1
 
 
 def without_suffix(name: str) -> str:

@@ -86,13 +86,8 @@ def _scalar(value: Any) -> float | None:
     """The number of a summary's value; None for a picture, a text, or what is damaged."""
     from tensorboard.util import tensor_util
 
-    if value.HasField("simple_value"):
-        return float(value.simple_value)
-    # A shape that lies must take no memory.
-    if not value.HasField("tensor") or value.tensor.tensor_shape.dim:
-        return None
     to_array: Any = tensor_util.make_ndarray
     try:
-        return float(to_array(value.tensor))
+        return float(to_array(value.tensor).item())
     except (TypeError, ValueError):
         return None

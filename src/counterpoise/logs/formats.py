@@ -115,83 +115,78 @@ def _place(pattern: str) -> re.Pattern[str]:
 
 _EPOCH_BATCH = r"\[Epoch (?P<epoch>\d+)/\d+\]\s*\[Batch (?P<step>\d+)/(?P<total>\d+)\]"
 
-FORMATS: Registry[LineFormat] = Registry(
-    "log format",
-    *(
-        (known.name, known)
-        for known in (
-            LineFormat(
-                "epoch-step",
-                "Epoch 1/5 - Step: 100/9338  Loss G: ...  Loss D: ...  D(x): ...",
-                _place(r"Epoch (?P<epoch>\d+)/\d+ - Step: (?P<step>\d+)/(?P<total>\d+)"),
-                first_epoch=1,
-            ),
-            LineFormat(
-                "dcgan-tutorial",
-                "[0/5][50/1583]\tLoss_D: ...\tLoss_G: ...\tD(x): ...\tD(G(z)): ... / ...",
-                _place(r"\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
-                names={"acc": ""},  # a classifier's (ACGAN)
-            ),
-            LineFormat(
-                "keras-gan",
-                "[Epoch 0/200] [Batch 0/400] [D loss: ..., acc:  62%] [G loss: ...] time: 0:00:12",
-                _place(_EPOCH_BATCH + "(?=.* acc: .* time: )"),
-                names={"adv": "g_adversarial", "recon": G_CONTENT, "id": G_CONTENT},
-                d_loss_is_mean=True,
-            ),
-            LineFormat(
-                "pytorch-gan",
-                "[Epoch 0/200] [Batch 0/938] [D loss: ...] [G loss: ...]",
-                _place(_EPOCH_BATCH),
-                names=dict.fromkeys(("pixel", "content", "cycle", "identity", "recon"), G_CONTENT)
-                | {"adv": "g_adversarial", "acc": ""},  # its accuracies are a classifier's
-                d_loss_is_mean=True,
-            ),
-            LineFormat(
-                "kair",
-                "<epoch: 12, iter: 5,000, lr:1.000e-04> G_loss: ... D_real: ... D_fake: ...",
-                _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
-                # Its G_loss is the pixel term, F_loss the features', D_loss G's adversarial term.
-                names={
-                    "g_loss": G_CONTENT,
-                    "f_loss": G_CONTENT,
-                    "d_loss": "g_adversarial",
-                    "d_real": "real_logit_mean",
-                    "d_fake": "fake_logit_mean",
-                },
-            ),
-            LineFormat(
-                "basicsr",
-                "[epoch:  0, iter:   1,000, lr:(1.000e-04,)] l_g_gan: ... l_d_real: ...",
-                _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
-            ),
-            LineFormat(
-                "pix2pix",
-                "(epoch: 1, iters: 100, time: 0.1, data: 0.2) G_GAN: ... G_L1: ... D_real: ...",
-                _place(r"\(epoch: (?P<epoch>\d+), iters: (?P<step>\d+)"),
-                first_epoch=1,
-                names={
-                    "d_real": "d_loss_real",
-                    "d_fake": "d_loss_fake",
-                    "gan": "g_adversarial",  # SPADE's
-                    "g": "g_adversarial",  # CycleGAN's, of each pair
-                }
-                | dict.fromkeys(("gan_feat", "vgg", "cycle", "idt"), G_CONTENT),
-                has_pairs=True,
-                d_loss_is_mean=True,
-            ),
-            LineFormat(
-                "machine-learning-mastery",
-                ">1, 1/936, d1=..., d2=... g=...",
-                _place(r"^>(?P<epoch>\d+), (?P<step>\d+)/(?P<total>\d+), (?=[cd]1=)"),
-                first_epoch=1,
-                names={
-                    "d1": "d_loss_real",
-                    "d2": "d_loss_fake",
-                    "c1": "d_loss_real",
-                    "c2": "d_loss_fake",
-                },
-            ),
-        )
+_ROWS = (
+    LineFormat(
+        "epoch-step",
+        "Epoch 1/5 - Step: 100/9338  Loss G: ...  Loss D: ...  D(x): ...",
+        _place(r"Epoch (?P<epoch>\d+)/\d+ - Step: (?P<step>\d+)/(?P<total>\d+)"),
+        first_epoch=1,
+    ),
+    LineFormat(
+        "dcgan-tutorial",
+        "[0/5][50/1583]\tLoss_D: ...\tLoss_G: ...\tD(x): ...\tD(G(z)): ... / ...",
+        _place(r"\[(?P<epoch>\d+)/\d+\]\s*\[(?P<step>\d+)/(?P<total>\d+)\]"),
+        names={"acc": ""},  # a classifier's (ACGAN)
+    ),
+    LineFormat(
+        "keras-gan",
+        "[Epoch 0/200] [Batch 0/400] [D loss: ..., acc:  62%] [G loss: ...] time: 0:00:12",
+        _place(_EPOCH_BATCH + "(?=.* acc: .* time: )"),
+        names={"adv": "g_adversarial", "recon": G_CONTENT, "id": G_CONTENT},
+        d_loss_is_mean=True,
+    ),
+    LineFormat(
+        "pytorch-gan",
+        "[Epoch 0/200] [Batch 0/938] [D loss: ...] [G loss: ...]",
+        _place(_EPOCH_BATCH),
+        names=dict.fromkeys(("pixel", "content", "cycle", "identity", "recon"), G_CONTENT)
+        | {"adv": "g_adversarial", "acc": ""},  # its accuracies are a classifier's
+        d_loss_is_mean=True,
+    ),
+    LineFormat(
+        "kair",
+        "<epoch: 12, iter: 5,000, lr:1.000e-04> G_loss: ... D_real: ... D_fake: ...",
+        _place(r"<epoch:\s*\d+,\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
+        # Its G_loss is the pixel term, F_loss the features', D_loss G's adversarial term.
+        names={
+            "g_loss": G_CONTENT,
+            "f_loss": G_CONTENT,
+            "d_loss": "g_adversarial",
+            "d_real": "real_logit_mean",
+            "d_fake": "fake_logit_mean",
+        },
+    ),
+    LineFormat(
+        "basicsr",
+        "[epoch:  0, iter:   1,000, lr:(1.000e-04,)] l_g_gan: ... l_d_real: ...",
+        _place(r"epoch:\s*[\d,]+?,?\s*\]?\s*\[?\s*iter:\s*(?P<step>\d+(?:,\d+)*)"),
+    ),
+    LineFormat(
+        "pix2pix",
+        "(epoch: 1, iters: 100, time: 0.1, data: 0.2) G_GAN: ... G_L1: ... D_real: ...",
+        _place(r"\(epoch: (?P<epoch>\d+), iters: (?P<step>\d+)"),
+        first_epoch=1,
+        names={
+            "d_real": "d_loss_real",
+            "d_fake": "d_loss_fake",
+            "gan": "g_adversarial",  # SPADE's
+            "g": "g_adversarial",  # CycleGAN's, of each pair
+        }
+        | dict.fromkeys(("gan_feat", "vgg", "cycle", "idt"), G_CONTENT),
+        has_pairs=True,
+        d_loss_is_mean=True,
+    ),
+    LineFormat(
+        "machine-learning-mastery",
+        ">1, 1/936, d1=..., d2=... g=...",
+        _place(r"^>(?P<epoch>\d+), (?P<step>\d+)/(?P<total>\d+), (?=[cd]1=)"),
+        first_epoch=1,
+        names={
+            "d1": "d_loss_real",
+            "d2": "d_loss_fake",
+            "c1": "d_loss_real",
+            "c2": "d_loss_fake",
+        },
     ),
 )
+FORMATS: Registry[LineFormat] = Registry("log format", *((row.name, row) for row in _ROWS))
