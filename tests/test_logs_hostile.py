@@ -12,13 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from counterpoise.logs import folders, runs, text
 from counterpoise.logs.formats import PAIR
 from counterpoise.logs.read import read_log
-from counterpoise.pages.page import page
-from counterpoise.pages.run import log_run
 from log_helpers import SEED_LINE, one, read, rows
 
 EVENT = "events.out.tfevents.1"
@@ -173,18 +170,3 @@ def test_names_that_do_not_print(tmp_path, counterpoise):
     code, _, err = counterpoise("diagnose", str(path) + "x")
     assert code == 2
     assert err.count("\n") == 1
-
-
-def test_a_page_holds_no_script_from_anywhere(tmp_path):
-    script = "<script>document.title=1</script>"
-    (tmp_path / "signals.jsonl").write_text(
-        "".join(
-            json.dumps({"step": n, "stage": script, "d_loss": 0.1, "g_terms": {script: 1.0}}) + "\n"
-            for n in range(20)
-        )
-    )
-    for config in (json.dumps({"balance": {"policy": script}}), "[" * 100_000):
-        (tmp_path / "config.yaml").write_text(config)
-        (trace,) = read_log(tmp_path)
-        assert trace.policy == (None if config.startswith("[") else script)
-        assert script not in page([log_run(trace.source, [(trace, diagnose(trace))])])

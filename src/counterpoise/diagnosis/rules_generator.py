@@ -2,8 +2,6 @@
 `adversarial-term-drowned`, `content-term-drowned`, `trivially-separable`.
 """
 
-from functools import partial
-
 import numpy as np
 
 from counterpoise.diagnosis import remedies as fix
@@ -128,8 +126,17 @@ def mode_collapse(view: View) -> Answer:
     return readings.found(spell, Evidence("diversity of outputs", value, text))
 
 
-def drowned(view: View, term: str, *, is_content: bool) -> Answer:
-    """One kind of terms has no share in the gradient at G's output."""
+def adversarial_term_drowned(view: View) -> Answer:
+    """The adversarial term has no share in the gradient at G's output."""
+    return _drowned(view, "the adversarial term", is_content=False)
+
+
+def content_term_drowned(view: View) -> Answer:
+    """The content terms have no share in the gradient at G's output."""
+    return _drowned(view, "the content terms", is_content=True)
+
+
+def _drowned(view: View, term: str, *, is_content: bool) -> Answer:
     adversarial, content = _adversarial_gradient(view), view.trace.get("g_gradient_content")
     # Without a content term there is nothing to share with.
     share = np.where(content > 0, adversarial / (adversarial + content), np.nan)
@@ -214,7 +221,7 @@ RULES = (
     ),
     Rule(
         "adversarial-term-drowned",
-        partial(drowned, term="the adversarial term", is_content=False),
+        adversarial_term_drowned,
         "The adversarial term is drowned by the others",
         "Nearly all of the gradient that reaches G comes from its other losses. D will win, and G "
         "is trained as if there were no D.",
@@ -236,7 +243,7 @@ RULES = (
     ),
     Rule(
         "content-term-drowned",
-        partial(drowned, term="the content terms", is_content=True),
+        content_term_drowned,
         "The content terms are drowned by the adversarial one",
         "Nearly all of the gradient that reaches G is adversarial, so nothing holds its output "
         "to the input. Expect artefacts and colours that drift.",
