@@ -83,15 +83,12 @@ def _answer(view: View, rule: Rule) -> Found | Missing | None:
         return None
     if view.rows < LEAST_ROWS and rule.id != "non-finite":
         return Missing(f"at least {LEAST_ROWS} lines")
-    if _every_step(view) and view.steps[-1] - view.steps[0] < rule.least_steps:
+    # Where the rows are our own records of single steps; other logs' lines may be epochs.
+    every_step = view.trace.format in ("", "run folder") and view.rows > 1
+    every_step = every_step and np.median(np.diff(view.steps)) <= 1
+    if every_step and view.steps[-1] - view.steps[0] < rule.least_steps:
         return Missing(f"at least {rule.least_steps} steps")
     return rule.judge(view)
-
-
-def _every_step(view: View) -> bool:
-    """Whether the rows are our own records of single steps; other logs' lines may be epochs."""
-    ours = view.trace.format in ("", "run folder")
-    return ours and view.rows > 1 and bool(np.median(np.diff(view.steps)) <= 1)
 
 
 def _finding(view: View, rule: Rule, found: Found) -> Finding:

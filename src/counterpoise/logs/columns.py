@@ -118,17 +118,15 @@ class NamedRows:
         """The columns of names that stand side by side; of two names of one column the one that
         came first has it."""
         if new := [name for name in names if name not in self._columns]:
-            self._learn(new)
+            used = {column for column in self._columns.values() if column not in (None, *PLACES)}
+            for name, column in zip(new, table_columns(new, self._mapping, used), strict=True):
+                if plain(name) in self._mapping:
+                    others = self._columns.items()
+                    self._columns = {n: None if c == column else c for n, c in others}
+                self._columns[name] = column
+                if column is None and len(self.unknown) < NAMES_LISTED:
+                    self.unknown.append(name)
         return [self._columns[name] for name in names]
-
-    def _learn(self, names: list[str]) -> None:
-        used = {column for column in self._columns.values() if column not in (None, *PLACES)}
-        for name, column in zip(names, table_columns(names, self._mapping, used), strict=True):
-            if plain(name) in self._mapping:
-                self._columns = {n: None if c == column else c for n, c in self._columns.items()}
-            self._columns[name] = column
-            if column is None and len(self.unknown) < NAMES_LISTED:
-                self.unknown.append(name)
 
     def add(self, row: Mapping[str, float]) -> None:
         """Add a row."""

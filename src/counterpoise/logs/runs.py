@@ -131,14 +131,15 @@ class RunCollector:
 
     def traces(self) -> list[Trace]:
         """The runs that have any rows."""
-        runs = self._runs()
+        if not self._builders[-1].rows_read:
+            return []
         first = self._begun - len(self._builders) + 1
-        return [self._named(run.build(), place) for place, run in enumerate(runs, first)]
+        return [self._named(run.build(), place) for place, run in enumerate(self._builders, first)]
 
     @property
     def last_step(self) -> int | None:
         """The step of the latest row; None before a row."""
-        return self._last if self._runs() else None
+        return self._last if self._builders[-1].rows_read else None
 
     def drop_earlier(self) -> None:
         """Forget all runs but the last: for whoever follows a log, which may begin ever anew."""
@@ -146,14 +147,10 @@ class RunCollector:
 
     def newest(self) -> tuple[Trace, Trace] | None:
         """The run that the file ends with: all of it, and its latest rows; None before a row."""
-        runs = self._runs()
-        if not runs:
+        run = self._builders[-1]
+        if not run.rows_read:
             return None
-        whole, latest = runs[-1].build(), runs[-1].latest()
-        return self._named(whole, self._begun), self._named(latest, self._begun)
-
-    def _runs(self) -> list[TraceBuilder]:
-        return [builder for builder in self._builders if builder.rows_read]
+        return self._named(run.build(), self._begun), self._named(run.latest(), self._begun)
 
     def _named(self, trace: Trace, place: int) -> Trace:
         """A run, the `place`th that was begun, with what is to be said of its reading."""
