@@ -25,6 +25,9 @@ G_ZERO = "g_optimizer.zero_grad()"
 G_JUDGED = "on_fake = discriminator(fake)"
 G_BACKWARD = "criterion(on_fake, torch.ones_like(on_fake)).backward()"
 G_STEP = "g_optimizer.step()"
+# D's optimizer in G's part.
+D_STEP_LATE = "d_optimizer.step()  # in G's part"
+STEP_BOTH = f"{G_STEP}\n            {D_STEP_LATE}"
 D_OPTIMIZER = "d_optimizer = torch.optim.Adam(discriminator.parameters(),"
 
 
@@ -75,14 +78,21 @@ CASES = [
       (D_BACKWARD, "(loss_real + loss_fake).backward(retain_graph=True)")], set()),
     ("stale-d-gradients", D_BACKWARD, [(D_ZERO, "pass")], set()),
     ("stale-g-gradients", G_BACKWARD, [(G_ZERO, "pass")], set()),
+    ("foreign-parameters", MADE,
+     [(D_OPTIMIZER, "d_optimizer = torch.optim.Adam([*discriminator.parameters(), "
+       "*generator.parameters()],")], set()),
     ("unowned-parameters", MADE,
      [(D_OPTIMIZER, "d_optimizer = torch.optim.Adam(discriminator[0].parameters(),")],
      {"stale-d-gradients"}),  # those that the optimizer does not clear
+    ("wrong-optimizer", D_STEP_LATE, [(G_STEP, STEP_BOTH)], set()),
+    ("wrong-optimizer", D_STEP_LATE, [(D_STEP, "pass"), (G_STEP, STEP_BOTH)], set()),
     ("eval-mode", D_CALL, [(LOOP, "discriminator.eval()\n    " + LOOP)], set()),
     ("eval-mode", G_BACKWARD, [(LOOP, "generator.eval()\n    " + LOOP)], set()),
     ("sigmoid-before-logits-loss", D_CALL,
      [("nn.Linear(64 * 2 * 2, 1),", "nn.Linear(64 * 2 * 2, 1),\n"
        "        nn.Sigmoid(),")], set()),
+    ("half-skipped", D_CALL, [(D_BACKWARD, "loss_real.backward()")], set()),
+    ("half-skipped", D_CALL, [(D_BACKWARD, "loss_fake.backward()")], set()),
     ("never-updated", MADE, [(G_STEP, "pass")], set()),
     ("never-updated", G_STEP, [(G_BACKWARD, "pass")], set()),
     ("no-gradient-to-generator", G_BACKWARD,
@@ -92,6 +102,9 @@ CASES = [
        "torch.ones_like(on_fake)).item()).backward()")], set()),
     ("g-helps-d", G_JUDGED,
      [(G_BACKWARD, "criterion(on_fake, 0 * on_fake.detach()).backward()")], set()),
+    ("same-noise", "fake = generator(torch.full((BATCH_SIZE, NOISE_VALUES), 0.1))",
+     [("fake = generator(torch.randn(BATCH_SIZE, NOISE_VALUES))",
+       "fake = generator(torch.full((BATCH_SIZE, NOISE_VALUES), 0.1))")], set()),
     ("batch-norm-split", D_CALL,
      [("nn.Conv2d(32, 64, 4, stride=2, padding=1),",
        "nn.Conv2d(32, 64, 4, stride=2, padding=1),\n        nn.BatchNorm2d(64),")], set()),
@@ -126,18 +139,22 @@ def test_planted_bug_is_found_at_its_line(tmp_path, caplog, run, name, line, cha
     assert str(finding) in [record.message for record in caplog.records]
 
 
+D_FROZEN = (G_JUDGED, "discriminator.requires_grad_(False); on_fake = discriminator(fake); "
+            "discriminator.requires_grad_(True)")  # fmt: skip
+BOTH_STEP_LATE = [D_FROZEN, (D_STEP, "pass"), (G_STEP, STEP_BOTH)]
 ACCUMULATING = [  # several backward passes before one step of each optimizer
     ("for _ in range(steps):", "for turn in range(steps):"),
     (D_ZERO, "turn % 2 or d_optimizer.zero_grad()"),
     (D_STEP, "turn % 2 and d_optimizer.step()"),
     (G_ZERO, "turn % 2 or g_optimizer.zero_grad()"),
     (G_STEP, "turn % 2 and g_optimizer.step()"),
-    (G_JUDGED, "discriminator.requires_grad_(False); on_fake = discriminator(fake); "
-     "discriminator.requires_grad_(True)"),
-]  # fmt: skip
+    D_FROZEN,
+]
 
 
-@pytest.mark.parametrize("changes", [[], ACCUMULATING], ids=["clean", "accumulating"])
+@pytest.mark.parametrize(
+    "changes", [[], ACCUMULATING, BOTH_STEP_LATE], ids=["clean", "accumulating", "late"]
+)
 def test_a_right_loop_has_no_findings(tmp_path, run, changes):
     module, _ = planted(tmp_path, *changes)
     assert run(module, steps=30) == []

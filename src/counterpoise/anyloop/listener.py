@@ -138,7 +138,9 @@ class LoopListener:
 
     def _check_turn(self) -> None:
         if self._checker is not None:
-            self._checker.turn_ends([each.known for each in self._d.directions.values()])
+            directions = [each.known for each in self._d.directions.values()]
+            self._checker.turn_ends(directions, self._tap.g_inputs, self._tap.g_line)
+            self._tap.g_inputs = []
             if self._checker.is_finished:
                 self._checker, self._tap.with_lines = None, False
 
@@ -201,7 +203,10 @@ class LoopListener:
             is_decided = self._d.decide_before_step(turn, part, names)
         if self._checker is not None:
             rests = turn is not None and is_decided and turn.leaves_out(*names)
-            self._checker.optimizer_steps("d" if names else "g", rests=rests)
+            chosen = turn is not None and any(own.has_d_loss for own in turn.ds.values())
+            self._checker.optimizer_steps(
+                "d" if names else "g", part, rests=rests, halves_chosen=chosen
+            )
         if turn is None or not is_decided:
             return run()
         return turn.d_step(run, d=names[0]) if names else turn.g_step(run)

@@ -37,9 +37,18 @@ LOOP_BUGS: dict[str, tuple[str, str]] = {
         "loss",
         "Call `zero_grad()` on G's optimizer before G's backward pass",
     ),
+    "foreign-parameters": (
+        "an optimizer owns parameters of the other network and updates them with its own loss",
+        "Build each optimizer from its own network's `parameters()` alone",
+    ),
     "unowned-parameters": (
         "trainable parameters of a network are not in its optimizer and have not changed",
         "Build the optimizer from the network's `parameters()`, after the network is complete",
+    ),
+    "wrong-optimizer": (
+        "an optimizer steps in the other network's part: a second time, or with gradients that the "
+        "other network's loss has left",
+        "Step each optimizer once, in its own network's part",
     ),
     "eval-mode": (
         "a network is in eval mode where it is trained: BatchNorm and Dropout do not work as in "
@@ -50,6 +59,11 @@ LOOP_BUGS: dict[str, tuple[str, str]] = {
         "a loss that applies the sigmoid itself is given values that have been through one: its "
         "outputs stay between 0.5 and 0.73 and its gradients are small",
         "Remove the sigmoid, or use BCELoss",
+    ),
+    "half-skipped": (
+        "D's optimizer steps with the gradient of one half of D's loss: on real images alone it "
+        "learns to say real, on fake images alone to say fake",
+        "Back-propagate both halves before D's optimizer steps, or neither",
     ),
     "never-updated": (
         "a network's parameters have not changed at all",
@@ -69,6 +83,10 @@ LOOP_BUGS: dict[str, tuple[str, str]] = {
         "G's loss moves D's output on G's images the same way as D's own loss: G is trained to "
         "be found out",
         "Use the label for real images in G's loss",
+    ),
+    "same-noise": (
+        "G is given the same input in every step",
+        "Draw new noise, or the next batch, in every step",
     ),
     "batch-norm-split": (
         "D normalises real and fake images by their own batch statistics: it need not look at "

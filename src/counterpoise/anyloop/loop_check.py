@@ -29,6 +29,7 @@ CHECKED_TURNS = 100
 UPDATED_WITHIN = 20
 # So many turns in a row must show what chance can show in one.
 HELPS_TURNS = 10
+SAME_INPUTS = 3
 
 
 class LoopChecker:
@@ -62,12 +63,17 @@ class LoopChecker:
         self._rests = {"g": False, "d": False}
         # Whether a gradient that is there now was stepped with already, or is the other's.
         self._gradients_spent = {"g": True, "d": True}
-        self._helps = 0  # turns in a row
+        # Whether a network's own loss has left its gradients, and nothing else has since.
+        self._step_is_due = {"g": False, "d": False}
+        self._last_inputs: list[Tensor] = []  # of G
+        self._helps = self._same_inputs = 0  # turns in a row
         # How G's loss pulled what D says of G's images in this turn, and where D was asked.
         self._pull: dict[str, Tensor] = {}
         self._asked_line = ""
-        # Whether what is back-propagated in this part reaches G, and D's answer on its images.
-        self._reached_g = self._reached_fake = False
+        # Whether what is back-propagated in this part reaches G, and on which images D's answers.
+        self._reached_g = False
+        self._reached: set[str] = set()
+        self._check_owners()
 
     @property
     def is_finished(self) -> bool:
@@ -75,12 +81,13 @@ class LoopChecker:
 
     def begin(self, step: int) -> None:
         self._step = step
-        self._reached_g = self._reached_fake = False
+        self._reached_g = False
+        self._reached = set()
 
     def end(self, phase: Phase) -> None:
         fake = phase.call(FAKE)
         if phase.network == "g":
-            if self._reached_g and phase.d_calls and not self._reached_fake:
+            if self._reached_g and phase.d_calls and FAKE not in self._reached:
                 self._found("adversarial-without-gradient", phase.d_calls[-1].line)
             self._asked_line = fake.line if fake is not None else ""
         elif (
@@ -91,9 +98,12 @@ class LoopChecker:
         ):
             self._found("batch-norm-split", fake.line)
 
-    def turn_ends(self, directions: Sequence[int]) -> None:
-        """D's and G's parts of a turn are over; `directions` are what is known of the Ds'."""
+    def turn_ends(self, directions: Sequence[int], g_inputs: Sequence[Tensor], g_line: str) -> None:
+        """D's and G's parts of a turn are over. `directions` are what is known of the Ds'; G made
+        its last images from `g_inputs`, if any, at `g_line`."""
         self._turns += 1
+        if g_inputs:
+            self._check_inputs(g_inputs, g_line)
         # G must pull what D says of its images where D's loss pulls that of real ones.
         if self._pull and set(directions) == {1}:
             self._helps = self._helps + 1 if float(self._pull[FAKE]) < 0 else 0
@@ -121,7 +131,7 @@ class LoopChecker:
             self._check_stale(own, leaves)
         judged = [call for call in phase.d_calls if _reaches(nodes, call)]
         for call in judged:
-            self._reached_fake |= call.from_g or call.kind == FAKE
+            self._reached.add(FAKE if call.from_g or call.kind == FAKE else REAL)
             if call.kind == FAKE and own == "g":
                 note_pull(self._pull, FAKE, call.outputs)
             if own == "d" and not call.training:
@@ -137,16 +147,46 @@ class LoopChecker:
                 self._found("eval-mode", user_line(), "G", "g")
             if not self._reached_g:
                 self._found("no-gradient-to-generator", user_line())
+        self._step_is_due[own] = True
         other = "d" if own == "g" else "g"
         if leaves & self._parameters[other]:
             # What it leaves in the other network is none of that network's loss.
             self._gradients_spent[other] = True
+            self._step_is_due[other] = False
 
-    def optimizer_steps(self, network: str, *, rests: bool) -> None:
-        """An optimizer is about to step, unless the policy `rests` the network."""
-        self._optimizer_lines[network] = user_line()
+    def optimizer_steps(
+        self, network: str, phase: Phase, *, rests: bool, halves_chosen: bool
+    ) -> None:
+        """An optimizer is about to step, unless the policy `rests` the network; `halves_chosen`:
+        which halves of D's loss are in it was left to the policy."""
+        line = self._optimizer_lines[network] = user_line()
         self._rests[network] |= rests
         self._gradients_spent[network] = True
+        if network == phase.network:
+            self._step_is_due[network] = False
+        elif not self._step_is_due[network]:
+            detail = f"{network.upper()}'s optimizer in {phase.network.upper()}'s part"
+            self._found("wrong-optimizer", line, detail, network)
+        if network == phase.network == "d" and len(self._reached) == 1 and not halves_chosen:
+            skipped = phase.call(REAL if FAKE in self._reached else FAKE)
+            if skipped is not None:
+                detail = f"nothing was back-propagated from D's output on {skipped.kind} images"
+                self._found("half-skipped", skipped.line, detail)
+
+    def _check_owners(self) -> None:
+        for key, other in (("g", "d"), ("d", "g")):
+            foreign = self._parameters[other] - self._parameters[key]
+            foreign &= _owned(self._optimizers[key])
+            if foreign:
+                detail = f"{key.upper()}'s owns {len(foreign)} parameters of {other.upper()}"
+                self._found("foreign-parameters", self._made_at, detail, key)
+
+    def _check_inputs(self, inputs: Sequence[Tensor], line: str) -> None:
+        last, self._last_inputs = self._last_inputs, [each.clone() for each in inputs]
+        same = len(last) == len(inputs) and all(map(torch.equal, last, inputs))
+        self._same_inputs = self._same_inputs + 1 if same else 0
+        if self._same_inputs >= SAME_INPUTS:
+            self._found("same-noise", line)
 
     def _check_stale(self, network: str, leaves: set[int]) -> None:
         """Gradients from before this part are stale, unless the loop is accumulating them."""

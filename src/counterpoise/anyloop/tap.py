@@ -64,7 +64,7 @@ class Tap:
 
     change_input: what is done to D's input, given the call. generated: images with a graph that a G
     made. judged: a D's answer. With `with_lines` the lines of the user's code are noted, for a
-    check of the loop.
+    check of the loop, and what a G made images with a graph from last.
     """
 
     def __init__(
@@ -88,9 +88,11 @@ class Tap:
         self._places: dict[str, int | str] = {}  # of the images among a D's arguments
         # What each G made last, also before D's part began: its memory, detached.
         self._made: dict[int, Tensor] = {}
+        self.g_inputs: list[Tensor] = []
+        self.g_line = ""
         after_g, after_d = ModuleHook(self._after_g), ModuleHook(self._after_d)
         before_d = ModuleHook(self._before_d)
-        self._handles = [g.register_forward_hook(after_g) for g in generators]
+        self._handles = [g.register_forward_hook(after_g, with_kwargs=True) for g in generators]
         for d in discriminators.values():
             self._handles.append(d.register_forward_pre_hook(before_d, with_kwargs=True))
             self._handles.append(d.register_forward_hook(after_d))
@@ -99,13 +101,18 @@ class Tap:
         for handle in self._handles:
             handle.remove()
 
-    def _after_g(self, module: nn.Module, _: Any, output: Any) -> None:
+    def _after_g(
+        self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
+    ) -> None:
         images = next(iter(tensors_of(output)), None)
         if images is None or id(module) not in self._generators or _without_values(images):
             return
         self._made[id(module)] = images.detach()
         if images.requires_grad:
             self._generated(images)
+            if self.with_lines:
+                self.g_inputs = [each.detach() for each in tensors_of((args, options))]
+                self.g_line = user_line()
 
     def _before_d(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
