@@ -7,8 +7,7 @@ from counterpoise.pages.page import page as page_of
 from counterpoise.pages.page import read_runs
 from counterpoise.pages.run import Book
 from counterpoise.pages.server import Board, WatchServer
-from counterpoise.watching.source import WatchOptions
-from counterpoise.watching.sources import Watcher
+from counterpoise.watching.sources import Watcher, WatchOptions
 from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
 from watching_helpers import append
 

@@ -4,16 +4,12 @@ import pytest
 
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED, STOPPED_EARLY
 from counterpoise.run_status import (
-    GAPS_OF_PATIENCE,
     RUNNING,
     STALE,
     STALE_SECONDS,
     STARTING,
-    STEPS_OF_PATIENCE,
     Event,
     ago,
-    patience_seconds,
-    progress_words,
     status_of,
 )
 
@@ -62,20 +58,15 @@ def test_a_training_that_says_nothing_for_long():
     found = status(quiet_seconds=61)
     assert (found.kind, found.text.partition(":")[0]) == (STALE, "no new step for 61 s")
     assert "it hangs, or was killed; go on: counterpoise resume" in found.text
-    assert status(quiet_seconds=61, patience=62).kind == RUNNING
+    assert status(quiet_seconds=61, step_seconds=[0.1]).kind == STALE
+    for slow in ({"step_seconds": [4.0, 4.0, 500.0]}, {"longest_gap_seconds": 21.0}):
+        assert status(quiet_seconds=61, **slow).kind == RUNNING
     assert "no step yet, and nothing new for 5 min" in status(step=None, quiet_seconds=300).text
     assert "resume" not in status(planned_steps=None, quiet_seconds=300).text
     foreign = status(planned_steps=None, quiet_seconds=300, own_run=False)
     assert foreign.text == "no new line for 5 min: ended, or hangs"
     # An end that was told of is one, however long ago it was.
     assert status(Event(50, ENDED, ""), quiet_seconds=1e6).kind == ENDED
-
-
-def test_slow_steps_are_waited_for():
-    assert patience_seconds([]) == STALE_SECONDS
-    assert patience_seconds([10.0, 10.0, 500.0]) == STEPS_OF_PATIENCE * 10
-    assert patience_seconds([], 100.0) == GAPS_OF_PATIENCE * 100
-    assert patience_seconds([1.0], 1.0, least=7.0) == STEPS_OF_PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -85,13 +76,6 @@ def test_slow_steps_are_waited_for():
 )  # fmt: skip
 def test_a_span_of_time_in_its_largest_unit(seconds, words):
     assert ago(seconds) == words
-
-
-def test_progress_says_what_is_known():
-    assert progress_words(None, 100, 2.0, 3.0) == "no step yet"
-    assert progress_words(1200, None) == "step 1,200"
-    assert progress_words(1200, 3000, 10, 180) == "step 1,200 of 3,000, 10 steps/s, 3 min left"
-    assert progress_words(1, None, 0.25) == "step 1, 4 s/step"
 
 
 @pytest.mark.parametrize("time", [3, None, "yesterday"])

@@ -100,6 +100,7 @@ class StopError(Exception):
 def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monkeypatch):
     append(path, *seed_lines())
     monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 500)
+    monkeypatch.setattr(watching, "EVERY_SECONDS", 0.01)
     slept, seen = [], []
 
     def sleep(seconds):
@@ -108,11 +109,11 @@ def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monke
             raise StopError
 
     with pytest.raises(StopError):
-        for state in watching.states(Watcher(path, wait=False).look, 0.5, sleep):
+        for state in watching.states(Watcher(path, wait=False).look, sleep):
             seen.append(state)
     assert seen[-1].unread_bytes == 0
     assert all(state.unread_bytes for state in seen[:-2])
-    assert all(seconds >= 0.5 for seconds in slept)
+    assert all(seconds >= 0.01 for seconds in slept)
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def until(lines, text):
 
 def test_changes_are_told_as_they_come_and_ctrl_c_ends_it(start, path):
     append(path, *seed_lines()[:8])
-    process = start(path, "--every", "0.1", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start(path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     told = until(process.stdout, "cannot say")
     assert told[0] == f"{path}: running\n"
     append(path, *seed_lines()[8:])

@@ -12,8 +12,7 @@ from counterpoise.errors import UserError
 from counterpoise.pages import server as serving
 from counterpoise.pages.run import Book
 from counterpoise.pages.server import Board, WatchServer
-from counterpoise.watching.source import WatchOptions
-from counterpoise.watching.sources import Watcher
+from counterpoise.watching.sources import Watcher, WatchOptions
 from report_helpers import EVENTS, rows, write_run, write_samples
 from watching_helpers import append, event
 

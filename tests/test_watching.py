@@ -1,24 +1,14 @@
 """What is said of a watched training: its words, its pace, its judging, and what changed."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.news import GONE_AFTER
-from counterpoise.run_folder import ENDED, INTERRUPTED
 from counterpoise.run_status import STALE, Event, Status
-from counterpoise.watching import source
 from counterpoise.watching.changes import PROGRESS_SECONDS, Changes
-from counterpoise.watching.source import (
-    LEAST_SECONDS,
-    REST,
-    WINDOW_SECONDS,
-    Arrivals,
-    Source,
-    WatchOptions,
-)
+from counterpoise.watching.sources import ARRIVALS, LEAST_SECONDS, Arrivals
 from counterpoise.watching.state import JudgedTraining, State, action_words, held_out_words
 from trace_helpers import bce_columns, trace
 from watching_helpers import Clock
@@ -137,7 +127,7 @@ def seen(*arrivals):
     return collected
 
 
-SLOW, FAST = [(t, t) for t in range(0, 100, 10)], [(100 + t, 100 + 9 * t) for t in range(200)]
+SLOW, FAST = [(t, t) for t in range(9)], [(10 + t, 10 + 9 * t) for t in range(ARRIVALS)]
 
 
 @pytest.mark.parametrize(
@@ -146,9 +136,7 @@ SLOW, FAST = [(t, t) for t in range(0, 100, 10)], [(100 + t, 100 + 9 * t) for t 
         ([(0, 100), (10, 120), (20, 150)], [], 2.5),
         ([], [], None),
         ([(0, 1), (LEAST_SECONDS / 2, 50)], [], None),
-        # What is long past is forgotten, but for a few that came rarely.
-        ([*SLOW, *FAST], [], 9),
-        ([(60 * WINDOW_SECONDS * t, 100 * t) for t in range(10)], [], 100 / 60 / WINDOW_SECONDS),
+        ([*SLOW, *FAST], [], 9),  # what is long past is forgotten
         # An earlier step begins anew.
         ([(0, 100), (20, 200), (21, 50)], [], None),
         ([(0, 100), (20, 200), (21, 50), (41, 70)], [], 1),
@@ -162,65 +150,21 @@ def test_the_pace_is_that_of_what_was_seen(arrivals, step_seconds, pace):
     assert found == (None if pace is None else pytest.approx(pace, rel=0.01))
 
 
-def test_the_time_that_is_left():
-    running = state(40, planned_steps=100, steps_per_second=2.0)
-    assert (running.seconds_left, running.progress) == (30, "step 40 of 100, 2 steps/s, 30 s left")
-    assert dataclasses.replace(running, step=101).seconds_left == 0
-    for kind in (ENDED, STALE, INTERRUPTED):
-        over = dataclasses.replace(running, status=Status(kind, ""))
-        assert over.progress == "step 40 of 100"
-
-
-# ------------------------------------------------------------------------------ judging
-
-
-class Judging(Source):
-    """Counts how often its rows are asked for."""
-
-    asked, has_d = 0, True
-
-    def _traces(self):
-        self.asked += 1
-        found = trace(**bce_columns(0.6, 0.4))
-        yield found, found, self.has_d
-
-    def judge(self, *, now=False):
-        return self._judge(now=now)
-
-    def outdate(self):
-        self._outdated = True
-
-
-@pytest.fixture
-def judging(clock, monkeypatch):
-    """One whose diagnoses take two seconds."""
-
-    def slowly(trace, **options):
-        clock.now += 2.0
-        return diagnose(trace, **options)
-
-    monkeypatch.setattr(source, "diagnose", slowly)
-    return Judging(Path("mine"), WatchOptions(clock=clock))
-
-
-def test_a_diagnosis_rests_as_long_as_it_was_slow(judging, clock):
-    games = judging.judge()
-    assert games[0].diagnosis.healthy
-    clock.now += 1000
-    assert judging.judge(now=True) is games  # nothing is new
-    judging.outdate()
-    again = judging.judge()
-    assert again is not games
-    judging.outdate()
-    clock.now += 2 * REST - 0.1
-    assert judging.judge() is again
-    assert judging.judge(now=True) is not again  # unless it is asked for
-    assert judging.asked == 3
-
-
-def test_g_alone_is_not_judged(judging):
-    judging.has_d = False
-    assert judging.judge()[0].diagnosis is None
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({}, "step 1,200 of 3,000"),
+        ({"step": None}, "no step yet"),
+        ({"planned_steps": None}, "step 1,200"),
+        ({"steps_per_second": 10}, "step 1,200 of 3,000, 10 steps/s, 3 min left"),
+        ({"steps_per_second": 0.25, "planned_steps": None}, "step 1,200, 4 s/step"),
+        ({"steps_per_second": 1, "step": 3001}, "step 3,001 of 3,000, 1 steps/s, 0 s left"),
+        # Nothing is left to wait for.
+        ({"steps_per_second": 1, "status": Status(STALE, "")}, "step 1,200 of 3,000"),
+    ],
+)
+def test_progress_says_what_is_known(known, words):
+    assert state(**{"step": 1200, "planned_steps": 3000} | known).progress == words
 
 
 # ------------------------------------------------------------------------------ words

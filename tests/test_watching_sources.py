@@ -9,12 +9,12 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from counterpoise.json_lines import drop_rows_after
 from counterpoise.logs.read import read_log
-from counterpoise.watching.source import WatchOptions
 from counterpoise.watching.sources import (
     EventFilesSource,
     LogSource,
     RunSource,
     Watcher,
+    WatchOptions,
     open_source,
 )
 from watching_helpers import SEED, Clock, append, begin_run, event, row, seed_lines
@@ -29,7 +29,7 @@ def clock(tmp_path):
 
 def look(source):
     source.poll()
-    return source.state(judge_now=True)
+    return source.state()
 
 
 # ------------------------------------------------------------------------------ what it is

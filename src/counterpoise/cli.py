@@ -17,8 +17,7 @@ from rich.console import Console
 
 from counterpoise.cli_study import app as study_app
 from counterpoise.errors import TrainingDivergedError, UserError, one_line
-from counterpoise.run_status import STALE_SECONDS
-from counterpoise.watching import EVERY_SECONDS, PORT
+from counterpoise.watching import PORT
 
 app = typer.Typer(
     name="counterpoise",
@@ -351,12 +350,6 @@ def watch(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for a folder or file that is not there yet.")
     ] = False,
-    every: Annotated[
-        float, typer.Option(min=0.1, max=3600.0, help="Seconds between two looks.")
-    ] = EVERY_SECONDS,
-    stale: Annotated[
-        float, typer.Option(min=1.0, help="Seconds without a step before that is said.")
-    ] = STALE_SECONDS,
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,
     d_loss_is_mean: MeanOption = False,
@@ -371,8 +364,6 @@ def watch(
             web=web,
             port=port,
             wait=wait,
-            every_seconds=every,
-            stale_seconds=stale,
             objective=objective,
             mapping=mapping or [],
             d_loss_is_mean=d_loss_is_mean,

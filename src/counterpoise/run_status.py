@@ -64,29 +64,23 @@ class Event:
         return cls(step, kind, message, f"{at:%Y-%m-%d %H:%M:%S}")
 
 
-def patience_seconds(
-    step_seconds: Sequence[float], longest_gap_seconds: float = 0.0, least: float = STALE_SECONDS
-) -> float:
-    """How long without a step is nothing unusual, from what the latest steps took."""
-    step = statistics.median(step_seconds) if step_seconds else 0.0
-    return max(least, STEPS_OF_PATIENCE * step, GAPS_OF_PATIENCE * longest_gap_seconds)
-
-
 def status_of(
     source: str,
-    events: Iterable[Event],
+    events: Iterable[Event] = (),
     *,
     step: int | None,
-    planned_steps: int | None,
+    planned_steps: int | None = None,
     quiet_seconds: float,
-    patience: float = STALE_SECONDS,
+    step_seconds: Sequence[float] = (),
+    longest_gap_seconds: float = 0.0,
     own_run: bool = True,
 ) -> Status:
     """Whether a training goes on.
 
     From its newest step, from the newest event that says what became of its process, and from how
-    long nothing was heard of it. `planned_steps` is None for a loop without a plan; `own_run` is
-    False for a log of another program, which does not say how it ended.
+    long nothing was heard of it, against what the latest steps took and the longest gap between
+    two. `planned_steps` is None for a loop without a plan; `own_run` is False for a log of another
+    program, which does not say how it ended.
     """
     go_on = f"go on: counterpoise resume {source}"
     speaking = [event for event in events if event.kind in _SPEAKING]
@@ -102,7 +96,9 @@ def status_of(
             return Status(last.kind, _final_words(last, go_on))
     if step is not None and planned_steps is not None and step >= planned_steps:
         return Status(ENDED, f"ended: all {planned_steps:,} steps are done")
-    if quiet_seconds > patience:
+    usual = statistics.median(step_seconds) if step_seconds else 0.0
+    gap = GAPS_OF_PATIENCE * longest_gap_seconds
+    if quiet_seconds > max(STALE_SECONDS, STEPS_OF_PATIENCE * usual, gap):
         # A run of ours would have said that it ended.
         what, why = ("step", "it hangs, or was killed") if own_run else ("line", "ended, or hangs")
         words = f"no {what} yet, and nothing new" if step is None else f"no new {what}"
@@ -138,22 +134,3 @@ def ago(seconds: float) -> str:
     if seconds < 48 * 3600:
         return f"{round(seconds / 3600)} h"
     return f"{round(seconds / 86400)} days"
-
-
-def progress_words(
-    step: int | None,
-    planned_steps: int | None,
-    steps_per_second: float | None = None,
-    seconds_left: float | None = None,
-) -> str:
-    """How far a training is, how fast it goes and how long it takes; as far as that is known."""
-    if step is None:
-        return "no step yet"
-    parts = [f"step {step:,}" + ("" if planned_steps is None else f" of {planned_steps:,}")]
-    if steps_per_second and steps_per_second >= 1:
-        parts.append(f"{steps_per_second:.3g} steps/s")
-    elif steps_per_second:
-        parts.append(f"{1 / steps_per_second:.3g} s/step")
-    if seconds_left is not None:
-        parts.append(f"{ago(seconds_left)} left")
-    return ", ".join(parts)

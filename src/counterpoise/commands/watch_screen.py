@@ -47,23 +47,19 @@ class WatchScreen:
         wide = options.update(height=None)
         parts = (self._head(), self._charts(wide.max_width), self._findings(), self._facts())
         head, charts, findings, facts = (
-            console.render_lines(Group(*part), wide, pad=False) if part else [] for part in parts
+            console.render_lines(Group("", *part), wide, pad=False) if part else []
+            for part in parts
         )
         if self._fits:
-            # In a low terminal, the verdict counts more than settings, both than the findings, and
-            # these than most of the charts. Not `options.height`: rich forgets it where a
-            # renderable stands in another one.
-            room = options.size.height - 1
-            head = head[: max(1, room)]
-            facts = facts[: max(0, room - len(head) - 1)]
-            room = max(0, room - len(head) - len(facts) - 3)
-            findings = findings[: max(0, room - min(len(charts), LEAST_CHART_LINES))]
-            charts = charts[: max(0, room - len(findings))]
-        blocks = [block for block in (head, charts, findings, facts) if block]
-        for place, block in enumerate(blocks):
-            for line in [[], *block] if place else block:
-                yield from _without_padding(line)
-                yield Segment.line()
+            # In a low terminal, most of the charts make room for what stands below. Not
+            # `options.height`: rich forgets it where a renderable stands in another one.
+            room = max(1, options.size.height - 1)
+            rest = len(head) - 1 + len(findings) + len(facts)
+            charts = charts[: max(LEAST_CHART_LINES + 1, room - rest)]
+        lines = [*head, *charts, *findings, *facts][1:]
+        for line in lines[: room if self._fits else None]:
+            yield from line
+            yield Segment.line()
         if self._fits:
             yield _text(FOOTER, "dim", cut=True)
 
@@ -164,12 +160,6 @@ class WatchScreen:
         for label, words in known:
             table.add_row(label, _text(words, cut=self._fits))
         return [table]
-
-
-def _without_padding(line: list[Segment]) -> list[Segment]:
-    while line and not line[-1].text.strip():
-        line = line[:-1]
-    return [*line[:-1], Segment(line[-1].text.rstrip(), line[-1].style)] if line else []
 
 
 def _text(text: str, style: str = "", *, cut: bool = False) -> Text:

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,11 +18,12 @@ from counterpoise.logs.names import checked_mapping
 from counterpoise.objectives import objective_name
 from counterpoise.run_status import UNKNOWN, UNREADABLE
 from counterpoise.watching.changes import Changes
-from counterpoise.watching.source import WatchOptions
-from counterpoise.watching.sources import Watcher
+from counterpoise.watching.sources import Watcher, WatchOptions
 from counterpoise.watching.state import State
 
-# The share of the time that drawing may take: after a drawing, so many times as long a rest.
+EVERY_SECONDS = 1.0  # between two looks at the files
+# The share of the time that a look, its diagnosis and its drawing may take: after them, so many
+# times as long a rest.
 REST = 10.0
 
 
@@ -34,8 +34,6 @@ def run(
     web: bool,
     port: int,
     wait: bool,
-    every_seconds: float,
-    stale_seconds: float,
     objective: str | None,
     mapping: Sequence[str],
     d_loss_is_mean: bool,
@@ -51,41 +49,38 @@ def run(
         objective=None if objective is None else objective_name(objective),
         mapping=checked_mapping(parse_mapping(mapping)),
         d_loss_is_mean=d_loss_is_mean,
-        stale_seconds=stale_seconds,
     )
-    if web:
-        with interruptible():
-            serve(path, wait, options, port, every_seconds, console)
-        return 0
-    watcher = Watcher(path, wait, options)
     if once:
-        show_once(watcher, console)
+        show_once(Watcher(path, wait, options), console)
         return 0
-    with interruptible():
-        if console.is_terminal:
-            draw(watcher, every_seconds, console)
+    # A request to terminate ends it as Ctrl-C does, quietly: watching changes nothing.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        if web:
+            serve(path, wait, options, port, console)
+        elif console.is_terminal:
+            draw(Watcher(path, wait, options), console)
         else:
-            tell(states(watcher.look, every_seconds), console)
+            tell(states(Watcher(path, wait, options).look), console)
     return 0
 
 
 def show_once(watcher: Watcher, console: Console) -> None:
     """Print the state once everything that stands in the files is read; `UserError` where the log
     tells nothing."""
-    while watcher.look().unread_bytes:
+    while (state := watcher.look()).unread_bytes:
         pass
-    state = watcher.look(judge_now=True)
     if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
         raise UserError(f"{state.source}: {state.status.text}")
     console.print(WatchScreen(state, fits=False))
 
 
-def draw(watcher: Watcher, every_seconds: float, console: Console) -> None:
+def draw(watcher: Watcher, console: Console) -> None:
     """Draw the terminal full, again and again; what was last seen stays when it ends."""
     state: State | None = None
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            for state in states(watcher.look, every_seconds):
+            for state in states(watcher.look):
                 live.update(WatchScreen(state, fits=True), refresh=True)
     finally:
         if state is not None:
@@ -100,14 +95,7 @@ def tell(states: Iterable[State], console: Console) -> None:
             say(console, printable(line))
 
 
-def serve(
-    path: Path,
-    wait: bool,
-    options: WatchOptions,
-    port: int,
-    every_seconds: float,
-    console: Console,
-) -> None:
+def serve(path: Path, wait: bool, options: WatchOptions, port: int, console: Console) -> None:
     """Serve the page, and print a line per change."""
     from counterpoise.pages.run import Book
     from counterpoise.pages.server import Board, WatchServer
@@ -117,38 +105,18 @@ def serve(
     board.look()
     with WatchServer(board, port) as server:
         say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
-        tell(states(board.look, every_seconds), console)
+        tell(states(board.look), console)
 
 
 def states(
-    look: Callable[[], State], every_seconds: float, sleep: Callable[[float], None] = time.sleep
+    look: Callable[[], State], sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[State]:
     """The state every so often, for ever; what stands in the files already is read in one go."""
-    shown_at = float("-inf")
     while True:
         began = time.monotonic()
         state = look()
-        now = time.monotonic()
-        if state.unread_bytes and now - shown_at < every_seconds:
-            continue
-        shown_at = now
+        while state.unread_bytes and time.monotonic() - began < EVERY_SECONDS:
+            state = look()
         yield state
         if not state.unread_bytes:
-            sleep(max(every_seconds, REST * (time.monotonic() - began)))
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C, and a request to terminate, end the block quietly: watching changes nothing."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, stop) if main else None
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+            sleep(max(EVERY_SECONDS, REST * (time.monotonic() - began)))

@@ -23,8 +23,7 @@ from counterpoise.pages.timeline import Reasons, timeline
 from counterpoise.run_folder import BEGAN, BICUBIC, DIVERGED, RESUMED, RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.trace import Trace, as_float
-from counterpoise.watching.source import WatchOptions
-from counterpoise.watching.sources import RunSource
+from counterpoise.watching.sources import RunSource, WatchOptions
 from counterpoise.watching.state import JudgedTraining, State
 from counterpoise.wording import headline, objective_line, verdict
 
@@ -213,7 +212,7 @@ def read_run(path: Path, sample_bytes: int = SAMPLE_BYTES) -> PageRun:
         RunFolder.open(path)
         source = RunSource(path, WatchOptions(judge_all=True, begin=book.begin))
         source.reader.read_whole()
-        return PageRun(source.state(judge_now=True), book, sample_bytes)
+        return PageRun(source.state(), book, sample_bytes)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or error}); "

@@ -1,9 +1,4 @@
-"""A training as it goes, from its files.
+"""A training as it goes, from its files."""
 
-These defaults are here so that `--help` answers at once.
-"""
-
-# Where the page is.
+# Where the page is; here so that `--help` answers at once.
 PORT = 6106
-# Seconds between two looks at the files.
-EVERY_SECONDS = 1.0

@@ -1,9 +1,9 @@
 """A watched training as lines, one per change: for pipes and files."""
 
+import math
 import time
 from collections.abc import Callable
 
-from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.found import number
 from counterpoise.diagnosis.news import FindingNews
 from counterpoise.run_status import FINAL
@@ -25,9 +25,9 @@ class Changes:
         self._clock = clock
         self._before = State("")
         self._news: dict[str, FindingNews] = {}
-        self._judged: dict[str, Diagnosis] = {}
         self._verdicts: dict[str, str] = {}
-        self._progress: tuple[float, int | None] = (float("-inf"), None)
+        self._said_at = -math.inf
+        self._said_step: int | None = None
 
     def lines(self, state: State) -> list[str]:
         """What is new since the last state."""
@@ -45,7 +45,8 @@ class Changes:
             if event.kind not in (FINDING, *FINAL) and event not in before.events:
                 lines.append(f"step {event.step}: {event.message}")
         lines += [f"note: {note}" for note in state.notes if note not in before.notes]
-        lines += self._found(state)
+        if state.games is not before.games:
+            lines += self._found(state)
         if state.sample is not None and before.sample != state.sample:
             lines.append(f"samples: {state.sample}")
         return lines + self._how_far(state)
@@ -54,9 +55,8 @@ class Changes:
         lines = []
         for game in state.games:
             diagnosis, title = game.diagnosis, game.title
-            if diagnosis is None or self._judged.get(title) is diagnosis:
+            if diagnosis is None:
                 continue
-            self._judged[title] = diagnosis
             news = self._news.setdefault(title, FindingNews()).of(diagnosis.findings)
             words = verdict(diagnosis, title)
             if self._verdicts.get(title) != words and (news or title not in self._verdicts):
@@ -69,13 +69,12 @@ class Changes:
         return lines
 
     def _how_far(self, state: State) -> list[str]:
-        said_at, said = self._progress
         now = self._clock()
-        if state.step is None or state.step == said or now - said_at < PROGRESS_SECONDS:
+        if state.unread_bytes or state.step in (None, self._said_step):
             return []
-        if state.unread_bytes:
+        if now - self._said_at < PROGRESS_SECONDS:
             return []
-        self._progress = now, state.step
+        self._said_at, self._said_step = now, state.step
         series = shown_series(state.games[0].whole) if state.games else []
         numbers = [f"{title} {number(float(v[-1]))}" for title, v in series[:SHOWN_NUMBERS]]
         return [", ".join([state.progress, *numbers])]

@@ -1,10 +1,14 @@
 """What is watched: a run folder, a log of any program, or what will become one."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
+from time import time
 
+from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from counterpoise.file_tail import FileTail, Portion
 from counterpoise.logs.folders import EVENT_FILES, EventFile
@@ -12,38 +16,102 @@ from counterpoise.logs.lines import LOOK_BYTES, LineReader, encoding_of, refuse_
 from counterpoise.logs.read import tells
 from counterpoise.logs.runs import RunCollector
 from counterpoise.run_folder import RunFolder
-from counterpoise.run_rows import RunReader
-from counterpoise.run_status import (
-    GONE,
-    UNKNOWN,
-    UNREADABLE,
-    WAITING,
-    Status,
-)
-from counterpoise.trace import rows_by_discriminator
-from counterpoise.watching.source import Source, Traces, WatchOptions
-from counterpoise.watching.state import State, action_words, held_out_words
+from counterpoise.run_rows import RowHandler, RunReader
+from counterpoise.run_status import GONE, UNKNOWN, UNREADABLE, WAITING, Status, status_of
+from counterpoise.trace import Trace, rows_by_discriminator
+from counterpoise.watching.state import JudgedTraining, State, action_words, held_out_words
 
+# All of a training, the rows that it is judged by, and whether it has a D to be judged.
+Traces = tuple[Trace, Trace, bool]
+# The pace is that of the latest arrivals; what was seen in less time says little.
+ARRIVALS, LEAST_SECONDS = 60, 10.0
 NOTHING_KNOWN = (
     "nothing in it yet that is known: no losses, no outputs of D; where they have other names, say "
     "so, e.g. --map errD=d_loss"
 )
 
 
-class RunSource(Source):
+@dataclass(frozen=True)
+class WatchOptions:
+    """What a person says of what is watched."""
+
+    # What the losses are, where the files do not say it.
+    objective: str | None = None
+    # Names of a log's numbers, as `names.checked_mapping` gives them.
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    # Of a log: see `diagnose`.
+    d_loss_is_mean: bool = False
+    # Of a run: whether it is judged by all rows of its stage, not by the latest.
+    judge_all: bool = False
+    # Makes what else handles the rows of a run, such as the charts of a page: see `RunReader`.
+    begin: Callable[[], RowHandler] | None = None
+    # Seconds since the epoch, as the times of files are.
+    clock: Callable[[], float] = time
+
+
+class Arrivals:
+    """When which step was seen last; times in seconds of any clock."""
+
+    def __init__(self) -> None:
+        self.seen: deque[tuple[float, int]] = deque(maxlen=ARRIVALS)
+
+    def add(self, seconds: float, step: int) -> None:
+        """Step `step` is there at this time. A step before the last one begins anew."""
+        if self.seen and step < self.seen[-1][1]:
+            self.seen.clear()
+        if not self.seen or step > self.seen[-1][1]:
+            self.seen.append((seconds, step))
+
+    def steps_per_second(self, step_seconds: Sequence[float] = ()) -> float | None:
+        """The pace as it was seen, or by the times that the latest steps took, as they say; None
+        where too little is known."""
+        if self.seen and self.seen[-1][0] - self.seen[0][0] >= LEAST_SECONDS:
+            (first, first_step), (last, last_step) = self.seen[0], self.seen[-1]
+            return (last_step - first_step) / (last - first)
+        return len(step_seconds) / sum(step_seconds) if step_seconds else None
+
+    def longest_gap_seconds(self) -> float:
+        """The longest time without a step; 0 where there was none."""
+        return max((later - earlier for (earlier, _), (later, _) in pairwise(self.seen)), default=0)
+
+
+class _Source:
+    """Something that is looked at again and again: its pace, and its games as judged last."""
+
+    def __init__(self, path: Path, options: WatchOptions) -> None:
+        self.path, self.options = path, options
+        self._arrivals = Arrivals()
+        self._games: tuple[JudgedTraining, ...] = ()
+        self._outdated = True
+
+    def _arrived(self, step: int | None, changed_at: float) -> None:
+        if step is not None:
+            # The steps that are there already are of the time when the last one was written.
+            self._arrivals.add(self.options.clock() if self._arrivals.seen else changed_at, step)
+
+    def _judge(self, traces: Iterable[Traces]) -> tuple[JudgedTraining, ...]:
+        """The games, judged anew where there is something new."""
+        if self._outdated:
+            mean = self.options.d_loss_is_mean
+            self._games = tuple(
+                JudgedTraining(whole, diagnose(judged, d_loss_is_mean=mean) if has_d else None)
+                for whole, judged, has_d in traces
+            )
+            self._outdated = False
+        return self._games
+
+
+class RunSource(_Source):
     """A run folder of ours, of a training or of a `Balance`."""
 
     def __init__(self, path: Path, options: WatchOptions) -> None:
         super().__init__(path, options)
         self.reader = RunReader(RunFolder(path), options.begin)
-        self._signals = self.reader.signals
 
     def poll(self) -> None:
+        """Read a portion of what is new."""
         reader = self.reader
         self._outdated |= reader.look()
-        if reader.signals is not self._signals:
-            self._signals = reader.signals
-            self._begin()
         if not reader.unread_bytes:
             self._arrived(reader.signals.step, reader.changed_at)
 
@@ -54,7 +122,8 @@ class RunSource(Source):
         judged = whole if self.options.judge_all else signals.latest(*said)
         yield from ((a, b, signals.has_d) for a, b in zip(whole, judged, strict=True))
 
-    def state(self, *, judge_now: bool = False) -> State:
+    def state(self) -> State:
+        """What is known; judged once all of it is read."""
         reader, signals = self.reader, self.reader.signals
         step_seconds = reader.step_seconds()
         last = signals.recent[-1] if signals.recent else {}
@@ -67,7 +136,7 @@ class RunSource(Source):
         ]
         return State(
             source=str(self.path),
-            status=self._how_it_stands(step_seconds),
+            status=self._status(step_seconds),
             stage=signals.stage,
             step=signals.step,
             planned_steps=reader.planned_steps,
@@ -75,7 +144,7 @@ class RunSource(Source):
             policy=reader.policy,
             action="; ".join(actions),
             learning_rates=tuple((n, float(r)) for n, r in rates if isinstance(r, int | float)),
-            games=self._judge(now=judge_now),
+            games=() if reader.unread_bytes else self._judge(self._traces()),
             held_out=held_out_words(reader.metrics, signals.stage),
             sample=max(reader.run.sample_files(), default=None),
             events=tuple(reader.events),
@@ -84,48 +153,57 @@ class RunSource(Source):
             reader=reader,
         )
 
-    def _how_it_stands(self, step_seconds: list[float]) -> Status:
+    def _status(self, step_seconds: Sequence[float]) -> Status:
         reader = self.reader
         if reader.problem:
             return Status(UNREADABLE, f"signals.jsonl {reader.problem}")
         if not os.path.isdir(self.path):  # It never raises, unlike that of a `Path`.
             return Status(GONE, "the folder is gone: waits for it to come back")
-        return self._status(reader.signals.step, reader.changed_at, reader, step_seconds)
+        return status_of(
+            str(self.path),
+            reader.events,
+            step=reader.signals.step,
+            planned_steps=reader.planned_steps,
+            quiet_seconds=self.options.clock() - reader.changed_at if reader.changed_at else 0.0,
+            step_seconds=step_seconds,
+            longest_gap_seconds=self._arrivals.longest_gap_seconds(),
+        )
 
 
-class LogSource(Source):
+class LogSource(_Source):
     """A text log, in any format that `logs` reads."""
 
     def __init__(self, path: Path, options: WatchOptions) -> None:
-        self._tail, self._portion = FileTail(path, encoding_of), Portion()
-        self._collected: list[RunCollector] = []
-        self._note = ""
         super().__init__(path, options)
+        self._tail, self._portion = FileTail(path, encoding_of), Portion()
+        self._begin()
 
     def _begin(self) -> None:
-        super()._begin()
-        self._problem = ""  # what keeps it from being read
+        """What is watched begins (anew)."""
+        self._outdated = True
+        self._problem = self._note = ""  # what keeps it from being read, and what to know of it
+        self._collected: list[RunCollector] = []
         self._reader = LineReader(self.options.mapping)
 
     def poll(self) -> None:
+        """Read a portion of what is new."""
+        self._portion = portion = self._read()
+        if not portion.unread_bytes:
+            self._arrived(self._step, portion.changed_at)
+
+    def _read(self) -> Portion:
         portion = self._tail.poll()
         if portion.anew:
             self._begin()
+        self._outdated |= bool(portion.lines)
         try:
-            refuse_binary(self._tail.head, str(self.path))
             self._reader.feed(portion.lines)
             self._collected = self._reader.collectors()
         except UserError as error:
             self._collected, self._problem = [], str(error).removeprefix(f"{self.path}: ")
         for collector in self._collected:
             collector.drop_earlier()
-        self._look_ended(portion, grown=bool(portion.lines))
-
-    def _look_ended(self, portion: Portion, *, grown: bool) -> None:
-        self._portion = portion
-        self._outdated |= grown
-        if not portion.unread_bytes:
-            self._arrived(self._step, portion.changed_at)
+        return portion
 
     @property
     def _step(self) -> int | None:
@@ -143,107 +221,103 @@ class LogSource(Source):
                 )
                 yield whole, latest, True
 
-    def state(self, *, judge_now: bool = False) -> State:
-        games = self._judge(now=judge_now)
+    def state(self) -> State:
+        """What is known; judged once all of it is read."""
+        unread_bytes = self._portion.unread_bytes
+        games = () if unread_bytes else self._judge(self._traces())
         notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
         return State(
             source=str(self.path),
-            status=self._how_it_stands(nothing_known=not (games or self._reader.is_empty)),
+            status=self._status(nothing_known=not (games or unread_bytes or self._reader.is_empty)),
             step=self._step,
             steps_per_second=self._arrivals.steps_per_second(),
             games=games,
-            notes=(*sorted(notes), *([self._note] if self._note else [])),
-            unread_bytes=self._portion.unread_bytes,
+            notes=(*sorted(notes), *filter(None, [self._note])),
+            unread_bytes=unread_bytes,
         )
 
-    def _how_it_stands(self, *, nothing_known: bool) -> Status:
+    def _status(self, *, nothing_known: bool) -> Status:
         portion = self._portion
         if problem := portion.problem or self._problem:
             return Status(UNREADABLE, problem)
         if not portion.exists:
             return Status(GONE, "the file is gone: waits for it to come back")
-        if nothing_known and not portion.unread_bytes:
+        if nothing_known:
             return Status(UNKNOWN, NOTHING_KNOWN)
-        return self._status(self._step, portion.changed_at)
+        return status_of(
+            str(self.path),
+            step=self._step,
+            quiet_seconds=self.options.clock() - portion.changed_at if portion.changed_at else 0.0,
+            longest_gap_seconds=self._arrivals.longest_gap_seconds(),
+            own_run=False,
+        )
 
 
 class EventFilesSource(LogSource):
     """TensorBoard event files: the newest of a folder, or one alone."""
 
-    def __init__(self, path: Path, options: WatchOptions) -> None:
-        self._newest: Path | None = None
-        self._file: EventFile | None = None
-        super().__init__(path, options)
-
-    def poll(self) -> None:
-        try:
-            newest = max(self._files(), key=lambda file: file.stat().st_mtime, default=None)
-            if newest != self._newest:
-                self._newest, self._collected = newest, []
-                self._begin()
-            if newest is None:
-                self._look_ended(Portion(exists=False), grown=False)
-                return
-            if self._file is None:
-                self._file = EventFile(newest, self.options.mapping)
-            if grown := self._file.feed():
-                self._collected = [self._file.collector()]
-            self._look_ended(Portion(changed_at=newest.stat().st_mtime), grown=grown)
-        except OSError as error:
-            self._newest = None
-            problem = f"cannot be read ({error.strerror or error})"
-            self._look_ended(Portion(problem=problem), grown=False)
+    _newest: Path | None = None
 
     def _begin(self) -> None:
         super()._begin()
-        self._file = None
+        self._file: EventFile | None = None
+
+    def _read(self) -> Portion:
+        try:
+            newest = max(self._files(), key=lambda file: file.stat().st_mtime, default=None)
+            if newest != self._newest:
+                self._newest = newest
+                self._begin()
+            if newest is None:
+                return Portion(exists=False)
+            if self._file is None:
+                self._file = EventFile(newest, self.options.mapping)
+            if newest != self.path:
+                self._note = f"follows {newest.relative_to(self.path)}, the newest event file"
+            if self._file.feed():
+                self._collected, self._outdated = [self._file.collector()], True
+            return Portion(changed_at=newest.stat().st_mtime)
+        except OSError as error:
+            self._newest = None
+            return Portion(problem=f"cannot be read ({error.strerror or error})")
 
     def _files(self) -> list[Path]:
         files = self.path.rglob(EVENT_FILES) if self.path.is_dir() else [self.path]
         return [file for file in files if file.is_file()]  # a pipe would be waited for
 
-    def state(self, *, judge_now: bool = False) -> State:
-        if self._newest is not None and self._newest != self.path:
-            name = self._newest.relative_to(self.path)
-            self._note = f"follows {name}, the newest event file"
-        return super().state(judge_now=judge_now)
 
-
-def open_source(path: Path, options: WatchOptions) -> Source:
+def open_source(path: Path, options: WatchOptions) -> RunSource | LogSource:
     """What is at a path, to be watched; `UserError` where there is nothing that can be."""
     try:
-        return _source_at(path, options)
+        if path.is_dir():
+            return _source_in(path, options)
+        if not path.exists():
+            why = "no such file or folder; give a run folder or a log file, or --wait for it"
+            raise UserError(f"{path}: {why}")
+        if not path.is_file():
+            raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
+        if ".tfevents." in path.name:
+            return EventFilesSource(path, options)
+        with path.open("rb") as file:
+            refuse_binary(file.read(LOOK_BYTES), str(path))
+        return LogSource(path, options)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _source_at(path: Path, options: WatchOptions) -> Source:
-    if path.is_dir():
-        if (path / "config.yaml").is_file() or (path / "signals.jsonl").is_file():
-            if options.mapping:
-                raise UserError(
-                    f"{path}: --map is for logs of other programs; this is a run folder"
-                )
-            return RunSource(path, options)
-        if (path / "stats.jsonl").is_file():
-            return LogSource(path / "stats.jsonl", options)
-        if next(path.rglob(EVENT_FILES), None) is not None:
-            return EventFilesSource(path, options)
-        raise UserError(
-            f"{path}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
-            "event files; give a run folder or a log file, or --wait for it to become one"
-        )
-    if not path.exists():
-        raise UserError(
-            f"{path}: no such file or folder; give a run folder or a log file, or --wait for it"
-        )
-    if not path.is_file():
-        raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
-    if ".tfevents." in path.name:
-        return EventFilesSource(path, options)
-    with path.open("rb") as file:
-        refuse_binary(file.read(LOOK_BYTES), str(path))
-    return LogSource(path, options)
+def _source_in(folder: Path, options: WatchOptions) -> RunSource | LogSource:
+    if (folder / "config.yaml").is_file() or (folder / "signals.jsonl").is_file():
+        if options.mapping:
+            raise UserError(f"{folder}: --map is for logs of other programs; this is a run folder")
+        return RunSource(folder, options)
+    if (folder / "stats.jsonl").is_file():
+        return LogSource(folder / "stats.jsonl", options)
+    if next(folder.rglob(EVENT_FILES), None) is not None:
+        return EventFilesSource(folder, options)
+    raise UserError(
+        f"{folder}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
+        "event files; give a run folder or a log file, or --wait for it to become one"
+    )
 
 
 class Watcher:
@@ -255,12 +329,10 @@ class Watcher:
         Raises `UserError` where there is nothing to be watched, and none is to be waited for.
         """
         self._path, self._options = path, options or WatchOptions()
-        self._source: Source | None = None
-        if not wait:
-            self._source = open_source(path, self._options)
+        self._source = None if wait else open_source(path, self._options)
 
-    def look(self, *, judge_now: bool = False) -> State:
-        """Read what is new, and say what there is."""
+    def look(self) -> State:
+        """Read a portion of what is new, and say what there is."""
         if self._source is None:
             try:
                 self._source = open_source(self._path, self._options)
@@ -268,4 +340,4 @@ class Watcher:
                 why = str(error).removeprefix(f"{self._path}: ").partition(";")[0]
                 return State(str(self._path), Status(WAITING, f"waits: {why}"))
         self._source.poll()
-        return self._source.state(judge_now=judge_now)
+        return self._source.state()

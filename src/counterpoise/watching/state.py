@@ -12,7 +12,7 @@ from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis, Finding
 from counterpoise.diagnosis.found import number
 from counterpoise.run_folder import BICUBIC
 from counterpoise.run_rows import RunReader
-from counterpoise.run_status import RUNNING, Event, Status, progress_words
+from counterpoise.run_status import RUNNING, Event, Status, ago
 from counterpoise.trace import Trace, as_float
 
 # Of the bicubic row and of the newest one.
@@ -58,17 +58,15 @@ class State:
         """How far it is, how fast it goes and how long it takes, in words."""
         if self.unread_bytes:
             return f"reading: {self.unread_bytes / 1e6:.0f} MB to go"
-        pace = self.steps_per_second if self.status and self.status.kind == RUNNING else None
-        return progress_words(self.step, self.planned_steps, pace, self.seconds_left)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At this pace; None where that cannot be said, or nothing is left to wait for."""
-        if self.status is None or self.status.kind != RUNNING or not self.steps_per_second:
-            return None
-        if self.step is None or self.planned_steps is None:
-            return None
-        return max(0, self.planned_steps - self.step) / self.steps_per_second
+        step, planned, pace = self.step, self.planned_steps, self.steps_per_second
+        if step is None:
+            return "no step yet"
+        parts = [f"step {step:,}" + ("" if planned is None else f" of {planned:,}")]
+        if pace and self.status is not None and self.status.kind == RUNNING:
+            parts.append(f"{pace:.3g} steps/s" if pace >= 1 else f"{1 / pace:.3g} s/step")
+            if planned is not None:
+                parts.append(f"{ago((planned - step) / pace)} left")
+        return ", ".join(parts)
 
     @property
     def findings(self) -> list[tuple[JudgedTraining, Finding]]:
@@ -84,13 +82,13 @@ class State:
         """Settings and numbers in words: what each is, and what it says."""
         rates = ", ".join(f"{name} {number(rate)}" for name, rate in self.learning_rates)
         policy = f"{self.policy}: {self.action}" if self.policy and self.action else ""
-        found = [
-            ("stage", self.stage),
-            ("policy", policy),
-            ("learning rates", rates),
-            ("held out", self.held_out),
-        ]
-        return [(name, words) for name, words in found if words]
+        found = {
+            "stage": self.stage,
+            "policy": policy,
+            "learning rates": rates,
+            "held out": self.held_out,
+        }
+        return [(name, words) for name, words in found.items() if words]
 
 
 def action_words(policy: str | None, action: Any) -> str:
