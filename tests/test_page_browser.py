@@ -99,7 +99,7 @@ def test_several_runs_and_an_empty_one_are_silent_too(browser, runs, tmp_path):
         show_all(browser)
         assert browser.complaints() == []
     legend = browser.run(
-        "return [...document.querySelectorAll('#chart-g_loss .legendtext')]"
+        "return [...document.querySelectorAll('#chart-g-loss-0 .legendtext')]"
         ".map((name) => name.textContent)"
     )
     assert legend == ["first (1 NaN or infinite)", "second"]
@@ -351,7 +351,7 @@ def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, t
 
     browser.emulate()
     with WatchServer(board, 0) as server:
-        port = server.server_port
+        port = server.server_address[1]
         board.look()
         browser.open(server.url)
         shown(40)

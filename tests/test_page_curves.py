@@ -64,7 +64,7 @@ def test_spikes_of_one_row_in_a_hundred_thousand():
 
 def test_means_are_those_of_all_values_of_a_cell():
     drawn = curve_of([1.0, 2.0, 6.0, 3.0]).to_json([], most=1)
-    assert drawn == {"x": [1, 3], "y": [1.0, 6.0], "m": [3.0, 3.0]}
+    assert [drawn[key] for key in "xym"] == [[1, 3], [1.0, 6.0], [3.0, 3.0]]
 
 
 def test_a_line_ends_where_a_stage_does_and_where_values_are_missing():
@@ -73,18 +73,18 @@ def test_a_line_ends_where_a_stage_does_and_where_values_are_missing():
         for step in range(1, 8)
     )
     assert found.stages == {"pretrain": (1, 3), "train": (4, 7)}
-    drawn = found.named("g_loss").to_json(found.breaks)
+    drawn = found.curves["", "g_loss"].to_json(found.breaks)
     assert drawn["x"] == [1, 2, 3, None, 4, 5, 6, 7]
     missing = curves_of({"step": s, "auc": 0.5} for s in (1, 2, 3, 30, 31, 32))
-    assert missing.named("auc").to_json([])["x"] == [1, 2, 3, None, 30, 31, 32]
+    assert missing.curves["", "auc"].to_json([])["x"] == [1, 2, 3, None, 30, 31, 32]
     # What is measured every tenth step has no holes.
     rare = curves_of({"step": s} | ({"auc": 0.5} if s % 10 == 0 else {}) for s in range(60))
-    assert None not in rare.named("auc").to_json([])["x"]
+    assert None not in rare.curves["", "auc"].to_json([])["x"]
 
 
 def test_steps_that_come_again_take_the_place_of_the_first():
     found = curves_of([row(s, g_loss=1.0) for s in range(1, 9)] + [row(5, g_loss=2.0)])
-    assert points(found.named("g_loss").to_json([]))[-2:] == [(4, 1.0), (5, 2.0)]
+    assert points(found.curves["", "g_loss"].to_json([]))[-2:] == [(4, 1.0), (5, 2.0)]
 
 
 def test_loss_terms_accuracy_and_the_share_of_d():
@@ -114,7 +114,7 @@ def test_what_a_policy_sets_is_drawn_where_it_ever_changed_it():
         {"step": s, "d_loss": 1.0} | ({"action": action(s)} if s > 10 else {}) for s in range(41)
     )
     assert {name for _, name in found.drawn()} == {"d_loss", "action.d_learning_rate_scale"}
-    drawn = points(found.named("action.d_learning_rate_scale").to_json([]))
+    drawn = points(found.curves["", "action.d_learning_rate_scale"].to_json([]))
     assert drawn == [(step, 0.5 if step > 30 else 1.0) for step in range(11, 41)]
 
 
@@ -122,18 +122,18 @@ def test_each_of_several_discriminators_has_its_curves():
     each = {"patch": {"d_loss": 1.0, "non_finite": ["auc"]}, "image": {"d_loss": 2.0}}
     found = curves_of({"step": s, "g_loss": 0.5, "discriminators": each} for s in range(3))
     assert list(found.drawn()) == [("", "g_loss"), ("patch", "d_loss"), ("image", "d_loss")]
-    assert found.named("auc", "patch").non_finite == [0, 1, 2]
+    assert found.curves["patch", "auc"].non_finite == [0, 1, 2]
 
 
 def test_a_trace_has_its_curves_too():
     found = Curves()
     found.add_trace(trace(5, non_finite=[(2, "g_loss")], d_loss=1.0, g_loss=2.0), "A")
-    assert found.named("d_loss", "A").to_json([])["x"] == [100, 200, 300, 400, 500]
-    assert found.named("g_loss", "A").non_finite == [300]
-    assert (found.first_step, found.last_step) == (100, 500)
+    assert found.curves["A", "d_loss"].to_json([])["x"] == [100, 200, 300, 400, 500]
+    assert found.curves["A", "g_loss"].non_finite == [300]
+    assert found.span == (100, 500)
 
 
 def test_numbers_beyond_a_float_are_infinite():
     found = curves_of({"step": s, "g_loss": 10**400} for s in range(20))
-    assert found.named("g_loss").non_finite_count == 20
+    assert found.curves["", "g_loss"].non_finite_count == 20
     assert found.drawn() == {}

@@ -103,7 +103,7 @@ def test_whatever_stands_in_the_files_is_taken_or_left_out(rows):
             append(path, *rows, *({"step": 5, "stage": "train"} | item for item in rows))
         state = Watcher(run.path, wait=False).look()
         assert state.progress
-        assert page_body([read_run(run.path, 0)], "")
+        assert page_body([read_run(run.path, 0)])
 
 
 # ------------------------------------------------------------------------------ files

@@ -52,7 +52,7 @@ window.counterpoise = {};
       const ink = colour(`c${number % COLOURS}`);
       const dash = DASHES[(number + own + Math.floor(number / COLOURS)) % DASHES.length];
       const wide = chart.only_means ? width || 0.03 * (steps[1] - steps[0]) : width;
-      const count = series.nonFiniteCount;
+      const count = curve.nonFiniteCount;
       const common = { legendgroup: String(place), showlegend: false, hoverinfo: "skip" };
       if (!chart.only_means)
         traces.push({ ...common, x: curve.x, y: curve.y, mode: "lines+markers",
@@ -63,8 +63,8 @@ window.counterpoise = {};
         name: plain(series.label) + (count ? ` (${count} NaN or infinite)` : ""),
         mode: "lines", line: { color: ink, width: 2, dash },
         customdata: curve.y, hovertemplate: chart.only_means ? "%{y:.4~g}" : "%{customdata:.4~g}" });
-      if (series.nonFinite.length)
-        traces.push({ ...common, x: series.nonFinite, y: series.nonFinite.map(() => 0.05),
+      if (curve.nonFinite.length)
+        traces.push({ ...common, x: curve.nonFinite, y: curve.nonFinite.map(() => 0.05),
           yaxis: "y2", mode: "markers", hoverinfo: "x+name", name: "NaN or infinity",
           marker: { symbol: "x", size: 9, color: colour("severe") } });
     });

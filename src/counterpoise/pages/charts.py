@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.outlook import TITLES
-from counterpoise.pages.curves import ACCURACY, ACTION, ADVERSARIAL_SHARE, TERM, Curves
+from counterpoise.pages.curves import ACCURACY, ACTION, ADVERSARIAL_SHARE, TERM
 
 if TYPE_CHECKING:
     from counterpoise.evaluate.measures import Measure
@@ -32,18 +32,9 @@ class Chart:
     band: tuple[float, float] | None = None
     series: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, place: int, curves: Curves, key: tuple[str, str], label: str) -> None:
-        """Draw a curve of the `place`th run."""
-        curve = curves.curves[key]
-        self.series.append(
-            {
-                "run": place,
-                "curve": curve_key(*key),
-                "label": label,
-                "nonFinite": curve.non_finite,
-                "nonFiniteCount": curve.non_finite_count,
-            }
-        )
+    def add(self, run: int, key: tuple[str, str], label: str) -> None:
+        """Draw a curve of the `run`th run."""
+        self.series.append({"run": run, "curve": curve_key(*key), "label": label})
 
 
 # Most telling first.
@@ -194,13 +185,6 @@ CHARTS = (
     ),
     Chart("speed", "Seconds per step", "Measuring included.", {"seconds": "seconds"}),
 )
-# Columns that have a chart of their own, with every run's curve, where runs are compared.
-COMPARED = {
-    "g_loss", TERM + "adversarial", "d_loss", "d_real", "d_fake_before", "d_fake_after", ACCURACY,
-    "auc", ADVERSARIAL_SHARE, "g_gradient_norm", "d_gradient_norm", "d_updated",
-    ACTION + "adversarial_weight_scale", ACTION + "d_learning_rate_scale", "d_learning_rate",
-    "g_learning_rate", "diversity_ratio", "high_frequency_ratio", "seconds",
-}  # fmt: skip
 
 
 def curve_key(game: str, name: str) -> str:
@@ -212,24 +196,23 @@ def charts_of(runs: "Sequence[PageRun]") -> list[Chart]:
     """The charts that have something to show: of one run by subject, of several by curve."""
     charts = []
     for plan in CHARTS:
-        drawn = [(place, run, *one) for place, run in enumerate(runs) for one in _drawn(plan, run)]
+        drawn = [(place, *one) for place, run in enumerate(runs) for one in _drawn(plan, run)]
         if len(runs) == 1:
             chart = replace(plan, series=[])
-            for place, run, key, label in drawn:
-                chart.add(place, run.curves, key, f"{key[0]}: {label}" if key[0] else label)
+            for place, key, label in drawn:
+                chart.add(place, key, curve_key(key[0], label))
             if plan.key == "d-accuracy" and (band := runs[0].band) is not None:
                 chart.band, chart.what = band[:2], f"{plan.what} Shaded across: {band[2]}."
             charts.append(chart)
             continue
-        titles = {key[1]: label for _, _, key, label in drawn if key[1] in COMPARED}
-        for column, label in titles.items():
-            title = plan.title if len(titles) == 1 else f"{plan.title}: {label}"
-            # A point would make two parts of an address on the page.
-            chart = replace(plan, key=column.replace(".", "-"), title=title, series=[])
-            for place, run, key, _ in drawn:
-                if key[1] == column:
-                    lead = f"{run.name}, {key[0]}" if key[0] else run.name
-                    chart.add(place, run.curves, key, lead)
+        for column, label in {key[1]: label for _, key, label in drawn}.items():
+            # Names in a file may be anything, so they are no part of an address on the page.
+            address = f"{plan.key}-{len(charts)}"
+            chart = replace(plan, key=address, title=f"{plan.title}: {label}", series=[])
+            for place, (game, name), _ in drawn:
+                if name == column:
+                    lead = f"{runs[place].name}, {game}" if game else runs[place].name
+                    chart.add(place, (game, name), lead)
             charts.append(chart)
     return [*(chart for chart in charts if chart.series), *_metric_charts(runs)]
 
@@ -250,17 +233,15 @@ def _drawn(plan: Chart, run: "PageRun") -> Iterator[tuple[tuple[str, str], str]]
 def _metric_charts(runs: "Sequence[PageRun]") -> Iterator[Chart]:
     names = dict.fromkeys(name for run in runs for _, name in run.metric_curves.drawn())
     for place_on_page, name in enumerate(names):
-        title, measure = metric_title(name), measure_of(name)
-        # Names in a file may be anything, so they are no part of an address on the page.
-        chart = Chart(f"metric-{place_on_page}", f"Held-out images: {title}")
+        measure = measure_of(name)
+        chart = Chart(f"metric-{place_on_page}", f"Held-out images: {metric_title(name)}")
         if measure is not None:
             chart.what = f"{'Higher' if measure.higher_is_better else 'Lower'} is better."
         for place, run in enumerate(runs):
             if (METRIC, name) in run.metric_curves.drawn():
-                label = run.name if len(runs) > 1 else title
-                chart.add(place, run.metric_curves, (METRIC, name), label)
-        bicubic = (run.bicubic.get(name, math.nan) for run in runs)
-        chart.lines = sorted({value for value in bicubic if math.isfinite(value)})
+                chart.add(place, (METRIC, name), run.name)
+        bicubic = {run.bicubic.get(name, math.nan) for run in runs}
+        chart.lines = sorted(filter(math.isfinite, bicubic))
         if chart.lines:
             words = ", ".join(metric_text(name, value) for value in chart.lines)
             chart.what += f" Dashed: plain bicubic, {words}."

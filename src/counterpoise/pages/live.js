@@ -7,7 +7,7 @@
   const REST = 5;
   const byId = (id) => document.getElementById(id);
   const read = (page) => JSON.parse(page.getElementById("data").textContent);
-  let data = read(document);
+  let [data, known] = [read(document), ""];
   const before = new Map();
 
   const put = (part, html) => {
@@ -41,11 +41,13 @@
   const follow = async () => {
     const began = performance.now();
     let wait = RETRY_MILLISECONDS;
-    const answer = await fetch(`body?${data.live}`).catch(() => null);
+    const answer = await fetch(`body?${known}`).catch(() => null);
     byId("lost").hidden = Boolean(answer?.ok);
     try {
-      if (answer?.status === 200)
+      if (answer?.status === 200) {
         await show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        known = answer.headers.get("ETag");
+      }
       if (answer?.ok) wait = Math.max(EVERY_MILLISECONDS, REST * (performance.now() - began));
     } finally {
       setTimeout(follow, wait);

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +29,8 @@ from counterpoise.wording import span, todo
 
 # What every page of this kind carries, so that one can be told from somebody's own file.
 MARK = '<meta name="generator" content="counterpoise report">'
+# Of more events, the newest are listed.
+LISTED_EVENTS = 400
 # Cells of curves over all runs are held to so many for each curve.
 LEAST_CELLS = 150
 STAGE_TITLES = {BICUBIC: "bicubic", "pretrain": "E (pretrained)"}
@@ -65,62 +67,39 @@ def tell_apart(runs: Sequence[PageRun]) -> None:
         run.name = run.state.source if names.count(run.name) > 1 else run.name
 
 
-def page(runs: Sequence[PageRun], live: str = "") -> str:
-    """The page of these trainings.
+def page(runs: Sequence[PageRun], *, live: bool = False) -> str:
+    """The page of these trainings; `live` is one that is served and follows by itself.
 
     Nothing in it is loaded from elsewhere, everything that comes from a file is escaped, and a
-    browser is told to run no script but the page's own. `live` is the version of a page that is
-    served and follows by itself.
+    browser is told to run no script but the page's own.
     """
     scripts = [_plotly(), *(_text_of(name) for name in SCRIPTS if live or name != "live.js")]
-    return _rendered(
+    return page_body(
         runs,
-        live,
+        live=live,
         samples=Markup(samples_data(runs)),  # noqa: S704
         mark=Markup(MARK),  # noqa: S704
-        policy=security_policy(scripts, live=bool(live)),
+        policy=_security_policy(scripts, live=live),
         style=Markup(_text_of("page.css")),  # noqa: S704
         scripts=[Markup(script) for script in scripts],  # noqa: S704
     )
 
 
-def page_body(runs: Sequence[PageRun], live: str) -> str:
-    """The page without its samples, style and scripts, for a page that follows."""
-    return _rendered(runs, live, samples="", mark="", policy="", style="", scripts=())
-
-
-def samples_data(runs: Sequence[PageRun]) -> str:
-    """The samples of a page, as JSON for its script."""
-    return _json(
-        [
-            {
-                "name": run.name,
-                "steps": run.samples.steps,
-                "crops": [vars(crop) for crop in run.samples.crops],
-            }
-            for run in runs
-        ]
-    )
-
-
-def samples_version(runs: Sequence[PageRun]) -> str:
-    """Alike for the same samples."""
-    seen = [(run.samples.steps, [crop.key for crop in run.samples.crops]) for run in runs]
-    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
-
-
-def _rendered(runs: Sequence[PageRun], live: str, **parts: Any) -> str:
+def page_body(runs: Sequence[PageRun], *, live: bool = True, **parts: Any) -> str:
+    """The page with these parts; without its samples, style and scripts, for a page that
+    follows."""
     first_number = 1
     for run in runs:
         run.first_number = first_number
         first_number += len(run.findings)
     charts = charts_of(runs)
     html = _ENVIRONMENT.get_template("page.html").render(
-        data=Markup(_json(_data(runs, charts, live))),  # noqa: S704
+        data=Markup(_json(_data(runs, charts))),  # noqa: S704
         runs=runs,
         many=len(runs) > 1,
         live=live,
         charts=charts,
+        listed_events=LISTED_EVENTS,
         config_differences=_config_differences(runs),
         metrics=_metric_table(runs),
         written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
@@ -133,13 +112,27 @@ def _rendered(runs: Sequence[PageRun], live: str, **parts: Any) -> str:
     return html.encode(errors="replace").decode()
 
 
-def _data(runs: Sequence[PageRun], charts: Sequence[Chart], live: str) -> dict[str, Any]:
+def samples_data(runs: Sequence[PageRun]) -> str:
+    """The samples of a page, as JSON for its script."""
+    found = [
+        {
+            "name": run.name,
+            "steps": run.samples.steps,
+            "crops": [vars(crop) for crop in run.samples.crops],
+        }
+        for run in runs
+    ]
+    return _json(found)
+
+
+def _data(runs: Sequence[PageRun], charts: Sequence[Chart]) -> dict[str, Any]:
     """What the page's scripts work on."""
     wanted = {(series["run"], series["curve"]) for chart in charts for series in chart.series}
     cells = max(LEAST_CELLS, CELLS // max(1, len(runs)))
+    samples = [(run.samples.steps, [crop.key for crop in run.samples.crops]) for run in runs]
     return {
-        "live": live,
-        "samples": samples_version(runs),
+        # Alike for the same samples.
+        "samples": hashlib.sha256(repr(samples).encode()).hexdigest()[:16],
         "runs": [
             {
                 "name": run.name,
@@ -190,22 +183,20 @@ def _metric_table(runs: Sequence[PageRun]) -> dict[str, Any] | None:
     names = list(dict.fromkeys(name for _, _, row in shown for name in numbers(row)))
     rows = []
     for run, stage, row in shown:
-        letters = "" if run.config is None else run.config.loss.letters
-        title = STAGE_TITLES.get(stage) or (letters if stage == "train" and letters else stage)
-        cells = [_metric_cell(name, numbers(row), run, stage) for name in names]
+        title = STAGE_TITLES.get(stage) or (run.letters if stage == "train" else "") or stage
+        found, cells = numbers(row), []
+        for name in names:
+            against = found.get(name, math.nan) - run.bicubic.get(name, math.nan)
+            beside = stage != BICUBIC and math.isfinite(against)
+            cells.append(
+                (
+                    metric_text(name, found[name]) if name in found else "not measured",
+                    metric_text(name, against, signed=True) if beside else "",
+                )
+            )
         step = row.get("step")
         rows.append((run.name, title, f"{step:,}" if isinstance(step, int) else "", cells))
     return {"names": [metric_title(name) for name in names], "rows": rows} if rows else None
-
-
-def _metric_cell(name: str, row: Mapping[str, float], run: PageRun, stage: str) -> tuple[str, str]:
-    """A metric, and how it stands against bicubic's."""
-    if name not in row:
-        return "not measured", ""
-    against = row[name] - run.bicubic.get(name, math.nan)
-    if stage == BICUBIC or not math.isfinite(against):
-        return metric_text(name, row[name]), ""
-    return metric_text(name, row[name]), metric_text(name, against, signed=True)
 
 
 def _json(value: Any) -> str:
@@ -229,7 +220,7 @@ def _plotly() -> str:
     return library
 
 
-def security_policy(scripts: Iterable[str], *, live: bool) -> str:
+def _security_policy(scripts: Iterable[str], *, live: bool) -> str:
     """Tell the browser to load nothing and to run these scripts alone."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'"

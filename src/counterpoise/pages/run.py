@@ -20,7 +20,7 @@ from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves
 from counterpoise.pages.samples import Samples, read_samples
 from counterpoise.pages.timeline import Reasons, timeline
-from counterpoise.run_folder import BEGAN, BICUBIC, DIVERGED, RESUMED, RunFolder
+from counterpoise.run_folder import BICUBIC, DIVERGED, RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.trace import Trace, as_float
 from counterpoise.watching.sources import RunSource, WatchOptions
@@ -29,8 +29,6 @@ from counterpoise.wording import headline, objective_line, verdict
 
 # Sections that only the configuration of a run of ours has.
 OWN_SECTIONS = {"generator", "data", "train"}
-# Of more events, the newest are listed.
-LISTED_EVENTS = 400
 # A page has at most 10 MB: the chart library takes half of it, the curves about a sixth.
 SAMPLE_BYTES = 3_000_000
 
@@ -54,35 +52,35 @@ class Book:
 class PageRun:
     """One training, as a page shows it. Its findings are numbered once it is on a page."""
 
+    first_number = 1  # of its findings on the page
+
     def __init__(self, state: State, book: Book, sample_bytes: int = SAMPLE_BYTES) -> None:
         self.name = Path(os.path.realpath(state.source)).name or state.source
         self.state = state
         self.curves, self.reasons = book.curves, book.reasons
-        if state.reader is None:
-            self.curves = Curves()
-            for game in state.games:
-                self.curves.add_trace(game.whole, game.title)
-        self.notes = list(state.notes)
+        self.notes, self.facts = list(state.notes), state.facts()
         self.samples, self.metric_curves = Samples(), Curves()
         self.metrics: list[dict[str, Any]] = []
         self.bicubic: dict[str, float] = {}
-        self.facts = [*state.facts()]
         self.outlook: tuple[str, str] | None = None  # whether more training pays, and why
         self.best: dict[str, Any] | None = None  # what `counterpoise best` recommends
-        self.config: RunConfig | None = None  # of a run of ours, where this version can read it
+        self.letters = ""  # of the losses, of a run of ours that this version can read
         self.config_tree: dict[str, Any] = {}
-        self.policy_options: dict[str, Any] = {}
-        self.first_number = 1  # of its findings on the page
+        self.policy_options: dict[str, Any] = {}  # as given, with the defaults of the others
         if state.reader is not None:
             self._read(state.reader, sample_bytes)
+        else:
+            self.curves = Curves()
+            for game in state.games:
+                self.curves.add_trace(game.whole, game.title)
 
     def _read(self, reader: RunReader, sample_bytes: int) -> None:
-        """RowHandler what only a run of ours has."""
+        """Read what only a run of ours has."""
         if not reader.run.signals.is_file():
             self.notes.append("signals.jsonl is not there: nothing to draw, nothing to judge")
-        files = reader.run.sample_files()
-        changed = tuple(path.stat().st_mtime_ns for path in files if path.exists())
-        self.samples = _samples(tuple(files), changed, sample_bytes)
+        files = tuple(path for path in reader.run.sample_files() if path.exists())
+        changed = tuple(path.stat().st_mtime_ns for path in files)
+        self.samples = _samples(files, changed, sample_bytes)
         self.notes += self.samples.notes
         self.metrics = reader.metrics
         for row in self.metrics:
@@ -92,50 +90,44 @@ class PageRun:
             elif isinstance(step, int):
                 self.metric_curves.add(step, numbers(row), METRIC)
         self.config_tree = reader.config
-        self.policy_options = _policy_options(reader)
-        self._read_config()
-        self.facts += [("steps on record", f"{reader.signals.rows:,}")]
+        given = reader.configured("balance", "options")
+        if reader.policy is not None and reader.policy in POLICIES:
+            self.policy_options = policy_options(POLICIES[reader.policy])
+        self.policy_options |= given if isinstance(given, dict) else {}
+        self.facts.append(("steps on record", f"{reader.signals.rows:,}"))
         if (seconds := self.curves.curves.get(("", "seconds"))) is not None:
             self.facts.append(("seconds per step", f"{seconds.mean:.3g} (mean)"))
-        if self.config is not None:
-            found = outlook(stage_rows(self.metrics), reader.planned_steps)
-            if self.state.status is None or self.state.status.kind != DIVERGED:
-                self.outlook = WORDS[found.more_training_pays], found.reason
-            self.best = _read_best(reader.run, self.notes)
-
-    def _read_config(self) -> None:
         if not self.config_tree.keys() >= OWN_SECTIONS:
             return
         try:
-            self.config = config = RunConfig.model_validate(self.config_tree)
+            config = RunConfig.model_validate(self.config_tree)
         except ValidationError as error:
             places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors()[:8])
             self.notes.append(
                 f"config.yaml is of another version of counterpoise, or was changed: {places}"
             )
             return
-        train = config.train
-        self.facts += [("losses", config.loss.letters), ("batch", str(train.batch_size))]
+        self.letters, train = config.loss.letters, config.train
+        self.facts += [("losses", self.letters), ("batch", str(train.batch_size))]
         self.facts.append(("seed", str(train.seed)))
+        if self.state.status is None or self.state.status.kind != DIVERGED:
+            found = outlook(stage_rows(self.metrics), reader.planned_steps)
+            self.outlook = WORDS[found.more_training_pays], found.reason
+        self.best = _read_best(reader.run, self.notes)
 
     @property
     def band(self) -> tuple[float, float, str] | None:
         """Where a controller holds D's smoothed accuracy, and that in words; None without one."""
-        policy, options = self.state.policy, self.policy_options
+        options = self.policy_options
         try:
-            target = float(options["target"])
-            if policy == "auto":
-                low, high = float(options["low"]), float(options["high"])
-            elif policy == "accuracy-band":
-                half = float(options["half_width"])
-                low, high = target - half, target + half
-            else:
-                return None
+            target, half = float(options["target"]), float(options.get("half_width", math.nan))
+            low = float(options.get("low", target - half))
+            high = float(options.get("high", target + half))
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        if not all(map(math.isfinite, (low, high, target))):
+        if not (math.isfinite(low) and math.isfinite(high)):
             return None
-        text = f"{policy} holds D's smoothed accuracy between {low:g} and {high:g}"
+        text = f"{self.state.policy} holds D's smoothed accuracy between {low:g} and {high:g}"
         return low, high, f"{text}, target {target:g}"
 
     @property
@@ -143,12 +135,12 @@ class PageRun:
         """A sentence for each game, or why there is none, and the worst severity in it."""
         if not self.state.games:
             return [("Not judged: it has no step with a discriminator yet.", "unknown")]
-        return [(verdict(g.diagnosis, g.title), _worst([g.diagnosis])) for g in self.state.games]
+        return [(verdict(g.diagnosis, g.title), _worst([g])) for g in self.state.games]
 
     @property
     def worst(self) -> str:
         """The worst severity of all findings, "unknown" where there are none."""
-        return _worst(game.diagnosis for game in self.state.games)
+        return _worst(self.state.games)
 
     @property
     def findings(self) -> list[tuple[int, str, Any]]:
@@ -173,22 +165,12 @@ class PageRun:
         return [*heads, *dict.fromkeys(objective_line(d) for d in judged if d.rows)]
 
     @property
-    def begun(self) -> list[str]:
-        """What it said when it began, and each time that it was resumed."""
-        return [e.message for e in self.state.events if e.kind in (BEGAN, RESUMED)]
-
-    @property
-    def listed_events(self) -> list[Any]:
-        """The newest events, newest first."""
-        return list(self.state.events[: -LISTED_EVENTS - 1 : -1])
-
-    @property
     def non_finite(self) -> dict[str, int]:
         """How often a column was NaN or infinite."""
-        curves = {**self.curves.curves, **self.metric_curves.curves}
         return {
             curve_key(*key).removeprefix(f"{METRIC}: "): curve.non_finite_count
-            for key, curve in curves.items()
+            for curves in (self.curves, self.metric_curves)
+            for key, curve in curves.curves.items()
             if curve.non_finite_count
         }
 
@@ -199,8 +181,8 @@ class PageRun:
         return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True) if tree else ""
 
 
-def _worst(diagnoses: Iterable[Diagnosis | None]) -> str:
-    found = [f.severity for d in diagnoses if d is not None for f in d.findings]
+def _worst(games: Iterable[JudgedTraining]) -> str:
+    found = [f.severity for g in games if g.diagnosis is not None for f in g.diagnosis.findings]
     return min(found, key=SEVERITIES.index, default="unknown")
 
 
@@ -234,13 +216,6 @@ def _samples(files: tuple[Path, ...], changed: tuple[int, ...], most_bytes: int)
     return read_samples(files, most_bytes)
 
 
-def _policy_options(reader: RunReader) -> dict[str, Any]:
-    """The options of the policy as given, with the defaults of the others."""
-    name, given = reader.policy, reader.configured("balance", "options")
-    known = policy_options(POLICIES[name]) if name is not None and name in POLICIES else {}
-    return known | (given if isinstance(given, dict) else {})
-
-
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a row of `metrics.jsonl`: what is a number in it, but the step."""
     return {
@@ -253,18 +228,18 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
 def _read_best(folder: RunFolder, notes: list[str]) -> dict[str, Any] | None:
     """What stands in `best.json`; None where there is none, and where it is of no use, which is a
     note."""
-    make_anew = f"make it anew with `counterpoise best {folder.path}`"
     try:
         best: dict[str, Any] = json.loads(folder.best.read_bytes())
         step = int(best["recommended"]["step"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
-        notes.append(f"best.json cannot be read ({error}): {make_anew}")
-        return None
-    files = folder.checkpoint_files()
-    if files and files[-1].name < folder.checkpoint(step).name:
+        why = f"cannot be read ({error})"
+    else:
+        files = folder.checkpoint_files()
+        if not files or folder.checkpoint(step).name <= files[-1].name:
+            return best
         # The run was resumed from an earlier one.
-        notes.append(f"best.json recommends a step past the newest checkpoint: {make_anew}")
-        return None
-    return best
+        why = "recommends a step past the newest checkpoint"
+    notes.append(f"best.json {why}: make it anew with `counterpoise best {folder.path}`")
+    return None

@@ -1,16 +1,16 @@
 """A run as lines over its steps: stages, findings, what the policy did and why."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from counterpoise.diagnosis.finding import Finding
 from counterpoise.pages.curves import Curves
-from counterpoise.trace import DISCRIMINATORS, NO_CHANGE
+from counterpoise.trace import NO_CHANGE, rows_by_discriminator
 
-# Percent of the line: that one step can be seen, and spells this near to each other are one.
-LEAST_WIDTH = 0.4
+# Spells nearer to each other than this share of all steps are drawn as one.
+NEAR = 0.004
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 Span = tuple[int, int]  # first and last step
@@ -42,25 +42,14 @@ class Reasons:
 
     def add_row(self, step: int, row: Mapping[str, Any]) -> None:
         """Take a row of `signals.jsonl`."""
-        each = row.get(DISCRIMINATORS)
-        actions = {"": row.get("action")}
-        for name, own in each.items() if isinstance(each, Mapping) else ():
-            actions[f"{name}: "] = own.get("action") if isinstance(own, Mapping) else None
-        known = {lead: action for lead, action in actions.items() if isinstance(action, dict)}
+        actions = {name: own.get("action") for name, own in rows_by_discriminator(row).items()}
+        known = {name: action for name, action in actions.items() if isinstance(action, dict)}
         self.asked += bool(known)
-        for lead, action in known.items():
+        for name, action in known.items():
             if changed := sorted(action.keys() - NO_CHANGE):
                 sets = ", ".join(f"{name} to {action[name]}" for name in changed)
-                text = lead + str(action.get("reason") or f"sets {sets}")
+                text = (f"{name}: " if name else "") + str(action.get("reason") or f"sets {sets}")
                 self.kinds.setdefault(_NUMBER.sub("#", text), Reason()).add(step, text)
-
-
-class Bar(NamedTuple):
-    """A span of steps, in percent of the line."""
-
-    left: float
-    width: float
-    title: str
 
 
 class Line(NamedTuple):
@@ -68,7 +57,7 @@ class Line(NamedTuple):
 
     label: str
     kind: str  # its style
-    bars: Sequence[Bar]
+    spans: list[tuple[Span, str]]  # each with its words
     text: str  # the same in words
     number: int = 0  # of a finding
 
@@ -78,31 +67,23 @@ def timeline(
 ) -> list[Line]:
     """The lines of a run; empty where no step is recorded. `findings` have their numbers and
     titles beside them."""
-    first, last = curves.first_step, curves.last_step
-    if first is None or last is None:
+    if curves.span is None:
         return []
-    length = max(1, last - first)
-
-    def bar(span: Span, title: str) -> Bar:
-        left, right = (min(100.0, max(0.0, 100 * (step - first) / length)) for step in span)
-        left = min(left, 100 - LEAST_WIDTH)
-        return Bar(round(left, 3), round(max(LEAST_WIDTH, right - left), 3), title)
-
     lines = []
     if curves.stages:
-        bars = [bar(span, f"{name}: {_words(span)}") for name, span in curves.stages.items()]
-        lines.append(Line("stages", "stage", bars, "; ".join(one.title for one in bars)))
+        stages = [(span, f"{name}: {_words(span)}") for name, span in curves.stages.items()]
+        lines.append(Line("stages", "stage", stages, "; ".join(words for _, words in stages)))
     for number, title, finding in findings:
         span = (finding.first_step, finding.last_step)
         text = f"{finding.severity}, {_words(span)}"
-        lines.append(Line(title, finding.severity, [bar(span, text)], text, number))
+        lines.append(Line(title, finding.severity, [(span, text)], text, number))
+    near = NEAR * (curves.span[1] - curves.span[0])
     for reason in reasons.kinds.values():
-        spells = _merged(reason.spells, LEAST_WIDTH / 100 * length)
+        spells = _merged(reason.spells, near)
         share = reason.count / max(1, reasons.asked)
         whole = _words((spells[0][0], spells[-1][1]))
         text = f"in {reason.count:,} steps ({share:.1%}), {whole}"
-        bars = [bar(spell, _words(spell)) for spell in spells]
-        lines.append(Line(reason.text, "action", bars, text))
+        lines.append(Line(reason.text, "action", [(one, _words(one)) for one in spells], text))
     return lines
 
 
