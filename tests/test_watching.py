@@ -183,7 +183,7 @@ def test_progress_says_what_is_known(known, words):
         ),
         ("auto", {"g_steps": 2}, "g_steps 2"),
         ("auto", {"d_steps": 10**400}, "d_steps inf"),
-        ("x", {"d_steps": "many", "keep_snapshot": True}, "keep_snapshot"),
+        ("x", {"d_steps": "many", "keep_snapshot": True}, "keep_snapshot 1"),
     ],
 )
 def test_what_a_policy_does(policy, action, words):
@@ -200,20 +200,3 @@ def test_metrics_stand_beside_those_of_bicubic():
     assert held_out_words(rows, "pretrain") == ""
     assert held_out_words([{"stage": "train", "psnr_y": "good"}], "train") == ""
     assert held_out_words([{"stage": "train", "psnr_y": 10**400}], "train") == "PSNR (Y) inf"
-
-
-def test_facts_are_those_that_are_known():
-    assert state().facts() == []
-    known = state(
-        stage="train",
-        policy="threshold",
-        action="changes nothing",
-        learning_rates=(("G", 1e-4), ("D", 2.5e-5)),
-        held_out="PSNR (Y) 29.11",
-    )
-    assert known.facts() == [
-        ("stage", "train"),
-        ("policy", "threshold: changes nothing"),
-        ("learning rates", "G 0.0001, D 2.5e-05"),
-        ("held out", "PSNR (Y) 29.11"),
-    ]

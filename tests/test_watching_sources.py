@@ -111,9 +111,12 @@ def test_a_run_under_way(run_source, run, clock):
     assert state.source == str(run.path)
     assert (state.status.kind, state.stage, state.step) == ("running", "train", 21)
     assert state.progress == "step 21 of 100, 2 steps/s, 39 s left"
-    assert (state.policy, state.action) == ("threshold", "d_steps 0 (D is at 0.9)")
-    assert state.learning_rates == (("G", 1e-4), ("D", 2e-4))
-    assert state.held_out == "PSNR (Y) 29.10 (bicubic 29.40)"
+    assert state.facts == (
+        ("stage", "train"),
+        ("policy", "threshold: d_steps 0 (D is at 0.9)"),
+        ("learning rates", "G 0.0001, D 0.0002"),
+        ("held out", "PSNR (Y) 29.10 (bicubic 29.40)"),
+    )
     assert state.sample == run.sample(20)
     assert [e.message for e in state.events] == ["the training begins"]
     assert steps(state) == list(range(1, 22))
@@ -134,8 +137,9 @@ def test_each_of_several_discriminators_is_watched_by_name(tmp_path, clock):
     append(run.signals, *(flat | {"step": s, "discriminators": each} for s in range(1, 9)))
     state = look(RunSource(run.path, WatchOptions(clock=clock)))
     assert [game.title for game in state.games] == ["patch", "image"]
-    assert state.learning_rates == (("G", 1e-4), ("D patch", 2e-4), ("D image", 1e-3))
-    assert state.action == "patch: changes nothing; image: d_steps 0"
+    facts = dict(state.facts)
+    assert facts["learning rates"] == "G 0.0001, D patch 0.0002, D image 0.001"
+    assert facts["policy"] == "threshold: patch: changes nothing; image: d_steps 0"
 
 
 def test_a_killed_run_is_stale_until_it_is_resumed(run_source, run, clock):

@@ -12,7 +12,7 @@ from rich.live import Live
 
 from counterpoise.commands.console import printable, say
 from counterpoise.commands.diagnosis import parse_mapping
-from counterpoise.commands.watch_screen import WatchScreen
+from counterpoise.commands.watch_screen import screen
 from counterpoise.errors import UserError
 from counterpoise.logs.names import checked_mapping
 from counterpoise.objectives import objective_name
@@ -72,7 +72,7 @@ def show_once(watcher: Watcher, console: Console) -> None:
         pass
     if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
         raise UserError(f"{state.source}: {state.status.text}")
-    console.print(WatchScreen(state, fits=False))
+    console.print(screen(state, console.width))
 
 
 def draw(watcher: Watcher, console: Console) -> None:
@@ -81,7 +81,7 @@ def draw(watcher: Watcher, console: Console) -> None:
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             for state in states(watcher.look):
-                live.update(WatchScreen(state, fits=True), refresh=True)
+                live.update(screen(state, console.width), refresh=True)
     finally:
         if state is not None:
             tell([state], console)

@@ -58,7 +58,7 @@ class PageRun:
         self.name = Path(os.path.realpath(state.source)).name or state.source
         self.state = state
         self.curves, self.reasons = book.curves, book.reasons
-        self.notes, self.facts = list(state.notes), state.facts()
+        self.notes, self.facts = list(state.notes), list(state.facts)
         self.samples, self.metric_curves = Samples(), Curves()
         self.metrics: list[dict[str, Any]] = []
         self.bicubic: dict[str, float] = {}

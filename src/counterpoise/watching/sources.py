@@ -18,8 +18,8 @@ from counterpoise.logs.runs import RunCollector
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.run_status import GONE, UNKNOWN, UNREADABLE, WAITING, Status, status_of
-from counterpoise.trace import Trace, rows_by_discriminator
-from counterpoise.watching.state import JudgedTraining, State, action_words, held_out_words
+from counterpoise.trace import Trace
+from counterpoise.watching.state import JudgedTraining, State, facts_of
 
 # All of a training, the rows that it is judged by, and whether it has a D to be judged.
 Traces = tuple[Trace, Trace, bool]
@@ -126,14 +126,6 @@ class RunSource(_Source):
         """What is known; judged once all of it is read."""
         reader, signals = self.reader, self.reader.signals
         step_seconds = reader.step_seconds()
-        last = signals.recent[-1] if signals.recent else {}
-        each = rows_by_discriminator(last) if last else {}
-        rates = [("G", last.get("g_learning_rate"))]
-        rates += [(f"D {d}".rstrip(), row.get("d_learning_rate")) for d, row in each.items()]
-        actions = [
-            (f"{d}: " if d else "") + action_words(reader.policy, row.get("action"))
-            for d, row in each.items()
-        ]
         return State(
             source=str(self.path),
             status=self._status(step_seconds),
@@ -142,10 +134,8 @@ class RunSource(_Source):
             planned_steps=reader.planned_steps,
             steps_per_second=self._arrivals.steps_per_second(step_seconds),
             policy=reader.policy,
-            action="; ".join(actions),
-            learning_rates=tuple((n, float(r)) for n, r in rates if isinstance(r, int | float)),
+            facts=tuple(facts_of(reader)),
             games=() if reader.unread_bytes else self._judge(self._traces()),
-            held_out=held_out_words(reader.metrics, signals.stage),
             sample=max(reader.run.sample_files(), default=None),
             events=tuple(reader.events),
             notes=tuple(reader.notes()),

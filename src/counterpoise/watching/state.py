@@ -3,7 +3,7 @@
 Of a run or log that is whole, and of one that goes on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from counterpoise.diagnosis.found import number
 from counterpoise.run_folder import BICUBIC
 from counterpoise.run_rows import RunReader
 from counterpoise.run_status import RUNNING, Event, Status, ago
-from counterpoise.trace import Trace, as_float
+from counterpoise.trace import Trace, as_float, rows_by_discriminator
 
 # Of the bicubic row and of the newest one.
 METRICS = (("psnr_y", "PSNR (Y)", ".2f"), ("ssim_y", "SSIM (Y)", ".4f"))
@@ -43,10 +43,8 @@ class State:
     planned_steps: int | None = None
     steps_per_second: float | None = None
     policy: str | None = None
-    action: str = ""  # what the policy changes in the latest step, and why
-    learning_rates: tuple[tuple[str, float], ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()  # settings and numbers in words, each with its name
     games: tuple[JudgedTraining, ...] = ()
-    held_out: str = ""  # the newest metrics on held-out images
     sample: Path | None = None  # the newest sheet of samples
     events: tuple[Event, ...] = ()  # oldest first
     notes: tuple[str, ...] = ()  # what a person must know of the reading
@@ -78,36 +76,38 @@ class State:
         ]
         return sorted(found, key=lambda one: SEVERITIES.index(one[1].severity))
 
-    def facts(self) -> list[tuple[str, str]]:
-        """Settings and numbers in words: what each is, and what it says."""
-        rates = ", ".join(f"{name} {number(rate)}" for name, rate in self.learning_rates)
-        policy = f"{self.policy}: {self.action}" if self.policy and self.action else ""
-        found = {
-            "stage": self.stage,
-            "policy": policy,
-            "learning rates": rates,
-            "held out": self.held_out,
-        }
-        return [(name, words) for name, words in found.items() if words]
+
+def facts_of(reader: RunReader) -> Iterator[tuple[str, str]]:
+    """What is set and measured in a run, in words, each with its name."""
+    signals = reader.signals
+    if signals.stage:
+        yield "stage", signals.stage
+    each = rows_by_discriminator(signals.recent[-1]) if signals.recent else {}
+    if reader.policy and each:
+        actions = {d: action_words(reader.policy, row.get("action")) for d, row in each.items()}
+        words = "; ".join(f"{d}: {action}" if d else action for d, action in actions.items())
+        yield "policy", f"{reader.policy}: {words}"
+    rates = [("G", row.get("g_learning_rate")) for row in each.values()][:1]
+    rates += [(f"D {d}".rstrip(), row.get("d_learning_rate")) for d, row in each.items()]
+    if known := [f"{name} {number(rate)}" for name, rate in rates if isinstance(rate, int | float)]:
+        yield "learning rates", ", ".join(known)
+    if held_out := held_out_words(reader.metrics, signals.stage):
+        yield "held out", held_out
 
 
-def action_words(policy: str | None, action: Any) -> str:
+def action_words(policy: str, action: Any) -> str:
     """What a policy asks for in a step, and why; `action` is that of a row of `signals.jsonl`."""
     if policy == "none":
         return "trains both as configured"
     if not isinstance(action, dict):
         return "not asked in this stage"
-    parts = []
-    for name, value in action.items():
-        if isinstance(value, bool):
-            parts.append(name if value else f"not {name}")
-        elif isinstance(value, int | float):
-            parts.append(f"{name} {number(as_float(value))}")
-    words = ", ".join(parts) or "changes nothing"
-    return f"{words} ({action['reason']})" if action.get("reason") else words
+    asked = ((name, value) for name, value in action.items() if isinstance(value, int | float))
+    words = ", ".join(f"{name} {number(as_float(value))}" for name, value in asked)
+    reason = f" ({action['reason']})" if action.get("reason") else ""
+    return (words or "changes nothing") + reason
 
 
-def held_out_words(rows: Sequence[Mapping[str, Any]], stage: str) -> str:
+def held_out_words(rows: Iterable[Mapping[str, Any]], stage: str) -> str:
     """The newest metrics on held-out images of a stage beside bicubic's; "" where there are none.
 
     `rows` are those of `metrics.jsonl`.
@@ -116,10 +116,10 @@ def held_out_words(rows: Sequence[Mapping[str, Any]], stage: str) -> str:
     newest, bicubic = by_stage.get(stage, {}), by_stage.get(BICUBIC, {})
     parts = []
     for name, title, form in METRICS:
-        value, reference = newest.get(name), bicubic.get(name)
-        if isinstance(value, int | float):
-            beside = ""
-            if isinstance(reference, int | float):
-                beside = f" (bicubic {as_float(reference):{form}})"
-            parts.append(f"{title} {as_float(value):{form}}{beside}")
+        value, other = (
+            f"{as_float(row[name]):{form}}" if isinstance(row.get(name), int | float) else ""
+            for row in (newest, bicubic)
+        )
+        if value:
+            parts.append(f"{title} {value}" + (f" (bicubic {other})" if other else ""))
     return ", ".join(parts)
