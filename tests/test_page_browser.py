@@ -6,8 +6,8 @@ from browser_helpers import Keys, open_browser
 from counterpoise.pages.page import page as page_of
 from counterpoise.pages.page import read_runs
 from counterpoise.pages.run import Book
-from counterpoise.pages.server import Board, WatchServer
-from counterpoise.watching.sources import Watcher, WatchOptions
+from counterpoise.pages.server import WatchServer
+from counterpoise.watching.sources import WatchOptions, open_source
 from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
 from watching_helpers import append
 
@@ -339,20 +339,18 @@ def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, t
     folder = write_run(tmp_path / name, signals[:40], events=EVENTS[:1], samples=())
     folder.config.write_text("balance: {policy: none}\n")
     book = Book()
-    watcher = Watcher(folder.path, wait=False, options=WatchOptions(begin=book.begin))
-    board = Board(watcher, book)
+    source = open_source(folder.path, WatchOptions(begin=book.begin))
 
     def shown(step):
-        board.look()
+        server.look()
         browser.wait_for(
             "return document.querySelector('.progress').textContent.startsWith(arguments[0])",
             f"Step {step}",
         )
 
     browser.emulate()
-    with WatchServer(board, 0) as server:
+    with WatchServer(source, book, 0) as server:
         port = server.server_address[1]
-        board.look()
         browser.open(server.url)
         shown(40)
         assert text_of(browser, "h1") == name
@@ -382,7 +380,7 @@ def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, t
         assert browser.complaints() == []
     browser.wait_for("return !document.getElementById('lost').hidden")
     write_lines(folder.signals, signals[:30])
-    with WatchServer(board, port):
+    with WatchServer(source, book, port) as server:
         shown(30)
         assert browser.run("return document.getElementById('lost').hidden")
     assert browser.run("return window.canary === undefined")

@@ -67,7 +67,7 @@ def test_means_are_those_of_all_values_of_a_cell():
     assert [drawn[key] for key in "xym"] == [[1, 3], [1.0, 6.0], [3.0, 3.0]]
 
 
-def test_a_line_ends_where_a_stage_does_and_where_values_are_missing():
+def test_a_line_ends_where_a_stage_does():
     found = curves_of(
         {"step": step, "stage": "pretrain" if step < 4 else "train", "g_loss": 1.0 * step}
         for step in range(1, 8)
@@ -75,11 +75,6 @@ def test_a_line_ends_where_a_stage_does_and_where_values_are_missing():
     assert found.stages == {"pretrain": (1, 3), "train": (4, 7)}
     drawn = found.curves["", "g_loss"].to_json(found.breaks)
     assert drawn["x"] == [1, 2, 3, None, 4, 5, 6, 7]
-    missing = curves_of({"step": s, "auc": 0.5} for s in (1, 2, 3, 30, 31, 32))
-    assert missing.curves["", "auc"].to_json([])["x"] == [1, 2, 3, None, 30, 31, 32]
-    # What is measured every tenth step has no holes.
-    rare = curves_of({"step": s} | ({"auc": 0.5} if s % 10 == 0 else {}) for s in range(60))
-    assert None not in rare.curves["", "auc"].to_json([])["x"]
 
 
 def test_steps_that_come_again_take_the_place_of_the_first():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 
 import numpy as np
@@ -12,10 +13,10 @@ from PIL import Image
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.pages.charts import CHARTS, METRIC, charts_of, metric_text, metric_title
-from counterpoise.pages.curves import Curves
+from counterpoise.pages.page import page_body
 from counterpoise.pages.run import log_run, read_run
 from counterpoise.pages.samples import read_samples
-from counterpoise.pages.timeline import Reasons, timeline
+from counterpoise.pages.timeline import Reasons
 from counterpoise.run_folder import RunFolder
 from report_helpers import STEPS, event, rows, write_lines, write_run, write_samples
 from trace_helpers import bce_columns, trace
@@ -30,10 +31,6 @@ def read(folder, name="mine"):
 @pytest.fixture
 def folder(tmp_path):
     return write_run(tmp_path / "run")
-
-
-def lines_of(run):
-    return {line.label: line for line in run.lines}
 
 
 # ------------------------------------------------------------------------------ reading
@@ -217,7 +214,7 @@ def test_as_many_samples_as_fit_with_the_first_and_the_last(tmp_path):
 # ------------------------------------------------------------------------------ timeline
 
 
-def reasons_of(*actions):
+def reasons_of(actions):
     found = Reasons()
     for step, action in enumerate(actions, 1):
         found.add_row(step, {"action": action})
@@ -227,12 +224,14 @@ def reasons_of(*actions):
 def test_reasons_are_told_apart_without_their_numbers():
     rest = {"d_steps": 0, "reason": "D's accuracy is 0.93"}
     first, second = reasons_of(
-        rest,
-        rest | {"reason": "D's accuracy is 0.95"},
-        {},
-        {"reason": "nothing is done"},
-        rest | {"reason": "D's accuracy is 1"},
-        {"d_steps": 2, "d_learning_rate_scale": 0.5},
+        [
+            rest,
+            rest | {"reason": "D's accuracy is 0.95"},
+            {},
+            {"reason": "nothing is done"},
+            rest | {"reason": "D's accuracy is 1"},
+            {"d_steps": 2, "d_learning_rate_scale": 0.5},
+        ]
     )
     assert (first.text, first.count, first.spells) == ("D's accuracy is 1", 3, [(1, 2), (5, 5)])
     assert second.text == "sets d_learning_rate_scale to 0.5, d_steps to 2"
@@ -240,17 +239,13 @@ def test_reasons_are_told_apart_without_their_numbers():
 
 @given(st.lists(st.booleans(), min_size=2, max_size=700))
 def test_spells_cover_every_step_and_stay_few(pattern):
-    steps = [step for step, acts in enumerate(pattern) if acts]
-    curves, reasons = Curves(), Reasons()
-    for step, acts in enumerate(pattern):
-        curves.add(step, {})
-        reasons.add_row(step, {"action": {"d_steps": 0, "reason": "rest"} if acts else {}})
-    lines = timeline(curves, [], reasons)
-    assert len(lines) == bool(steps)
-    for line in lines:
-        assert len(line.spans) <= 260
-        for step in steps:
-            assert any(first <= step <= last for (first, last), _ in line.spans)
+    steps = [step for step, acts in enumerate(pattern, 1) if acts]
+    reasons = reasons_of({"d_steps": 0, "reason": "rest"} if acts else {} for acts in pattern)
+    assert len(reasons) == bool(steps)
+    for reason in reasons:
+        spells = reason.merged(0.004 * len(pattern))
+        assert len(spells) <= 260
+        assert all(any(first <= step <= last for first, last in spells) for step in steps)
 
 
 def test_a_timeline_of_stages_findings_and_reasons(tmp_path):
@@ -261,12 +256,12 @@ def test_a_timeline_of_stages_findings_and_reasons(tmp_path):
     for row in signals[:20]:
         del row["action"]
     signals[49]["non_finite"] = ["d_loss"]
-    lines = lines_of(read(write_run(tmp_path / "run", signals, samples=())))
-    stages = lines["stages"]
-    assert stages.text == "pretrain: steps 1 to 20; train: steps 21 to 60"
-    assert [span for span, _ in stages.spans] == [(1, 20), (21, 60)]
-    assert lines["D rests"].text == "in 20 steps (50.0%), steps 41 to 60"
-    assert next(line for line in lines.values() if line.number == 1).kind == "severe"
+    html = page_body([read(write_run(tmp_path / "run", signals, samples=()))])
+    lines = re.findall(r'<div class="line (\w+)">.*?aria-label="(.*?)".*?</div>', html, re.DOTALL)
+    assert lines[0] == ("stage", "stages: pretrain: steps 1 to 20; train: steps 21 to 60")
+    assert lines[1][0] == "severe"
+    assert lines[-1] == ("action", "D rests: in 20 steps (50.0%), steps 41 to 60")
+    assert 'left:min(99.6%,33.898%);width:66.102%" title="train: steps 21 to 60"' in html
 
 
 # ------------------------------------------------------------------------------ charts
@@ -330,7 +325,7 @@ def test_each_of_several_discriminators_is_judged_and_drawn_by_name(tmp_path):
         "image: D, both halves",
     ]
     assert charts["g-loss"].series[0]["label"] == "G, all terms"
-    assert lines_of(run)["image: it rests"].text.startswith("in 60 steps (100.0%)")
+    assert "image: it rests: in 60 steps (100.0%)" in page_body([run])
     titles = [chart.title for chart in charts_of([run, run])]
     assert titles.count("Loss of D: D, both halves") == 1
 

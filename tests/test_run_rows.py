@@ -95,13 +95,13 @@ FIELDS = st.sampled_from(
 def test_whatever_stands_in_the_files_is_taken_or_left_out(rows):
     from counterpoise.pages.page import page_body
     from counterpoise.pages.run import read_run
-    from counterpoise.watching.sources import Watcher
+    from counterpoise.watching.sources import WatchOptions, open_source
 
     with tempfile.TemporaryDirectory() as folder:
         run = begin_run(Path(folder), steps=3)
         for path in (run.signals, run.events, run.metrics):
             append(path, *rows, *({"step": 5, "stage": "train"} | item for item in rows))
-        state = Watcher(run.path, wait=False).look()
+        state = open_source(run.path, WatchOptions()).look()
         assert state.progress
         assert page_body([read_run(run.path, 0)])
 

@@ -18,7 +18,7 @@ from counterpoise import file_tail
 from counterpoise.commands import watching
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
-from counterpoise.watching.sources import Watcher
+from counterpoise.watching.sources import WatchOptions, open_source
 from watching_helpers import SEED, append, begin_run, seed_lines
 
 LOG = SEED / "bce_epoch3.log"
@@ -59,10 +59,8 @@ def test_once_takes_that_ds_loss_is_a_mean(counterpoise, path):
     assert "D stays at chance" in said
 
 
-def test_once_takes_the_names_of_a_log_and_waits_for_it(counterpoise, path):
+def test_once_takes_the_names_of_a_log(counterpoise, path):
     names = ("--map", "errD=d_loss", "--map", "errG=g_loss", "--objective", "hinge")
-    code, out, _ = counterpoise("watch", path, "--once", "--wait", *names)
-    assert (code, out) == (0, f"{path}\nwaits: no such file or folder\n")
     append(path, *(f"step: {s} errD: 1.0 errG: 0.5\n" for s in range(1, 30)))
     code, out, _ = counterpoise("watch", path, "--once", *names)
     assert code == 0
@@ -72,7 +70,7 @@ def test_once_takes_the_names_of_a_log_and_waits_for_it(counterpoise, path):
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        (None, (), "no such file or folder; give a run folder or a log file, or --wait for it"),
+        (None, (), "no such file or folder; give a run folder or a log file"),
         (b"MZ\0\1", (), "a binary file, not a log; give a text log or a run folder"),
         (b"hello\n", ("--once",), "nothing in it yet that is known: no losses"),
         (b"foo,bar\n1,2\n", ("--once",), r"no known column in its header \(foo, bar\)"),
@@ -108,7 +106,7 @@ def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monke
             raise StopError
 
     with pytest.raises(StopError):
-        for state in watching.states(Watcher(path, wait=False).look, sleep):
+        for state in watching.states(open_source(path, WatchOptions()).look, sleep):
             seen.append(state)
     assert seen[-1].unread_bytes == 0
     assert all(state.unread_bytes for state in seen[:-2])

@@ -11,8 +11,8 @@ import pytest
 from counterpoise.errors import UserError
 from counterpoise.pages import server as serving
 from counterpoise.pages.run import Book
-from counterpoise.pages.server import Board, WatchServer
-from counterpoise.watching.sources import Watcher, WatchOptions
+from counterpoise.pages.server import WatchServer
+from counterpoise.watching.sources import WatchOptions, open_source
 from report_helpers import EVENTS, rows, write_run, write_samples
 from watching_helpers import append, event
 
@@ -32,21 +32,14 @@ def _ends_at_once(monkeypatch):
     monkeypatch.setattr(serving, "END_LOOK_SECONDS", 0.01)
 
 
-def board_of(path):
+def serve(path, port=0):
     book = Book()
-    return Board(Watcher(path, wait=True, options=WatchOptions(begin=book.begin)), book)
+    return WatchServer(open_source(path, WatchOptions(begin=book.begin)), book, port)
 
 
 @pytest.fixture
-def board(run):
-    board = board_of(run.path)
-    board.look()
-    return board
-
-
-@pytest.fixture
-def server(board):
-    with WatchServer(board, 0) as server:
+def server(run):
+    with serve(run.path) as server:
         yield server
 
 
@@ -74,9 +67,10 @@ def test_it_listens_on_this_machine_alone(server):
             socket.create_connection((address, server.server_address[1]), timeout=1).close()
 
 
-def test_a_port_that_is_taken_is_said(server, board):
-    with pytest.raises(UserError, match=f"--port {server.server_address[1]}: in use already; give"):
-        WatchServer(board, server.server_address[1])
+def test_a_port_that_is_taken_is_said(server, run):
+    port = server.server_address[1]
+    with pytest.raises(UserError, match=f"--port {port}: in use already; give another"):
+        serve(run.path, port)
 
 
 def test_the_page_is_the_report_of_the_run(server, run):
@@ -151,13 +145,13 @@ def test_no_url_reaches_a_file(server, run):
     assert not any("secret" in answer or "root:" in answer for answer in answers.values())
 
 
-def test_what_changes_comes_once(server, board, run):
+def test_what_changes_comes_once(server, run):
     version = get(server, "/body")[1]["ETag"]
     status, headers, body = get(server, f"/body?{version}")
     assert (status, body) == (204, b"")
     append(run.signals, *rows(45)[40:])
     append(run.events, event(45, "closed"))
-    board.look()
+    server.look()
     status, headers, body = get(server, f"/body?{version}")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain")
@@ -167,32 +161,20 @@ def test_what_changes_comes_once(server, board, run):
     assert get(server, f"/body?{headers['ETag']}")[0] == 204
 
 
-def test_the_samples_come_apart(server, board, run):
+def test_the_samples_come_apart(server, run):
     write_samples(run, [20, 40])
-    board.look()
+    server.look()
     (samples,) = json.loads(get(server, "/samples")[2])
     assert samples["steps"] == [20, 40]
     assert b"data:image/webp" not in get(server, "/body")[2]
     assert b"data:image/webp" in get(server)[2]
 
 
-def test_a_page_is_drawn_once_for_all(server, board, monkeypatch):
-    drawn = []
-    body = serving.page_body
-    monkeypatch.setattr(serving, "page_body", lambda *a: drawn.append(a) or body(*a))
-    for _ in range(3):
-        get(server, "/body")
-    assert len(drawn) == 1
-
-
-def test_a_log_and_what_is_not_there_yet_have_pages(tmp_path):
+def test_a_log_has_a_page(tmp_path):
     path = tmp_path / "log-\udcff"
-    board = board_of(path)
-    assert board.look().status.kind == "waiting"
-    assert "no such file or folder" in board.whole()
     append(path, *(f"step: {s} d_loss: 1.3 g_loss: 0.7 D(x): 0.6\n" for s in range(1, 30)))
-    board.look()
-    body = board.body()
+    with serve(path) as server:
+        body = get(server, "/body")[2].decode()
     assert "chart-d-loss" in body
     assert "Running" in body
 

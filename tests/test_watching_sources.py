@@ -13,7 +13,6 @@ from counterpoise.watching.sources import (
     EventFilesSource,
     LogSource,
     RunSource,
-    Watcher,
     WatchOptions,
     open_source,
 )
@@ -25,11 +24,6 @@ def clock(tmp_path):
     probe = tmp_path / "probe"
     probe.touch()
     return Clock(probe.stat().st_mtime)
-
-
-def look(source):
-    source.poll()
-    return source.state()
 
 
 # ------------------------------------------------------------------------------ what it is
@@ -71,19 +65,6 @@ def test_what_cannot_be_watched_is_said(tmp_path, name, why):
         open_source(tmp_path / name, WatchOptions())
 
 
-def test_a_watcher_waits_where_it_is_asked_to(tmp_path):
-    path = tmp_path / "run"
-    with pytest.raises(UserError, match="no such file or folder"):
-        Watcher(path, wait=False)
-    watcher = Watcher(path, wait=True)
-    state = watcher.look()
-    assert (state.status.kind, state.status.text) == ("waiting", "waits: no such file or folder")
-    path.mkdir()
-    assert "a folder without config.yaml" in watcher.look().status.text
-    begin_run(path, steps=3)
-    assert watcher.look().step == 3
-
-
 # ------------------------------------------------------------------------------ run folders
 
 
@@ -107,7 +88,7 @@ def test_a_run_under_way(run_source, run, clock):
     run.sample(20).parent.mkdir()
     run.sample(10).touch()
     run.sample(20).touch()
-    state = look(run_source)
+    state = run_source.look()
     assert state.source == str(run.path)
     assert (state.status.kind, state.stage, state.step) == ("running", "train", 21)
     assert state.progress == "step 21 of 100, 2 steps/s, 39 s left"
@@ -124,7 +105,7 @@ def test_a_run_under_way(run_source, run, clock):
     assert state.notes == ()
     clock.now += 20
     append(run.signals, *(row(step) for step in range(22, 61)))
-    state = look(run_source)
+    state = run_source.look()
     assert (state.step, steps(state)) == (60, list(range(1, 61)))
     assert state.progress.startswith("step 60 of 100, 1.9")
 
@@ -135,7 +116,7 @@ def test_each_of_several_discriminators_is_watched_by_name(tmp_path, clock):
     own = {name: flat.pop(name) for name in [*flat] if name.startswith("d_") or name == "action"}
     each = {"patch": own, "image": own | {"d_learning_rate": 1e-3, "action": {"d_steps": 0}}}
     append(run.signals, *(flat | {"step": s, "discriminators": each} for s in range(1, 9)))
-    state = look(RunSource(run.path, WatchOptions(clock=clock)))
+    state = RunSource(run.path, WatchOptions(clock=clock)).look()
     assert [game.title for game in state.games] == ["patch", "image"]
     facts = dict(state.facts)
     assert facts["learning rates"] == "G 0.0001, D patch 0.0002, D image 0.001"
@@ -143,53 +124,53 @@ def test_each_of_several_discriminators_is_watched_by_name(tmp_path, clock):
 
 
 def test_a_killed_run_is_stale_until_it_is_resumed(run_source, run, clock):
-    assert look(run_source).status.kind == "running"
+    assert run_source.look().status.kind == "running"
     clock.now += 61
-    state = look(run_source)
+    state = run_source.look()
     assert state.status.text.startswith("no new step for 61 s: it hangs, or was killed")
     assert state.progress == "step 20 of 100"
     append(run.events, event(20, "interrupted"))
-    assert look(run_source).status.text.endswith(f"go on: counterpoise resume {run.path}")
+    assert run_source.look().status.text.endswith(f"go on: counterpoise resume {run.path}")
     # Its log is no step, but a sign of life.
     drop_rows_after(run.signals, 12)  # as `resume` does
     append(run.events, event(12, "resumed"))
     clock.now = run.events.stat().st_mtime
-    state = look(run_source)
+    state = run_source.look()
     assert (state.status.kind, steps(state)) == ("running", list(range(1, 13)))
 
 
 def test_a_stage_without_d_is_shown_and_not_judged(tmp_path, clock):
     run = begin_run(tmp_path / "run")
     source = RunSource(run.path, WatchOptions(clock=clock))
-    state = look(source)
+    state = source.look()
     assert (state.status.kind, state.games, state.progress) == ("starting", (), "no step yet")
     append(run.signals, *({"step": s, "stage": "pretrain", "g_loss": 0.1} for s in (1, 2, 3)))
-    state = look(source)
+    state = source.look()
     assert (state.stage, steps(state), state.games[0].diagnosis) == ("pretrain", [1, 2, 3], None)
     append(run.signals, row(4), row(5))
-    state = look(source)
+    state = source.look()
     assert (state.stage, steps(state), state.games[0].diagnosis.rows) == ("train", [4, 5], 2)
 
 
 def test_a_folder_that_goes_away_comes_back_as_another_run(run_source, run):
-    look(run_source)
+    run_source.look()
     shutil.rmtree(run.path)
-    state = look(run_source)
+    state = run_source.look()
     assert (state.status.kind, state.step, state.games, state.events) == ("gone", None, (), ())
     begin_run(run.path, steps=3, config="train: {steps: 7}\n")
-    state = look(run_source)
+    state = run_source.look()
     assert (state.step, state.planned_steps, steps(state)) == (3, 7, [1, 2, 3])
 
 
 def test_the_configuration_may_come_later_than_the_steps(run_source, run, clock):
     run.config.unlink()
     source = RunSource(run.path, WatchOptions(clock=clock))
-    assert (look(source).policy, look(source).planned_steps) == (None, None)
+    assert (source.look().policy, source.look().planned_steps) == (None, None)
     run.config.write_text("balance: {policy: auto}\nloss: {adversarial: {form: hinge}}\n")
-    state = look(source)
+    state = source.look()
     assert (state.policy, state.games[0].whole.policy) == ("auto", "auto")
     assert state.games[0].whole.objective == "hinge"
-    asked = look(RunSource(run.path, WatchOptions("wgan", clock=clock)))
+    asked = RunSource(run.path, WatchOptions("wgan", clock=clock)).look()
     assert asked.games[0].whole.objective == "wgan"
 
 
@@ -215,7 +196,7 @@ def test_a_log_that_is_written_line_by_line_is_judged_as_the_whole(source, path,
     text = log.read_text(encoding="utf-8")
     for start in range(0, len(text), 77):  # in pieces that tear lines
         append(path, text[start : start + 77])
-        state = look(source)
+        state = source.look()
     (trace,) = read_log(log)
     expected = diagnose(trace)
     assert state.step == expected.last_step
@@ -228,59 +209,59 @@ def test_a_log_that_is_written_line_by_line_is_judged_as_the_whole(source, path,
 )
 def test_a_log_whose_lines_are_not_known(source, path, text):
     append(path, text)
-    assert look(source).status.kind == "unknown"
-    assert "--map errD=d_loss" in look(source).status.text
+    assert source.look().status.kind == "unknown"
+    assert "--map errD=d_loss" in source.look().status.text
     if not text.startswith(("step", "{")):
         append(path, *seed_lines())
-        assert look(source).status.kind == "running"
+        assert source.look().status.kind == "running"
 
 
 def test_a_log_that_is_cut_begins_anew(source, path):
     append(path, *seed_lines("bce_epoch3"))
-    assert look(source).step == 21276
+    assert source.look().step == 21276
     path.write_text("")
-    state = look(source)
+    state = source.look()
     assert (state.status.kind, state.step, state.games) == ("starting", None, ())
     append(path, *seed_lines("mse_epoch1"))
-    state = look(source)
+    state = source.look()
     assert state.step == 1200
     assert "lsgan-on-sigmoid" in {finding.id for finding in findings(state)}
 
 
 def test_a_log_that_is_rotated_is_waited_for(source, path):
     append(path, *seed_lines())
-    look(source)
+    source.look()
     path.rename(path.with_suffix(".1"))
-    state = look(source)
+    state = source.look()
     assert state.status.text == "the file is gone: waits for it to come back"
     append(path, *seed_lines("mse_epoch1"))
-    assert (look(source).status.kind, look(source).step) == ("running", 1200)
+    assert (source.look().status.kind, source.look().step) == ("running", 1200)
 
 
 def test_json_lines_and_a_second_training_in_the_same_file(source, path):
     rows = [{"step": s, "d_loss": 1.3, "g_loss": 0.7, "d_real": 0.5} for s in range(1, 6)]
     append(path, *rows)
-    assert look(source).games[0].title == ""
+    assert source.look().games[0].title == ""
     append(path, *rows[:2])
-    state = look(source)
+    state = source.look()
     assert (state.step, state.games[0].title) == (2, "run 2 of 2")
 
 
 def test_a_log_of_two_pairs_of_networks_has_two_games(source, path):
     line = "(epoch: 1, iters: {0}, time: 0.1) D_A: 0.2 G_A: 0.3 cycle_A: 1 D_B: 0.3 G_B: 0.4\n"
     append(path, *(line.format(100 * s) for s in range(1, 6)))
-    assert [game.title for game in look(source).games] == ["A", "B"]
+    assert [game.title for game in source.look().games] == ["A", "B"]
 
 
 def test_a_log_that_stops_is_stale_and_its_pace_is_measured(source, path, clock):
     append(path, *seed_lines()[:20])
-    first = look(source).step
+    first = source.look().step
     append(path, *seed_lines()[20:])
     clock.now += 30
-    state = look(source)
+    state = source.look()
     assert state.steps_per_second == pytest.approx((21276 - first) / 30, rel=0.1)
     clock.now = path.stat().st_mtime + 200
-    assert look(source).status.text == "no new line for 3 min: ended, or hangs"
+    assert source.look().status.text == "no new line for 3 min: ended, or hangs"
 
 
 @pytest.fixture
@@ -302,10 +283,10 @@ def write_events():
 
 def test_event_files_are_followed_as_they_grow(tmp_path, clock, write_events):
     source = EventFilesSource(tmp_path, WatchOptions(clock=clock))
-    assert look(source).status.text == "the file is gone: waits for it to come back"
+    assert source.look().status.text == "the file is gone: waits for it to come back"
     writer = write_events(tmp_path / "logs", range(1, 4), d_loss=1.3, g_loss=0.7)
     clock.now += 10
-    state = look(source)
+    state = source.look()
     assert (state.step, state.games[0].whole.columns["d_loss"].tolist()) == (
         3,
         pytest.approx([1.3] * 3),
@@ -313,20 +294,20 @@ def test_event_files_are_followed_as_they_grow(tmp_path, clock, write_events):
     assert state.notes[-1].startswith("follows logs/events.out.tfevents")
     write_events(tmp_path / "logs", [4], writer=writer, d_loss=1.2, g_loss=0.8)
     writer.close()
-    state = look(source)
+    state = source.look()
     assert (state.step, state.games[0].diagnosis.rows) == (4, 4)
 
 
 def test_the_newest_event_file_is_the_one(tmp_path, clock, write_events):
     write_events(tmp_path, range(1, 4), d_loss=1.3, g_loss=0.7).close()
     source = EventFilesSource(tmp_path, WatchOptions(clock=clock))
-    assert look(source).step == 3
+    assert source.look().step == 3
     write_events(tmp_path, [1], suffix=".new", d_loss=1.0, g_loss=1.0).close()
-    state = look(source)
+    state = source.look()
     assert (state.step, state.notes[-1].endswith(".new, the newest event file")) == (1, True)
     first, second = sorted(tmp_path.glob("events*"), key=lambda file: len(file.name))
     second.unlink()
-    alone = look(EventFilesSource(first, WatchOptions(clock=clock)))
+    alone = EventFilesSource(first, WatchOptions(clock=clock)).look()
     assert (alone.step, alone.notes) == (3, ())
     first.unlink()
-    assert look(source).status.kind == "gone"
+    assert source.look().status.kind == "gone"

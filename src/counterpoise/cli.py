@@ -347,9 +347,6 @@ def watch(
         int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")
     ] = PORT,
     once: Annotated[bool, typer.Option("--once", help="Print how it stands, and end.")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for a folder or file that is not there yet.")
-    ] = False,
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,
     d_loss_is_mean: MeanOption = False,
@@ -363,7 +360,6 @@ def watch(
             once=once,
             web=web,
             port=port,
-            wait=wait,
             objective=objective,
             mapping=mapping or [],
             d_loss_is_mean=d_loss_is_mean,

@@ -6,12 +6,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 # Read at most so much at a time, so that whoever follows a long file can show how far it is.
 MOST_BYTES_AT_ONCE = 4 << 20
-# So many bytes at the beginning and before the place that was read to tell whether it is the file
-# that was read: replacing it, a training that is resumed keeps most of it.
+# So many bytes before the place that was read tell whether it is the file that was read.
 MARK_BYTES = 1024
 
 
@@ -36,8 +34,7 @@ class FileTail:
         self._begin()
 
     def _begin(self) -> None:
-        self._offset = 0
-        self.head, self._mark, self._rest = b"", b"", ""
+        self._offset, self._mark, self._rest = 0, b"", ""
         # Known when there is anything to read.
         self._decoder: codecs.IncrementalDecoder | None = None
 
@@ -49,10 +46,11 @@ class FileTail:
         try:
             with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())
-                anew = self._offset > 0 and not self._is_the_same(file)
+                file.seek(self._offset - len(self._mark))
+                anew = file.read(len(self._mark)) != self._mark
                 if anew:
                     self._begin()
-                file.seek(self._offset)
+                    file.seek(0)
                 lines = self._lines(file.read(MOST_BYTES_AT_ONCE))
         except (FileNotFoundError, NotADirectoryError):
             gone = self._offset > 0
@@ -68,14 +66,7 @@ class FileTail:
         rest, self._rest = self._rest, ""
         return rest
 
-    def _is_the_same(self, file: IO[bytes]) -> bool:
-        head = file.read(len(self.head))
-        file.seek(self._offset - len(self._mark))
-        return head == self.head and file.read(len(self._mark)) == self._mark
-
     def _lines(self, data: bytes) -> list[str]:
-        if self._offset < MARK_BYTES:
-            self.head = (self.head + data)[:MARK_BYTES]
         self._offset += len(data)
         self._mark = (self._mark + data)[-MARK_BYTES:]
         if self._decoder is None:

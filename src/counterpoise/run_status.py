@@ -19,7 +19,7 @@ from counterpoise.run_folder import (
 )
 
 # Kinds of a status beside those of a run's last event.
-WAITING, STARTING, RUNNING, STALE, GONE = "waiting", "starting", "running", "stale", "gone"
+STARTING, RUNNING, STALE, GONE = "starting", "running", "stale", "gone"
 # A log that cannot be read, and one in which nothing is known (yet).
 UNREADABLE, UNKNOWN = "unreadable", "unknown"
 # Those where nothing more is to come unless somebody does something.
@@ -110,27 +110,22 @@ def status_of(
 
 
 def _final_words(last: Event, go_on: str) -> str:
-    at = f"step {last.step:,}"
-    if last.kind == INTERRUPTED:
-        # Earlier versions said it the other way.
-        lost = UNSAVED in last.message or last.message.startswith("broke off:")
-        return f"interrupted after {at}{f', {UNSAVED}' if lost else ''}; {go_on}"
-    if last.kind == CLOSED:
-        return f"closed after {at}: its loop ended, or broke off"
-    if last.kind == ENDED:
-        return f"ended after {at}"
-    if last.kind == FAILED:
-        return f"broke off at {at}: {last.message.removeprefix('broke off: ')}; {go_on}"
-    return f"diverged: {last.message}"
+    at, message = f"step {last.step:,}", last.message
+    # Earlier versions said it the other way.
+    unsaved = f", {UNSAVED}" if UNSAVED in message or message.startswith("broke off:") else ""
+    return {
+        ENDED: f"ended after {at}",
+        CLOSED: f"closed after {at}: its loop ended, or broke off",
+        INTERRUPTED: f"interrupted after {at}{unsaved}; {go_on}",
+        FAILED: f"broke off at {at}: {message.removeprefix('broke off: ')}; {go_on}",
+        DIVERGED: f"diverged: {message}",
+    }[last.kind]
 
 
 def ago(seconds: float) -> str:
     """A span of time as people say it, in its largest unit: `45 s`, `2 min`, `3 h`, `4 days`."""
     seconds = max(0, int(seconds))
-    if seconds < 90:
-        return f"{seconds} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    if seconds < 48 * 3600:
-        return f"{round(seconds / 3600)} h"
+    for below, size, unit in ((90, 1, "s"), (90 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < below:
+            return f"{round(seconds / size)} {unit}"
     return f"{round(seconds / 86400)} days"

@@ -18,7 +18,7 @@ from counterpoise.logs.names import checked_mapping
 from counterpoise.objectives import objective_name
 from counterpoise.run_status import UNKNOWN, UNREADABLE
 from counterpoise.watching.changes import Changes
-from counterpoise.watching.sources import Watcher, WatchOptions
+from counterpoise.watching.sources import Source, WatchOptions, open_source
 from counterpoise.watching.state import State
 
 EVERY_SECONDS = 1.0  # between two looks at the files
@@ -33,7 +33,6 @@ def run(
     once: bool,
     web: bool,
     port: int,
-    wait: bool,
     objective: str | None,
     mapping: Sequence[str],
     d_loss_is_mean: bool,
@@ -51,36 +50,36 @@ def run(
         d_loss_is_mean=d_loss_is_mean,
     )
     if once:
-        show_once(Watcher(path, wait, options), console)
+        show_once(open_source(path, options), console)
         return 0
     # A request to terminate ends it as Ctrl-C does, quietly: watching changes nothing.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         if web:
-            serve(path, wait, options, port, console)
+            serve(path, options, port, console)
         elif console.is_terminal:
-            draw(Watcher(path, wait, options), console)
+            draw(open_source(path, options), console)
         else:
-            tell(states(Watcher(path, wait, options).look), console)
+            tell(states(open_source(path, options).look), console)
     return 0
 
 
-def show_once(watcher: Watcher, console: Console) -> None:
+def show_once(source: Source, console: Console) -> None:
     """Print the state once everything that stands in the files is read; `UserError` where the log
     tells nothing."""
-    while (state := watcher.look()).unread_bytes:
+    while (state := source.look()).unread_bytes:
         pass
     if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
         raise UserError(f"{state.source}: {state.status.text}")
     console.print(screen(state, console.width))
 
 
-def draw(watcher: Watcher, console: Console) -> None:
+def draw(source: Source, console: Console) -> None:
     """Draw the terminal full, again and again; what was last seen stays when it ends."""
     state: State | None = None
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            for state in states(watcher.look):
+            for state in states(source.look):
                 live.update(screen(state, console.width), refresh=True)
     finally:
         if state is not None:
@@ -95,17 +94,15 @@ def tell(states: Iterable[State], console: Console) -> None:
             say(console, printable(line))
 
 
-def serve(path: Path, wait: bool, options: WatchOptions, port: int, console: Console) -> None:
+def serve(path: Path, options: WatchOptions, port: int, console: Console) -> None:
     """Serve the page, and print a line per change."""
     from counterpoise.pages.run import Book
-    from counterpoise.pages.server import Board, WatchServer
+    from counterpoise.pages.server import WatchServer
 
     book = Book()
-    board = Board(Watcher(path, wait, replace(options, begin=book.begin)), book)
-    board.look()
-    with WatchServer(board, port) as server:
+    with WatchServer(open_source(path, replace(options, begin=book.begin)), book, port) as server:
         say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
-        tell(states(board.look), console)
+        tell(states(server.look), console)
 
 
 def states(

@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from counterpoise.records import Action
@@ -13,8 +12,6 @@ from counterpoise.trace import COLUMNS, DISCRIMINATORS, Trace, as_float
 
 # A curve has at most so many cells, each drawn by its least and its largest value.
 CELLS = 1000
-# Known values that are further apart than this many usual distances have a gap between them.
-GAP_FACTOR = 4
 # Steps of NaN and infinity that are marked one by one, for each curve; the others are counted.
 MARKS = 200
 
@@ -96,20 +93,16 @@ class Curve:
 
     def to_json(self, breaks: list[int], most: int = CELLS) -> dict[str, Any]:
         """Steps `x` and values `y`, through the least and the largest value of every cell, and
-        their means `m`; and what is not finite. None is a gap: values are missing, or one of
-        `breaks`, where a stage begins."""
+        their means `m`; and what is not finite. None is a gap: a value that is not finite, or
+        one of `breaks`, where a stage begins."""
         cells = self.cells
         while len(cells) > most:
             cells = halved(cells)
-        far = GAP_FACTOR * _usual_distance(cells)
         ends = sorted([*breaks, *self.non_finite])
         rows: list[tuple[float | None, ...]] = []
         last = None
         for cell in cells:
-            if last is not None and (
-                not 0 <= cell.first_step - last <= far
-                or bisect_right(ends, last) < bisect_right(ends, cell.first_step)
-            ):
+            if last is not None and bisect_right(ends, last) < bisect_right(ends, cell.first_step):
                 rows.append((None, None, None))
             mean = _short(cell.total / cell.values)
             points = {cell.low[::-1], cell.high[::-1]}
@@ -125,14 +118,6 @@ def halved(cells: list[Cell]) -> list[Cell]:
     for cell, later in zip(found, cells[1::2], strict=False):
         cell.join(later)
     return found
-
-
-def _usual_distance(cells: list[Cell]) -> float:
-    """Steps between two known values of a curve, in the median."""
-    distances = [(c.last_step - c.first_step) / (c.values - 1) for c in cells if c.values > 1] or [
-        float(later.first_step - earlier.last_step) for earlier, later in pairwise(cells)
-    ]
-    return sorted(distances)[len(distances) // 2] if distances else math.inf
 
 
 def _short(value: float) -> float | None:

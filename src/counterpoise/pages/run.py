@@ -19,7 +19,7 @@ from counterpoise.outlook import WORDS, outlook, stage_rows
 from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves
 from counterpoise.pages.samples import Samples, read_samples
-from counterpoise.pages.timeline import Reasons, timeline
+from counterpoise.pages.timeline import Reasons
 from counterpoise.run_folder import BICUBIC, DIVERGED, RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.trace import Trace, as_float
@@ -150,11 +150,6 @@ class PageRun:
             (number, curve_key(game.title, finding.title), finding)
             for number, (game, finding) in enumerate(self.state.findings, self.first_number)
         ]
-
-    @property
-    def lines(self) -> list[Any]:
-        """The lines of its timeline."""
-        return timeline(self.curves, self.findings, self.reasons)
 
     @property
     def about(self) -> list[str]:

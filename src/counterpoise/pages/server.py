@@ -8,6 +8,7 @@ a URL ever becomes a path.
 import errno
 import hashlib
 import threading
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -17,7 +18,7 @@ from typing import Any
 from counterpoise.errors import UserError
 from counterpoise.pages.page import page, page_body, samples_data
 from counterpoise.pages.run import Book, PageRun
-from counterpoise.watching.sources import Watcher
+from counterpoise.watching.sources import Source
 from counterpoise.watching.state import State
 
 ADDRESS = "127.0.0.1"
@@ -33,46 +34,12 @@ HEADERS = {
 }
 
 
-class Board:
-    """The newest page of what is watched, between the thread that watches and those of browsers."""
-
-    def __init__(self, watcher: Watcher, book: Book) -> None:
-        """`book` is that of the watcher's options: `WatchOptions(begin=book.begin)`."""
-        self._watcher, self._book, self._lock = watcher, book, threading.Lock()
-        self._state = State("")
-        self._drawn: tuple[PageRun, str] | None = None
-
-    def look(self) -> State:
-        """Look at what is watched, for the page too."""
-        with self._lock:
-            self._state, self._drawn = self._watcher.look(), None
-            return self._state
-
-    def _draw(self) -> tuple[PageRun, str]:
-        """The training and what changes of its page, drawn anew where there was a look since."""
-        if self._drawn is None:
-            run = PageRun(self._state, self._book)
-            self._drawn = run, page_body([run])
-        return self._drawn
-
-    def whole(self) -> str:
-        """The page as it opens."""
-        with self._lock:
-            return page([self._draw()[0]], live=True)
-
-    def body(self) -> str:
-        """What changes of the page."""
-        with self._lock:
-            return self._draw()[1]
-
-    def samples(self) -> str:
-        """The samples, as JSON."""
-        with self._lock:
-            return samples_data([self._draw()[0]])
-
-
 class WatchServer(ThreadingTCPServer):
-    """Serves one board; `port` 0 takes a free one. `UserError` where the port is taken."""
+    """Serves the newest page of what is watched; `port` 0 takes a free one.
+
+    `book` is that of the options that the source has: `WatchOptions(begin=book.begin)`. Raises
+    `UserError` where the port is taken.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -80,8 +47,7 @@ class WatchServer(ThreadingTCPServer):
     request_queue_size = 64
     allow_reuse_address = True
 
-    def __init__(self, board: Board, port: int) -> None:
-        self.board = board
+    def __init__(self, source: Source, book: Book, port: int) -> None:
         try:
             super().__init__((ADDRESS, port), Handler)
         except OSError as error:
@@ -90,6 +56,23 @@ class WatchServer(ThreadingTCPServer):
         port = self.server_address[1]
         self.hosts = [[f"{name}:{port}"] for name in (ADDRESS, "localhost")]
         self.url = f"http://{ADDRESS}:{port}/"
+        # Between the thread that watches and those of browsers.
+        self._lock = threading.Lock()
+        self._source, self._book = source, book
+        self.look()
+
+    def look(self) -> State:
+        """Look at what is watched, for the page too."""
+        with self._lock:
+            self._state = self._source.look()
+            self._run: PageRun | None = None
+            return self._state
+
+    def drawn(self, draw: Callable[[list[PageRun]], str]) -> str:
+        """What a browser is sent of the newest state."""
+        with self._lock:
+            self._run = self._run or PageRun(self._state, self._book)
+            return draw([self._run])
 
     def __enter__(self) -> "WatchServer":
         serve = partial(self.serve_forever, END_LOOK_SECONDS)
@@ -111,27 +94,26 @@ class Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_SECONDS
 
     def do_GET(self) -> None:
-        board = self.server.board
-        route, _, known = self.path.partition("?")
+        drawn = self.server.drawn
+        route = self.path.partition("?")[0]
         if [host.lower() for host in self.headers.get_all("Host", [])] not in self.server.hosts:
             self._send(HTTPStatus.FORBIDDEN, "plain", "this page is for this machine alone\n")
         elif route == "/":
-            self._send(HTTPStatus.OK, "html", board.whole())
+            self._send(HTTPStatus.OK, "html", drawn(partial(page, live=True)))
         elif route == "/body":
             # Nobody is to open it by itself: it is text until the page has put it in place.
-            body = board.body()
-            version = hashlib.sha256(body.encode()).hexdigest()[:16]
-            if version == known:
-                self._send(HTTPStatus.NO_CONTENT, "plain", "")
-            else:
-                self._send(HTTPStatus.OK, "plain", body, version)
+            self._send(HTTPStatus.OK, "plain", drawn(page_body))
         elif route == "/samples":
-            self._send(HTTPStatus.OK, "plain", board.samples())
+            self._send(HTTPStatus.OK, "plain", drawn(samples_data))
         else:
             self._send(HTTPStatus.NOT_FOUND, "plain", "there is nothing here\n")
 
-    def _send(self, status: HTTPStatus, kind: str, text: str, version: str = "") -> None:
+    def _send(self, status: HTTPStatus, kind: str, text: str) -> None:
+        """Answer with a text, or with none where the address ends with the version that it has."""
         data = text.encode(errors="replace")
+        version = hashlib.sha256(data).hexdigest()[:16]
+        if self.path.endswith(f"?{version}"):
+            status, data = HTTPStatus.NO_CONTENT, b""
         self.send_response(status)
         self.send_header("Content-Type", f"text/{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(data)))

@@ -1,4 +1,4 @@
-"""What is watched: a run folder, a log of any program, or what will become one."""
+"""What is watched: a run folder, or a log of any program."""
 
 import os
 from collections import deque
@@ -17,7 +17,7 @@ from counterpoise.logs.read import tells
 from counterpoise.logs.runs import RunCollector
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
-from counterpoise.run_status import GONE, UNKNOWN, UNREADABLE, WAITING, Status, status_of
+from counterpoise.run_status import GONE, UNKNOWN, UNREADABLE, Status, status_of
 from counterpoise.trace import Trace
 from counterpoise.watching.state import JudgedTraining, State, facts_of
 
@@ -108,12 +108,13 @@ class RunSource(_Source):
         super().__init__(path, options)
         self.reader = RunReader(RunFolder(path), options.begin)
 
-    def poll(self) -> None:
-        """Read a portion of what is new."""
+    def look(self) -> State:
+        """Read a portion of what is new, and say what there is."""
         reader = self.reader
         self._outdated |= reader.look()
         if not reader.unread_bytes:
             self._arrived(reader.signals.step, reader.changed_at)
+        return self.state()
 
     def _traces(self) -> Iterator[Traces]:
         reader, signals = self.reader, self.reader.signals
@@ -175,11 +176,23 @@ class LogSource(_Source):
         self._collected: list[RunCollector] = []
         self._reader = LineReader(self.options.mapping)
 
-    def poll(self) -> None:
-        """Read a portion of what is new."""
+    def look(self) -> State:
+        """Read a portion of what is new, and say what there is; judged once all of it is read."""
         self._portion = portion = self._read()
         if not portion.unread_bytes:
             self._arrived(self._step, portion.changed_at)
+        unread_bytes = portion.unread_bytes
+        games = () if unread_bytes else self._judge(self._traces())
+        notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
+        return State(
+            source=str(self.path),
+            status=self._status(nothing_known=not (games or unread_bytes or self._reader.is_empty)),
+            step=self._step,
+            steps_per_second=self._arrivals.steps_per_second(),
+            games=games,
+            notes=(*sorted(notes), *filter(None, [self._note])),
+            unread_bytes=unread_bytes,
+        )
 
     def _read(self) -> Portion:
         portion = self._tail.poll()
@@ -210,21 +223,6 @@ class LogSource(_Source):
                     for trace in found
                 )
                 yield whole, latest, True
-
-    def state(self) -> State:
-        """What is known; judged once all of it is read."""
-        unread_bytes = self._portion.unread_bytes
-        games = () if unread_bytes else self._judge(self._traces())
-        notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
-        return State(
-            source=str(self.path),
-            status=self._status(nothing_known=not (games or unread_bytes or self._reader.is_empty)),
-            step=self._step,
-            steps_per_second=self._arrivals.steps_per_second(),
-            games=games,
-            notes=(*sorted(notes), *filter(None, [self._note])),
-            unread_bytes=unread_bytes,
-        )
 
     def _status(self, *, nothing_known: bool) -> Status:
         portion = self._portion
@@ -276,14 +274,16 @@ class EventFilesSource(LogSource):
         return [file for file in files if file.is_file()]  # a pipe would be waited for
 
 
-def open_source(path: Path, options: WatchOptions) -> RunSource | LogSource:
+Source = RunSource | LogSource
+
+
+def open_source(path: Path, options: WatchOptions) -> Source:
     """What is at a path, to be watched; `UserError` where there is nothing that can be."""
     try:
         if path.is_dir():
             return _source_in(path, options)
         if not path.exists():
-            why = "no such file or folder; give a run folder or a log file, or --wait for it"
-            raise UserError(f"{path}: {why}")
+            raise UserError(f"{path}: no such file or folder; give a run folder or a log file")
         if not path.is_file():
             raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
         if ".tfevents." in path.name:
@@ -295,7 +295,7 @@ def open_source(path: Path, options: WatchOptions) -> RunSource | LogSource:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _source_in(folder: Path, options: WatchOptions) -> RunSource | LogSource:
+def _source_in(folder: Path, options: WatchOptions) -> Source:
     if (folder / "config.yaml").is_file() or (folder / "signals.jsonl").is_file():
         if options.mapping:
             raise UserError(f"{folder}: --map is for logs of other programs; this is a run folder")
@@ -306,28 +306,5 @@ def _source_in(folder: Path, options: WatchOptions) -> RunSource | LogSource:
         return EventFilesSource(folder, options)
     raise UserError(
         f"{folder}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
-        "event files; give a run folder or a log file, or --wait for it to become one"
+        "event files; give a run folder or a log file"
     )
-
-
-class Watcher:
-    """Looks at what is at a path, again and again."""
-
-    def __init__(self, path: Path, wait: bool, options: WatchOptions | None = None) -> None:
-        """`wait`: what is not there yet is waited for.
-
-        Raises `UserError` where there is nothing to be watched, and none is to be waited for.
-        """
-        self._path, self._options = path, options or WatchOptions()
-        self._source = None if wait else open_source(path, self._options)
-
-    def look(self) -> State:
-        """Read a portion of what is new, and say what there is."""
-        if self._source is None:
-            try:
-                self._source = open_source(self._path, self._options)
-            except UserError as error:
-                why = str(error).removeprefix(f"{self._path}: ").partition(";")[0]
-                return State(str(self._path), Status(WAITING, f"waits: {why}"))
-        self._source.poll()
-        return self._source.state()

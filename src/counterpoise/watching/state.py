@@ -82,15 +82,17 @@ def facts_of(reader: RunReader) -> Iterator[tuple[str, str]]:
     signals = reader.signals
     if signals.stage:
         yield "stage", signals.stage
-    each = rows_by_discriminator(signals.recent[-1]) if signals.recent else {}
+    last = signals.recent[-1] if signals.recent else {}
+    each = rows_by_discriminator(last) if last else {}
     if reader.policy and each:
         actions = {d: action_words(reader.policy, row.get("action")) for d, row in each.items()}
         words = "; ".join(f"{d}: {action}" if d else action for d, action in actions.items())
         yield "policy", f"{reader.policy}: {words}"
-    rates = [("G", row.get("g_learning_rate")) for row in each.values()][:1]
-    rates += [(f"D {d}".rstrip(), row.get("d_learning_rate")) for d, row in each.items()]
-    if known := [f"{name} {number(rate)}" for name, rate in rates if isinstance(rate, int | float)]:
-        yield "learning rates", ", ".join(known)
+    rates = {"G": last.get("g_learning_rate")}
+    rates |= {f"D {d}".rstrip(): row.get("d_learning_rate") for d, row in each.items()}
+    known = {name: as_float(r) for name, r in rates.items() if isinstance(r, int | float)}
+    if known:
+        yield "learning rates", ", ".join(f"{name} {number(r)}" for name, r in known.items())
     if held_out := held_out_words(reader.metrics, signals.stage):
         yield "held out", held_out
 
