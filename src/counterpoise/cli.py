@@ -266,8 +266,7 @@ def report(
         list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are overlaid.")
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(help="The page; default RUN/report.html, or report.html for several."),
+        Path | None, typer.Option(help="The page; default RUN/report.html, of one run.")
     ] = None,
 ) -> None:
     """Write a run, or several, as one page: verdict, charts, samples, metrics, configuration."""

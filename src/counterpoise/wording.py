@@ -51,8 +51,7 @@ def sparkline(values: np.ndarray, width: int) -> str:
     low, high = means.min(), means.max()
     if values.min() == values.max() or high == low:  # Means of equal values may differ in a bit.
         return BLOCKS[3] * len(means)
-    # Halved: the difference of two huge values is infinite.
-    heights = np.round((means / 2 - low / 2) / (high / 2 - low / 2) * (len(BLOCKS) - 1))
+    heights = np.round((means - low) / (high - low) * (len(BLOCKS) - 1))
     return "".join(BLOCKS[height] for height in heights.astype(int))
 
 

@@ -7,22 +7,19 @@ from rich.console import Console
 
 from counterpoise.commands.console import say
 from counterpoise.errors import UserError
-from counterpoise.pages.page import MARK, page, read_runs
+from counterpoise.pages.page import page, read_runs
 from counterpoise.pages.run import PageRun
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
 
-# Where a page of several runs goes.
-SEVERAL = Path("report.html")
-
 
 def run(runs: Sequence[Path], out: Path | None, console: Console) -> int:
-    """Write the page of one run into its folder, that of several beside you; the exit code."""
-    path = out or (RunFolder(runs[0]).report if len(runs) == 1 else SEVERAL)
+    """Write the page of one run into its folder, that of several where you say; the exit code."""
+    if out is None and len(runs) > 1:
+        raise UserError("a page of several runs: say where, e.g. --out compared.html")
+    path = out or RunFolder(runs[0]).report
     if path.is_dir():
         raise UserError(f"{path}: a folder; give a file, e.g. --out {path / 'report.html'}")
-    if out is None:
-        _refuse_to_replace(path)
     found = read_runs(runs)
     write_page(path, found)
     for one in found:
@@ -45,18 +42,9 @@ def write_at_end(run_folder: RunFolder, console: Console) -> None:
     Its result stands whatever becomes of the page: a failure is one line.
     """
     try:
-        _refuse_to_replace(run_folder.report)
         write_page(run_folder.report, read_runs([run_folder.path]))
         line = f"{'report':<12} {run_folder.report}"
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         line = f"no report: {reason}; try again with: counterpoise report {run_folder.path}"
     say(console, line)
-
-
-def _refuse_to_replace(path: Path) -> None:
-    """Somebody's own file of that name is not replaced unless it is named with --out."""
-    if path.is_file() and MARK.encode() not in path.read_bytes():
-        raise UserError(
-            f"{path}: exists and is no report of `counterpoise report`; name another with --out"
-        )

@@ -8,7 +8,6 @@ import datetime
 import hashlib
 import json
 import math
-import os
 import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -20,15 +19,12 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from counterpoise.diagnosis.finding import PROBLEMS
-from counterpoise.errors import UserError
 from counterpoise.pages.charts import Chart, charts_of, curve_key, metric_text, metric_title
 from counterpoise.pages.curves import CELLS
 from counterpoise.pages.run import SAMPLE_BYTES, PageRun, numbers, read_run
 from counterpoise.run_folder import BICUBIC
 from counterpoise.wording import span, todo
 
-# What every page of this kind carries, so that one can be told from somebody's own file.
-MARK = '<meta name="generator" content="counterpoise report">'
 # Of more events, the newest are listed.
 LISTED_EVENTS = 400
 # Cells of curves over all runs are held to so many for each curve.
@@ -47,14 +43,7 @@ _ENVIRONMENT.filters["capfirst"] = lambda text: text[:1].upper() + text[1:]
 
 
 def read_runs(paths: Sequence[Path]) -> list[PageRun]:
-    """The runs in these folders, for a page of them all.
-
-    Raises `UserError` for a folder that is no run, and for the same folder twice.
-    """
-    real = [Path(os.path.realpath(path)) for path in paths]
-    for place, path in enumerate(paths):
-        if real[place] in real[:place]:
-            raise UserError(f"{path}: given twice; give each run once")
+    """The runs in these folders, for a page of them all; `UserError` for one that is no run."""
     runs = [read_run(path, SAMPLE_BYTES // len(paths)) for path in paths]
     tell_apart(runs)
     return runs
@@ -78,7 +67,6 @@ def page(runs: Sequence[PageRun], *, live: bool = False) -> str:
         runs,
         live=live,
         samples=Markup(samples_data(runs)),  # noqa: S704
-        mark=Markup(MARK),  # noqa: S704
         policy=_security_policy(scripts, live=live),
         style=Markup(_text_of("page.css")),  # noqa: S704
         scripts=[Markup(script) for script in scripts],  # noqa: S704

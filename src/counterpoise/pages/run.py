@@ -1,5 +1,6 @@
 """What a page shows of one training: a run folder, read whole or as it grows, or a log."""
 
+import contextlib
 import json
 import math
 import os
@@ -27,8 +28,6 @@ from counterpoise.watching.sources import RunSource, WatchOptions
 from counterpoise.watching.state import JudgedTraining, State
 from counterpoise.wording import headline, objective_line, verdict
 
-# Sections that only the configuration of a run of ours has.
-OWN_SECTIONS = {"generator", "data", "train"}
 # A page has at most 10 MB: the chart library takes half of it, the curves about a sixth.
 SAMPLE_BYTES = 3_000_000
 
@@ -94,23 +93,19 @@ class PageRun:
         if reader.policy is not None and reader.policy in POLICIES:
             self.policy_options = policy_options(POLICIES[reader.policy])
         self.policy_options |= given if isinstance(given, dict) else {}
-        self.facts.append(("steps on record", f"{reader.signals.rows:,}"))
-        if (seconds := self.curves.curves.get(("", "seconds"))) is not None:
-            self.facts.append(("seconds per step", f"{seconds.mean:.3g} (mean)"))
-        if not self.config_tree.keys() >= OWN_SECTIONS:
-            return
-        try:
-            config = RunConfig.model_validate(self.config_tree)
-        except ValidationError as error:
-            places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors()[:8])
-            self.notes.append(
-                f"config.yaml is of another version of counterpoise, or was changed: {places}"
-            )
-            return
-        self.letters, train = config.loss.letters, config.train
-        self.facts += [("losses", self.letters), ("batch", str(train.batch_size))]
-        self.facts.append(("seed", str(train.seed)))
-        if self.state.status is None or self.state.status.kind != DIVERGED:
+        if "generator" in reader.config:  # a run of our own training
+            with contextlib.suppress(ValidationError):  # of another version
+                self.letters = RunConfig.model_validate(reader.config).loss.letters
+        seconds = self.curves.curves.get(("", "seconds"))
+        facts = {
+            "losses": self.letters,
+            "batch": reader.configured("train", "batch_size"),
+            "seed": reader.configured("train", "seed"),
+            "steps on record": f"{reader.signals.rows:,}",
+            "seconds per step": seconds and f"{seconds.mean:.3g} (mean)",
+        }
+        self.facts += [(name, str(fact)) for name, fact in facts.items() if fact not in (None, "")]
+        if self.metrics and (self.state.status is None or self.state.status.kind != DIVERGED):
             found = outlook(stage_rows(self.metrics), reader.planned_steps)
             self.outlook = WORDS[found.more_training_pays], found.reason
         self.best = _read_best(reader.run, self.notes)
@@ -158,16 +153,6 @@ class PageRun:
         heads = [headline(d) for d in judged] if self.state.status is None else []
         # Games of one training mostly have the same.
         return [*heads, *dict.fromkeys(objective_line(d) for d in judged if d.rows)]
-
-    @property
-    def non_finite(self) -> dict[str, int]:
-        """How often a column was NaN or infinite."""
-        return {
-            curve_key(*key).removeprefix(f"{METRIC}: "): curve.non_finite_count
-            for curves in (self.curves, self.metric_curves)
-            for key, curve in curves.curves.items()
-            if curve.non_finite_count
-        }
 
     @property
     def config_text(self) -> str:
@@ -225,16 +210,11 @@ def _read_best(folder: RunFolder, notes: list[str]) -> dict[str, Any] | None:
     note."""
     try:
         best: dict[str, Any] = json.loads(folder.best.read_bytes())
-        step = int(best["recommended"]["step"])
+        int(best["recommended"]["step"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
-        why = f"cannot be read ({error})"
-    else:
-        files = folder.checkpoint_files()
-        if not files or folder.checkpoint(step).name <= files[-1].name:
-            return best
-        # The run was resumed from an earlier one.
-        why = "recommends a step past the newest checkpoint"
-    notes.append(f"best.json {why}: make it anew with `counterpoise best {folder.path}`")
-    return None
+        again = f"make it anew with `counterpoise best {folder.path}`"
+        notes.append(f"best.json cannot be read ({error}): {again}")
+        return None
+    return best

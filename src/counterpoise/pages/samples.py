@@ -39,11 +39,10 @@ class SampleCrop:
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples that are shown, and what is not."""
+    """The samples that are shown, and what could not be read."""
 
     steps: list[int] = field(default_factory=list)
     crops: list[SampleCrop] = field(default_factory=list)
-    left_out: list[int] = field(default_factory=list)  # steps whose samples did not fit
     notes: list[str] = field(default_factory=list)
 
 
@@ -59,8 +58,8 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
             notes.append(f"samples/{found[step].name} cannot be read ({error}): left out")
     if not sheets:
         return Samples(notes=notes)
-    newest, crops = sheets[max(sheets)], []
-    for place, row in enumerate(newest[:SHOWN_CROPS]):
+    crops = []
+    for place, row in enumerate(sheets[max(sheets)][:SHOWN_CROPS]):
         lr, bicubic, hr = (_encoded(row[column], lossless=True) for column in (LR, BICUBIC, HR))
         key = _key(row[HR])
         outputs = [
@@ -78,14 +77,12 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
     # The outputs are to have at least half of the room.
     while len(crops) > 1 and used(()) > most_bytes / 2:
         crops.pop()
-    if len(newest) > len(crops):
-        notes.append(f"{len(crops)} of {len(newest)} crops are shown, to keep this page small")
     places = list(range(len(sheets)))
     while len(places) > 1 and used(places) > most_bytes:
         places = spread(places, len(places) - 1)
     crops = [replace(crop, outputs=[crop.outputs[place] for place in places]) for crop in crops]
     steps = [list(sheets)[place] for place in places]
-    return Samples(steps, crops, [step for step in sorted(found) if step not in steps], notes)
+    return Samples(steps, crops, notes)
 
 
 def spread(steps: Sequence[int], count: int) -> list[int]:
