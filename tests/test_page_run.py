@@ -1,5 +1,7 @@
 """What a page reads of a run, whatever state it is in, and what it shows of it."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -149,12 +151,21 @@ def test_a_recommendation_of_no_use_is_a_note(folder, text):
 # ------------------------------------------------------------------------------ samples
 
 
+def picture(uri):
+    head, _, data = uri.partition(",")
+    assert head == "data:image/webp;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
 def test_samples_are_cut_from_their_sheets(folder):
-    first, second = read(folder).samples.crops
-    assert first.side_px == 32
-    assert len({first.hr, first.lr, first.bicubic, *first.outputs, second.hr}) == 7
-    assert all(uri.startswith("data:image/webp;base64,") for uri in first.outputs)
-    assert first.key != second.key
+    samples = read(folder).samples
+    assert (samples.crops, samples.side_px, len(samples.outputs)) == (2, 32, 3)
+    sheet = np.asarray(Image.open(folder.sample(60)).convert("RGB"))
+    tops, left = (18, 18 + 32 + 4), 3 * (32 + 4)
+    hr = np.concatenate([sheet[top : top + 32, left : left + 32] for top in tops])
+    assert (picture(samples.hr) == hr).all()
+    assert picture(samples.outputs[0]).shape == hr.shape
+    assert len({samples.lr, samples.bicubic, samples.hr, *samples.outputs}) == 6
 
 
 def test_damaged_and_foreign_sheets_are_left_out_and_told(folder):
@@ -175,14 +186,8 @@ def test_damaged_and_foreign_sheets_are_left_out_and_told(folder):
 def test_outputs_of_other_pictures_are_not_shown_as_these(folder):
     write_samples(folder, [20], seed=1)
     samples = read(folder).samples
-    assert [crop.outputs[0] for crop in samples.crops] == [None, None]
-    assert all(samples.crops[0].outputs[1:])
-
-
-def bytes_of(samples):
-    outputs = [uri for crop in samples.crops for uri in crop.outputs]
-    fixed = [uri for crop in samples.crops for uri in (crop.lr, crop.bicubic, crop.hr)]
-    return sum(map(len, outputs)) + sum(map(len, fixed)), sum(map(len, fixed))
+    assert samples.steps == [40, 60]
+    assert samples.notes == ["samples of step 20 are of other held-out pictures: left out"]
 
 
 def test_as_many_samples_as_fit_with_the_first_and_the_last(tmp_path):
@@ -190,15 +195,16 @@ def test_as_many_samples_as_fit_with_the_first_and_the_last(tmp_path):
     folder = RunFolder(tmp_path)
     write_samples(folder, range(10, 300, 10))
     everything = read_samples(folder.sample_files(), 10_000_000)
-    size, fixed = bytes_of(everything)
+    assert everything.steps == list(range(10, 300, 10))
+    fixed = len(everything.lr + everything.bicubic + everything.hr)
+    size = sum(map(len, everything.outputs))
     for share in (0.8, 0.3):
-        room = max(int(fixed + share * (size - fixed)), 2 * fixed)
+        room = max(int(fixed + share * size), 2 * fixed)
         some = read_samples(folder.sample_files(), room)
         assert (some.steps[0], some.steps[-1]) == (10, 290)
-        assert bytes_of(some)[0] <= room
-        assert 1 < len(some.steps) < len(everything.steps)
+        assert fixed + sum(map(len, some.outputs)) <= room
     least = read_samples(folder.sample_files(), 0)
-    assert (least.steps, len(least.crops)) == ([290], 1)
+    assert (least.steps, least.crops) == ([290], 1)
 
 
 # ------------------------------------------------------------------------------ timeline

@@ -102,22 +102,14 @@ def page_body(runs: Sequence[PageRun], *, live: bool = True, **parts: Any) -> st
 
 def samples_data(runs: Sequence[PageRun]) -> str:
     """The samples of a page, as JSON for its script."""
-    found = [
-        {
-            "name": run.name,
-            "steps": run.samples.steps,
-            "crops": [vars(crop) for crop in run.samples.crops],
-        }
-        for run in runs
-    ]
-    return _json(found)
+    return _json([{"name": run.name} | vars(run.samples) for run in runs])
 
 
 def _data(runs: Sequence[PageRun], charts: Sequence[Chart]) -> dict[str, Any]:
     """What the page's scripts work on."""
     wanted = {(series["run"], series["curve"]) for chart in charts for series in chart.series}
     cells = max(LEAST_CELLS, CELLS // max(1, len(runs)))
-    samples = [(run.samples.steps, [crop.key for crop in run.samples.crops]) for run in runs]
+    samples = [(run.samples.steps, run.samples.key) for run in runs]
     return {
         # Alike for the same samples.
         "samples": hashlib.sha256(repr(samples).encode()).hexdigest()[:16],

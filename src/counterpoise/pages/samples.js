@@ -12,52 +12,54 @@
     return element;
   };
   const samples = () => runs[choice.run];
-  const crop = () => samples().crops[choice.crop];
+  // A strip has all crops one below the other: one is in sight.
+  const place = (image, { crops }) => {
+    image.style.objectPosition = `0 ${(100 * choice.crop) / Math.max(1, crops - 1)}%`;
+  };
 
-  // The other runs' outputs of the same picture, at the step that is nearest.
-  const outputOf = (run, key, step) => {
-    const { steps, crops } = runs[run];
-    const same = crops.find((one) => one.key === key);
-    if (!same) return null;
-    const known = steps.map((_, i) => i).filter((i) => same.outputs[i]);
-    if (!known.length) return null;
-    const best = known.reduce((a, b) =>
+  // Another run's output of the same picture, at the step that is nearest.
+  const isAlike = (run) => runs[run].key === samples().key && choice.crop < runs[run].crops;
+  const outputOf = (run) => {
+    const { steps, outputs, name } = runs[run];
+    const step = samples().steps[choice.index];
+    const best = steps.map((_, i) => i).reduce((a, b) =>
       (Math.abs(steps[b] - step) < Math.abs(steps[a] - step) ? b : a));
-    return { uri: same.outputs[best], name: `output of ${runs[run].name}, step ${steps[best]}` };
+    return { uri: outputs[best], name: `output of ${name}, step ${steps[best]}`,
+      strip: runs[run] };
   };
   const againstOf = () => {
-    const one = crop();
+    const one = samples();
     const named = {
       bicubic: { uri: one.bicubic, name: "bicubic" },
       hr: { uri: one.hr, name: "HR" },
       lr: { uri: one.lr, name: "LR, pixels enlarged" },
     };
-    if (named[choice.against]) return named[choice.against];
-    return outputOf(Number(choice.against), one.key, samples().steps[choice.index]) || named.bicubic;
+    return named[choice.against] || outputOf(Number(choice.against));
   };
 
   const show = () => {
-    const one = crop();
-    const step = samples().steps[choice.index];
+    const one = samples();
+    const step = one.steps[choice.index];
     const against = againstOf();
     const uri = one.outputs[choice.index];
     byId("wipe").style.width = `${one.side_px * Number(byId("sample-size").value)}px`;
     under.src = against.uri;
+    place(under, against.strip || one);
     under.alt = `Crop ${choice.crop + 1}: ${against.name}`;
-    over.hidden = !uri;
-    if (uri) over.src = uri;
+    over.src = uri;
+    place(over, one);
     over.alt = `Crop ${choice.crop + 1}: output at step ${step}`;
     const named = { lr: [one.lr, "LR, pixels enlarged"], bicubic: [one.bicubic, "bicubic"],
       output: [uri, `output, step ${step}`], hr: [one.hr, "HR"] };
     for (const [id, [source, name]] of Object.entries(named)) {
       const image = byId(`quad-${id}`);
-      image.parentElement.hidden = !source;
-      if (source) image.src = source;
+      image.src = source;
+      place(image, one);
       image.alt = `Crop ${choice.crop + 1}: ${name}`;
       image.width = image.height = one.side_px;
       image.nextElementSibling.textContent = name;
     }
-    byId("sample-step-name").textContent = uri ? step : `${step} (not shown: another picture)`;
+    byId("sample-step-name").textContent = step;
     byId("sample-step").setAttribute("aria-valuetext", `step ${step}`);
     byId("against-name").textContent = against.name;
     byId("wipe").querySelector(".right").textContent = against.name;
@@ -87,14 +89,12 @@
     byId("strip").replaceChildren(...samples().steps.map((step, i) => {
       const button = document.createElement("button");
       button.type = "button";
-      const uri = crop().outputs[i];
-      if (uri) {
-        const image = document.createElement("img");
-        image.src = uri;
-        image.alt = "";
-        image.loading = "lazy";
-        button.append(image);
-      }
+      const image = document.createElement("img");
+      image.src = samples().outputs[i];
+      image.alt = "";
+      image.loading = "lazy";
+      place(image, samples());
+      button.append(image);
       button.append(`step ${step}`);
       button.addEventListener("click", () => choose(i));
       return button;
@@ -103,9 +103,8 @@
   const fillAgainst = () => {
     const select = byId("sample-against");
     const options = [option("bicubic", "bicubic"), option("hr", "HR"), option("lr", "LR")];
-    runs.forEach((run, place) => {
-      if (place !== choice.run && outputOf(place, crop().key, 0))
-        options.push(option(String(place), `output of ${run.name}`));
+    runs.forEach((run, i) => {
+      if (i !== choice.run && isAlike(i)) options.push(option(String(i), `output of ${run.name}`));
     });
     select.replaceChildren(...options);
     if (!options.some((one) => one.value === choice.against)) choice.against = "bicubic";
@@ -117,8 +116,9 @@
     choose(Math.min(choice.index, samples().steps.length - 1));
   };
   const chooseRun = () => {
+    const { crops } = samples();
     byId("sample-crop").replaceChildren(
-      ...samples().crops.map((_, i) => option(String(i), `${i + 1} of ${samples().crops.length}`)));
+      ...Array.from({ length: crops }, (_, i) => option(String(i), `${i + 1} of ${crops}`)));
     byId("sample-crop").value = choice.crop;
     byId("sample-step").max = samples().steps.length - 1;
     chooseCrop();
@@ -136,7 +136,7 @@
     byId("sample-run").replaceChildren(...having.map((i) => option(String(i), runs[i].name)));
     if (!having.includes(choice.run)) [choice.run] = having;
     byId("sample-run").value = choice.run;
-    choice.crop = Math.min(choice.crop, samples().crops.length - 1);
+    choice.crop = Math.min(choice.crop, samples().crops - 1);
     if (newest) choice.index = samples().steps.length - 1;
     chooseRun();
   };

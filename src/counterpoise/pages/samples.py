@@ -1,4 +1,4 @@
-"""The samples of a run as small pictures inside a page: every crop, over the steps of the training.
+"""The samples of a run as small pictures inside a page: its crops, over the steps of the training.
 
 LR, bicubic and HR of a crop are the same in all steps, so they are kept once and without loss; the
 outputs are compressed, and only as many steps are taken as fit.
@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +26,18 @@ _STEP = re.compile(r"step-(\d+)\.png")
 
 
 @dataclass(frozen=True)
-class SampleCrop:
-    """One crop: data URIs, and the outputs by step (None where that sheet lacks the crop)."""
-
-    lr: str
-    bicubic: str
-    hr: str
-    outputs: list[str | None]
-    side_px: int
-    key: str  # alike for the same picture in two runs
-
-
-@dataclass(frozen=True)
 class Samples:
-    """The samples that are shown, and what could not be read."""
+    """What is shown of samples: data URIs of strips, with all crops one below the other."""
 
     steps: list[int] = field(default_factory=list)
-    crops: list[SampleCrop] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)  # by step
+    lr: str = ""
+    bicubic: str = ""
+    hr: str = ""
+    crops: int = 0
+    side_px: int = 0
+    key: str = ""  # alike for the same pictures in two runs
+    notes: list[str] = field(default_factory=list)  # what could not be read
 
 
 def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
@@ -53,36 +47,37 @@ def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
     sheets = {}
     for step in spread(sorted(found), SHOWN_STEPS):
         try:
-            sheets[step] = _tiles(found[step])
+            sheets[step] = _columns(found[step])
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             notes.append(f"samples/{found[step].name} cannot be read ({error}): left out")
     if not sheets:
         return Samples(notes=notes)
-    crops = []
-    for place, row in enumerate(sheets[max(sheets)][:SHOWN_CROPS]):
-        lr, bicubic, hr = (_encoded(row[column], lossless=True) for column in (LR, BICUBIC, HR))
-        key = _key(row[HR])
-        outputs = [
-            _encoded(tiles[place][OUTPUT])
-            if len(tiles) > place and _key(tiles[place][HR]) == key
-            else None
-            for tiles in sheets.values()
-        ]
-        crops.append(SampleCrop(lr, bicubic, hr, outputs, row[HR].shape[0], key))
-
-    def used(places: Sequence[int]) -> int:
-        outputs = sum(len(crop.outputs[place] or "") for crop in crops for place in places)
-        return outputs + sum(len(crop.lr + crop.bicubic + crop.hr) for crop in crops)
-
+    newest = sheets[max(sheets)]
+    others = [step for step, one in sheets.items() if not np.array_equal(one[HR], newest[HR])]
+    for step in others:
+        notes.append(f"samples of step {step} are of other held-out pictures: left out")
+        del sheets[step]
     # The outputs are to have at least half of the room.
-    while len(crops) > 1 and used(()) > most_bytes / 2:
-        crops.pop()
-    places = list(range(len(sheets)))
-    while len(places) > 1 and used(places) > most_bytes:
-        places = spread(places, len(places) - 1)
-    crops = [replace(crop, outputs=[crop.outputs[place] for place in places]) for crop in crops]
-    steps = [list(sheets)[place] for place in places]
-    return Samples(steps, crops, notes)
+    for crops in range(min(len(newest[HR]), SHOWN_CROPS), 0, -1):
+        lr, bicubic, hr = (_strip(newest[c][:crops], lossless=True) for c in (LR, BICUBIC, HR))
+        room = most_bytes - len(lr + bicubic + hr)
+        if room >= most_bytes / 2:
+            break
+    outputs = {step: _strip(one[OUTPUT][:crops]) for step, one in sheets.items()}
+    steps = list(outputs)
+    while len(steps) > 1 and sum(len(outputs[step]) for step in steps) > room:
+        steps = spread(steps, len(steps) - 1)
+    return Samples(
+        steps,
+        [outputs[step] for step in steps],
+        lr,
+        bicubic,
+        hr,
+        crops,
+        side_px=newest.shape[2],
+        key=hashlib.sha256(newest[HR].tobytes()).hexdigest()[:16],
+        notes=notes,
+    )
 
 
 def spread(steps: Sequence[int], count: int) -> list[int]:
@@ -93,8 +88,9 @@ def spread(steps: Sequence[int], count: int) -> list[int]:
     return [steps[place] for place in places]
 
 
-def _tiles(path: Path) -> list[list[np.ndarray]]:
-    """The crops of a sheet, each a row of `SHEET_COLUMNS`; `ValueError` where it is none."""
+def _columns(path: Path) -> np.ndarray:
+    """The crops of a sheet (`SHEET_COLUMNS`, crops, height, width, RGB); `ValueError` where it is
+    none."""
     with Image.open(path, formats=["PNG"]) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     side, odd_columns = divmod(pixels.shape[1] + SHEET_GAP_PX, len(SHEET_COLUMNS))
@@ -104,18 +100,15 @@ def _tiles(path: Path) -> list[list[np.ndarray]]:
         raise ValueError("not a sheet of samples of this version")
     tops = range(SHEET_HEADER_PX, pixels.shape[0], side + SHEET_GAP_PX)
     lefts = range(0, pixels.shape[1], side + SHEET_GAP_PX)
-    return [[pixels[top : top + side, left : left + side] for left in lefts] for top in tops]
+    return np.array([[pixels[y : y + side, x : x + side] for y in tops] for x in lefts])
 
 
-def _key(pixels: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
-
-
-def _encoded(pixels: np.ndarray, *, lossless: bool = False) -> str:
-    """A picture as a data URI (WebP)."""
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    if max(image.size) > CROP_PX:
-        image.thumbnail((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
+def _strip(crops: np.ndarray, *, lossless: bool = False) -> str:
+    """Crops (crops, height, width, RGB) one below the other as a data URI (WebP)."""
+    count, side = crops.shape[:2]
+    image = Image.fromarray(crops.reshape(count * side, side, 3))
+    if side > CROP_PX:
+        image = image.resize((CROP_PX, count * CROP_PX), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", lossless=lossless, quality=QUALITY, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
