@@ -1,6 +1,5 @@
 """Run folders written by hand, with all that a report shows."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import nn
 from counterpoise.config_file import load_config
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.samples import sample_grid, save_grid
+from watching_helpers import append, event
 
 STEPS, PRETRAIN_STEPS, SIDE_PX = 60, 20, 32
 RUN = ["train.pretrain_steps=20", "train.steps=40", "balance.policy=auto"]
@@ -61,16 +61,12 @@ def metrics(count=STEPS, every=5):
     return found
 
 
-def event(step, kind, message="it happened"):
-    return {"time": "2026-01-02T03:04:05+00:00", "step": step, "kind": kind, "message": message}
-
-
 EVENTS = [event(0, "began", "the training begins, with torch 2"), event(STEPS, "ended")]
 
 
 def write_lines(path, lines):
-    text = (line if isinstance(line, str) else json.dumps(line) for line in lines)
-    path.write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
+    path.unlink(missing_ok=True)
+    append(path, "", *lines)
 
 
 class Tint(nn.Module):

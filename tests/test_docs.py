@@ -144,15 +144,6 @@ def test_commands_in_sentences_name_verbs_and_options_that_exist():
             assert not unknown_options(command.words), command
 
 
-def test_a_wrong_option_would_be_noticed():
-    with pytest.raises(Exception, match="No such option"):
-        parse((PROGRAM, "train", "--presets", "demo"))
-    with pytest.raises(Exception, match="Missing"):
-        parse((PROGRAM, "upscale", "photos"))
-    with pytest.raises(ValueError, match="no verb"):
-        parse((PROGRAM, "trane", "--preset", "demo"))
-
-
 @pytest.mark.parametrize("command", TO_RUN, ids=named)
 def test_commands_run(program, command):
     verb, more = verb_of(command.words), ()

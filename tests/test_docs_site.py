@@ -12,13 +12,12 @@ from counterpoise.balance.policies import POLICIES
 from counterpoise.cli import app
 from counterpoise.diagnosis.diagnose import RULES
 from counterpoise.diagnosis.finding import SEVERITIES
-from counterpoise.registry import Registry
 from docs_helpers import ROOT
 
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 
 import loads
-from generated import command_line, configuration, findings, layers, parts, policies
+from generated import command_line, configuration, findings, parts, policies
 
 
 def words_of(text):
@@ -37,13 +36,6 @@ def test_every_finding_has_its_page_with_every_remedy():
             assert remedy.code in page
             assert f"--set {remedy.config}" in page or not remedy.config
         assert set(re.findall(r"\*\*(severe|warning|note|healthy)\b", page)) <= set(SEVERITIES)
-
-
-def test_a_new_finding_has_a_page_at_once():
-    rule = dataclasses.replace(RULES["healthy"], id="new", title="A title", remedies=())
-    made = findings.pages(Registry("finding", *RULES.items(), ("new", rule)))
-    assert made["findings/new.md"].startswith("# A title\n")
-    assert "(new.md)" in made["findings/index.md"]
 
 
 def test_severities_are_those_that_the_rules_can_give():
@@ -75,13 +67,6 @@ def test_every_verb_and_every_key_is_in_the_reference():
     assert "| `loss.adversarial.r1` | `0.0` | 0 or more | Weights gamma" in keys
     assert "`balance.policy`" in keys
     assert "\n## enet-pat\n" in made["reference/presets.md"]
-
-
-def test_public_modules_are_there():
-    for layer in layers.layers():
-        for unit in layer.units:
-            for module in unit.modules():
-                assert layers.first_line(module), module
 
 
 README_LINK = re.compile(r"\]\(([^)]+)\)")

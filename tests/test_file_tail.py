@@ -1,7 +1,6 @@
 """A file is followed whatever becomes of it, and only what is new is read."""
 
 import io
-import os
 import tempfile
 from pathlib import Path
 
@@ -116,28 +115,3 @@ def test_what_cannot_be_read_is_said_and_tried_again(path):
     path.rmdir()
     path.write_bytes(b"one\n")
     assert follower.poll().lines == ["one\n"]
-
-
-def test_a_long_file_comes_in_portions(path, monkeypatch):
-    monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 10)
-    path.write_bytes(b"line\n" * 7)
-    follower, lines, unread = FileTail(path), [], []
-    while not unread or unread[-1]:
-        portion = follower.poll()
-        lines += portion.lines
-        unread.append(portion.unread_bytes)
-    assert lines == ["line\n"] * 7
-    assert unread == [25, 15, 5, 0]
-
-
-def test_bytes_that_are_no_text_stop_nothing(path):
-    path.write_bytes(b"a\xff\xfeb\n")
-    assert FileTail(path).poll().lines == ["a\ufffd\ufffdb\n"]
-
-
-def test_the_time_of_its_last_change(path):
-    path.write_bytes(b"one\n")
-    os.utime(path, (1000, 1000))
-    follower = FileTail(path)
-    assert follower.poll().changed_at == 1000
-    assert follower.poll().changed_at == 1000

@@ -11,9 +11,8 @@ import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.pages.page import LISTED_EVENTS, page, page_body, read_runs
-from counterpoise.pages.run import log_run
 from counterpoise.run_folder import RunFolder
-from counterpoise.wording import LARGEST, shown_series, sparkline, verdict
+from counterpoise.wording import LARGEST, sparkline, verdict
 from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
 from trace_helpers import bce_columns, trace
 from training_helpers import TINY
@@ -161,16 +160,6 @@ def test_every_link_of_a_page_leads_somewhere(folder, tmp_path):
         links, ids = links_and_ids(page_of(one))
         assert links <= ids
     assert "Not judged: " in text_of(page_of(empty))
-
-
-def test_the_page_of_a_log(tmp_path):
-    read = trace(**bce_columns(np.full(60, 0.9999), np.full(60, 0.0012)))
-    assert "AUC" not in dict(shown_series(read))
-    text = page([log_run("train.log", [(read, diagnose(read))])])
-    assert data_of(text)["runs"][0]["bands"][0][1] == "severe"
-    assert "d-saturated" in text
-    assert "--set" in text
-    assert 'id="samples" aria-labelledby="samples-title" hidden' in text
 
 
 # ------------------------------------------------------------------------------ in the terminal

@@ -3,9 +3,7 @@
 import base64
 import io
 import json
-import os
 import re
-import time
 
 import numpy as np
 import pytest
@@ -96,17 +94,6 @@ def test_a_band_that_is_not_finite_is_none(folder, value):
     tree = "".join(f"    {name}: {number}\n" for name, number in options.items())
     folder.config.write_text(f"balance:\n  policy: auto\n  options:\n{tree}", encoding="utf-8")
     assert read(folder).band is None
-
-
-def test_how_it_stands_is_told_from_events_and_times(folder):
-    write_lines(folder.signals, rows(50, seconds=100.0))
-    write_lines(folder.events, [event(0, "began")])
-    for path in (folder.signals, folder.events, folder.metrics):
-        ago = time.time() - 1000  # ten steps
-        os.utime(path, (ago, ago))
-    assert read(folder).state.status.kind == "running"
-    write_lines(folder.events, [event(50, "interrupted")])
-    assert "counterpoise resume" in read(folder).state.status.text
 
 
 # ------------------------------------------------------------------------------ what to take

@@ -76,7 +76,6 @@ def test_once_takes_the_names_of_a_log(counterpoise, path):
         (b"foo,bar\n1,2\n", ("--once",), r"no known column in its header \(foo, bar\)"),
         (b"", ("--once", "--web"), "--once with --web"),
         (b"", ("--objective", "bcd"), "bcd"),
-        (b"", ("--map", "errD"), "errD"),
         (b"", ("--map", "errD=nothing"), "nothing"),
     ],
 )

@@ -50,7 +50,6 @@ def test_each_kind_has_its_source(tmp_path):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("missing", "no such file or folder"),
         ("empty", "a folder without config.yaml"),
         ("program", "a binary file"),
         ("pipe", "not a file that can be followed"),

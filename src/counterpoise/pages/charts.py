@@ -194,27 +194,24 @@ def curve_key(game: str, name: str) -> str:
 
 def charts_of(runs: "Sequence[PageRun]") -> list[Chart]:
     """The charts that have something to show: of one run by subject, of several by curve."""
-    charts = []
+    several = len(runs) > 1
+    charts: dict[tuple[str, str], Chart] = {}
     for plan in CHARTS:
-        drawn = [(place, *one) for place, run in enumerate(runs) for one in _drawn(plan, run)]
-        if len(runs) == 1:
-            chart = replace(plan, series=[])
-            for place, key, label in drawn:
-                chart.add(place, key, curve_key(key[0], label))
-            if plan.key == "d-accuracy" and (band := runs[0].band) is not None:
-                chart.band, chart.what = band[:2], f"{plan.what} Shaded across: {band[2]}."
-            charts.append(chart)
-            continue
-        for column, label in {key[1]: label for _, key, label in drawn}.items():
-            # Names in a file may be anything, so they are no part of an address on the page.
-            address = f"{plan.key}-{len(charts)}"
-            chart = replace(plan, key=address, title=f"{plan.title}: {label}", series=[])
-            for place, (game, name), _ in drawn:
-                if name == column:
-                    lead = f"{runs[place].name}, {game}" if game else runs[place].name
-                    chart.add(place, (game, name), lead)
-            charts.append(chart)
-    return [*(chart for chart in charts if chart.series), *_metric_charts(runs)]
+        for place, run in enumerate(runs):
+            for (game, name), label in _drawn(plan, run):
+                subject = plan.key, name if several else ""
+                if subject not in charts:
+                    # Names in a file may be anything, so they are no part of an address on a page.
+                    key = f"{plan.key}-{len(charts)}" if several else plan.key
+                    title = f"{plan.title}: {label}" if several else plan.title
+                    charts[subject] = replace(plan, key=key, title=title, series=[])
+                lead = f"{run.name}, {game}" if game else run.name
+                line = lead if several else curve_key(game, label)
+                charts[subject].add(place, (game, name), line)
+    accuracy = charts.get(("d-accuracy", ""))
+    if accuracy is not None and (band := runs[0].band) is not None:
+        accuracy.band, accuracy.what = band[:2], f"{accuracy.what} Shaded across: {band[2]}."
+    return [*charts.values(), *_metric_charts(runs)]
 
 
 def _drawn(plan: Chart, run: "PageRun") -> Iterator[tuple[tuple[str, str], str]]:
