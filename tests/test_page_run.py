@@ -79,6 +79,8 @@ def test_with_config_alone_nothing_is_judged_and_that_is_said(folder):
     [
         "generator: {depth: 3}\ndata: {}\ntrain: {}\n",
         "balance: {policy: auto, options: {low: high}}\n",
+        "balance: {policy: auto, options: {high: .nan}}\n",
+        f"balance: {{policy: auto, options: {{high: '{10**399}'}}}}\n",
         "balance: 3\n",
     ],
 )
@@ -86,14 +88,6 @@ def test_a_configuration_of_another_version_or_none_at_all(folder, text):
     folder.config.write_text(text, encoding="utf-8")
     run = read(folder)
     assert (run.band, run.letters, run.curves.span[1]) == (None, "", STEPS)
-
-
-@pytest.mark.parametrize("value", [".nan", ".inf", str(10**399)])
-def test_a_band_that_is_not_finite_is_none(folder, value):
-    options = {"decay": 0.9, "target": 0.75, "low": 0.6, "high": value}
-    tree = "".join(f"    {name}: {number}\n" for name, number in options.items())
-    folder.config.write_text(f"balance:\n  policy: auto\n  options:\n{tree}", encoding="utf-8")
-    assert read(folder).band is None
 
 
 # ------------------------------------------------------------------------------ what to take

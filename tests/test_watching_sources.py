@@ -215,26 +215,21 @@ def test_a_log_whose_lines_are_not_known(source, path, text):
         assert source.look().status.kind == "running"
 
 
-def test_a_log_that_is_cut_begins_anew(source, path):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_log_that_is_cut_or_rotated_begins_anew(source, path, rotated):
     append(path, *seed_lines("bce_epoch3"))
     assert source.look().step == 21276
-    path.write_text("")
+    if rotated:
+        path.rename(path.with_suffix(".1"))
+    else:
+        path.write_text("")
     state = source.look()
-    assert (state.status.kind, state.step, state.games) == ("starting", None, ())
+    assert (state.status.kind, state.step) == ("gone" if rotated else "starting", None)
+    assert state.games == ()
     append(path, *seed_lines("mse_epoch1"))
     state = source.look()
     assert state.step == 1200
     assert "lsgan-on-sigmoid" in {finding.id for finding in findings(state)}
-
-
-def test_a_log_that_is_rotated_is_waited_for(source, path):
-    append(path, *seed_lines())
-    source.look()
-    path.rename(path.with_suffix(".1"))
-    state = source.look()
-    assert state.status.text == "the file is gone: waits for it to come back"
-    append(path, *seed_lines("mse_epoch1"))
-    assert (source.look().status.kind, source.look().step) == ("running", 1200)
 
 
 def test_json_lines_and_a_second_training_in_the_same_file(source, path):
