@@ -146,8 +146,8 @@ def test_defaults_are_no_shared_objects():
         ("ada", {"target": 1.0}, "options.target"),
         ("gap-lr", {"decay": math.nan}, "options.decay"),
         ("skip-band", {"lower": 0.9, "upper": 0.9}, "options"),
-        ("auto", {"low": 0.8}, "options"),
-        ("auto", {"dead_zone": 0.5}, "options"),
+        ("auto", {"low": 0.8}, "options.low"),
+        ("auto", {"r1": -1.0}, "options.r1"),
     ],
 )
 def test_a_bad_option_is_one_problem_at_its_path(name, options, path):
@@ -197,9 +197,8 @@ def test_what_remembers_nothing_takes_any_state():
 def test_a_value_that_is_missing_or_of_another_kind_is_refused(name):
     for key in STATES[name]:
         state = {k: v for k, v in STATES[name].items() if k != key}
-        if not (name == "auto" and key == "steep"):  # earlier versions have none
-            with pytest.raises(UserError, match=f"'{name}' is broken .*'{key}' is missing"):
-                load_policy_state(build_policy(name, {}), name, state)
+        with pytest.raises(UserError, match=f"'{name}' is broken .*'{key}' is missing"):
+            load_policy_state(build_policy(name, {}), name, state)
         for value in ("x", {}, [object()]):
             with pytest.raises(UserError, match=f"the state of policy '{name}' is broken"):
                 load_policy_state(build_policy(name, {}), name, state | {key: value})

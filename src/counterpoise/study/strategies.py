@@ -134,10 +134,8 @@ STRATEGIES: Registry[Strategy] = Registry(
         d_norm="none",
     ),
     # What each part of `auto` is for.
-    _auto_without("learning-rate", "auto that does not touch D's learning rate", min_scale=0.999),
     _auto_without("weight", "auto that leaves the adversarial weight", max_weight_scale=1.0),
-    _auto_without("noise", "auto without noise on D's inputs", max_noise_std=0.0),
-    _auto_without("g-rate", "auto that does not touch G's learning rate", min_g_scale=1.0),
+    _auto_without("g-trial", "auto that does not touch G's learning rate", may_slow_g=False),
     _auto_without("smoothing", "auto without label smoothing", label_smoothing=0.0),
     _auto_without("r1", "auto that never adds R1", r1=0.0),
     _auto_without("d-steps", "auto that trains D once for each step of G", most_d_steps=1),
