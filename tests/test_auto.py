@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from counterpoise.balance.auto import MOST_PENALTY, TRIAL_TURNS, AutoPolicy
+from counterpoise.balance.auto import TRIAL_TURNS, AutoPolicy
 from counterpoise.records import Readings
 from helpers import SIGNALS
 
@@ -38,7 +38,7 @@ def gammas(actions):
 
 
 def test_a_game_in_balance_is_left_alone():
-    actions = seen(turns(0.7, 1000))
+    actions = seen(turns(0.8, 1000))
     assert not changes(actions)
     assert sum(action.keep_snapshot for action in actions) >= 4
 
@@ -46,14 +46,14 @@ def test_a_game_in_balance_is_left_alone():
 def test_a_newborn_d_is_left_alone_whatever_g_does():
     """What strangled the first training at real size: a D at chance beside a G that was trained
     before, and gradients of D that point the same way step after step."""
-    alike = Readings(diversity_ratio=0.1, d_gradient_cosine=0.99, g_gradient_content=1.0)
+    alike = Readings(d_gradient_cosine=0.99, g_gradient_content=1.0, high_frequency_ratio=0.4)
     actions = seen(turns(0.5, 500, noise=0.1, readings=alike))
     assert not changes(actions)
     assert {action.g_learning_rate_scale for action in actions} == {1.0}
 
 
 def test_one_reading_is_no_reason():
-    calm = turns(0.7, 300)
+    calm = turns(0.8, 300)
     for place in range(0, 300, 20):
         calm[place] = dataclasses.replace(
             calm[place],
@@ -64,20 +64,14 @@ def test_one_reading_is_no_reason():
     assert not changes(seen(calm))
 
 
-def test_a_d_that_leads_is_smoothed_until_it_follows():
+def test_a_d_that_leads_is_smoothed_from_then_on():
     policy = AutoPolicy()
-    leading = seen(turns(0.55, 50), turns(0.97, 300), policy=policy)
-    assert min(gammas(leading[:200])) == pytest.approx(policy.r1 * policy.r1_every_turns)
-    assert gammas(leading) == sorted(gammas(leading))
+    assert not gammas(seen(turns(0.8, 300), policy=policy))
+    leading = seen(turns(0.97, 300), turns(0.7, 300), policy=policy)
+    assert set(gammas(leading)) == {policy.r1 * policy.r1_every_turns}
     assert "gamma" in leading[-1].reason
     # A half of the turns computes it.
     assert len(gammas(leading[-100:])) == 100 // policy.r1_every_turns
-    still = seen(turns(0.99, 3000), policy=policy)
-    most = policy.r1 * MOST_PENALTY * policy.r1_every_turns
-    assert max(gammas(still)) == pytest.approx(most)
-    following = seen(turns(0.65, 3000), policy=policy)
-    assert gammas(following[100:]) == sorted(gammas(following[100:]), reverse=True)
-    assert following[-1].d_learning_rate_scale == following[-1].g_learning_rate_scale == 1
 
 
 @pytest.mark.parametrize(
@@ -124,6 +118,12 @@ def test_a_drowned_d_is_raised_to_a_tenth_and_comes_back():
     assert weights(policy, 0.6, 600)[-1] == 1
 
 
+def test_a_weak_d_is_trained_more_where_g_learns_from_it_alone():
+    assert [action.d_steps for action in seen(turns(0.65, 300))][-1] == 2
+    content = Readings(g_gradient_adversarial=1.0, g_gradient_content=1.0)
+    assert not changes(seen(turns(0.65, 300, readings=content)))
+
+
 def test_a_certain_d_is_not_trained_more():
     actions = seen(turns(0.7, 100), turns(0.999, 300, noise=0.001))
     assert {action.d_steps for action in actions} == {1}
@@ -140,37 +140,36 @@ def test_g_is_slowed_for_a_trial_and_the_trials_become_rare():
     slowed = [len(run) for run in "".join("x" if s < 1 else " " for s in scales).split()]
     assert set(slowed) == {TRIAL_TURNS}
     assert sum(slowed) < 6000 / 10
-    assert changes(actions) == {"g_learning_rate_scale"}
+    assert changes(actions) == {"g_learning_rate_scale", "d_steps"}
 
 
-def test_a_trial_that_helps_is_repeated():
+def test_a_trial_that_helps_is_kept_until_d_follows():
     """While G is slow its outputs differ more; at its own rate they are alike again."""
-    policy, scale, slow = AutoPolicy(), 1.0, 0
-    policy_turns = seen(turns(0.8, 100), policy=policy)
+    policy = AutoPolicy()
+    seen(turns(0.8, 100), policy=policy)
+    scale, scales = 1.0, []
     for step in range(2000):
-        diversity = 0.55 if scale < 1 else 0.2
-        (action,) = seen(
-            [dataclasses.replace(fooled(1, diversity)[0], auc=0.5 + 0.01 * math.sin(step))],
-            policy=policy,
-        )
-        scale = action.g_learning_rate_scale
-        slow += scale < 1
-    assert slow > 500
-    assert changes(policy_turns) == set()
+        diversity = 0.5 + 0.01 * math.sin(step) if scale < 1 else 0.2
+        (signals,) = fooled(1, diversity)
+        scale = policy.observe(signals).g_learning_rate_scale
+        scales.append(scale)
+    assert np.mean(scales) < 0.5
+    followed = seen(turns(0.85, 2 * TRIAL_TURNS), policy=policy)
+    assert followed[-1].g_learning_rate_scale == 1
 
 
 @pytest.mark.parametrize("broken", [{"d_loss_real": math.nan}, {"d_loss_fake": 500.0}])
 def test_what_explodes_goes_back_a_bounded_number_of_times(broken):
     policy = AutoPolicy()
-    bad = turns(0.7, 20, **broken)
+    bad = turns(0.8, 20, **broken)
     # There is no state to go back to yet.
-    assert not any(action.roll_back for action in seen(turns(0.7, 60), bad, policy=policy))
-    seen(turns(0.7, 300), policy=policy)
+    assert not any(action.roll_back for action in seen(turns(0.8, 60), bad, policy=policy))
+    seen(turns(0.8, 300), policy=policy)
     actions = seen(bad, policy=policy)
     assert [action.roll_back for action in actions][:3] == [False, False, True]
     for _ in range(5):
-        seen(turns(0.7, 100), bad, policy=policy)
-    (last,) = seen(turns(0.7, 1), policy=policy)
+        seen(turns(0.8, 100), bad, policy=policy)
+    (last,) = seen(turns(0.8, 1), policy=policy)
     assert last.d_learning_rate_scale == 0.125
     assert "went back 3 times" in last.reason
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from counterpoise.config import GeneratorConfig
 from counterpoise.models.features import load_vgg19
+from counterpoise.models.generator import build_generator
+from counterpoise.models.weights import save_generator
+from helpers import write_images
 from training_helpers import TINY
 
 SMALL = [*TINY, "train.log_every=2"]
@@ -100,3 +104,35 @@ def test_read_log(monkeypatch, tmp_path):
 def test_make_bench_runs_every_benchmark():
     helpers = {"measuring", "loops", "run", "on_gpu"}
     assert set(load("run").ALL) == {path.stem for path in FOLDER.glob("*.py")} - helpers
+
+
+@pytest.mark.slow
+def test_the_flagship_trains_its_variants_and_scores_them(tmp_path, monkeypatch):
+    """In a tiny setting, from a network that knows nothing."""
+    flagship, data = load("flagship"), tmp_path / "data"
+    write_images(data / "train" / "BSDS400", 4, 64, 64)
+    write_images(data / "benchmark" / "Set5" / "HR", 2, 128, 128)
+    (data / "weights").mkdir()
+    (data / "weights" / "vgg19_to_relu3_4.safetensors").touch()
+    start = build_generator(GeneratorConfig(width=4, blocks=1, degradation="lanczos"))
+    save_generator(data / "weights" / "enet_e_0.safetensors", start, {})
+    tiny = [
+        *("generator={width: 4, blocks: 1, degradation: lanczos}", "discriminator.width=2"),
+        *("data.crop_px=64", "data.held_out_images=1", "data.held_out_px=64"),
+        "features={extractor: embedded, weights: null}",
+        "loss={perceptual: {layers: {pool1: 1}}, texture: {layers: {pool1: 1}}}",
+        "train={steps: 4, batch_size: 4, log_every: 2, sample_every: 4, accelerator: cpu}",
+        "train.precision=32-true",
+    ]
+    words = ["--data", str(data), "--out", str(tmp_path / "out"), "--minutes", "5"]
+    words += ["--variants", "pt", "pat-instance-auto"]
+    words += [word for item in tiny for word in ("--set", item)]
+    monkeypatch.setattr(sys, "argv", ["flagship.py", *words])
+    monkeypatch.setattr(flagship, "METRICS", ("psnr", "sliced_wasserstein"))
+    flagship.main()
+    scores = json.loads((tmp_path / "results" / "flagship.json").read_text())["results"]
+    methods = {place.partition(", ")[2].partition(" ")[0] for place in scores}
+    assert methods == {"bicubic", "enet_e_0", "pt", "pat-instance-auto"}
+    assert all(math.isfinite(row["psnr_y"]) for row in scores.values())
+    for name in ("pt", "pat-instance-auto"):
+        assert len((tmp_path / "out" / name / "signals.jsonl").read_text().splitlines()) == 4

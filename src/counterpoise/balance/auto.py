@@ -18,20 +18,18 @@ BLOCK_TURNS, READINGS = 10, 5
 STANDARD_ERRORS = 2.0
 # AUC of a D that has begun to tell real from fake; before that it is young, whatever G did.
 GROWN = 0.55
-# AUC from which on a D leads and its penalty rises, under which the penalty falls, and from which
-# on a further step of D would only let it lead more. Log units per decision, up and down.
-LEADS, FOLLOWS, CERTAIN = 0.9, 0.75, 0.95
-PENALTY_RISE, PENALTY_FALL = 0.2, 0.1
-MOST_PENALTY = 100.0
+# AUC from which on a D leads, under which it is near chance, and from which on a further step of D
+# would only let it lead more.
+LEADS, WEAK, CERTAIN = 0.9, 0.75, 0.95
 # Share of the adversarial term in the gradient at G's output from which on G learns from D alone;
 # and under which a leading D is drowned by the other terms, and its weight rises (log units per
 # decision) until it has this share.
 ALONE_SHARE, DROWNED_SHARE = 0.99, 0.1
 WEIGHT_RISE, WEIGHT_FALL = 0.5, 0.2
-# A D below this AUC that told more apart before is fooled where G's outputs are alike as well
-# (diversity in ratio to real ones). Then G's learning rate is this factor for so many turns; a
-# trial that brought nothing is not repeated before so many times as long.
-FOOLED, ALIKE = 0.6, 0.6
+# A D below this AUC is fooled where G's outputs are alike as well (diversity in ratio to real
+# ones), but for the first turns, in which both are young. Then G's learning rate is this factor
+# for so many turns; a trial that brought nothing is not repeated before so many times as long.
+FOOLED, ALIKE, YOUNG_TURNS = 0.6, 0.6, 100
 G_TRIAL_SCALE, TRIAL_TURNS, WAIT_FACTOR = 0.25, 100, 4
 # Turns without an alarm before a state is worth coming back to, and between two kept ones.
 CALM_TURNS, SNAPSHOT_EVERY_TURNS = 50, 200
@@ -49,17 +47,18 @@ class AutoPolicy(Stateful):
 
     1. D's target on real images is smoothed throughout (one-sided; Salimans et al. 2016,
        section 3.4).
-    2. A D that leads (AUC above 0.9) gets R1 in its loss (Mescheder et al. 2018, section 4.1). The
-       gamma is not a number to choose: it begins at `r1`, rises while D leads and falls while it
-       does not (AUC under 0.75), within a factor of 100. It is computed in every
-       `r1_every_turns`-th turn with that many times the weight (Karras et al. 2020, appendix B).
-    3. Where G learns from D alone, by the gradient at its output, a smoothed D gets `most_d_steps`
-       steps for one of G (Arjovsky et al. 2017), until it is certain again.
+    2. A D that leads (AUC above 0.9) gets R1 in its loss (Mescheder et al. 2018, section 4.1), from
+       then on: in every `r1_every_turns`-th turn, with that many times the gamma (Karras et al.
+       2020, appendix B). A gamma that rises while D leads was tried, and is wrong: a smooth D
+       teaches G slowly, so that its lead lasts.
+    3. Where G learns from D alone, by the gradient at its output, D gets `most_d_steps` steps for
+       one of G (Goodfellow et al. 2014, algorithm 1) while it is smoothed and not certain
+       (Arjovsky et al. 2017), and where it stays near chance (AUC under 0.75).
     4. Where D leads and G hardly hears it, its term being less than a tenth of the gradient at G's
        output, the adversarial weight rises until it is a tenth, and comes back as D falls.
-    5. Where D told real from fake before, no longer does, and G's outputs are alike, G's learning
-       rate is a quarter for a trial of 100 turns. It is repeated only if D or the diversity of G's
-       outputs came back; else it is undone, and the next one comes four times later.
+    5. Where D does not tell real from fake (AUC under 0.6) and G's outputs are alike, G's learning
+       rate is a quarter for a trial of 100 turns. It stays so while trials bring D or the diversity
+       of G's outputs back, until D follows; else it is undone, and the next comes four times later.
     6. Where D's loss explodes, or is not finite, both networks go back to the last calm state, at
        most `most_roll_backs` times, each time with half of D's learning rate.
 
@@ -83,7 +82,7 @@ class AutoPolicy(Stateful):
     _losses: list[float] = field(default_factory=list, init=False)
     _shares: list[float] = field(default_factory=list, init=False)
     _grown: bool = field(default=False, init=False)
-    _log_gamma: float | None = field(default=None, init=False)
+    _smooths: bool = field(default=False, init=False)
     _log_weight: float = field(default=0.0, init=False)
     _d_steps: int = field(default=1, init=False)
     # Turns that are left of a trial (below 0: until the next one may begin), what it began with.
@@ -103,7 +102,7 @@ class AutoPolicy(Stateful):
         self._count_trial()
         if not broken:
             self._take_in(signals)
-        reason = joined(broken, *self._why(signals))
+        reason = joined(broken, *self._why())
         return replace(self._hold(reason), keep_snapshot=self._snapshot_due(calm=not broken))
 
     def _take_in(self, signals: Signals) -> None:
@@ -121,35 +120,26 @@ class AutoPolicy(Stateful):
             _remember(self._shares, share)
         if len(self._auc) == READINGS:
             self._grown = self._grown or _above(self._auc, GROWN)
-            self._weigh_penalty(signals)
+            # Of logits of a known scale.
+            may = bool(self.r1 and signals.d_takes_r1 and signals.d_equilibrium_loss)
+            self._smooths = may and (self._smooths or _above(self._auc, LEADS))
             self._repeat_d()
             self._raise_weight()
             self._begin_trial()
 
-    def _weigh_penalty(self, signals: Signals) -> None:
-        """R1's gamma by D's lead. Of logits of a known scale."""
-        if not (self.r1 and self._grown and signals.d_takes_r1 and signals.d_equilibrium_loss):
-            self._log_gamma = None
-            return
-        least = math.log(self.r1)
-        if _above(self._auc, LEADS):
-            gamma = least if self._log_gamma is None else self._log_gamma + PENALTY_RISE
-            self._log_gamma = min(gamma, least + math.log(MOST_PENALTY))
-        elif self._log_gamma is not None and _below(self._auc, FOLLOWS):
-            self._log_gamma = max(self._log_gamma - PENALTY_FALL, least)
-
     def _repeat_d(self) -> None:
-        """How often D is trained: a D with R1 that is not certain, where G learns from it alone."""
+        """How often D is trained, where G learns from it alone."""
         alone = bool(self._shares) and min(self._shares) > ALONE_SHARE
-        repeat = alone and self._log_gamma is not None and not _above(self._auc, CERTAIN)
-        self._d_steps = self.most_d_steps if repeat else 1
+        smoothed = self._smooths and not _above(self._auc, CERTAIN)
+        weak = self._turns > YOUNG_TURNS and _below(self._auc, WEAK)
+        self._d_steps = self.most_d_steps if alone and (smoothed or weak) else 1
 
     def _raise_weight(self) -> None:
         """The adversarial weight, by D's lead and what G hears of it."""
-        if self._grown and _above(self._auc, LEADS) and _below(self._shares, DROWNED_SHARE):
+        if _above(self._auc, LEADS) and _below(self._shares, DROWNED_SHARE):
             most = math.log(self.max_weight_scale)
             self._log_weight = min(self._log_weight + WEIGHT_RISE, most)
-        elif _below(self._auc, FOLLOWS):
+        elif _below(self._auc, WEAK):
             self._log_weight = max(self._log_weight - WEIGHT_FALL, 0.0)
 
     def _adversarial_share(self, signals: Signals) -> float | None:
@@ -163,12 +153,12 @@ class AutoPolicy(Stateful):
         return adversarial / whole if whole > 0 else None
 
     def _is_fooled(self) -> bool:
-        """Whether D, which told real from fake before, no longer does, and G's outputs are
-        alike."""
-        return self._grown and _below(self._auc, FOOLED) and _below(self._diversity, ALIKE)
+        """Whether D does not tell real from fake, and not because G's outputs are as good."""
+        return _below(self._auc, FOOLED) and _below(self._diversity, ALIKE)
 
     def _begin_trial(self) -> None:
-        if self.may_slow_g and self._trial_turns == 0 and self._is_fooled():
+        idle = self.may_slow_g and self._trial_turns == 0
+        if idle and self._turns > YOUNG_TURNS and self._is_fooled():
             self._before_trial = list(self._diversity)
             self._trial_turns = TRIAL_TURNS
 
@@ -178,16 +168,19 @@ class AutoPolicy(Stateful):
             self._trial_turns += 1
         elif self._trial_turns > 0:
             self._trial_turns -= 1
-            if self._trial_turns == 0:
-                helped = (
-                    fmean(self._diversity) - fmean(self._before_trial)
-                    > STANDARD_ERRORS * (_error(self._diversity) + _error(self._before_trial))
-                ) or _above(self._auc, FOOLED)
-                if helped:
-                    self._wait_turns = TRIAL_TURNS
-                else:
-                    self._wait_turns *= WAIT_FACTOR
-                    self._trial_turns = -self._wait_turns
+            if self._trial_turns == 0 and self._trial_helped():
+                self._wait_turns = TRIAL_TURNS
+                if not _above(self._auc, WEAK):
+                    self._trial_turns = TRIAL_TURNS
+            elif self._trial_turns == 0:
+                self._wait_turns *= WAIT_FACTOR
+                self._trial_turns = -self._wait_turns
+
+    def _trial_helped(self) -> bool:
+        """Whether D or the diversity of G's outputs came back."""
+        gained = fmean(self._diversity) - fmean(self._before_trial)
+        chance = STANDARD_ERRORS * math.hypot(_error(self._diversity), _error(self._before_trial))
+        return gained > chance or _above(self._auc, FOOLED)
 
     def _what_broke(self, signals: Signals) -> str:
         """What is wrong with D's numbers in this turn; empty where nothing is."""
@@ -226,6 +219,7 @@ class AutoPolicy(Stateful):
             return self._hold(f"{why}; went back {self._roll_backs} times, and does not again")
         self._roll_backs += 1
         self._block, self._auc, self._diversity, self._losses, self._shares = [], [], [], [], []
+        self._smooths, self._log_weight, self._d_steps = False, 0.0, 1
         self._trial_turns = self._calm_turns = self._exploded_turns = 0
         message = (
             f"{why}: back to the last calm state (time {self._roll_backs} of "
@@ -237,14 +231,15 @@ class AutoPolicy(Stateful):
     def _d_scale(self) -> float:
         return 0.5**self._roll_backs
 
-    def _why(self, signals: Signals) -> Iterator[str]:
+    def _why(self) -> Iterator[str]:
         """What it holds, and the numbers behind it."""
-        if self._log_gamma is not None:
-            steps = f", {self._d_steps} steps of D" if self._d_steps > 1 else ""
-            yield (
-                f"D ranks {fmean(self._auc):.2f} of the pairs rightly: R1 with a gamma of "
-                f"{math.exp(self._log_gamma):.3g}{steps}"
-            )
+        asked = []
+        if self._smooths:
+            asked.append(f"R1 with a gamma of {self.r1:g}")
+        if self._d_steps > 1:
+            asked.append(f"{self._d_steps} steps of D")
+        if asked:
+            yield f"D ranks {fmean(self._auc):.2f} of the pairs rightly: {', '.join(asked)}"
         if self._log_weight > 0:
             yield (
                 f"G hears little of D at its output: {math.exp(self._log_weight):.3g} times the "
@@ -252,20 +247,19 @@ class AutoPolicy(Stateful):
             )
         if self._trial_turns > 0:
             yield (
-                f"D no longer tells real from fake ({fmean(self._auc):.2f}) and G's outputs are "
-                f"alike ({fmean(self._diversity):.2f} of the real ones' diversity): a trial of "
-                f"{G_TRIAL_SCALE:g} times G's learning rate, {self._trial_turns} turns left"
+                f"G's outputs were alike ({fmean(self._before_trial):.2f} of the real ones' "
+                f"diversity) and D at chance: a trial of {G_TRIAL_SCALE:g} times G's learning "
+                f"rate, {self._trial_turns} turns left"
             )
         if self._roll_backs:
             yield f"went back {self._roll_backs} times: {self._d_scale:.3g} times D's learning rate"
 
     def _hold(self, reason: str) -> Action:
         """The actuators as they stand."""
-        smooths = self._log_gamma is not None and self._turns % self.r1_every_turns == 0
-        gamma = math.exp(self._log_gamma) if smooths and self._log_gamma is not None else 0.0
+        due = self._smooths and self._turns % self.r1_every_turns == 0
         return Action(
             d_steps=self._d_steps,
-            r1_weight=gamma * self.r1_every_turns,
+            r1_weight=self.r1 * self.r1_every_turns if due else 0.0,
             d_learning_rate_scale=self._d_scale,
             adversarial_weight_scale=math.exp(self._log_weight),
             g_learning_rate_scale=G_TRIAL_SCALE if self._trial_turns > 0 else 1.0,
