@@ -128,7 +128,6 @@ def test_the_flagship_trains_its_variants_and_scores_them(tmp_path, monkeypatch)
     words += ["--variants", "pt", "pat-instance-auto"]
     words += [word for item in tiny for word in ("--set", item)]
     monkeypatch.setattr(sys, "argv", ["flagship.py", *words])
-    monkeypatch.setattr(flagship, "METRICS", ("psnr", "sliced_wasserstein"))
     flagship.main()
     scores = json.loads((tmp_path / "results" / "flagship.json").read_text())["results"]
     methods = {place.partition(", ")[2].partition(" ")[0] for place in scores}

@@ -195,8 +195,14 @@ def import_weights(
 @app.command()
 def upscale(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A picture, or a folder of them.")],
-    destination: Annotated[Path, typer.Argument(metavar="OUT", help="A picture, or a folder.")],
-    weights: Annotated[Path, typer.Option(help="A generator's weights, or the folder of a run.")],
+    destination: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OUT]", help="A picture, or a folder; default: beside IN."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="A generator's weights, or the folder of a run; default: the package's."),
+    ] = None,
     device: DeviceOption = "auto",
     tile_px: Annotated[int, typer.Option(min=16, help="Side of a tile of the input.")] = 128,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,

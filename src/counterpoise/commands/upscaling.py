@@ -7,24 +7,29 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from counterpoise.commands.console import say
 from counterpoise.commands.device import pick_device
-from counterpoise.models.weights import load_generator
+from counterpoise.models.weights import SHIPPED, load_generator
 from counterpoise.upscale import Progress as TileProgress
 from counterpoise.upscale import plan_pictures, upscale_pictures
 
 
 def run(
     source: Path,
-    destination: Path,
-    weights: Path,
+    destination: Path | None,
+    weights: Path | None,
     device: str,
     tile_px: int,
     overwrite: bool,
     console: Console,
 ) -> None:
     """Upscale with a progress bar; say what was written, skipped and lost."""
+    loaded = load_generator(SHIPPED if weights is None else weights)
+    scale = loaded.generator.config.scale
+    if destination is None:
+        # PNG, whatever the source is: nothing that the network drew is compressed away.
+        suffix = "" if source.is_dir() else ".png"
+        destination = source.with_name(f"{source.stem}-x{scale}{suffix}")
     pairs = plan_pictures(source, destination, overwrite=overwrite)
     chosen = pick_device(device)
-    loaded = load_generator(weights)
     loaded.generator.to(chosen)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -47,7 +52,8 @@ def run(
     for error in summary.skipped:
         say(console, f"skipped {error}")
     where = summary.written[0] if len(summary.written) == 1 else destination
-    scale = loaded.generator.config.scale
     say(console, f"{len(summary.written)} of {len(pairs)} upscaled x{scale}: {where}")
+    if weights is None and (trained := loaded.metadata.get("trained")):
+        say(console, f"weights of this package ({trained}); --weights takes others")
     if licence := loaded.metadata.get("licence"):
         say(console, f"weights under {licence}")

@@ -19,6 +19,8 @@ from counterpoise.models.generator import Generator, build_generator
 from counterpoise.plain_files import atomic_write, why_no_file
 from counterpoise.run_folder import RunFolder
 
+# The network that comes with the package, in float16.
+SHIPPED = Path(__file__).parents[1] / "weights" / "enet-x4.safetensors"
 FORMAT = "counterpoise-generator"
 FORMAT_VERSION = "1"
 
