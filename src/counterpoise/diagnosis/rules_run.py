@@ -1,0 +1,100 @@
+"""Rules on a training as a whole: held-out quality beside the losses, and what a policy holds
+back: `quality-falls`, `held-back`."""
+
+import numpy as np
+
+from counterpoise.diagnosis import remedies as fix
+from counterpoise.diagnosis.finding import Evidence, Remedy
+from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number
+from counterpoise.diagnosis.view import View
+from counterpoise.diagnosis.windows import Spell
+
+# Evaluations that it takes to speak of a trend; how much worse than the best one quality is where
+# it has fallen, and in how many of the last ones before that counts as lasting.
+LEAST_EVALUATIONS, WORSE, LASTING = 3, 1.25, 2
+# A policy's factor on a learning rate under which it holds a network back, and the share of the
+# training from which on that is no passing trial; under the second factor hardly anything is left.
+HELD_BACK, MOST_OF_IT, STRANGLED = 0.5, 0.5, 0.1
+
+
+def quality_falls(view: View) -> Answer:
+    """The held-out distance is worse than it was, whatever the losses say."""
+    distance = view.trace.get("held_out_distance")
+    rows = np.flatnonzero(np.isfinite(distance))
+    if len(rows) < LEAST_EVALUATIONS:
+        return Missing()
+    values = distance[rows]
+    best = int(np.argmin(values))
+    worse = values[best + 1 :] > WORSE * values[best]
+    if not len(worse) or not worse[-1]:
+        return None
+    lasts = len(worse) >= LASTING and bool(worse[-LASTING:].all())
+    text = (
+        f"the sliced Wasserstein distance of held-out images (lower is better) was "
+        f"{number(values[best])} at step {view.steps[rows[best]]} and is {number(values[-1])} at "
+        f"step {view.steps[rows[-1]]}, worse in {lines(int(worse.sum()), len(worse))} since"
+    )
+    return Found(
+        "severe" if lasts else "warning",
+        Spell(int(rows[best]), int(rows[-1])),
+        0.9 if lasts else 0.6,
+        [Evidence("held-out distance over its best", float(values[-1] / values[best]), text)],
+    )
+
+
+def held_back(view: View) -> Answer:
+    """A policy keeps a network's learning rate down for most of the training."""
+    evidence, least, held = [], 1.0, np.zeros(view.rows, bool)
+    for key, network in (("g", "G"), ("d", "D")):
+        scale = view.trace.get(f"{key}_learning_rate_scale")
+        slowed = scale < HELD_BACK  # NaN is not below
+        if not view.rows or slowed.mean() < MOST_OF_IT:
+            continue
+        value = float(np.median(scale[slowed]))
+        text = (
+            f"{network}'s learning rate was under {HELD_BACK:g} times the configured one in "
+            f"{lines(int(slowed.sum()), view.rows)} ({slowed.mean():.0%}), {number(value)} times "
+            "in the median of these"
+        )
+        evidence.append(Evidence(f"the policy's factor on {network}'s learning rate", value, text))
+        least, held = min(least, value), held | slowed
+    if not evidence:
+        named = view.trace.has("g_learning_rate_scale") or view.trace.has("d_learning_rate_scale")
+        return None if named else Missing()
+    severity = "severe" if least < STRANGLED else "warning"
+    return Found(severity, Spell.over(np.flatnonzero(held)), 0.9, evidence)
+
+
+RULES = (
+    Rule(
+        "quality-falls",
+        quality_falls,
+        "Held-out quality gets worse while the training goes on",
+        "The images that nobody trains on were better earlier. Losses of a GAN do not show this: "
+        "they are relative to the other network.",
+        f"at least {LEAST_EVALUATIONS} evaluations on held-out images",
+        (
+            Remedy(
+                "Go back to the checkpoint of the best evaluation, and lower both learning rates."
+            ),
+            Remedy(
+                "Train without a policy from there: if quality rises, the policy was wrong here.",
+                config="balance.policy=none",
+            ),
+            fix.TERM_WEIGHTS,
+        ),
+        fix.GOODFELLOW_TUTORIAL,
+    ),
+    Rule(
+        "held-back",
+        held_back,
+        "The policy holds a network back",
+        "A network that hardly learns for most of a training is not in balance with the other: it "
+        "stands still. A policy's intervention should be short.",
+        "a run with a balance policy",
+        (
+            Remedy("Train without a policy, and compare.", config="balance.policy=none"),
+            fix.TERM_WEIGHTS,
+        ),
+    ),
+)
