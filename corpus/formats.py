@@ -207,7 +207,7 @@ WIDE = (
     "auc",
     "real_logit_mean",
     "fake_logit_mean",
-    *(name for name in READINGS if name != "d_probe_accuracy"),
+    *READINGS,
 )
 
 

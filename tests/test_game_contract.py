@@ -42,11 +42,10 @@ SCRIPTS = {
         3: Action(adversarial_weight_scale=3.0),
         4: Action(g_steps=0, d_steps=0),
     },
-    "R1, LeCam, one half, a probe": {
+    "R1, LeCam, one half": {
         1: Action(r1_weight=0.5),
         2: Action(lecam_weight=0.5, lecam_real_anchor=1.0, lecam_fake_anchor=-1.0),
         3: Action(d_trains_on_real=False),
-        4: Action(probe_discriminator=True),
     },
     "back to a kept state": {
         1: Action(roll_back=True, reason="nothing is kept yet"),

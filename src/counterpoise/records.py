@@ -1,9 +1,10 @@
 """What a training step measures, what a policy answers, and how both are written down."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from counterpoise.trace import DISCRIMINATORS
 
@@ -47,9 +48,6 @@ class Readings:
     auc_border_hidden: float | None = None
     # Share of fake values outside the real images' range.
     fake_out_of_range: float | None = None
-    # Accuracy that a copy of D reaches on one held batch in a few steps at its configured
-    # learning rate (`Action.probe_discriminator` asks for it).
-    d_probe_accuracy: float | None = None
 
     @property
     def g_gradient_unscaled(self) -> float | None:
@@ -149,8 +147,6 @@ class Action:
     r1_weight: float = 0.0
     # D's target on real images is 1 minus this (one-sided), where its objective has such a target.
     label_smoothing: float = 0.0
-    # Measure `Readings.d_probe_accuracy` in this step.
-    probe_discriminator: bool = False
     # Keep both networks and optimizers as they are before this step as the state to come back to.
     keep_snapshot: bool = False
     # Put the kept state back instead of training this step.
@@ -166,6 +162,14 @@ class Action:
 
 
 NO_ACTION = Action()
+T = TypeVar("T", Action, Readings)
+
+
+def of_known_fields(kind: type[T], values: Mapping[str, Any]) -> T:
+    """An action or readings as they were saved, also by versions that had more fields."""
+    return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
+
+
 _ASKED = {f.name: f.default for f in fields(Action)}
 _read_asked = attrgetter(*_ASKED)
 

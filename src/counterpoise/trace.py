@@ -58,7 +58,6 @@ COLUMNS: dict[str, str] = {
     "auc_quantised": "AUC where fakes are rounded to 8 bits",
     "auc_border_hidden": "AUC where borders are hidden",
     "fake_out_of_range": "share of fake values outside the real images' range",
-    "d_probe_accuracy": "accuracy of a copy of D on one batch that it was trained on",
 }
 
 # A trace is thinned to half where it would grow beyond this.
@@ -68,7 +67,8 @@ MOST_NON_FINITE = 100
 # must cost little.
 LATEST_ROWS = 2048
 
-# Fields of an action that change nothing: a policy that only looks, or keeps a state.
+# Fields of an action that change nothing: a policy that only looks (earlier versions probed D), or
+# keeps a state.
 NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
 
 

@@ -27,6 +27,7 @@ from counterpoise.records import (
     Readings,
     Signals,
     StepRecord,
+    of_known_fields,
     unknown_signals,
 )
 from counterpoise.run_folder import ROLL_BACK
@@ -267,7 +268,8 @@ class Game:
             own, policy = states[name], copy.deepcopy(player.policy)
             policy.load_state_dict(own["policy"])
             objective = own["objective"] and GameObjective(**own["objective"])
-            action, readings = Action(**own["action"]), Readings(**own["readings"])
+            action = of_known_fields(Action, own["action"])
+            readings = of_known_fields(Readings, own["readings"])
             loaded.append((player, policy, objective, action, readings))
         for player, policy, objective, action, readings in loaded:
             if objective is not None:

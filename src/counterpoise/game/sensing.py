@@ -1,12 +1,10 @@
 """Reads the sensors of a game, each when it is due, without changing what is trained."""
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.game.objective import answering_in_logits
@@ -14,7 +12,7 @@ from counterpoise.game.players import Player
 from counterpoise.game.processes import world_size
 from counterpoise.sensors.gradients import flat, flat_gradient, gradient_readings, update_ratio
 from counterpoise.sensors.images import image_readings
-from counterpoise.sensors.probes import held_out_readings, leak_readings, probe_discriminator
+from counterpoise.sensors.probes import held_out_readings, leak_readings
 from counterpoise.sensors.sums import norm
 
 # What is read, scalars by the names of `records.Readings`, where the networks are.
@@ -125,19 +123,6 @@ class Sensors:
                 if stored is not None:
                     read |= leak_readings(d, real, fake, stored, change.real, change.fake)
 
-    def probe(self, player: Player, real: Tensor, fake: Tensor, change: InputChange) -> None:
-        """Read how well a copy of D comes to tell these images (N, ...) apart."""
-        objective = player.known_objective()
-        with self._autocast():
-            self._read[key_of(player.name)]["d_probe_accuracy"] = probe_discriminator(
-                answering_in_logits(player.network, objective),
-                lambda weights: _like(player.optimizer, weights),
-                objective.form.d_loss,
-                objective.threshold,
-                change.real(_as_input(player.network, real)),
-                change.fake(_as_input(player.network, fake)),
-            )
-
     def read_output(
         self, name: str | None, adversarial: Tensor | None, content: Tensor | None, scale: float
     ) -> None:
@@ -195,14 +180,6 @@ def _stored_range(real: Tensor) -> tuple[float, float] | None:
     low, high = float(real.min()), float(real.max())
     usual = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]
     return next(((a, b) for a, b in usual if a <= low and high <= b), None)
-
-
-def _like(optimizer: Optimizer, parameters: Iterable[Tensor]) -> Optimizer:
-    """A new optimizer of the same kind, with the options and learning rate of a game's."""
-    known = inspect.signature(type(optimizer).__init__).parameters
-    options = {key: value for key, value in optimizer.defaults.items() if key in known}
-    options["lr"] = float(optimizer.param_groups[0]["lr"])
-    return type(optimizer)(parameters, **options)
 
 
 def _as_input(network: nn.Module, images: Tensor) -> Tensor:

@@ -158,9 +158,6 @@ class Turn:
         part.action = player.last_action = action
         if action.keep_snapshot:
             game.snapshot.take(self.step)
-        if action.probe_discriminator and images is not None and alone:
-            with game.aside():
-                game.sensors.probe(player, *images, part.change)
         return action
 
     def _possible(self, player: Player, action: Action) -> Action:

@@ -173,12 +173,11 @@ CHARTS = (
         "probes",
         "D's tests",
         "Accuracy on held-out images; AUC where a leak is hidden from D (a large fall: D judges by "
-        "the leak); accuracy of a copy of D trained on one batch.",
+        "the leak).",
         {
             "d_accuracy_held_out": "accuracy, held-out real",
             "auc_quantised": "AUC, fakes of 8 bits",
             "auc_border_hidden": "AUC, borders hidden",
-            "d_probe_accuracy": "accuracy of a copy of D",
             "fake_out_of_range": "fakes out of range",
         },
         SHARE,

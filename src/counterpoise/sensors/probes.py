@@ -5,18 +5,15 @@ statistics and spectral normalisation's vectors stay as they are, also while a b
 D is still to come, and dropout draws from a copy of the random state.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.optim import Optimizer
 
 from counterpoise.sensors.discriminator import auc, image_means
 
-# Steps of `probe_discriminator`: enough for a D that learns to fit one batch, few enough to ask.
-PROBE_STEPS = 8
 BORDER_PX = 4
 
 ImageChange = Callable[[Tensor], Tensor]
@@ -29,8 +26,7 @@ class Aside(nn.Module):
     not D's.
     """
 
-    def __init__(self, discriminator: nn.Module, *, copies: bool = False) -> None:
-        """With `copies` the weights are copied, to be trained."""
+    def __init__(self, discriminator: nn.Module) -> None:
         super().__init__()
         self._discriminator = discriminator
         # By the weight that they stand for: D may have one in several places.
@@ -38,8 +34,8 @@ class Aside(nn.Module):
         self._places: dict[str, int] = {}
         for place, weight in _places(discriminator, "_parameters"):
             if id(weight) not in self._weights:
-                own = weight.detach().clone() if copies else weight.detach()
-                self._weights[id(weight)] = weight, own.requires_grad_(weight.requires_grad)
+                own = weight.detach().requires_grad_(weight.requires_grad)
+                self._weights[id(weight)] = weight, own
             self._places[place] = id(weight)
         self._copies = {
             place: buffer.clone() for place, buffer in _places(discriminator, "_buffers")
@@ -128,42 +124,6 @@ def hide_border(images: Tensor) -> Tensor:
     """Images (N, C, H, W) whose outermost 4 pixels mirror what is inside of them."""
     inside = images[..., BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
     return nn.functional.pad(inside, (BORDER_PX,) * 4, mode="reflect")
-
-
-def probe_discriminator(
-    discriminator: nn.Module,
-    make_optimizer: Callable[[Iterable[Tensor]], Optimizer],
-    d_loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    threshold: Callable[[Tensor, Tensor], Tensor],
-    real: Tensor,
-    fake: Tensor,
-    steps: int = PROBE_STEPS,
-) -> Tensor:
-    """The accuracy, a scalar in [0, 1], that a copy of D reaches on one batch trained on it alone.
-
-    A D that is at chance in training and fits a held batch is young or faces a hard task; one that
-    cannot is too weak, or its learning rate too large. `make_optimizer` makes a fresh optimizer for
-    the copy's parameters, `d_loss` gives the halves of D's loss from logits on real and fake, and
-    `threshold` the logit above which an image counts as real. `real` and `fake` are (N, ...).
-    """
-    copy = Aside(discriminator, copies=True)
-    weights = [own for _, own in copy.weights() if own.is_floating_point()]
-    trained = [own for own in weights if own.requires_grad]
-    # A loop may have frozen D already, for G's part.
-    optimizer = make_optimizer(trained or [own.requires_grad_() for own in weights])
-    real, fake = real.detach(), fake.detach()
-    with random_state_kept(real.device), torch.enable_grad():
-        for _ in range(steps):
-            optimizer.zero_grad(set_to_none=True)
-            torch.stack(d_loss(copy(real), copy(fake))).sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            # Under autocast the next pass would else be one with the weights before this step.
-            torch.clear_autocast_cache()
-        with torch.no_grad():
-            real_logits, fake_logits = (image_means(copy(images)) for images in (real, fake))
-            limit = threshold(real_logits, fake_logits)
-            right = (real_logits > limit).float().mean() + (fake_logits <= limit).float().mean()
-    return right / 2
 
 
 def random_state_kept(device: torch.device) -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from counterpoise.balance.policies import load_policy_state
 from counterpoise.balance.saved import check_fields, is_count
 from counterpoise.errors import UserError
 from counterpoise.game.game import Tell
-from counterpoise.records import Action, Readings
+from counterpoise.records import Action, Readings, of_known_fields
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
 from counterpoise.training.batches import Batches
@@ -98,8 +98,8 @@ class TrainingState:
             optimizer.load_state_dict(_optimizer_state(saved, name, optimizer))
         load_policy_state(parts.policy, parts.config.balance.policy, values["policy"])
         if self.playing.player is not None:
-            self.playing.player.last_action = Action(**values["last_action"])
-            self.playing.player.readings = Readings(**values["readings"])
+            self.playing.player.last_action = of_known_fields(Action, values["last_action"])
+            self.playing.player.readings = of_known_fields(Readings, values["readings"])
         self.playing.game.sensors.load(saved.part("sensors"), parts.fabric.device)
         if values["kept_step"] is not None:
             kept = self.playing.game.snapshot
