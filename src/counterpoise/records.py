@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from counterpoise.trace import DISCRIMINATORS
 
@@ -162,12 +162,12 @@ class Action:
 
 
 NO_ACTION = Action()
-T = TypeVar("T", Action, Readings)
 
 
-def of_known_fields(kind: type[T], values: Mapping[str, Any]) -> T:
-    """An action or readings as they were saved, also by versions that had more fields."""
-    return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
+def without_gone_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved action or readings without the fields that earlier versions had besides."""
+    gone = ("probe_discriminator", "d_probe_accuracy")
+    return {name: value for name, value in values.items() if name not in gone}
 
 
 _ASKED = {f.name: f.default for f in fields(Action)}

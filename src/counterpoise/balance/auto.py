@@ -24,7 +24,7 @@ LEADS, WEAK, CERTAIN = 0.9, 0.75, 0.95
 # Share of the adversarial term in the gradient at G's output from which on G learns from D alone;
 # and under which a leading D is drowned by the other terms, and its weight rises (log units per
 # decision) until it has this share.
-ALONE_SHARE, DROWNED_SHARE = 0.99, 0.25
+ALONE_SHARE, DROWNED_SHARE = 0.99, 0.5
 WEIGHT_RISE, WEIGHT_FALL = 1.0, 0.5
 # Where D cannot have R1, noise on its inputs, in image units, per decision up and down.
 NOISE_RISE, NOISE_FALL = 0.02, 0.02
@@ -57,8 +57,8 @@ class AutoPolicy(Stateful):
     3. Where G learns from D alone, by the gradient at its output, D gets `most_d_steps` steps for
        one of G (Goodfellow et al. 2014, algorithm 1) while it is smoothed and not certain
        (Arjovsky et al. 2017), and where it stays near chance (AUC under 0.75).
-    4. Where D leads and G hardly hears it, its term being less than a quarter of the gradient at
-       G's output, the adversarial weight rises until it is a quarter, and comes back as D falls.
+    4. Where D leads and G hardly hears it, its term being less than half of the gradient at G's
+       output, the adversarial weight rises until it is half, and comes back as D falls.
     5. Where D does not tell real from fake (AUC under 0.6) and G's outputs are alike, G's learning
        rate is a quarter for a trial of 100 turns. It stays so while trials bring D or the diversity
        of G's outputs back, until D follows; else it is undone, and the next comes four times later.

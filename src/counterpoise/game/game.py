@@ -27,8 +27,8 @@ from counterpoise.records import (
     Readings,
     Signals,
     StepRecord,
-    of_known_fields,
     unknown_signals,
+    without_gone_fields,
 )
 from counterpoise.run_folder import ROLL_BACK
 from counterpoise.sensors.discriminator import saturation_readings, signals_from_statistics
@@ -268,8 +268,8 @@ class Game:
             own, policy = states[name], copy.deepcopy(player.policy)
             policy.load_state_dict(own["policy"])
             objective = own["objective"] and GameObjective(**own["objective"])
-            action = of_known_fields(Action, own["action"])
-            readings = of_known_fields(Readings, own["readings"])
+            action = Action(**without_gone_fields(own["action"]))
+            readings = Readings(**without_gone_fields(own["readings"]))
             loaded.append((player, policy, objective, action, readings))
         for player, policy, objective, action, readings in loaded:
             if objective is not None:

@@ -11,7 +11,7 @@ from counterpoise.balance.policies import load_policy_state
 from counterpoise.balance.saved import check_fields, is_count
 from counterpoise.errors import UserError
 from counterpoise.game.game import Tell
-from counterpoise.records import Action, Readings, of_known_fields
+from counterpoise.records import Action, Readings, without_gone_fields
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training import checkpoint
 from counterpoise.training.batches import Batches
@@ -98,8 +98,8 @@ class TrainingState:
             optimizer.load_state_dict(_optimizer_state(saved, name, optimizer))
         load_policy_state(parts.policy, parts.config.balance.policy, values["policy"])
         if self.playing.player is not None:
-            self.playing.player.last_action = of_known_fields(Action, values["last_action"])
-            self.playing.player.readings = of_known_fields(Readings, values["readings"])
+            self.playing.player.last_action = Action(**values["last_action"])
+            self.playing.player.readings = Readings(**values["readings"])
         self.playing.game.sensors.load(saved.part("sensors"), parts.fabric.device)
         if values["kept_step"] is not None:
             kept = self.playing.game.snapshot
@@ -151,8 +151,9 @@ def _check_values(values: dict[str, Any]) -> None:
             raise ValueError(f"'{name}' cannot be {values[name]!r:.40}")
     if values["kept_step"] is not None and not is_count(values["kept_step"]):
         raise ValueError(f"'kept_step' cannot be {values['kept_step']!r:.40}")
-    check_fields(Action, values["last_action"], "last_action")
-    check_fields(Readings, values["readings"], "readings")
+    for kind, name in ((Action, "last_action"), (Readings, "readings")):
+        values[name] = without_gone_fields(values[name])
+        check_fields(kind, values[name], name)
 
 
 def _check_finite(part: str, tensors: dict[str, Tensor]) -> None:
