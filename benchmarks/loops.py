@@ -29,9 +29,7 @@ from counterpoise.training.loop import Training
 from counterpoise.training.reporting import Reporter
 from counterpoise.training.setup import build_parts
 
-NEVER = [
-    f"train.{means}=never" for means in ("cuda_graphs", "compile", "channels_last", "fused_adam")
-]
+NEVER = [f"train.{means}=never" for means in ("cuda_graphs", "channels_last", "fused_adam")]
 
 
 def make_training(preset: str, overrides: list[str], folder: Path) -> Training:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from counterpoise.config_file import load_config
 from counterpoise.run_folder import RunFolder
-from counterpoise.training.samples import sample_grid, save_grid
+from counterpoise.training.held_out import sample_grid
 from watching_helpers import append, event
 
 STEPS, PRETRAIN_STEPS, SIDE_PX = 60, 20, 32
@@ -85,7 +86,8 @@ def write_samples(folder: RunFolder, steps, *, crops=2, seed=0):
     hr = hr.float()
     for step in steps:
         grid = sample_grid(Tint(step / 200), hr[:, :, ::4, ::4], hr, 4)
-        save_grid(grid, folder.sample(step))
+        folder.samples.mkdir(exist_ok=True)
+        Image.fromarray(grid).save(folder.sample(step))
 
 
 def write_run(path: Path, signals=None, *, events=EVENTS, samples=(20, 40, 60), overrides=()):

@@ -11,12 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from counterpoise.errors import UserError
-from counterpoise.models.discriminator import DISCRIMINATORS
-from counterpoise.models.generator import build_generator
-from counterpoise.models.weights import save_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
-from counterpoise.training.resume import refuse_lost_checkpoints
 from helpers import write_images
 from training_helpers import differing_tensors, events, run, signals, tiny, without_showing
 
@@ -144,17 +140,11 @@ def test_layers_of_a_loss_are_one_setting(tmp_path):
     assert told in events(tmp_path / "run")
 
 
-def test_where_no_step_is_left_nothing_is_changed(tmp_path, finished):
-    shutil.copytree(finished, tmp_path / "run")
-    config = tiny(POLICY, SENSORS, "loss.pixel.weight=2")
-    unchanged(tmp_path / "run", "all its 8 steps .*loss.pixel.weight", config)
-
-
 def test_another_loss_network_is_refused(crashed):
     edit(crashed, lambda tensors, values: values.update(features="another"))
     perceptual = "loss.perceptual.layers={pool2: 1}"
     config = tiny(POLICY, SENSORS, perceptual)
-    unchanged(crashed, "the loss network is not the one .*embedded", config)
+    unchanged(crashed, "the loss network is not the one", config)
 
 
 def test_other_images_are_refused_also_under_the_names_of_the_old_ones(tmp_path):
@@ -169,20 +159,20 @@ def test_other_images_are_refused_also_under_the_names_of_the_old_ones(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("said", "recorded", "trained_at", "refuses"),
+    ("said", "recorded", "refuses"),
     [
         # It ended, or saved when it was stopped.
-        ("ended after step 8", 8, 8, True),
-        ("interrupted after step 3", 3, None, True),
-        ("stopped at once after step 3, without saving", 3, None, False),
-        ("broke off: KeyboardInterrupt", 3, None, False),
-        # Killed between these weights and their checkpoint, or after it.
-        ("", 3, 3, False),
-        ("", 4, 3, True),
+        ("ended after step 8", 3, True),
+        ("interrupted after step 3", 3, True),
+        ("stopped at once after step 3, without saving", 3, False),
+        ("broke off: KeyboardInterrupt", 3, False),
+        # Killed before its first checkpoint, or after it.
+        ("", 3, False),
+        ("", 4, True),
     ],
 )
 def test_a_run_that_lost_its_checkpoints_is_not_begun_anew(
-    tmp_path, finished, said, recorded, trained_at, refuses
+    tmp_path, finished, said, recorded, refuses
 ):
     path = tmp_path / "run"
     shutil.copytree(finished, path)
@@ -190,17 +180,13 @@ def test_a_run_that_lost_its_checkpoints_is_not_begun_anew(
     folder = RunFolder(path)
     rows = folder.signals.read_text().splitlines(keepends=True)
     folder.signals.write_text("".join(rows[:recorded]))
-    kind = "ended" if said.startswith("ended") else "interrupted"
-    event = {"time": "", "step": 3, "kind": kind, "message": said}
+    event = {"time": "", "step": 3, "kind": "", "message": said}
     folder.events.write_text((json.dumps(event) + "\n") * bool(said))
-    folder.generator.unlink()
-    if trained_at is not None:
-        trained = {"trained": f"x, step {trained_at}"}
-        save_generator(folder.generator, build_generator(tiny().generator), trained)
+    config = tiny(POLICY, SENSORS)
     if refuses:
-        unchanged(path, f"{recorded} steps on record, and no ch", tiny(POLICY, SENSORS))
+        unchanged(path, f"{recorded} steps on record, and no ch", config)
     else:
-        refuse_lost_checkpoints(folder)
+        assert run(config, path, resume=True).step == 8
 
 
 def without(name):
@@ -218,12 +204,9 @@ def value(name, wrong):
 DAMAGE = {
     "a weight is missing": without("g/blocks.0.first.bias"),
     "a weight of another shape": put("d/features.0.weight", torch.zeros(3, 3)),
-    "a weight that is not finite": put("g/blocks.0.first.bias", torch.full((4,), torch.nan)),
-    "a moment is missing": without("d_optimizer/0/exp_avg"),
     "no random state": without("rng/cpu"),
     "an action of a later version": value("last_action", {"foo": 1}),
     "another policy's state": value("policy", {"smoothed": 0.5}),
-    "a kept state without its tensors": value("kept_step", 2),
     "optimizers of other weights": value("g_optimizer", [{"betas": [0.9, 0.99], "params": [0]}]),
 }
 
@@ -234,11 +217,6 @@ def test_a_checkpoint_of_another_version_or_training(crashed, damage):
     refused(crashed)
 
 
-def test_a_checkpoint_of_before_readings_were_kept_is_refused(crashed):
-    edit(crashed, lambda tensors, values: values.pop("readings"))
-    unchanged(crashed, "older version", tiny(POLICY, SENSORS))
-
-
 def test_values_that_are_no_table_are_damage_and_the_one_before_is_taken(crashed, finished):
     file = RunFolder(crashed).checkpoint(4)
     with safe_open(file, framework="pt") as opened:
@@ -246,15 +224,6 @@ def test_values_that_are_no_table_are_damage_and_the_one_before_is_taken(crashed
     save_file(load_file(file), file, metadata | {"values": "[1]"})
     assert run(tiny(POLICY, SENSORS), crashed, resume=True).step == 8
     assert differing_tensors(crashed, finished) == []
-
-
-@pytest.mark.parametrize("name", DISCRIMINATORS)
-def test_every_weight_of_a_discriminator_has_its_moments(tmp_path, name):
-    """Else a sound checkpoint would be refused."""
-    discriminator = (f"discriminator.name={name}", "discriminator.norm=spectral")
-    config = tiny(*discriminator, "train.pretrain_steps=0", "train.checkpoint_every=1")
-    assert run(tiny(*discriminator, "train.pretrain_steps=0", "train.steps=1"), tmp_path / "run")
-    assert run(config, tmp_path / "run", resume=True).step == 5
 
 
 def test_rows_without_a_step_or_of_no_stage_are_no_obstacle(crashed):

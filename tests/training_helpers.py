@@ -88,7 +88,6 @@ def without_showing(monkeypatch) -> list[int]:
 
     def show(self, stop, writer):
         steps.append(self._state.step)
-        self._state.show_is_due = False
         return True
 
     monkeypatch.setattr(HeldOut, "show", show)

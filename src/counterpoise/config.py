@@ -257,8 +257,6 @@ class TrainConfig(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
     # Means of speed; a training resumed with other ones goes on, but not to the bit.
     cuda_graphs: Switch = "auto"  # the networks' passes replayed from CUDA graphs, on a GPU
-    # Instead of graphs, the passes by torch.compile; auto: on a GPU, where a compiler is installed.
-    compile: Switch = "never"
     channels_last: Switch = "auto"  # the memory format of weights and images
     fused_adam: Switch = "auto"  # one kernel for all weights
     log_every: PositiveInt = 100  # steps between log lines
@@ -268,6 +266,13 @@ class TrainConfig(Section):
     keep_checkpoints: PositiveInt = 3
     # auto: end the training where held-out metrics show no gain to come (see `outlook`).
     stop: Literal["never", "auto"] = "never"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_settings_of_earlier_versions(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {name: value for name, value in values.items() if name != "compile"}
+        return values
 
 
 class RunConfig(Section):

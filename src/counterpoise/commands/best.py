@@ -7,20 +7,11 @@ from rich.console import Console
 
 from counterpoise.commands.console import print_metrics, say
 from counterpoise.commands.device import pick_device
-from counterpoise.evaluate.scores import Difference
 from counterpoise.models.weights import save_generator
-from counterpoise.outlook import DISTORTION, WORDS
+from counterpoise.outlook import WORDS
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.ranking import Choice, choose
-
-# What a comparison of the newest (A) with the recommended (B) says of the recommended.
-VERDICT_WORDS = {
-    "A is better": "worse",
-    "B is better": "better",
-    "equal": "equal",
-    "not told apart": "not told apart",
-}
 
 
 def run(path: Path, data: Path | None, as_json: bool, device: str, console: Console) -> None:
@@ -42,25 +33,9 @@ def run(path: Path, data: Path | None, as_json: bool, device: str, console: Cons
     for note in choice.notes:
         say(console, f"note: {note}")
     say(console, f"Recommended: {best.name}, since {choice.why()}.")
-    if choice.against_newest:
-        plane = (DISTORTION, choice.ranking.perception)
-        words = "; ".join(_words(d) for d in choice.against_newest if d.measure.name in plane)
-        say(
-            console,
-            f"Against the newest average, paired over {choice.image_count} images: {words}.",
-        )
     say(console, f"{WORDS[choice.outlook.more_training_pays]}: {choice.outlook.reason}.")
     say(console, f"weights      {folder.best_generator}")
     say(console, f"all of it    {folder.best}")
-
-
-def _words(difference: Difference) -> str:
-    """A difference from the newest average, in words."""
-    text = f"{difference.measure.title} {difference.difference.mean:+.2f}"
-    interval = difference.difference.interval
-    if interval is not None:
-        text += f" ({interval.low:+.2f} to {interval.high:+.2f})"
-    return f"{text}, {VERDICT_WORDS[difference.verdict]}"
 
 
 def _print_candidates(choice: Choice, console: Console) -> None:
@@ -68,8 +43,7 @@ def _print_candidates(choice: Choice, console: Console) -> None:
     title = f"{choice.run}: {choice.image_count} images ({choice.images})"
     rows, distances = [], []
     for place, index in enumerate(ranking.order, start=1):
-        candidate = choice.candidates[index]
-        rows.append((f"{place}. {candidate.name}", candidate.scores.means()))
+        rows.append((f"{place}. {choice.candidates[index].name}", choice.scores[index].means()))
         mark = " front" if ranking.on_front[index] else ""
         distances.append(f"{ranking.distances[index]:.3f}{mark}")
     for scores in choice.references:

@@ -89,14 +89,6 @@ def load_generator(path: Path) -> LoadedGenerator:
     return LoadedGenerator(generator.eval().requires_grad_(False), metadata)
 
 
-def trained_words(path: Path) -> str:
-    """What a weight file says of the training that made it; empty where it cannot be read."""
-    try:
-        return read_safetensors(path)[1].get("trained", "")
-    except UserError:
-        return ""
-
-
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
     if not path.is_file():

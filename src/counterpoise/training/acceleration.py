@@ -1,18 +1,16 @@
 """Means of speed, and where they are used: none of them changes what is computed."""
 
-import importlib.util
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from counterpoise.config import RunConfig, Switch, TrainConfig
 from counterpoise.data.catalog import Catalog
+from counterpoise.errors import UserError
 from counterpoise.losses.generator_loss import FeatureFunction
-from counterpoise.models.features import EmbeddedExtractor, NormalisedFeatures
+from counterpoise.models.features import NormalisedFeatures
 from counterpoise.training.cuda_graphs import ReplayedPasses
 
 Forward = Callable[[Tensor], Tensor]
@@ -54,22 +52,12 @@ def accelerated(
     features: NormalisedFeatures | None,
     train: TrainConfig,
     device: torch.device,
-) -> tuple[Passes, list[str]]:
-    """The networks' passes as the configuration wants them, and what a person must be told."""
-    notes = []
-    if chosen(train.compile, device):
-        if train.compile == "always" or compiler_is_here(device):
-            run_features: FeatureFunction | None = features
-            # The compiler of torch 2.11 takes the gradient of the embedded network's replicating
-            # padding for one of another memory format, and fails.
-            if features is not None and not isinstance(features.extractor, EmbeddedExtractor):
-                run_features = compiled(features)
-            return Passes(compiled(g), None if d is None else compiled(d), run_features), []
-        notes = ["train.compile is off: Triton or a C++ compiler is not here"]
+) -> Passes:
+    """The networks' passes as the configuration wants them: replayed on a GPU, or as they are."""
     if device.type != "cuda" and train.cuda_graphs == "always":
-        notes.append("train.cuda_graphs is off: there is no GPU")
+        raise UserError("train.cuda_graphs=always: there is no GPU here; set it to auto")
     if device.type != "cuda" or train.cuda_graphs == "never":
-        return Passes(g, d, features), notes
+        return Passes(g, d, features)
     # Recording leaves nodes of weights' gradients on its stream; that they wait for it is meant.
     quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
     if quiet is not None:
@@ -80,16 +68,4 @@ def accelerated(
         ReplayedPasses(g, "G", most_pending=1),
         None if d is None else ReplayedPasses(d, "D", most_pending=2),
         None if features is None else ReplayedPasses(features, "the features", most_pending=2),
-    ), notes
-
-
-def compiled(module: nn.Module) -> Callable[..., Any]:
-    """A module's forward pass, compiled at its first call; batches are all of one size."""
-    return torch.compile(module, dynamic=False)
-
-
-def compiler_is_here(device: torch.device) -> bool:
-    """Whether torch.compile can make code for the device: Triton on CUDA, a C++ compiler."""
-    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    triton = device.type != "cuda" or importlib.util.find_spec("triton") is not None
-    return compiler is not None and triton
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -31,13 +32,17 @@ class Checkpoint:
         prefix = f"{name}/"
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
-    def optimizer_state(self, part: str) -> dict[str, Any]:
-        """The `state_dict` of an optimizer."""
+    def optimizer_state(self, part: str, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """The `state_dict` of an optimizer, with the settings that it has now: a person may have
+        changed them."""
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in self.part(part).items():
             index, key = name.split("/")
             state.setdefault(int(index), {})[key] = tensor
-        groups = [group | {"betas": tuple(group["betas"])} for group in self.values[part]]
+        groups = [
+            {**now, "params": then["params"]}
+            for now, then in zip(optimizer.param_groups, self.values[part], strict=True)
+        ]
         return {"state": state, "param_groups": groups}
 
 

@@ -2,14 +2,26 @@
 
 from typing import Any
 
-from counterpoise.evaluate.measures import HELD_OUT
-from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from counterpoise.evaluate.scores import Scores, score_bicubic, score_generator
 from counterpoise.json_lines import read_json_lines
+from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.outlook import nearest_to_ideal, stop_reason
-from counterpoise.run_folder import BICUBIC, RunFolder
+from counterpoise.plain_files import atomic_write
+from counterpoise.run_folder import (
+    BICUBIC,
+    SHEET_COLUMNS,
+    SHEET_GAP_PX,
+    SHEET_HEADER_PX,
+    RunFolder,
+)
 from counterpoise.run_writer import RunWriter
 from counterpoise.training.interruption import StopRequest
-from counterpoise.training.samples import sample_grid, save_grid
 from counterpoise.training.setup import Parts
 from counterpoise.training.state import TrainingState
 
@@ -31,32 +43,36 @@ class HeldOut:
             scores = score_pairs(BICUBIC, pairs, scale, by_bicubic(scale), HELD_OUT)
             writer.metrics(0, BICUBIC, scores.means())
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the step that was just done is one to show."""
+        step, every = self._state.step, self._parts.config.train.sample_every
+        return step % every == 0 or step == self._state.stage.last_step
+
     def show(self, stop: StopRequest, writer: RunWriter) -> bool:
         """Write samples and metrics; False where the first process was asked to stop before it had
         them."""
-        fabric, state = self._parts.fabric, self._state
-        if fabric.is_global_zero:
-            self._show(stop, writer)
-        state.show_is_due = bool(fabric.broadcast(state.show_is_due))
-        return not state.show_is_due
+        fabric = self._parts.fabric
+        return bool(fabric.broadcast(fabric.is_global_zero and self._show(stop, writer)))
 
-    def _show(self, stop: StopRequest, writer: RunWriter) -> None:
+    def _show(self, stop: StopRequest, writer: RunWriter) -> bool:
         parts, state = self._parts, self._state
         images, g, scale = parts.images, parts.networks.g_average, parts.config.generator.scale
         name = state.stage.name
         scores, upscale = Scores(name), by_generator(g, parts.fabric.device)
         for pair in images.held_out:
             if stop.requested:
-                return
-            scores.rows += score_pairs(name, [pair], scale, upscale, HELD_OUT).rows
+                return False
+            scores.rows += score_generator(g, [pair], scale, parts.fabric.device, name).rows
         grid = sample_grid(g, images.sample_lr, images.sample_hr, scale)
-        save_grid(grid, self._run.sample(state.step))
+        with atomic_write(self._run.sample(state.step)) as temporary:
+            Image.fromarray(grid).save(temporary, format="PNG")
         writer.samples(state.step, grid)
         means = scores.means()
         writer.metrics(state.step, name, means)
         if state.stage is state.stages[-1]:
             self._rows.append({"step": state.step, **means})
-        state.show_is_due = False
+        return True
 
     def early_stop(self, total_steps: int) -> str:
         """Why the training ends here, by `train.stop`; empty to go on."""
@@ -72,9 +88,9 @@ class HeldOut:
         """The step with the metrics that are nearest to the ideal."""
         return nearest_to_ideal(self._rows)
 
-    def load_rows(self) -> None:
-        """Take up what a resumed training has on record."""
-        fabric, state = self._parts.fabric, self._state
+    def resume(self) -> bool:
+        """Take up what is on record; whether this step is still to be shown."""
+        fabric, state, missing = self._parts.fabric, self._state, False
         if fabric.is_global_zero:
             # A person's own rows may not say what they are of.
             rows = [
@@ -83,6 +99,30 @@ class HeldOut:
                 if isinstance(row.get("stage"), str) and isinstance(row.get("step"), int)
             ]
             done = {(row["step"], row["stage"]) for row in rows}
-            state.show_is_due = state.show_is_due and (state.step, state.stage.name) not in done
+            missing = self.is_due and (state.step, state.stage.name) not in done
             self._rows = [row for row in rows if row["stage"] == state.stages[-1].name]
-        state.show_is_due = bool(fabric.broadcast(state.show_is_due))
+        return bool(fabric.broadcast(missing))
+
+
+def sample_grid(generator: nn.Module, lr: Tensor, hr: Tensor, scale: int) -> np.ndarray:
+    """The grid as uint8 (H, W, 3): a row per crop, columns as in `SHEET_COLUMNS`.
+
+    `lr` (N, 3, h, w) and `hr` (N, 3, H, W) are in [0, 1]; the generator is used as it is.
+    """
+    with torch.inference_mode():
+        output = generator(lr).float()
+    nearest = lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    columns = torch.stack([nearest, bicubic_upsample(lr, scale, "half-pixel"), output, hr])
+    pixels = (columns.clamp(0, 1) * 255).round().byte()
+    gap = SHEET_GAP_PX
+    tiles = F.pad(pixels, (0, gap, 0, gap), value=255).permute(1, 3, 0, 4, 2)
+    rows, height, count, width, _ = tiles.shape
+    sheet = tiles.reshape(rows * height, count * width, 3)[:-gap, :-gap].cpu().numpy()
+    header = ((SHEET_HEADER_PX, 0), (0, 0), (0, 0))
+    canvas = Image.fromarray(np.pad(sheet, header, constant_values=255))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=11)
+    for column, title in enumerate(SHEET_COLUMNS):
+        if font.getlength(title) > width - gap:
+            title = title.split()[0]
+        draw.text((column * width + 2, 2), title, fill="black", font=font)
+    return np.asarray(canvas)

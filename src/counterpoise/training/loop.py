@@ -70,11 +70,10 @@ class Training:
         train = self.config.train
         state = self.state
         first_step = state.step
-        if state.show_is_due:
-            shown = self.held_out.show(stop, self.writer)
-            self.save()
-            if not shown:
-                return Outcome(first_step, first_step, True, signal_number=stop.number)
+        # What a training that was asked to stop did not show before it saved.
+        is_due = first_step > 0 and self.held_out.resume()
+        if is_due and not self.held_out.show(stop, self.writer):
+            return Outcome(first_step, first_step, True, signal_number=stop.number)
         if early := self.held_out.early_stop(self.total_steps):
             return Outcome(first_step, first_step, interrupted=False, stopped_early=early)
         log = LogLines(train.epoch_steps)
@@ -111,9 +110,8 @@ class Training:
                 for news in self.diagnosis.news():
                     self.event("finding", news.text)
             early = ""
-            state.show_is_due = (step % train.sample_every == 0 or stage_ends) and not self.broken
             # Scoring many images may take longer than whoever stops us waits: saving goes first.
-            if state.show_is_due and not stop_wanted:
+            if self.held_out.is_due and not self.broken and not stop_wanted:
                 stop_wanted = not self.held_out.show(stop, self.writer)
                 if not stop_wanted and step < self.total_steps:
                     early = self.held_out.early_stop(self.total_steps)
@@ -216,7 +214,5 @@ class Training:
         self.writer = writer
         for note in writer.notes:
             self.event("torn-line", note)
-        if self.step:
-            self.held_out.load_rows()
-            if self.fabric.is_global_zero:
-                self.diagnosis.load_rows(read_json_lines(self.run.signals)[0])
+        if self.step and self.fabric.is_global_zero:
+            self.diagnosis.load_rows(read_json_lines(self.run.signals)[0])

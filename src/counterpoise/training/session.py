@@ -41,30 +41,33 @@ def train(
     with contextlib.ExitStack() as held:
         stop = held.enter_context(StopRequest())
         first = fabric.is_global_zero
-        notes: list[str] = []
-
-        def lock() -> None:
-            """Keep other processes from writing to the run."""
-            if first and (note := held.enter_context(run.lock()).note):
-                notes.append(note)
-
-        if resumes:
-            lock()
         parts = build_parts(config, fabric)
         training = Training(parts, run, reporter if first else Reporter())
+        notes: list[str] = []
         saved = None
+        if not resumes:
+            take_initial_weights(parts)
+        # Keep other processes from writing to the run.
+        if first and (note := held.enter_context(run.lock()).note):
+            notes.append(note)
         if resumes:
             saved, damaged = checkpoint.load_newest(run)
             notes += damaged
-        if saved is not None:
-            notes += resume.resume_from(training, saved, run)
-        else:
+            if saved is not None:
+                notes += resume.resume_from(training, saved, run)
+            else:
+                resume.refuse_lost_checkpoints(training, run)
+                take_initial_weights(parts)
+        if first:
             if resumes:
-                resume.refuse_lost_checkpoints(run)
-            take_initial_weights(parts)
-        if not resumes:
-            lock()
-        writer = held.enter_context(contextlib.closing(_open(run, config, training, resumes)))
+                run.remove_leftovers()
+            else:
+                run.refuse_if_used()
+            run.save_config(config.to_yaml())
+        # What was recorded before the first checkpoint is recorded anew, from step 0 on.
+        resumed_step = (training.step or NOTHING) if resumes else None
+        writer = RunWriter(run if first else None, resumed_step=resumed_step, tensorboard=True)
+        held.enter_context(contextlib.closing(writer))
         try:
             _begin(training, writer, resumes=resumes)
             for note in [*notes, *parts.notes]:
@@ -95,20 +98,6 @@ def train(
             if death is not None:
                 raise death from error
             raise
-
-
-def _open(run: RunFolder, config: RunConfig, training: Training, resumes: bool) -> RunWriter:
-    """The run's files, with its configuration."""
-    if not training.fabric.is_global_zero:
-        return RunWriter(None)
-    if not resumes:
-        run.refuse_if_used()
-        run.save_config(config.to_yaml())
-        return RunWriter(run, tensorboard=True)
-    run.remove_leftovers()
-    run.save_config(config.to_yaml())
-    # What was recorded before the first checkpoint is recorded anew, from step 0 on.
-    return RunWriter(run, resumed_step=training.step or NOTHING, tensorboard=True)
 
 
 def _begin(training: Training, writer: RunWriter, *, resumes: bool) -> None:

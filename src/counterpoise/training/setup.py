@@ -126,11 +126,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         d = build_discriminator(config.discriminator, config.data.crop_px)
         d = place(d, device, layout)
     features = None
-    fingerprints = {
-        # The names alone, as in checkpoints of earlier versions; and with the sizes of the files.
-        "data": hashlib.sha256("\n".join(training_images.names).encode()).hexdigest()[:16],
-        "images": images_fingerprint(training_images, held_out),
-    }
+    fingerprints = {"images": images_fingerprint(training_images, held_out)}
     if config.loss.needs_features:
         layers = [*config.loss.perceptual.layers, *config.loss.texture.layers]
         extractor, feature_notes = build_extractor(config, layers)
@@ -141,8 +137,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         features = place(NormalisedFeatures(extractor, layers), device, layout)
         if config.features.normalisation == "dataset":
             features.calibrate(calibration_batches(dataset, device))
-    passes, speed_notes = accelerated(g, d, features, train, device)
-    notes += speed_notes
+    passes = accelerated(g, d, features, train, device)
     fused = chosen(train.fused_adam, device)
     return Parts(
         config=config,
