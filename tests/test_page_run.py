@@ -95,12 +95,7 @@ def test_a_configuration_of_another_version_or_none_at_all(folder, text):
 
 def best_json(step=60, **changes):
     recommended = {"step": step, "weights": "average", "why": "it is the only one"}
-    return {
-        "version": 1,
-        "images": "held out",
-        "image_count": 4,
-        "recommended": recommended,
-    } | changes
+    return {"version": 2, "recommended": recommended} | changes
 
 
 def test_the_outlook_and_the_recommendation(folder):

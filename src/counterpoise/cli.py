@@ -284,20 +284,16 @@ def report(
 @app.command()
 def best(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of HR images instead of the run's held-out ones.")
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
-    device: DeviceOption = "auto",
 ) -> None:
     """Say which checkpoint of a run to take, and whether more training is likely to pay.
 
-    Scores every saved checkpoint on held-out images, G as trained and its average, and ranks them
-    on the perception-distortion plane. Writes best.json and generator-best.safetensors.
+    Goes by the held-out metrics that the training recorded: the nearest to the lowest distortion
+    and the lowest perceptual distance. Writes best.json and generator-best.safetensors.
     """
     from counterpoise.commands import best as command
 
-    command.run(run, data, as_json, device, console)
+    command.run(run, as_json, console)
 
 
 @app.command()

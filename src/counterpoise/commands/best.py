@@ -1,52 +1,98 @@
-"""`best` behind the command line."""
+"""`best`: which checkpoint of a run to take, by the held-out metrics that its training recorded."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from counterpoise.commands.console import print_metrics, say
-from counterpoise.commands.device import pick_device
+from counterpoise.config_file import load_config
+from counterpoise.errors import UserError
+from counterpoise.json_lines import read_json_lines
+from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
-from counterpoise.outlook import WORDS
+from counterpoise.outlook import WORDS, nearest_to_ideal, outlook, stage_rows
 from counterpoise.plain_files import atomic_write
-from counterpoise.run_folder import RunFolder
-from counterpoise.training.ranking import Choice, choose
+from counterpoise.run_folder import BICUBIC, RunFolder
+from counterpoise.training import checkpoint
+from counterpoise.training.checkpoint import Checkpoint
+from counterpoise.training.plan import plan_stages
+
+Row = Mapping[str, Any]
 
 
-def run(path: Path, data: Path | None, as_json: bool, device: str, console: Console) -> None:
-    """Rank a run's checkpoints; write `best.json` and the recommended weights into its folder."""
-    choice = choose(path, data, pick_device(device))
-    folder = RunFolder(path)
-    best = choice.recommended
-    facts = {"trained": f"stage {choice.stage}, step {best.step}, {best.weights}"}
-    if best.licence:
-        facts["licence"] = best.licence
-    save_generator(folder.best_generator, best.generator, facts)
-    result = choice.to_json()
+def run(path: Path, as_json: bool, console: Console) -> None:
+    """Recommend a checkpoint of a run's newest stage; write `best.json` and its averaged weights
+    into the run's folder."""
+    folder = RunFolder.open(path)
+    metrics, notes = read_json_lines(folder.metrics)
+    rows = stage_rows(metrics)
+    step, saved, candidates = _nearest_to_ideal(folder, rows, notes)
+    config = load_config(folder.config)
+    generator = build_generator(config.generator)
+    generator.load_state_dict(saved.part("g_average"))
+    stage = str(rows[-1].get("stage"))
+    facts = {"trained": f"stage {stage}, step {step}, average"}
+    if licence := saved.values.get("licence"):
+        facts["licence"] = str(licence)
+    save_generator(folder.best_generator, generator, facts)
+    found = outlook(rows, plan_stages(config)[-1].last_step)
+    why = f"its distortion and perception are nearest to the best of {len(candidates)} checkpoints"
+    result: dict[str, Any] = {
+        "version": 2,
+        "stage": stage,
+        "recommended": {
+            "step": step,
+            "weights": "average",
+            "checkpoint": str(folder.checkpoint(step).relative_to(path)),
+            "why": why,
+        },
+        "candidates": candidates,
+        "outlook": asdict(found),
+        "notes": notes,
+    }
     with atomic_write(folder.best) as temporary:
-        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if as_json:
-        print(json.dumps(result, allow_nan=False))  # noqa: T201
+        print(json.dumps(result))  # noqa: T201
         return
-    _print_candidates(choice, console)
-    for note in choice.notes:
+    table = [(BICUBIC, row) for row in metrics if row.get("stage") == BICUBIC]
+    table += [(f"step {row['step']}", row) for row in candidates]
+    print_metrics(console, f"{path}: held-out images", table)
+    for note in notes:
         say(console, f"note: {note}")
-    say(console, f"Recommended: {best.name}, since {choice.why()}.")
-    say(console, f"{WORDS[choice.outlook.more_training_pays]}: {choice.outlook.reason}.")
+    say(console, f"Recommended: step {step}, since {why}.")
+    say(console, f"{WORDS[found.more_training_pays]}: {found.reason}.")
     say(console, f"weights      {folder.best_generator}")
     say(console, f"all of it    {folder.best}")
 
 
-def _print_candidates(choice: Choice, console: Console) -> None:
-    ranking = choice.ranking
-    title = f"{choice.run}: {choice.image_count} images ({choice.images})"
-    rows, distances = [], []
-    for place, index in enumerate(ranking.order, start=1):
-        rows.append((f"{place}. {choice.candidates[index].name}", choice.scores[index].means()))
-        mark = " front" if ranking.on_front[index] else ""
-        distances.append(f"{ranking.distances[index]:.3f}{mark}")
-    for scores in choice.references:
-        rows.append((scores.method, scores.means()))
-        distances.append("-")
-    print_metrics(console, title, rows, ("from ideal", distances))
+def _nearest_to_ideal(
+    folder: RunFolder, rows: list[Row], notes: list[str]
+) -> tuple[int, Checkpoint, list[Row]]:
+    """The checkpoint to recommend with its step, and the rows of all that can be read."""
+    if not folder.checkpoint_files():
+        raise UserError(
+            f"{folder.path}: this run has no checkpoint yet; wait for its first "
+            "(train.checkpoint_every). A loop of your own keeps them elsewhere: score its outputs "
+            "with `counterpoise evaluate --outputs FOLDER --data HR`"
+        )
+    candidates = [row for row in rows if folder.checkpoint(row["step"]).is_file()]
+    while (step := nearest_to_ideal(candidates)) is not None:
+        try:
+            saved = checkpoint.load(folder.checkpoint(step))
+        except UserError as error:
+            notes.append(f"{error}; left out")
+            candidates = [row for row in candidates if row["step"] != step]
+            continue
+        if (ideal := nearest_to_ideal(rows)) != step:
+            notes.append(
+                f"the held-out metrics were nearest to the ideal at step {ideal}, of which there "
+                "is no checkpoint (train.checkpoint_every, train.sample_every)"
+            )
+        return step, saved, candidates
+    why = "; ".join(notes) or "none has held-out metrics (train.sample_every)"
+    raise UserError(f"{folder.path}: no checkpoint that can be read: {why}")

@@ -80,21 +80,14 @@ class ConsoleReporter(Reporter):
 
 
 def print_metrics(
-    console: Console,
-    title: str,
-    rows: Sequence[tuple[str, Mapping[str, float]]],
-    last_column: tuple[str, Sequence[str]] | None = None,
+    console: Console, title: str, rows: Sequence[tuple[str, Mapping[str, float]]]
 ) -> None:
-    """A table of methods against the metrics that at least one of them has; a last column is given
-    by its heading and its cells."""
+    """A table of methods against the metrics that at least one of them has."""
     from counterpoise.evaluate.measures import MEASURES
 
     shown = [m for name, m in MEASURES.items() if any(name in values for _, values in rows)]
     headings = ["method", *(measure.title for measure in shown)]
     cells = [[m, *(x.text(v.get(x.name, float("nan"))) for x in shown)] for m, v in rows]
-    if last_column is not None:
-        headings.append(last_column[0])
-        cells = [[*row, last] for row, last in zip(cells, last_column[1], strict=True)]
     print_table(console, title, headings, cells)
 
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from counterpoise.evaluate.scores import Scores, score_bicubic, score_generator
+from counterpoise.evaluate.measures import HELD_OUT
+from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.outlook import nearest_to_ideal, stop_reason
@@ -63,7 +64,7 @@ class HeldOut:
         for pair in images.held_out:
             if stop.requested:
                 return False
-            scores.rows += score_generator(g, [pair], scale, parts.fabric.device, name).rows
+            scores.rows += score_pairs(name, [pair], scale, upscale, HELD_OUT).rows
         grid = sample_grid(g, images.sample_lr, images.sample_hr, scale)
         with atomic_write(self._run.sample(state.step)) as temporary:
             Image.fromarray(grid).save(temporary, format="PNG")
