@@ -123,19 +123,6 @@ def test_missing_vgg_falls_back_loudly(counterpoise, tmp_path, config_file, monk
     one_line(counterpoise("train", "--config", config_file, *options), "features.extractor=embed")
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "x"},
-        {"WORLD_SIZE": "x", "LOCAL_WORLD_SIZE": "2", "RANK": "y"},
-    ],
-)
-def test_an_environment_that_is_not_torchruns(counterpoise, monkeypatch, environment):
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    one_line(counterpoise("train", "--preset", "demo", "--dry-run"), "WORLD_SIZE")
-
-
 def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
     run = tmp_path / "run"
     start = ["train", "--config", config_file, "--run-dir", run, "--data"]

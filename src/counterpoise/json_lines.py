@@ -1,74 +1,34 @@
 """JSONL files: rows appended whole, torn or foreign lines read past and told."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import UserError
-from counterpoise.plain_files import (
-    append_line,
-    atomic_write,
-    cannot_write,
-    cut_torn_line,
-    open_to_append,
-)
+from counterpoise.plain_files import AppendedFile, atomic_write
 
 # Made once: `json.dumps` with an option makes one for every row.
 _STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
-class JsonLines:
-    """Appends one JSON object per line: each is in the file whole, or not at all.
-
-    A line that a crash has torn is cut off when the file is opened, and told of in `note`. Raises
-    `UserError` where it cannot be.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        torn = cut_torn_line(path)
-        self.note = f"{path.name}: an unfinished last line ({torn} bytes) was cut off" * bool(torn)
-        self._file = open_to_append(path)
+class JsonLines(AppendedFile):
+    """Appends one JSON object per line."""
 
     def append(self, row: dict[str, Any]) -> None:
-        append_line(self._file, self.path, _STRICT.encode(row))
-
-    def sync(self) -> None:
-        """Bring all rows to the disk, so that a power cut does not take them."""
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-
-    def close(self) -> None:
-        """Close the file; nothing is written to it afterwards."""
-        file, self._file = self._file, -1
-        if file != -1:
-            os.close(file)
+        self.append_line(_STRICT.encode(row))
 
 
 def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of a JSONL file, and a note for each line that is not a JSON object."""
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
-    for number, row in iterate_json_lines(path):
+    for number, _, row in iterate_json_lines(path):
         if row is not None:
             rows.append(row)
         else:
             notes.append(_torn(path, number))
     return rows, notes
-
-
-def iterate_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Number (from 1) and row of every line of a JSONL file; None where it is not a JSON object.
-
-    Empty lines are passed over; of a file that does not exist there are none. Raises `UserError`
-    for a file that cannot be read.
-    """
-    for number, _, row in _lines(path):
-        yield number, row
 
 
 def parse_row(line: str) -> dict[str, Any] | None:
@@ -90,7 +50,7 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
         return []
     notes = []
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for number, line, row in _lines(path):
+        for number, line, row in iterate_json_lines(path):
             if row is None:
                 notes.append(_torn(path, number))
             elif type(row.get("step")) is not int:
@@ -100,14 +60,17 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
     return notes
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
-    """Number, text and row of every line that is not empty."""
+def iterate_json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
+    """Number (from 1), text and row of every line of a JSONL file that is not empty; None where it
+    is not a JSON object.
+
+    Of a file that does not exist there are none. Raises `UserError` for one that cannot be read.
+    """
     try:
         with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
             for number, line in enumerate(map(str.strip, file), start=1):
-                if not line:
-                    continue
-                yield number, line, parse_row(line)
+                if line:
+                    yield number, line, parse_row(line)
     except FileNotFoundError:
         return
     except OSError as error:

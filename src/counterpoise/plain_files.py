@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +13,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` only when the block succeeds.
 
     The content is synced to disk before the rename, so a crash leaves the old file or the new
-    one, never a part. The temporary path has the suffix of `path`. A device or a pipe
-    (`/dev/stdout`) is written to, never replaced. An `OSError` inside (disk full, read-only, a
-    folder in the place of `path`) becomes a `UserError`.
+    one, never a part. The temporary path has the suffix of `path`. A device or a pipe is refused,
+    and an `OSError` inside (disk full, read-only, a folder in the place of `path`) becomes a
+    `UserError`.
     """
-    if path.is_fifo() or path.is_char_device() or path == Path("/dev/stdout"):
-        with _streamed(path) as temporary:
-            yield temporary
-        return
+    if path.is_fifo() or path.is_char_device() or path.parent == Path("/dev"):
+        raise UserError(f"{path}: a device or a pipe; give a file to write")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,22 +36,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _streamed(path: Path) -> Iterator[Path]:
-    """Yield a temporary path whose content goes to a device or a pipe."""
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            temporary = Path(folder, path.name)
-            yield temporary
-            sys.stdout.flush()
-            # Where output goes to a file, opening it again would begin at its beginning.
-            target = os.dup(1) if path == Path("/dev/stdout") else path
-            with open(target, "wb") as file:
-                file.write(temporary.read_bytes())
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -81,55 +61,49 @@ def is_leftover(name: str) -> bool:
     return name.startswith(".") and ".tmp" in name
 
 
-def append_text(path: Path, text: str) -> None:
-    """Append a text and the end of its line to a file, whole or not at all.
+class AppendedFile:
+    """A file to which lines are appended: each is in it whole, or not at all.
 
-    Raises `UserError` where that cannot be.
+    A line that a crash has torn is cut off when the file is opened, and told of in `note`. Raises
+    `UserError` where something cannot be written.
     """
-    file = open_to_append(path)
-    try:
-        append_line(file, path, text)
-    finally:
-        os.close(file)
 
-
-def open_to_append(path: Path) -> int:
-    """A descriptor that appends to a file, made where there is none; or `UserError`."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def append_line(file: int, path: Path, line: str) -> None:
-    """Append a line to an open file, or leave it as it was and raise `UserError`."""
-    data = (line + "\n").encode(errors="backslashreplace")
-    before = os.fstat(file).st_size
-    try:
-        while data:
-            data = data[os.write(file, data) :]
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.ftruncate(file, before)
-        raise cannot_write(path, error) from error
-
-
-def cut_torn_line(path: Path) -> int:
-    """Remove an unfinished last line, which a crash has left; how many bytes that were.
-
-    Raises `UserError` where that cannot be.
-    """
-    try:
-        with path.open("rb+") as file:
-            content = file.read()
+    def __init__(self, path: Path) -> None:
+        self.path, self.note = path, ""
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            content = path.read_bytes()
             whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                file.truncate(whole)
-            return len(content) - whole
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        raise cannot_write(path, error) from error
+            if torn := len(content) - whole:
+                os.ftruncate(self._file, whole)
+                self.note = f"{path.name}: an unfinished last line ({torn} bytes) was cut off"
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def append_line(self, line: str) -> None:
+        """Append a text and the end of its line."""
+        data = (line + "\n").encode(errors="backslashreplace")
+        before = os.fstat(self._file).st_size
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, before)
+            raise cannot_write(self.path, error) from error
+
+    def sync(self) -> None:
+        """Bring all lines to the disk, so that a power cut does not take them."""
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file; nothing is written to it afterwards."""
+        file, self._file = self._file, -1
+        if file != -1:
+            os.close(file)
 
 
 def why_no_file(path: Path) -> str:

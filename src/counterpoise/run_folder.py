@@ -142,7 +142,7 @@ class RunFolder:
 
     def sample_files(self) -> list[Path]:
         """The sheets of samples, oldest first."""
-        return sorted(self.samples.glob("step-*.png"))
+        return sorted(self.samples.glob(f"step-{8 * '[0-9]'}.png"))
 
     def checkpoint_files(self) -> list[Path]:
         """The checkpoints, oldest first."""

@@ -45,7 +45,7 @@ class SignalRows:
         self._source, self._on_row = source, on_row
         self.step: int | None = None
         self.stage, self.has_d = "", False
-        self.rows = self.left_out = self.restarts = 0
+        self.rows = self.left_out = 0
         self._builders: dict[str, TraceBuilder] = {}
         # The latest rows of the stage under way, oldest first.
         self.recent: deque[Row] = deque(maxlen=RECENT_ROWS)
@@ -65,7 +65,6 @@ class SignalRows:
             self._on_row(step, row)
         flat = rows_by_discriminator(row)
         stage, has_d = str(row.get("stage", "")), any("d_loss" in one for one in flat.values())
-        self.restarts += self.step is not None and step < self.step
         kind = (stage, has_d, list(flat))
         if kind != (self.stage, self.has_d, list(self._builders)):
             self._builders = {name: TraceBuilder() for name in flat}
@@ -105,13 +104,7 @@ class SignalRows:
 
     def notes(self) -> list[str]:
         """What a person must know of the reading."""
-        notes = [_left_out("signals.jsonl", self.left_out)] if self.left_out else []
-        if self.restarts:
-            notes.append(
-                f"signals.jsonl: the steps go back {self.restarts} times, as where several "
-                "trainings wrote into one folder: what a later row overtook is left out"
-            )
-        return notes
+        return [_left_out("signals.jsonl", self.left_out)] if self.left_out else []
 
 
 def _left_out(name: str, count: int) -> str:

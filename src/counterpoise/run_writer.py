@@ -3,15 +3,16 @@ TensorBoard's files."""
 
 import contextlib
 import datetime
-import re
-import threading
+import os
+import socket
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from counterpoise.json_lines import JsonLines, drop_rows_after
-from counterpoise.plain_files import append_text, cannot_write
+from counterpoise.plain_files import AppendedFile, cannot_write
 from counterpoise.records import StepRecord, compact, is_written, rows_every
 from counterpoise.run_folder import RunFolder
 
@@ -27,8 +28,8 @@ class RunWriter:
         self, run: RunFolder | None, *, resumed_step: int | None = None, tensorboard: bool = False
     ) -> None:
         self.notes: list[str] = []
-        self._run = run
-        self._files: dict[str, JsonLines] = {}
+        self._rows: dict[str, JsonLines] = {}
+        self._log: AppendedFile | None = None
         self._tensorboard: _TensorBoard | None = None
         if run is None:
             return
@@ -36,67 +37,69 @@ class RunWriter:
             self.notes += drop_rows_after(run.signals, resumed_step)
             self.notes += drop_rows_after(run.metrics, resumed_step)
             _drop_samples_after(run, resumed_step)
-        for path in (run.signals, run.events, *([run.metrics] if tensorboard else [])):
-            file = self._files[path.name] = JsonLines(path)
-            self.notes += [file.note] if file.note else []
+        self._rows = {"signals": JsonLines(run.signals), "events": JsonLines(run.events)}
+        self._log = AppendedFile(run.log)
         if tensorboard:
+            self._rows["metrics"] = JsonLines(run.metrics)
             self._tensorboard = _TensorBoard(run, resumed_step)
+        self.notes += [file.note for file in self._files() if file.note]
+
+    def _files(self) -> list[AppendedFile]:
+        return [*self._rows.values(), *([] if self._log is None else [self._log])]
 
     def step(self, record: StepRecord, row: Mapping[str, Any] | None = None) -> str:
         """Write a step's row, `record.to_json()`; what to say where rows become rarer."""
-        if self._run is not None and is_written(record):
-            self._append(self._run.signals.name, compact(dict(row or record.to_json())))
+        if is_written(record):
+            self._append("signals", compact(dict(row or record.to_json())))
         if (thinner := rows_every(record.step + 1)) > rows_every(record.step):
             return f"from here on signals.jsonl has one step of {thinner}"
         return ""
 
     def metrics(self, step: int, stage: str, values: Mapping[str, float]) -> None:
         """Write held-out metrics."""
-        if self._run is None:
-            return
-        self._append(self._run.metrics.name, {"step": step, "stage": stage, **values})
-        self._scalars({f"held_out/{name}": value for name, value in values.items()}, step)
+        self._append("metrics", {"step": step, "stage": stage, **values})
+        self._scalars(step, {f"held_out/{name}": value for name, value in values.items()})
 
     def event(self, step: int, kind: str, message: str) -> None:
         """Write that something happened."""
-        if self._run is not None:
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            row = {"time": now, "step": step, "kind": kind, "message": message}
-            self._append(self._run.events.name, row)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._append("events", {"time": now, "step": step, "kind": kind, "message": message})
 
     def log(self, text: str) -> None:
         """Write lines of `train.log`."""
-        if self._run is not None:
-            append_text(self._run.log, text)
+        if self._log is not None:
+            self._log.append_line(text)
 
     def scalars(self, record: StepRecord) -> None:
         """Show a step's numbers in TensorBoard."""
-        self._scalars(_numbers(record.to_json()), record.step)
+        self._scalars(record.step, _numbers(record.to_json()))
 
-    def _scalars(self, values: Mapping[str, float], step: int) -> None:
+    def _scalars(self, step: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:
-            self._tensorboard.add("add_scalar", *((n, v, step) for n, v in values.items()))
+            for name, value in values.items():
+                self._tensorboard.add(step, "scalar", name, value)
 
     def samples(self, step: int, grid: np.ndarray) -> None:
         """Show a sheet of samples (H, W, 3) in TensorBoard."""
         if self._tensorboard is not None:
-            self._tensorboard.add("add_image", ("samples", grid, step), dataformats="HWC")
+            self._tensorboard.add(step, "image", "samples", grid, dataformats="HWC")
 
     def sync(self) -> None:
         """Bring all rows to the disk: a checkpoint must not outlive the rows before it."""
-        for file in self._files.values():
+        for file in self._rows.values():
             file.sync()
 
     def close(self) -> None:
-        """Close the files."""
-        for file in self._files.values():
+        """Close the files; nothing is written afterwards."""
+        for file in self._files():
             file.close()
-        self._run = None
+        self._rows, self._log = {}, None
         if self._tensorboard is not None:
             self._tensorboard.close()
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
-        self._files[name].append(row)
+        if name in self._rows:
+            self._rows[name].append(row)
 
 
 def loss_line(record: StepRecord) -> str:
@@ -120,8 +123,7 @@ def loss_line(record: StepRecord) -> str:
 def _drop_samples_after(run: RunFolder, step: int) -> None:
     """Delete the sheets of steps that are made anew: the newest is what people look at."""
     for sheet in run.sample_files():
-        own = re.fullmatch(r"step-(\d{8,})\.png", sheet.name)
-        if own is not None and int(own[1]) > step:
+        if sheet > run.sample(max(step, 0)):
             try:
                 sheet.unlink()
             except OSError as error:
@@ -140,40 +142,39 @@ def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 class _TensorBoard:
-    """TensorBoard's writer; one line for what its thread could not write, at a later call."""
+    """TensorBoard's file of events, written at once: the thread of `SummaryWriter` tells of a full
+    disk late, and with a traceback."""
 
     def __init__(self, run: RunFolder, resumed_step: int | None) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter  # heavy, and not for a `Balance`
+        # Heavy, and not for a `Balance`.
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard import summary
 
-        self._path = run.tensorboard
-        self._hook = threading.excepthook
-        threading.excepthook = self._thread_failed
-        purge_step = None if resumed_step is None else resumed_step + 1
-        try:
-            with self._told():
-                self._writer = SummaryWriter(str(self._path), purge_step=purge_step)
-        except BaseException:
-            threading.excepthook = self._hook
-            raise
-
-    def add(self, what: str, *arguments: tuple[Any, ...], **options: Any) -> None:
-        """Call a method of the writer for each of these arguments."""
+        self._event, self._summary = Event, summary
+        now = time.time()
+        name = f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._path = run.tensorboard / name
         with self._told():
-            for each in arguments:
-                getattr(self._writer, what)(*each, **options)
+            run.tensorboard.mkdir(exist_ok=True)
+            self._writer = RecordWriter(self._path.open("wb"))
+        self._write(file_version="brain.Event:2")
+        if resumed_step is not None:  # what was shown of later steps is not any more
+            start = SessionLog(status=SessionLog.START)
+            self._write(step=resumed_step + 1, session_log=start)
+
+    def add(self, step: int, kind: str, name: str, value: Any, **options: Any) -> None:
+        """Show a value as a kind of `torch.utils.tensorboard.summary`."""
+        self._write(step=step, summary=getattr(self._summary, kind)(name, value, **options))
 
     def close(self) -> None:
-        try:
-            with self._told():
-                self._writer.close()
-        finally:
-            threading.excepthook = self._hook
+        with self._told():
+            self._writer.close()
 
-    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
-        """TensorBoard's thread needs no traceback: its error comes with the next call."""
-        module = type(failure.thread).__module__
-        if not (isinstance(failure.exc_value, OSError) and module.startswith("tensorboard.")):
-            self._hook(failure)
+    def _write(self, **fields: Any) -> None:
+        with self._told():
+            self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+            self._writer.flush()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

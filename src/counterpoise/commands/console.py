@@ -66,10 +66,7 @@ class ConsoleReporter(Reporter):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def message(self, text: str) -> None:
-        self.log_lines(text)
-
-    def log_lines(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, step: int, total_steps: int, stage: str) -> None:

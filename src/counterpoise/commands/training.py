@@ -26,14 +26,8 @@ def make_fabric(config: RunConfig) -> Fabric:
     """The devices and precision of a configuration; torchrun's processes where it started us."""
     devices, nodes = config.train.devices, 1
     if "LOCAL_WORLD_SIZE" in os.environ:
-        try:
-            devices = int(os.environ["LOCAL_WORLD_SIZE"])
-            nodes = int(os.environ["WORLD_SIZE"]) // devices
-        except (KeyError, ValueError, ZeroDivisionError):
-            raise UserError(
-                "LOCAL_WORLD_SIZE and WORLD_SIZE in the environment are no numbers of processes; "
-                "unset them, or let torchrun set them"
-            ) from None
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
     try:
         return Fabric(
             accelerator=config.train.accelerator,

@@ -72,7 +72,7 @@ def read_results(folder: Path) -> Results:
     path = folder / RESULTS_FILE
     rows: dict[str, StudyRow] = {}
     notes = []
-    for number, data in iterate_json_lines(path):
+    for number, _, data in iterate_json_lines(path):
         if data is None:
             notes.append(f"{path.name} line {number} is torn or not a JSON object")
             continue

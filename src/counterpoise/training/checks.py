@@ -20,40 +20,42 @@ from counterpoise.models.generator import GENERATORS
 def check_training(config: RunConfig) -> list[Problem]:
     """The impossible combinations of a configuration, for `config.load_config`."""
     data, scale, train = config.data, config.generator.scale, config.train
+    features, adversarial = config.features, config.loss.adversarial
+    penalised = adversarial.r1 or adversarial.r2 or adversarial.gradient_penalty
     least_px = SSIM_WINDOW_PX + 2 * scale
-    wrong: dict[str, list[tuple[int, str]]] = {
-        "data.crop_px": [
-            (data.crop_px % scale, f"must be a multiple of generator.scale {scale}"),
-            (data.crop_px < least_px, f"must be at least {least_px}, the least with metrics"),
-        ],
-        "data.held_out_px": [(data.held_out_px < data.crop_px, "must be at least data.crop_px")],
-        "train.batch_size": [
-            (
-                train.batch_size % train.devices,
-                f"must be a multiple of train.devices {train.devices}",
-            )
-        ],
-        "features.weights": [
-            (
-                config.features.weights is not None and config.features.extractor == "embedded",
-                "not read with the embedded filter bank; set features.extractor=vgg19 to use it",
-            )
-        ],
-    }
+    wrong = [
+        ("data.crop_px", data.crop_px % scale, f"must be a multiple of generator.scale {scale}"),
+        (
+            "data.crop_px",
+            data.crop_px < least_px,
+            f"must be at least {least_px}, the least with metrics",
+        ),
+        ("data.held_out_px", data.held_out_px < data.crop_px, "must be at least data.crop_px"),
+        (
+            "train.batch_size",
+            train.batch_size % train.devices,
+            f"must be a multiple of train.devices {train.devices}",
+        ),
+        (
+            "features.weights",
+            features.weights is not None and features.extractor == "embedded",
+            "not read with the embedded filter bank; set features.extractor=vgg19 to use it",
+        ),
+        (
+            "discriminator.norm",
+            adversarial.weight and penalised and config.discriminator.norm == "batch",
+            "batch norm mixes the images of a batch, so the penalties' gradients of single "
+            "images do not exist; use instance, spectral or none",
+        ),
+    ]
     problems = check_balance(config)
+    problems += [Problem(key, why) for key, is_so, why in wrong if is_so]
     problems += _refused("generator.name", lambda: GENERATORS[config.generator.name])
     refused = _refused("discriminator", lambda: check_norm(config.discriminator))
-    problems += refused
-    problems += [
-        Problem(key, why) for key, checks in wrong.items() for is_so, why in checks if is_so
-    ]
-    if config.loss.adversarial.weight:
-        problems += _check_game(config)
-        if not refused:
-            problems += _refused(
-                "data.crop_px", lambda: check_crop(config.discriminator, data.crop_px)
-            )
-    return problems
+    if adversarial.weight and not refused:
+        crop = _refused("data.crop_px", lambda: check_crop(config.discriminator, data.crop_px))
+        problems += crop
+    return [*problems, *refused, *_check_objective(config)]
 
 
 def _refused(key: str, check: Callable[[], object]) -> list[Problem]:
@@ -65,21 +67,16 @@ def _refused(key: str, check: Callable[[], object]) -> list[Problem]:
     return []
 
 
-def _check_game(config: RunConfig) -> list[Problem]:
-    problems, adversarial, balance = [], config.loss.adversarial, config.balance
-    form = ADVERSARIAL_FORMS[adversarial.form]
-    if not policy_problems(balance.policy, balance.options):
-        problems += objective_problems(
-            build_policy(balance.policy, balance.options),
-            adversarial.form,
-            halves_are_independent=form.halves_are_independent,
-            has_probability=form.has_probability,
-        )
-    penalised = adversarial.r1 or adversarial.r2 or adversarial.gradient_penalty
-    if penalised and config.discriminator.norm == "batch":
-        message = (
-            "batch norm mixes the images of a batch, so the penalties' gradients of single "
-            "images do not exist; use instance, spectral or none"
-        )
-        problems.append(Problem("discriminator.norm", message))
-    return problems
+def _check_objective(config: RunConfig) -> list[Problem]:
+    """What the policy cannot do under the adversarial objective."""
+    name, balance = config.loss.adversarial.form, config.balance
+    is_played = config.loss.adversarial.weight > 0
+    if not is_played or policy_problems(balance.policy, balance.options):
+        return []
+    form = ADVERSARIAL_FORMS[name]
+    return objective_problems(
+        build_policy(balance.policy, balance.options),
+        name,
+        halves_are_independent=form.halves_are_independent,
+        has_probability=form.has_probability,
+    )

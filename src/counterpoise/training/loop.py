@@ -63,7 +63,7 @@ class Training:
         self.writer.event(self.step if step is None else step, kind, message)
         if not quiet:
             self.writer.log(message)
-            self.reporter.message(message)
+            self.reporter.say(message)
 
     def go_on(self, stop: StopRequest) -> Outcome:
         """Train from the step after `self.step` to the end, or until asked to stop."""
@@ -102,11 +102,10 @@ class Training:
 
             # Show and save what is due.
             if record is not None and (step % train.log_every == 0 or stage_ends):
-                stage_step = step - stage.first_step + 1
-                lines = log.lines(record, stage_step, stage.steps)
+                lines = log.lines(record, stage)
                 self.writer.log(lines)
                 self.writer.scalars(record)
-                self.reporter.log_lines(lines)
+                self.reporter.say(lines)
                 for news in self.diagnosis.news():
                     self.event("finding", news.text)
             early = ""

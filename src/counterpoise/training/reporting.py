@@ -4,17 +4,15 @@ import time
 
 from counterpoise.records import StepRecord
 from counterpoise.run_writer import loss_line
+from counterpoise.training.plan import Stage
 
 
 class Reporter:
     """Where a training tells a person what happens. This one says nothing, for library use and for
     all processes but the first; the command line's prints it."""
 
-    def message(self, text: str) -> None:
-        """One line that is neither progress nor a step's log line."""
-
-    def log_lines(self, text: str) -> None:
-        """The lines of a logged step."""
+    def say(self, text: str) -> None:
+        """What happened, or the lines of a logged step."""
 
     def progress(self, step: int, total_steps: int, stage: str) -> None:
         """Step `step` of all the training's steps is done."""
@@ -31,26 +29,24 @@ class LogLines:
 
     def __init__(self, epoch_steps: int) -> None:
         self._epoch_steps = epoch_steps
-        self._since = time.perf_counter()
-        self._steps_since = 0
+        self.restart()
 
     def restart(self) -> None:
-        """Measure the next interval from now: a stage begins, or a pause ended."""
+        """Measure the next interval from now: a stage begins."""
         self._since, self._steps_since = time.perf_counter(), 0
 
     def count(self) -> None:
         """One more step is done."""
         self._steps_since += 1
 
-    def lines(self, record: StepRecord, stage_step: int, stage_steps: int) -> str:
-        """The two lines for a step; `stage_step` counts from 1 within its stage."""
+    def lines(self, record: StepRecord, stage: Stage) -> str:
+        """The two lines for a step."""
         seconds = time.perf_counter() - self._since
-        epochs = -(-stage_steps // self._epoch_steps)
-        epoch = -(-stage_step // self._epoch_steps)
-        step_in_epoch = stage_step - (epoch - 1) * self._epoch_steps
-        steps_of_epoch = min(self._epoch_steps, stage_steps - (epoch - 1) * self._epoch_steps)
-        text = f"Epoch {epoch}/{epochs} - Step: {step_in_epoch}/{steps_of_epoch}"
-        remaining = (steps_of_epoch - step_in_epoch) * seconds / max(1, self._steps_since)
+        epochs = -(-stage.steps // self._epoch_steps)
+        epoch, before = divmod(record.step - stage.first_step, self._epoch_steps)
+        steps_of_epoch = min(self._epoch_steps, stage.steps - epoch * self._epoch_steps)
+        text = f"Epoch {epoch + 1}/{epochs} - Step: {before + 1}/{steps_of_epoch}"
+        remaining = (steps_of_epoch - before - 1) * seconds / max(1, self._steps_since)
         clock = time.strftime("%H:%M:%S", time.gmtime(remaining))
         self.restart()
         times = f"Time for the last step: {seconds:.2f} s    Epoch ETA: {clock}"

@@ -69,7 +69,14 @@ def train(
         writer = RunWriter(run if first else None, resumed_step=resumed_step, tensorboard=True)
         held.enter_context(contextlib.closing(writer))
         try:
-            _begin(training, writer, resumes=resumes)
+            training.record_in(writer)
+            kind, message = RESUMED, "begins anew: it broke off before its first checkpoint"
+            if not resumes:
+                kind, message = BEGAN, "the training begins"
+            elif training.step:
+                message = f"goes on after step {training.step}"
+            is_expected = not resumes or training.step > 0
+            training.event(kind, f"{message}, with {software()}", quiet=is_expected)
             for note in [*notes, *parts.notes]:
                 training.event("note", note)
             if saved is None:
@@ -98,14 +105,3 @@ def train(
             if death is not None:
                 raise death from error
             raise
-
-
-def _begin(training: Training, writer: RunWriter, *, resumes: bool) -> None:
-    """Record that the training begins, or goes on."""
-    training.record_in(writer)
-    kind, message = RESUMED, "begins anew: it broke off before its first checkpoint"
-    if not resumes:
-        kind, message = BEGAN, "the training begins"
-    elif training.step:
-        message = f"goes on after step {training.step}"
-    training.event(kind, f"{message}, with {software()}", quiet=not resumes or training.step > 0)

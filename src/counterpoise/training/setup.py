@@ -50,7 +50,6 @@ class Images:
     dataset: CropPairs
     # Cuts the crops of `dataset` on the device; None where the host does.
     device_crops: DeviceCrops | None
-    training: Catalog
     held_out: Pairs
     sample_lr: Tensor
     sample_hr: Tensor
@@ -120,11 +119,15 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         notes.append(f"crops are cut on the GPU, from {device_crops.bytes / 2**20:.0f} MiB there")
     use_channels_last = chosen(train.channels_last, device)
     layout = torch.channels_last if use_channels_last else torch.contiguous_format
-    g = place(build_generator(config.generator), device, layout)
+
+    def place(module: Placed) -> Placed:
+        """A module on its device, its 4-D weights in a memory format."""
+        return module.to(device).to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
+
+    g = place(build_generator(config.generator))
     d = None
     if config.loss.adversarial.weight:
-        d = build_discriminator(config.discriminator, config.data.crop_px)
-        d = place(d, device, layout)
+        d = place(build_discriminator(config.discriminator, config.data.crop_px))
     features = None
     fingerprints = {"images": images_fingerprint(training_images, held_out)}
     if config.loss.needs_features:
@@ -134,7 +137,8 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         is_embedded = isinstance(extractor, EmbeddedExtractor)
         fingerprints["features"] = "embedded" if is_embedded else weights_fingerprint(extractor)
         notes += feature_notes
-        features = place(NormalisedFeatures(extractor, layers), device, layout)
+        features = NormalisedFeatures(extractor, config.features.normalisation, layers)
+        features = place(features)
         if config.features.normalisation == "dataset":
             features.calibrate(calibration_batches(dataset, device))
     passes = accelerated(g, d, features, train, device)
@@ -145,7 +149,6 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         images=Images(
             dataset,
             device_crops,
-            training_images,
             held_out_pairs(held_out, config),
             sample_lr.to(fabric.device),
             sample_hr.to(fabric.device),
@@ -169,16 +172,16 @@ def take_initial_weights(parts: Parts) -> None:
         loaded = load_generator(path)
     except UserError as error:
         raise UserError(f"train.initial_weights: {error}") from None
-    theirs = dict(loaded.generator.config)
-    for name, own in parts.config.generator:
-        other = theirs[name]
-        if own != other and name != "degradation":
+    for (name, own), (_, theirs) in zip(
+        parts.config.generator, loaded.generator.config, strict=True
+    ):
+        if own != theirs and name != "degradation":
             raise UserError(
-                f"train.initial_weights {path}: weights of another generator, {name} is {other} "
+                f"train.initial_weights {path}: weights of another generator, {name} is {theirs} "
                 f"there and {own} here; set generator.{name} to it"
             )
-        if own != other:
-            parts.notes.append(f"G was trained on {other} images before, and is on {own} ones now")
+        if own != theirs:
+            parts.notes.append(f"G was trained on {theirs} images before, and is on {own} ones now")
     for g in (parts.networks.g, parts.networks.g_average):
         g.load_state_dict(loaded.generator.state_dict())
     parts.notes.append(f"G begins with {path}")
@@ -210,11 +213,6 @@ def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
         for name, value in state.items():
             if value.shape == weight.shape and value.stride() != weight.stride():
                 state[name] = torch.empty_like(weight).copy_(value)
-
-
-def place(module: Placed, device: torch.device, layout: torch.memory_format) -> Placed:
-    """A module on its device, its 4-D weights in a memory format."""
-    return module.to(device).to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
 
 
 def build_extractor(config: RunConfig, layers: Sequence[str]) -> tuple[FeatureExtractor, list[str]]:
@@ -294,7 +292,4 @@ def weights_fingerprint(network: nn.Module) -> str:
 
 
 def _short_hash(parts: Iterable[bytes]) -> str:
-    found = hashlib.sha256()
-    for part in parts:
-        found.update(part + b"\n")
-    return found.hexdigest()[:16]
+    return hashlib.sha256(b"".join(part + b"\n" for part in parts)).hexdigest()[:16]

@@ -174,8 +174,11 @@ class StageTraining:
         train = turn.g_steps > 0 and not turn.rolls_back
         graph = contextlib.nullcontext() if train else torch.no_grad()
         with graph, without_gradients(self.d):
-            real_logits, fake_logits = self._logits_for_g(hr, fake, change)
+            real_logits = fake_logits = None
             with self.fabric.autocast():
+                if self.d is not None:
+                    real_logits = self._ask_d(change.real(hr)) if self.form.g_needs_real else None
+                    fake_logits = self._ask_d(change.fake(fake))
                 terms = self._g_loss.terms(fake, hr, real_logits, fake_logits)
             if ADVERSARIAL in terms:
                 terms[ADVERSARIAL] = turn.weigh(terms[ADVERSARIAL])
@@ -193,16 +196,6 @@ class StageTraining:
             # D(G(z)) after D's update comes from G's pass through the new D.
             turn.d_again(fake_logits)
         return {name: term.detach() for name, term in terms.items()}
-
-    def _logits_for_g(
-        self, hr: Tensor, fake: Tensor, change: InputChange
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The logits that G's adversarial term needs, from D as it is now: (real, fake)."""
-        if self.d is None:
-            return None, None
-        with self.fabric.autocast():
-            real = self._ask_d(change.real(hr)) if self.form.g_needs_real else None
-            return real, self._ask_d(change.fake(fake))
 
     def _further_g_step(self, turn: Turn) -> None:
         """One more update of G, on a fresh batch."""
