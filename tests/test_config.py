@@ -136,8 +136,3 @@ def test_letters():
     for name in PAPER:
         assert load_config(name).loss.letters == name.removeprefix("enet-").upper()
     assert load_config("enet-pa-pool3").loss.letters == load_config("demo").loss.letters == "PA"
-
-
-def test_config_is_immutable():
-    with pytest.raises(ValueError, match="frozen"):
-        load_config("demo").train.batch_size = 3

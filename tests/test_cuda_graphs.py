@@ -12,8 +12,7 @@ from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint, setup
 from counterpoise.training.acceleration import Passes
 from counterpoise.training.cuda_graphs import ReplayedPasses
-from test_gpu import REPLAYED
-from training_helpers import run, signals, tiny, without_time
+from training_helpers import run, signals, without_time
 
 
 def imitation(recorded, samples, allow_unused_input):
@@ -218,8 +217,3 @@ def test_a_recording_that_failed_holds_no_memory_when_the_pass_is_run_as_it_is(m
     assert passes(image).equal(image + 1)
     assert "out of memory" in passes.failure
     assert alive == [[False, False]]
-
-
-@pytest.mark.parametrize("options", REPLAYED.values(), ids=REPLAYED)
-def test_the_trainings_of_the_test_on_a_gpu_are_possible(options):
-    assert tiny(*options).train.steps

@@ -99,8 +99,9 @@ def test_resuming_after_a_crash_drops_what_was_recorded_since(finished, crashed)
     assert without_time(signals(crashed)) == without_time(signals(finished))
     assert differing_tensors(crashed, finished) == []
     assert not list(run_folder.checkpoints.glob(".*"))
-    sheets = {p.name for p in RunFolder(finished).sample_files()} | {"step-before-after.png"}
-    assert {p.name for p in run_folder.sample_files()} == sheets
+    sheets = [p.name for p in RunFolder(finished).sample_files()]
+    assert [p.name for p in run_folder.sample_files()] == sheets
+    assert (run_folder.samples / "step-before-after.png").exists()
     assert any("signals.jsonl line 9 is torn" in message for message in events(crashed))
 
 

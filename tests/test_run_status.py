@@ -2,7 +2,7 @@
 
 import pytest
 
-from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED, STOPPED_EARLY
+from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
 from counterpoise.run_status import (
     RUNNING,
     STALE,
@@ -29,11 +29,6 @@ def status(*events, **known):
         ([Event(50, DIVERGED, "G's loss is nan")], DIVERGED, "diverged: G's loss is nan"),
         ([Event(50, FAILED, "broke off: full")], FAILED, "at step 50: full; go on: counterpoise"),
         ([Event(50, CLOSED, "")], CLOSED, "closed after step 50: its loop ended, or broke off"),
-        (
-            [Event(50, STOPPED_EARLY, "stopped early since x"), Event(50, ENDED, "")],
-            ENDED,
-            "stopped early since x; go on: counterpoise resume runs/mine --stop never",
-        ),
         ([Event(50, ENDED, ""), Event(50, "note", "")], ENDED, "ended after step 50"),
         # It went on since.
         ([Event(50, INTERRUPTED, ""), Event(50, "resumed", "")], RUNNING, "running"),

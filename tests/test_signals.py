@@ -2,10 +2,13 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from counterpoise.records import Readings
 from counterpoise.sensors.discriminator import (
     SATURATED_LOGIT,
+    auc,
     discriminator_statistics,
     saturation_readings,
     signals_from_statistics,
@@ -93,3 +96,13 @@ def test_statistics_where_the_logits_are_equal_those_of_the_host(monkeypatch):
         assert ranked.item() == pytest.approx(on_host[6].item())
     fake[1] = math.nan
     assert discriminator._auc_there(real.flatten(), fake.flatten()).isnan()
+
+
+LOGITS = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12)
+
+
+@given(LOGITS, LOGITS)
+def test_the_auc_is_the_share_of_pairs_in_the_right_order(real, fake):
+    wins = sum((r > f) + 0.5 * (r == f) for r in real for f in fake)
+    value = auc(torch.tensor(real).reshape(-1, 1), torch.tensor(fake).reshape(-1, 1))
+    assert value == pytest.approx(wins / (len(real) * len(fake)), abs=1e-6)

@@ -11,7 +11,6 @@ from counterpoise.run_folder import RunFolder
 from counterpoise.training.acceleration import accelerated, chosen
 from counterpoise.training.setup import adam
 from training_helpers import (
-    before_step,
     differing_tensors,
     run,
     signals,
@@ -78,18 +77,6 @@ def test_numbers_fetched_late_are_the_same(tmp_path, monkeypatch, options):
     late, at_once = (without_time(signals(tmp_path / name)) for name in ("late", "at-once"))
     assert late == at_once
     assert differing_tensors(tmp_path / "late", tmp_path / "at-once") == []
-
-
-def test_a_training_that_breaks_off_records_what_it_has(tmp_path, monkeypatch):
-    def failing(training, step):
-        if step == 6:
-            raise RuntimeError("the device is gone")
-
-    defer(monkeypatch)
-    before_step(monkeypatch, failing)
-    with pytest.raises(RuntimeError, match="is gone"):
-        run(tiny("balance.policy=none", "train.log_every=4"), tmp_path / "run")
-    assert [row["step"] for row in signals(tmp_path / "run")] == [1, 2, 3, 4, 5]
 
 
 def test_channels_last_and_fused_adam_train_alike_and_resume(tmp_path, finished):

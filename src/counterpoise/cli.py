@@ -37,10 +37,6 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.batch_size=8."),
 ]
-StopOption = Annotated[
-    str | None,
-    typer.Option(help="auto: end where held-out metrics show no gain to come; or never."),
-]
 ObjectiveOption = Annotated[
     str | None, typer.Option(help="What the losses are: bce, lsgan, hinge, wgan, ...")
 ]
@@ -82,15 +78,10 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    if _is_first_process():
+    # The first process talks, also before the processes have met.
+    if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0":
         print(f"counterpoise: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
-
-
-def _is_first_process() -> bool:
-    """Whether this is the process that talks, also before the processes have met."""
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
-    return not rank.isdecimal() or int(rank) == 0
 
 
 @app.command()
@@ -107,7 +98,6 @@ def train(
     ] = None,
     devices: Annotated[int | None, typer.Option(help="Processes, one per device.")] = None,
     overrides: SetOption = None,
-    stop: StopOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and what is found.")
     ] = False,
@@ -122,7 +112,6 @@ def train(
     given = {
         "data.folders": json.dumps([str(folder) for folder in data]) if data else None,
         "train.devices": devices,
-        "train.stop": stop,
     }
     settings = [*(overrides or []), *_settings(given)]
     source = preset if preset is not None else str(config)
@@ -135,13 +124,12 @@ def resume(
     steps: Annotated[
         int | None, typer.Option(help="Train to this many steps after pretraining instead.")
     ] = None,
-    stop: StopOption = None,
     settings: SetOption = None,
 ) -> None:
     """Go on with an interrupted training from its newest checkpoint."""
     from counterpoise.commands import training
 
-    given = _settings({"train.steps": steps, "train.stop": stop})
+    given = _settings({"train.steps": steps})
     sys.exit(training.resume(run, [*given, *(settings or [])], console))
 
 

@@ -237,6 +237,10 @@ class SensorsConfig(Section):
     held_out_crops: PositiveInt = 8
 
 
+# What a training of an earlier version may have in its section, and is nothing any more.
+RETIRED = ("compile", "stop")
+
+
 class TrainConfig(Section):
     """Length, cadence and machinery of a training."""
 
@@ -264,14 +268,12 @@ class TrainConfig(Section):
     checkpoint_every: PositiveInt = 1000  # steps between checkpoints
     # The newest ones; the one whose held-out metrics are nearest to the ideal is kept beside them.
     keep_checkpoints: PositiveInt = 3
-    # auto: end the training where held-out metrics show no gain to come (see `outlook`).
-    stop: Literal["never", "auto"] = "never"
 
     @model_validator(mode="before")
     @classmethod
     def _drop_settings_of_earlier_versions(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            return {name: value for name, value in values.items() if name != "compile"}
+            return {name: value for name, value in values.items() if name not in RETIRED}
         return values
 
 

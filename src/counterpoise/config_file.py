@@ -102,22 +102,21 @@ def load_config(
 
 def _read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
     """The raw mapping of a preset or file, and what to call it in messages."""
+    path, where = Path(source), f"config {source}"
     if str(source) in preset_names():
-        file = importlib.resources.files("counterpoise.presets") / f"{source}.yaml"
-        tree, where = parse_yaml(file.read_text(encoding="utf-8")), f"preset {source}"
-    else:
-        path, where = Path(source), f"config {source}"
-        if path.suffix not in (".yaml", ".yml"):
-            known = ", ".join(preset_names())
-            raise UserError(f"no preset '{source}' (known: {known}) and not a .yaml file")
-        try:
-            tree = read_yaml(path)
-        except OSError as error:
-            raise UserError(
-                f"{where}: cannot be read ({error.strerror or error}); give a preset or a YAML file"
-            ) from None
-        except BadYamlError as error:
-            raise UserError(f"{where}: not valid YAML: {error}") from None
+        path = Path(str(importlib.resources.files("counterpoise.presets") / f"{source}.yaml"))
+        where = f"preset {source}"
+    elif path.suffix not in (".yaml", ".yml"):
+        known = ", ".join(preset_names())
+        raise UserError(f"no preset '{source}' (known: {known}) and not a .yaml file")
+    try:
+        tree = read_yaml(path)
+    except OSError as error:
+        raise UserError(
+            f"{where}: cannot be read ({error.strerror or error}); give a preset or a YAML file"
+        ) from None
+    except BadYamlError as error:
+        raise UserError(f"{where}: not valid YAML: {error}") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):

@@ -1,13 +1,13 @@
 """Whether more training is likely to help: a rule over a run's held-out metrics.
 
-`counterpoise best` says it in words and `train --stop auto` stops by it. The rule looks at the
-latest third of the evaluations of the held-out images, at a distortion (RMSE) and a perceptual
-measure: the trend of each measure's logarithm over the steps, by least squares, is carried on for
-as many steps again. Training helps while one of the two is falling for certain, and by at least 2 %
-there or by the planned end; it does not when neither can be hoped to: where the hopeful end of both
-intervals is a gain of under 2 %.
-Between the two nobody knows, and training goes on. A straight line promises more than curves that
-level out keep, so the rule stops late rather than early.
+`counterpoise best` and the report say it in words. The rule looks at the latest third of the
+evaluations of the held-out images, at a distortion (RMSE) and a perceptual measure: the trend of
+each measure's logarithm over the steps, by least squares, is carried on for as many steps again.
+Training helps while one of the two is falling for certain, and by at least 2 % there or by the
+planned end; it does not when neither can be hoped to: where the hopeful end of both intervals is a
+gain of under 2 %.
+Between the two nobody knows. A straight line promises more than curves that level out keep, so the
+rule says so late rather than early.
 """
 
 import math
@@ -137,12 +137,6 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
     elif all(one.is_done for one in trends):
         verdict, why = "no", f"at best less than {100 * LEAST_GAIN:.0f} % would be gained"
     return Outlook(verdict, f"{why}; {where}", trends, len(latest), first, last)
-
-
-def stop_reason(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None) -> str | None:
-    """Why `train --stop auto` stops after the last of these evaluations; None to go on."""
-    found = outlook(rows, planned_steps)
-    return found.reason if found.more_training_pays == "no" else None
 
 
 def trend(

@@ -37,8 +37,6 @@ ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "fail
 # What an INTERRUPTED event ends with where the last steps are lost. Those of earlier versions begin
 # with "broke off:" there.
 UNSAVED = "without saving"
-# A training ended before its time, by `train.stop`.
-STOPPED_EARLY = "stopped-early"
 # A loop with `Balance` around it ended, or broke off.
 CLOSED = "closed"
 # The policy put a kept state back.

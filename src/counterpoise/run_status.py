@@ -14,7 +14,6 @@ from counterpoise.run_folder import (
     FAILED,
     INTERRUPTED,
     RESUMED,
-    STOPPED_EARLY,
     UNSAVED,
 )
 
@@ -25,7 +24,7 @@ UNREADABLE, UNKNOWN = "unreadable", "unknown"
 # Those where nothing more is to come unless somebody does something.
 FINAL = (ENDED, INTERRUPTED, DIVERGED, FAILED, CLOSED)
 # Events that say what became of the process that writes a run.
-_SPEAKING = (*FINAL, STOPPED_EARLY, BEGAN, RESUMED)
+_SPEAKING = (*FINAL, BEGAN, RESUMED)
 
 # Without a new step (or line) for so long, and for so many times as long as a step (or the longest
 # gap between two lines) took before, a training counts as stale.
@@ -84,16 +83,10 @@ def status_of(
     """
     go_on = f"go on: counterpoise resume {source}"
     speaking = [event for event in events if event.kind in _SPEAKING]
-    # A training that stops early ends after it, without a reason.
-    if [event.kind for event in speaking[-2:]] == [STOPPED_EARLY, ENDED]:
-        del speaking[-1]
     last = speaking[-1] if speaking else None
     # After it nothing was done.
-    if last is not None and (step is None or step <= last.step):
-        if last.kind == STOPPED_EARLY:
-            return Status(ENDED, f"{last.message}; {go_on} --stop never")
-        if last.kind in FINAL:
-            return Status(last.kind, _final_words(last, go_on))
+    if last is not None and last.kind in FINAL and (step is None or step <= last.step):
+        return Status(last.kind, _final_words(last, go_on))
     if step is not None and planned_steps is not None and step >= planned_steps:
         return Status(ENDED, f"ended: all {planned_steps:,} steps are done")
     usual = statistics.median(step_seconds) if step_seconds else 0.0

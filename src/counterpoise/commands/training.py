@@ -123,11 +123,7 @@ def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Con
         say(console, f"Stopped after step {outcome.step}, {how}.")
         say(console, f"Go on with: counterpoise resume {run.path}")
         return
-    if outcome.stopped_early:
-        if outcome.step == outcome.first_step:
-            say(console, f"This run stopped early because {outcome.stopped_early}.")
-        say(console, f"Go on all the same: counterpoise resume {run.path} --stop never")
-    elif outcome.step == outcome.first_step:
+    if outcome.step == outcome.first_step:
         say(console, "This run is complete: nothing left to train (--steps N extends it).")
     rows, _ = read_json_lines(run.metrics)
     titles = {BICUBIC: "bicubic", PRETRAIN: "E (pretrained)", TRAIN: config.loss.letters}

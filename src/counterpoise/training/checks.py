@@ -49,13 +49,14 @@ def check_training(config: RunConfig) -> list[Problem]:
         ),
     ]
     problems = check_balance(config)
-    problems += [Problem(key, why) for key, is_so, why in wrong if is_so]
     problems += _refused("generator.name", lambda: GENERATORS[config.generator.name])
     refused = _refused("discriminator", lambda: check_norm(config.discriminator))
+    problems += refused
+    problems += [Problem(key, why) for key, is_so, why in wrong if is_so]
     if adversarial.weight and not refused:
         crop = _refused("data.crop_px", lambda: check_crop(config.discriminator, data.crop_px))
         problems += crop
-    return [*problems, *refused, *_check_objective(config)]
+    return [*problems, *_check_objective(config)]
 
 
 def _refused(key: str, check: Callable[[], object]) -> list[Problem]:

@@ -12,7 +12,7 @@ from counterpoise.evaluate.measures import HELD_OUT
 from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.bicubic import bicubic_upsample
-from counterpoise.outlook import nearest_to_ideal, stop_reason
+from counterpoise.outlook import nearest_to_ideal
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import (
     BICUBIC,
@@ -75,15 +75,6 @@ class HeldOut:
             self._rows.append({"step": state.step, **means})
         return True
 
-    def early_stop(self, total_steps: int) -> str:
-        """Why the training ends here, by `train.stop`; empty to go on."""
-        if self._parts.config.train.stop == "never":
-            return ""
-        fabric, reason = self._parts.fabric, None
-        if fabric.is_global_zero:
-            reason = stop_reason(self._rows, total_steps)
-        return str(fabric.broadcast(reason or ""))
-
     @property
     def best_step(self) -> int | None:
         """The step with the metrics that are nearest to the ideal."""
@@ -93,15 +84,10 @@ class HeldOut:
         """Take up what is on record; whether this step is still to be shown."""
         fabric, state, missing = self._parts.fabric, self._state, False
         if fabric.is_global_zero:
-            # A person's own rows may not say what they are of.
-            rows = [
-                row
-                for row in read_json_lines(self._run.metrics)[0]
-                if isinstance(row.get("stage"), str) and isinstance(row.get("step"), int)
-            ]
-            done = {(row["step"], row["stage"]) for row in rows}
-            missing = self.is_due and (state.step, state.stage.name) not in done
-            self._rows = [row for row in rows if row["stage"] == state.stages[-1].name]
+            rows, _ = read_json_lines(self._run.metrics)
+            own = [row["step"] for row in rows if row.get("stage") == state.stage.name]
+            missing = self.is_due and state.step not in own
+            self._rows = [row for row in rows if row.get("stage") == state.stages[-1].name]
         return bool(fabric.broadcast(missing))
 
 

@@ -9,7 +9,7 @@ from counterpoise.game.live_diagnosis import LiveDiagnosis
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import save_generator
 from counterpoise.records import StepRecord
-from counterpoise.run_folder import DIVERGED, STOPPED_EARLY, RunFolder
+from counterpoise.run_folder import DIVERGED, RunFolder
 from counterpoise.run_writer import RunWriter
 from counterpoise.training import checkpoint
 from counterpoise.training.held_out import HeldOut
@@ -29,8 +29,6 @@ class Outcome:
     interrupted: bool
     # The signal that asked this process to stop, where one did.
     signal_number: int | None = None
-    # Why `train.stop` ended the training before its time; empty where it did not.
-    stopped_early: str = ""
     # Whether its state at the end was saved; not where its numbers were broken.
     saved: bool = True
 
@@ -74,14 +72,12 @@ class Training:
         is_due = first_step > 0 and self.held_out.resume()
         if is_due and not self.held_out.show(stop, self.writer):
             return Outcome(first_step, first_step, True, signal_number=stop.number)
-        if early := self.held_out.early_stop(self.total_steps):
-            return Outcome(first_step, first_step, interrupted=False, stopped_early=early)
-        log = LogLines(train.epoch_steps)
+        log = LogLines(train.epoch_steps, first_step)
         for step in range(state.step + 1, self.total_steps + 1):
             stage = stage_at(state.stages, step)
             if stage is not state.stage:
                 state.enter(stage)
-                log.restart()
+                log.restart(state.step)
 
             # Train.
             self.play(step)
@@ -97,7 +93,6 @@ class Training:
             waits = due or not state.playing.game.deferred
             stop_wanted = self.is_stop_wanted(stop) if waits or self.is_alone else False
             record = self.record(wait=waits or stop_wanted)
-            log.count()
             self.reporter.progress(step, self.total_steps, stage.name)
 
             # Show and save what is due.
@@ -108,20 +103,14 @@ class Training:
                 self.reporter.say(lines)
                 for news in self.diagnosis.news():
                     self.event("finding", news.text)
-            early = ""
             # Scoring many images may take longer than whoever stops us waits: saving goes first.
             if self.held_out.is_due and not self.broken and not stop_wanted:
                 stop_wanted = not self.held_out.show(stop, self.writer)
-                if not stop_wanted and step < self.total_steps:
-                    early = self.held_out.early_stop(self.total_steps)
-            if step % train.checkpoint_every == 0 or stage_ends or stop_wanted or early:
+            if step % train.checkpoint_every == 0 or stage_ends or stop_wanted:
                 self.save()
             if stop_wanted:
                 saved, number = not self.broken, stop.number
                 return Outcome(first_step, step, True, signal_number=number, saved=saved)
-            if early:
-                self.event(STOPPED_EARLY, f"stopped early at step {step} because {early}")
-                return Outcome(first_step, step, interrupted=False, stopped_early=early)
         return Outcome(first_step, state.step, interrupted=False)
 
     def play(self, step: int) -> None:
@@ -153,13 +142,6 @@ class Training:
                 self.diagnosis.add(row)
             self.check_finite(record)
         return record
-
-    def record_waiting(self) -> None:
-        """Record the steps whose numbers were not fetched yet, where a training breaks off. Not
-        with several processes: the others may not come here."""
-        if self.is_alone:
-            for record in self.state.playing.game.records():
-                self.writer.step(record)
 
     def check_finite(self, record: StepRecord) -> None:
         """End a training whose numbers are not finite, unless the policy goes back to a kept state.

@@ -27,17 +27,13 @@ class LogLines:
     The time is that since the previous log line, as in the logs that users know.
     """
 
-    def __init__(self, epoch_steps: int) -> None:
+    def __init__(self, epoch_steps: int, step: int) -> None:
         self._epoch_steps = epoch_steps
-        self.restart()
+        self.restart(step)
 
-    def restart(self) -> None:
-        """Measure the next interval from now: a stage begins."""
-        self._since, self._steps_since = time.perf_counter(), 0
-
-    def count(self) -> None:
-        """One more step is done."""
-        self._steps_since += 1
+    def restart(self, step: int) -> None:
+        """Measure the next interval from now, the end of a step."""
+        self._since, self._step = time.perf_counter(), step
 
     def lines(self, record: StepRecord, stage: Stage) -> str:
         """The two lines for a step."""
@@ -46,8 +42,8 @@ class LogLines:
         epoch, before = divmod(record.step - stage.first_step, self._epoch_steps)
         steps_of_epoch = min(self._epoch_steps, stage.steps - epoch * self._epoch_steps)
         text = f"Epoch {epoch + 1}/{epochs} - Step: {before + 1}/{steps_of_epoch}"
-        remaining = (steps_of_epoch - before - 1) * seconds / max(1, self._steps_since)
+        remaining = (steps_of_epoch - before - 1) * seconds / (record.step - self._step)
         clock = time.strftime("%H:%M:%S", time.gmtime(remaining))
-        self.restart()
+        self.restart(record.step)
         times = f"Time for the last step: {seconds:.2f} s    Epoch ETA: {clock}"
         return f"{text}  {loss_line(record)}\n{times}"

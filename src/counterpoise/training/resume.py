@@ -18,9 +18,6 @@ FIXED = (
     "train.seed",
     "train.initial_weights",
 )
-# Not worth a word: what the command line asks for, and where the same images and weights lie now.
-SILENT = ("train.steps", "train.stop", "data.folders", "data.lr_folders",
-          "data.held_out_folders", "features.weights")  # fmt: skip
 # By the name of a fingerprint, what has another one now: the numbers before and after would not
 # compare.
 OTHER = {
@@ -62,15 +59,11 @@ def resume_from(training: Training, saved: Checkpoint, run: RunFolder) -> list[s
     try:
         training.state.restore(saved)
     except UserError as error:
-        has_earlier = run.checkpoint_files()[:1] != [saved.path]
-        other = "delete this checkpoint to go on from the one before"
-        todo = f"undo the edit of {run.config.name}, or {other if has_earlier else 'start anew'}"
-        raise UserError(f"{saved.path}: {error}; {todo}") from error
-    return [
-        f"changed from here on: {key}: {then} -> {now}"
-        for key, (then, now) in changed.items()
-        if key not in SILENT
-    ]
+        raise UserError(
+            f"{saved.path}: {error}; undo the edit of {run.config.name}, delete this checkpoint to "
+            "go on from the one before, or start anew"
+        ) from error
+    return [f"changed from here on: {key}: {then} -> {now}" for key, (then, now) in changed.items()]
 
 
 def refuse_lost_checkpoints(training: Training, run: RunFolder) -> None:

@@ -98,9 +98,7 @@ def train(
             if isinstance(error, KeyboardInterrupt):
                 kind = INTERRUPTED
                 message = f"stopped at once after step {training.step}, {UNSAVED}"
-            with contextlib.suppress(Exception):  # The device may be what failed,
-                training.record_waiting()
-            with contextlib.suppress(UserError):  # or the disk.
+            with contextlib.suppress(UserError):  # The disk may be what failed.
                 training.event(kind, message, quiet=True)
             if death is not None:
                 raise death from error
