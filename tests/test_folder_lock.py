@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -66,15 +65,6 @@ def test_a_forked_child_does_not_hold_it(tmp_path):
     assert os.waitpid(child, 0)[1] == 0
     for end in (reader, ready, there):
         os.close(end)
-
-
-def test_a_lock_file_that_says_nothing_is_no_obstacle(tmp_path):
-    with lock(tmp_path):
-        (tmp_path / LOCK_FILE).write_text("{")
-        with pytest.raises(UserError, match="another process works here"):
-            lock(tmp_path)
-    lock(tmp_path).release()
-    assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
 
 
 def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import errno
-import json
 import os
 import socket
 from pathlib import Path
@@ -32,12 +31,13 @@ class FolderLock:
         """
         # Says where the file system has no locks, so that a second process is not kept out.
         self.note = ""
-        path = folder / LOCK_FILE
+        path, who = folder / LOCK_FILE, "another process"
         self._lock = FileLock(path, blocking=False, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:
-            who = f"another process{_holder(path)}"
+            with contextlib.suppress(OSError):
+                who += f" ({path.read_text(encoding='utf-8', errors='replace')})"
             raise UserError(f"{folder}: {who} {doing}; {instead}") from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
@@ -47,10 +47,10 @@ class FolderLock:
                 "second process from writing here"
             )
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+        holder = f"pid {os.getpid()} on {socket.gethostname()}, since {now}"
         # Only a help to whoever is refused: on a full disk the lock holds without.
         with contextlib.suppress(OSError):
-            path.write_text(json.dumps(holder), encoding="utf-8")
+            path.write_text(holder, encoding="utf-8")
 
     def __enter__(self) -> "FolderLock":
         return self
@@ -61,12 +61,3 @@ class FolderLock:
     def release(self) -> None:
         """Give the folder back; nothing where that is done already."""
         self._lock.release()
-
-
-def _holder(path: Path) -> str:
-    """Who holds a lock, in words; nothing where the file does not say."""
-    try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        return f" (pid {holder['pid']} on {holder['host']}, since {holder['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""

@@ -47,10 +47,10 @@ class RunWriter:
     def _files(self) -> list[AppendedFile]:
         return [*self._rows.values(), *([] if self._log is None else [self._log])]
 
-    def step(self, record: StepRecord, row: Mapping[str, Any] | None = None) -> str:
+    def step(self, record: StepRecord, row: Mapping[str, Any]) -> str:
         """Write a step's row, `record.to_json()`; what to say where rows become rarer."""
         if is_written(record):
-            self._append("signals", compact(dict(row or record.to_json())))
+            self._append("signals", compact(dict(row)))
         if (thinner := rows_every(record.step + 1)) > rows_every(record.step):
             return f"from here on signals.jsonl has one step of {thinner}"
         return ""
@@ -147,20 +147,22 @@ class _TensorBoard:
 
     def __init__(self, run: RunFolder, resumed_step: int | None) -> None:
         # Heavy, and not for a `Balance`.
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer import record_writer
         from torch.utils.tensorboard import summary
 
-        self._event, self._summary = Event, summary
+        events: Any = event_pb2
+        records: Any = record_writer
+        self._event, self._summary = events.Event, summary
         now = time.time()
         name = f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
         self._path = run.tensorboard / name
         with self._told():
             run.tensorboard.mkdir(exist_ok=True)
-            self._writer = RecordWriter(self._path.open("wb"))
+            self._writer = records.RecordWriter(self._path.open("wb"))
         self._write(file_version="brain.Event:2")
         if resumed_step is not None:  # what was shown of later steps is not any more
-            start = SessionLog(status=SessionLog.START)
+            start = events.SessionLog(status=events.SessionLog.START)
             self._write(step=resumed_step + 1, session_log=start)
 
     def add(self, step: int, kind: str, name: str, value: Any, **options: Any) -> None:

@@ -59,7 +59,9 @@ def run(path: Path, as_json: bool, console: Console) -> None:
     if as_json:
         print(json.dumps(result))  # noqa: T201
         return
-    table = [(BICUBIC, row) for row in metrics if row.get("stage") == BICUBIC]
+    table: list[tuple[str, Row]] = [
+        (BICUBIC, row) for row in metrics if row.get("stage") == BICUBIC
+    ]
     table += [(f"step {row['step']}", row) for row in candidates]
     print_metrics(console, f"{path}: held-out images", table)
     for note in notes:

@@ -1,7 +1,6 @@
 """Everything that a resumed training needs, in one safetensors file."""
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
 
@@ -46,32 +45,6 @@ class Checkpoint:
         return {"state": state, "param_groups": groups}
 
 
-def collect(
-    modules: Mapping[str, Mapping[str, Tensor]],
-    optimizers: Mapping[str, Mapping[str, Any]],
-    other_tensors: Mapping[str, Mapping[str, Tensor]],
-    values: dict[str, Any],
-) -> Checkpoint:
-    """A checkpoint of `state_dict`s of modules and optimizers, and of further named tensors.
-
-    Raises `TrainingDivergedError` for a module with a non-finite weight: such a state is not worth
-    going on from, and must not push a good checkpoint out.
-    """
-    tensors: dict[str, Tensor] = {}
-    for part, module_state in modules.items():
-        for name, tensor in module_state.items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise TrainingDivergedError(f"{part}'s weight {name} is not finite; not saved")
-            tensors[f"{part}/{name}"] = tensor
-    for part, state in optimizers.items():
-        values = values | {part: state["param_groups"]}
-        for index, entries in state["state"].items():
-            tensors |= {f"{part}/{index}/{key}": value for key, value in entries.items()}
-    for part, named in other_tensors.items():
-        tensors |= {f"{part}/{name}": tensor for name, tensor in named.items()}
-    return Checkpoint({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, values)
-
-
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a crash at any moment leaves the earlier checkpoints as they were."""
     metadata = {"format": FORMAT, "values": json.dumps(checkpoint.values)}
@@ -94,14 +67,9 @@ def load(path: Path) -> Checkpoint:
                 raise UserError(f"{path}: damaged checkpoint (its values are no JSON object)")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return Checkpoint(tensors, values, path)
-    except (
-        OSError,
-        SafetensorError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds, as what is damaged
         raise UserError(f"{path}: damaged checkpoint ({error})") from error
 
 
@@ -120,10 +88,3 @@ def load_newest(run: RunFolder) -> tuple[Checkpoint | None, list[str]]:
         return None, []
     detail = "; ".join(notes)
     raise UserError(f"{run.path}: no checkpoint to resume from ({detail}); start the training anew")
-
-
-def prune(files: Iterable[Path], keep: int, spared: Path | None = None) -> None:
-    """Delete all but the newest `keep` of the files, which come oldest first, and but `spared`."""
-    for path in list(files)[:-keep]:
-        if path != spared:
-            path.unlink(missing_ok=True)

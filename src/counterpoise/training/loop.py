@@ -185,9 +185,9 @@ class Training:
             self.writer.sync()
             checkpoint.save(self.run.checkpoint(self.step), saved)
             best = self.held_out.best_step
-            spared = None if best is None else self.run.checkpoint(best)
-            keep = self.config.train.keep_checkpoints
-            checkpoint.prune(self.run.checkpoint_files(), keep, spared)
+            for path in self.run.checkpoint_files()[: -self.config.train.keep_checkpoints]:
+                if best is None or path != self.run.checkpoint(best):
+                    path.unlink(missing_ok=True)
         self.fabric.barrier()
 
     def record_in(self, writer: RunWriter) -> None:

@@ -1,13 +1,15 @@
 """The state of a training between two steps, and what a checkpoint holds of it."""
 
 import dataclasses
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from counterpoise.balance.policies import load_policy_state
-from counterpoise.errors import UserError
+from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.game.game import Tell
 from counterpoise.records import Action, Readings, without_gone_fields
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
-from counterpoise.training import checkpoint
 from counterpoise.training.batches import Batches
 from counterpoise.training.checkpoint import Checkpoint
 from counterpoise.training.plan import Stage, plan_stages, stage_at
@@ -42,27 +44,37 @@ class TrainingState:
         self.playing.game.sensors.load(kept, self.parts.fabric.device)
 
     def collect(self) -> Checkpoint:
-        """All that `restore` needs; `TrainingDivergedError` where a weight is not finite."""
+        """All that `restore` needs.
+
+        Raises `TrainingDivergedError` where a weight is not finite: such a state is not worth
+        going on from, and must not push a good checkpoint out.
+        """
         parts, player = self.parts, self.playing.player
-        kept = self.playing.game.snapshot
+        kept, sensors = self.playing.game.snapshot, self.playing.game.sensors
         modules = {name: module.state_dict() for name, module in parts.networks.modules().items()}
+        modules |= {f"{KEPT}/{name}": own for name, own in kept.modules.items()}
         optimizers = {name: o.state_dict() for name, o in self.playing.optimizers().items()}
-        return checkpoint.collect(
-            modules | {f"{KEPT}/{name}": own for name, own in kept.modules.items()},
-            optimizers | {f"{KEPT}/{name}": own for name, own in kept.optimizers.items()},
-            {"rng": global_rng_state(), "sensors": self.playing.game.sensors.tensors()},
-            {
-                "step": self.step,
-                "config": parts.config.model_dump(mode="json"),
-                "licence": parts.licence,
-                **parts.fingerprints,
-                "batches_drawn": self.batches.drawn,
-                "policy": parts.policy.state_dict(),
-                "last_action": dataclasses.asdict(player.last_action if player else Action()),
-                "readings": (player.readings if player else Readings()).read(),
-                "kept_step": kept.taken_step,
-            },
-        )
+        optimizers |= {f"{KEPT}/{name}": own for name, own in kept.optimizers.items()}
+        tensors = _by_path(modules)
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise TrainingDivergedError(f"weight {name} is not finite; not saved")
+        for part, own in optimizers.items():
+            tensors |= _by_path({f"{part}/{index}": own["state"][index] for index in own["state"]})
+        tensors |= _by_path({"rng": global_rng_state(), "sensors": sensors.tensors()})
+        values = {
+            "step": self.step,
+            "config": parts.config.model_dump(mode="json"),
+            "licence": parts.licence,
+            **parts.fingerprints,
+            "batches_drawn": self.batches.drawn,
+            "policy": parts.policy.state_dict(),
+            "last_action": dataclasses.asdict(player.last_action if player else Action()),
+            "readings": (player.readings if player else Readings()).read(),
+            "kept_step": kept.taken_step,
+            **{part: own["param_groups"] for part, own in optimizers.items()},
+        }
+        return Checkpoint({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, values)
 
     def restore(self, saved: Checkpoint) -> None:
         """Load a checkpoint, in a training that was just built.
@@ -102,3 +114,8 @@ class TrainingState:
             }
             kept.taken_step = values["kept_step"]
         restore_global_rng_state(saved.part("rng"))
+
+
+def _by_path(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Named tensors of parts as `part/name`."""
+    return {f"{part}/{name}": own for part, named in parts.items() for name, own in named.items()}
