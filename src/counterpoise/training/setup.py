@@ -137,8 +137,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         is_embedded = isinstance(extractor, EmbeddedExtractor)
         fingerprints["features"] = "embedded" if is_embedded else weights_fingerprint(extractor)
         notes += feature_notes
-        features = NormalisedFeatures(extractor, config.features.normalisation, layers)
-        features = place(features)
+        features = place(NormalisedFeatures(extractor, layers))
         if config.features.normalisation == "dataset":
             features.calibrate(calibration_batches(dataset, device))
     passes = accelerated(g, d, features, train, device)
