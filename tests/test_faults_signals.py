@@ -29,13 +29,13 @@ loop.Training.play = signalled
 SIGNAL_IN_SCORING = """
 import os
 from counterpoise.training import held_out
-score = held_out.score_generator
-def signalled(generator, pairs, scale, device, method):
-    scores = score(generator, pairs, scale, device, method)
+score = held_out.score_pairs
+def signalled(method, *arguments):
+    scores = score(method, *arguments)
     if method == {stage!r}:
         os.kill(os.getpid(), {number})
     return scores
-held_out.score_generator = signalled
+held_out.score_pairs = signalled
 """
 SIGNAL_IN_BASELINE = """
 import os
