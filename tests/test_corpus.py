@@ -18,7 +18,8 @@ MANIFESTS = {
     for split in SPLITS
 }
 ENTRIES = [entry for manifest in MANIFESTS.values() for entry in manifest.values()]
-IDS = set(RULES)
+# All but those that only a run folder of ours shows, with its held-out metrics and its policy.
+IDS = set(RULES) - {"quality-falls", "held-back"}
 
 
 @pytest.fixture(scope="module")

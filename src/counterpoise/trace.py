@@ -38,6 +38,9 @@ COLUMNS: dict[str, str] = {
     "g_updated": "1 where G was trained in this step, 0 where not",
     "d_learning_rate": "D's learning rate",
     "g_learning_rate": "G's learning rate",
+    "d_learning_rate_scale": "the policy's factor on D's learning rate, in `d_learning_rate`",
+    "g_learning_rate_scale": "the policy's factor on G's learning rate, in `g_learning_rate`",
+    "held_out_distance": "sliced Wasserstein distance of held-out images",
     # Readings of sensors: see `records.Readings`.
     "g_gradient_adversarial": "the adversarial term's gradient at G's output",
     "g_gradient_content": "the other terms' gradient at G's output",
@@ -215,6 +218,8 @@ def signals_row_values(row: Mapping[str, Any]) -> dict[str, float]:
             values["g_content"] = sum(numbers.values())
     if isinstance(row.get("action"), dict):
         values["policy_acted"] = float(bool(row["action"].keys() - NO_CHANGE))
+        for name in ("d_learning_rate_scale", "g_learning_rate_scale"):
+            values[name] = as_float(row["action"].get(name, 1.0))
     non_finite = row.get("non_finite")
     for name in non_finite if isinstance(non_finite, list) else ():
         column = "d_fake_before" if name == "d_fake" else str(name)

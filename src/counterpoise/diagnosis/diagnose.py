@@ -11,6 +11,7 @@ from counterpoise.diagnosis import (
     rules_discriminator,
     rules_generator,
     rules_losses,
+    rules_run,
     rules_updates,
     verdict,
 )
@@ -28,7 +29,10 @@ RULES: Registry[Rule] = Registry(
     "finding",
     *(
         (rule.id, rule)
-        for module in (rules_losses, rules_updates, rules_discriminator, rules_generator, verdict)
+        for module in (
+            *(rules_losses, rules_run, rules_updates),
+            *(rules_discriminator, rules_generator, verdict),
+        )
         for rule in module.RULES
     ),
 )

@@ -141,11 +141,17 @@ def d_too_weak(view: View) -> Answer:
         chance, learned = relative >= NOT_LEARNED, relative < NOT_LEARNED
         chance &= np.nanstd(relative) < FLAT
     known = np.isfinite(level)
-    # A D that once led and is at chance now has been caught up with: that is balance.
-    if learned[known].any() or chance[known].mean() < WEAK_SHARE:
+    # A D that once led and is at chance now has been caught up with: that is balance. One that led
+    # for the first time in the second half was no D for most of the training.
+    before = int(np.argmax(learned)) if learned[known].any() else view.rows
+    if before < view.rows / 2 or chance[known].mean() < WEAK_SHARE:
         return None
     value = view.whole.median(lead)
-    text = f"D's lead is {number(value)} of 1 (median), and was never above {HAS_LEARNED}"
+    text = f"D's lead is {number(value)} of 1 (median), and was "
+    if before == view.rows:
+        text += f"never above {HAS_LEARNED}"
+    else:
+        text += f"above {HAS_LEARNED} for the first time at step {view.steps[before]}"
     evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
     return Found("warning", view.whole, sureness(view.rows, 0.8), evidence)

@@ -17,6 +17,8 @@ LEAST_READINGS = 3
 GONE, BACK = 0.01, 0.03
 # Share of the adversarial term in the gradient at G's output.
 DROWNED, AUDIBLE = 0.01, 0.03
+# The same of the content terms, which hold G to the image, and the share of the training.
+CONTENT_DROWNED = 0.05, 0.1, 0.25
 # Outputs' diversity over that of real images.
 COLLAPSED, DIVERSE = 0.35, 0.5
 # AUC that D loses when its inputs are disturbed, and where it is sure.
@@ -144,8 +146,9 @@ def _drowned(view: View, term: str, *, is_content: bool) -> Answer:
     if len(readings) < LEAST_READINGS:
         return Missing()
     level = 1 - readings.level if is_content else readings.level
-    spell = longest(level < DROWNED, level < AUDIBLE)
-    if spell is None or spell.rows < 0.5 * len(readings):
+    drowned, audible, least = CONTENT_DROWNED if is_content else (DROWNED, AUDIBLE, 0.5)
+    spell = longest(level < drowned, level < audible)
+    if spell is None or spell.rows < least * len(readings):
         return None
     value = spell.median(level)
     text = f"{value:.2%} of the gradient at G's output (median of {spell.rows} readings)"

@@ -32,7 +32,8 @@ def quality_falls(view: View) -> Answer:
     text = (
         f"the sliced Wasserstein distance of held-out images (lower is better) was "
         f"{number(values[best])} at step {view.steps[rows[best]]} and is {number(values[-1])} at "
-        f"step {view.steps[rows[-1]]}, worse in {lines(int(worse.sum()), len(worse))} since"
+        f"step {view.steps[rows[-1]]}, worse by a quarter in {int(worse.sum())} of {len(worse)} "
+        "evaluations since"
     )
     return Found(
         "severe" if lasts else "warning",
@@ -44,7 +45,7 @@ def quality_falls(view: View) -> Answer:
 
 def held_back(view: View) -> Answer:
     """A policy keeps a network's learning rate down for most of the training."""
-    evidence, least, held = [], 1.0, np.zeros(view.rows, bool)
+    evidence, least, held = [], 1.0, np.zeros(view.rows, dtype=bool)
     for key, network in (("g", "G"), ("d", "D")):
         scale = view.trace.get(f"{key}_learning_rate_scale")
         slowed = scale < HELD_BACK  # NaN is not below

@@ -11,6 +11,8 @@ from counterpoise.diagnosis.view import View
 
 # Rows below which only NaN is judged.
 LEAST_ROWS = 6
+# A D that is wrong more often than right is not in balance with G, whatever it is.
+WORSE_THAN_CHANCE = -0.1
 # Share of lines in which a critic's loss must be above 0 to be called so all along.
 NEARLY_ALL = 0.9
 # Lines that it takes, in four parts, to say that the distance has only ever grown, and by how much
@@ -41,8 +43,8 @@ HEALTHY = Rule(
     "healthy",
     None,
     "Nothing is wrong that this log can show",
-    "D leads by a little and both networks go on learning, which is what a GAN in balance "
-    "looks like. Whether the images are good, only images and image metrics tell.",
+    "Neither network has won and both go on learning, which is what a GAN in balance looks like. "
+    "Whether the images are good, only images and image metrics tell.",
     "",
     (fix.LOOK,),
     fix.GOODFELLOW_TUTORIAL,
@@ -70,7 +72,8 @@ def verdict(view: View) -> tuple[Rule, Found]:
             text += f"; its losses cannot be read, since {view.objective_evidence}"
         evidence = Evidence("lines that say who leads", float(known), text)
     else:
-        value, is_well, sure = float(np.nanmedian(view.lead)), True, sureness(known, 0.9)
+        value, sure = float(np.nanmedian(view.lead)), sureness(known, 0.9)
+        is_well = value > WORSE_THAN_CHANCE
         text = f"D's lead is {number(value)} (median; 0 is chance, 1 certainty) over {lines(known)}"
         evidence = Evidence("D's lead", value, text)
     if is_well:

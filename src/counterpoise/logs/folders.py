@@ -1,9 +1,11 @@
 """Logs that are folders: runs of ours, TensorBoard's event files, StyleGAN's output."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import PLACES, NamedRows
@@ -26,7 +28,22 @@ def read_run_folder(folder: Path) -> list[Trace]:
         raise UserError(f"{folder}: it has no step with a discriminator yet")
     notes = tuple(reader.signals.notes())
     traces = reader.signals.whole(reader.objective, reader.policy)
-    return [dataclasses.replace(trace, notes=notes) for trace in traces]
+    return [
+        dataclasses.replace(with_quality(trace, reader.metrics), notes=notes) for trace in traces
+    ]
+
+
+def with_quality(trace: Trace, metrics: Iterable[Mapping[str, Any]]) -> Trace:
+    """A run's trace with the held-out images' distance of `metrics.jsonl`, at the rows after which
+    it was measured."""
+    distance = np.full(len(trace), np.nan)
+    for row in metrics:
+        step, value = row.get("step"), row.get("sliced_wasserstein")
+        if isinstance(step, int) and isinstance(value, float) and step >= trace.steps[0]:
+            distance[np.searchsorted(trace.steps, step, side="right") - 1] = value
+    if np.isnan(distance).all():
+        return trace
+    return dataclasses.replace(trace, columns=trace.columns | {"held_out_distance": distance})
 
 
 class EventFile:
