@@ -142,7 +142,7 @@ def test_mistakes_are_one_line(loop, options):
         ({"policy": {"previous": None}}, "previous"),
         ({"policy": 3}, "3"),
         ({"action": {"foo": 1}}, "foo"),
-        ({"readings": []}, "Readings"),
+        ({"readings": []}, "list"),
         ({"objective": {"name": 3, "probabilities": True}}, "3"),
         (None, "step"),
     ],
@@ -198,7 +198,7 @@ def test_a_loop_that_goes_on_with_other_options_says_so_in_its_configuration(tmp
     states = []
     for decay in (0.8, 0.7):
         options = {"policy_options": {"decay": decay}, "run_dir": tmp_path / "run"}
-        with loop.balance("auto", **options) as balance:
+        with loop.balance("accuracy-band", **options) as balance:
             for state in states:
                 balance.load_state_dict(state)
             loop.run(balance, 1)

@@ -41,8 +41,8 @@ def test_a_whole_run(folder):
     assert run.notes == []
     assert (run.state.status.kind, run.state.progress) == ("ended", "step 60 of 60")
     assert run.state.policy == "auto"
-    assert run.band[:2] == (0.6, 0.9)
-    assert run.policy_options["low"] == 0.6
+    assert run.band is None
+    assert run.policy_options["r1"] == 0.03
     assert run.bicubic == {"psnr_y": 26.0, "rmse": 12.0, "lpips": 0.4}
     drawn = run.metric_curves.curves[METRIC, "psnr_y"].to_json([])["y"]
     assert drawn[-1] == 27.0
@@ -78,9 +78,9 @@ def test_with_config_alone_nothing_is_judged_and_that_is_said(folder):
     "text",
     [
         "generator: {depth: 3}\ndata: {}\ntrain: {}\n",
-        "balance: {policy: auto, options: {low: high}}\n",
-        "balance: {policy: auto, options: {high: .nan}}\n",
-        f"balance: {{policy: auto, options: {{high: '{10**399}'}}}}\n",
+        "balance: {policy: accuracy-band, options: {target: high}}\n",
+        "balance: {policy: accuracy-band, options: {target: .nan}}\n",
+        f"balance: {{policy: accuracy-band, options: {{target: '{10**399}'}}}}\n",
         "balance: 3\n",
     ],
 )
@@ -240,6 +240,7 @@ def test_a_timeline_of_stages_findings_and_reasons(tmp_path):
 
 
 def test_the_charts_of_a_run(folder):
+    folder.config.write_text("balance: {policy: accuracy-band, options: {target: 0.7}}\n")
     charts = {chart.key: chart for chart in charts_of([read(folder)])}
 
     def labels(key):
@@ -248,8 +249,8 @@ def test_the_charts_of_a_run(folder):
     assert labels("g-loss") == ["G, all terms", "pixel", "perceptual", "adversarial"]
     assert labels("d-outputs") == ["D(x)", "D(G(z)) before", "D(G(z)) after"]
     accuracy = charts["d-accuracy"]
-    assert accuracy.band == (0.6, 0.9)
-    assert "between 0.6 and 0.9" in accuracy.what
+    assert accuracy.band == pytest.approx((0.6, 0.8))
+    assert "between 0.6 and 0.8" in accuracy.what
     shown = [s["curve"] for s in accuracy.series]
     assert shown == ["accuracy", "d_accuracy_real", "d_accuracy_fake", "auc"]
     assert "actions" not in charts  # It never acted.

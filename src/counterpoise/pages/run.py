@@ -115,13 +115,12 @@ class PageRun:
         """Where a controller holds D's smoothed accuracy, and that in words; None without one."""
         options = self.policy_options
         try:
-            target, half = float(options["target"]), float(options.get("half_width", math.nan))
-            low = float(options.get("low", target - half))
-            high = float(options.get("high", target + half))
+            target, half = float(options["target"]), float(options["half_width"])
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        if not (math.isfinite(low) and math.isfinite(high)):
+        if not math.isfinite(target + half):
             return None
+        low, high = target - half, target + half
         text = f"{self.state.policy} holds D's smoothed accuracy between {low:g} and {high:g}"
         return low, high, f"{text}, target {target:g}"
 
