@@ -38,9 +38,9 @@ def planted(cell):
     elif cell.strategy == "none" and cell.stressor == "d-lr-x10":
         failures = ["d-saturated"] if cell.seed else ["diverged", "d-saturated"]
     elif (cell.task, cell.stressor, cell.strategy) == ("sr", "batch-4", "auto"):
-        failures = ["d-saturated"]
+        failures = ["collapsed"]
     higher = cell.task == "ring"
-    score = None if "diverged" in failures else (worth if higher else -worth)
+    score = None if "diverged" in failures else (worth if higher else 2 - worth)
     row = row_of(cell, failures=failures, higher_is_better=higher)
     return row.model_copy(update={"score": score})
 
@@ -71,7 +71,7 @@ def test_failures_are_counted_by_kind_and_where_auto_was_not_tuned(study):
     results = by_name(study)
     assert list(results) == ["r1", "auto", "none", "hinge"]
     assert (results["hinge"].failures.failed, results["hinge"].failures.of) == (27, 27)
-    assert (results["none"].failures.failed, results["none"].by_quality.failed) == (9, 3)
+    assert (results["none"].failures.failed, results["none"].saturated.failed) == (3, 9)
     # Of the pairs here `auto` was tuned on all but the last.
     assert (results["auto"].failures.failed, results["auto"].failures.of) == (3, 27)
     assert (results["auto"].untuned.failed, results["auto"].untuned.of) == (3, 3)

@@ -1,8 +1,7 @@
 """What a study says: failures, quality, comparisons; `report` words and shows the numbers."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
@@ -17,11 +16,11 @@ from counterpoise.statistics import (
     wilson,
 )
 from counterpoise.study.plan import AUTO_TUNED_ON, StudyPlan, cells_of
-from counterpoise.study.results import DoneRow, Failure, Results
+from counterpoise.study.results import DoneRow, Results
 
-FAILURES: tuple[str, ...] = get_args(Failure)
-# Failures that no strategy steers by: `auto` holds what the third kind measures.
-BY_QUALITY = ("diverged", "collapsed")
+# A training whose score is worse than the bare loop's, where nothing is wrong, by this factor has
+# failed. That D is saturated is no failure by itself: strategies steer by what shows it.
+WORSE = 2.0
 
 
 class Grid:
@@ -62,10 +61,25 @@ class Grid:
             higher = all(row.higher_is_better for row in self.rows[of_task][done])
             self.quality[of_task] = standardised(scores[of_task], higher, done)
 
-    def failed(self, kinds: Collection[str] = FAILURES) -> np.ndarray:
-        """Which done cells failed in one of `kinds`."""
-        failed = self.values(lambda row: float(bool(set(kinds) & set(row.failures))))
-        return np.asarray(failed == 1)
+    def failed(self) -> np.ndarray:
+        """Which done cells failed: they diverged or collapsed, or their score is under half as good
+        as the bare loop's in the mean over seeds, without a stressor (where the plan has that)."""
+        failed, scores = self.shows("diverged", "collapsed"), self.values(lambda row: row.score)
+        if {"none"} <= {*self.stressors} & {*self.strategies}:
+            for task in self.tasks:
+                of_task = np.array([pair[0] == task for pair in self.pairs])
+                unstressed = of_task & np.array([pair[1] == "none" for pair in self.pairs])
+                bare = np.nanmean(scores[unstressed, self.strategies.index("none")])
+                higher = all(row.higher_is_better for row in self.rows[of_task][self.done[of_task]])
+                own = scores[of_task]
+                failed[of_task] |= own < bare / WORSE if higher else own > bare * WORSE
+        return failed
+
+    def shows(self, *kinds: str) -> np.ndarray:
+        """Which done cells have one of these among their failures: diverged, collapsed (coverage
+        under a half), d-saturated (its AUC on clean samples 0.99 or more over the last quarter)."""
+        shown = self.values(lambda row: float(bool(set(kinds) & set(row.failures))))
+        return np.asarray(shown == 1)
 
     def values(self, value: Callable[[DoneRow], float | None]) -> np.ndarray:
         """A number of every done cell; NaN where there is none."""
@@ -98,7 +112,7 @@ class StrategyResult:
 
     name: str
     failures: FailureCount
-    by_quality: FailureCount  # diverged or collapsed
+    saturated: FailureCount  # those in which D was saturated, failed or not
     untuned: FailureCount  # where `auto` was never tuned
     rank: Estimate  # among the strategies that have every cell; none for the others
     missing: int  # cells of the plan without a result
@@ -123,13 +137,13 @@ def strategy_results(grid: Grid) -> list[StrategyResult]:
     """All strategies, those with fewest failures first, then by rank; at the end those that are not
     in all tasks, since they meet fewer stressors."""
     ranked = complete_ranks(grid)
-    failed, by_quality = grid.failed(), grid.failed(BY_QUALITY)
+    failed, saturated = grid.failed(), grid.shows("d-saturated")
     untuned = np.array([pair not in AUTO_TUNED_ON for pair in grid.pairs])
     results = [
         StrategyResult(
             name,
             count_failures(failed[:, place], grid.done[:, place]),
-            count_failures(by_quality[:, place], grid.done[:, place]),
+            count_failures(saturated[:, place], grid.done[:, place]),
             count_failures(failed[untuned, place], grid.done[untuned, place]),
             ranked.get(name, NO_ESTIMATE),
             int(grid.missing[:, place].sum()),

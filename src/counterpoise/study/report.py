@@ -165,10 +165,11 @@ def report_tables(grid: Grid, rows: Sequence[StrategyResult]) -> list[Table]:
 
 def _main_table(rows: Sequence[StrategyResult]) -> Table:
     note = (
-        "Failed: diverged, collapsed (coverage under half) or D saturated (its AUC on clean "
-        "samples is 0.99 or more over the last quarter). Intervals of shares are Wilson's, 95 %, "
-        "with the seeds of a task under a stressor as one trial, since they mostly fail together. "
-        "Rank: mean over task, stressor and seed by the task's score, failures last; only of "
+        "Failed: diverged, collapsed (coverage under half), or a score under half as good as the "
+        "bare loop's without a stressor. D saturated, which is no failure by itself: its AUC on "
+        "clean samples is 0.99 or more over the last quarter. Intervals of shares are Wilson's, "
+        "95 %, with the seeds of a task under a stressor as one trial, since they mostly fail "
+        "together. Rank: mean over task, stressor and seed by the task's score, failures last; only of "
         "strategies that have every training. Difference: paired over the same task, stressor "
         "and seed, in spreads of the task's score. Of failures it is in "
         "percentage points. Differences and ranks have a hierarchical bootstrap interval."
@@ -180,7 +181,7 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
         ),
         "95 %": lambda row: _percent_interval(row.failures),
         "failures against auto": lambda row: _estimate(row.failed_to_auto, 0, signed=True),
-        "diverged or collapsed": lambda row: share_text(row.by_quality),
+        "D saturated": lambda row: share_text(row.saturated),
         "failed where auto was never tuned": lambda row: share_text(row.untuned),
         "mean rank": lambda row: _estimate(row.rank, 1),
         "quality against none": lambda row: _estimate(row.to_none, 2, signed=True),
@@ -212,7 +213,7 @@ def _quality_table(grid: Grid, row: DoneRow) -> Table:
 
 def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
     """What each change to the question's loop does."""
-    failures = {row.name: row.failures for row in rows}
+    saturated = {row.name: row.saturated for row in rows}
 
     def column(
         value: Callable[[DoneRow], float | None], digits: int, highest: float = math.inf
@@ -232,11 +233,19 @@ def _changes_table(grid: Grid, rows: Sequence[StrategyResult]) -> Table:
         "D's accuracy (best threshold) and AUC on clean samples in the last quarter, with "
         "Student's 95 % intervals over seeds. Texture: sliced Wasserstein distance, lower is "
         "better. Last column: paired difference in spreads, above 0 is better than the loop.",
-        ("change", "failed", "D's accuracy", "AUC", "D trained, %", "texture", "against the loop"),
+        (
+            "change",
+            "D saturated",
+            "D's accuracy",
+            "AUC",
+            "D trained, %",
+            "texture",
+            "against the loop",
+        ),
         [
             (
                 STRATEGIES[name].description,
-                share_text(failures[name]),
+                share_text(saturated[name]),
                 *measured,
                 _estimate(paired(grid, name, "seed-loop", grid.quality), 2, signed=True),
             )
