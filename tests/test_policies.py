@@ -21,11 +21,11 @@ from counterpoise.balance.policies import (
     policy_problems,
 )
 from counterpoise.balance.policy import CHECKED, Needs, Stateful
-from counterpoise.balance.saved import NotThisStateError, check_fields, is_kind
+from counterpoise.balance.saved import NotThisStateError, is_kind
 from counterpoise.balance.smoothing import Average, blend, clamp, is_finite
 from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
-from counterpoise.records import NO_ACTION, Action, Readings, Signals
+from counterpoise.records import NO_ACTION, Readings, Signals
 from helpers import SIGNALS
 
 SCALES = ("d_learning_rate_scale", "g_learning_rate_scale", "adversarial_weight_scale")
@@ -183,21 +183,19 @@ def test_only_its_own_state_is_loaded(name, other):
     if STATES[name].keys() == STATES[other].keys():
         load_policy_state(policy, name, state)
         return
-    with pytest.raises(UserError, match=f"the state of policy '{name}' is that of .*'{other}'"):
+    with pytest.raises(UserError, match=f"the state of policy '{name}' is broken, or that of"):
         load_policy_state(policy, name, state)
 
 
 def test_what_remembers_nothing_takes_any_state():
     load_policy_state(build_policy("none", {}), "none", STATES["auto"])
-    with pytest.raises(UserError, match="cannot be"):
-        load_policy_state(build_policy("none", {}), "none", [])
 
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
 def test_a_value_that_is_missing_or_of_another_kind_is_refused(name):
     for key in STATES[name]:
         state = {k: v for k, v in STATES[name].items() if k != key}
-        with pytest.raises(UserError, match=f"'{name}' is broken .*'{key}' is missing"):
+        with pytest.raises(UserError, match=f"'{name}' is broken, .*'{key}' is missing"):
             load_policy_state(build_policy(name, {}), name, state)
         for value in ("x", {}, [object()]):
             with pytest.raises(UserError, match=f"the state of policy '{name}' is broken"):
@@ -242,13 +240,6 @@ def test_memories_of_any_plain_type_go_on():
 )
 def test_kinds_of_values(value, kind, fits):
     assert is_kind(value, kind) == fits
-
-
-def test_an_action_of_a_state_is_one():
-    check_fields(Action, {"d_steps": 2, "noise_std": 1, "reason": "x"}, "action")
-    for wrong in ({"d_steps": "2"}, {"steps": 1}, [], None):
-        with pytest.raises(NotThisStateError):
-            check_fields(Action, wrong, "action")
 
 
 # Averages.

@@ -1,6 +1,5 @@
 """The table of balance policies, and how one is made from a configuration."""
 
-from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -16,7 +15,7 @@ from counterpoise.balance.gates import (
 )
 from counterpoise.balance.policy import Policy
 from counterpoise.balance.regularisers import AdaPolicy, LeCamPolicy
-from counterpoise.balance.saved import NotThisStateError, short
+from counterpoise.balance.saved import NotThisStateError
 from counterpoise.balance.scales import (
     AccuracyBandPolicy,
     GapLearningRatePolicy,
@@ -64,23 +63,13 @@ def build_policy(name: str, options: dict[str, Any]) -> Policy:
 
 
 def load_policy_state(policy: Policy, name: str, state: Any) -> None:
-    """Load a policy's saved state; `UserError` where it is of something else, naming both.
-
-    A policy without a memory loads that of any other. What a refused state has changed of the
-    policy is not undone.
-    """
-    if not isinstance(state, Mapping):
-        raise UserError(f"the state of policy '{name}' cannot be {short(state)}")
+    """Load a policy's saved state; `UserError` where it is of something else."""
     try:
         policy.load_state_dict(state)
     except NotThisStateError as error:
-        owners = [
-            f"'{other}'"
-            for other, kind in POLICIES.items()
-            if other != name and state and kind().state_dict().keys() == state.keys()
-        ]
-        what = f"that of policy {' or '.join(owners)}" if owners else "broken"
-        raise UserError(f"the state of policy '{name}' is {what} ({error})") from error
+        raise UserError(
+            f"the state of policy '{name}' is broken, or that of another policy ({error})"
+        ) from error
 
 
 def check_balance(config: RunConfig) -> list[Problem]:

@@ -4,9 +4,12 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import fields
-from typing import Any, ClassVar, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+
+# Whole numbers that fit into a tensor.
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class NotThisStateError(ValueError):
@@ -19,9 +22,6 @@ class Memory:
     They are plain JSON values, or have a `state_dict` of such; the leading underscore is not part
     of a saved name.
     """
-
-    # Fields that states saved by earlier versions do not have: they begin anew.
-    NEWER: ClassVar[frozenset[str]] = frozenset()
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of what is remembered, as plain JSON values."""
@@ -38,12 +38,14 @@ class Memory:
         undone.
         """
         names, kinds = self._remembered(), get_type_hints(type(self))
-        if names:
-            refuse_unknown_names(state, set(names))
+        if not names:
+            return
+        if not isinstance(state, Mapping):
+            raise NotThisStateError(f"{short(state)} is no table of names and values")
+        if odd := sorted(map(str, names.keys() ^ state.keys())):
+            raise NotThisStateError(f"'{odd[0]}' is missing or has no place")
         for saved, name in names.items():
-            if saved in self.NEWER and saved not in state:
-                continue
-            value, current = required_value(state, saved), getattr(self, name)
+            value, current = state[saved], getattr(self, name)
             if hasattr(current, "load_state_dict"):
                 current.load_state_dict(value)
             elif is_kind(value, kinds[name]):
@@ -57,21 +59,6 @@ class Memory:
         return {name.lstrip("_"): name for name in names}
 
 
-def required_value(state: Any, name: str) -> Any:
-    """The value of a name that a saved state must have; else `NotThisStateError`."""
-    if not isinstance(state, Mapping) or name not in state:
-        raise NotThisStateError(f"'{name}' is missing")
-    return state[name]
-
-
-def refuse_unknown_names(state: Any, known: set[str]) -> None:
-    """Raise `NotThisStateError` unless a state is a table of known names."""
-    if not isinstance(state, Mapping):
-        raise NotThisStateError(f"{short(state)} is no table of names and values")
-    if unknown := sorted(str(name) for name in state if name not in known):
-        raise NotThisStateError(f"'{unknown[0]}' has no place")
-
-
 def is_kind(value: Any, kind: Any) -> bool:
     """Whether a JSON value is of a type, as annotated: an int is a float, a bool is no int."""
     try:
@@ -81,19 +68,6 @@ def is_kind(value: Any, kind: Any) -> bool:
     return True
 
 
-def check_fields(kind: type, values: Any, what: str) -> None:
-    """Raise `NotThisStateError` unless a dataclass of plain fields can be made of the values."""
-    if not is_kind(values, kind):
-        raise NotThisStateError(f"'{what}' cannot be {short(values)}")
-    refuse_unknown_names(values, {f.name for f in fields(kind)})
-
-
-def is_count(value: Any) -> bool:
-    """Whether a value is a whole number that is not negative, of 63 bits at most."""
-    return is_kind(value, int) and 0 <= value < 1 << 63
-
-
 def short(value: Any) -> str:
     """A value as it is quoted in a message."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return f"{value!r:.40}"

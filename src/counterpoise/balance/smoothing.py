@@ -30,7 +30,7 @@ class Average:
     """
 
     def __init__(self, decay: float) -> None:
-        self.decay = check_decay(decay)
+        self.decay = decay
         self.value: float | None = None
         self.count = 0
 
@@ -51,10 +51,3 @@ class Average:
         if not (is_kind(state, tuple[float | None, int]) and state[1] >= 0):
             raise NotThisStateError(f"an average's value and count cannot be {short(state)}")
         self.value, self.count = state
-
-
-def check_decay(decay: float) -> float:
-    """`decay` itself; `ValueError` unless it is in [0, 1)."""
-    if not 0 <= decay < 1:
-        raise ValueError("decay must be at least 0 and below 1")
-    return decay
