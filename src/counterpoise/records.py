@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from operator import attrgetter
 from typing import Any
 
 from counterpoise.trace import DISCRIMINATORS
@@ -12,41 +11,33 @@ from counterpoise.trace import DISCRIMINATORS
 @dataclass(frozen=True, slots=True)
 class Readings:
     """What the sensors read; None where a sensor was not read (it is off, or has nothing to read).
+    `trace.COLUMNS` says what each is.
 
     Gradients of G's loss terms are taken at G's output, so that they compare: what reaches G.
     """
 
-    # Norms of the gradient of the adversarial term, and of all other terms together, at G's output,
-    # and the policy's factor on the adversarial term that is in the former.
-    g_gradient_adversarial: float | None = None
+    g_gradient_adversarial: float | None = None  # with `g_adversarial_scale` in it
     g_gradient_content: float | None = None
     g_adversarial_scale: float | None = None
-    # Norms of the parameters' gradients, of the last update.
+    # Of the last update.
     g_gradient_norm: float | None = None
     d_gradient_norm: float | None = None
-    # Norm of the last update over the norm of the weights.
     g_update_ratio: float | None = None
     d_update_ratio: float | None = None
-    # Cosine between the gradients of this reading's step and of the step before it.
     g_gradient_cosine: float | None = None
     d_gradient_cosine: float | None = None
-    # Share of what the sigmoid in D's loss sees (D's logits, or their differences in a relativistic
-    # one) where its slope is under 1 % of 1: beyond 4.585 on either side.
+    # Of what the sigmoid in D's loss sees (D's logits, or their differences in a relativistic one):
+    # where its slope is under 1 % of 1, beyond 4.585 on either side.
     d_saturation_real: float | None = None
     d_saturation_fake: float | None = None
-    # Mean logit and accuracy of D on held-out real images, beside those it is trained on.
     held_out_logit_mean: float | None = None
     d_accuracy_held_out: float | None = None
-    # Outputs against real images, as ratios (1: alike): mean pairwise distance within a batch,
-    # energy of the high frequencies, variance within patches.
+    # Mean pairwise distance within a batch, energy of the high frequencies, variance in patches.
     diversity_ratio: float | None = None
     high_frequency_ratio: float | None = None
     patch_variance_ratio: float | None = None
-    # Area under the ROC curve of D where fakes are clamped to [0, 1] and rounded to 8 bits, and
-    # where the borders of real and fake images are overwritten alike; beside `Signals.auc`.
     auc_quantised: float | None = None
     auc_border_hidden: float | None = None
-    # Share of fake values outside the real images' range.
     fake_out_of_range: float | None = None
 
     @property
@@ -58,10 +49,7 @@ class Readings:
 
     def read(self) -> dict[str, float]:
         """The readings that there are, by name."""
-        if self is NO_READINGS:
-            return {}
-        values = zip(_READINGS, _read_all(self), strict=True)
-        return {name: value for name, value in values if value is not None}
+        return _known(self, _READINGS)
 
     def updated(self, newer: "Readings") -> "Readings":
         """These readings with newer ones in their place where there are any."""
@@ -70,9 +58,12 @@ class Readings:
 
 
 NO_READINGS = Readings()
-# All of this is done in every step of a training.
 _READINGS = tuple(f.name for f in fields(Readings))
-_read_all = attrgetter(*_READINGS)
+
+
+def _known(record: Any, names: tuple[str, ...]) -> dict[str, float]:
+    """The values that are not None, by name."""
+    return {name: value for name in names if (value := getattr(record, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +97,7 @@ class Signals:
 
     def numbers(self) -> dict[str, float]:
         """What was measured and is known, by name, but for the readings."""
-        values = zip(_NUMBERS, _read_numbers(self), strict=True)
-        return {name: value for name, value in values if value is not None}
+        return _known(self, _NUMBERS)
 
 
 def unknown_signals(step: int) -> Signals:
@@ -117,7 +107,6 @@ def unknown_signals(step: int) -> Signals:
 
 
 _NUMBERS = tuple(f.name for f in fields(Signals) if f.name not in ("readings", "d_takes_r1"))
-_read_numbers = attrgetter(*_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,23 +144,18 @@ class Action:
 
     def changes(self) -> dict[str, Any]:
         """The fields that differ from "leave everything as configured"."""
-        if self is NO_ACTION:
-            return {}
-        values = zip(_ASKED.items(), _read_asked(self), strict=True)
-        return {name: value for (name, default), value in values if value != default}
+        asked = ((name, default, getattr(self, name)) for name, default in _ASKED.items())
+        return {name: value for name, default, value in asked if value != default}
 
 
 NO_ACTION = Action()
+_ASKED = {f.name: f.default for f in fields(Action)}
 
 
 def without_gone_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """A saved action or readings without the fields that earlier versions had besides."""
     gone = ("probe_discriminator", "d_probe_accuracy")
     return {name: value for name, value in values.items() if name not in gone}
-
-
-_ASKED = {f.name: f.default for f in fields(Action)}
-_read_asked = attrgetter(*_ASKED)
 
 
 @dataclass(frozen=True, slots=True)
