@@ -17,11 +17,10 @@ from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
 from counterpoise.game.objective import GameObjective
 from counterpoise.game.players import Player
-from counterpoise.game.processes import Numbers, distributed, mean_over_processes, rank
+from counterpoise.game.processes import Numbers, average_over_processes, distributed, rank
 from counterpoise.game.sensing import G, Sensors, key_of
 from counterpoise.game.turn import ADVERSARIAL, ASKED, CONTENT, DiscriminatorTurn, Turn
 from counterpoise.records import (
-    NO_READINGS,
     Action,
     DiscriminatorRecord,
     Readings,
@@ -37,6 +36,11 @@ from counterpoise.sensors.images import ratio
 # Tells a person: the step, the kind of event, the message, and how much it matters (a level of
 # `logging`).
 Tell = Callable[[int, str, str, int], None]
+
+
+# What is fetched of a turn: what it is, and its name, or that of the D that it is of.
+Key = tuple[str, str]
+LOSS, TERM, AFTER, PENALTY, JUDGED = ("loss", ""), "term", "after", "penalty", ("real", "fake")
 
 
 class Game:
@@ -76,7 +80,8 @@ class Game:
         # What is called when a turn has ended.
         self.after_turn: Callable[[], None] = lambda: None
         self._said: set[str] = set()
-        self._waiting: deque[_Ended] = deque()
+        # Turns that are over, their learning rates, and their numbers on the way to the host.
+        self._waiting: deque[tuple[Turn, dict[str, float], Numbers]] = deque()
         self._records: list[StepRecord] = []
         self._settled_at = 0.0
 
@@ -126,7 +131,10 @@ class Game:
         assert part.judged is not None, "D has judged"
         judged = [logits.cpu() for logits in part.judged]
         statistics = player.known_objective().statistics(*judged)
-        return self._signals(turn, part, mean_over_processes(statistics, self.device))
+        # In one message, from where the networks are.
+        if distributed():
+            statistics = average_over_processes(statistics.to(self.device))
+        return self._signals(turn, part, statistics.tolist())
 
     def _signals(self, turn: Turn, part: DiscriminatorTurn, values: Sequence[float]) -> Signals:
         """The signals of a turn, from statistics of all processes."""
@@ -153,7 +161,7 @@ class Game:
             rates[key_of(name)] = _rate(part.player.optimizer) * part.asked.d_learning_rate_scale
         read = self.sensors.end(g_updated=turn.g_updated)
         numbers = Numbers(_fetched(turn, loss, terms, read), self.device)
-        self._waiting.append(_Ended(turn, rates, numbers))
+        self._waiting.append((turn, rates, numbers))
         if turn.rolls_back:
             self._roll_back(turn)
         if not self.deferred:
@@ -178,7 +186,7 @@ class Game:
     def _settle(self, *, wait: bool) -> None:
         """Make rows of the turns whose numbers are on the host."""
         ready = []
-        while self._waiting and (wait or self._waiting[0].numbers.is_here()):
+        while self._waiting and (wait or self._waiting[0][2].is_here()):
             ready.append(self._waiting.popleft())
         if not ready:
             return
@@ -186,20 +194,26 @@ class Game:
         # Of several at once none has a time of its own.
         seconds = (now - self._settled_at) / len(ready)
         self._settled_at = now
-        for ended in ready:
-            self._records.append(self._record(ended, seconds))
+        for turn, learning_rates, numbers in ready:
+            tensors = dict(numbers.get())
+            self._records.append(self._record(turn, learning_rates, tensors, seconds))
 
-    def _record(self, ended: "_Ended", seconds: float) -> StepRecord:
-        turn, tensors = ended.turn, dict(ended.numbers.get())
+    def _record(
+        self,
+        turn: Turn,
+        learning_rates: Mapping[str, float],
+        tensors: dict[Key, Tensor],
+        seconds: float,
+    ) -> StepRecord:
         for name, part in turn.ds.items():
             # Of a D that has no signals yet.
-            judged = [tensors.pop(k) for i in range(2) if (k := f"{JUDGED}{name}/{i}") in tensors]
+            judged = [tensors.pop(own) for what in JUDGED if (own := (what, name)) in tensors]
             if len(judged) == 2:
                 judged = [part.player.known_objective().statistics(*judged)]
             if judged:
                 self._signals(turn, part, judged[0].tolist())
         values = _scalars(tensors)
-        terms = {n.removeprefix(TERM): v for n, v in values.items() if n.startswith(TERM)}
+        terms = {name: value for (what, name), value in values.items() if what == TERM}
         g_loss = values.get(LOSS, sum(terms.values()))
         if LOSS in values and ADVERSARIAL in terms:
             terms[CONTENT] = g_loss - terms[ADVERSARIAL]
@@ -214,10 +228,10 @@ class Game:
             player.signals = part.signals
             records[name] = DiscriminatorRecord(
                 part.signals,
-                ended.learning_rates[key],
+                learning_rates[key],
                 part.updated,
-                values.get(f"{AFTER}{name}"),
-                values.get(f"{PENALTY}{name}", 0.0),
+                values.get((AFTER, name)),
+                values.get((PENALTY, name), 0.0),
                 part.asked,
                 own,
             )
@@ -227,7 +241,7 @@ class Game:
             g_loss,
             terms,
             turn.g_updated,
-            ended.learning_rates[G],
+            learning_rates[G],
             seconds,
             of_g,
             records,
@@ -282,46 +296,33 @@ class Game:
             self.tell(self.steps_done, "note", text, logging.INFO)
 
 
-# Names of what is fetched of a turn.
-LOSS, TERM, AFTER, PENALTY, JUDGED = "loss", "term/", "after/", "penalty/", "judged/"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Ended:
-    """A turn that is over, and its numbers on their way to the host."""
-
-    turn: Turn
-    learning_rates: dict[str, float]
-    numbers: Numbers
-
-
 def _fetched(
     turn: Turn,
     loss: Tensor | None,
     terms: Mapping[str, Tensor],
     read: Mapping[str, Mapping[str, Tensor]],
-) -> dict[str, Tensor]:
+) -> dict[Key, Tensor]:
     """What of a turn goes to the host."""
-    tensors = {f"{TERM}{name}": term for name, term in terms.items()}
+    tensors: dict[Key, Tensor] = {(TERM, name): term for name, term in terms.items()}
     if loss is not None:
         tensors[LOSS] = loss
     for name, part in turn.ds.items():
         if part.fake_after is not None:
-            tensors[f"{AFTER}{name}"] = part.fake_after
+            tensors[AFTER, name] = part.fake_after
         if part.penalties:
-            tensors[f"{PENALTY}{name}"] = sum(part.penalties[1:], start=part.penalties[0])
+            tensors[PENALTY, name] = sum(part.penalties[1:], start=part.penalties[0])
         if part.signals is None and part.judged is not None:
             # What statistics are made of on the host; of several processes the statistics.
             judged: Sequence[Tensor] = part.judged
             if distributed():
                 judged = [part.player.known_objective().statistics(*judged)]
-            tensors |= {f"{JUDGED}{name}/{i}": each for i, each in enumerate(judged)}
-    for key, readings in read.items():
-        tensors |= {f"{key}/{name}": value for name, value in readings.items()}
+            tensors |= {(what, name): each for what, each in zip(JUDGED, judged, strict=False)}
+    for network, readings in read.items():
+        tensors |= {(network, name): value for name, value in readings.items()}
     return tensors
 
 
-def _scalars(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+def _scalars(tensors: Mapping[Key, Tensor]) -> dict[Key, float]:
     """The numbers, those that there are; a pair is a ratio."""
     values = {}
     for name, tensor in tensors.items():
@@ -332,11 +333,9 @@ def _scalars(tensors: Mapping[str, Tensor]) -> dict[str, float]:
     return values
 
 
-def _readings(values: Mapping[str, float], key: str) -> Readings:
+def _readings(values: Mapping[Key, float], network: str) -> Readings:
     """What was read of a network."""
-    prefix = f"{key}/"
-    read = {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
-    return Readings(**read) if read else NO_READINGS
+    return Readings(**{name: value for (of, name), value in values.items() if of == network})
 
 
 def _rate(optimizer: torch.optim.Optimizer) -> float:

@@ -1,6 +1,7 @@
 """Several processes, where `torch.distributed` is initialised: they must decide alike."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,21 +31,14 @@ def average_over_processes(values: Tensor) -> Tensor:
     return values
 
 
-def mean_over_processes(values: Tensor, device: torch.device) -> list[float]:
-    """A vector's mean over all processes, in one message from `device`, as numbers on the host."""
-    if distributed():
-        values = values.to(device)
-    return [float(value) for value in average_over_processes(values).tolist()]
-
-
 class Numbers:
-    """Small tensors by name, their means over all processes, on the host.
+    """Small tensors by their keys, their means over all processes, on the host.
 
     On a GPU they are sent off in one transfer that nothing waits for, until `get` is asked. All
     processes make them alike.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+    def __init__(self, tensors: Mapping[Any, Tensor], device: torch.device) -> None:
         self._event: torch.cuda.Event | None = None
         self._tensors = {name: tensor.detach() for name, tensor in tensors.items()}
         if not tensors or (device.type == "cpu" and not distributed()):
@@ -66,7 +60,7 @@ class Numbers:
         """Whether nothing has to be waited for."""
         return self._event is None or bool(self._event.query())  # type: ignore[no-untyped-call]
 
-    def get(self) -> dict[str, Tensor]:
+    def get(self) -> dict[Any, Tensor]:
         if self._event is not None:
             self._event.synchronize()
         return self._tensors
