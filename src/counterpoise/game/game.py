@@ -207,7 +207,7 @@ class Game:
     ) -> StepRecord:
         for name, part in turn.ds.items():
             # Of a D that has no signals yet.
-            judged = [tensors.pop(own) for what in JUDGED if (own := (what, name)) in tensors]
+            judged = [tensors.pop(k) for what in JUDGED if (k := (what, name)) in tensors]
             if len(judged) == 2:
                 judged = [part.player.known_objective().statistics(*judged)]
             if judged:

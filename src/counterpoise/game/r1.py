@@ -60,14 +60,14 @@ class R1:
 
     def add(
         self, images: Tensor | None, gamma: float, change: InputChange, objective: GameObjective
-    ) -> tuple[Tensor | None, str]:
+    ) -> Tensor | str:
         """Add it at real images (N, ...), before the change that D sees them with.
 
-        The term, and why it was not added where it was not: because of `problem`, or since it was
-        not finite. All processes come here alike.
+        The term, or why it was not added: because of `problem`, or since it was not finite. All
+        processes come here alike.
         """
         if images is None:
-            return None, self.leave_out(NO_IMAGES)
+            return self.leave_out(NO_IMAGES)
         aside = Aside(answering_in_logits(self._d, objective))
         term, error = torch.zeros((), device=images.device), ""
         try:
@@ -80,18 +80,16 @@ class R1:
         except RuntimeError as failure:
             error = str(failure).strip().partition("\n")[0]
         trained = [(weight, own) for weight, own in aside.weights() if weight.requires_grad]
-        if not trained:
-            return None, ""
         gradients = [torch.zeros_like(own) if own.grad is None else own.grad for _, own in trained]
         # One message: whether it failed anywhere, and the gradient.
-        failed = torch.full((1,), float(bool(error)), device=gradients[0].device)
+        failed = torch.full((1,), float(bool(error)), device=images.device)
         flat = average_over_processes(
             torch.cat([failed, *(g.float().flatten() for g in gradients)])
         )
         if flat[0] > 0:
-            return None, self.leave_out(FAILED.format(error=error or "in another process"))
+            return self.leave_out(FAILED.format(error=error or "in another process"))
         if not flat.isfinite().all():
-            return None, NOT_FINITE
+            return NOT_FINITE
         scale = getattr(self._optimizer, "grad_scale", None)
         if scale is not None:
             flat = flat * scale.to(flat.device)
@@ -99,4 +97,4 @@ class R1:
         for (weight, _), part in zip(trained, parts, strict=True):
             gradient = part.reshape(weight.shape).to(weight.dtype)
             weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
-        return term.detach(), ""
+        return term.detach()

@@ -18,8 +18,6 @@ from counterpoise.sensors.sums import norm
 # What is read, scalars by the names of `records.Readings`, where the networks are.
 Measured = dict[str, Tensor]
 
-_NOTHING: AbstractContextManager[None] = nullcontext()
-
 # What is read at G's output.
 OF_OUTPUT = ("g_gradient_content", "g_gradient_adversarial", "g_adversarial_scale")
 
@@ -85,25 +83,26 @@ class Sensors:
         self._kept = {key: kept for key, kept in self._kept.items() if key in self._updated}
         return self._read
 
-    @property
-    def reads_images(self) -> bool:
-        """Whether `read_images` has anything to read in this turn."""
-        return self.due or self._probes_due
-
     def read_images(
         self,
         player: Player,
         real: Tensor,
         fake: Tensor,
-        threshold: Tensor,
+        judged: tuple[Tensor, Tensor],
         change: InputChange,
         *,
         alone: bool,
     ) -> None:
-        """D has judged these images (N, ...): read what they are like, and what it says of others.
+        """D has `judged` these images (N, ...), by its logits: read what they are like, and what it
+        says of others.
 
         `alone`: D needs nothing but images, so it can be asked about others.
         """
+        if not (self.due or self._probes_due):
+            return
+        if not (real.is_floating_point() and fake.is_floating_point()):
+            return  # labels or tokens have no other values close to them
+        objective = player.known_objective()
         read = self._read[key_of(player.name)]
         # D is asked without a loop's autocast, of whose type G's images may be.
         real, fake = _as_input(player.network, real), _as_input(player.network, fake)
@@ -112,12 +111,12 @@ class Sensors:
             read |= image_readings(fake, real, paired=self.paired, value_range=self._values)
         if not alone:
             return
-        d = answering_in_logits(player.network, player.known_objective())
+        d = answering_in_logits(player.network, objective)
         with self._autocast():
             if self.due and self._held_out is not None:
                 # As D sees training images: without the policy's noise they would be others to it.
                 held_out = change.real(self._held_out.to(real))
-                read |= held_out_readings(d, held_out, threshold)
+                read |= held_out_readings(d, held_out, objective.threshold(*judged))
             if self._probes_due and alike and real.ndim == 4:
                 stored = self._values or _stored_range(real)
                 if stored is not None:
@@ -145,19 +144,19 @@ class Sensors:
     def update(self, *keys: str) -> AbstractContextManager[None]:
         """Around an optimizer's step: the gradients of these networks, and how far they go."""
         new = [key for key in keys if key not in self._updated]
-        return self._update(new) if new and (self.due or self.due_next) else _NOTHING
+        return self._update(new) if new and (self.due or self.due_next) else nullcontext()
 
     @contextmanager
     def _update(self, keys: Sequence[str]) -> Iterator[None]:
         self._updated.update(keys)
         before = {}
         for key in keys:
-            network, kept = self._networks[key], self._kept.pop(key, None)
+            network, kept, read = self._networks[key], self._kept.pop(key, None), self._read[key]
             if self.due:
                 length, cosine = gradient_readings(flat_gradient(network), kept)
-                self._read[key][f"{key[0]}_gradient_norm"] = length
+                read[f"{key[0]}_gradient_norm"] = length
                 if cosine is not None:
-                    self._read[key][f"{key[0]}_gradient_cosine"] = cosine
+                    read[f"{key[0]}_gradient_cosine"] = cosine
                 before[key] = flat(network.parameters())
             if self.due_next:
                 self._kept[key] = flat_gradient(network)

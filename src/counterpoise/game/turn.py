@@ -144,14 +144,10 @@ class Turn:
             # Copies: a graph replayed in the next step writes over D's own.
             judged = [logits.clone() for logits in judged]
         part.judged = judged[0], judged[1]
-        player, images = part.player, None
+        player = part.player
         if real is not None and fake is not None:
-            # Labels or tokens have no other values close to them.
-            images = (real, fake) if real.is_floating_point() and fake.is_floating_point() else None
-        if images is not None and game.sensors.reads_images:
-            limit = objective.threshold(*judged)
             with game.aside():
-                game.sensors.read_images(player, *images, limit, part.change, alone=alone)
+                game.sensors.read_images(player, real, fake, part.judged, part.change, alone=alone)
         signals = game.seen(self, part)
         action = NO_ACTION if player.is_reversed else player.policy.observe(signals)
         action = self._possible(player, action)
@@ -225,15 +221,13 @@ class Turn:
     def _add_r1(self, part: DiscriminatorTurn) -> None:
         objective = part.player.known_objective()
         with self.game.aside():
-            term, problem = part.player.r1.add(
-                part.real, part.asked.r1_weight, part.change_now, objective
-            )
-        if term is not None:
-            self.d_penalty(term, d=part.player.name)
-        if part.player.r1.problem:
+            added = part.player.r1.add(part.real, part.asked.r1_weight, part.change_now, objective)
+        if isinstance(added, Tensor):
+            self.d_penalty(added, d=part.player.name)
+        elif part.player.r1.problem:
             self.go_without_r1(part)
-        elif problem:
-            self.game.say(problem)
+        else:
+            self.game.say(added)
 
     def go_without_r1(self, part: DiscriminatorTurn) -> None:
         """R1 cannot be had: a person is told, and the action is one without it."""
