@@ -92,7 +92,7 @@ class DiscriminatorSide:
         objective is not known."""
         player = self._game.players[d]
         real, fake = phase.call(REAL, d), phase.call(FAKE, d)
-        if real is None or fake is None or real.outputs is None or fake.outputs is None:
+        if real is None or fake is None:
             missing = " or ".join(kind for kind in (REAL, FAKE) if phase.call(kind, d) is None)
             raise UserError(NO_OUTPUTS.format(who=f"D '{d}'" if d else "D", missing=missing))
         turn.judge(

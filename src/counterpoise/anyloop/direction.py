@@ -19,10 +19,10 @@ REVERSED = (
 )
 
 
-def note_pull(pulls: dict[str, Tensor], name: str, outputs: Tensor | None) -> None:
+def note_pull(pulls: dict[str, Tensor], name: str, outputs: Tensor) -> None:
     """Add up, as `pulls[name]`, how the backward passes to come pull D's outputs: up where it is
     positive. Once for each name, and nothing where the outputs have no gradient."""
-    if outputs is None or not outputs.requires_grad or name in pulls:
+    if not outputs.requires_grad or name in pulls:
         return
     pulls[name] = torch.zeros((), device=outputs.device)
 

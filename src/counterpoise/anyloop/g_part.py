@@ -70,7 +70,7 @@ class GeneratorSide:
         self._parts = 1
         for name, own in turn.ds.items():
             call, known = phase.call(FAKE, name), own.player.objective is not None
-            if known and call is not None and call.outputs is not None:
+            if known and call is not None:
                 turn.d_again(call.outputs, d=name)
         # Where nothing was back-propagated: as the objectives have it, by what the Ds said before.
         losses = self.losses or [

@@ -139,7 +139,6 @@ class Balance:
             self._journal.event,
             seed=seed,
         )
-        self.loop_findings: list[LoopFinding] = []
         checker = None
         if check:
             checker = LoopChecker(
@@ -147,8 +146,8 @@ class Balance:
                 {"g": [g_optimizer], "d": self._game.d_optimizers},
                 self._journal.event,
                 user_line(),
-                self.loop_findings,
             )
+        self.loop_findings: list[LoopFinding] = [] if checker is None else checker.findings
         self._listener = LoopListener(
             generators, self._game, self._journal, gradient_scale, checker
         )

@@ -42,7 +42,6 @@ class Journal:
         self._waiting: list[tuple[int, str, str]] = []
         self._speaks = True
         self._last_step = 0
-        self._objectives: dict[str, str] = {}
 
     def begin(self, step: int, writes: bool) -> None:
         """Make or reopen the folder; `step` is the last one that was done before."""
@@ -78,10 +77,9 @@ class Journal:
         self._waiting.clear()
 
     def set_objective(self, name: str, d: str = "") -> None:
-        if self._objectives.get(d) == name:
+        if self.diagnosis.objectives.get(d) == name:
             return
-        self._objectives[d] = name
-        self.diagnosis.set_objective(name, d)
+        self.diagnosis.objectives[d] = name
         if self._run is not None and self._lock is not None:
             self._run.save_config(self._config())
 
@@ -140,9 +138,7 @@ class Journal:
     def _config(self) -> str:
         """The part of a run's configuration that there is: what reads a run finds it here."""
         tree: dict[str, Any] = {"balance": {"policy": self._policy, "options": self._options}}
-        if set(self._objectives) == {""}:
-            tree["loss"] = {"adversarial": {"form": self._objectives[""]}}
-        elif self._objectives:
-            forms = {d: {"form": name} for d, name in self._objectives.items()}
-            tree["loss"] = {"adversarial": {"discriminators": forms}}
+        forms = {d: {"form": name} for d, name in self.diagnosis.objectives.items()}
+        if forms:
+            tree["loss"] = {"adversarial": forms.get("", {"discriminators": forms})}
         return yaml.safe_dump(tree, sort_keys=False)

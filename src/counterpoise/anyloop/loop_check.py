@@ -17,7 +17,7 @@ from counterpoise.anyloop.direction import note_pull
 from counterpoise.anyloop.graph import ends_in_sigmoid, ends_of, leaf_ids, operation, walk
 from counterpoise.anyloop.hooks import user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
-from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
+from counterpoise.anyloop.tap import FAKE, REAL, Phase
 from counterpoise.game.game import Tell
 from counterpoise.game.r1 import mixes_images
 
@@ -44,10 +44,10 @@ class LoopChecker:
         optimizers: Mapping[str, Sequence[torch.optim.Optimizer]],
         tell: Tell,
         made_at: str,
-        findings: list[LoopFinding],
     ) -> None:
         self._networks, self._optimizers = networks, optimizers
-        self._tell, self._made_at, self.findings = tell, made_at, findings
+        self._tell, self._made_at = tell, made_at
+        self.findings: list[LoopFinding] = []
         self._reported: set[tuple[str, str]] = set()
         self._step = self._turns = 0
         self._parameters = {
@@ -103,7 +103,11 @@ class LoopChecker:
         its last images from `g_inputs`, if any, at `g_line`."""
         self._turns += 1
         if g_inputs:
-            self._check_inputs(g_inputs, g_line)
+            last, self._last_inputs = self._last_inputs, [each.clone() for each in g_inputs]
+            same = len(last) == len(g_inputs) and all(map(torch.equal, last, g_inputs))
+            self._same_inputs = self._same_inputs + 1 if same else 0
+            if self._same_inputs >= SAME_INPUTS:
+                self._found("same-noise", g_line)
         # G must pull what D says of its images where D's loss pulls that of real ones.
         if self._pull and set(directions) == {1}:
             self._helps = self._helps + 1 if float(self._pull[FAKE]) < 0 else 0
@@ -129,7 +133,8 @@ class LoopChecker:
             self._rests[own] = True
         if phase.backwards == 1:
             self._check_stale(own, leaves)
-        judged = [call for call in phase.d_calls if _reaches(nodes, call)]
+        # D's outputs may go into a loss one by one, and be given to Balance in one tensor.
+        judged = [c for c in phase.d_calls if any(n in nodes for n, _ in ends_of(c.outputs))]
         for call in judged:
             self._reached.add(FAKE if call.from_g or call.kind == FAKE else REAL)
             if call.kind == FAKE and own == "g":
@@ -180,13 +185,6 @@ class LoopChecker:
             if foreign:
                 detail = f"{key.upper()}'s owns {len(foreign)} parameters of {other.upper()}"
                 self._found("foreign-parameters", self._made_at, detail, key)
-
-    def _check_inputs(self, inputs: Sequence[Tensor], line: str) -> None:
-        last, self._last_inputs = self._last_inputs, [each.clone() for each in inputs]
-        same = len(last) == len(inputs) and all(map(torch.equal, last, inputs))
-        self._same_inputs = self._same_inputs + 1 if same else 0
-        if self._same_inputs >= SAME_INPUTS:
-            self._found("same-noise", line)
 
     def _check_stale(self, network: str, leaves: set[int]) -> None:
         """Gradients from before this part are stale, unless the loop is accumulating them."""
@@ -239,9 +237,3 @@ def _is_sigmoid_before_logits_loss(node: Node) -> bool:
     return operation(node) == "BinaryCrossEntropyWithLogits" and ends_in_sigmoid(
         node.next_functions[0][0]
     )
-
-
-def _reaches(nodes: set[Node], call: Call) -> bool:
-    """Whether D's outputs are among what a loss was computed from: they may go into it one by one,
-    and be given to Balance in one tensor."""
-    return call.outputs is not None and any(node in nodes for node, _ in ends_of(call.outputs))

@@ -29,7 +29,7 @@ class Call:
     images_alone: bool = False
     training: bool = True
     line: str = ""  # only where the loop is checked
-    outputs: Tensor | None = None  # with its graph
+    outputs: Tensor = field(init=False)  # with its graph, once it has answered
 
 
 @dataclass
@@ -44,15 +44,13 @@ class Phase:
 
     def call(self, kind: str, d: str | None = None) -> Call | None:
         """The first call of a kind, of any D or of this one."""
-        for call in self.d_calls:
-            if call.kind == kind and d in (None, call.d):
-                return call
-        return None
+        calls = (c for c in self.d_calls if c.kind == kind and d in (None, c.d))
+        return next(calls, None)
 
     def outputs(self, d: str) -> list[Tensor]:
         """The outputs on real and fake images of a D, those there are."""
         calls = [self.call(kind, d) for kind in (REAL, FAKE)]
-        return [call.outputs for call in calls if call is not None and call.outputs is not None]
+        return [call.outputs for call in calls if call is not None]
 
 
 class Tap:
@@ -131,8 +129,11 @@ class Tap:
         if not from_g and images.grad_fn is not None:
             # Real images may have a graph too: the loop augments them, and takes an R1 of its own.
             from_g = phase.network == "g" or reaches(images.grad_fn, self._g_weights)
+        # In D's part the second kind may only be known by its place.
+        is_fake = from_g or (phase.network == "d" and phase.call(REAL, name) is not None)
+        kind = FAKE if is_fake else REAL
         self._current = call = Call(
-            _kind(phase, name, is_fake=from_g),
+            kind if phase.call(kind, name) is None else OTHER,
             name,
             images.detach(),
             from_g,
@@ -180,16 +181,7 @@ class Tap:
 
 def tensors_of(values: Any) -> list[Tensor]:
     """All tensors among a network's arguments or of its answer."""
-    if isinstance(values, Tensor):
-        return [values]
     return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
-
-
-def _kind(phase: Phase, d: str, *, is_fake: bool) -> str:
-    # In D's part the second kind may only be known by its place.
-    is_second = phase.network == "d" and phase.call(REAL, d) is not None
-    kind = FAKE if is_fake or is_second else REAL
-    return kind if phase.call(kind, d) is None else OTHER
 
 
 def _are_made(images: Tensor, made: Tensor) -> bool:

@@ -20,10 +20,7 @@ class LiveDiagnosis:
         self._rows = SignalRows(source)
         # By D's name, as all here.
         self._news: dict[str, FindingNews] = {}
-        self._objectives: dict[str, str] = {}
-
-    def set_objective(self, name: str, d: str = "") -> None:
-        self._objectives[d] = name
+        self.objectives: dict[str, str] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a row of `signals.jsonl`; not one without a step, or of a stage without D."""
@@ -41,7 +38,7 @@ class LiveDiagnosis:
         there are several."""
         of_all = self._rows.latest if latest else self._rows.whole
         news = []
-        for trace in of_all(self._objectives, self._policy):
+        for trace in of_all(self.objectives, self._policy):
             lead = f"D '{trace.title}': " if trace.title else ""
             told = self._news.setdefault(trace.title, FindingNews())
             new = told.of(diagnose(trace).findings)
@@ -50,9 +47,9 @@ class LiveDiagnosis:
 
     def diagnoses(self) -> dict[str, Diagnosis]:
         """What can be said about all rows, of each D by its name."""
-        traces = self._rows.whole(self._objectives, self._policy)
+        traces = self._rows.whole(self.objectives, self._policy)
         if not traces:
-            said = self._objectives.get("")
+            said = self.objectives.get("")
             nothing = TraceBuilder().build()
             traces = [replace(nothing, source=self._source, objective=said, policy=self._policy)]
         return {trace.title: diagnose(trace) for trace in traces}

@@ -43,7 +43,7 @@ class Training:
         self.state = TrainingState(parts, lambda step, kind, text, _: self.event(kind, text, step))
         self.total_steps = self.state.stages[-1].last_step
         self.diagnosis = LiveDiagnosis(self.config.balance.policy)
-        self.diagnosis.set_objective(self.config.loss.adversarial.form)
+        self.diagnosis.objectives[""] = self.config.loss.adversarial.form
         self.held_out = HeldOut(parts, run, self.state)
         # Whether the last step had a non-finite number, which the policy may still mend.
         self.broken = False
