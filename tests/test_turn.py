@@ -10,7 +10,6 @@ from counterpoise.actuators.d_terms import lecam_penalty
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
-from counterpoise.game.objective import GameObjective
 from counterpoise.game.players import Player
 from counterpoise.game.sensing import Sensors
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
@@ -49,7 +48,7 @@ class Play:
             self.g,
             self.g_optimizer,
             [
-                Player(n, d, self.optimizers[n], self.policies[n], GameObjective("non-saturating"))
+                Player(n, d, self.optimizers[n], self.policies[n], "non-saturating")
                 for n, d in self.ds.items()
             ],
             Sensors(self.g, self.ds, every=1, probes_every=0),

@@ -104,21 +104,19 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
     `planned_steps` is the step that the training is to end with.
     """
     latest = list(rows)[-max(WINDOW_EVALUATIONS, len(rows) // 3) :]
-    if len(latest) < LEAST_EVALUATIONS:
-        return Outlook(
-            "unknown",
-            f"a trend takes {LEAST_EVALUATIONS} held-out evaluations, and there are {len(latest)} "
-            "(train.sample_every sets how often there is one)",
-            evaluations=len(latest),
-        )
     perception = _perception(latest)
-    if perception is None:
-        return Outlook(
-            "unknown",
-            "the held-out evaluations have no RMSE with a perceptual measure beside it: they are "
-            "of an older version of counterpoise, or not finite",
-            evaluations=len(latest),
+    if len(latest) < LEAST_EVALUATIONS:
+        missing = (
+            f"a trend takes {LEAST_EVALUATIONS} held-out evaluations, and there are {len(latest)} "
+            "(train.sample_every sets how often there is one)"
         )
+        return Outlook("unknown", missing, evaluations=len(latest))
+    if perception is None:
+        missing = (
+            "the held-out evaluations have no RMSE with a perceptual measure beside it: they are "
+            "of an older version of counterpoise, or not finite"
+        )
+        return Outlook("unknown", missing, evaluations=len(latest))
     steps = np.array([row["step"] for row in latest], dtype=float)
     trends = tuple(
         trend(name, steps, np.array([row[name] for row in latest], dtype=float), planned_steps)

@@ -35,12 +35,10 @@ class Snapshot:
         self.taken_step = step
 
     def restore(self) -> None:
-        """Put the kept state back; it stays kept. `RuntimeError` where there is none.
+        """Put the kept state back; it stays kept.
 
         Learning rates stay as they are: a schedule does not go back.
         """
-        if self.taken_step is None:
-            raise RuntimeError("no snapshot was taken")
         for name, module in self._modules.items():
             module.load_state_dict(self.modules[name])
         for name, optimizer in self._optimizers.items():

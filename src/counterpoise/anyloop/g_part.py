@@ -1,7 +1,7 @@
 """G's part of a loop: its losses, and the gradients that come back to G's output in it."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -83,9 +83,26 @@ class GeneratorSide:
                 self._sensors.read_output(d, adversarial, self._total - adversarial, scale)
         self._forget()
         turn.end(sum(losses[1:], start=losses[0]))
-        for key, message, level in shortfalls(turn, early):
-            self._game.say(message, key, level)
+        self._tell_shortfalls(turn, early)
         return True
+
+    def _tell_shortfalls(self, turn: Turn, stepped_early: Collection[str]) -> None:
+        """Say what a turn did not do of its actions; `stepped_early`: the Ds whose optimizer
+        stepped before there was anything to decide on."""
+        say = self._game.say
+        for name, part in turn.ds.items():
+            action, objective = part.asked, part.player.objective
+            one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
+            if (one_half or action.lecam_weight) and not part.has_d_loss:
+                say(NEEDS_LOSS, "halves")
+            smoothing_helps = objective is not None and objective.form.smoothing_slope != 0
+            if action.label_smoothing and smoothing_helps and not part.has_d_loss:
+                say(SMOOTHING_NEEDS_LOSS, "smoothing", logging.INFO)
+            if name in stepped_early and not (action.d_steps and action.d_learning_rate_scale == 1):
+                say(STEPPED_EARLY)
+            # A loop may read the number before the turn begins.
+            if min(action.d_steps, part.d_steps_before) > part.parts:
+                say(needs_steps("D", "d_steps", action.d_steps), "d_steps")
 
     def after_g(self, images: Tensor) -> None:
         """G has made images (N, ...) with a graph: note what gradient comes back to them."""
@@ -167,21 +184,3 @@ def needs_steps(network: str, field: str, count: int) -> str:
         f"the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
         f"balance.action.{field} times, on fresh batches"
     )
-
-
-def shortfalls(turn: Turn, stepped_early: Collection[str]) -> Iterator[tuple[str, str, int]]:
-    """Key, message and level of what a turn did not do of its actions; `stepped_early`: the Ds
-    whose optimizer stepped before there was anything to decide on."""
-    for name, part in turn.ds.items():
-        action, objective = part.asked, part.player.objective
-        one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
-        if (one_half or action.lecam_weight) and not part.has_d_loss:
-            yield "halves", NEEDS_LOSS, logging.WARNING
-        smoothing_helps = objective is not None and objective.form.smoothing_slope != 0
-        if action.label_smoothing and smoothing_helps and not part.has_d_loss:
-            yield "smoothing", SMOOTHING_NEEDS_LOSS, logging.INFO
-        if name in stepped_early and not (action.d_steps and action.d_learning_rate_scale == 1):
-            yield STEPPED_EARLY, STEPPED_EARLY, logging.WARNING
-        # A loop may read the number before the turn begins.
-        if min(action.d_steps, part.d_steps_before) > part.parts:
-            yield "d_steps", needs_steps("D", "d_steps", action.d_steps), logging.WARNING

@@ -1,6 +1,6 @@
 """The table of balance policies, and how one is made from a configuration."""
 
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,11 +47,8 @@ POLICIES: Registry[type[Policy]] = Registry(
 
 def policy_options(policy: type[Policy]) -> dict[str, Any]:
     """The options of a policy with their defaults."""
-    return {
-        f.name: f.default if f.default_factory is MISSING else f.default_factory()
-        for f in fields(policy)  # type: ignore[arg-type]
-        if f.init
-    }
+    defaults = policy()
+    return {f.name: getattr(defaults, f.name) for f in fields(policy) if f.init}  # type: ignore[arg-type]
 
 
 def build_policy(name: str, options: dict[str, Any]) -> Policy:

@@ -6,12 +6,14 @@ file with a class like those here, and a row in `policies.POLICIES`.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 from pydantic import ConfigDict, Field
 
-from counterpoise.balance.saved import Memory
+from counterpoise.balance.saved import NotThisStateError, is_kind, short
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import Action, Signals
 
@@ -27,12 +29,13 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 MostScale = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 
-class Policy(Memory, ABC):
+class Policy(ABC):
     """Decides, each step, what is trained and how.
 
     A dataclass, of pydantic's for options that are checked. What `__init__` takes are its options,
     each with a default; the fields with `init=False` are its memory, which is saved and restored
-    with a training.
+    with a training: plain JSON values, or what has a `state_dict` of such. Their leading underscore
+    is not part of a saved name.
     """
 
     # Numbers that are not needed are waited for neither on a GPU nor at the end of a turn; those of
@@ -45,6 +48,41 @@ class Policy(Memory, ABC):
     def observe(self, signals: Signals) -> Action:
         """The action for this step. Called once per step, after D's forward pass on the step's
         real and fake images and before D's backward pass."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of what is remembered, as plain JSON values."""
+        values = {saved: getattr(self, name) for saved, name in self._remembered().items()}
+        return {
+            saved: value.state_dict() if hasattr(value, "state_dict") else deepcopy(value)
+            for saved, value in values.items()
+        }
+
+    def load_state_dict(self, state: Any) -> None:
+        """Undo `state_dict`; `NotThisStateError` for the state of something else.
+
+        What remembers nothing loads the state of anything. What a refused state has changed is not
+        undone.
+        """
+        names, kinds = self._remembered(), get_type_hints(type(self))
+        if not names:
+            return
+        if not isinstance(state, Mapping):
+            raise NotThisStateError(f"{short(state)} is no table of names and values")
+        if odd := sorted(map(str, names.keys() ^ state.keys())):
+            raise NotThisStateError(f"'{odd[0]}' is missing or has no place")
+        for saved, name in names.items():
+            value, current = state[saved], getattr(self, name)
+            if hasattr(current, "load_state_dict"):
+                current.load_state_dict(value)
+            elif is_kind(value, kinds[name]):
+                setattr(self, name, deepcopy(value))
+            else:
+                raise NotThisStateError(f"'{saved}' cannot be {short(value)}")
+
+    def _remembered(self) -> dict[str, str]:
+        """Attributes by the names that they are saved under."""
+        names = [f.name for f in fields(self) if not f.init]  # type: ignore[arg-type]
+        return {name.lstrip("_"): name for name in names}
 
 
 @dataclass

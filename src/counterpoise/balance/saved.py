@@ -1,10 +1,7 @@
-"""Saving what a policy remembers, and refusing what was saved by something else."""
+"""What may be in a saved state, and how it is refused."""
 
 import json
-from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -14,49 +11,6 @@ Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 class NotThisStateError(ValueError):
     """A saved state is of something else than what is to load it; the message says where."""
-
-
-class Memory:
-    """A dataclass whose state is its fields that are no arguments of `__init__` (`init=False`).
-
-    They are plain JSON values, or have a `state_dict` of such; the leading underscore is not part
-    of a saved name.
-    """
-
-    def state_dict(self) -> dict[str, Any]:
-        """A copy of what is remembered, as plain JSON values."""
-        values = {saved: getattr(self, name) for saved, name in self._remembered().items()}
-        return {
-            saved: value.state_dict() if hasattr(value, "state_dict") else deepcopy(value)
-            for saved, value in values.items()
-        }
-
-    def load_state_dict(self, state: Any) -> None:
-        """Undo `state_dict`; `NotThisStateError` for the state of something else.
-
-        What remembers nothing loads the state of anything. What a refused state has changed is not
-        undone.
-        """
-        names, kinds = self._remembered(), get_type_hints(type(self))
-        if not names:
-            return
-        if not isinstance(state, Mapping):
-            raise NotThisStateError(f"{short(state)} is no table of names and values")
-        if odd := sorted(map(str, names.keys() ^ state.keys())):
-            raise NotThisStateError(f"'{odd[0]}' is missing or has no place")
-        for saved, name in names.items():
-            value, current = state[saved], getattr(self, name)
-            if hasattr(current, "load_state_dict"):
-                current.load_state_dict(value)
-            elif is_kind(value, kinds[name]):
-                setattr(self, name, deepcopy(value))
-            else:
-                raise NotThisStateError(f"'{saved}' cannot be {short(value)}")
-
-    def _remembered(self) -> dict[str, str]:
-        """Attributes by the names that they are saved under."""
-        names = [f.name for f in fields(self) if not f.init]  # type: ignore[arg-type]
-        return {name.lstrip("_"): name for name in names}
 
 
 def is_kind(value: Any, kind: Any) -> bool:

@@ -28,10 +28,10 @@ class Player:
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         policy: Policy,
-        objective: GameObjective | str | None = None,
+        objective: str | None,
     ) -> None:
-        """`name` is "" for the only one. `objective`: its name where it is not known yet whether D
-        ends in a sigmoid."""
+        """`name` is "" for the only one. `objective`: by any of its names; None: it is read from
+        D's loss."""
         self.name, self.network, self.optimizer, self.policy = name, network, optimizer, policy
         self.objective: GameObjective | None = None
         self.unknown_objective = NO_OBJECTIVE.format(name=f" '{name}'" * bool(name))
@@ -43,11 +43,9 @@ class Player:
         # Whether D is trained to score fake images above real ones: a policy that saw its numbers
         # would do the opposite of what helps, so it is not asked.
         self.is_reversed = False
-        self.objective_name = objective if isinstance(objective, str) else None
-        if self.objective_name is not None:
-            GameObjective.named(self.objective_name, probabilities=False)  # refuses an unknown one
-        if isinstance(objective, GameObjective):
-            self.set_objective(objective)
+        self.objective_name = objective
+        if objective is not None:
+            GameObjective.named(objective, probabilities=False)  # refuses an unknown one
 
     def set_objective(self, objective: GameObjective) -> None:
         """D's objective is known; `UserError` where the policy cannot work under it."""
@@ -63,8 +61,7 @@ class Player:
     def name_objective(self, *, probabilities: bool) -> None:
         """Whether D's outputs are probabilities is known, and with it the objective that was
         named; without a name, nothing is."""
-        if self.objective is None and self.objective_name is not None:
-            name = self.objective_name
+        if self.objective is None and (name := self.objective_name) is not None:
             self.set_objective(GameObjective.named(name, probabilities=probabilities))
 
     def known_objective(self) -> GameObjective:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.game.game import Game, Tell
-from counterpoise.game.objective import GameObjective
 from counterpoise.game.players import Player
 from counterpoise.game.sensing import Sensors
 from counterpoise.game.turn import ADVERSARIAL, Turn
@@ -45,9 +44,9 @@ class StageTraining:
         self._g_loss = GeneratorLoss(stage.loss, self.form, networks.passes.run_features)
         config, players = parts.config, []
         if self.d is not None:
-            objective = GameObjective(config.loss.adversarial.form)
             assert self.d_optimizer is not None, "D has one"
-            players = [Player("", self.d, self.d_optimizer, parts.policy, objective)]
+            form = config.loss.adversarial.form
+            players = [Player("", self.d, self.d_optimizer, parts.policy, form)]
         self.game = Game(
             self.g,
             self.g_optimizer,
