@@ -108,13 +108,6 @@ class Balance:
         # One network whose weights are those of all.
         g = generators[0] if len(generators) == 1 else nn.ModuleList(generators)
 
-        def gradient_scale() -> float | Tensor:
-            if grad_scaler is None:
-                return 1.0
-            # As a tensor: `get_scale` would wait for the device.
-            scale = grad_scaler._get_scale_async()
-            return grad_scaler.get_scale() if scale is None else scale
-
         self._journal = Journal(run_dir, policy, options, log_every)
         self._game = Game(
             g,
@@ -130,7 +123,7 @@ class Balance:
                 probes_every=sensors_every * PROBES_EVERY,
                 held_out=held_out,
                 paired=paired,
-                gradient_scale=gradient_scale,
+                grad_scaler=grad_scaler,
             ),
             Snapshot(
                 {"g": g, **{f"d{name}": d for name, d in ds.items()}},
@@ -139,18 +132,9 @@ class Balance:
             self._journal.event,
             seed=seed,
         )
-        checker = None
-        if check:
-            checker = LoopChecker(
-                {"g": g, "d": nn.ModuleList(ds.values())},
-                {"g": [g_optimizer], "d": self._game.d_optimizers},
-                self._journal.event,
-                user_line(),
-            )
+        checker = LoopChecker(g, self._game, user_line()) if check else None
         self.loop_findings: list[LoopFinding] = [] if checker is None else checker.findings
-        self._listener = LoopListener(
-            generators, self._game, self._journal, gradient_scale, checker
-        )
+        self._listener = LoopListener(generators, self._game, self._journal, checker)
         # A script that ends without `close()`, or lets go of this object, loses nothing.
         weakref.finalize(self, self._listener.close)
 

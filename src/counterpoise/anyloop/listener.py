@@ -21,21 +21,17 @@ from counterpoise.game.turn import Turn
 
 
 class LoopListener:
-    """Plays a game by listening to a loop; `handle.Balance` documents what it does.
-
-    gradient_scale: AMP's, of the losses. checker: finds bugs of the loop, if it shall.
-    """
+    """Plays a game by listening to a loop; `handle.Balance` documents what it does. `checker` finds
+    bugs of the loop, if it shall."""
 
     def __init__(
         self,
         generators: Sequence[nn.Module],
         game: Game,
         journal: Journal,
-        gradient_scale: Callable[[], float | Tensor],
         checker: LoopChecker | None,
     ) -> None:
-        self.game, self._journal = game, journal
-        self._gradient_scale, self._checker = gradient_scale, checker
+        self.game, self._journal, self._checker = game, journal, checker
         self._turn: Turn | None = None
         self._is_closed = False
         self._d, self._g = DiscriminatorSide(game), GeneratorSide(game)
@@ -187,7 +183,7 @@ class LoopListener:
         if part.network == "d":
             self._d.backward(part, roots)
         elif self._turn is not None:
-            scale = self._gradient_scale()
+            scale = self.game.sensors.gradient_scale()
             self._g.losses += [loss / scale for loss in minimised(roots, grad_tensors)]
         if self._checker is not None:
             self._checker.backward(part, roots, inputs)

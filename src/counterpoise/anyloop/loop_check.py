@@ -6,7 +6,7 @@ loop's numbers stay as they are.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from counterpoise.anyloop.graph import ends_in_sigmoid, ends_of, leaf_ids, opera
 from counterpoise.anyloop.hooks import user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.anyloop.tap import FAKE, REAL, Phase
-from counterpoise.game.game import Tell
+from counterpoise.game.game import Game
 from counterpoise.game.r1 import mixes_images
 
 LOGGER = logging.getLogger("counterpoise")
@@ -33,30 +33,24 @@ SAME_INPUTS = 3
 
 
 class LoopChecker:
-    """Watches one loop. `findings` grows; each bug is reported once.
+    """Watches the loop of a game. `findings` grows; each bug is reported once. made_at: the user's
+    line where all was given."""
 
-    networks, optimizers: those of "g" and of "d". made_at: the user's line where all was given.
-    """
-
-    def __init__(
-        self,
-        networks: Mapping[str, nn.Module],
-        optimizers: Mapping[str, Sequence[torch.optim.Optimizer]],
-        tell: Tell,
-        made_at: str,
-    ) -> None:
-        self._networks, self._optimizers = networks, optimizers
-        self._tell, self._made_at = tell, made_at
+    def __init__(self, generator: nn.Module, game: Game, made_at: str) -> None:
+        ds = nn.ModuleList(player.network for player in game.players.values())
+        self._networks = {"g": generator, "d": ds}
+        self._optimizers = {"g": [game.g_optimizer], "d": game.d_optimizers}
+        self._tell, self._made_at = game.tell, made_at
         self.findings: list[LoopFinding] = []
         self._reported: set[tuple[str, str]] = set()
         self._step = self._turns = 0
         self._parameters = {
-            key: {id(p) for p in network.parameters()} for key, network in networks.items()
+            key: {id(p) for p in network.parameters()} for key, network in self._networks.items()
         }
         # Networks' weights as they were when the check began.
         self._initial = {
             key: [p.detach().clone() for p in network.parameters() if p.requires_grad]
-            for key, network in networks.items()
+            for key, network in self._networks.items()
         }
         self._optimizer_lines: dict[str, str] = {}
         # Whether a network was kept as it is in some turn, by the policy or a loss of 0.

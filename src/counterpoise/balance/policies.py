@@ -24,6 +24,7 @@ from counterpoise.balance.scales import (
 from counterpoise.config import RunConfig
 from counterpoise.config_file import Problem, plain_message
 from counterpoise.errors import UserError
+from counterpoise.objectives import OBJECTIVES
 from counterpoise.registry import Registry
 
 POLICIES: Registry[type[Policy]] = Registry(
@@ -82,15 +83,14 @@ def check_balance(config: RunConfig) -> list[Problem]:
     return problems
 
 
-def objective_problems(
-    policy: Policy, objective: str, *, halves_are_independent: bool, has_probability: bool
-) -> list[Problem]:
-    """What a policy cannot do under an adversarial objective, from what that has."""
-    if isinstance(policy, LossGatePolicy) and not halves_are_independent:
+def objective_problems(policy: Policy, objective: str) -> list[Problem]:
+    """What a policy cannot do under an adversarial objective."""
+    facts = OBJECTIVES[objective]
+    if isinstance(policy, LossGatePolicy) and facts.compares_scores:
         message = "'loss-gate' trains D on one half of its loss, and the halves of "
         return [Problem("balance.policy", f"{message}'{objective}' cannot be told apart")]
     of_output = isinstance(policy, ThresholdPolicy) and policy.measure == "mean-output"
-    if of_output and not has_probability:
+    if of_output and not facts.has_probability:
         message = f"D(x) is no probability under '{objective}'; use accuracy"
         return [Problem("balance.options.measure", message)]
     return []

@@ -61,11 +61,6 @@ class GameObjective:
         return ADVERSARIAL_FORMS[self.name]
 
     @property
-    def has_probability(self) -> bool:
-        """Whether D(x) is one."""
-        return self.probabilities or self.form.has_probability
-
-    @property
     def has_sigmoid(self) -> bool:
         """Whether a sigmoid in D or in the loss can saturate."""
         return self.probabilities or self.form.objective.has_sigmoid

@@ -49,12 +49,7 @@ class Player:
 
     def set_objective(self, objective: GameObjective) -> None:
         """D's objective is known; `UserError` where the policy cannot work under it."""
-        for problem in objective_problems(
-            self.policy,
-            objective.name,
-            halves_are_independent=objective.form.halves_are_independent,
-            has_probability=objective.has_probability,
-        ):
+        for problem in objective_problems(self.policy, objective.name):
             raise UserError(problem.message)
         self.objective = objective
 

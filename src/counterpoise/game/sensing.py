@@ -36,7 +36,7 @@ class Sensors:
 
     held_out: real images that D is not trained on. paired: whether a fake is made from the real
     image beside it. values: the range that images are stored in; None looks. autocast: a context in
-    which D is asked. gradient_scale: what gradients are multiplied with (AMP).
+    which D is asked. grad_scaler: AMP's, whose scale is in the gradients.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Sensors:
         paired: bool = False,
         values: tuple[float, float] | None = None,
         autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
-        gradient_scale: Callable[[], float | Tensor] = lambda: 1.0,
+        grad_scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self._networks = {G: generator, **{key_of(name): d for name, d in discriminators.items()}}
         # Flat gradients of the turn before, of the networks that were updated in it.
         self._kept: dict[str, Tensor] = {}
         self._every, self._probes_every = every, probes_every
         self._held_out, self.paired, self._values = held_out, paired, values
-        self._autocast, self._gradient_scale = autocast, gradient_scale
+        self._autocast, self._grad_scaler = autocast, grad_scaler
         # Whether the turn under way takes readings, and whether the one after it does.
         self.due = False
         self.due_next = self._is_due(1)
@@ -82,6 +82,14 @@ class Sensors:
                     read.pop(name, None)
         self._kept = {key: kept for key, kept in self._kept.items() if key in self._updated}
         return self._read
+
+    def gradient_scale(self) -> float | Tensor:
+        """What losses and gradients are multiplied with."""
+        if self._grad_scaler is None:
+            return 1.0
+        # As a tensor: `get_scale` would wait for the device.
+        scale = self._grad_scaler._get_scale_async()
+        return self._grad_scaler.get_scale() if scale is None else scale
 
     def read_images(
         self,
@@ -131,7 +139,7 @@ class Sensors:
             return
         # A process's loss is the mean over its share of the batch: of n shares with gradients of
         # one size each, the whole batch's gradient is that size over the root of n.
-        factor = world_size() ** -0.5 / self._gradient_scale()
+        factor = world_size() ** -0.5 / self.gradient_scale()
         read = self._read[G if name is None else key_of(name)]
         if content is not None:
             read["g_gradient_content"] = norm(content.float()) * factor

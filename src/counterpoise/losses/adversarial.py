@@ -29,8 +29,6 @@ class AdversarialForm(abc.ABC):
         self.smoothing_slope = objective.smoothing_slope
         # Whether G's loss looks at D's logits on real images too.
         self.g_needs_real = objective.compares_scores
-        # Whether each half of D's loss depends on its own logits alone.
-        self.halves_are_independent = not objective.compares_scores
 
     @abc.abstractmethod
     def d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:

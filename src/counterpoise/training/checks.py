@@ -11,7 +11,6 @@ from counterpoise.balance.policies import (
 from counterpoise.config import RunConfig
 from counterpoise.config_file import Problem
 from counterpoise.errors import UserError
-from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
 from counterpoise.models.discriminator import check_crop, check_norm
 from counterpoise.models.generator import GENERATORS
@@ -70,14 +69,8 @@ def _refused(key: str, check: Callable[[], object]) -> list[Problem]:
 
 def _check_objective(config: RunConfig) -> list[Problem]:
     """What the policy cannot do under the adversarial objective."""
-    name, balance = config.loss.adversarial.form, config.balance
-    is_played = config.loss.adversarial.weight > 0
-    if not is_played or policy_problems(balance.policy, balance.options):
+    adversarial, balance = config.loss.adversarial, config.balance
+    if not adversarial.weight or policy_problems(balance.policy, balance.options):
         return []
-    form = ADVERSARIAL_FORMS[name]
-    return objective_problems(
-        build_policy(balance.policy, balance.options),
-        name,
-        halves_are_independent=form.halves_are_independent,
-        has_probability=form.has_probability,
-    )
+    policy = build_policy(balance.policy, balance.options)
+    return objective_problems(policy, adversarial.form)
