@@ -139,7 +139,7 @@ def test_mistakes_are_one_line(loop, options):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"policy": {"previous": None}}, "previous"),
+        ({"policy": {"previous": None}}, "has no place"),
         ({"policy": 3}, "3"),
         ({"action": {"foo": 1}}, "foo"),
         ({"readings": []}, "list"),
