@@ -21,7 +21,6 @@ from counterpoise.balance.policies import (
     policy_problems,
 )
 from counterpoise.balance.policy import CHECKED, Needs, Stateful
-from counterpoise.balance.saved import NotThisStateError, is_kind
 from counterpoise.balance.smoothing import Average, blend, clamp, is_finite
 from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
@@ -192,14 +191,11 @@ def test_what_remembers_nothing_takes_any_state():
 
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
-def test_a_value_that_is_missing_or_of_another_kind_is_refused(name):
+def test_a_value_that_is_missing_is_refused(name):
     for key in STATES[name]:
         state = {k: v for k, v in STATES[name].items() if k != key}
         with pytest.raises(UserError, match=f"'{name}' is broken, .*'{key}' is missing"):
             load_policy_state(build_policy(name, {}), name, state)
-        for value in ("x", {}, [object()]):
-            with pytest.raises(UserError, match=f"the state of policy '{name}' is broken"):
-                load_policy_state(build_policy(name, {}), name, state | {key: value})
 
 
 @dataclass(config=CHECKED)
@@ -221,25 +217,6 @@ def test_memories_of_any_plain_type_go_on():
     policy._pair, policy._word, policy._words = (1.0, 2.0), "a", ["b"]
     resumed.load_state_dict(json.loads(json.dumps(policy.state_dict())))
     assert (list(resumed._pair), resumed._word, resumed._words) == ([1.0, 2.0], "a", ["b"])
-    with pytest.raises(NotThisStateError, match="'word' cannot be 3"):
-        resumed.load_state_dict(policy.state_dict() | {"word": 3})
-
-
-@pytest.mark.parametrize(
-    ("value", "kind", "fits"),
-    [
-        (1, float | None, True),
-        (None, float | None, True),
-        (math.nan, float, True),
-        (True, int, False),
-        (True, float | None, False),
-        ("1", int, False),
-        ([1, "a"], list[int], False),
-        (object(), dict, False),
-    ],
-)
-def test_kinds_of_values(value, kind, fits):
-    assert is_kind(value, kind) == fits
 
 
 # Averages.

@@ -13,9 +13,8 @@ from counterpoise.balance.gates import (
     ThresholdPolicy,
     WinRatePolicy,
 )
-from counterpoise.balance.policy import Policy
+from counterpoise.balance.policy import NotThisStateError, Policy
 from counterpoise.balance.regularisers import AdaPolicy, LeCamPolicy
-from counterpoise.balance.saved import NotThisStateError
 from counterpoise.balance.scales import (
     AccuracyBandPolicy,
     GapLearningRatePolicy,

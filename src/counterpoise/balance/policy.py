@@ -9,11 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from counterpoise.balance.saved import NotThisStateError, is_kind, short
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.records import Action, Signals
 
@@ -27,6 +26,10 @@ CHECKED = ConfigDict(strict=True, arbitrary_types_allowed=True)
 Share = Annotated[float, Field(gt=0, lt=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 MostScale = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
+class NotThisStateError(ValueError):
+    """A saved state is of something else than what is to load it; the message says where."""
 
 
 class Policy(ABC):
@@ -58,26 +61,24 @@ class Policy(ABC):
         }
 
     def load_state_dict(self, state: Any) -> None:
-        """Undo `state_dict`; `NotThisStateError` for the state of something else.
+        """Undo `state_dict`; `NotThisStateError` for the state of something else, which changes
+        nothing.
 
-        What remembers nothing loads the state of anything. What a refused state has changed is not
-        undone.
+        What remembers nothing loads the state of anything.
         """
-        names, kinds = self._remembered(), get_type_hints(type(self))
+        names = self._remembered()
         if not names:
             return
         if not isinstance(state, Mapping):
-            raise NotThisStateError(f"{short(state)} is no table of names and values")
+            raise NotThisStateError(f"{state!r:.40} is no table of names and values")
         if odd := sorted(map(str, names.keys() ^ state.keys())):
             raise NotThisStateError(f"'{odd[0]}' is missing or has no place")
         for saved, name in names.items():
-            value, current = state[saved], getattr(self, name)
+            current = getattr(self, name)
             if hasattr(current, "load_state_dict"):
-                current.load_state_dict(value)
-            elif is_kind(value, kinds[name]):
-                setattr(self, name, deepcopy(value))
+                current.load_state_dict(state[saved])
             else:
-                raise NotThisStateError(f"'{saved}' cannot be {short(value)}")
+                setattr(self, name, deepcopy(state[saved]))
 
     def _remembered(self) -> dict[str, str]:
         """Attributes by the names that they are saved under."""
