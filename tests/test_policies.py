@@ -16,7 +16,6 @@ from counterpoise.balance.policies import (
     POLICIES,
     build_policy,
     check_balance,
-    load_policy_state,
     policy_options,
     policy_problems,
 )
@@ -180,22 +179,22 @@ WITH_MEMORY = [name for name, state in STATES.items() if state]
 def test_only_its_own_state_is_loaded(name, other):
     policy, state = build_policy(name, {}), json.loads(json.dumps(STATES[other]))
     if STATES[name].keys() == STATES[other].keys():
-        load_policy_state(policy, name, state)
+        policy.load_state_dict(state)
         return
-    with pytest.raises(UserError, match=f"the state of policy '{name}' is broken, or that of"):
-        load_policy_state(policy, name, state)
+    with pytest.raises(UserError, match="the state is broken, or that of another policy"):
+        policy.load_state_dict(state)
 
 
 def test_what_remembers_nothing_takes_any_state():
-    load_policy_state(build_policy("none", {}), "none", STATES["auto"])
+    build_policy("none", {}).load_state_dict(STATES["auto"])
 
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
 def test_a_value_that_is_missing_is_refused(name):
     for key in STATES[name]:
         state = {k: v for k, v in STATES[name].items() if k != key}
-        with pytest.raises(UserError, match=f"'{name}' is broken, .*'{key}' is missing"):
-            load_policy_state(build_policy(name, {}), name, state)
+        with pytest.raises(UserError, match=f"'{key}' is missing"):
+            build_policy(name, {}).load_state_dict(state)
 
 
 @dataclass(config=CHECKED)

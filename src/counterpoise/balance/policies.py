@@ -5,21 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from counterpoise.balance.auto import AutoPolicy
-from counterpoise.balance.fixed import InstanceNoisePolicy, NonePolicy, RatioPolicy, TturPolicy
-from counterpoise.balance.gates import (
-    LossGatePolicy,
-    SkipBandPolicy,
-    ThresholdPolicy,
-    WinRatePolicy,
-)
-from counterpoise.balance.policy import NotThisStateError, Policy
-from counterpoise.balance.regularisers import AdaPolicy, LeCamPolicy
-from counterpoise.balance.scales import (
-    AccuracyBandPolicy,
-    GapLearningRatePolicy,
-    GradientBalancePolicy,
-)
+from counterpoise.balance import auto, fixed, gates, regularisers, scales
+from counterpoise.balance.policy import Policy
 from counterpoise.config import RunConfig
 from counterpoise.config_file import Problem, plain_message
 from counterpoise.errors import UserError
@@ -28,20 +15,20 @@ from counterpoise.registry import Registry
 
 POLICIES: Registry[type[Policy]] = Registry(
     "policy",
-    ("none", NonePolicy),
-    ("ratio", RatioPolicy),
-    ("threshold", ThresholdPolicy),
-    ("loss-gate", LossGatePolicy),
-    ("ttur", TturPolicy),
-    ("accuracy-band", AccuracyBandPolicy),
-    ("ada", AdaPolicy),
-    ("gap-lr", GapLearningRatePolicy),
-    ("skip-band", SkipBandPolicy),
-    ("win-rate", WinRatePolicy),
-    ("gradient-balance", GradientBalancePolicy),
-    ("instance-noise", InstanceNoisePolicy),
-    ("lecam", LeCamPolicy),
-    ("auto", AutoPolicy),
+    ("none", fixed.NonePolicy),
+    ("ratio", fixed.RatioPolicy),
+    ("threshold", gates.ThresholdPolicy),
+    ("loss-gate", gates.LossGatePolicy),
+    ("ttur", fixed.TturPolicy),
+    ("accuracy-band", scales.AccuracyBandPolicy),
+    ("ada", regularisers.AdaPolicy),
+    ("gap-lr", scales.GapLearningRatePolicy),
+    ("skip-band", gates.SkipBandPolicy),
+    ("win-rate", gates.WinRatePolicy),
+    ("gradient-balance", scales.GradientBalancePolicy),
+    ("instance-noise", fixed.InstanceNoisePolicy),
+    ("lecam", regularisers.LeCamPolicy),
+    ("auto", auto.AutoPolicy),
 )
 
 
@@ -57,16 +44,6 @@ def build_policy(name: str, options: dict[str, Any]) -> Policy:
     if problems:
         raise UserError("; ".join(f"{p.path}: {p.message}" for p in problems))
     return POLICIES[name](**options)
-
-
-def load_policy_state(policy: Policy, name: str, state: Any) -> None:
-    """Load a policy's saved state; `UserError` where it is of something else."""
-    try:
-        policy.load_state_dict(state)
-    except NotThisStateError as error:
-        raise UserError(
-            f"the state of policy '{name}' is broken, or that of another policy ({error})"
-        ) from error
 
 
 def check_balance(config: RunConfig) -> list[Problem]:
@@ -85,10 +62,10 @@ def check_balance(config: RunConfig) -> list[Problem]:
 def objective_problems(policy: Policy, objective: str) -> list[Problem]:
     """What a policy cannot do under an adversarial objective."""
     facts = OBJECTIVES[objective]
-    if isinstance(policy, LossGatePolicy) and facts.compares_scores:
+    if isinstance(policy, gates.LossGatePolicy) and facts.compares_scores:
         message = "'loss-gate' trains D on one half of its loss, and the halves of "
         return [Problem("balance.policy", f"{message}'{objective}' cannot be told apart")]
-    of_output = isinstance(policy, ThresholdPolicy) and policy.measure == "mean-output"
+    of_output = isinstance(policy, gates.ThresholdPolicy) and policy.measure == "mean-output"
     if of_output and not facts.has_probability:
         message = f"D(x) is no probability under '{objective}'; use accuracy"
         return [Problem("balance.options.measure", message)]

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from counterpoise.balance.smoothing import is_finite
+from counterpoise.errors import UserError
 from counterpoise.records import Action, Signals
 
 # Whose numbers a policy has to see: those of the very batch that it decides about; those of the
@@ -26,10 +27,6 @@ CHECKED = ConfigDict(strict=True, arbitrary_types_allowed=True)
 Share = Annotated[float, Field(gt=0, lt=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 MostScale = Annotated[float, Field(ge=1, allow_inf_nan=False)]
-
-
-class NotThisStateError(ValueError):
-    """A saved state is of something else than what is to load it; the message says where."""
 
 
 class Policy(ABC):
@@ -61,8 +58,7 @@ class Policy(ABC):
         }
 
     def load_state_dict(self, state: Any) -> None:
-        """Undo `state_dict`; `NotThisStateError` for the state of something else, which changes
-        nothing.
+        """Undo `state_dict`; `UserError` for the state of something else, which changes nothing.
 
         What remembers nothing loads the state of anything.
         """
@@ -70,9 +66,10 @@ class Policy(ABC):
         if not names:
             return
         if not isinstance(state, Mapping):
-            raise NotThisStateError(f"{state!r:.40} is no table of names and values")
+            raise UserError(f"the state of a policy cannot be {state!r:.40}")
         if odd := sorted(map(str, names.keys() ^ state.keys())):
-            raise NotThisStateError(f"'{odd[0]}' is missing or has no place")
+            what = f"'{odd[0]}' is missing or has no place"
+            raise UserError(f"the state is broken, or that of another policy: {what}")
         for saved, name in names.items():
             current = getattr(self, name)
             if hasattr(current, "load_state_dict"):

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from counterpoise.balance.policies import load_policy_state
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.game.game import Tell
 from counterpoise.records import Action, Readings, without_gone_fields
@@ -100,7 +99,7 @@ class TrainingState:
             module.load_state_dict(saved.part(name))
         for name, optimizer in optimizers.items():
             optimizer.load_state_dict(saved.optimizer_state(name, optimizer))
-        load_policy_state(parts.policy, parts.config.balance.policy, values["policy"])
+        parts.policy.load_state_dict(values["policy"])
         if self.playing.player is not None:
             self.playing.player.last_action = Action(**without_gone_fields(values["last_action"]))
             self.playing.player.readings = Readings(**without_gone_fields(values["readings"]))
