@@ -63,12 +63,10 @@ class DiscriminatorSide:
             player = self._game.players[name]
             if player.objective is not None:
                 continue
-            objective = infer_objective(losses, phase.outputs(name))
-            if objective is not None and player.objective_name is not None:
-                # What remains to be read is whether D's outputs are probabilities.
+            if (objective := infer_objective(losses, phase.outputs(name))) is not None:
+                # Where it was named it remains to be read whether D's outputs are probabilities.
                 player.name_objective(probabilities=objective.probabilities)
-            elif objective is not None:
-                player.set_objective(objective)
+                player.set_objective(player.objective or objective)
 
     def decide_before_step(self, turn: Turn, phase: Phase, names: Sequence[str]) -> bool:
         """The optimizer of these Ds is about to step: let their policies decide.

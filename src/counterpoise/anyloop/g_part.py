@@ -45,8 +45,8 @@ class GeneratorSide:
         self._forget()
 
     def _forget(self) -> None:
-        # Summed over the passes of the turn: each D's share with its scale, and all of it.
-        self._adversarial: dict[str, tuple[Tensor, float]] = {}
+        # Summed over the passes of the turn: each D's share, as it is weighed, and all of it.
+        self._adversarial: dict[str, Tensor] = {}
         self._total: Tensor | None = None
         # Whether all are of one shape: not where D's input is more than G's output (a condition
         # beside it), nor where batches of several sizes were judged.
@@ -79,8 +79,8 @@ class GeneratorSide:
             if own.judged is not None
         ]
         if self._total is not None and self._comparable:
-            for d, (adversarial, scale) in self._adversarial.items():
-                self._sensors.read_output(d, adversarial, self._total - adversarial, scale)
+            for d, adversarial in self._adversarial.items():
+                turn.g_gradients(adversarial, self._total - adversarial, d=d)
         self._forget()
         turn.end(sum(losses[1:], start=losses[0]))
         self._tell_shortfalls(turn, early)
@@ -144,7 +144,7 @@ class GeneratorSide:
         def note(leaving: Sequence[Tensor | None], _: Any) -> None:
             gradient = leaving[place]
             if gradient is not None:
-                self._add(d, gradient, 1.0)
+                self._add(d, gradient)
 
         node.register_hook(note)
 
@@ -157,21 +157,20 @@ class GeneratorSide:
                 return None  # asked of `autograd.grad`, for a weight of the loop's own
             # `part.adversarial` has weighed the term already.
             weighed = gradient if d in turn.adversarial else gradient * scale
-            self._add(d, weighed, scale)
+            self._add(d, weighed)
             return weighed
 
         way.register_hook(weigh)  # type: ignore[no-untyped-call]
         return way
 
-    def _add(self, d: str, gradient: Tensor, scale: float) -> None:
+    def _add(self, d: str, gradient: Tensor) -> None:
         """A gradient that came back to a D's input, with the policy's scale in it."""
         if self._sensors.due and BACKWARD.running:
-            before = self._adversarial.get(d, (None, scale))[0]
-            self._adversarial[d] = self._sum(before, gradient), scale
+            self._adversarial[d] = self._sum(self._adversarial.get(d), gradient)
 
     def _sum(self, sum_so_far: Tensor | None, gradient: Tensor) -> Tensor:
         gradient = gradient.detach().float()
-        others = [self._total, *(each for each, _ in self._adversarial.values())]
+        others = [self._total, *self._adversarial.values()]
         if any(each is not None and each.shape != gradient.shape for each in others):
             self._comparable = False
             return gradient

@@ -101,8 +101,6 @@ class Balance:
             raise UserError("Balance: log_every and sensors_every must be at least 1")
         options = dict(policy_options or {})
         generators = [generator] if isinstance(generator, nn.Module) else list(generator)
-        if not generators:
-            raise UserError("Balance: there is no generator")
         ds = _by_name(discriminator)
         g_optimizer, d_optimizers = innermost(g_optimizer), _optimizers(ds, d_optimizer)
         # One network whose weights are those of all.
@@ -236,12 +234,10 @@ def _by_name(discriminator: Any) -> dict[str, nn.Module]:
 
 def _optimizers(ds: Mapping[str, nn.Module], d_optimizer: Any) -> dict[str, Optimizer]:
     """The optimizer of each discriminator."""
-    if isinstance(d_optimizer, Mapping):
-        by_name = {str(name): innermost(each) for name, each in d_optimizer.items()}
-        if set(by_name) == set(ds):
-            return by_name
-    elif not isinstance(d_optimizer, Sequence):
-        return {name: innermost(d_optimizer) for name in ds}
+    if not isinstance(d_optimizer, Mapping | Sequence):
+        return dict.fromkeys(ds, innermost(d_optimizer))
+    if isinstance(d_optimizer, Mapping) and set(map(str, d_optimizer)) == set(ds):
+        return {str(name): innermost(each) for name, each in d_optimizer.items()}
     raise UserError(
         "Balance: d_optimizer is one for all discriminators, or a dictionary by their names: "
         + ", ".join(ds)
