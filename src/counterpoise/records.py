@@ -5,40 +5,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from counterpoise.trace import DISCRIMINATORS
+# In a row of a game with several discriminators: what belongs to each, by its name.
+DISCRIMINATORS = "discriminators"
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
     """What the sensors read; None where a sensor was not read (it is off, or has nothing to read).
-    `trace.COLUMNS` says what each is.
 
     Gradients of G's loss terms are taken at G's output, so that they compare: what reaches G.
     """
 
-    g_gradient_adversarial: float | None = None  # with `g_adversarial_scale` in it
-    g_gradient_content: float | None = None
-    g_adversarial_scale: float | None = None
-    # Of the last update.
+    g_gradient_adversarial: float | None = None  # norm, with `g_adversarial_scale` in it
+    g_gradient_content: float | None = None  # of all other terms together
+    g_adversarial_scale: float | None = None  # the policy's factor on the adversarial term
+    # Of the last update: norm of the parameters' gradients, and of the update over the weights'.
     g_gradient_norm: float | None = None
     d_gradient_norm: float | None = None
     g_update_ratio: float | None = None
     d_update_ratio: float | None = None
-    g_gradient_cosine: float | None = None
+    g_gradient_cosine: float | None = None  # between this step's gradient and the one before
     d_gradient_cosine: float | None = None
-    # Of what the sigmoid in D's loss sees (D's logits, or their differences in a relativistic one):
-    # where its slope is under 1 % of 1, beyond 4.585 on either side.
+    # Share of what the sigmoid in D's loss sees (D's logits, or their differences in a relativistic
+    # one) where its slope is under 1 % of 1: beyond 4.585 on either side.
     d_saturation_real: float | None = None
     d_saturation_fake: float | None = None
-    held_out_logit_mean: float | None = None
+    held_out_logit_mean: float | None = None  # of D, on held-out real images
     d_accuracy_held_out: float | None = None
-    # Mean pairwise distance within a batch, energy of the high frequencies, variance in patches.
-    diversity_ratio: float | None = None
-    high_frequency_ratio: float | None = None
-    patch_variance_ratio: float | None = None
-    auc_quantised: float | None = None
-    auc_border_hidden: float | None = None
-    fake_out_of_range: float | None = None
+    # Outputs against real images, as ratios (1: alike).
+    diversity_ratio: float | None = None  # mean pairwise distance within a batch
+    high_frequency_ratio: float | None = None  # energy of the high frequencies
+    patch_variance_ratio: float | None = None  # variance within patches
+    auc_quantised: float | None = None  # D's, where fakes are rounded to 8 bits
+    auc_border_hidden: float | None = None  # where the borders of all images are overwritten alike
+    fake_out_of_range: float | None = None  # share of fake values outside the real images' range
 
     @property
     def g_gradient_unscaled(self) -> float | None:
@@ -49,7 +49,7 @@ class Readings:
 
     def read(self) -> dict[str, float]:
         """The readings that there are, by name."""
-        return _known(self, _READINGS)
+        return _known(self, READINGS)
 
     def updated(self, newer: "Readings") -> "Readings":
         """These readings with newer ones in their place where there are any."""
@@ -58,7 +58,7 @@ class Readings:
 
 
 NO_READINGS = Readings()
-_READINGS = tuple(f.name for f in fields(Readings))
+READINGS = tuple(f.name for f in fields(Readings))
 
 
 def _known(record: Any, names: tuple[str, ...]) -> dict[str, float]:

@@ -10,15 +10,10 @@ from counterpoise.config_file import BadYamlError, read_yaml
 from counterpoise.errors import UserError
 from counterpoise.file_tail import FileTail, Portion
 from counterpoise.json_lines import parse_row
+from counterpoise.records import DISCRIMINATORS
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_status import Event
-from counterpoise.trace import (
-    DISCRIMINATORS,
-    Trace,
-    TraceBuilder,
-    rows_by_discriminator,
-    signals_row_values,
-)
+from counterpoise.trace import Trace, TraceBuilder, rows_by_discriminator, signals_row_values
 
 RUN_FOLDER = "run folder"  # what a trace of it has as its format
 # Rows that are kept as they are, the latest: their times give the pace.

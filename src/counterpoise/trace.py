@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from counterpoise.records import DISCRIMINATORS, READINGS
+
 # What a row may have besides its step. NaN is "not in the log"; non-finite values that were in the
 # log are listed in `Trace.non_finite`.
 COLUMNS: dict[str, str] = {
@@ -41,27 +43,7 @@ COLUMNS: dict[str, str] = {
     "d_learning_rate_scale": "the policy's factor on D's learning rate, in `d_learning_rate`",
     "g_learning_rate_scale": "the policy's factor on G's learning rate, in `g_learning_rate`",
     "held_out_distance": "sliced Wasserstein distance of held-out images",
-    # Readings of sensors: see `records.Readings`.
-    "g_gradient_adversarial": "the adversarial term's gradient at G's output",
-    "g_gradient_content": "the other terms' gradient at G's output",
-    "g_adversarial_scale": "the policy's factor on the adversarial term in that gradient",
-    "g_gradient_norm": "the norm of G's gradient",
-    "d_gradient_norm": "the norm of D's gradient",
-    "g_update_ratio": "G's update over its weights",
-    "d_update_ratio": "D's update over its weights",
-    "g_gradient_cosine": "the cosine of G's gradients of two steps",
-    "d_gradient_cosine": "the cosine of D's gradients of two steps",
-    "d_saturation_real": "share of real images where D's sigmoid is flat",
-    "d_saturation_fake": "share of fake images where D's sigmoid is flat",
-    "held_out_logit_mean": "D's mean logit on held-out real images",
-    "d_accuracy_held_out": "share of held-out real images that D judges rightly",
-    "diversity_ratio": "the diversity of outputs over that of real images",
-    "high_frequency_ratio": "fine detail of outputs over that of real images",
-    "patch_variance_ratio": "texture of outputs over that of real images",
-    "auc_quantised": "AUC where fakes are rounded to 8 bits",
-    "auc_border_hidden": "AUC where borders are hidden",
-    "fake_out_of_range": "share of fake values outside the real images' range",
-}
+} | dict.fromkeys(READINGS, "a reading of a sensor: see `records.Readings`")
 
 # A trace is thinned to half where it would grow beyond this.
 MOST_ROWS = 16_384
@@ -183,10 +165,6 @@ def as_float(number: int | float) -> float:
         return float(number)
     except OverflowError:
         return math.inf if number > 0 else -math.inf
-
-
-# In a row of a game with several discriminators: what belongs to each, by its name.
-DISCRIMINATORS = "discriminators"
 
 
 def rows_by_discriminator(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

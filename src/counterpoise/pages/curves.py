@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from counterpoise.records import Action
-from counterpoise.trace import COLUMNS, DISCRIMINATORS, Trace, as_float
+from counterpoise.records import DISCRIMINATORS, Action
+from counterpoise.trace import COLUMNS, Trace, as_float
 
 # A curve has at most so many cells, each drawn by its least and its largest value.
 CELLS = 1000
