@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 # In a row of a game with several discriminators: what belongs to each, by its name.
@@ -49,7 +50,10 @@ class Readings:
 
     def read(self) -> dict[str, float]:
         """The readings that there are, by name."""
-        return _known(self, READINGS)
+        if self is NO_READINGS:
+            return {}
+        values = zip(READINGS, _read_all(self), strict=True)
+        return {name: value for name, value in values if value is not None}
 
     def updated(self, newer: "Readings") -> "Readings":
         """These readings with newer ones in their place where there are any."""
@@ -59,11 +63,8 @@ class Readings:
 
 NO_READINGS = Readings()
 READINGS = tuple(f.name for f in fields(Readings))
-
-
-def _known(record: Any, names: tuple[str, ...]) -> dict[str, float]:
-    """The values that are not None, by name."""
-    return {name: value for name in names if (value := getattr(record, name)) is not None}
+# All of this is done in every step of a training.
+_read_all = attrgetter(*READINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ class Signals:
 
     def numbers(self) -> dict[str, float]:
         """What was measured and is known, by name, but for the readings."""
-        return _known(self, _NUMBERS)
+        values = zip(_NUMBERS, _read_numbers(self), strict=True)
+        return {name: value for name, value in values if value is not None}
 
 
 def unknown_signals(step: int) -> Signals:
@@ -107,6 +109,7 @@ def unknown_signals(step: int) -> Signals:
 
 
 _NUMBERS = tuple(f.name for f in fields(Signals) if f.name not in ("readings", "d_takes_r1"))
+_read_numbers = attrgetter(*_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +147,15 @@ class Action:
 
     def changes(self) -> dict[str, Any]:
         """The fields that differ from "leave everything as configured"."""
-        asked = ((name, default, getattr(self, name)) for name, default in _ASKED.items())
-        return {name: value for name, default, value in asked if value != default}
+        if self is NO_ACTION:
+            return {}
+        values = zip(_ASKED.items(), _read_asked(self), strict=True)
+        return {name: value for (name, default), value in values if value != default}
 
 
 NO_ACTION = Action()
 _ASKED = {f.name: f.default for f in fields(Action)}
+_read_asked = attrgetter(*_ASKED)
 
 
 def without_gone_fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,8 +44,10 @@ class Phase:
 
     def call(self, kind: str, d: str | None = None) -> Call | None:
         """The first call of a kind, of any D or of this one."""
-        calls = (c for c in self.d_calls if c.kind == kind and d in (None, c.d))
-        return next(calls, None)
+        for call in self.d_calls:
+            if call.kind == kind and d in (None, call.d):
+                return call
+        return None
 
     def outputs(self, d: str) -> list[Tensor]:
         """The outputs on real and fake images of a D, those there are."""
@@ -181,6 +183,8 @@ class Tap:
 
 def tensors_of(values: Any) -> list[Tensor]:
     """All tensors among a network's arguments or of its answer."""
+    if isinstance(values, Tensor):
+        return [values]
     return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 

@@ -21,6 +21,7 @@ from counterpoise.game.processes import Numbers, average_over_processes, distrib
 from counterpoise.game.sensing import G, Sensors, key_of
 from counterpoise.game.turn import ADVERSARIAL, ASKED, CONTENT, DiscriminatorTurn, Turn
 from counterpoise.records import (
+    NO_READINGS,
     Action,
     DiscriminatorRecord,
     Readings,
@@ -335,7 +336,8 @@ def _scalars(tensors: Mapping[Key, Tensor]) -> dict[Key, float]:
 
 def _readings(values: Mapping[Key, float], network: str) -> Readings:
     """What was read of a network."""
-    return Readings(**{name: value for (of, name), value in values.items() if of == network})
+    read = {name: value for (of, name), value in values.items() if of == network}
+    return Readings(**read) if read else NO_READINGS
 
 
 def _rate(optimizer: torch.optim.Optimizer) -> float:

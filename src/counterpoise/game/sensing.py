@@ -1,6 +1,6 @@
 """Reads the sensors of a game, each when it is due, without changing what is trained."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -17,6 +17,8 @@ from counterpoise.sensors.sums import norm
 
 # What is read, scalars by the names of `records.Readings`, where the networks are.
 Measured = dict[str, Tensor]
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 # What is read at G's output.
 OF_OUTPUT = ("g_gradient_content", "g_gradient_adversarial", "g_adversarial_scale")
@@ -58,10 +60,10 @@ class Sensors:
         self._every, self._probes_every = every, probes_every
         self._held_out, self.paired, self._values = held_out, paired, values
         self._autocast, self._grad_scaler = autocast, grad_scaler
-        # Whether the turn under way takes readings, and whether the one after it does.
+        # Whether the turn under way takes readings (any of images), and the one after it does.
         self.due = False
         self.due_next = self._is_due(1)
-        self._probes_due = False
+        self._probes_due = self.reads_images = False
         self._updated: set[str] = set()
         self._read: dict[str, Measured] = {}
 
@@ -71,6 +73,7 @@ class Sensors:
     def begin(self, step: int) -> None:
         self.due, self.due_next = self._is_due(step), self._is_due(step + 1)
         self._probes_due = self._probes_every > 0 and step % self._probes_every == 0
+        self.reads_images = self.due or self._probes_due
         self._updated, self._read = set(), {key: {} for key in self._networks}
 
     def end(self, *, g_updated: bool) -> dict[str, Measured]:
@@ -106,8 +109,6 @@ class Sensors:
 
         `alone`: D needs nothing but images, so it can be asked about others.
         """
-        if not (self.due or self._probes_due):
-            return
         if not (real.is_floating_point() and fake.is_floating_point()):
             return  # labels or tokens have no other values close to them
         objective = player.known_objective()
@@ -149,13 +150,16 @@ class Sensors:
             # Where G learns from D alone the content's is known too; 0 is not "not read".
             read.setdefault("g_gradient_content", torch.zeros(()))
 
-    @contextmanager
-    def update(self, *keys: str) -> Iterator[None]:
+    def update(self, *keys: str) -> AbstractContextManager[None]:
         """Around an optimizer's step: the gradients of these networks, and how far they go."""
         new = [key for key in keys if key not in self._updated]
-        self._updated.update(new)
+        return self._update(new) if new and (self.due or self.due_next) else _NOTHING
+
+    @contextmanager
+    def _update(self, keys: Sequence[str]) -> Iterator[None]:
+        self._updated.update(keys)
         before = {}
-        for key in new:
+        for key in keys:
             network, kept, read = self._networks[key], self._kept.pop(key, None), self._read[key]
             if self.due:
                 length, cosine = gradient_readings(flat_gradient(network), kept)

@@ -145,7 +145,7 @@ class Turn:
             judged = [logits.clone() for logits in judged]
         part.judged = judged[0], judged[1]
         player = part.player
-        if real is not None and fake is not None:
+        if game.sensors.reads_images and real is not None and fake is not None:
             with game.aside():
                 game.sensors.read_images(player, real, fake, part.judged, part.change, alone=alone)
         signals = game.seen(self, part)
