@@ -169,9 +169,9 @@ def _main_table(rows: Sequence[StrategyResult]) -> Table:
         "bare loop's without a stressor. D saturated, which is no failure by itself: its AUC on "
         "clean samples is 0.99 or more over the last quarter. Intervals of shares are Wilson's, "
         "95 %, with the seeds of a task under a stressor as one trial, since they mostly fail "
-        "together. Rank: mean over task, stressor and seed by the task's score, failures last; only of "
-        "strategies that have every training. Difference: paired over the same task, stressor "
-        "and seed, in spreads of the task's score. Of failures it is in "
+        "together. Rank: mean over task, stressor and seed by the task's score, failures last; "
+        "only of strategies that have every training. Difference: paired over the same task, "
+        "stressor and seed, in spreads of the task's score. Of failures it is in "
         "percentage points. Differences and ranks have a hierarchical bootstrap interval."
     )
     columns: dict[str, Callable[[StrategyResult], str]] = {
