@@ -24,10 +24,8 @@ LEADS, WEAK, CERTAIN = 0.9, 0.75, 0.95
 # Share of the adversarial term in the gradient at G's output from which on G learns from D alone;
 # and under which a leading D is drowned by the other terms, and its weight rises (log units per
 # decision) until it has this share.
-ALONE_SHARE, DROWNED_SHARE = 0.99, 0.5
-WEIGHT_RISE, WEIGHT_FALL = 1.0, 0.5
-# Where D cannot have R1, noise on its inputs, in image units, per decision up and down.
-NOISE_RISE, NOISE_FALL = 0.02, 0.02
+ALONE_SHARE, DROWNED_SHARE = 0.99, 0.1
+WEIGHT_RISE, WEIGHT_FALL = 0.5, 0.5
 # A D below this AUC is fooled where G's outputs are alike as well (diversity in ratio to real
 # ones), but for the first turns, in which both are young. Then G's learning rate is this factor
 # for so many turns; a trial that brought nothing is not repeated before so many times as long.
@@ -52,13 +50,12 @@ class AutoPolicy(Stateful):
     2. A D that leads (AUC above 0.9) gets R1 in its loss (Mescheder et al. 2018, section 4.1), from
        then on: in every `r1_every_turns`-th turn, with that many times the gamma (Karras et al.
        2020, appendix B). A gamma that rises while D leads was tried and is wrong: a smooth D
-       teaches G slowly, so its lead lasts. Where D cannot have R1, noise on its inputs (Arjovsky
-       and Bottou 2017, section 3) rises while D leads, up to `max_noise_std`, and comes off again.
+       teaches G slowly, so its lead lasts.
     3. Where G learns from D alone, by the gradient at its output, D gets `most_d_steps` steps for
        one of G (Goodfellow et al. 2014, algorithm 1) while it is smoothed and not certain
        (Arjovsky et al. 2017), and where it stays near chance (AUC under 0.75).
-    4. Where D leads and G hardly hears it, its term being less than half of the gradient at G's
-       output, the adversarial weight rises until it is half, and comes back as D falls.
+    4. Where D leads and G hardly hears it, its term being less than a tenth of the gradient at G's
+       output, the adversarial weight rises until it is a tenth, and comes back as D falls.
     5. Where D does not tell real from fake (AUC under 0.6) and G's outputs are alike, G's learning
        rate is a quarter for a trial of 100 turns. It stays so while trials bring D or the diversity
        of G's outputs back, until D follows; else it is undone, and the next comes four times later.
@@ -73,7 +70,6 @@ class AutoPolicy(Stateful):
     label_smoothing: Fraction = 0.1
     r1: NonNegativeFloat = 0.03
     r1_every_turns: PositiveInt = 2
-    max_noise_std: NonNegativeFloat = 0.2
     most_d_steps: PositiveInt = 2
     max_weight_scale: MostScale = 1e4
     may_slow_g: bool = True
@@ -87,7 +83,6 @@ class AutoPolicy(Stateful):
     _shares: list[float] = field(default_factory=list, init=False)
     _grown: bool = field(default=False, init=False)
     _smooths: bool = field(default=False, init=False)
-    _noise_std: float = field(default=0.0, init=False)
     _log_weight: float = field(default=0.0, init=False)
     _d_steps: int = field(default=1, init=False)
     # Turns that are left of a trial (below 0: until the next one may begin), what it began with.
@@ -128,10 +123,6 @@ class AutoPolicy(Stateful):
             # Of logits of a known scale.
             may = bool(self.r1 and signals.d_takes_r1 and signals.d_equilibrium_loss)
             self._smooths = may and (self._smooths or _above(self._auc, LEADS))
-            if _above(self._auc, LEADS) and not may:
-                self._noise_std = min(self._noise_std + NOISE_RISE, self.max_noise_std)
-            elif _below(self._auc, WEAK):
-                self._noise_std = max(self._noise_std - NOISE_FALL, 0.0)
             self._repeat_d()
             self._raise_weight()
             self._begin_trial()
@@ -228,7 +219,7 @@ class AutoPolicy(Stateful):
             return self._hold(f"{why}; went back {self._roll_backs} times, and does not again")
         self._roll_backs += 1
         self._block, self._auc, self._diversity, self._losses, self._shares = [], [], [], [], []
-        self._smooths, self._noise_std, self._log_weight, self._d_steps = False, 0.0, 0.0, 1
+        self._smooths, self._log_weight, self._d_steps = False, 0.0, 1
         self._trial_turns = self._calm_turns = self._exploded_turns = 0
         message = (
             f"{why}: back to the last calm state (time {self._roll_backs} of "
@@ -245,8 +236,6 @@ class AutoPolicy(Stateful):
         asked = []
         if self._smooths:
             asked.append(f"R1 with a gamma of {self.r1:g}")
-        if self._noise_std:
-            asked.append(f"noise of {self._noise_std:.2g} on D's inputs")
         if self._d_steps > 1:
             asked.append(f"{self._d_steps} steps of D")
         if asked:
@@ -272,7 +261,6 @@ class AutoPolicy(Stateful):
             d_steps=self._d_steps,
             r1_weight=self.r1 * self.r1_every_turns if due else 0.0,
             d_learning_rate_scale=self._d_scale,
-            noise_std=self._noise_std,
             adversarial_weight_scale=math.exp(self._log_weight),
             g_learning_rate_scale=G_TRIAL_SCALE if self._trial_turns > 0 else 1.0,
             label_smoothing=self.label_smoothing,

@@ -15,7 +15,7 @@ ESSER = "Esser et al. 2021, equation 7 (arXiv 2012.09841)"
 GANHACKS = "Chintala et al. 2016, How to train a GAN, tips 10 and 11"
 
 AUTO = Remedy(
-    "Let `auto` smooth D where it leads (R1 or noise, 0.9 for real images).",
+    "Let `auto` smooth D where it leads (R1, and 0.9 for real images).",
     config="balance.policy=auto",
     code='balance = counterpoise.Balance(g, d, g_optimizer, d_optimizer, policy="auto")',
 )
