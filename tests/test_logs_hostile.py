@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.errors import UserError
-from counterpoise.logs import folders, runs, text
+from counterpoise.logs import runs, text
 from counterpoise.logs.formats import PAIR
 from counterpoise.logs.read import read_log
 from log_helpers import SEED_LINE, one, read, rows
@@ -124,15 +124,6 @@ def test_what_is_no_number_in_event_files(tmp_path):
     )
     (trace,) = read_log(tmp_path)
     assert rows(trace) == [(step, {"d_loss": d}) for step, d in ((1, 0.5), (6, 0.125))]
-
-
-def test_an_event_file_without_end_is_sampled_evenly(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "EVENT_STEPS_KEPT", 200)
-    write_events(tmp_path / EVENT, [(100 * n, {"simple_value": float(n)}) for n in range(1500)])
-    (trace,) = read_log(tmp_path)
-    assert 90 < len(trace) <= 200
-    assert np.diff(trace.steps).max() < 8000
-    assert any("so many steps" in note for note in trace.notes)
 
 
 def test_a_pipe_is_read_whole():

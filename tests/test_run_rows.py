@@ -23,7 +23,7 @@ def run(tmp_path):
 
 
 def steps(signals):
-    return signals.whole()[0].steps.tolist()
+    return signals.traces()[0].steps.tolist()
 
 
 def of_two(step, **values):
@@ -43,7 +43,7 @@ def test_steps_that_come_again_take_the_place_of_the_first():
     for step in (15, 16):
         signals.add(row(step, d_loss=9.0))
     assert (signals.step, steps(signals)) == (16, list(range(1, 17)))
-    assert signals.whole()[0].columns["d_loss"][13:].tolist() == [1.0, 9.0, 9.0]
+    assert signals.traces()[0].columns["d_loss"][13:].tolist() == [1.0, 9.0, 9.0]
 
 
 def test_a_stage_begins_anew():
@@ -60,14 +60,14 @@ def test_each_of_several_discriminators_has_its_trace():
     signals = SignalRows("runs/mine")
     for step in range(1, 9):
         signals.add(of_two(step, d_real=0.9999))
-    patch, image = signals.whole({"patch": "hinge"}, "auto")
+    patch, image = signals.traces({"patch": "hinge"}, "auto")
     assert image.objective is None
     assert [trace.title for trace in (patch, image)] == ["patch", "image"]
     assert (patch.objective, patch.policy, patch.source) == ("hinge", "auto", "runs/mine")
     assert set(image.columns["d_real"]) == {0.9999}
     assert patch.columns["d_real"].max() < 0.8
     np.testing.assert_array_equal(patch.columns["g_loss"], image.columns["g_loss"])
-    assert [len(trace) for trace in signals.latest()] == [8, 8]
+    assert [len(trace) for trace in signals.traces(latest=True)] == [8, 8]
 
 
 def test_lines_that_are_no_rows_are_counted():
@@ -172,7 +172,7 @@ def test_a_resumed_run_is_read_anew(run):
     assert begun == [list(range(1, 21)), list(range(1, 13))]
     append(run.signals, row(13, d_loss=9.0))
     reader.look()
-    assert reader.signals.whole()[0].columns["d_loss"][12] == 9.0
+    assert reader.signals.traces()[0].columns["d_loss"][12] == 9.0
     assert [e.kind for e in reader.events] == ["began", "resumed"]
 
 
@@ -214,4 +214,4 @@ def test_a_file_that_cannot_be_read_is_said(run, name):
 
 def test_of_files_that_are_not_there_nothing_is_read(tmp_path):
     reader = RunReader(RunFolder(tmp_path / "nowhere")).read_whole()
-    assert (reader.signals.whole(), reader.events, reader.notes()) == ([], [], [])
+    assert (reader.signals.traces(), reader.events, reader.notes()) == ([], [], [])

@@ -10,7 +10,7 @@ from counterpoise.errors import UserError
 from counterpoise.json_lines import drop_rows_after
 from counterpoise.logs.read import read_log
 from counterpoise.watching.sources import (
-    EventFilesSource,
+    EventFileSource,
     LogSource,
     RunSource,
     WatchOptions,
@@ -40,8 +40,8 @@ def test_each_kind_has_its_source(tmp_path):
         "balanced": RunSource,
         "train.log": LogSource,
         "stylegan": LogSource,
-        "board": EventFilesSource,
-        "board/events.out.tfevents.1": EventFilesSource,
+        "board": EventFileSource,
+        "board/events.out.tfevents.1": EventFileSource,
     }
     options = WatchOptions()
     assert {name: type(open_source(tmp_path / name, options)) for name in expected} == expected
@@ -275,33 +275,24 @@ def write_events():
     return write
 
 
-def test_event_files_are_followed_as_they_grow(tmp_path, clock, write_events):
-    source = EventFilesSource(tmp_path, WatchOptions(clock=clock))
-    assert source.look().status.text == "the file is gone: waits for it to come back"
+def test_an_event_file_is_followed_as_it_grows(tmp_path, clock, write_events):
     writer = write_events(tmp_path / "logs", range(1, 4), d_loss=1.3, g_loss=0.7)
-    clock.now += 10
+    source = open_source(tmp_path, WatchOptions(clock=clock))
     state = source.look()
     assert (state.step, state.games[0].whole.columns["d_loss"].tolist()) == (
         3,
         pytest.approx([1.3] * 3),
     )
-    assert state.notes[-1].startswith("follows logs/events.out.tfevents")
     write_events(tmp_path / "logs", [4], writer=writer, d_loss=1.2, g_loss=0.8)
     writer.close()
     state = source.look()
     assert (state.step, state.games[0].diagnosis.rows) == (4, 4)
+    source.path.unlink()
+    assert source.look().status.text == "the file is gone: waits for it to come back"
 
 
-def test_the_newest_event_file_is_the_one(tmp_path, clock, write_events):
-    write_events(tmp_path, range(1, 4), d_loss=1.3, g_loss=0.7).close()
-    source = EventFilesSource(tmp_path, WatchOptions(clock=clock))
-    assert source.look().step == 3
+def test_the_newest_event_file_of_a_folder_is_the_one(tmp_path, write_events):
     write_events(tmp_path, [1], suffix=".new", d_loss=1.0, g_loss=1.0).close()
-    state = source.look()
-    assert (state.step, state.notes[-1].endswith(".new, the newest event file")) == (1, True)
-    first, second = sorted(tmp_path.glob("events*"), key=lambda file: len(file.name))
-    second.unlink()
-    alone = EventFilesSource(first, WatchOptions(clock=clock)).look()
-    assert (alone.step, alone.notes) == (3, ())
-    first.unlink()
-    assert source.look().status.kind == "gone"
+    write_events(tmp_path, range(1, 4), suffix=".old", d_loss=1.3, g_loss=0.7).close()
+    os.utime(next(tmp_path.glob("*.old")), (0, 0))
+    assert open_source(tmp_path, WatchOptions()).path.suffix == ".new"

@@ -73,20 +73,14 @@ class SignalRows:
         for name, one in flat.items():
             self._builders[name].add(step, signals_row_values(one))
 
-    def whole(self, objective: Objective = None, policy: str | None = None) -> list[Trace]:
-        """All of the stage under way, for each discriminator; titled by its name."""
-        return self._named(TraceBuilder.build, objective, policy)
-
-    def latest(self, objective: Objective = None, policy: str | None = None) -> list[Trace]:
-        """Its latest rows, likewise."""
-        return self._named(TraceBuilder.latest, objective, policy)
-
-    def _named(
-        self, of: Callable[[TraceBuilder], Trace], objective: Objective, policy: str | None
+    def traces(
+        self, objective: Objective = None, policy: str | None = None, *, latest: bool = False
     ) -> list[Trace]:
+        """The stage under way, whole or its latest rows, for each discriminator; titled by its
+        name."""
         return [
             replace(
-                of(builder),
+                builder.latest() if latest else builder.build(),
                 source=self._source,
                 format=RUN_FOLDER,
                 title=name,

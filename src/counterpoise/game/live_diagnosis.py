@@ -36,9 +36,8 @@ class LiveDiagnosis:
     def news(self, *, latest: bool = True) -> list[News]:
         """What is new of each problem, by the latest rows or by all; D's name is before it where
         there are several."""
-        of_all = self._rows.latest if latest else self._rows.whole
         news = []
-        for trace in of_all(self.objectives, self._policy):
+        for trace in self._rows.traces(self.objectives, self._policy, latest=latest):
             lead = f"D '{trace.title}': " if trace.title else ""
             told = self._news.setdefault(trace.title, FindingNews())
             new = told.of(diagnose(trace).findings)
@@ -47,7 +46,7 @@ class LiveDiagnosis:
 
     def diagnoses(self) -> dict[str, Diagnosis]:
         """What can be said about all rows, of each D by its name."""
-        traces = self._rows.whole(self.objectives, self._policy)
+        traces = self._rows.traces(self.objectives, self._policy)
         if not traces:
             said = self.objectives.get("")
             nothing = TraceBuilder().build()

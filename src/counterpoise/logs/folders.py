@@ -14,8 +14,6 @@ from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RunReader
 from counterpoise.trace import Trace
 
-# Steps of an event file that are kept; of a longer one, an even sample.
-EVENT_STEPS_KEPT = 200_000
 EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
 
@@ -27,7 +25,7 @@ def read_run_folder(folder: Path) -> list[Trace]:
     if not reader.signals.has_d:
         raise UserError(f"{folder}: it has no step with a discriminator yet")
     notes = tuple(reader.signals.notes())
-    traces = reader.signals.whole(reader.objective, reader.policy)
+    traces = reader.signals.traces(reader.objective, reader.policy)
     return [
         dataclasses.replace(with_quality(trace, reader.metrics), notes=notes) for trace in traces
     ]
@@ -57,33 +55,22 @@ class EventFile:
         # By step: values of a step come one by one, in any order of steps.
         self._rows: dict[int, dict[str, float]] = {}
         self._names = NamedRows(RunCollector(), mapping)
-        # Bits of a scattered step that must be zero for it to be kept.
-        self._sieve = 0
 
     def feed(self) -> bool:
         """Read what was appended; whether there was anything."""
         grown = False
         for event in self._loader.Load():
-            if _scattered(event.step) & self._sieve:
-                continue
             for value in event.summary.value:
                 (column,) = self._names.columns_of([value.tag])
                 number = _scalar(value)
                 if column not in (None, *PLACES) and number is not None:
                     self._rows.setdefault(event.step, {})[column] = number
                     grown = True
-            if len(self._rows) > EVENT_STEPS_KEPT:
-                self._sieve = 2 * self._sieve + 1
-                self._rows = {
-                    s: r for s, r in self._rows.items() if not _scattered(s) & self._sieve
-                }
         return grown
 
     def collector(self) -> RunCollector:
         """The run so far."""
         collector = RunCollector(TENSORBOARD)
-        if self._sieve:
-            collector.notes.append(f"so many steps that one in {self._sieve + 1} was read")
         for step in sorted(self._rows):
             collector.add(Position(step=step), self._rows[step])
         return collector
@@ -92,11 +79,6 @@ class EventFile:
         """The run in the whole file."""
         self.feed()
         return self.collector().traces()
-
-
-def _scattered(step: int) -> int:
-    """A step's number with its low bits as good as random, whatever the distance of steps is."""
-    return (step * 0x9E3779B97F4A7C15 & 0xFFFF_FFFF_FFFF_FFFF) >> 32
 
 
 def _scalar(value: Any) -> float | None:

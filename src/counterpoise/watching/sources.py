@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from time import time
@@ -21,8 +22,8 @@ from counterpoise.run_status import GONE, UNKNOWN, UNREADABLE, Status, status_of
 from counterpoise.trace import Trace
 from counterpoise.watching.state import JudgedTraining, State, facts_of
 
-# All of a training, the rows that it is judged by, and whether it has a D to be judged.
-Traces = tuple[Trace, Trace, bool]
+# All of a training, and the rows that it is judged by; None where there is no D.
+Traces = tuple[Trace, Trace | None]
 # The pace is that of the latest arrivals; what was seen in less time says little.
 ARRIVALS, LEAST_SECONDS = 60, 10.0
 NOTHING_KNOWN = (
@@ -89,13 +90,16 @@ class _Source:
             # The steps that are there already are of the time when the last one was written.
             self._arrivals.add(self.options.clock() if self._arrivals.seen else changed_at, step)
 
+    def _quiet_seconds(self, changed_at: float) -> float:
+        return self.options.clock() - changed_at if changed_at else 0.0
+
     def _judge(self, traces: Iterable[Traces]) -> tuple[JudgedTraining, ...]:
         """The games, judged anew where there is something new."""
         if self._outdated:
-            mean = self.options.d_loss_is_mean
+            judge = partial(diagnose, d_loss_is_mean=self.options.d_loss_is_mean)
             self._games = tuple(
-                JudgedTraining(whole, diagnose(judged, d_loss_is_mean=mean) if has_d else None)
-                for whole, judged, has_d in traces
+                JudgedTraining(whole, None if judged is None else judge(judged))
+                for whole, judged in traces
             )
             self._outdated = False
         return self._games
@@ -119,9 +123,9 @@ class RunSource(_Source):
     def _traces(self) -> Iterator[Traces]:
         reader, signals = self.reader, self.reader.signals
         said = self.options.objective or reader.objective, reader.policy
-        whole = signals.whole(*said)
-        judged = whole if self.options.judge_all else signals.latest(*said)
-        yield from ((a, b, signals.has_d) for a, b in zip(whole, judged, strict=True))
+        latest = signals.traces(*said, latest=not self.options.judge_all)
+        for whole, judged in zip(signals.traces(*said), latest, strict=True):
+            yield whole, judged if signals.has_d else None
 
     def state(self) -> State:
         """What is known; judged once all of it is read."""
@@ -155,7 +159,7 @@ class RunSource(_Source):
             reader.events,
             step=reader.signals.step,
             planned_steps=reader.planned_steps,
-            quiet_seconds=self.options.clock() - reader.changed_at if reader.changed_at else 0.0,
+            quiet_seconds=self._quiet_seconds(reader.changed_at),
             step_seconds=step_seconds,
             longest_gap_seconds=self._arrivals.longest_gap_seconds(),
         )
@@ -166,31 +170,34 @@ class LogSource(_Source):
 
     def __init__(self, path: Path, options: WatchOptions) -> None:
         super().__init__(path, options)
-        self._tail, self._portion = FileTail(path, encoding_of), Portion()
+        self._tail = FileTail(path, encoding_of)
         self._begin()
 
     def _begin(self) -> None:
         """What is watched begins (anew)."""
         self._outdated = True
-        self._problem = self._note = ""  # what keeps it from being read, and what to know of it
+        self._problem = ""  # what keeps it from being read
         self._collected: list[RunCollector] = []
         self._reader = LineReader(self.options.mapping)
 
     def look(self) -> State:
         """Read a portion of what is new, and say what there is; judged once all of it is read."""
-        self._portion = portion = self._read()
-        if not portion.unread_bytes:
-            self._arrived(self._step, portion.changed_at)
+        portion = self._read()
         unread_bytes = portion.unread_bytes
+        steps = (collector.last_step for collector in self._collected)
+        step = max((step for step in steps if step is not None), default=None)
+        if not unread_bytes:
+            self._arrived(step, portion.changed_at)
         games = () if unread_bytes else self._judge(self._traces())
         notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
+        tells_nothing = not (games or unread_bytes or self._reader.is_empty)
         return State(
             source=str(self.path),
-            status=self._status(nothing_known=not (games or unread_bytes or self._reader.is_empty)),
-            step=self._step,
+            status=Status(UNKNOWN, NOTHING_KNOWN) if tells_nothing else self._status(portion, step),
+            step=step,
             steps_per_second=self._arrivals.steps_per_second(),
             games=games,
-            notes=(*sorted(notes), *filter(None, [self._note])),
+            notes=tuple(sorted(notes)),
             unread_bytes=unread_bytes,
         )
 
@@ -208,11 +215,6 @@ class LogSource(_Source):
             collector.drop_earlier()
         return portion
 
-    @property
-    def _step(self) -> int | None:
-        steps = [step for one in self._collected if (step := one.last_step) is not None]
-        return max(steps, default=None)
-
     def _traces(self) -> Iterator[Traces]:
         for collector in self._collected:
             found = collector.newest()
@@ -222,29 +224,24 @@ class LogSource(_Source):
                     replace(trace, source=source, objective=said or trace.objective)
                     for trace in found
                 )
-                yield whole, latest, True
+                yield whole, latest
 
-    def _status(self, *, nothing_known: bool) -> Status:
-        portion = self._portion
+    def _status(self, portion: Portion, step: int | None) -> Status:
         if problem := portion.problem or self._problem:
             return Status(UNREADABLE, problem)
         if not portion.exists:
             return Status(GONE, "the file is gone: waits for it to come back")
-        if nothing_known:
-            return Status(UNKNOWN, NOTHING_KNOWN)
         return status_of(
             str(self.path),
-            step=self._step,
-            quiet_seconds=self.options.clock() - portion.changed_at if portion.changed_at else 0.0,
+            step=step,
+            quiet_seconds=self._quiet_seconds(portion.changed_at),
             longest_gap_seconds=self._arrivals.longest_gap_seconds(),
             own_run=False,
         )
 
 
-class EventFilesSource(LogSource):
-    """TensorBoard event files: the newest of a folder, or one alone."""
-
-    _newest: Path | None = None
+class EventFileSource(LogSource):
+    """A TensorBoard event file."""
 
     def _begin(self) -> None:
         super()._begin()
@@ -252,26 +249,17 @@ class EventFilesSource(LogSource):
 
     def _read(self) -> Portion:
         try:
-            newest = max(self._files(), key=lambda file: file.stat().st_mtime, default=None)
-            if newest != self._newest:
-                self._newest = newest
-                self._begin()
-            if newest is None:
-                return Portion(exists=False)
-            if self._file is None:
-                self._file = EventFile(newest, self.options.mapping)
-            if newest != self.path:
-                self._note = f"follows {newest.relative_to(self.path)}, the newest event file"
+            changed_at = self.path.stat().st_mtime
+            self._file = self._file or EventFile(self.path, self.options.mapping)
             if self._file.feed():
                 self._collected, self._outdated = [self._file.collector()], True
-            return Portion(changed_at=newest.stat().st_mtime)
+            return Portion(changed_at=changed_at)
+        except FileNotFoundError:
+            self._begin()
+            return Portion(exists=False)
         except OSError as error:
-            self._newest = None
+            self._begin()
             return Portion(problem=f"cannot be read ({error.strerror or error})")
-
-    def _files(self) -> list[Path]:
-        files = self.path.rglob(EVENT_FILES) if self.path.is_dir() else [self.path]
-        return [file for file in files if file.is_file()]  # a pipe would be waited for
 
 
 Source = RunSource | LogSource
@@ -287,7 +275,7 @@ def open_source(path: Path, options: WatchOptions) -> Source:
         if not path.is_file():
             raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
         if ".tfevents." in path.name:
-            return EventFilesSource(path, options)
+            return EventFileSource(path, options)
         with path.open("rb") as file:
             refuse_binary(file.read(LOOK_BYTES), str(path))
         return LogSource(path, options)
@@ -302,8 +290,8 @@ def _source_in(folder: Path, options: WatchOptions) -> Source:
         return RunSource(folder, options)
     if (folder / "stats.jsonl").is_file():
         return LogSource(folder / "stats.jsonl", options)
-    if next(folder.rglob(EVENT_FILES), None) is not None:
-        return EventFilesSource(folder, options)
+    if events := [file for file in folder.rglob(EVENT_FILES) if file.is_file()]:
+        return EventFileSource(max(events, key=lambda file: file.stat().st_mtime), options)
     raise UserError(
         f"{folder}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
         "event files; give a run folder or a log file"
