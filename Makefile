@@ -41,7 +41,7 @@ fuzz: $(VENV)/.installed
 
 # Six strategies through five troubles of two small tasks; goes on where it was interrupted.
 study-quick: $(VENV)/.installed
-	$(BIN)/counterpoise study run --quick
+	$(BIN)/counterpoise study run
 	$(BIN)/counterpoise study report runs/study-quick
 
 # The documentation site, into build/site; a warning is an error. (The variable: Material's notice

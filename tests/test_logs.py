@@ -202,7 +202,7 @@ def test_several_runs_in_one_file():
 
 def test_mapping_of_foreign_columns():
     text = "when,loss one,loss two\n10,0.5,1.5\n20,0.25,2\n"
-    with pytest.raises(UserError, match="no known column"):
+    with pytest.raises(UserError, match="when, loss one, loss two; name its columns"):
         read(text)
     mapping = {"when": "step", "loss one": "d_loss", "loss two": "g_loss"}
     assert rows(one(text, mapping=mapping)) == TWO_ROWS

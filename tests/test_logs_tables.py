@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from counterpoise.errors import UserError
 from counterpoise.logs import lines as log_lines
-from counterpoise.logs.columns import table_columns
+from counterpoise.logs.columns import NamedRows
+from counterpoise.logs.runs import RunCollector
 from log_helpers import TWO_ROWS, in_portions, one, read, rows
 
 LINES = "".join(f"step {step} d_loss: 0.5 g_loss: 1.5\n" for step in range(12))
@@ -94,7 +95,7 @@ def test_portions_are_read_as_at_once(text, cuts, look_ahead):
     ],
 )
 def test_of_two_columns_of_one_number_one_is_read(names, mapping, columns):
-    assert table_columns(names, mapping) == columns
+    assert NamedRows(RunCollector(), mapping).columns_of(names) == columns
 
 
 def test_a_column_that_is_left_out_is_told():

@@ -41,7 +41,6 @@ def test_a_whole_run(folder):
     assert run.notes == []
     assert (run.state.status.kind, run.state.progress) == ("ended", "step 60 of 60")
     assert run.state.policy == "auto"
-    assert run.band is None
     assert run.policy_options["r1"] == 0.03
     assert run.bicubic == {"psnr_y": 26.0, "rmse": 12.0, "lpips": 0.4}
     drawn = run.metric_curves.curves[METRIC, "psnr_y"].to_json([])["y"]
@@ -60,7 +59,7 @@ def test_a_run_of_balance_has_neither_metrics_nor_a_plan(folder):
     folder.config.write_text("balance:\n  policy: none\n", encoding="utf-8")
     write_lines(folder.events, [event(0, "began"), event(STEPS, "closed")])
     run = read(folder)
-    assert (run.letters, run.band, run.notes, run.outlook) == ("", None, [], None)
+    assert (run.letters, run.notes, run.outlook) == ("", [], None)
     state = run.state
     assert (state.policy, state.status.kind, state.progress) == ("none", "closed", "step 60")
 
@@ -78,16 +77,14 @@ def test_with_config_alone_nothing_is_judged_and_that_is_said(folder):
     "text",
     [
         "generator: {depth: 3}\ndata: {}\ntrain: {}\n",
-        "balance: {policy: accuracy-band, options: {target: high}}\n",
-        "balance: {policy: accuracy-band, options: {target: .nan}}\n",
-        f"balance: {{policy: accuracy-band, options: {{target: '{10**399}'}}}}\n",
+        "balance: {policy: auto, options: {low: high}}\n",
         "balance: 3\n",
     ],
 )
 def test_a_configuration_of_another_version_or_none_at_all(folder, text):
     folder.config.write_text(text, encoding="utf-8")
     run = read(folder)
-    assert (run.band, run.letters, run.curves.span[1]) == (None, "", STEPS)
+    assert (run.letters, run.curves.span[1]) == ("", STEPS)
 
 
 # ------------------------------------------------------------------------------ what to take
@@ -240,7 +237,6 @@ def test_a_timeline_of_stages_findings_and_reasons(tmp_path):
 
 
 def test_the_charts_of_a_run(folder):
-    folder.config.write_text("balance: {policy: accuracy-band, options: {target: 0.7}}\n")
     charts = {chart.key: chart for chart in charts_of([read(folder)])}
 
     def labels(key):
@@ -248,10 +244,7 @@ def test_the_charts_of_a_run(folder):
 
     assert labels("g-loss") == ["G, all terms", "pixel", "perceptual", "adversarial"]
     assert labels("d-outputs") == ["D(x)", "D(G(z)) before", "D(G(z)) after"]
-    accuracy = charts["d-accuracy"]
-    assert accuracy.band == pytest.approx((0.6, 0.8))
-    assert "between 0.6 and 0.8" in accuracy.what
-    shown = [s["curve"] for s in accuracy.series]
+    shown = [s["curve"] for s in charts["d-accuracy"].series]
     assert shown == ["accuracy", "d_accuracy_real", "d_accuracy_fake", "auc"]
     assert "actions" not in charts  # It never acted.
     psnr = charts["metric-0"]

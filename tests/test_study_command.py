@@ -87,7 +87,7 @@ def test_a_terminal_has_a_bar_and_a_file_a_line_now_and_then(monkeypatch, tmp_pa
 @pytest.mark.usefixtures("playing")
 def test_a_dry_run_writes_nothing_and_knows_what_is_done(counterpoise, plan_file, tmp_path):
     folder = tmp_path / "out"
-    options = ["--quick", "--out", folder, "--set", "seeds=[5]", "--workers", 2]
+    options = ["--out", folder, "--set", "seeds=[5]", "--workers", 2]
     code, out, err = counterpoise("study", "run", *options, "--dry-run")
     assert (code, err) == (0, "")
     assert not folder.exists()
@@ -108,11 +108,9 @@ def test_a_dry_run_writes_nothing_and_knows_what_is_done(counterpoise, plan_file
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "give --plan NAME (quick, full, ablation, seed)"),
-        (["--quick", "--plan", "full"], "give --plan NAME or --quick, not both"),
         (["--plan", "slow"], "unknown plan 'slow'; known: quick, full"),
-        (["--quick", "--executor", "slurm"], "--executor: local or ray (given: slurm)"),
-        (["--quick", "--address", "a:1"], "--address is for --executor ray"),
+        (["--executor", "slurm"], "--executor: local or ray (given: slurm)"),
+        (["--address", "a:1"], "--address is for --executor ray"),
     ],
 )
 def test_a_mistake_is_one_line(counterpoise, monkeypatch, tmp_path, options, words):
@@ -143,7 +141,7 @@ def test_folders_of_data_are_found_from_anywhere(counterpoise, monkeypatch, tmp_
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGTERM)
     code, _, _ = counterpoise(
-        "study", "run", "--quick", "--set", "data_folders=[photos]", "--only", "ring/none/*/0"
+        "study", "run", "--set", "data_folders=[photos]", "--only", "ring/none/*/0"
     )
     assert code == 0
     plan = load_plan(tmp_path / "runs" / "study-quick" / "study.yaml")
@@ -178,5 +176,5 @@ def test_an_executor_that_is_chosen_has_the_options(counterpoise, monkeypatch, t
     )
     options = ["--executor", "ray", "--address", "head:6379", "--workers", 3]
     only = ["--out", tmp_path / "out", "--only", "ring/none/none/0"]
-    assert counterpoise("study", "run", "--quick", *only, *options)[0] == 0
+    assert counterpoise("study", "run", *only, *options)[0] == 0
     assert made == [(3, "head:6379")]

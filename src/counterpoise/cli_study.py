@@ -19,9 +19,8 @@ console = Console()
 @app.command()
 def run(
     plan: Annotated[
-        str | None, typer.Option(help="quick, full, ablation or seed, or a YAML file.")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The same as --plan quick.")] = False,
+        str, typer.Option(help="quick, full, ablation or seed, or a YAML file.")
+    ] = "quick",
     out: Annotated[
         Path | None, typer.Option(help="Where to write; default runs/study-PLAN.")
     ] = None,
@@ -52,25 +51,13 @@ def run(
     """
     from counterpoise.commands import study
 
-    if quick and plan is not None:
-        raise UserError("give --plan NAME or --quick, not both (--quick is --plan quick)")
-    if plan is None and not quick:
-        raise UserError("give --plan NAME (quick, full, ablation, seed), a YAML file, or --quick")
     if executor not in ("local", "ray"):
         raise UserError(f"--executor: local or ray (given: {executor})")
     if address is not None and executor != "ray":
         raise UserError("--address is for --executor ray")
     sys.exit(
         study.run(
-            plan or "quick",
-            overrides or [],
-            out,
-            workers,
-            executor,
-            address,
-            only or [],
-            dry_run,
-            console,
+            plan, overrides or [], out, workers, executor, address, only or [], dry_run, console
         )
     )
 

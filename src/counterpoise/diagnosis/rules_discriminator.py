@@ -159,7 +159,7 @@ def d_too_weak(view: View) -> Answer:
 
 def _never_apart(view: View) -> Answer:
     """D at chance under any objective: its scores on real and fake have never differed."""
-    gap = view.whole.within(np.abs(view.smoothed(view.real_score - view.fake_score)))
+    gap = view.whole.within(np.abs(view.smoothed(view.score_gap)))
     if len(gap) < 2 * LEAST_SPELL:
         return Missing()
     largest = float(gap.max())

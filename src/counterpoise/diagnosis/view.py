@@ -106,15 +106,12 @@ class View:
     def _nothing(self) -> np.ndarray:
         return np.full(self.rows, np.nan)
 
-    @cached_property
-    def real_score(self) -> np.ndarray:
-        """D's mean score on real images, of objectives on raw scores."""
-        return self.trace.first("real_logit_mean", "d_real")
-
-    @cached_property
-    def fake_score(self) -> np.ndarray:
-        """D's mean score on fake images, of objectives on raw scores."""
-        return self.trace.first("fake_logit_mean", "d_fake_before")
+    @property
+    def score_gap(self) -> np.ndarray:
+        """D's mean score on real images above that on fake ones."""
+        real = self.trace.first("real_logit_mean", "d_real")
+        gap: np.ndarray = real - self.trace.first("fake_logit_mean", "d_fake_before")
+        return gap
 
     @property
     def halves_are_summed(self) -> str:

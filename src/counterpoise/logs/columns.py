@@ -1,7 +1,7 @@
 """Rows of named numbers, of tables and JSON: which columns of a trace the names are."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from counterpoise.logs.names import (
@@ -59,35 +59,6 @@ def table_column(name: str, mapping: Mapping[str, str]) -> str | None:
     return None
 
 
-def table_columns(
-    names: Sequence[str], mapping: Mapping[str, str], used: Collection[str] = ()
-) -> list[str | None]:
-    """What `table_column` says of names that stand side by side, no column twice.
-
-    Of names of one column the mapping's comes first, then one that is no mean over an epoch, then
-    the first; it is read alone, so that two numbers are never mixed in one column. Different terms
-    of G are all kept. Columns in `used` have a name already: only the mapping's takes one over.
-    """
-
-    def rank(place: int) -> int:
-        known = plain(names[place])
-        # Batches begin anew in each epoch, where steps may not.
-        return 0 if known in mapping else 2 if known == "batch" or known.endswith(MEANS) else 1
-
-    columns = [table_column(name, mapping) for name in names]
-    has = set(used)
-    for place in sorted(range(len(names)), key=rank):
-        column, name = columns[place], plain(names[place])
-        # A term of G that is logged for each step and for each epoch is one term.
-        what = f"{column} {without_suffix(name)}" if column == G_CONTENT else column
-        if what is None:
-            continue
-        if what in has and name not in mapping:
-            columns[place] = None
-        has.add(what)
-    return columns
-
-
 def without_suffix(name: str) -> str:
     """A plain name without what Lightning adds: `d_loss_step` is `d_loss`."""
     return _SUFFIX.sub("", name)
@@ -115,18 +86,36 @@ class NamedRows:
         self.unknown: list[str] = []
 
     def columns_of(self, names: Collection[str]) -> list[str | None]:
-        """The columns of names that stand side by side; of two names of one column the one that
-        came first has it."""
-        if new := [name for name in names if name not in self._columns]:
-            used = {column for column in self._columns.values() if column not in (None, *PLACES)}
-            for name, column in zip(new, table_columns(new, self._mapping, used), strict=True):
-                if plain(name) in self._mapping:
-                    others = self._columns.items()
-                    self._columns = {n: None if c == column else c for n, c in others}
-                self._columns[name] = column
-                if column is None and len(self.unknown) < NAMES_LISTED:
-                    self.unknown.append(name)
+        """The columns of names that stand side by side, none twice.
+
+        Of names of one column the mapping's has it, else the one that came first, of several at
+        once one that is no mean over an epoch: two numbers are never mixed in one column. Different
+        terms of G are all kept.
+        """
+        taken = {column for column in self._columns.values() if column not in (None, *PLACES)}
+        new = [name for name in names if name not in self._columns]
+        for name in sorted(new, key=self._rank):
+            known, column = plain(name), table_column(name, self._mapping)
+            # A term of G that is logged for each step and for each epoch is one term.
+            what = f"{column} {without_suffix(known)}" if column == G_CONTENT else column
+            if known in self._mapping:
+                others = self._columns.items()
+                self._columns = {n: None if c == column else c for n, c in others}
+            elif what in taken:
+                column = None
+            if what is not None:
+                taken.add(what)
+            self._columns[name] = column
+            if column is None and len(self.unknown) < NAMES_LISTED:
+                self.unknown.append(name)
         return [self._columns[name] for name in names]
+
+    def _rank(self, name: str) -> int:
+        known = plain(name)
+        if known in self._mapping:
+            return 0
+        # Batches begin anew in each epoch, where steps may not.
+        return 2 if known == "batch" or known.endswith(MEANS) else 1
 
     def add(self, row: Mapping[str, float]) -> None:
         """Add a row."""

@@ -35,11 +35,8 @@ class JsonReader(FormatReader):
         # Its format is known from the first object on.
         self._collector = RunCollector()
         self._rows = NamedRows(self._collector, mapping)
+        self.unknown_names = self._rows.unknown
         self._broken = 0
-
-    @property
-    def unknown_names(self) -> list[str]:
-        return self._rows.unknown
 
     def feed(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -1,7 +1,7 @@
 """Reads the lines of a log whose format shows itself in them: all at once, or as they come."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO
 
 from counterpoise.errors import UserError
@@ -12,8 +12,6 @@ from counterpoise.logs.text import TextReader
 
 # Bytes that tell a text from another file.
 LOOK_BYTES = 4096
-# Longer lines are read in parts, so that a file without line ends fits into memory.
-CHARACTERS_AT_ONCE = 1 << 16
 # Lines that are looked at to tell what a file is.
 LOOK_AHEAD = 50
 
@@ -39,12 +37,6 @@ def refuse_binary(start: bytes, name: str) -> None:
         raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
 
 
-def bounded_lines(file: IO[str]) -> Iterator[str]:
-    """The lines of a file, those without an end in parts."""
-    while line := file.readline(CHARACTERS_AT_ONCE):
-        yield line
-
-
 class LineReader(FormatReader):
     """Reads the lines of any text log; memory does not grow with them.
 
@@ -62,15 +54,9 @@ class LineReader(FormatReader):
         """Whether there was no line with anything in it."""
         return self._reader is None and not self._first
 
-    @property
-    def unknown_names(self) -> list[str]:
-        return self._reader.unknown_names if self._reader else []
-
     def feed(self, lines: Iterable[str]) -> None:
-        """Read further lines, each with its end but for a last one, which may be torn.
-
-        Raises `UserError` for a table without a header, or without a column that is known.
-        """
+        """Read further lines, each with its end but for a last one, which may be torn; `UserError`
+        for a table without a header."""
         rest = iter(lines)
         while self._reader is None and (line := next(rest, None)) is not None:
             if self._first or line.strip():
@@ -98,6 +84,7 @@ class LineReader(FormatReader):
     def _decide(self) -> None:
         refuse_headless(self._first)
         self._reader, self._first = self._decided(), []
+        self.unknown_names = self._reader.unknown_names
 
     def _decided(self) -> FormatReader:
         """A reader for what the first lines show, which has read them."""

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -13,12 +14,14 @@ from counterpoise.logs.documents import read_document
 from counterpoise.logs.folders import EVENT_FILES, EventFile, read_run_folder
 from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.json_reader import begins_document
-from counterpoise.logs.lines import LineReader, bounded_lines, text_encoding
+from counterpoise.logs.lines import LineReader, text_encoding
 from counterpoise.logs.names import checked_mapping
 from counterpoise.logs.runs import FormatReader
 from counterpoise.trace import COLUMNS, Trace
 
 LOG_SUFFIXES = (".log", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".ipynb")
+# Longer lines are read in parts, so that a file without line ends fits into memory.
+CHARACTERS_AT_ONCE = 1 << 16
 # A log of nothing but learning rates or gradient norms is none of a game.
 TELLING = {
     name
@@ -102,7 +105,7 @@ def _read_folder(folder: Path, known: Mapping[str, str]) -> Found:
 
 
 def _read_lines(file: IO[str], known: Mapping[str, str]) -> Found:
-    lines = bounded_lines(file)
+    lines = iter(partial(file.readline, CHARACTERS_AT_ONCE), "")
     first = list(islice((line for line in lines if line.strip()), 2))
     if not first:
         raise UserError("empty; give a log with at least some lines")

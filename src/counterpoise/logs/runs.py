@@ -178,11 +178,8 @@ class FormatReader:
     def __init__(self, mapping: Mapping[str, str]) -> None:
         """`mapping`: columns by plain names, as `names.checked_mapping` makes it."""
         self._mapping = mapping
-
-    @property
-    def unknown_names(self) -> list[str]:
-        """The first names of numbers that are no column, for who may name them."""
-        return []
+        # The first names of numbers that are no column, for who may name them.
+        self.unknown_names: list[str] = []
 
     def feed(self, lines: Iterable[str]) -> None:
         """Read further lines; `UserError` for a file that cannot be understood."""

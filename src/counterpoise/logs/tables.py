@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import (
     MEANS,
-    NAMING_ADVICE,
     PLACES,
     NamedRows,
     number_of,
@@ -67,6 +66,7 @@ class TableReader(FormatReader):
         name = {",": "csv", "\t": "tsv", ";": "csv"}.get(delimiter, "columns")
         self._collector = RunCollector(name)
         self._rows = NamedRows(self._collector, mapping)
+        self.unknown_names = self._rows.unknown
         self._header: list[str] = []
         # The header, with a name for the index that rows of pandas begin with.
         self._names: list[str] = []
@@ -99,13 +99,7 @@ class TableReader(FormatReader):
 
     def _check(self) -> None:
         names = dict.fromkeys(self._header)
-        columns = self._rows.columns_of(names)
-        if not any(column not in (None, *PLACES) for column in columns):
-            raise UserError(
-                f"no known column in its header ({', '.join(self._header[:12])}); name them, e.g. "
-                f"{NAMING_ADVICE}"
-            )
-        for name, column in zip(names, columns, strict=True):
+        for name, column in zip(names, self._rows.columns_of(names), strict=True):
             other = table_column(name, self._mapping) not in (None, *PLACES)
             if column is None and other and not plain(name).endswith(MEANS):
                 self._notes = [f"of several columns of one number one is read, not {name}"]

@@ -87,7 +87,6 @@ class TextReader(FormatReader):
         self._epoch: int | None = None
         # Values of a line that is half of what a loop prints, and its position.
         self._half: tuple[Position, dict[str, float]] | None = None
-        self._unknown: dict[str, None] = {}
         self._name = lru_cache(NAMES_KEPT)(self._column_and_side)
         self._rank: str | None = None
         # By what the first losses were read: if by PAIR, numbers after a space are prose.
@@ -102,10 +101,6 @@ class TextReader(FormatReader):
             self._may_be_torn = not raw.endswith(("\n", "\r"))
             for line in clean_lines([raw]):
                 self._read_line(line)
-
-    @property
-    def unknown_names(self) -> list[str]:
-        return list(self._unknown)
 
     def finish(self) -> None:
         """No line will come: what may be half of a step's lines is the whole."""
@@ -201,8 +196,9 @@ class TextReader(FormatReader):
             column, side = self._look_up(of[1] or of[3]), (of[2] or of[4]).upper()
             if not in_pairs and column not in _ON_SIDES:
                 column = None
-        if column is None and len(self._unknown) < NAMES_LISTED:
-            self._unknown[name] = None
+        unknown = self.unknown_names
+        if column is None and name not in unknown and len(unknown) < NAMES_LISTED:
+            unknown.append(name)
         return None if column is None else (column, side)
 
     def _look_up(self, name: str) -> str | None:

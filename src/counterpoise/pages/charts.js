@@ -76,10 +76,6 @@ window.counterpoise = {};
     const shapes = chart.lines.map((y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y,
       y1: y, line: { color: colour("soft"), width: 1.5, dash: "dash" } }));
     const annotations = [];
-    if (chart.band)
-      shapes.push({ type: "rect", xref: "paper", x0: 0, x1: 1, y0: chart.band[0],
-        y1: chart.band[1], layer: "below", line: { width: 0 }, fillcolor: colour("healthy"),
-        opacity: 0.13 });
     if (!byId("shading").checked) return { shapes, annotations };
     const length = steps[1] - steps[0];
     const starts = [];

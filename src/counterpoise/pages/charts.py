@@ -29,7 +29,6 @@ class Chart:
     span: tuple[float, float] | None = None  # that its axis shows at least
     only_means: bool = False  # where single values are 0 or 1
     lines: list[float] = field(default_factory=list)  # to be compared with
-    band: tuple[float, float] | None = None
     series: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, run: int, key: tuple[str, str], label: str) -> None:
@@ -207,9 +206,6 @@ def charts_of(runs: "Sequence[PageRun]") -> list[Chart]:
                 lead = f"{run.name}, {game}" if game else run.name
                 line = lead if several else curve_key(game, label)
                 charts[subject].add(place, (game, name), line)
-    accuracy = charts.get(("d-accuracy", ""))
-    if accuracy is not None and (band := runs[0].band) is not None:
-        accuracy.band, accuracy.what = band[:2], f"{accuracy.what} Shaded across: {band[2]}."
     return [*charts.values(), *_metric_charts(runs)]
 
 

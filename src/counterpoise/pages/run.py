@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -109,20 +108,6 @@ class PageRun:
             found = outlook(stage_rows(self.metrics), reader.planned_steps)
             self.outlook = WORDS[found.more_training_pays], found.reason
         self.best = _read_best(reader.run, self.notes)
-
-    @property
-    def band(self) -> tuple[float, float, str] | None:
-        """Where a controller holds D's smoothed accuracy, and that in words; None without one."""
-        options = self.policy_options
-        try:
-            target, half = float(options["target"]), float(options["half_width"])
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return None
-        if not math.isfinite(target + half):
-            return None
-        low, high = target - half, target + half
-        text = f"{self.state.policy} holds D's smoothed accuracy between {low:g} and {high:g}"
-        return low, high, f"{text}, target {target:g}"
 
     @property
     def verdicts(self) -> list[tuple[str, str]]:

@@ -27,12 +27,9 @@ from counterpoise.study.results import DoneRow, ErrorRow, StudyRow
 # What plays a cell: a function of a module, since it is sent to other processes by its name.
 Play = Callable[[Cell, StudyPlan], DoneRow]
 # Two threads in each of several processes hinder one another, and equal cells must give equal rows.
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-}
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
 # Tasks that Ray is given for each processor, so that none of them waits for us.
 QUEUED_PER_CPU = 2
 # What a cluster's address has to say that somebody is there.
