@@ -50,7 +50,7 @@ def test_each_kind_has_its_source(tmp_path):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("empty", "a folder without config.yaml"),
+        ("empty", "a folder without signals.jsonl"),
         ("program", "a binary file"),
         ("pipe", "not a file that can be followed"),
         ("x" * 300, r"cannot be read \(File name too long\)"),

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from counterpoise.cli_study import app as study_app
 from counterpoise.errors import TrainingDivergedError, UserError, one_line
-from counterpoise.watching import PORT
 
 app = typer.Typer(
     name="counterpoise",
@@ -334,7 +333,7 @@ def watch(
     ] = False,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")
-    ] = PORT,
+    ] = 6106,
     once: Annotated[bool, typer.Option("--once", help="Print how it stands, and end.")] = False,
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,

@@ -10,8 +10,7 @@ from rich.console import Console
 from counterpoise.errors import UserError
 
 app = typer.Typer(
-    help="Compare balance strategies under stress, with seeds and intervals.",
-    no_args_is_help=True,
+    help="Compare balance strategies under stress, with seeds and intervals.", no_args_is_help=True
 )
 console = Console()
 
@@ -63,9 +62,7 @@ def run(
 
 
 @app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of a study.")],
-) -> None:
+def report(folder: Annotated[Path, typer.Argument(help="The folder of a study.")]) -> None:
     """Turn a study's results into report.md and a picture."""
     from counterpoise.commands import study
 

@@ -39,10 +39,7 @@ class FileTail:
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def poll(self) -> Portion:
-        """The lines that were completed since the last look.
-
-        Never raises: a file that cannot be read now may be readable at the next look.
-        """
+        """The lines that were completed since the last look. Never raises: the next may do."""
         try:
             with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())

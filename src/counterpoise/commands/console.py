@@ -52,10 +52,7 @@ class ConsoleReporter(Reporter):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            *progress_columns(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
+            *progress_columns(), console=console, disable=not console.is_terminal, transient=True
         )
         self._task: TaskID | None = None
 
@@ -91,10 +88,7 @@ def print_metrics(
 def print_table(
     console: Console, title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """Print a table with a title; all columns but the first are aligned as numbers are.
-
-    It is as wide as it is where the output is not a terminal.
-    """
+    """Print a table of any width; all columns but the first are aligned as numbers are."""
     table = Table(title=Text(title), title_justify="left")
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="right" if number else "left", overflow="fold")

@@ -49,11 +49,7 @@ def run(
     *,
     d_loss_is_mean: bool = False,
 ) -> int:
-    """Judge every source and print what was found; returns the exit code.
-
-    A source that cannot be read is said on standard error and makes the exit code 2; the others
-    are judged all the same.
-    """
+    """Judge every source that can be read, and print what was found; the exit code."""
     columns = parse_mapping(mapping)
     runs: list[tuple[Trace, Diagnosis]] = []
     unreadable = False

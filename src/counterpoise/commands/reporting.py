@@ -37,10 +37,7 @@ def write_page(path: Path, runs: Sequence[PageRun]) -> None:
 
 
 def write_at_end(run_folder: RunFolder, console: Console) -> None:
-    """Write the report of a training that has just ended.
-
-    Its result stands whatever becomes of the page: a failure is one line.
-    """
+    """Write the report of a training that has just ended; a failure is one line, no more."""
     try:
         write_page(run_folder.report, read_runs([run_folder.path]))
         line = f"{'report':<12} {run_folder.report}"

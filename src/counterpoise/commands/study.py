@@ -13,13 +13,7 @@ from rich.progress import Progress
 from counterpoise.commands.console import progress_columns, say
 from counterpoise.study.plan import cells_of, load_plan
 from counterpoise.study.play import play_cell
-from counterpoise.study.results import (
-    DoneRow,
-    ErrorRow,
-    StudyRow,
-    is_study_of,
-    read_results,
-)
+from counterpoise.study.results import DoneRow, ErrorRow, StudyRow, is_study_of, read_results
 from counterpoise.study.run import run_study, selected
 from counterpoise.study.workers import local_workers, ray_workers
 from counterpoise.training.interruption import StopRequest
@@ -69,7 +63,7 @@ def run(
         except KeyboardInterrupt:
             say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
             return EXIT_INTERRUPTED
-    errors = _errors(rows)
+    errors = [row for row in rows if isinstance(row, ErrorRow)]
     for row in errors[:SHOWN_ERRORS]:
         say(console, f"error in {row.key}: {row.message}")
     if errors:
@@ -98,10 +92,6 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _errors(rows: Sequence[StudyRow]) -> list[ErrorRow]:
-    return [row for row in rows if isinstance(row, ErrorRow)]
-
-
 @contextlib.contextmanager
 def _progress_shown(
     console: Console, cells: int
@@ -126,7 +116,7 @@ def _progress_shown(
         if not console.is_terminal and (done >= next_line or done == cells):
             next_line = done + LINE_EVERY_SHARE * cells
             failed = sum(isinstance(row, DoneRow) and bool(row.failures) for row in rows)
-            errors = len(_errors(rows))
+            errors = sum(isinstance(row, ErrorRow) for row in rows)
             say(console, f"{done} of {cells} cells, {failed} failed trainings, {errors} errors")
 
     with bar:

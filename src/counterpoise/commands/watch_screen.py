@@ -32,8 +32,7 @@ NUMBERS_WIDTH, BAR_WIDTH = 32, 30
 
 
 def screen(state: State, width: int) -> Group:
-    """A state, for a terminal of so many columns; where it has too few lines, there are as many
-    curves as there is room for."""
+    """A state, for a terminal of so many columns."""
     lines = [*_head(state)]
     for part in (_findings(state), _facts(state), _charts(state.games, width)):
         if below := [*part]:

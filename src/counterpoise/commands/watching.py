@@ -38,10 +38,7 @@ def run(
     d_loss_is_mean: bool,
     console: Console,
 ) -> int:
-    """Show a training until Ctrl-C; the exit code.
-
-    Raises `UserError` where there is nothing to be watched, or the page's port is taken.
-    """
+    """Show a training until Ctrl-C; the exit code."""
     if once and web:
         raise UserError("--once with --web: a page that ends at once; give one of them")
     options = WatchOptions(
@@ -65,8 +62,7 @@ def run(
 
 
 def show_once(source: Source, console: Console) -> None:
-    """Print the state once everything that stands in the files is read; `UserError` where the log
-    tells nothing."""
+    """Print the state once all is read; `UserError` where the log tells nothing."""
     while (state := source.look()).unread_bytes:
         pass
     if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):

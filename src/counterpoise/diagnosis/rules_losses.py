@@ -222,7 +222,7 @@ RULES = (
         (
             Remedy(
                 "Print losses and outputs of the same step, or average both over the same "
-                "steps, and each term of G's loss apart.",
+                "steps, and each term of G's loss apart."
             ),
         ),
         "Jensen's inequality",

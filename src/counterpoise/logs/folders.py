@@ -18,6 +18,20 @@ EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
 
 
+def logs_in(folder: Path) -> list[Path]:
+    """Logs in a folder of another program: StyleGAN's, or TensorBoard's event files; `UserError`
+    where there are none."""
+    stats = folder / "stats.jsonl"
+    if stats.is_file():
+        return [stats]
+    if events := sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file()):
+        return events
+    raise UserError(
+        f"{folder}: a folder without signals.jsonl, stats.jsonl or TensorBoard event files; "
+        "give a run folder or a log file"
+    )
+
+
 def read_run_folder(folder: Path) -> list[Trace]:
     """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it; a trace for each
     discriminator. Raises `UserError` where no step has one yet."""

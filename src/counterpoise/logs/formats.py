@@ -181,12 +181,7 @@ _ROWS = (
         ">1, 1/936, d1=..., d2=... g=...",
         _place(r"^>(?P<epoch>\d+), (?P<step>\d+)/(?P<total>\d+), (?=[cd]1=)"),
         first_epoch=1,
-        names={
-            "d1": "d_loss_real",
-            "d2": "d_loss_fake",
-            "c1": "d_loss_real",
-            "c2": "d_loss_fake",
-        },
+        names={"d1": "d_loss_real", "d2": "d_loss_fake", "c1": "d_loss_real", "c2": "d_loss_fake"},
     ),
 )
 FORMATS: Registry[LineFormat] = Registry("log format", *((row.name, row) for row in _ROWS))

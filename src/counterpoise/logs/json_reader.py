@@ -24,11 +24,8 @@ _DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{])')
 
 
 class JsonReader(FormatReader):
-    """Reads JSON lines: StyleGAN's stats, or objects with known names.
-
-    Names of objects within objects are joined ("losses/d_loss"), and lists of numbers are as many
-    rows.
-    """
+    """Reads JSON lines: StyleGAN's stats, or objects with known names, those of objects within
+    objects joined ("losses/d_loss"); lists of numbers are as many rows."""
 
     def __init__(self, mapping: Mapping[str, str]) -> None:
         super().__init__(mapping)

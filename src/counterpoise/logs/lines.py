@@ -67,10 +67,7 @@ class LineReader(FormatReader):
             self._reader.feed(rest)
 
     def finish(self) -> None:
-        """No line will come: a log that is shorter than the look ahead is known by what it has.
-
-        Raises `UserError` as `feed` does.
-        """
+        """No line will come: a log shorter than the look ahead is known by what it has."""
         if self._first:
             self._decide()
         if self._reader is not None:

@@ -1,25 +1,25 @@
 """Reads a log of any program as traces: one for each training run in it."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import NAMES_LISTED, NAMING_ADVICE
-from counterpoise.logs.documents import read_document
-from counterpoise.logs.folders import EVENT_FILES, EventFile, read_run_folder
+from counterpoise.logs.folders import EventFile, logs_in, read_run_folder
 from counterpoise.logs.formats import FORMATS
-from counterpoise.logs.json_reader import begins_document
+from counterpoise.logs.json_reader import JsonReader, begins_document
 from counterpoise.logs.lines import LineReader, text_encoding
 from counterpoise.logs.names import checked_mapping
 from counterpoise.logs.runs import FormatReader
 from counterpoise.trace import COLUMNS, Trace
 
-LOG_SUFFIXES = (".log", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".ipynb")
 # Longer lines are read in parts, so that a file without line ends fits into memory.
 CHARACTERS_AT_ONCE = 1 << 16
 # A log of nothing but learning rates or gradient norms is none of a game.
@@ -29,6 +29,8 @@ TELLING = {
     if name.startswith(("g_loss", "g_adv", "d_loss", "d_real", "d_fake", "d_accuracy", "auc"))
     or name.endswith("logit_mean")
 }
+# What rows are called that are named by their place.
+_STEP = re.compile(r"(?:step|iter(?:ation)?|epoch)?[ _-]?(\d{1,15})", re.IGNORECASE)
 # Traces, and the names of numbers that are none of theirs.
 Found = tuple[list[Trace], Sequence[str]]
 
@@ -74,8 +76,11 @@ def read_log(
 
 
 def _read_path(path: Path, known: Mapping[str, str]) -> Found:
+    if path.is_dir() and (path / "signals.jsonl").is_file():
+        return read_run_folder(path), ()
     if path.is_dir():
-        return _read_folder(path, known)
+        found = [_read_path(log, known) for log in logs_in(path)]
+        return [trace for traces, _ in found for trace in traces], found[-1][1]
     if not path.exists():
         raise UserError("no such file or folder; give a log file or a run folder")
     if path.name == "signals.jsonl":
@@ -87,21 +92,6 @@ def _read_path(path: Path, known: Mapping[str, str]) -> Found:
         encoding = text_encoding(file, one_line(str(path)))
         text = io.TextIOWrapper(file, encoding=encoding, errors="replace")
         return _read_lines(text, known)
-
-
-def _read_folder(folder: Path, known: Mapping[str, str]) -> Found:
-    if (folder / "signals.jsonl").is_file():
-        return read_run_folder(folder), ()
-    if (folder / "stats.jsonl").is_file():
-        return _read_path(folder / "stats.jsonl", known)
-    if events := sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file()):
-        return [trace for path in events for trace in EventFile(path, known).traces()], ()
-    files = islice(folder.rglob("*"), 10_000)
-    logs = sorted(str(path.relative_to(folder)) for path in files if path.suffix in LOG_SUFFIXES)
-    there = f"; there is {' and '.join(logs[:3])}: give one file" if logs else ""
-    raise UserError(
-        f"a folder without signals.jsonl, stats.jsonl or TensorBoard event files{there}"
-    )
 
 
 def _read_lines(file: IO[str], known: Mapping[str, str]) -> Found:
@@ -122,6 +112,57 @@ def _read_lines(file: IO[str], known: Mapping[str, str]) -> Found:
         reader.feed(lines)
         reader.finish()
     return reader.traces(), reader.unknown_names
+
+
+def read_document(text: str, mapping: Mapping[str, str]) -> FormatReader | None:
+    """A reader that has read a JSON document; None for a text that is none, or has no rows."""
+    try:
+        document = json.loads(text.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(document, dict) and "nbformat" in document:
+        printed = LineReader(mapping)
+        printed.feed(_printed(document))
+        printed.finish()
+        return printed
+    reader = JsonReader(mapping)
+    # An object is rows itself (a history) before a list in it is (`log_history`).
+    for rows in _rows(document):
+        for row in rows:
+            reader.read_row(row)
+        if any(collector.last_step is not None for collector in reader.collectors()):
+            return reader
+    return None
+
+
+def _rows(document: Any) -> Iterator[list[dict[str, Any]]]:
+    """What the rows of a document may be, likeliest first: its items, objects that are named by
+    their step, the document itself, the longest list of objects in it."""
+    if not isinstance(document, dict):
+        yield _dicts(document)
+        return
+    places = [_STEP.fullmatch(name) for name in document]
+    if len(places) > 1 and all(places) and all(isinstance(v, dict) for v in document.values()):
+        rows = zip(places, document.values(), strict=True)
+        yield [{"step": int(place[1]), **row} for place, row in rows if place]
+    yield [document]
+    yield max((_dicts(value) for value in document.values()), key=len, default=[])
+
+
+def _printed(notebook: Mapping[str, Any]) -> Iterator[str]:
+    """The lines that a notebook's cells printed, also as their results."""
+    for cell in _dicts(notebook.get("cells")):
+        for output in _dicts(cell.get("outputs")):
+            data = output.get("data")
+            text = data.get("text/plain") if isinstance(data, dict) else output.get("text")
+            parts = text if isinstance(text, list) else [text]
+            whole = "".join(part for part in parts if isinstance(part, str))
+            # Each output ends its last line, or the next one would go on with it.
+            yield from (f"{line}\n" for line in whole.split("\n") if line)
+
+
+def _dicts(items: Any) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def tells(trace: Trace) -> bool:

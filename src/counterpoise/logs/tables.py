@@ -5,13 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from counterpoise.errors import UserError
-from counterpoise.logs.columns import (
-    MEANS,
-    PLACES,
-    NamedRows,
-    number_of,
-    table_column,
-)
+from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
 from counterpoise.logs.formats import PAIR
 from counterpoise.logs.names import KNOWN, plain
 from counterpoise.logs.runs import FormatReader, RunCollector

@@ -14,14 +14,7 @@ from counterpoise.logs.formats import (
     generic_position,
     value_of,
 )
-from counterpoise.logs.names import (
-    AMBIGUOUS,
-    CONTENT,
-    G_CONTENT,
-    column_of,
-    plain,
-    put_value,
-)
+from counterpoise.logs.names import AMBIGUOUS, CONTENT, G_CONTENT, column_of, plain, put_value
 from counterpoise.logs.runs import FormatReader, Position, RunCollector
 
 GENERIC = "name: value lines"

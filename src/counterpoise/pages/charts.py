@@ -64,11 +64,7 @@ CHARTS = (
         "d-outputs",
         "D(x) and D(G(z))",
         "D's mean output on real images, and on the same fakes before and after D's update.",
-        {
-            "d_real": "D(x)",
-            "d_fake_before": "D(G(z)) before",
-            "d_fake_after": "D(G(z)) after",
-        },
+        {"d_real": "D(x)", "d_fake_before": "D(G(z)) before", "d_fake_after": "D(G(z)) after"},
     ),
     Chart(
         "d-accuracy",
@@ -106,10 +102,7 @@ CHARTS = (
         "output-gradients",
         "Gradients at G's output",
         "Norms; the adversarial one with the policy's weight in it.",
-        {
-            "g_gradient_adversarial": "adversarial term",
-            "g_gradient_content": "all other terms",
-        },
+        {"g_gradient_adversarial": "adversarial term", "g_gradient_content": "all other terms"},
     ),
     Chart(
         "gradient-norms",

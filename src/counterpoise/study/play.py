@@ -37,9 +37,7 @@ def setting_of(cell: Cell, plan: StudyPlan) -> Setting:
     """The task's setting, as the strategy has it, under the stressor."""
     setting, strategy = TASKS[cell.task].setting, STRATEGIES[cell.strategy]
     setting = dataclasses.replace(
-        setting,
-        steps=max(EVALUATIONS, round(setting.steps * plan.steps_scale)),
-        **strategy.values,
+        setting, steps=max(EVALUATIONS, round(setting.steps * plan.steps_scale)), **strategy.values
     )
     return STRESSORS[cell.stressor].apply(setting)
 

@@ -64,11 +64,8 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """The rows of `folder`/results.jsonl; of a cell that is there twice, the last row counts.
-
-    There are none where there is no file. Raises `UserError`, naming file and line, for a row with
-    an unknown, missing or wrong column.
-    """
+    """The rows of `folder`/results.jsonl, none where there is no file; `UserError`, naming the
+    line, for a row with an unknown, missing or wrong column."""
     path = folder / RESULTS_FILE
     rows: dict[str, StudyRow] = {}
     notes = []

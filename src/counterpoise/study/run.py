@@ -17,10 +17,7 @@ TRIES = 3
 
 
 def selected(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:
-    """The plan's cells whose key one of the globs matches; all without globs.
-
-    Raises `UserError` for a glob that matches no cell.
-    """
+    """The plan's cells whose key a glob matches, all without; `UserError` for one without any."""
     cells = cells_of(plan)
     matches = {glob: {c for c in cells if fnmatchcase(c.key, glob)} for glob in only}
     for glob, found in matches.items():

@@ -19,14 +19,7 @@ from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein_points
 from counterpoise.models.generator import build_generator
 from counterpoise.registry import Registry
 from counterpoise.study.super_resolution import PortGenerator, SuperResolution
-from counterpoise.study.task import (
-    TRAINING_SET_SEED,
-    Batch,
-    Setting,
-    Task,
-    drawn,
-    training_set,
-)
+from counterpoise.study.task import TRAINING_SET_SEED, Batch, Setting, Task, drawn, training_set
 
 # Of what every training is measured with; no training draws from it.
 MEASURE_SEED = 987_654

@@ -12,7 +12,7 @@ from time import time
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from counterpoise.file_tail import FileTail, Portion
-from counterpoise.logs.folders import EVENT_FILES, EventFile
+from counterpoise.logs.folders import EventFile, logs_in
 from counterpoise.logs.lines import LOOK_BYTES, LineReader, encoding_of, refuse_binary
 from counterpoise.logs.read import tells
 from counterpoise.logs.runs import RunCollector
@@ -269,7 +269,11 @@ def open_source(path: Path, options: WatchOptions) -> Source:
     """What is at a path, to be watched; `UserError` where there is nothing that can be."""
     try:
         if path.is_dir():
-            return _source_in(path, options)
+            if any((path / name).is_file() for name in ("config.yaml", "signals.jsonl")):
+                if options.mapping:
+                    raise UserError(f"{path}: --map is for logs of other programs, not for runs")
+                return RunSource(path, options)
+            path = max(logs_in(path), key=lambda log: log.stat().st_mtime)
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give a run folder or a log file")
         if not path.is_file():
@@ -281,18 +285,3 @@ def open_source(path: Path, options: WatchOptions) -> Source:
         return LogSource(path, options)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def _source_in(folder: Path, options: WatchOptions) -> Source:
-    if (folder / "config.yaml").is_file() or (folder / "signals.jsonl").is_file():
-        if options.mapping:
-            raise UserError(f"{folder}: --map is for logs of other programs; this is a run folder")
-        return RunSource(folder, options)
-    if (folder / "stats.jsonl").is_file():
-        return LogSource(folder / "stats.jsonl", options)
-    if events := [file for file in folder.rglob(EVENT_FILES) if file.is_file()]:
-        return EventFileSource(max(events, key=lambda file: file.stat().st_mtime), options)
-    raise UserError(
-        f"{folder}: a folder without config.yaml, signals.jsonl, stats.jsonl or TensorBoard "
-        "event files; give a run folder or a log file"
-    )

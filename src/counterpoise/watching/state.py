@@ -1,7 +1,4 @@
-"""What a training shows at one time, as plain data and in words: made from files, drawn elsewhere.
-
-Of a run or log that is whole, and of one that goes on.
-"""
+"""What a training shows at one time, under way or whole: plain data, drawn elsewhere."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -110,10 +107,7 @@ def action_words(policy: str, action: Any) -> str:
 
 
 def held_out_words(rows: Iterable[Mapping[str, Any]], stage: str) -> str:
-    """The newest metrics on held-out images of a stage beside bicubic's; "" where there are none.
-
-    `rows` are those of `metrics.jsonl`.
-    """
+    """A stage's newest row of `metrics.jsonl` beside bicubic's; "" where there is none."""
     by_stage = {str(row.get("stage")): row for row in rows}
     newest, bicubic = by_stage.get(stage, {}), by_stage.get(BICUBIC, {})
     parts = []
