@@ -16,16 +16,12 @@ from counterpoise.run_status import Event
 from counterpoise.trace import Trace, TraceBuilder, rows_by_discriminator, signals_row_values
 
 RUN_FOLDER = "run folder"  # what a trace of it has as its format
-# Rows that are kept as they are, the latest: their times give the pace.
-RECENT_ROWS = 100
-# Longer steps are none, and infinity is no number to count with.
-MOST_SECONDS = 1e9
+RECENT_ROWS = 100  # rows that are kept as they are, the latest: their times give the pace
 
 Row = Mapping[str, Any]
 # Is called with every row of `signals.jsonl`, and its step.
 RowHandler = Callable[[int, Row], None]
-# Of all discriminators, or of each by name.
-Objective = str | Mapping[str, str] | None
+Objective = str | Mapping[str, str] | None  # of all discriminators, or of each by name
 
 
 class SignalRows:
@@ -215,7 +211,7 @@ class RunReader:
     def step_seconds(self) -> list[float]:
         """What the latest steps took, as they say."""
         seconds = (row.get("seconds") for row in self.signals.recent)
-        return [float(s) for s in seconds if isinstance(s, int | float) and 0 < s < MOST_SECONDS]
+        return [float(s) for s in seconds if isinstance(s, int | float) and 0 < s < 1e9]
 
     def configured(self, *path: str) -> Any:
         """The value at a key path of the configuration; None where there is none."""

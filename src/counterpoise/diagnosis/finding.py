@@ -5,8 +5,7 @@ from dataclasses import dataclass
 # From worst to best. `severe`: training on as it is will not help; `warning`: look at it, change
 # something; `note`: worth knowing, no fault; `healthy`: nothing found, with enough evidence.
 SEVERITIES = ("severe", "warning", "note", "healthy")
-# Those that make `diagnose` exit with 1.
-PROBLEMS = ("severe", "warning")
+PROBLEMS = ("severe", "warning")  # those that make `diagnose` exit with 1
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,7 @@ class Rule:
     title: str
     meaning: str  # two sentences
     needs: str  # what a log must have for it to be judged, in words
-    # The likeliest to help first.
-    remedies: tuple[Remedy, ...]
+    remedies: tuple[Remedy, ...]  # the likeliest to help first
     source: str = ""
     # Steps that a training on record step by step must have had before it is judged by this: every
     # young D is at chance, every young G's outputs are alike, and every game swings at first.

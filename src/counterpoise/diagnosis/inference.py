@@ -17,18 +17,15 @@ from counterpoise.trace import Trace
 TOLERANCE = 0.02
 # Share of rows that an objective must explain to be taken for the log's.
 EXPLAINS = 0.9
-# The last digit of a loss that people print, at the coarsest.
-PRINTED = 1e-5
+PRINTED = 1e-5  # the last digit of a loss that people print, at the coarsest
 # D's loss over the least that BCE allows at its outputs: squares are below the first, and above the
 # second it is no BCE, not even a doubled one.
 SQUARES_RATIO, BCE_RATIO = 0.7, 5.0
-# A fit is near within a factor of 2.
-NEAR = math.log(2)
+NEAR = math.log(2)  # a fit is near within a factor of 2
 # To be taken for the mean of an objective's halves: the share of rows that it must explain, and how
 # near it must be in most rows where a sum would do as well.
 MEAN_EXPLAINS, TIGHT = 0.97, 0.1
-# Rows that must speak before an objective is inferred.
-LEAST_ROWS = 3
+LEAST_ROWS = 3  # rows that must speak before an objective is inferred
 
 MEAN = "D's loss is the mean of its halves"
 

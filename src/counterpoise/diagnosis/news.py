@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from counterpoise.diagnosis.finding import PROBLEMS, SEVERITIES, Finding
 
-# A finding is gone when so many diagnoses in a row did not find it.
-GONE_AFTER = 3
+GONE_AFTER = 3  # a finding is gone when so many diagnoses in a row did not find it
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,7 @@ LEAST_SWINGS = 4
 WIDE, LEAST_WIDE_SWINGS = 0.3, 6
 # Share of the way from real to fake at which held-out real images are judged.
 BY_HEART, NOT_BY_HEART = 0.6, 0.4
-# The lead that a D has which knows its images by heart.
-LEADS = 0.5
+LEADS = 0.5  # the lead that a D has which knows its images by heart
 
 OUTPUTS_OR_LOSS = "D's outputs, accuracy or AUC, or D's loss with a known objective (--objective)"
 

@@ -13,16 +13,14 @@ from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoi
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell, longest, smooth
 
-# ColumnReadings that a finding must rest on.
+# Readings that a finding must rest on.
 LEAST_READINGS = 3
 # G's adversarial gradient over its own largest level: gone below, back above.
 GONE, BACK = 0.01, 0.03
-# Share of the adversarial term in the gradient at G's output.
-DROWNED, AUDIBLE = 0.01, 0.03
+DROWNED, AUDIBLE = 0.01, 0.03  # share of the adversarial term in the gradient at G's output
 # The same of the content terms, which hold G to the image, and the share of the training.
 CONTENT_DROWNED = 0.05, 0.1, 0.25
-# Outputs' diversity over that of real images.
-COLLAPSED, DIVERSE = 0.35, 0.5
+COLLAPSED, DIVERSE = 0.35, 0.5  # outputs' diversity over that of real images
 # AUC that D loses when its inputs are disturbed, and where it is sure.
 SURE_AUC, LOST_AUC = 0.9, 0.2
 OUT_OF_RANGE = 0.01

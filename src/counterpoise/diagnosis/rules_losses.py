@@ -61,7 +61,8 @@ def non_finite(view: View) -> Answer:
 def divergence(view: View) -> Answer:
     """Something grows without settling, far above what it was while the training was calm."""
     worst, found, judged = 0.0, None, False
-    growing = OF_A_COMPARISON if view.compares_scores else GROWING
+    compares = view.objective is not None and view.objective.compares_scores
+    growing = OF_A_COMPARISON if compares else GROWING
     for name, harmless in (OF_A_CRITIC if view.is_critic else growing).items():
         size = np.abs(view.trace.get(name))
         if np.isfinite(size).sum() < 2 * LEAST_SPELL:

@@ -10,8 +10,7 @@ from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, runs_of
 
-# Shares of the judged rows in which D was not trained.
-SOME, ALL = 0.1, 0.9
+SOME, ALL = 0.1, 0.9  # shares of the judged rows in which D was not trained
 # A step of D may move D(G(z)) by as little as this share of p (1 - p): where that is less than the
 # last printed digit, equal numbers say nothing.
 VISIBLE_MOVE = 0.002
@@ -23,8 +22,7 @@ GATED = 0.75
 # Policies that rest D by design, and record each rest with its reason.
 RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 
-# The half loss of D below which common gates do not train it.
-HALF_GATE = 0.3
+HALF_GATE = 0.3  # the half loss of D below which common gates do not train it
 BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
 
 PAIR = "D(G(z)) before and after D's update"

@@ -9,8 +9,7 @@ from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Found, Rule, lines, number, sureness
 from counterpoise.diagnosis.view import View
 
-# Rows below which only NaN is judged.
-LEAST_ROWS = 6
+LEAST_ROWS = 6  # rows below which only NaN is judged
 # A D that is wrong more often than right is not in balance with G, whatever it is.
 WORSE_THAN_CHANCE = -0.1
 # Share of lines in which a critic's loss must be above 0 to be called so all along.

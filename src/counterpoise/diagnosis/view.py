@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from counterpoise.diagnosis.inference import bce_at_mean, mostly_below_zero, summed_loss
-from counterpoise.diagnosis.windows import Spell, smooth, window_rows
+from counterpoise.diagnosis.windows import Spell, smooth
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
 from counterpoise.trace import Trace
 
@@ -17,8 +17,7 @@ from counterpoise.trace import Trace
 LEAST_LABEL = 0.75
 LIKE_THE_LABEL, ABOVE_PLAIN = 0.2, 1.4
 STILL = 0.03
-# The accuracy that such a D has at least, where the log has one.
-RIGHT = 0.95
+RIGHT = 0.95  # the accuracy that such a D has at least, where the log has one
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,6 @@ class View:
         return self.objective_name == "wgan" or mostly_below_zero(self.trace)
 
     @property
-    def compares_scores(self) -> bool:
-        """Whether the objective is of differences between scores, which have no zero then."""
-        return self.objective is not None and self.objective.compares_scores
-
-    @property
     def rows(self) -> int:
         return len(self.trace)
 
@@ -67,7 +61,7 @@ class View:
     @cached_property
     def window(self) -> int:
         """How many rows a smoothed value stands for."""
-        return window_rows(self.rows)
+        return int(np.clip(round(self.rows / 12), 3, 200))
 
     def smoothed(self, values: np.ndarray) -> np.ndarray:
         """The moving mean over this view's window."""

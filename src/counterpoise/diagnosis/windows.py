@@ -4,16 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Rows that a spell must have before it is worth a word.
-LEAST_SPELL = 4
-# A smoothed value stands for this share of the rows, within these limits.
-WINDOW_SHARE = 1 / 12
-LEAST_WINDOW, MOST_WINDOW = 3, 200
-
-
-def window_rows(rows: int) -> int:
-    """How many rows one smoothed value stands for."""
-    return int(np.clip(round(rows * WINDOW_SHARE), LEAST_WINDOW, MOST_WINDOW))
+LEAST_SPELL = 4  # rows that a spell must have before it is worth a word
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:

@@ -17,8 +17,7 @@ from counterpoise.logs.names import (
 from counterpoise.logs.runs import Position, RunCollector
 from counterpoise.trace import as_float
 
-# Larger numbers count no steps.
-LARGEST_COUNT = 1e15
+LARGEST_COUNT = 1e15  # larger numbers count no steps
 # Of a refusal: how many names it lists, and how a column is named.
 NAMES_LISTED = 8
 NAMING_ADVICE = "--map errD=d_loss"
@@ -82,8 +81,7 @@ class NamedRows:
     def __init__(self, collector: RunCollector, mapping: Mapping[str, str]) -> None:
         self.collector, self._mapping = collector, mapping
         self._columns: dict[str, str | None] = {}
-        # The first names that are no column.
-        self.unknown: list[str] = []
+        self.unknown: list[str] = []  # the first names that are no column
 
     def columns_of(self, names: Collection[str]) -> list[str | None]:
         """The columns of names that stand side by side, none twice.

@@ -13,8 +13,7 @@ from counterpoise.registry import Registry
 
 # Digits are never given back (`++`): a long line must cost no more than its length.
 NUMBER = r"[-+]?(?:(?:\d++(?:,\d++)*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+|nan|inf(?:inity)?)"
-# Longer numbers count no steps.
-STEP_DIGITS = 15
+STEP_DIGITS = 15  # longer numbers count no steps
 # Letters of the scripts in use; a class of this kind is matched sooner than `[^\W\d]`.
 _LETTERS = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
 # A name begins where its letters do and has at most twelve words, for the same reason.
@@ -62,14 +61,12 @@ class LineFormat:
     title: str  # a line of it
     # Betrays a line of the format and says where it stands, by groups `epoch`, `step` and `total`.
     place: re.Pattern[str]
-    # What the log calls its first epoch.
-    first_epoch: int = 0
+    first_epoch: int = 0  # what the log calls its first epoch
     # Plain names that mean something else here than elsewhere, or nothing ("").
     names: dict[str, str] = field(default_factory=dict)
     # Whether names may end with the pair of networks that they are of ("_A").
     has_pairs: bool = False
-    # Whether its loss of D is the mean of the two halves.
-    d_loss_is_mean: bool = False
+    d_loss_is_mean: bool = False  # whether its loss of D is the mean of the two halves
 
     def position(self, line: str) -> Position | None:
         """The position of a line in the training; None for a line of something else."""

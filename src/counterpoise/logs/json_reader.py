@@ -17,8 +17,7 @@ STYLEGAN_NAMES = {
     "Loss/D/loss": "d_loss",
     "Loss/r1_penalty": "d_penalty",
 }
-# Objects within objects that are looked into.
-DEPTH = 4
+DEPTH = 4  # objects within objects that are looked into
 # A document's first line, or the part of it that is there.
 _DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{])')
 
@@ -29,8 +28,7 @@ class JsonReader(FormatReader):
 
     def __init__(self, mapping: Mapping[str, str]) -> None:
         super().__init__(mapping)
-        # Its format is known from the first object on.
-        self._collector = RunCollector()
+        self._collector = RunCollector()  # its format is known from the first object on
         self._rows = NamedRows(self._collector, mapping)
         self.unknown_names = self._rows.unknown
         self._broken = 0

@@ -10,10 +10,8 @@ from counterpoise.logs.runs import FormatReader, RunCollector
 from counterpoise.logs.tables import TableReader, refuse_headless, table_start
 from counterpoise.logs.text import TextReader
 
-# Bytes that tell a text from another file.
-LOOK_BYTES = 4096
-# Lines that are looked at to tell what a file is.
-LOOK_AHEAD = 50
+LOOK_BYTES = 4096  # bytes that tell a text from another file
+LOOK_AHEAD = 50  # lines that are looked at to tell what a file is
 
 
 def text_encoding(file: IO[bytes], name: str) -> str:

@@ -82,10 +82,8 @@ CONTENT = re.compile(
     r"(?:_loss)?|(?:pixel|content|perceptual|vgg|l1|style|percep)_loss|cycle_[ab]|idt_[ab]|"
     r"(?:pixel|content)|adv_?content"
 )
-# The column that is a sum of what is printed.
-G_CONTENT = "g_content"
-# Whoever prints D's accuracy above this prints per cent.
-LARGEST_SHARE = 1.5
+G_CONTENT = "g_content"  # the column that is a sum of what is printed
+LARGEST_SHARE = 1.5  # whoever prints D's accuracy above this prints per cent
 # Words before a known name that make it another number: of a validation, of G, of a classifier.
 _OF_ANOTHER = frozenset(
     ("val", "valid", "validation", "dev", "test", "eval", "best",

@@ -12,8 +12,7 @@ NO_EPOCH_LENGTH = (
 )
 BARS_ARE_EPOCHS = "a progress bar that begins anew after a full one is taken for the next epoch"
 
-# Steps fit into 64 bits, whatever a log says.
-LARGEST_STEP = 1 << 60
+LARGEST_STEP = 1 << 60  # steps fit into 64 bits, whatever a log says
 # A progress bar is full where its last line is this far: not every state of it is printed.
 FULL_BAR = 0.9
 # Runs of a file that are kept, the latest: a log whose steps fall all the time has no end of them.

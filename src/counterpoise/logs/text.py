@@ -19,8 +19,7 @@ from counterpoise.logs.runs import FormatReader, Position, RunCollector
 
 GENERIC = "name: value lines"
 KERAS = "keras"
-# What is read of a line.
-LINE_CHARACTERS = 4000
+LINE_CHARACTERS = 4000  # what is read of a line
 # Names whose columns are kept: a log in which they never end must not fill the memory.
 NAMES_KEPT = 4096
 ACCURACY = "d_accuracy"
@@ -76,8 +75,7 @@ class TextReader(FormatReader):
         self._format: LineFormat | None = None
         self._collectors: dict[str, RunCollector] = {}
         self._format_name = GENERIC
-        # As a line of its own has said it.
-        self._epoch: int | None = None
+        self._epoch: int | None = None  # as a line of its own has said it
         # Values of a line that is half of what a loop prints, and its position.
         self._half: tuple[Position, dict[str, float]] | None = None
         self._name = lru_cache(NAMES_KEPT)(self._column_and_side)
@@ -85,8 +83,7 @@ class TextReader(FormatReader):
         # By what the first losses were read: if by PAIR, numbers after a space are prose.
         self._losses_by: re.Pattern[str] | None = None
         self._may_be_torn = False
-        # The columns of the latest line.
-        self._latest: dict[str, Set[str]] = {}
+        self._latest: dict[str, Set[str]] = {}  # the columns of the latest line
 
     def feed(self, lines: Iterable[str]) -> None:
         for raw in lines:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from counterpoise.pages.run import PageRun
 
 SHARE = (0.0, 1.0)
-# In place of a discriminator's name, of the curves of held-out metrics.
-METRIC = "metric"
+METRIC = "metric"  # in place of a discriminator's name, of the curves of held-out metrics
 
 
 @dataclass

@@ -25,10 +25,8 @@ from counterpoise.pages.run import SAMPLE_BYTES, PageRun, numbers, read_run
 from counterpoise.run_folder import BICUBIC
 from counterpoise.wording import span, todo
 
-# Of more events, the newest are listed.
-LISTED_EVENTS = 400
-# Cells of curves over all runs are held to so many for each curve.
-LEAST_CELLS = 150
+LISTED_EVENTS = 400  # of more events, the newest are listed
+LEAST_CELLS = 150  # cells of curves over all runs are held to so many for each curve
 STAGE_TITLES = {BICUBIC: "bicubic", "pretrain": "E (pretrained)"}
 SCRIPTS = ("charts.js", "samples.js", "live.js")
 

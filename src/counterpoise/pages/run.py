@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.config import RunConfig
 from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
-from counterpoise.errors import UserError
 from counterpoise.outlook import WORDS, outlook, stage_rows
 from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves
@@ -154,16 +153,10 @@ def read_run(path: Path, sample_bytes: int = SAMPLE_BYTES) -> PageRun:
     """Read a run folder, and judge all of it. `UserError` where it is none, or its signals cannot
     be read; whatever else is amiss is a note."""
     book = Book()
-    try:
-        RunFolder.open(path)
-        source = RunSource(path, WatchOptions(judge_all=True, begin=book.begin))
-        source.reader.read_whole()
-        return PageRun(source.state(), book, sample_bytes)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror or error}); "
-            "give a run folder that you may read"
-        ) from error
+    RunFolder.open(path)
+    source = RunSource(path, WatchOptions(judge_all=True, begin=book.begin))
+    source.reader.read_whole()
+    return PageRun(source.state(), book, sample_bytes)
 
 
 def log_run(source: str, judged: Iterable[tuple[Trace, Diagnosis | None]]) -> PageRun:

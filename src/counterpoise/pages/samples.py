@@ -18,8 +18,7 @@ from PIL import Image
 from counterpoise.run_folder import SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX
 
 SHOWN_STEPS, SHOWN_CROPS = 60, 8
-# A crop is shown at this side at most.
-CROP_PX = 256
+CROP_PX = 256  # a crop is shown at this side at most
 QUALITY = 90  # WebP, of the outputs
 LR, BICUBIC, OUTPUT, HR = range(len(SHEET_COLUMNS))
 _STEP = re.compile(r"step-(\d+)\.png")

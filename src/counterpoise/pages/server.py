@@ -23,8 +23,7 @@ from counterpoise.watching.state import State
 
 ADDRESS = "127.0.0.1"
 REQUEST_SECONDS = 30.0
-# How often the server looks whether it is to end.
-END_LOOK_SECONDS = 0.2
+END_LOOK_SECONDS = 0.2  # how often the server looks whether it is to end
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",

@@ -37,10 +37,8 @@ class StudyPlan(Section):
     stressors: tuple[str, ...]
     strategies: tuple[str, ...]
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
-    # A factor on every task's number of steps.
-    steps_scale: PositiveFloat = 1.0
-    # What plans of old may say.
-    device: Literal["cpu"] = "cpu"
+    steps_scale: PositiveFloat = 1.0  # a factor on every task's number of steps
+    device: Literal["cpu"] = "cpu"  # what plans of old may say
     # Photographs for the super-resolution tasks; empty: those inside scikit-image's package.
     data_folders: tuple[Path, ...] = ()
 

@@ -25,8 +25,7 @@ from counterpoise.study.tasks import TASKS
 
 # Evaluations of D in a training, whose last quarter judges it; G is measured at every fourth.
 EVALUATIONS, G_EVERY = 20, 4
-# Samples of each kind on which D is evaluated.
-EVALUATION_SAMPLES = 256
+EVALUATION_SAMPLES = 256  # samples of each kind on which D is evaluated
 # A D that ranks real above fake in this share of pairs is saturated; samples that cover less than
 # this share of the data have collapsed.
 SATURATED_AUC, COLLAPSED_COVERAGE = 0.99, 0.5

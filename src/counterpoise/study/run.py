@@ -12,8 +12,7 @@ from counterpoise.study.plan import Cell, StudyPlan, cells_of
 from counterpoise.study.results import ErrorRow, StudyRow, opened_study, read_results
 from counterpoise.study.workers import WorkersContext
 
-# How often a cell may take its worker with it.
-TRIES = 3
+TRIES = 3  # how often a cell may take its worker with it
 
 
 def selected(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:

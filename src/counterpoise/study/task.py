@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, Tensor]
-# A small training set is the same one for every training.
-TRAINING_SET_SEED = 20
+TRAINING_SET_SEED = 20  # a small training set is the same one for every training
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class Setting:
     # and fake samples apart, unless `d_joint_batch`).
     d_norm: str = "none"
     betas: tuple[float, float] = (0.5, 0.999)
-    # A name from `losses.adversarial`, or "lsgan-on-sigmoid".
-    form: str = "non-saturating"
+    form: str = "non-saturating"  # a name from `losses.adversarial`, or "lsgan-on-sigmoid"
     d_ends_in_sigmoid: bool = False
     policy: str = "none"
     policy_options: Mapping[str, Any] = field(default_factory=dict)
@@ -43,8 +41,7 @@ class Setting:
     real_target: float = 1.0
     # Share of D's samples that are shown to it under the wrong label.
     label_noise: float = 0.0
-    # Training samples; 0: all that there are, or fresh ones.
-    train_samples: int = 0
+    train_samples: int = 0  # training samples; 0: all that there are, or fresh ones
     # D sees real and fake samples in one batch (which batch normalisation notices).
     d_joint_batch: bool = False
     # Weight of G's adversarial term, and of the content term where the task has one.
@@ -52,8 +49,7 @@ class Setting:
     content_weight: float = 1.0
     # A factor on all adversarial losses (the question's port doubles them).
     loss_multiplier: float = 1.0
-    # D's learning rate is multiplied by this from half of the steps on.
-    shock: float = 1.0
+    shock: float = 1.0  # D's learning rate is multiplied by this from half of the steps on
 
 
 @dataclass

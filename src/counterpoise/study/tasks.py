@@ -21,8 +21,7 @@ from counterpoise.registry import Registry
 from counterpoise.study.super_resolution import PortGenerator, SuperResolution
 from counterpoise.study.task import TRAINING_SET_SEED, Batch, Setting, Task, drawn, training_set
 
-# Of what every training is measured with; no training draws from it.
-MEASURE_SEED = 987_654
+MEASURE_SEED = 987_654  # of what every training is measured with; no training draws from it
 G_WIDTH = 128
 POINT_NOISE, DIGIT_NOISE = 8, 16  # dimensions of G's source
 POINT_STD = 0.1

@@ -32,16 +32,14 @@ ONE_THREAD = dict.fromkeys(
 )
 # Tasks that Ray is given for each processor, so that none of them waits for us.
 QUEUED_PER_CPU = 2
-# What a cluster's address has to say that somebody is there.
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 5.0  # what a cluster's address has to say that somebody is there
 
 
 @dataclass(frozen=True)
 class Workers:
     """Processes that play cells."""
 
-    # How many cells they may have at a time.
-    capacity: int
+    capacity: int  # how many cells they may have at a time
     # Have a cell played. The future's value is `answer_of` it; any exception of the future says how
     # its worker died.
     submit: "Callable[[Cell], Future[StudyRow | UserError]]"

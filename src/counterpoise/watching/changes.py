@@ -10,10 +10,8 @@ from counterpoise.run_status import FINAL
 from counterpoise.watching.state import State
 from counterpoise.wording import shown_series, verdict
 
-# How far it is, is said no oftener.
-PROGRESS_SECONDS = 30.0
-# Numbers beside the progress.
-SHOWN_NUMBERS = 4
+PROGRESS_SECONDS = 30.0  # how far it is, is said no oftener
+SHOWN_NUMBERS = 4  # numbers beside the progress
 # Events that are findings are said from the diagnosis, those that end a run by its status.
 FINDING = "finding"
 

@@ -36,18 +36,15 @@ NOTHING_KNOWN = (
 class WatchOptions:
     """What a person says of what is watched."""
 
-    # What the losses are, where the files do not say it.
-    objective: str | None = None
+    objective: str | None = None  # what the losses are, where the files do not say it
     # Names of a log's numbers, as `names.checked_mapping` gives them.
     mapping: Mapping[str, str] = field(default_factory=dict)
-    # Of a log: see `diagnose`.
-    d_loss_is_mean: bool = False
+    d_loss_is_mean: bool = False  # of a log: see `diagnose`
     # Of a run: whether it is judged by all rows of its stage, not by the latest.
     judge_all: bool = False
     # Makes what else handles the rows of a run, such as the charts of a page: see `RunReader`.
     begin: Callable[[], RowHandler] | None = None
-    # Seconds since the epoch, as the times of files are.
-    clock: Callable[[], float] = time
+    clock: Callable[[], float] = time  # seconds since the epoch, as the times of files are
 
 
 class Arrivals:
