@@ -25,11 +25,9 @@ Objective = str | Mapping[str, str] | None  # of all discriminators, or of each 
 
 
 class SignalRows:
-    """Rows of `signals.jsonl`, taken as they come: a trace for each discriminator.
-
-    A step that is not past the last one takes its place and that of all after it: the training
-    went on from an earlier state. A stage begins anew, since its numbers are of another loss.
-    """
+    """Rows of `signals.jsonl`, taken as they come: a trace for each discriminator. A step that is
+    not past the last one takes its place and that of all after it; a stage begins anew, since its
+    numbers are of another loss."""
 
     def __init__(self, source: str = "", on_row: RowHandler | None = None) -> None:
         """`on_row` is called with each row that has a step, before it is part of the traces."""
@@ -132,10 +130,8 @@ class JsonRows:
 
 
 class RunReader:
-    """Reads the files of a run folder: all of them, or at each look what is new.
-
-    A file that is replaced, as by a training that is resumed, is read anew.
-    """
+    """Reads the files of a run folder, whole or at each look what is new; one that is replaced, as
+    by a training that is resumed, is read anew."""
 
     def __init__(self, run: RunFolder, begin: Callable[[], RowHandler] | None = None) -> None:
         """`begin` makes what handles the rows of `signals.jsonl`: at first, and each time that they

@@ -80,15 +80,12 @@ def run(
 def _write_page(path: Path, runs: Sequence[tuple[Trace, Diagnosis]]) -> None:
     """The page of these trainings, those of one source together."""
     from counterpoise.commands.reporting import write_page  # A page takes time to import.
-    from counterpoise.pages.page import tell_apart
     from counterpoise.pages.run import log_run
 
     sources: dict[str, list[tuple[Trace, Diagnosis]]] = {}
     for trace, diagnosis in runs:
         sources.setdefault(trace.source, []).append((trace, diagnosis))
-    pages = [log_run(source, judged) for source, judged in sources.items()]
-    tell_apart(pages)
-    write_page(path, pages)
+    write_page(path, [log_run(source, judged) for source, judged in sources.items()])
 
 
 def read_source(source: str, columns: dict[str, str], objective: str | None) -> list[Trace]:

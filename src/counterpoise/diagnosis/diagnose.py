@@ -1,7 +1,5 @@
-"""The diagnosis of one training run: every rule asked, worst finding first.
-
-Pure functions of recorded numbers: the same for a log file and for a training under way.
-"""
+"""The diagnosis of one training run: every rule asked, worst finding first. Pure functions of
+recorded numbers: the same for a log file and for a training under way."""
 
 import dataclasses
 

@@ -1,8 +1,5 @@
-"""Infers from a log's numbers which objective they are of, by elimination.
-
-An objective is named only if it explains the numbers and no other does so nearly as well; which
-others do at all is said with it.
-"""
+"""Infers from a log's numbers which objective they are of: one that explains them where no other
+does so nearly as well."""
 
 import dataclasses
 import math
@@ -150,10 +147,8 @@ def _of_negatives(numbers: _Numbers) -> Inferred:
 
 
 def _from_probabilities(numbers: _Numbers) -> Inferred:
-    """From outputs in [0, 1]: D's loss over the least that BCE would be at these outputs.
-
-    Under BCE the ratio is 1 or a little more, by the spread over the batch; squares are far less.
-    """
+    """From outputs in [0, 1]: D's loss over the least that BCE would be there, which is 1 or a
+    little more under BCE, by the spread over the batch, and far less for squares."""
     if (exchanged := numbers.least_if_flipped()) is not None:
         how = "D's loss is that of BCE at its outputs with the labels flipped (real 0, fake 1)"
         return Inferred("non-saturating", how, numbers.only_as_mean(exchanged), True)
@@ -193,10 +188,8 @@ def _no_squares(
 
 
 def _from_scores(numbers: _Numbers) -> Inferred:
-    """From D's mean scores on real and fake and its losses.
-
-    Of the objectives whose least loss at these means is not above the printed one, the nearest.
-    """
+    """From D's mean scores and its losses: of the objectives whose least loss at these means is not
+    above the printed one, the nearest."""
     if numbers.are_few:
         return Inferred(UNKNOWN, "the log has no outputs of D beside its losses")
     difference = numbers.fake - numbers.real
@@ -294,10 +287,8 @@ class Fit:
 
 
 def fit(loss: np.ndarray, least: np.ndarray, telling: np.ndarray | None = None) -> Fit:
-    """How D's losses fit the least that an objective allows beside them; all finite, not empty.
-
-    Possible over all rows, near in those that are `telling`, where there are any that are not.
-    """
+    """How D's losses fit the least that an objective allows beside them (all finite, not empty):
+    explained over all rows, near in those that are `telling`."""
     ok = loss >= least * (1 - TOLERANCE) - min(PRINTED, last_digit(loss))
     if telling is not None:
         loss, least = loss[telling], least[telling]

@@ -36,11 +36,8 @@ OUTPUTS_OR_LOSS = "D's outputs, accuracy or AUC, or D's loss with a known object
 
 
 def d_saturated(view: View) -> Answer:
-    """D is certain about nearly every real and fake image, and stays so.
-
-    By its loss, or by its accuracy or AUC where there is none. A D whose loss does not go down
-    that far may be so too, but then G's gradient need not be gone: at most a warning.
-    """
+    """D is certain about nearly every image, and stays so: by its loss, or by its accuracy or AUC.
+    At most a warning where the loss does not go down that far: G's gradient need not be gone."""
     relative, shows = view.relative_d_loss, None
     if np.isfinite(relative).any():
         level, shows = view.smoothed(relative), relative < CERTAIN

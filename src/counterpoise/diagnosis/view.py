@@ -178,10 +178,8 @@ class View:
 
     @cached_property
     def lead(self) -> np.ndarray:
-        """How far D leads, in about [0, 1]: 0 is chance, 1 certainty.
-
-        From the best that the log has: accuracies, probabilities, AUC, or D's relative loss.
-        """
+        """How far D leads, in about [0, 1]: 0 is chance, 1 certainty. From the best that the log
+        has: accuracies, probabilities, AUC, or D's relative loss."""
         candidates = (
             2 * self.accuracy - 1,
             self.real_probability - self.fake_probability,

@@ -8,10 +8,8 @@ LEAST_SPELL = 4  # rows that a spell must have before it is worth a word
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """The centred moving mean over `window` rows, of those that have a value; NaN where none has.
-
-    At the ends the window is shorter.
-    """
+    """The centred moving mean over `window` rows (fewer at the ends), of those that have a value;
+    NaN where none has."""
     known = np.isfinite(values)
     totals = _window_sums(np.where(known, values, 0.0), window)
     counts = _window_sums(known.astype(float), window)
@@ -73,11 +71,8 @@ def runs_of(flags: np.ndarray) -> list[Spell]:
 
 
 def longest(enters: np.ndarray, stays: np.ndarray) -> Spell | None:
-    """The longest spell that begins where `enters` holds and lasts as long as `stays` does, the
-    later one of equals.
-
-    `stays` is the looser condition (hysteresis); it also takes in the rows just before the
-    beginning, so that a spell starts where it can first be seen. Both are boolean, (rows,).
-    """
+    """The longest spell that begins where `enters` holds and lasts as long as the looser `stays`
+    does (hysteresis), with the rows of `stays` just before it; the later one of equals. Both are
+    boolean, (rows,)."""
     entered = [spell for spell in runs_of(stays | enters) if spell.within(enters).any()]
     return max(entered, key=lambda spell: (spell.rows, spell.first), default=None)

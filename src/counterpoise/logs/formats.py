@@ -1,8 +1,5 @@
-"""The text formats that are known, and how a line of each is read.
-
-A line is read by one scanner for `name: number` pairs; a format says which line betrays it, where
-that stands in the training, and what its own names mean.
-"""
+"""The text formats that are known. One scanner reads `name: number` pairs of any line; a format
+says which line betrays it, where that stands in the training, and what its own names mean."""
 
 import re
 from dataclasses import dataclass, field

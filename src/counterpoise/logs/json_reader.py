@@ -98,10 +98,8 @@ def begins_json(line: str) -> bool:
 
 
 def begins_document(first: list[str]) -> bool:
-    """Whether the first lines of a file may begin a JSON document, and are no JSON lines.
-
-    An array with an object to a line counts as JSON lines: it can be read line by line.
-    """
+    """Whether the first lines of a file may begin a JSON document. An array with an object to a
+    line counts as JSON lines: it can be read line by line."""
     begin = first[0].strip("\ufeff \t\r\n")
     if begin == "[":
         return len(first) > 1 and not begins_json(first[1].strip())

@@ -36,10 +36,7 @@ def refuse_binary(start: bytes, name: str) -> None:
 
 
 class LineReader(FormatReader):
-    """Reads the lines of any text log; memory does not grow with them.
-
-    What is fed in portions is read as it would be at once, wherever it is parted.
-    """
+    """Reads the lines of any text log, at once or in portions; memory does not grow with them."""
 
     def __init__(self, mapping: Mapping[str, str]) -> None:
         super().__init__(mapping)

@@ -31,11 +31,8 @@ class Position:
 
 @dataclass
 class RunCollector:
-    """Collects the rows of a file, run by run.
-
-    A run ends where the epoch falls, or where a step falls that counts over the whole training (or
-    within the same epoch).
-    """
+    """Collects the rows of a file, run by run: one ends where the epoch falls, or where a step
+    falls that counts over the whole training (or within the same epoch)."""
 
     format: str = ""
     objective: str | None = None  # where the format says it

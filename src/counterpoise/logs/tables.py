@@ -28,10 +28,8 @@ SPACES, WIDE_SPACES, DRAWN = "", "  ", "|"
 
 
 def table_delimiter(header: str) -> str | None:
-    """What parts the columns of a header line; None for no header.
-
-    "" is white space, "  " two spaces or more, "|" any line that is drawn between cells.
-    """
+    """What parts the columns of a header line: "" is white space, "  " two spaces or more, "|" any
+    line that is drawn between cells. None for no header."""
     plainly = ":" not in header and "=" not in header
     if plainly and _VERTICAL.search(header):
         names = [cell for cell in split_cells(header, DRAWN) if cell]

@@ -64,11 +64,8 @@ class Number(NamedTuple):
 
 
 class TextReader(FormatReader):
-    """Reads lines of any of `FORMATS`, or `name: value` lines of no known format.
-
-    The first format that a line betrays is the file's; before that, and where none does, lines are
-    read generically. Lines may come in portions, and be asked about in between.
-    """
+    """Reads lines of any of `FORMATS`: the first that a line betrays is the file's. Before that,
+    and where none does, lines are read as `name: value` pairs of any program."""
 
     def __init__(self, mapping: Mapping[str, str]) -> None:
         super().__init__(mapping)

@@ -127,10 +127,8 @@ def _short(value: float) -> float | None:
 
 
 class Curves:
-    """The curves of a training, from rows of a run or from a trace, by discriminator and column.
-
-    With one discriminator, and for what belongs to G, its name is "".
-    """
+    """The curves of a training, from rows of a run or from a trace, by discriminator ("" where
+    there is one alone, and for what belongs to G) and column."""
 
     def __init__(self) -> None:
         self.curves: defaultdict[tuple[str, str], Curve] = defaultdict(Curve)

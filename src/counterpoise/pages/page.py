@@ -1,7 +1,4 @@
-"""The page of one training, or of several overlaid, as one self-contained HTML file.
-
-`counterpoise report`, `watch --web` and `diagnose --html` all show it.
-"""
+"""The page of one training, or of several overlaid, as one self-contained HTML file."""
 
 import base64
 import datetime
@@ -42,24 +39,17 @@ _ENVIRONMENT.filters["capfirst"] = lambda text: text[:1].upper() + text[1:]
 
 def read_runs(paths: Sequence[Path]) -> list[PageRun]:
     """The runs in these folders, for a page of them all; `UserError` for one that is no run."""
-    runs = [read_run(path, SAMPLE_BYTES // len(paths)) for path in paths]
-    tell_apart(runs)
-    return runs
-
-
-def tell_apart(runs: Sequence[PageRun]) -> None:
-    """Name runs by their paths where their names are alike."""
-    names = [run.name for run in runs]
-    for run in runs:
-        run.name = run.state.source if names.count(run.name) > 1 else run.name
+    return [read_run(path, SAMPLE_BYTES // len(paths)) for path in paths]
 
 
 def page(runs: Sequence[PageRun], *, live: bool = False) -> str:
-    """The page of these trainings; `live` is one that is served and follows by itself.
-
-    Nothing in it is loaded from elsewhere, everything that comes from a file is escaped, and a
-    browser is told to run no script but the page's own.
-    """
+    """The page of these trainings; `live` is one that is served and follows by itself. It loads
+    nothing from elsewhere, escapes what comes from files, and lets a browser run its own scripts
+    alone."""
+    names = [run.name for run in runs]
+    for run in runs:
+        # Told apart by their paths.
+        run.name = run.state.source if names.count(run.name) > 1 else run.name
     scripts = [_plotly(), *(_text_of(name) for name in SCRIPTS if live or name != "live.js")]
     return page_body(
         runs,

@@ -1,8 +1,5 @@
-"""The samples of a run as small pictures inside a page: its crops, over the steps of the training.
-
-LR, bicubic and HR of a crop are the same in all steps, so they are kept once and without loss; the
-outputs are compressed, and only as many steps are taken as fit.
-"""
+"""The crops of a run's samples inside a page, as many steps as fit. LR, bicubic and HR are the same
+in all steps: kept once, without loss."""
 
 import base64
 import hashlib

@@ -34,11 +34,8 @@ HEADERS = {
 
 
 class WatchServer(ThreadingTCPServer):
-    """Serves the newest page of what is watched; `port` 0 takes a free one.
-
-    `book` is that of the options that the source has: `WatchOptions(begin=book.begin)`. Raises
-    `UserError` where the port is taken.
-    """
+    """Serves the newest page of what is watched, with `book.begin` in its options; `port` 0 takes a
+    free one. Raises `UserError` where the port is taken."""
 
     daemon_threads = True
     block_on_close = False

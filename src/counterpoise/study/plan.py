@@ -77,10 +77,8 @@ PLANS: Registry[StudyPlan] = Registry("plan", *((plan.name, plan) for plan in _P
 
 
 def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
-    """A plan by its name in `PLANS`, or from a YAML file, with `key=value` overrides.
-
-    Raises `UserError` in one line for an unknown name, key, task, stressor or strategy.
-    """
+    """A plan by its name in `PLANS`, or from a YAML file, with `key=value` overrides; `UserError`
+    in one line for an unknown name, key, task, stressor or strategy."""
     path = Path(source)
     try:
         if path.suffix in (".yaml", ".yml"):

@@ -42,11 +42,8 @@ def setting_of(cell: Cell, plan: StudyPlan) -> Setting:
 
 
 def play_cell(cell: Cell, plan: StudyPlan) -> DoneRow:
-    """Train one cell; its row.
-
-    Deterministic on one machine but for `seconds`; in the caller's process, whose
-    random state it leaves alone. Raises `UserError` where a dependency or data is missing.
-    """
+    """Train one cell; its row, the same on one machine but for `seconds`. The caller's random state
+    is left alone. Raises `UserError` where a dependency or data is missing."""
     started = time.perf_counter()
     task = TASKS[cell.task]
     if isinstance(task, SuperResolution) and plan.data_folders:

@@ -93,10 +93,8 @@ def plan_of(folder: Path) -> StudyPlan:
 
 
 def is_study_of(folder: Path, plan: StudyPlan) -> bool:
-    """Whether a folder has a study of `plan` (True), or is free for one (False).
-
-    Raises `UserError` where it has another plan, or files but no study.
-    """
+    """Whether a folder has a study of `plan` (True), or is free for one (False); `UserError` where
+    it has another plan, or files but no study."""
     if (folder / PLAN_FILE).is_file():
         there = plan_of(folder)
         names = [n for n in StudyPlan.model_fields if getattr(there, n) != getattr(plan, n)]
@@ -115,9 +113,7 @@ def is_study_of(folder: Path, plan: StudyPlan) -> bool:
 @contextlib.contextmanager
 def opened_study(folder: Path, plan: StudyPlan) -> Iterator[tuple[JsonLines, list[str]]]:
     """Begin a study of `plan` in a folder, or go on with it: its rows, and what is odd about it.
-
-    Raises `UserError` where another process writes there, and as `is_study_of` does.
-    """
+    `UserError` where another process writes there, and as `is_study_of` does."""
     # Before anything is written: the folder may be somebody's photographs.
     is_study_of(folder, plan)
     try:

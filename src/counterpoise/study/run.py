@@ -65,10 +65,8 @@ def run_study(
 def outcomes(
     cells: Sequence[Cell], workers: WorkersContext
 ) -> Generator[StudyRow | str, None, None]:
-    """One row for each cell, as they come, and in between words on workers that died.
-
-    A cell whose worker died is given to another, a few times. Raises the `UserError` of a cell.
-    """
+    """One row for each cell, as they come, and in between words on workers that died: their cells
+    are given to others, a few times. Raises the `UserError` of a cell."""
     if not cells:
         return
     waiting, tries = deque(cells), Counter[Cell]()

@@ -14,11 +14,8 @@ SEED = frozenset({"seed"})
 
 @dataclass(frozen=True)
 class Strategy:
-    """Values put in place of the task's own, and the tasks where that changes anything.
-
-    Learning rates stay the task's: what is compared is the method at an equal budget, and the small
-    ones of long trainings would not arrive anywhere within it.
-    """
+    """Values put in place of the task's own, and the tasks where that changes anything. Learning
+    rates stay the task's: methods are compared at an equal budget."""
 
     kind: str  # policy, form, baseline, ablation or change
     description: str

@@ -14,11 +14,8 @@ TRAINING_SET_SEED = 20  # a small training set is the same one for every trainin
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that one training depends on beside its task and seed.
-
-    A task gives the first one, the strategy replaces values in it, and the stressor then changes
-    what came out, so that it hits every strategy alike.
-    """
+    """Everything that one training depends on beside its task and seed. A task gives the first one,
+    the strategy replaces values in it, and the stressor changes what came out."""
 
     steps: int
     batch_size: int

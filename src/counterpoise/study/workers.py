@@ -51,11 +51,8 @@ WorkersContext = contextlib.AbstractContextManager[Workers]
 
 @contextlib.contextmanager
 def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
-    """At most `count` processes of this machine, each with one thread.
-
-    Each is a pool of its own: where a process dies, only its own cell is lost. `submit` raises
-    `UserError` where no process can be started.
-    """
+    """At most `count` processes of this machine, each with one thread and a pool of its own: where
+    one dies, only its cell is lost. `submit` raises `UserError` where none can be started."""
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
     latest: dict[ProcessPoolExecutor, Future[StudyRow | UserError]] = {}
