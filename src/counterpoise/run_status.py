@@ -76,10 +76,9 @@ def status_of(
 ) -> Status:
     """Whether a training goes on.
 
-    From its newest step, from the newest event that says what became of its process, and from how
-    long nothing was heard of it, against what the latest steps took and the longest gap between
-    two. `planned_steps` is None for a loop without a plan; `own_run` is False for a log of another
-    program, which does not say how it ended.
+    By its newest step, by the newest event that says what became of its process, and by how long
+    nothing was heard of it, against what its steps took. `planned_steps` is None for a loop without
+    a plan; `own_run` is False for another program's log, which does not say how it ended.
     """
     go_on = f"go on: counterpoise resume {source}"
     speaking = [event for event in events if event.kind in _SPEAKING]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from counterpoise.commands.console import progress_columns, say
-from counterpoise.study.plan import cells_of, load_plan
+from counterpoise.study.plan import load_plan
 from counterpoise.study.play import play_cell
 from counterpoise.study.results import DoneRow, ErrorRow, StudyRow, is_study_of, read_results
 from counterpoise.study.run import run_study, selected
@@ -68,8 +68,6 @@ def run(
         say(console, f"error in {row.key}: {row.message}")
     if errors:
         say(console, f"cells that ended in errors: {len(errors)}; to try them again: {again}")
-    if left_out := len(cells_of(plan)) - len(cells):
-        say(console, f"--only left out {left_out} cells of the plan")
     say(console, f"next: {shlex.join(['counterpoise', 'study', 'report', str(folder)])}")
     return 1 if errors else 0
 

@@ -19,15 +19,8 @@ from counterpoise.watching.state import JudgedTraining, State
 from counterpoise.wording import SHOWN, objective_line, shown_series, span, sparkline, verdict
 
 # Of those that are not here: yellow.
-STATUS_STYLES = {
-    RUNNING: "bold green",
-    ENDED: "bold",
-    CLOSED: "bold",
-    STARTING: "bold cyan",
-    UNREADABLE: "bold red",
-    DIVERGED: "bold red",
-    FAILED: "bold red",
-}
+STATUS_STYLES = {RUNNING: "bold green", STARTING: "bold cyan", ENDED: "bold", CLOSED: "bold"}
+STATUS_STYLES |= dict.fromkeys((UNREADABLE, DIVERGED, FAILED), "bold red")
 NUMBERS_WIDTH, BAR_WIDTH = 32, 30
 
 

@@ -43,7 +43,7 @@ def infer(trace: Trace) -> Inferred:
     if trace.objective is not None:
         found = _given(numbers, trace.objective)
     elif numbers.are_probabilities:
-        found = _of_negatives(numbers) if below_zero else _from_probabilities(numbers)
+        found = _from_negatives(numbers) if below_zero else _from_probabilities(numbers)
     else:
         found = _from_scores(numbers)
         if found.objective == UNKNOWN and below_zero:
@@ -138,7 +138,7 @@ def _given(numbers: _Numbers, objective: str) -> Inferred:
     return Inferred(objective, how, is_mean, flipped)
 
 
-def _of_negatives(numbers: _Numbers) -> Inferred:
+def _from_negatives(numbers: _Numbers) -> Inferred:
     """From outputs in [0, 1] beside losses below 0."""
     explained = numbers.loss >= numbers.fake - numbers.real - PRINTED
     if len(explained) and explained.mean() >= EXPLAINS:

@@ -186,22 +186,22 @@ class Curves:
 
 def _values(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a row by column, and what is drawn of several."""
-    numbers = _numbers(row)
-    found = {name: v for name, v in numbers.items() if name in COLUMNS or name == "seconds"}
-    found |= {TERM + name: v for name, v in _numbers(row.get("g_terms")).items()}
-    if "d_accuracy_real" in numbers and "d_accuracy_fake" in numbers:
-        found[ACCURACY] = (numbers["d_accuracy_real"] + numbers["d_accuracy_fake"]) / 2
-    if "g_gradient_adversarial" in numbers and "g_gradient_content" in numbers:
-        both = numbers["g_gradient_adversarial"] + numbers["g_gradient_content"]
+    own = numbers(row)
+    found = {name: v for name, v in own.items() if name in COLUMNS or name == "seconds"}
+    found |= {TERM + name: v for name, v in numbers(row.get("g_terms")).items()}
+    if "d_accuracy_real" in own and "d_accuracy_fake" in own:
+        found[ACCURACY] = (own["d_accuracy_real"] + own["d_accuracy_fake"]) / 2
+    if "g_gradient_adversarial" in own and "g_gradient_content" in own:
+        both = own["g_gradient_adversarial"] + own["g_gradient_content"]
         if both > 0 and math.isfinite(both):
-            found[ADVERSARIAL_SHARE] = numbers["g_gradient_adversarial"] / both
+            found[ADVERSARIAL_SHARE] = own["g_gradient_adversarial"] / both
     if isinstance(row.get("action"), dict):
-        asked = ACTION_DEFAULTS | _numbers(row["action"])
+        asked = ACTION_DEFAULTS | numbers(row["action"])
         found |= {ACTION + name: asked[name] for name in ACTION_DEFAULTS}
     return found
 
 
-def _numbers(row: object) -> dict[str, float]:
+def numbers(row: object) -> dict[str, float]:
     """What is a number in a row, by name."""
     items = row.items() if isinstance(row, Mapping) else ()
     return {name: as_float(value) for name, value in items if isinstance(value, int | float)}

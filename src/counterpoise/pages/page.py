@@ -18,7 +18,7 @@ from markupsafe import Markup
 from counterpoise.diagnosis.finding import PROBLEMS
 from counterpoise.pages.charts import Chart, charts_of, curve_key, metric_text, metric_title
 from counterpoise.pages.curves import CELLS
-from counterpoise.pages.run import SAMPLE_BYTES, PageRun, numbers, read_run
+from counterpoise.pages.run import SAMPLE_BYTES, PageRun, metrics_of, read_run
 from counterpoise.run_folder import BICUBIC
 from counterpoise.wording import span, todo
 
@@ -148,11 +148,11 @@ def _metric_table(runs: Sequence[PageRun]) -> dict[str, Any] | None:
         for run in runs
         for stage, row in {str(row.get("stage", "")): row for row in run.metrics}.items()
     ]
-    names = list(dict.fromkeys(name for _, _, row in shown for name in numbers(row)))
+    names = list(dict.fromkeys(name for _, _, row in shown for name in metrics_of(row)))
     rows = []
     for run, stage, row in shown:
         title = STAGE_TITLES.get(stage) or (run.letters if stage == "train" else "") or stage
-        found, cells = numbers(row), []
+        found, cells = metrics_of(row), []
         for name in names:
             against = found.get(name, math.nan) - run.bicubic.get(name, math.nan)
             beside = stage != BICUBIC and math.isfinite(against)

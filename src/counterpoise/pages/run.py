@@ -16,12 +16,12 @@ from counterpoise.config import RunConfig
 from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
 from counterpoise.outlook import WORDS, outlook, stage_rows
 from counterpoise.pages.charts import METRIC, curve_key
-from counterpoise.pages.curves import Curves
+from counterpoise.pages.curves import Curves, numbers
 from counterpoise.pages.samples import Samples, read_samples
 from counterpoise.pages.timeline import Reasons
 from counterpoise.run_folder import BICUBIC, DIVERGED, RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
-from counterpoise.trace import Trace, as_float
+from counterpoise.trace import Trace
 from counterpoise.watching.sources import RunSource, WatchOptions
 from counterpoise.watching.state import JudgedTraining, State
 from counterpoise.wording import headline, objective_line, verdict
@@ -83,9 +83,9 @@ class PageRun:
         for row in self.metrics:
             step = row.get("step")
             if row.get("stage") == BICUBIC:
-                self.bicubic = numbers(row)
+                self.bicubic = metrics_of(row)
             elif isinstance(step, int):
-                self.metric_curves.add(step, numbers(row), METRIC)
+                self.metric_curves.add(step, metrics_of(row), METRIC)
         self.config_tree = reader.config
         given = reader.configured("balance", "options")
         if reader.policy is not None and reader.policy in POLICIES:
@@ -173,13 +173,9 @@ def _samples(files: tuple[Path, ...], changed: tuple[int, ...], most_bytes: int)
     return read_samples(files, most_bytes)
 
 
-def numbers(row: Mapping[str, Any]) -> dict[str, float]:
+def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a row of `metrics.jsonl`: what is a number in it, but the step."""
-    return {
-        name: as_float(value)
-        for name, value in row.items()
-        if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    return {name: value for name, value in numbers(row).items() if name != "step"}
 
 
 def _read_best(folder: RunFolder, notes: list[str]) -> dict[str, Any] | None:

@@ -36,13 +36,11 @@ def run_study(
     workers: WorkersContext,
     watch: Callable[[list[StudyRow], str], None] = lambda rows, message: None,
 ) -> list[StudyRow]:
-    """Play those of a plan's cells that `folder` has no good row of yet; errors are tried again.
+    """Play those of a plan's cells that `folder` has no good row of yet; the rows of all cells.
 
-    Returns the rows of all the cells, of this run and of earlier ones. `watch` is called with those
-    that there are at the start and after every row, and with a message for what is odd about the
-    folder and for every lost worker. An interrupted study goes on with the same call. Raises
-    `UserError` for a folder of another plan or that another process writes to, a full disk, and
-    what a cell says is missing.
+    `watch` is called with the rows that there are, at the start and after every one, and with what
+    is odd about the folder and every lost worker. An interrupted study goes on with the same call.
+    Raises `UserError` as `opened_study` does, for a full disk, and for what a cell says is missing.
     """
     with opened_study(folder, plan) as (file, notes):
         good = {row.key: row for row in read_results(folder).done}

@@ -40,8 +40,7 @@ class Workers:
     """Processes that play cells."""
 
     capacity: int  # how many cells they may have at a time
-    # Have a cell played. The future's value is `answer_of` it; any exception of the future says how
-    # its worker died.
+    # Its value is `answer_of` the cell; any exception says how the cell's worker died.
     submit: "Callable[[Cell], Future[StudyRow | UserError]]"
 
 
@@ -87,12 +86,8 @@ def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
 def ray_workers(
     play: Play, plan: StudyPlan, count: int, address: str | None = None
 ) -> Iterator[Workers]:
-    """Ray tasks on the cluster at `address`, or on one of this machine's own with `count`
-    processors.
-
-    The machines of a cluster need this package at the same version, and the plan's data at the
-    same paths. Raises `UserError` where there is no Ray or no cluster.
-    """
+    """Ray tasks on the cluster at `address`, whose machines need this package and the plan's data
+    as here, or on one of this machine's own with `count` processors. `UserError` without."""
     # Ray reports its use to its makers unless told otherwise, and warns of how it counts GPUs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
