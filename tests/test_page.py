@@ -138,9 +138,9 @@ def test_several_runs_on_one_page(folder, tmp_path):
     signals[29]["non_finite"] = ["g_loss"]
     other = write_run(tmp_path / "b" / "run", signals, overrides=["train.seed=5"])
     runs = read_runs([folder.path, other.path])
-    assert [run.name for run in runs] == [str(folder.path), str(other.path)]
     assert runs[1].verdicts[0][0].startswith("Not healthy")
     whole = page(runs)
+    assert [run.name for run in runs] == [str(folder.path), str(other.path)]
     text = text_of(whole)
     assert "2 runs compared" in text
     assert "train.seed 0 5" in text
