@@ -2,8 +2,6 @@
 `adversarial-term-drowned`, `content-term-drowned`, `trivially-separable`.
 """
 
-from functools import partial
-
 import numpy as np
 
 from counterpoise.diagnosis import remedies as fix
@@ -128,8 +126,17 @@ def mode_collapse(view: View) -> Answer:
     return readings.found(spell, Evidence("diversity of outputs", value, text))
 
 
-def term_drowned(view: View, *, is_content: bool) -> Answer:
-    """The content terms, or the adversarial one, have no share in the gradient at G's output."""
+def adversarial_term_drowned(view: View) -> Answer:
+    """The adversarial term has no share in the gradient at G's output."""
+    return _drowned(view, "the adversarial term", is_content=False)
+
+
+def content_term_drowned(view: View) -> Answer:
+    """The content terms have no share in the gradient at G's output."""
+    return _drowned(view, "the content terms", is_content=True)
+
+
+def _drowned(view: View, term: str, *, is_content: bool) -> Answer:
     adversarial, content = _adversarial_gradient(view), view.trace.get("g_gradient_content")
     # Without a content term there is nothing to share with.
     share = np.where(content > 0, adversarial / (adversarial + content), np.nan)
@@ -143,7 +150,6 @@ def term_drowned(view: View, *, is_content: bool) -> Answer:
         return None
     value = spell.median(level)
     text = f"{value:.2%} of the gradient at G's output (median of {spell.rows} readings)"
-    term = "the content terms" if is_content else "the adversarial term"
     evidence = Evidence(f"share of {term}", value, f"the share of {term} is {text}")
     return readings.found(spell, evidence, severe=False)
 
@@ -216,7 +222,7 @@ RULES = (
     ),
     Rule(
         "adversarial-term-drowned",
-        partial(term_drowned, is_content=False),
+        adversarial_term_drowned,
         "The adversarial term is drowned by the others",
         "Nearly all of the gradient that reaches G comes from its other losses. D will win, and G "
         "is trained as if there were no D.",
@@ -238,7 +244,7 @@ RULES = (
     ),
     Rule(
         "content-term-drowned",
-        partial(term_drowned, is_content=True),
+        content_term_drowned,
         "The content terms are drowned by the adversarial one",
         "Nearly all of the gradient that reaches G is adversarial, so nothing holds its output "
         "to the input. Expect artefacts and colours that drift.",
