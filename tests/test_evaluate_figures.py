@@ -7,12 +7,12 @@ from PIL import Image
 from counterpoise.data.catalog import catalog_folder
 from counterpoise.evaluate.crops import CROP_PX, ROWS, CropSheet
 from counterpoise.evaluate.measures import MEASURES
-from counterpoise.evaluate.plane import front_of
 from counterpoise.evaluate.scores import (
     ImageOutputs,
     Method,
     Scores,
     by_bicubic,
+    front_of,
     score_methods,
     to_tensor,
 )
@@ -91,5 +91,5 @@ def test_bicubic_is_that_of_the_published_tables(shared_data):
     """Our protocol is theirs: bicubic of Set5 at x4 in the README of Maclory/SPSR."""
     catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
     bicubic = Method("bicubic", "bicubic", by_bicubic(4))
-    (scores,) = score_methods(catalog, 4, [bicubic], [MEASURES["psnr_y"]])
+    (scores,) = score_methods(catalog, [bicubic], [MEASURES["psnr_y"]])
     assert scores.means()["psnr_y"] == pytest.approx(28.42, abs=0.02)

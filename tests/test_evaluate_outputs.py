@@ -83,7 +83,7 @@ def test_sizes_are_checked_and_an_uncut_output_is_cut(tmp_path):
         pixels = np.asarray(Image.open(folder / "a.png"))
         method = Method("m", "bicubic", by_files({"a.png": folder / "a.png"}, 4))
         seen = []
-        (scores,) = score_methods(catalog, 4, [method], [MEASURES["psnr_y"]], seen.append)
+        (scores,) = score_methods(catalog, [method], [MEASURES["psnr_y"]], seen.append)
         output = (seen[0].outputs["m"] * 255).round().byte().permute(1, 2, 0).numpy()
         assert np.array_equal(output, pixels[:48, :64])
         assert scores.rows[0][0] == "a.png"

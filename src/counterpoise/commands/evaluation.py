@@ -1,6 +1,6 @@
 """`evaluate` behind the command line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from counterpoise.errors import UserError
 from counterpoise.evaluate.crops import CropSheet
 from counterpoise.evaluate.measures import MEASURES, Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
-from counterpoise.evaluate.plane import front_of
 from counterpoise.evaluate.scores import (
     FEW_IMAGES,
     Method,
@@ -24,6 +23,7 @@ from counterpoise.evaluate.scores import (
     by_bicubic,
     by_generator,
     differences_between,
+    front_of,
     score_methods,
     write_csv,
 )
@@ -97,11 +97,10 @@ def run(
         catalog = catalog_folder(folder, common_scale, SSIM_WINDOW_PX + 2 * common_scale)
         for item in catalog.skipped:
             say(console, f"skipped {item.path}: {item.reason}")
-        catalog, files = _match_outputs(scored, catalog, name, len(folders) > 1, console)
-        methods = _methods(scored, catalog, files, chosen)
+        catalog, methods = _methods(scored, catalog, name, len(folders) > 1, chosen, console)
         sheet = CropSheet(common_scale)
         seen = sheet.add if figures is not None else lambda image: None
-        sets[name] = score_methods(catalog, common_scale, methods, measures, seen)
+        sets[name] = score_methods(catalog, methods, measures, seen)
         _say_set(console, name, sets[name], measures, common_scale)
         if figures is not None:
             path = figures / f"crops-{name}.png"
@@ -154,56 +153,43 @@ def _common_scale(sources: Sequence[MethodSource], asked: int | None) -> int:
     return scales.pop() if scales else DEFAULT_SCALE
 
 
-def _match_outputs(
+def _methods(
     sources: Sequence[MethodSource],
     catalog: Catalog,
     name: str,
     own_folders: bool,
+    device: torch.device,
     console: Console,
-) -> tuple[Catalog, dict[Path, dict[str, Path]]]:
-    """The images of a set that every folder of outputs has, and each folder's files by image.
+) -> tuple[Catalog, list[Method]]:
+    """The images of a set that every folder of outputs has, and the methods, bicubic first.
 
     With `own_folders`, each set's outputs are in a folder of the set's name.
     """
-    files = {}
-    for source in sources:
-        if source.generator is not None:
-            continue
-        folder = source.path / name
-        if not folder.is_dir():
-            if own_folders:
-                raise UserError(f"{source.path}: with several sets, put the outputs into {folder}")
-            folder = source.path
-        files[source.path] = found = match_outputs(folder, catalog)
-        for image in catalog.names:
-            if image not in found:
-                say(console, f"{folder}: no output for {image}, which is left out for all methods")
-    kept = [n for n, image in enumerate(catalog.names) if all(image in f for f in files.values())]
-    if not kept:
-        raise UserError(f"{name}: no image has an output in every folder")
-    return catalog.subset(kept), files
-
-
-def _methods(
-    sources: Sequence[MethodSource],
-    catalog: Catalog,
-    files: Mapping[Path, dict[str, Path]],
-    device: torch.device,
-) -> list[Method]:
-    """The methods of a set, bicubic first."""
     # The field's bicubic row starts from bicubic LR, whatever the networks were trained on.
     kinds: list[Degradation] = ["bicubic", *(source.degradation for source in sources)]
     methods = [
         Method(f"bicubic ({kind} LR)", kind, by_bicubic(catalog.scale))
         for kind in dict.fromkeys(kinds)
     ]
+    common = set(catalog.names)
     for source in sources:
-        if source.generator is None:
-            upscale = by_files(files[source.path], catalog.scale)
-        else:
+        if source.generator is not None:
             upscale = by_generator(source.generator, device)
+        else:
+            folder = source.path / name
+            if own_folders and not folder.is_dir():
+                raise UserError(f"{source.path}: with several sets, put the outputs into {folder}")
+            folder = folder if folder.is_dir() else source.path
+            files = match_outputs(folder, catalog)
+            for image in [image for image in catalog.names if image not in files]:
+                say(console, f"{folder}: no output for {image}, which is left out for all methods")
+            common &= files.keys()
+            upscale = by_files(files, catalog.scale)
         methods.append(Method(source.method_name, source.degradation, upscale))
-    return methods
+    if not common:
+        raise UserError(f"{name}: no image has an output in every folder")
+    kept = [index for index, image in enumerate(catalog.names) if image in common]
+    return catalog.subset(kept), methods
 
 
 def _say_set(

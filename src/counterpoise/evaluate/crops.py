@@ -41,40 +41,32 @@ class CropSheet:
     rows: list[CropRow] = field(default_factory=list)
 
     def add(self, image: ImageOutputs) -> None:
-        """Look at an image; it is kept where it is among the most different."""
-        x, y, size, difference = self._place(image)
-        square = slice(y, y + size), slice(x, x + size)
-        enlarged = np.kron(image.lr, np.ones((self.scale, self.scale, 1), np.uint8))
-        cells = {"LR (pixels enlarged)": enlarged[square]}
-        cells |= {name: _pixels(output)[square] for name, output in image.outputs.items()}
-        cells["HR"] = _pixels(image.hr)[square]
-        values = {name: row["psnr_y"] for name, row in image.rows.items() if "psnr_y" in row}
-        self.rows.append(CropRow(image.name, x, y, size, cells, values, difference))
-        self.rows.sort(key=lambda row: -row.difference)
-        del self.rows[ROWS:]
+        """Look at an image; it is kept where it is among the most different.
 
-    def save(self, path: Path) -> None:
-        """Write the figure as PNG, whole or not at all."""
-        with atomic_write(path) as temporary:
-            self._drawn().save(temporary, format="PNG")
-
-    def _place(self, image: ImageOutputs) -> tuple[int, int, int, float]:
-        """Left, top and side of the crop where methods differ most, and by how much.
-
-        On the grid of the LR pixels, a border of the scale away from the edges.
+        The crop is where methods differ most: on the grid of the LR pixels, a border of the scale
+        away from the edges.
         """
         errors = [(output - image.hr).clamp(-1, 1) for output in image.outputs.values()]
         pairs = [a - b for i, a in enumerate(errors) for b in errors[:i]] or errors
         difference = sum((p.square().mean(0) for p in pairs), start=pairs[0].new_zeros(()))
         height, width = image.hr.shape[-2:]
-        border = self.scale
-        size = min(CROP_PX, height - 2 * border, width - 2 * border) // self.scale * self.scale
-        inner = difference[border : height - border, border : width - border]
-        means = F.avg_pool2d(inner[None, None], size, stride=self.scale)[0, 0]
-        row, column = divmod(int(means.argmax()), means.shape[1])
-        return border + column * self.scale, border + row * self.scale, size, float(means.max())
+        scale = self.scale
+        size = min(CROP_PX, height - 2 * scale, width - 2 * scale) // scale * scale
+        inner = difference[scale : height - scale, scale : width - scale]
+        means = F.avg_pool2d(inner[None, None], size, stride=scale)[0, 0]
+        y, x = (scale * (1 + n) for n in divmod(int(means.argmax()), means.shape[1]))
+        square = slice(y, y + size), slice(x, x + size)
+        enlarged = np.kron(image.lr, np.ones((scale, scale, 1), np.uint8))
+        cells = {"LR (pixels enlarged)": enlarged[square]}
+        cells |= {name: _pixels(output)[square] for name, output in image.outputs.items()}
+        cells["HR"] = _pixels(image.hr)[square]
+        psnr = {name: row["psnr_y"] for name, row in image.rows.items() if "psnr_y" in row}
+        self.rows.append(CropRow(image.name, x, y, size, cells, psnr, float(means.max())))
+        self.rows.sort(key=lambda row: -row.difference)
+        del self.rows[ROWS:]
 
-    def _drawn(self) -> Image.Image:
+    def save(self, path: Path) -> None:
+        """Write the figure as PNG, whole or not at all."""
         names = list(self.rows[0].cells)
         heights = [row.size * max(1, round(CELL_PX / row.size)) for row in self.rows]
         cell = max(heights)
@@ -95,7 +87,8 @@ class CropSheet:
                 larger = picture.resize((high, high), Image.Resampling.NEAREST)
                 canvas.paste(larger, (x, y + NAME_PX))
                 y += NAME_PX + high + GAP_PX
-        return canvas
+        with atomic_write(path) as temporary:
+            canvas.save(temporary, format="PNG")
 
 
 def _pixels(image: Tensor) -> np.ndarray:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from counterpoise.data.catalog import Catalog
 from counterpoise.data.resize import Degradation, downscale, imresize
 from counterpoise.evaluate.measures import MEASURES, Measure, measure_image
+from counterpoise.outlook import DISTORTION, PERCEPTION
 from counterpoise.plain_files import atomic_write
-from counterpoise.statistics import Estimate, bootstrap_mean
+from counterpoise.statistics import Estimate, bootstrap_mean, pareto_front
 
 # A percentile bootstrap of fewer values is notably too narrow.
 FEW_IMAGES = 10
@@ -71,13 +72,12 @@ class ImageOutputs:
 
 def score_methods(
     catalog: Catalog,
-    scale: int,
     methods: Sequence[Method],
     measures: Sequence[Measure],
     seen: Callable[[ImageOutputs], None] = lambda image: None,
 ) -> list[Scores]:
     """The measures of every method on every image of a set; `seen` is shown each image."""
-    scores = [Scores(method.name) for method in methods]
+    scores, scale = [Scores(method.name) for method in methods], catalog.scale
     for index, name in enumerate(catalog.names):
         pixels = catalog.load(index).hr
         hr = to_tensor(pixels)
@@ -128,6 +128,21 @@ def to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / scale
 
 
+def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
+    """The perceptual measure, and for each method whether no other is better in both it and RMSE.
+
+    None without both measures. On the perception-distortion plane (Blau and Michaeli 2018,
+    1711.06077) no method can be best in both at once; lower is better in both.
+    """
+    perception = next((name for name in PERCEPTION if name in scores[0].names), None)
+    if perception is None or DISTORTION not in scores[0].names:
+        return None
+    points = np.array([(m[DISTORTION], m[perception]) for m in (s.means() for s in scores)])
+    if not np.isfinite(points).all():
+        return None
+    return perception, [bool(on) for on in pareto_front(points)]
+
+
 @dataclass(frozen=True)
 class Difference:
     """Method B minus method A by one measure, over the images that both have."""
@@ -176,9 +191,7 @@ def write_csv(path: Path, sets: Mapping[str, Iterable[Scores]]) -> None:
 
     A cell is empty where an image was too small for a measure.
     """
-    names = list(
-        dict.fromkeys(name for methods in sets.values() for s in methods for name in s.names)
-    )
+    names = next(scores.names for methods in sets.values() for scores in methods)
     with (
         atomic_write(path) as temporary,
         # A file's name need not be text.
@@ -189,6 +202,5 @@ def write_csv(path: Path, sets: Mapping[str, Iterable[Scores]]) -> None:
         for set_name, methods in sets.items():
             for scores in methods:
                 for image, row in [*scores.rows, ("mean", scores.means())]:
-                    values = [row.get(name, float("nan")) for name in names]
-                    cells = ["" if value != value else f"{value:.6f}" for value in values]
+                    cells = ["" if value != value else f"{value:.6f}" for value in row.values()]
                     writer.writerow([set_name, scores.method, image, *cells])
