@@ -23,11 +23,10 @@ from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_writer import RunWriter
-from counterpoise.training.batches import Batches
 from counterpoise.training.checks import check_training
 from counterpoise.training.loop import Training
 from counterpoise.training.reporting import Reporter
-from counterpoise.training.setup import build_parts
+from counterpoise.training.setup import Batches, build_parts
 
 NEVER = [f"train.{means}=never" for means in ("cuda_graphs", "channels_last", "fused_adam")]
 

@@ -147,8 +147,8 @@ def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
             ["data.crop_px=40", "balance={policy: threshold, options: {limit: 1}}",
              "train={batch_size: 3, devices: 2}"],
             ["3 errors", "balance.options.limit: unknown option", "known: threshold, measure",
-             "train.batch_size: must be a multiple of train.devices 2",
-             "data.crop_px: the enhancenet discriminator"],
+             "train.batch_size: must be a multiple of 2 devices",
+             "discriminator: the enhancenet discriminator"],
         ),
         (["balance.policy=mood"], ["balance.policy: unknown policy 'mood'; known: none"]),
         (

@@ -64,10 +64,10 @@ def test_augmentation_happens_only_when_asked(catalog):
 
 
 def test_whole_pairs_and_central_crops(catalog):
-    name, lr, hr = next(iter(full_pairs(catalog, 4, "bicubic")))
+    name, lr, hr = next(iter(full_pairs(catalog, "bicubic")))
     assert name == catalog.names[0]
     np.testing.assert_array_equal(lr, downscale(hr, 4, "bicubic"))
-    lr_crops, hr_crops = central_crops(catalog, 4, "bicubic", 32, 3)
+    lr_crops, hr_crops = central_crops(catalog, "bicubic", 32, 3)
     assert (lr_crops.shape, hr_crops.shape) == ((3, 3, 8, 8), (3, 3, 32, 32))
     expected = torch.from_numpy(hr[8:40, 16:48].copy()).permute(2, 0, 1) / 255
     torch.testing.assert_close(hr_crops[0], expected)

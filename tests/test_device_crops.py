@@ -1,5 +1,3 @@
-import itertools
-
 import pytest
 import torch
 from PIL import Image
@@ -7,8 +5,7 @@ from PIL import Image
 from counterpoise.config import DataConfig
 from counterpoise.data.catalog import ImageFiles, decode, scan
 from counterpoise.data.dataset import CropPairs
-from counterpoise.data.device_crops import DeviceCrops, device_batches
-from counterpoise.data.sampler import batches
+from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.training.acceleration import fits_on_device
 from helpers import smooth_pixels, write_images
 from training_helpers import tiny
@@ -59,20 +56,10 @@ def test_given_low_resolution_images_are_used(folder, tmp_path_factory):
     assert lr.equal(255 - hr[:, :, ::4, ::4])
 
 
-def test_every_process_gets_the_host_s_batches(folder):
-    dataset = pairs(folder)
-    for rank in range(2):
-        share = (4, rank, 2, 3)
-        host = batches(dataset, *share, 0, pin_memory=False)
-        device = device_batches(DeviceCrops(dataset, CPU), *share)
-        for ours, theirs in itertools.islice(zip(device, host, strict=False), 4):
-            assert all(a.equal(b) for a, b in zip(ours, theirs, strict=True))
-
-
 def test_only_what_fits_is_kept_on_a_device(folder):
     images = pairs(folder).catalog
     free = 2**20
     assert fits_on_device(images, tiny("data.device_cache_mib=1"), free)
     assert not fits_on_device(images, tiny("data.device_cache_mib=0"), free)
-    assert not fits_on_device(images, tiny(), images.hr_bytes)
+    assert not fits_on_device(images, tiny(), sum(image.hr.nbytes for image in images.images))
     assert not fits_on_device(pairs(folder, cache_mib=0).catalog, tiny(), free)

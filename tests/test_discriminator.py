@@ -142,7 +142,7 @@ def test_unet_by_hand():
 def test_impossible_crops_are_refused(name, norm, crop_px, expected):
     with pytest.raises(UserError, match=f"{name} discriminator.* needs crops .*{expected}"):
         build_discriminator(config_of(name, norm), crop_px)
-    with pytest.raises(UserError, match=r"data\.crop_px: "):
+    with pytest.raises(UserError, match=r"discriminator: .*data\.crop_px"):
         tiny(f"discriminator={{name: {name}, norm: {norm}}}", f"data.crop_px={crop_px or 32 + 4}")
 
 

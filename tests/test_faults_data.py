@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import loop
-from counterpoise.training.batches import Batches
+from counterpoise.training.setup import Batches
 from fault_helpers import differing, results
 from helpers import write_images
 from training_helpers import before_step, differing_tensors, events, run, signals, tiny

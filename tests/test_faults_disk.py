@@ -25,14 +25,14 @@ KILLS, FULL = (KILL_BEFORE, KILL_AMID), (FULL_ONCE, FULL_FROM)
 # In the middle of writing a checkpoint.
 KILL_IN_CHECKPOINT = """
 import os, signal
-from counterpoise.training import checkpoint
-save_file = checkpoint.save_file
+from counterpoise.models import weights
+save_file = weights.save_file
 def killed(tensors, where, metadata):
     save_file(tensors, where, metadata)
     if "00000006" in str(where):
         os.truncate(where, 5000)
         os.kill(os.getpid(), signal.SIGKILL)
-checkpoint.save_file = killed
+weights.save_file = killed
 """
 
 

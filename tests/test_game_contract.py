@@ -17,8 +17,7 @@ from counterpoise.anyloop import handle
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.records import NO_ACTION, Action
 from counterpoise.training import setup
-from counterpoise.training.batches import Batches
-from counterpoise.training.setup import adam, build_parts
+from counterpoise.training.setup import Batches, adam, build_parts
 from counterpoise.training.state import TrainingState
 from loop_helpers import Scripted
 from training_helpers import make_fabric, tiny

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -36,18 +35,14 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.batch_size=8."),
 ]
-ObjectiveOption = Annotated[
-    str | None, typer.Option(help="What the losses are: bce, lsgan, hinge, wgan, ...")
-]
+WeightsOption = typer.Option(help="A generator's weights, or the folder of a run.")
+ObjectiveOption = Annotated[str | None, typer.Option(help="Of the losses: bce, lsgan, hinge, ...")]
 MappingOption = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="THEIRS=OURS", help="Name a column, e.g. errD=d_loss."),
 ]
 MeanOption = Annotated[
-    bool,
-    typer.Option(
-        "--d-loss-is-mean", help="D's loss is the mean of its real and fake halves, not their sum."
-    ),
+    bool, typer.Option("--d-loss-is-mean", help="D's loss is its halves' mean, not their sum.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
@@ -85,34 +80,24 @@ def _stop(message: str, code: int) -> None:
 
 @app.command()
 def train(
-    preset: Annotated[
-        str | None, typer.Option(help="A shipped configuration; see `presets`.")
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help="A shipped one; see `presets`.")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file instead of a preset.")] = None,
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Folder of training images; may be repeated.")
-    ] = None,
-    run_dir: Annotated[
-        Path | None, typer.Option(help="Where to write; default runs/PRESET.")
-    ] = None,
+    data: Annotated[list[Path] | None, typer.Option(help="Training images; repeatable.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Default: runs/PRESET.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes, one per device.")] = None,
     overrides: SetOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved configuration and what is found.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
 ) -> None:
     """Train a generator: E alone where configured, then G against D."""
     from counterpoise.commands import training
 
     if (preset is None) == (config is None):
-        raise UserError(
-            "give --preset NAME or --config FILE (one of them); `counterpoise presets` lists"
-        )
-    given = {
-        "data.folders": json.dumps([str(folder) for folder in data]) if data else None,
-        "train.devices": devices,
-    }
-    settings = [*(overrides or []), *_settings(given)]
+        raise UserError("give --preset NAME or --config FILE; `counterpoise presets` lists")
+    settings = overrides or []
+    if data:
+        settings += [f"data.folders={json.dumps([str(folder) for folder in data])}"]
+    if devices is not None:
+        settings += [f"train.devices={devices}"]
     source = preset if preset is not None else str(config)
     sys.exit(training.start(source, settings, run_dir, console, dry_run=dry_run))
 
@@ -120,21 +105,14 @@ def train(
 @app.command()
 def resume(
     run: Annotated[Path, typer.Argument(help="The folder of an interrupted run.")],
-    steps: Annotated[
-        int | None, typer.Option(help="Train to this many steps after pretraining instead.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Train to so many (after pretraining).")] = None,
     settings: SetOption = None,
 ) -> None:
     """Go on with an interrupted training from its newest checkpoint."""
     from counterpoise.commands import training
 
-    given = _settings({"train.steps": steps})
+    given = [] if steps is None else [f"train.steps={steps}"]
     sys.exit(training.resume(run, [*given, *(settings or [])], console))
-
-
-def _settings(given: Mapping[str, object]) -> list[str]:
-    """Options that were given, as the settings that they stand for."""
-    return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
 @app.command()
@@ -183,18 +161,17 @@ def import_weights(
 def upscale(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A picture, or a folder of them.")],
     destination: Annotated[
-        Path | None,
-        typer.Argument(metavar="[OUT]", help="A picture, or a folder; default: beside IN."),
+        Path | None, typer.Argument(metavar="[OUT]", help="Likewise; default: beside IN.")
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="A generator's weights, or the folder of a run; default: the package's."),
-    ] = None,
+    weights: Annotated[Path | None, WeightsOption] = None,
     device: DeviceOption = "auto",
     tile_px: Annotated[int, typer.Option(min=16, help="Side of a tile of the input.")] = 128,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Upscale pictures: PNG, JPEG, WebP, TIFF; alpha, grey and 16 bits are kept."""
+    """Upscale pictures: PNG, JPEG, WebP, TIFF; alpha, grey and 16 bits are kept.
+
+    Without weights of your own, by the network that comes with the package.
+    """
     from counterpoise.commands import upscaling
 
     upscaling.run(source, destination, weights, device, tile_px, overwrite, console)
@@ -202,40 +179,24 @@ def upscale(
 
 @app.command()
 def evaluate(
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option(help="A generator's weights, or the folder of a run; may be repeated."),
-    ] = None,
-    outputs: Annotated[
-        list[Path] | None,
-        typer.Option(help="A folder of somebody's outputs, by image name; may be repeated."),
-    ] = None,
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Folder of HR images; may be repeated.")
-    ] = None,
-    more_data: Annotated[
-        list[Path] | None, typer.Argument(metavar="[SET]...", help="Further folders.")
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option(help="E.g. psnr,ssim,rmse,sliced_wasserstein,lpips,niqe."),
-    ] = None,
+    weights: Annotated[list[Path] | None, WeightsOption] = None,
+    outputs: Annotated[list[Path] | None, typer.Option(help="Outputs, by image name.")] = None,
+    data: Annotated[list[Path] | None, typer.Option(help="A folder of HR images.")] = None,
+    more_data: Annotated[list[Path] | None, typer.Argument(metavar="[SET]...")] = None,
+    metrics: Annotated[str | None, typer.Option(help="E.g. psnr,ssim,rmse,lpips,niqe.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write one row per image here.")] = None,
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder for a figure of crops side by side.")
-    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for crops side by side.")] = None,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="A B", help="Paired differences of two: weights, folders of outputs."),
     ] = None,
-    scale: Annotated[
-        int | None, typer.Option(min=2, max=8, help="Of outputs without weights; default 4.")
-    ] = None,
+    scale: Annotated[int | None, typer.Option(min=2, max=8, help="Of outputs; else 4.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Score upscaled images against HR, with plain bicubic beside (a border of the scale cropped).
 
     PSNR, SSIM, RMSE, sliced Wasserstein distance; LPIPS and NIQE where their weights are at hand.
+    --weights, --outputs and --data may be repeated.
     """
     from counterpoise.commands import evaluation
 
@@ -255,12 +216,8 @@ def evaluate(
 
 @app.command()
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are overlaid.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="The page; default RUN/report.html, of one run.")
-    ] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Several are overlaid.")],
+    out: Annotated[Path | None, typer.Option(help="The page; default RUN/report.html.")] = None,
 ) -> None:
     """Write a run, or several, as one page: verdict, charts, samples, metrics, configuration."""
     from counterpoise.commands import reporting
@@ -292,9 +249,7 @@ def diagnose(
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,
     d_loss_is_mean: MeanOption = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One line of JSON per training run.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON per training.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page here.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema.")] = False,
 ) -> None:
@@ -311,29 +266,16 @@ def diagnose(
         raise UserError("give a log file, a run folder, or - to read a pipe")
     sys.exit(
         diagnosis.run(
-            sources,
-            objective,
-            mapping or [],
-            as_json,
-            html,
-            console,
-            d_loss_is_mean=d_loss_is_mean,
+            sources, objective, mapping or [], as_json, html, console, d_loss_is_mean=d_loss_is_mean
         )
     )
 
 
 @app.command()
 def watch(
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="RUN|LOGFILE", help="A run's folder, or any training's log."),
-    ],
-    web: Annotated[
-        bool, typer.Option("--web", help="Serve a page on 127.0.0.1 instead, for this machine.")
-    ] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")
-    ] = 6106,
+    source: Annotated[Path, typer.Argument(metavar="RUN|LOGFILE", help="A run, or any log.")],
+    web: Annotated[bool, typer.Option("--web", help="Serve a page on 127.0.0.1 instead.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0: any.")] = 6106,
     once: Annotated[bool, typer.Option("--once", help="Print how it stands, and end.")] = False,
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,

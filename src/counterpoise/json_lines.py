@@ -21,14 +21,9 @@ class JsonLines(AppendedFile):
 
 def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of a JSONL file, and a note for each line that is not a JSON object."""
-    rows: list[dict[str, Any]] = []
-    notes: list[str] = []
-    for number, _, row in iterate_json_lines(path):
-        if row is not None:
-            rows.append(row)
-        else:
-            notes.append(_torn(path, number))
-    return rows, notes
+    lines = [(number, row) for number, _, row in iterate_json_lines(path)]
+    rows = [row for _, row in lines if row is not None]
+    return rows, [_torn(path, number) for number, row in lines if row is None]
 
 
 def parse_row(line: str) -> dict[str, Any] | None:

@@ -41,7 +41,10 @@ def write_picture(path: Path, picture: Picture) -> list[str]:
         colour, alpha = to_8_bit(colour), None if alpha is None else to_8_bit(alpha)
     if alpha is not None and suffix not in KEEPS_ALPHA:
         notes.append(f"{path.name}: {suffix} has no alpha, the picture was laid on white")
-        colour, alpha = _on_white(colour, alpha), None
+        most = np.iinfo(colour.dtype).max
+        share = alpha[..., None].astype(np.float32) / most
+        laid = (colour * share + most * (1 - share)).round()
+        colour, alpha = laid.astype(colour.dtype), None
     if alpha is not None and colour.shape[2] == 1 and colour.dtype == np.uint16:
         # Hardly any program reads it.
         notes.append(f"{path.name}: 16-bit grey with alpha is written as RGB with alpha")
@@ -107,10 +110,3 @@ def _swap_red_and_blue(pixels: np.ndarray) -> None:
     if pixels.shape[2] > 2:
         for row in pixels:
             row[:, [0, 2]] = row[:, [2, 0]]
-
-
-def _on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    most = np.iinfo(colour.dtype).max
-    share = alpha[..., None].astype(np.float32) / most
-    laid: np.ndarray = (colour * share + most * (1 - share)).round().astype(colour.dtype)
-    return laid

@@ -101,9 +101,7 @@ class AppendedFile:
 
     def close(self) -> None:
         """Close the file; nothing is written to it afterwards."""
-        file, self._file = self._file, -1
-        if file != -1:
-            os.close(file)
+        os.close(self._file)
 
 
 def why_no_file(path: Path) -> str:

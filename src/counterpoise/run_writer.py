@@ -29,7 +29,7 @@ class RunWriter:
     ) -> None:
         self.notes: list[str] = []
         self._rows: dict[str, JsonLines] = {}
-        self._log: AppendedFile | None = None
+        self._logs: list[AppendedFile] = []
         self._tensorboard: _TensorBoard | None = None
         if run is None:
             return
@@ -38,14 +38,11 @@ class RunWriter:
             self.notes += drop_rows_after(run.metrics, resumed_step)
             _drop_samples_after(run, resumed_step)
         self._rows = {"signals": JsonLines(run.signals), "events": JsonLines(run.events)}
-        self._log = AppendedFile(run.log)
+        self._logs = [AppendedFile(run.log)]
         if tensorboard:
             self._rows["metrics"] = JsonLines(run.metrics)
             self._tensorboard = _TensorBoard(run, resumed_step)
-        self.notes += [file.note for file in self._files() if file.note]
-
-    def _files(self) -> list[AppendedFile]:
-        return [*self._rows.values(), *([] if self._log is None else [self._log])]
+        self.notes += [f.note for f in [*self._rows.values(), *self._logs] if f.note]
 
     def step(self, record: StepRecord, row: Mapping[str, Any]) -> str:
         """Write a step's row, `record.to_json()`; what to say where rows become rarer."""
@@ -67,8 +64,8 @@ class RunWriter:
 
     def log(self, text: str) -> None:
         """Write lines of `train.log`."""
-        if self._log is not None:
-            self._log.append_line(text)
+        for file in self._logs:
+            file.append_line(text)
 
     def scalars(self, record: StepRecord) -> None:
         """Show a step's numbers in TensorBoard."""
@@ -91,9 +88,9 @@ class RunWriter:
 
     def close(self) -> None:
         """Close the files; nothing is written afterwards."""
-        for file in self._files():
+        for file in [*self._rows.values(), *self._logs]:
             file.close()
-        self._rows, self._log = {}, None
+        self._rows, self._logs = {}, []
         if self._tensorboard is not None:
             self._tensorboard.close()
 

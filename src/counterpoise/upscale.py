@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,7 @@ class UpscaleSummary:
 
 
 def upscale_picture(
-    generator: Generator,
-    picture: Picture,
-    device: torch.device,
-    tile_px: int,
-    progress: Progress,
+    generator: Generator, picture: Picture, device: torch.device, tile_px: int, progress: Progress
 ) -> Picture:
     """A picture `scale` times as large, with as many bits per channel.
 
@@ -46,14 +43,12 @@ def upscale_picture(
         output: Tensor = generator(tile.expand(-1, 3, -1, -1))
         return output.mean(1, keepdim=True) if grey else output
 
-    def bicubic(tile: Tensor) -> Tensor:
-        return bicubic_upsample(tile, scale, "half-pixel")
-
     context_px = generator.receptive_radius_px()
     colour = upscale_tiled(network, picture.colour, scale, device, tile_px, context_px, progress)
     alpha = None
     if picture.alpha is not None:
         plane = picture.alpha[..., None]
+        bicubic = partial(bicubic_upsample, scale=scale, kind="half-pixel")
         alpha = upscale_tiled(bicubic, plane, scale, device, tile_px, REACH_PX)[..., 0]
     return Picture(colour, alpha, picture.icc_profile, picture.notes)
 

@@ -6,7 +6,7 @@ import textwrap
 
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.losses.content import perceptual_loss, pixel_loss, texture_loss
-from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.objectives import OBJECTIVES
 from generated import Pages
 from generated.markdown import code, docstring, fence, table
@@ -19,7 +19,7 @@ TERMS = {
 }
 PENALTIES = {
     "loss.adversarial.r1": r1_penalty,
-    "loss.adversarial.r2": r2_penalty,
+    "loss.adversarial.r2": r1_penalty,
     "loss.adversarial.gradient_penalty": gradient_penalty,
 }
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import Progress
 
-from counterpoise.commands.console import say
+from counterpoise.commands.console import progress_columns, say
 from counterpoise.commands.device import pick_device
 from counterpoise.models.weights import SHIPPED, load_generator
 from counterpoise.upscale import Progress as TileProgress
@@ -31,19 +32,12 @@ def run(
     pairs = plan_pictures(source, destination, overwrite=overwrite)
     chosen = pick_device(device)
     loaded.generator.to(chosen)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *progress_columns(), console=console, transient=True, disable=not console.is_terminal
     ) as bar:
 
         def progress(path: Path) -> TileProgress:
-            task = bar.add_task(path.name)
+            task = bar.add_task(escape(path.name))
             return lambda done, total: bar.update(task, completed=done, total=total)
 
         summary = upscale_pictures(loaded.generator, pairs, chosen, tile_px, progress)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from counterpoise.config import DataConfig
 from counterpoise.data.images import UnreadableImageError, find_images, read_rgb, real_path
+from counterpoise.data.resize import Degradation, downscale
 from counterpoise.errors import UserError
 
 # Photographs and textures inside scikit-image's package. The held-out ones are never trained on;
@@ -50,10 +51,6 @@ class Decoded:
 
     hr: np.ndarray
     lr: np.ndarray | None
-
-    @property
-    def bytes(self) -> int:
-        return self.hr.nbytes + (0 if self.lr is None else self.lr.nbytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +88,6 @@ class Catalog:
         """Whether every image is kept decoded."""
         return all(image is not None for image in self.images)
 
-    @property
-    def hr_bytes(self) -> int:
-        """What the decoded high-resolution images in memory take."""
-        return sum(image.hr.nbytes for image in self.images if image is not None)
-
     def load(self, index: int) -> Decoded:
         """The image: from the cache, else decoded again.
 
@@ -105,6 +97,12 @@ class Catalog:
             return self.images[index] or decode(self.files[index], self.scale, self.square_px)
         except UnreadableImageError as error:
             raise UserError(f"{error}; put it back, then resume") from error
+
+    def pair(self, index: int, degradation: Degradation) -> tuple[np.ndarray, np.ndarray]:
+        """LR (h, w, 3), the image's own or made here, and HR (H, W, 3), uint8."""
+        image = self.load(index)
+        lr = image.lr if image.lr is not None else downscale(image.hr, self.scale, degradation)
+        return lr, image.hr
 
     def subset(self, indices: Sequence[int]) -> "Catalog":
         """The images with these indices."""
@@ -216,15 +214,12 @@ def _pair(
     times = Counter(_stem(file.name) for file in files)
     paired: list[ImageFiles] = []
     for file in files:
-        stem = _stem(file.name)
-        candidates = lr_files.get(stem, [])
-        if len(candidates) == times[stem] == 1:
+        candidates = lr_files.get(_stem(file.name), [])
+        if len(candidates) == times[_stem(file.name)] == 1:
             paired.append(replace(file, lr_path=candidates[0]))
-            continue
-        reason = "has no image of its name in lr_folders"
-        if candidates:
-            reason = "shares its name, so its LR image is ambiguous"
-        skipped.append(UnreadableImageError(file.hr_path, reason))
+        else:
+            reason = "has no image of its name in lr_folders, or shares it"
+            skipped.append(UnreadableImageError(file.hr_path, reason))
     return paired
 
 
@@ -261,8 +256,9 @@ def _catalog(
             if isinstance(result, UnreadableImageError):
                 left_out.append(result)
                 continue
-            fits = result.bytes <= room
-            room -= result.bytes if fits else 0
+            size = result.hr.nbytes + (0 if result.lr is None else result.lr.nbytes)
+            fits = size <= room
+            room -= size if fits else 0
             kept.append(file)
             images.append(result if fits else None)
     if not kept:

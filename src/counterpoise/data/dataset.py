@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from counterpoise.data.catalog import Catalog, Decoded
-from counterpoise.data.resize import Degradation, downscale, downscale_crop
+from counterpoise.data.catalog import Catalog
+from counterpoise.data.resize import Degradation, downscale_crop
 
 Pair = tuple[Tensor, Tensor]
 
@@ -89,35 +89,35 @@ def _to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def whole_pair(
-    image: Decoded, scale: int, degradation: Degradation
-) -> tuple[np.ndarray, np.ndarray]:
-    """A whole image as LR (h, w, 3), its own or made here, and HR (H, W, 3), uint8."""
-    lr = image.lr if image.lr is not None else downscale(image.hr, scale, degradation)
-    return lr, image.hr
-
-
 def full_pairs(
-    catalog: Catalog, scale: int, degradation: Degradation
+    catalog: Catalog, degradation: Degradation
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Whole images as (name, LR (h, w, 3), HR (H, W, 3)), uint8."""
     for index, name in enumerate(catalog.names):
-        yield name, *whole_pair(catalog.load(index), scale, degradation)
+        yield name, *catalog.pair(index, degradation)
 
 
-def central_crops(
-    catalog: Catalog, scale: int, degradation: Degradation, crop_px: int, count: int
-) -> Pair:
+def central_crops(catalog: Catalog, degradation: Degradation, crop_px: int, count: int) -> Pair:
     """The central crops of the first `count` images: LR and HR batches, float32 in [0, 1].
 
     Crops are smaller than `crop_px` where one of the images is.
     """
-    pairs = [pair for _, *pair in itertools.islice(full_pairs(catalog, scale, degradation), count)]
-    size = min(crop_px // scale, *(side for lr, _ in pairs for side in lr.shape[:2]))
-    lr_crops, hr_crops = [], []
-    for lr, hr in pairs:
-        top, left = (lr.shape[0] - size) // 2, (lr.shape[1] - size) // 2
-        lr_crops.append(_to_tensor(lr[top : top + size, left : left + size]))
-        top, left, side = scale * top, scale * left, scale * size
-        hr_crops.append(_to_tensor(hr[top : top + side, left : left + side]))
-    return torch.stack(lr_crops).float() / 255, torch.stack(hr_crops).float() / 255
+    pairs = [pair for _, *pair in itertools.islice(full_pairs(catalog, degradation), count)]
+    size = min(crop_px // catalog.scale, *(side for lr, _ in pairs for side in lr.shape[:2]))
+    parts = [central_part(lr, hr, size, size) for lr, hr in pairs]
+    lr, hr = (
+        torch.stack([_to_tensor(image) for image in images]).float() / 255
+        for images in zip(*parts, strict=True)
+    )
+    return lr, hr
+
+
+def central_part(
+    lr: np.ndarray, hr: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The central part of a pair, its size in low-resolution pixels."""
+    scale = hr.shape[0] // lr.shape[0]
+    top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
+    lr = lr[top : top + height, left : left + width]
+    top, left, height, width = (scale * n for n in (top, left, height, width))
+    return lr, hr[top : top + height, left : left + width]

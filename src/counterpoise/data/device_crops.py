@@ -1,15 +1,14 @@
 """Training crops cut on the device that trains, from images that it holds."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.data.dataset import CropPairs, Pair, whole_pair
-from counterpoise.data.sampler import shares
+from counterpoise.data.dataset import CropPairs, Pair
 
 
 class DeviceCrops:
@@ -24,75 +23,35 @@ class DeviceCrops:
         self._pairs, self._device = pairs, device
         # Shrinking large images takes long, and lets go of the interpreter's lock.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            whole = list(pool.map(self._whole_pair, range(len(pairs.catalog))))
+            indices = range(len(pairs.catalog))
+            whole = list(pool.map(lambda i: pairs.catalog.pair(i, pairs.degradation), indices))
         self._shapes = [hr.shape for _, hr in whole]
         self._lr, self._lr_starts = _table([lr for lr, _ in whole], device)
         self._hr, self._hr_starts = _table([hr for _, hr in whole], device)
         self._lr_grids = _grids(pairs.lr_crop_px, device)
         self._hr_grids = _grids(pairs.lr_crop_px * pairs.scale, device)
 
-    def _whole_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        pairs = self._pairs
-        return whole_pair(pairs.catalog.load(index), pairs.scale, pairs.degradation)
-
-    @property
-    def bytes(self) -> int:
-        """What the images take on the device."""
-        return self._lr.numel() + self._hr.numel()
-
     def batch(self, positions: Sequence[int]) -> Pair:
         """(LR, HR) of these positions: (N, 3, h, w) and (N, 3, H, W), uint8, channels last."""
-        return self.cut(self.places(positions))
-
-    def places(self, positions: Sequence[int]) -> list[tuple[int, ...]]:
-        """Where in the tables these positions' crops are, and in which pose: the host's part."""
         scale = self._pairs.scale
-        places: list[tuple[int, ...]] = []
+        places = []
         for position in positions:
             image = self._pairs.image_at(position)
             cut = self._pairs.cut(position, self._shapes[image])
             hr_width = self._shapes[image][1]
             lr_width = hr_width // scale
-            places.append(
-                (
-                    self._lr_starts[image] + cut.top * lr_width + cut.left,
-                    lr_width,
-                    self._hr_starts[image] + scale * (cut.top * hr_width + cut.left),
-                    hr_width,
-                    cut.turns + 4 * cut.mirrored,
-                )
-            )
-        return places
-
-    def cut(self, places: Sequence[tuple[int, ...]]) -> Pair:
-        """The crops at these places: the device's part."""
+            lr_start = self._lr_starts[image] + cut.top * lr_width + cut.left
+            hr_start = self._hr_starts[image] + scale * (cut.top * hr_width + cut.left)
+            places.append((lr_start, lr_width, hr_start, hr_width, cut.turns + 4 * cut.mirrored))
         table = torch.tensor(places)
         if self._device.type == "cuda":
             table = table.pin_memory()
         table = table.to(self._device, non_blocking=True)
-        lr_start, lr_width, hr_start, hr_width, pose = table.unbind(1)
+        lr_starts, lr_widths, hr_starts, hr_widths, poses = table.unbind(1)
         return (
-            _look_up(self._lr, lr_start, lr_width, self._lr_grids[pose]),
-            _look_up(self._hr, hr_start, hr_width, self._hr_grids[pose]),
+            _look_up(self._lr, lr_starts, lr_widths, self._lr_grids[poses]),
+            _look_up(self._hr, hr_starts, hr_widths, self._hr_grids[poses]),
         )
-
-
-def device_batches(
-    crops: DeviceCrops, batch_size: int, rank: int, world_size: int, start_batch: int
-) -> Iterator[Pair]:
-    """What `sampler.batches` gives, on the crops' device.
-
-    The next batch's places are found while the training waits for the device.
-    """
-    pool, coming = ThreadPoolExecutor(1), None
-    try:
-        for positions in shares(batch_size, rank, world_size, start_batch):
-            ready, coming = coming, pool.submit(crops.places, positions)
-            if ready is not None:
-                yield crops.cut(ready.result())
-    finally:
-        # Not waited for: the garbage collector may end this in the pool's own thread.
-        pool.shutdown(wait=False)
 
 
 def _table(images: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, list[int]]:

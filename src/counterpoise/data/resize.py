@@ -50,12 +50,7 @@ def downscale(image: np.ndarray, scale: int, degradation: Degradation) -> np.nda
 
 
 def downscale_crop(
-    image: np.ndarray,
-    scale: int,
-    degradation: Degradation,
-    top: int,
-    left: int,
-    crop_px: int,
+    image: np.ndarray, scale: int, degradation: Degradation, top: int, left: int, crop_px: int
 ) -> np.ndarray:
     """The square crop of `downscale(image)` at (top, left), without shrinking the whole image.
 

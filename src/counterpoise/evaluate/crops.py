@@ -13,7 +13,7 @@ from counterpoise.plain_files import atomic_write
 
 CROP_PX = 72
 ROWS = 4
-# Cells are about this wide, whatever the crop: pixels are enlarged by a whole number.
+# Side of a cell: three times a crop that is not cut short by a small image.
 CELL_PX = 216
 GAP_PX, TITLE_PX, NAME_PX = 6, 20, 18
 INK, PALE = "#1c1e21", "#6d727b"
@@ -68,25 +68,23 @@ class CropSheet:
     def save(self, path: Path) -> None:
         """Write the figure as PNG, whole or not at all."""
         names = list(self.rows[0].cells)
-        heights = [row.size * max(1, round(CELL_PX / row.size)) for row in self.rows]
-        cell = max(heights)
-        width = len(names) * (cell + GAP_PX) + GAP_PX
-        height = TITLE_PX + sum(NAME_PX + high + GAP_PX for high in heights)
+        width = len(names) * (CELL_PX + GAP_PX) + GAP_PX
+        height = TITLE_PX + len(self.rows) * (NAME_PX + CELL_PX + GAP_PX)
         canvas = Image.new("RGB", (width, height), "white")
         draw = ImageDraw.Draw(canvas)
         title_font, font = ImageFont.load_default(size=13), ImageFont.load_default(size=11)
         for column, name in enumerate(names):
-            x, y = GAP_PX + column * (cell + GAP_PX), TITLE_PX
-            draw.text((x, 4), name[: cell // 7], fill=INK, font=title_font)
-            for row, high in zip(self.rows, heights, strict=True):
+            x, y = GAP_PX + column * (CELL_PX + GAP_PX), TITLE_PX
+            draw.text((x, 4), name[: CELL_PX // 7], fill=INK, font=title_font)
+            for row in self.rows:
                 text = f"image: {row.psnr[name]:.2f} dB (Y)" if name in row.psnr else ""
                 if column == 0:
                     text = f"{row.image} at {row.x},{row.y},{row.size}"
-                draw.text((x, y + 3), text[: cell // 6], fill=PALE, font=font)
+                draw.text((x, y + 3), text[: CELL_PX // 6], fill=PALE, font=font)
                 picture = Image.fromarray(np.ascontiguousarray(row.cells[name]))
-                larger = picture.resize((high, high), Image.Resampling.NEAREST)
+                larger = picture.resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)
                 canvas.paste(larger, (x, y + NAME_PX))
-                y += NAME_PX + high + GAP_PX
+                y += NAME_PX + CELL_PX + GAP_PX
         with atomic_write(path) as temporary:
             canvas.save(temporary, format="PNG")
 

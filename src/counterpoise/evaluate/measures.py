@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -20,8 +21,6 @@ from counterpoise.metrics.niqe import niqe_model, why_no_niqe
 from counterpoise.metrics.perceptual import LPIPS_LEAST_PX, lpips, why_no_lpips
 from counterpoise.metrics.sliced_wasserstein import PATCH_PX, image_sliced_wasserstein
 
-Pair = tuple[Tensor, ...]
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -31,9 +30,10 @@ class Measure:
     title: str
     digits: int  # decimals in tables
     higher_is_better: bool
-    # Of an output and its original, (1, C, H, W) in [0, 1] as 8-bit files hold them, border cut: of
-    # all channels, and of their luma.
-    of: Callable[[Pair, Pair], Tensor | float]
+    channels: Literal["rgb", "y"]
+    # Of these channels of an output and its original, (1, C, H, W) in [0, 1] as 8-bit files hold
+    # them, border cut.
+    of: Callable[[Tensor, Tensor], Tensor | float]
     least_px: int = 1  # sides that an image must have, its border cut
     needs: str = ""  # files that do not come with counterpoise
     why_not: Callable[[], str] = str  # what is missing, and what to do; empty where nothing is
@@ -43,40 +43,26 @@ class Measure:
         return "-" if value != value else f"{value:.{self.digits}f}"
 
 
+def _lpips(fake: Tensor, real: Tensor) -> Tensor:
+    distances: Tensor = lpips()(fake, real)
+    return distances
+
+
+def _niqe(fake: Tensor, real: Tensor) -> float:
+    return niqe_model()(fake)
+
+
 _ALL = (
-    Measure("psnr_y", "PSNR (Y)", 2, True, lambda rgb, luma: psnr(*luma)),
-    Measure("ssim_y", "SSIM (Y)", 4, True, lambda rgb, luma: ssim(*luma), SSIM_WINDOW_PX),
-    Measure("psnr_rgb", "PSNR (RGB)", 2, True, lambda rgb, luma: psnr(*rgb)),
-    Measure("ssim_rgb", "SSIM (RGB)", 4, True, lambda rgb, luma: ssim(*rgb), SSIM_WINDOW_PX),
-    Measure("rmse", "RMSE (Y)", 2, False, lambda rgb, luma: rmse(*luma)),
+    Measure("psnr_y", "PSNR (Y)", 2, True, "y", psnr),
+    Measure("ssim_y", "SSIM (Y)", 4, True, "y", ssim, SSIM_WINDOW_PX),
+    Measure("psnr_rgb", "PSNR (RGB)", 2, True, "rgb", psnr),
+    Measure("ssim_rgb", "SSIM (RGB)", 4, True, "rgb", ssim, SSIM_WINDOW_PX),
+    Measure("rmse", "RMSE (Y)", 2, False, "y", rmse),
+    Measure("sliced_wasserstein", "sliced W.", 1, False, "rgb", image_sliced_wasserstein, PATCH_PX),
     Measure(
-        "sliced_wasserstein",
-        "sliced W.",
-        1,
-        False,
-        lambda rgb, luma: image_sliced_wasserstein(*rgb),
-        PATCH_PX,
+        "lpips", "LPIPS", 4, False, "rgb", _lpips, LPIPS_LEAST_PX, "AlexNet's weights", why_no_lpips
     ),
-    Measure(
-        "lpips",
-        "LPIPS",
-        4,
-        False,
-        lambda rgb, luma: lpips()(*rgb),
-        LPIPS_LEAST_PX,
-        needs="AlexNet's weights",
-        why_not=why_no_lpips,
-    ),
-    Measure(
-        "niqe",
-        "NIQE",
-        2,
-        False,
-        lambda rgb, luma: niqe_model()(luma[0]),
-        NIQE_LEAST_PX,
-        needs="BasicSR's copy of its authors' model",
-        why_not=why_no_niqe,
-    ),
+    Measure("niqe", "NIQE", 2, False, "y", _niqe, NIQE_LEAST_PX, "its authors' model", why_no_niqe),
 )
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
 # What a training's held-out images are measured by.
@@ -117,9 +103,10 @@ def measure_image(
     it (the scale factor). `_y`, RMSE and NIQE are of BT.601 luma as MATLAB's rgb2ycbcr gives it,
     the others of all channels. NaN where the image is too small.
     """
-    rgb = tuple(crop_border(quantise(x[None]), border_px) for x in (fake, hr))
-    luma = tuple(to_luma(x) for x in rgb)
+    rgb = [crop_border(quantise(x[None]), border_px) for x in (fake, hr)]
+    pairs = {"rgb": rgb, "y": [to_luma(x) for x in rgb]}
     side = min(rgb[0].shape[-2:])
     return {
-        m.name: float(m.of(rgb, luma)) if side >= m.least_px else float("nan") for m in measures
+        m.name: float(m.of(*pairs[m.channels])) if side >= m.least_px else float("nan")
+        for m in measures
     }

@@ -11,20 +11,12 @@ from torch import Tensor, nn
 NORM_EPSILON = 1e-12
 
 
-def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """Mean over images (N, ...) of |grad D|^2 at real images; weigh it with gamma / 2.
+def r1_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """Mean over images (N, ...) of |grad D|^2: R1 of real ones, R2 of fake ones.
 
-    Source: Mescheder et al. 2018, section 4.1.
+    Weigh it with gamma / 2. Source: Mescheder et al. 2018, section 4.1.
     """
-    return _image_gradients(discriminator, real).square().sum(1).mean()
-
-
-def r2_penalty(discriminator: nn.Module, fake: Tensor) -> Tensor:
-    """Mean over images (N, ...) of |grad D|^2 at fake images; weigh it with gamma / 2.
-
-    Source: Mescheder et al. 2018, section 4.1.
-    """
-    return _image_gradients(discriminator, fake).square().sum(1).mean()
+    return _image_gradients(discriminator, images).square().sum(1).mean()
 
 
 def gradient_penalty(

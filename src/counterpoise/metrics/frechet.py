@@ -21,14 +21,8 @@ def frechet_distance(fake_features: Tensor, real_features: Tensor) -> float:
         torch.cov(rows.T).reshape(rows.shape[1], rows.shape[1]) for rows in (fake, real)
     )
     # tr (A B)^1/2 = tr (A^1/2 B A^1/2)^1/2, of a symmetric matrix without negative eigenvalues.
-    root = _square_root(fake_covariance)
+    values, vectors = torch.linalg.eigh(fake_covariance)  # it may be rank-deficient
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     cross = torch.linalg.eigvalsh(root @ real_covariance @ root).clamp(min=0).sqrt().sum()
     distance = means + fake_covariance.trace() + real_covariance.trace() - 2 * cross
     return max(0.0, float(distance))
-
-
-def _square_root(covariance: Tensor) -> Tensor:
-    """The symmetric square root of a covariance matrix, also where that is rank-deficient."""
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    return root

@@ -17,32 +17,25 @@ def bicubic_upsample(lr: Tensor, scale: int, kind: Literal["half-pixel", "tf1-le
     `tf1-legacy` is TensorFlow 1's resize_images: source = destination / scale, which shifts the
     image by (scale - 1) / 2 output pixels, a = -0.75. Edges are clamped in both.
     """
-    lr = lr.float()
+    images = lr.float()
     for dimension in (2, 3):
-        lr = _upsample_along(lr, dimension, scale, kind)
-    return lr
-
-
-def _upsample_along(images: Tensor, dimension: int, scale: int, kind: str) -> Tensor:
-    length = images.shape[dimension]
-    index = torch.arange(-REACH_PX, length + REACH_PX, device=images.device)
-    padded = images.index_select(dimension, index.clamp(0, length - 1))
-    # Sums of shifted images, not a convolution: cuDNN would be free to round it to TF32.
-    phases = []
-    for taps in _phase_taps(scale, kind):
-        phase = torch.zeros_like(images)
-        for offset, weight in enumerate(taps):
-            if weight:
-                phase = phase.add(padded.narrow(dimension, offset, length), alpha=weight)
-        phases.append(phase)
-    return torch.stack(phases, dimension + 1).flatten(dimension, dimension + 1)
+        length = images.shape[dimension]
+        index = torch.arange(-REACH_PX, length + REACH_PX, device=images.device)
+        padded = images.index_select(dimension, index.clamp(0, length - 1))
+        # Sums of shifted images, not a convolution: cuDNN would be free to round it to TF32.
+        phases = []
+        for taps in _phase_taps(scale, kind):
+            phase = torch.zeros_like(images)
+            for offset, weight in enumerate(taps):
+                if weight:
+                    phase = phase.add(padded.narrow(dimension, offset, length), alpha=weight)
+            phases.append(phase)
+        images = torch.stack(phases, dimension + 1).flatten(dimension, dimension + 1)
+    return images
 
 
 def _phase_taps(scale: int, kind: str) -> list[list[float]]:
-    """For each output pixel within a source pixel, the weights of its source neighbours.
-
-    Not cached: quick, and `torch.compile` would warn of a cache.
-    """
+    """For each output pixel within a source pixel, the weights of its source neighbours."""
     legacy = kind == "tf1-legacy"
     a = -0.75 if legacy else -0.5
     taps = []

@@ -181,31 +181,25 @@ DISCRIMINATORS: Registry[DiscriminatorKind] = Registry(
 )
 
 
-def check_norm(config: DiscriminatorConfig) -> None:
-    """Raise `UserError` where there is no such discriminator, or it is not normalised so."""
-    norms = DISCRIMINATORS[config.name].norms
-    if config.norm not in norms:
+def check_discriminator(config: DiscriminatorConfig, crop_px: int) -> None:
+    """Raise `UserError` where there is none of that name, norm and side of its square crops."""
+    kind = DISCRIMINATORS[config.name]
+    if config.norm not in kind.norms:
         raise UserError(
-            f"the {config.name} discriminator is made with {' or '.join(norms)} norm only "
+            f"the {config.name} discriminator is made with {' or '.join(kind.norms)} norm only "
             f"(given: {config.norm})"
         )
-
-
-def check_crop(config: DiscriminatorConfig, crop_px: int) -> None:
-    """Raise `UserError` where the discriminator cannot take crops of that side."""
-    kind = DISCRIMINATORS[config.name]
     least_px, norm = kind.least_crop_px, ""
     if config.norm == "instance" and kind.least_instance_norm_crop_px:
         least_px, norm = kind.least_instance_norm_crop_px, " with instance norm"
     if crop_px < least_px or crop_px % kind.crop_multiple_px:
         raise UserError(
-            f"the {config.name} discriminator{norm} needs crops of {least_px} pixels or more, "
-            f"in multiples of {kind.crop_multiple_px} (given: {crop_px})"
+            f"the {config.name} discriminator{norm} needs crops (data.crop_px) of {least_px} "
+            f"pixels or more, in multiples of {kind.crop_multiple_px} (given: {crop_px})"
         )
 
 
 def build_discriminator(config: DiscriminatorConfig, crop_px: int) -> nn.Module:
     """The discriminator that the configuration names, for square crops of that side."""
-    check_norm(config)
-    check_crop(config, crop_px)
+    check_discriminator(config, crop_px)
     return DISCRIMINATORS[config.name].build(config, crop_px)

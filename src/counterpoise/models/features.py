@@ -99,22 +99,21 @@ class VGG19(FeatureExtractor):
         channels = 3
         for layer, index in vgg19_layers():
             if layer.startswith("conv"):
-                keys = {part: f"features.{index}.{part}" for part in ("weight", "bias")}
-                if not weights.keys() >= set(keys.values()):
+                if not weights.keys() >= {f"features.{index}.weight", f"features.{index}.bias"}:
                     break
-                tensors = {part: weights[key].float() for part, key in keys.items()}
                 outputs = VGG19_WIDTHS[int(layer[4]) - 1]
                 self.features.append(_unassigned_convolution(channels, outputs, 3, padding=1))
                 channels = outputs
-                try:
-                    self.features[index].load_state_dict(tensors, assign=True)
-                except RuntimeError as error:
-                    raise UserError(f"{name}: features.{index} is not VGG-19's") from error
             else:
                 self.features.append(nn.ReLU() if layer.startswith("relu") else nn.MaxPool2d(2))
             layers.append(layer)
         if not layers:
             raise UserError(f"{name}: has no features.0.weight, so it is no VGG-19")
+        own = {key: weights[f"features.{key}"].float() for key in self.features.state_dict()}
+        try:
+            self.features.load_state_dict(own, assign=True)
+        except RuntimeError as error:
+            raise UserError(f"{name}: is not VGG-19's: {' '.join(str(error).split())}") from error
         self.available_layers = tuple(layers)
         self.description = f"{name}, up to {layers[-1]}, {input_scaling} input"
         self._scale, mean, deviation = INPUT_SCALINGS[input_scaling]

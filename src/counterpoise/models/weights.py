@@ -35,16 +35,23 @@ class LoadedGenerator:
 
 def save_generator(path: Path, generator: Generator, metadata: Mapping[str, str]) -> None:
     """Write a generator's weights; whole or not at all."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in generator.state_dict().items()}
     facts = {
         **metadata,
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "config": generator.config.model_dump_json(),
     }
+    write_safetensors(path, generator.state_dict(), facts)
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors of any device and memory format; whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
         try:
-            save_file(tensors, temporary, facts)
+            save_file(plain, temporary, dict(metadata))
         except SafetensorError as error:
             raise OSError(str(error)) from error
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from counterpoise.anyloop.handle import Balance
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
-from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.run_folder import version
 from counterpoise.sensors.discriminator import auc
 from counterpoise.study.plan import Cell, StudyPlan
@@ -173,7 +173,7 @@ class Losses:
         if setting.r1:
             loss = loss + setting.r1 / 2 * r1_penalty(self.d, real)
         if setting.r2:
-            loss = loss + setting.r2 / 2 * r2_penalty(self.d, fake)
+            loss = loss + setting.r2 / 2 * r1_penalty(self.d, fake)
         if setting.gradient_penalty:
             penalty = gradient_penalty(self.d, real, fake, self.draw)
             loss = loss + setting.gradient_penalty * penalty

@@ -24,9 +24,15 @@ def chosen(switch: Switch, device: torch.device) -> bool:
     return switch == "always" or (switch == "auto" and device.type == "cuda")
 
 
+def memory_format(train: TrainConfig, device: torch.device) -> torch.memory_format:
+    """How weights and images lie in memory."""
+    return torch.channels_last if chosen(train.channels_last, device) else torch.contiguous_format
+
+
 def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
     """Whether all images and their low-resolution twins may be kept on a GPU with so much free."""
-    needed = images.hr_bytes * (1 + 1 / config.generator.scale**2)
+    hr_bytes = sum(image.hr.nbytes for image in images.images if image is not None)
+    needed = hr_bytes * (1 + 1 / config.generator.scale**2)
     room = min(config.data.device_cache_mib * 2**20, free_bytes * MOST_OF_FREE_MEMORY)
     return images.in_memory and needed <= room
 

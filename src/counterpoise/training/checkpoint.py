@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 
 from counterpoise.errors import UserError
-from counterpoise.plain_files import atomic_write
+from counterpoise.models.weights import write_safetensors
 from counterpoise.run_folder import RunFolder
 
 FORMAT = "counterpoise-checkpoint"
@@ -48,11 +47,7 @@ class Checkpoint:
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a crash at any moment leaves the earlier checkpoints as they were."""
     metadata = {"format": FORMAT, "values": json.dumps(checkpoint.values)}
-    with atomic_write(path) as temporary:
-        try:
-            save_file(checkpoint.tensors, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+    write_safetensors(path, checkpoint.tensors, metadata)
 
 
 def load(path: Path) -> Checkpoint:

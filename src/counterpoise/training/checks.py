@@ -1,6 +1,7 @@
 """What no single section of a configuration can see: combinations that cannot work."""
 
 from collections.abc import Callable
+from functools import partial
 
 from counterpoise.balance.policies import (
     build_policy,
@@ -12,28 +13,25 @@ from counterpoise.config import RunConfig
 from counterpoise.config_file import Problem
 from counterpoise.errors import UserError
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
-from counterpoise.models.discriminator import check_crop, check_norm
+from counterpoise.models.discriminator import check_discriminator
 from counterpoise.models.generator import GENERATORS
 
 
 def check_training(config: RunConfig) -> list[Problem]:
     """The impossible combinations of a configuration, for `config.load_config`."""
     data, scale, train = config.data, config.generator.scale, config.train
+    devices = train.devices
     features, adversarial = config.features, config.loss.adversarial
     penalised = adversarial.r1 or adversarial.r2 or adversarial.gradient_penalty
     least_px = SSIM_WINDOW_PX + 2 * scale
     wrong = [
         ("data.crop_px", data.crop_px % scale, f"must be a multiple of generator.scale {scale}"),
-        (
-            "data.crop_px",
-            data.crop_px < least_px,
-            f"must be at least {least_px}, the least with metrics",
-        ),
+        ("data.crop_px", data.crop_px < least_px, f"must be at least {least_px} for the metrics"),
         ("data.held_out_px", data.held_out_px < data.crop_px, "must be at least data.crop_px"),
         (
             "train.batch_size",
-            train.batch_size % train.devices,
-            f"must be a multiple of train.devices {train.devices}",
+            train.batch_size % devices,
+            f"must be a multiple of {devices} devices",
         ),
         (
             "features.weights",
@@ -49,13 +47,15 @@ def check_training(config: RunConfig) -> list[Problem]:
     ]
     problems = check_balance(config)
     problems += _refused("generator.name", lambda: GENERATORS[config.generator.name])
-    refused = _refused("discriminator", lambda: check_norm(config.discriminator))
-    problems += refused
+    if adversarial.weight:
+        check = partial(check_discriminator, config.discriminator, data.crop_px)
+        problems += _refused("discriminator", check)
     problems += [Problem(key, why) for key, is_so, why in wrong if is_so]
-    if adversarial.weight and not refused:
-        crop = _refused("data.crop_px", lambda: check_crop(config.discriminator, data.crop_px))
-        problems += crop
-    return [*problems, *_check_objective(config)]
+    balance = config.balance
+    if adversarial.weight and not policy_problems(balance.policy, balance.options):
+        policy = build_policy(balance.policy, balance.options)
+        problems += objective_problems(policy, adversarial.form)
+    return problems
 
 
 def _refused(key: str, check: Callable[[], object]) -> list[Problem]:
@@ -65,12 +65,3 @@ def _refused(key: str, check: Callable[[], object]) -> list[Problem]:
     except UserError as error:
         return [Problem(key, str(error))]
     return []
-
-
-def _check_objective(config: RunConfig) -> list[Problem]:
-    """What the policy cannot do under the adversarial objective."""
-    adversarial, balance = config.loss.adversarial, config.balance
-    if not adversarial.weight or policy_problems(balance.policy, balance.options):
-        return []
-    policy = build_policy(balance.policy, balance.options)
-    return objective_problems(policy, adversarial.form)

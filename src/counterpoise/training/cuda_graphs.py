@@ -7,7 +7,6 @@ longer than running them; a replayed graph is one launch. PyTorch records them
 
 import gc
 from collections.abc import Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -69,7 +68,10 @@ class ReplayedPasses:
         sample = images.detach().clone()
         # A recording that breaks off may leave its own stream as the current one.
         stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
-        with _no_autocast_cache(), torch.cuda.stream(stream):
+        # Weights cast once for several passes would be outside of the graph.
+        kind, dtype = images.device.type, torch.get_autocast_dtype(images.device.type)
+        uncached = torch.autocast(kind, dtype, torch.is_autocast_enabled(kind), cache_enabled=False)
+        with uncached, torch.cuda.stream(stream):
             if self._changes_buffers(sample, options):
                 raise RuntimeError(
                     "its passes change its buffers (batch or spectral normalisation)"
@@ -104,14 +106,3 @@ class _Pass(nn.Module):
     def forward(self, images: Tensor) -> Any:
         """The network's result."""
         return self.module(images, *self.options)
-
-
-@contextmanager
-def _no_autocast_cache() -> Any:
-    """Weights cast once for several passes would be outside of the graph."""
-    enabled = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(enabled)

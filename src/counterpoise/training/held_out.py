@@ -14,13 +14,7 @@ from counterpoise.json_lines import read_json_lines
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.outlook import nearest_to_ideal
 from counterpoise.plain_files import atomic_write
-from counterpoise.run_folder import (
-    BICUBIC,
-    SHEET_COLUMNS,
-    SHEET_GAP_PX,
-    SHEET_HEADER_PX,
-    RunFolder,
-)
+from counterpoise.run_folder import BICUBIC, SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX, RunFolder
 from counterpoise.run_writer import RunWriter
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.setup import Parts
@@ -65,7 +59,7 @@ class HeldOut:
             if stop.requested:
                 return False
             scores.rows += score_pairs(name, [pair], scale, upscale, HELD_OUT).rows
-        grid = sample_grid(g, images.sample_lr, images.sample_hr, scale)
+        grid = sample_grid(g, *images.samples, scale)
         with atomic_write(self._run.sample(state.step)) as temporary:
             Image.fromarray(grid).save(temporary, format="PNG")
         writer.samples(state.step, grid)

@@ -39,6 +39,8 @@ class Training:
     def __init__(self, parts: Parts, run: RunFolder, reporter: Reporter) -> None:
         self.parts, self.run, self.reporter = parts, run, reporter
         self.config, self.fabric = parts.config, parts.fabric
+        # Whether no other process trains with this one.
+        self.is_alone = parts.fabric.world_size == 1
         self.writer = RunWriter(None)  # until `record_in` gives it one
         self.state = TrainingState(parts, lambda step, kind, text, _: self.event(kind, text, step))
         self.total_steps = self.state.stages[-1].last_step
@@ -65,13 +67,12 @@ class Training:
 
     def go_on(self, stop: StopRequest) -> Outcome:
         """Train from the step after `self.step` to the end, or until asked to stop."""
-        train = self.config.train
-        state = self.state
+        train, state = self.config.train, self.state
         first_step = state.step
         # What a training that was asked to stop did not show before it saved.
         is_due = first_step > 0 and self.held_out.resume()
         if is_due and not self.held_out.show(stop, self.writer):
-            return Outcome(first_step, first_step, True, signal_number=stop.number)
+            return Outcome(first_step, first_step, True, stop.number)
         log = LogLines(train.epoch_steps, first_step)
         for step in range(state.step + 1, self.total_steps + 1):
             stage = stage_at(state.stages, step)
@@ -109,18 +110,12 @@ class Training:
             if step % train.checkpoint_every == 0 or stage_ends or stop_wanted:
                 self.save()
             if stop_wanted:
-                saved, number = not self.broken, stop.number
-                return Outcome(first_step, step, True, signal_number=number, saved=saved)
+                return Outcome(first_step, step, True, stop.number, saved=not self.broken)
         return Outcome(first_step, state.step, interrupted=False)
 
     def play(self, step: int) -> None:
         """Play the turn that is step `step`."""
         self.state.playing.play()
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no other process trains with this one."""
-        return self.fabric.world_size == 1
 
     def is_stop_wanted(self, stop: StopRequest) -> bool:
         """Whether any process was asked to stop: all learn of it in the same step."""

@@ -6,18 +6,13 @@ from typing import Any
 from counterpoise.config import RunConfig
 from counterpoise.errors import UserError
 from counterpoise.json_lines import read_json_lines
-from counterpoise.run_folder import ENDED, INTERRUPTED, UNSAVED, RunFolder
+from counterpoise.run_folder import RunFolder
 from counterpoise.training.checkpoint import Checkpoint
 from counterpoise.training.loop import Training
 
-# Keys, and sections with all of theirs, that a training cannot be resumed with others of.
-FIXED = (
-    "generator",
-    "discriminator",
-    "train.pretrain_steps",
-    "train.seed",
-    "train.initial_weights",
-)
+# What a training cannot be resumed with others of.
+FIXED_SECTIONS = ("generator", "discriminator")
+FIXED = ("train.pretrain_steps", "train.seed", "train.initial_weights")
 # By the name of a fingerprint, what has another one now: the numbers before and after would not
 # compare.
 OTHER = {
@@ -43,7 +38,7 @@ def resume_from(training: Training, saved: Checkpoint, run: RunFolder) -> list[s
             raise UserError(f"{run.path}: {OTHER[name]}, or start a new run")
     changed = changed_settings(values, parts.config)
     for key, (then, now) in changed.items():
-        if any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED):
+        if key in FIXED or key.partition(".")[0] in FIXED_SECTIONS:
             raise UserError(
                 f"{run.config}: {key} is {now}, and was {then} when this run was begun; "
                 "set it back, or start a new run"
@@ -67,14 +62,12 @@ def resume_from(training: Training, saved: Checkpoint, run: RunFolder) -> list[s
 
 
 def refuse_lost_checkpoints(training: Training, run: RunFolder) -> None:
-    """Raise `UserError` where a run without a checkpoint has had one, by its events or its steps:
-    to begin anew would be to throw away what it has come to."""
+    """Raise `UserError` where a run without a checkpoint has had one, by its steps: to begin anew
+    would be to throw away what it has come to."""
     first = min(training.config.train.checkpoint_every, training.state.stages[0].last_step)
-    rows, events = (read_json_lines(path)[0] for path in (run.signals, run.events))
+    rows, _ = read_json_lines(run.signals)
     last_step = max((row["step"] for row in rows if isinstance(row.get("step"), int)), default=0)
-    said = [str(event.get("message")) for event in events]
-    saved = any(each.startswith((ENDED, INTERRUPTED)) and UNSAVED not in each for each in said)
-    if saved or last_step > first:
+    if last_step > first:
         raise UserError(
             f"{run.path}: has {last_step:,} steps on record, and no checkpoint to go on from; put "
             f"{run.checkpoints.name}/ back, or begin anew in another --run-dir (from its weights: "

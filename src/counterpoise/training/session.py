@@ -24,9 +24,6 @@ from counterpoise.training.loop import Outcome, Training
 from counterpoise.training.reporting import Reporter
 from counterpoise.training.setup import build_parts, take_initial_weights
 
-# The step before all rows, `bicubic`'s at step 0 included.
-NOTHING = -1
-
 
 def train(
     config: RunConfig, run: RunFolder, fabric: Fabric, reporter: Reporter, *, resumes: bool
@@ -65,7 +62,7 @@ def train(
                 run.refuse_if_used()
             run.save_config(config.to_yaml())
         # What was recorded before the first checkpoint is recorded anew, from step 0 on.
-        resumed_step = (training.step or NOTHING) if resumes else None
+        resumed_step = (training.step or -1) if resumes else None
         writer = RunWriter(run if first else None, resumed_step=resumed_step, tensorboard=True)
         held.enter_context(contextlib.closing(writer))
         try:

@@ -15,8 +15,9 @@ from counterpoise.balance.policies import build_policy
 from counterpoise.balance.policy import Policy
 from counterpoise.config import AdamConfig, RunConfig
 from counterpoise.data.catalog import Catalog, scan
-from counterpoise.data.dataset import CropPairs, central_crops, full_pairs
+from counterpoise.data.dataset import CropPairs, Pair, central_crops, central_part, full_pairs
 from counterpoise.data.device_crops import DeviceCrops
+from counterpoise.data.sampler import batches, shares
 from counterpoise.errors import UserError
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.models.discriminator import build_discriminator
@@ -30,8 +31,13 @@ from counterpoise.models.features import (
 from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.weights import load_generator
 from counterpoise.seeding import seed_everything
-from counterpoise.training.acceleration import Passes, accelerated, chosen, fits_on_device
-from counterpoise.training.plan import Stage
+from counterpoise.training.acceleration import (
+    Passes,
+    accelerated,
+    chosen,
+    fits_on_device,
+    memory_format,
+)
 
 # Crops whose mean activations stand for the data set's in `features.normalisation: dataset`.
 CALIBRATION_CROPS = 64
@@ -51,8 +57,7 @@ class Images:
     # Cuts the crops of `dataset` on the device; None where the host does.
     device_crops: DeviceCrops | None
     held_out: Pairs
-    sample_lr: Tensor
-    sample_hr: Tensor
+    samples: Pair
     # Real crops that nothing is trained on, this process's share: (N, 3, H, W) in [0, 1].
     held_out_crops: Tensor
 
@@ -92,33 +97,64 @@ class Parts:
     # Of the weights that G began with: what comes of them is under it too.
     licence: str = ""
 
-    def g_adam(self, stage: Stage) -> torch.optim.Adam:
-        """A fresh Adam for G in a stage."""
-        fused = chosen(self.config.train.fused_adam, self.fabric.device)
-        return adam(self.networks.g.parameters(), stage.g_adam, fused=fused)
+
+class Batches:
+    """LR and HR crops of this process, float32 in [0, 1], on its device, one batch after the other
+    and from any one on."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        # How many were drawn. A resumed training sets it before it draws any.
+        self.drawn = 0
+        self._batches: Iterator[Pair] | None = None
+        # Crops from the device come channels last.
+        self._layout = memory_format(parts.config.train, parts.fabric.device)
+
+    def next(self) -> Pair:
+        """The next batch: LR (N, 3, h, w), HR (N, 3, H, W)."""
+        if self._batches is None:
+            self._batches = self._from(self.drawn)
+        self.drawn += 1
+        device = self._parts.fabric.device
+        lr, hr = (
+            x.to(device, non_blocking=True).float().div_(255).contiguous(memory_format=self._layout)
+            for x in next(self._batches)
+        )
+        return lr, hr
+
+    def _from(self, first: int) -> Iterator[Pair]:
+        parts, fabric = self._parts, self._parts.fabric
+        share = parts.config.train.batch_size, fabric.global_rank, fabric.world_size, first
+        if parts.images.device_crops is not None:
+            return map(parts.images.device_crops.batch, shares(*share))
+        return batches(
+            parts.images.dataset,
+            *share,
+            parts.config.data.worker_processes,
+            # A thread that pins memory would break into the recording of a CUDA graph.
+            pin_memory=fabric.device.type == "cuda" and not parts.networks.passes.replayed,
+        )
 
 
 def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     """Everything a training needs, from the seed on."""
     seed_everything(config.train.seed)
-    scale, degradation = config.generator.scale, config.generator.degradation
-    training_images, held_out = scan(config.data, scale)
+    training_images, held_out = scan(config.data, config.generator.scale)
     dataset = crop_pairs(training_images, config)
     notes = [training_images.description, f"held out: {held_out.description}"]
     notes += [
         f"skipped {item.path}: {item.reason}"
         for item in (*training_images.skipped, *held_out.skipped)
     ]
-    sample_lr, sample_hr = central_crops(held_out, scale, degradation, SAMPLE_PX, SAMPLE_CROPS)
+    samples = central_crops(held_out, config.generator.degradation, SAMPLE_PX, SAMPLE_CROPS)
     device, train = fabric.device, config.train
     device_crops = None
     if device.type == "cuda" and fits_on_device(
         training_images, config, torch.cuda.mem_get_info(device)[0]
     ):
         device_crops = DeviceCrops(dataset, device)
-        notes.append(f"crops are cut on the GPU, from {device_crops.bytes / 2**20:.0f} MiB there")
-    use_channels_last = chosen(train.channels_last, device)
-    layout = torch.channels_last if use_channels_last else torch.contiguous_format
+        notes.append("crops are cut on the GPU, where the images are kept")
+    layout = memory_format(train, device)
 
     def place(module: Placed) -> Placed:
         """A module on its device, its 4-D weights in a memory format."""
@@ -149,8 +185,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
             dataset,
             device_crops,
             held_out_pairs(held_out, config),
-            sample_lr.to(fabric.device),
-            sample_hr.to(fabric.device),
+            (samples[0].to(device), samples[1].to(device)),
             held_out_crops(held_out, config, fabric),
         ),
         networks=Networks(g, copy.deepcopy(g).eval().requires_grad_(False), d, features, passes),
@@ -232,15 +267,8 @@ def build_extractor(config: RunConfig, layers: Sequence[str]) -> tuple[FeatureEx
 
 def crop_pairs(images: Catalog, config: RunConfig) -> CropPairs:
     """Crops of images as the training cuts them."""
-    return CropPairs(
-        images,
-        config.generator.scale,
-        config.generator.degradation,
-        config.data.crop_px,
-        config.train.seed,
-        config.data.flips,
-        config.data.rotations,
-    )
+    g, data, seed = config.generator, config.data, config.train.seed
+    return CropPairs(images, g.scale, g.degradation, data.crop_px, seed, data.flips, data.rotations)
 
 
 def calibration_batches(dataset: CropPairs, device: torch.device) -> Iterator[Tensor]:
@@ -252,15 +280,11 @@ def calibration_batches(dataset: CropPairs, device: torch.device) -> Iterator[Te
 
 def held_out_pairs(held_out: Catalog, config: RunConfig) -> Pairs:
     """The held-out images and their LR, reduced to a central part of at most `held_out_px`."""
-    scale, degradation = config.generator.scale, config.generator.degradation
-    most_px = config.data.held_out_px // scale
+    most_px = config.data.held_out_px // held_out.scale
     pairs = []
-    for name, lr, hr in full_pairs(held_out, scale, degradation):
-        height, width = min(lr.shape[0], most_px), min(lr.shape[1], most_px)
-        top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
-        lr_part = lr[top : top + height, left : left + width]
-        top, left, height, width = (scale * n for n in (top, left, height, width))
-        pairs.append((name, lr_part, hr[top : top + height, left : left + width]))
+    for name, lr, hr in full_pairs(held_out, config.generator.degradation):
+        height, width = (min(side, most_px) for side in lr.shape[:2])
+        pairs.append((name, *central_part(lr, hr, height, width)))
     return pairs
 
 

@@ -20,12 +20,12 @@ from counterpoise.game.players import Player
 from counterpoise.game.sensing import Sensors
 from counterpoise.game.turn import ADVERSARIAL, Turn
 from counterpoise.losses.generator_loss import GeneratorLoss
-from counterpoise.losses.penalties import gradient_penalty, r1_penalty, r2_penalty
+from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.seeding import generator_for_step
 from counterpoise.sensors.gradients import output_gradients
-from counterpoise.training.batches import Batches
+from counterpoise.training.acceleration import chosen
 from counterpoise.training.plan import Stage
-from counterpoise.training.setup import Parts
+from counterpoise.training.setup import Batches, Parts, adam
 
 
 class StageTraining:
@@ -38,7 +38,8 @@ class StageTraining:
         self.parts, self.stage, self.batches, self._tell = parts, stage, batches, tell
         self.fabric, networks = parts.fabric, parts.networks
         self.g, self.d = networks.g, networks.d if stage.is_adversarial else None
-        self.g_optimizer = parts.g_adam(stage)
+        fused = chosen(parts.config.train.fused_adam, self.fabric.device)
+        self.g_optimizer = adam(self.g.parameters(), stage.g_adam, fused=fused)
         self.d_optimizer = parts.d_optimizer
         self.form = parts.form
         self._g_loss = GeneratorLoss(stage.loss, self.form, networks.passes.run_features)
@@ -75,27 +76,28 @@ class StageTraining:
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """By the names that checkpoints have."""
-        optimizers: dict[str, torch.optim.Optimizer] = {"g_optimizer": self.g_optimizer}
-        if self.d_optimizer is not None:
-            optimizers["d_optimizer"] = self.d_optimizer
-        return optimizers
+        optimizers = {"g_optimizer": self.g_optimizer, "d_optimizer": self.d_optimizer}
+        return {name: own for name, own in optimizers.items() if own is not None}
 
     def play(self) -> None:
         """Play the next turn."""
         turn = self.game.begin()
         lr, hr = self.batches.next()
-        fake = self.generate(lr)
+        fake, change = self.generate(lr), InputChange()
         if self.d is not None:
             change = turn.d_begin().change_now
             self._train_d(turn, hr, fake, change)
             for _ in range(turn.of(None).asked.d_steps - 1):
-                self._further_d_step(turn)
-        else:
-            change = InputChange()
+                fresh_lr, fresh_hr = self.batches.next()
+                with torch.no_grad():
+                    fresh = self.generate(fresh_lr)
+                self._train_d(turn, fresh_hr, fresh, turn.d_begin().change_now)
         terms = self._train_g(turn, hr, fake, change, first=True)
         if turn.g_updated:
             for _ in range(turn.g_steps - 1):
-                self._further_g_step(turn)
+                lr, hr = self.batches.next()
+                change = turn.g_begin() if self.d is not None else InputChange()
+                self._train_g(turn, hr, self.generate(lr), change, first=False)
         if not turn.rolls_back:
             decay = self.parts.config.train.ema_decay
             update_average(self.parts.networks.g_average, self.g, decay, turn.step)
@@ -149,19 +151,12 @@ class StageTraining:
         if config.r1:
             yield times * config.r1 / 2 * r1_penalty(self.d, real)
         if config.r2:
-            yield times * config.r2 / 2 * r2_penalty(self.d, fake)
+            yield times * config.r2 / 2 * r1_penalty(self.d, fake)
         if config.gradient_penalty:
             device = self.fabric.device
             noise = generator_for_step(self.game.seed, step, self.fabric.global_rank, device)
             term = gradient_penalty(self.d, real, fake, noise)
             yield times * config.gradient_penalty * term
-
-    def _further_d_step(self, turn: Turn) -> None:
-        """One more update of D, on a fresh batch."""
-        lr, hr = self.batches.next()
-        with torch.no_grad():
-            fake = self.generate(lr)
-        self._train_d(turn, hr, fake, turn.d_begin().change_now)
 
     # G.
 
@@ -196,12 +191,6 @@ class StageTraining:
             turn.d_again(fake_logits)
         return {name: term.detach() for name, term in terms.items()}
 
-    def _further_g_step(self, turn: Turn) -> None:
-        """One more update of G, on a fresh batch."""
-        lr, hr = self.batches.next()
-        change = turn.g_begin() if self.d is not None else InputChange()
-        self._train_g(turn, hr, self.generate(lr), change, first=False)
-
 
 @contextlib.contextmanager
 def without_gradients(module: nn.Module | None) -> Iterator[None]:
@@ -224,10 +213,9 @@ def average_gradients(fabric: Fabric, module: nn.Module) -> None:
     whole = torch.cat([gradient.flatten() for gradient in gradients])
     flat = fabric.all_reduce(whole, reduce_op="mean")
     assert isinstance(flat, Tensor)
-    offset = 0
-    for gradient in gradients:
-        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
-        offset += gradient.numel()
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+    for gradient, mean in zip(gradients, parts, strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def update_average(average: nn.Module, module: nn.Module, decay: float, step: int) -> None:

@@ -9,10 +9,9 @@ from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.game.game import Tell
 from counterpoise.records import Action, Readings, without_gone_fields
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
-from counterpoise.training.batches import Batches
 from counterpoise.training.checkpoint import Checkpoint
 from counterpoise.training.plan import Stage, plan_stages, stage_at
-from counterpoise.training.setup import Parts
+from counterpoise.training.setup import Batches, Parts
 from counterpoise.training.stage import StageTraining
 
 # The part that holds the state to come back to, where one is kept.
@@ -73,7 +72,7 @@ class TrainingState:
             "kept_step": kept.taken_step,
             **{part: own["param_groups"] for part, own in optimizers.items()},
         }
-        return Checkpoint({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, values)
+        return Checkpoint(tensors, values)
 
     def restore(self, saved: Checkpoint) -> None:
         """Load a checkpoint, in a training that was just built.
