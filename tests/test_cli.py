@@ -129,7 +129,7 @@ def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
     one_line(counterpoise(*start, tmp_path / "none"), "no such file or directory")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x")
-    one_line(counterpoise(*start, tmp_path / "texts"), "no images in it (1 other files)")
+    one_line(counterpoise(*start, tmp_path / "texts"), "no images in it; images end in")
     (cut, *_) = write_images(tmp_path / "cut", 1)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     one_line(counterpoise(*start, tmp_path / "cut"), "no usable image among 1", "damaged")
@@ -147,7 +147,7 @@ def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
             ["data.crop_px=40", "balance={policy: threshold, options: {limit: 1}}",
              "train={batch_size: 3, devices: 2}"],
             ["3 errors", "balance.options.limit: unknown option", "known: threshold, measure",
-             "train.batch_size: must be a multiple of 2 devices",
+             "train.batch_size: 2 devices cannot share it",
              "discriminator: the enhancenet discriminator"],
         ),
         (["balance.policy=mood"], ["balance.policy: unknown policy 'mood'; known: none"]),

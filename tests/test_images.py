@@ -70,7 +70,7 @@ def test_finds_nested_images_sorted(tmp_path):
     [
         (lambda p: None, "no such file or directory; give a folder"),
         (lambda p: p.write_text("x"), "not a directory"),
-        (lambda p: p.mkdir() or (p / "a.txt").touch(), r"no images in it \(1 other files\)"),
+        (lambda p: p.mkdir() or (p / "a.txt").touch(), "no images in it; images end in"),
     ],
 )
 def test_a_folder_without_images_is_one_line(tmp_path, make, message):

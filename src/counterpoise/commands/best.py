@@ -59,10 +59,8 @@ def run(path: Path, as_json: bool, console: Console) -> None:
     if as_json:
         print(json.dumps(result))  # noqa: T201
         return
-    table: list[tuple[str, Row]] = [
-        (BICUBIC, row) for row in metrics if row.get("stage") == BICUBIC
-    ]
-    table += [(f"step {row['step']}", row) for row in candidates]
+    bicubic = [(BICUBIC, row) for row in metrics if row.get("stage") == BICUBIC]
+    table = [*bicubic, *((f"step {row['step']}", row) for row in candidates)]
     print_metrics(console, f"{path}: held-out images", table)
     for note in notes:
         say(console, f"note: {note}")

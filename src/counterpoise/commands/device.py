@@ -7,14 +7,10 @@ from counterpoise.errors import UserError
 
 def pick_device(name: str) -> torch.device:
     """The device of that name; auto takes CUDA, then MPS, where there is one."""
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        return torch.device(next(kind for kind, here in available.items() if here))
-    if not available.get(name):
-        known = ", ".join(kind for kind, here in available.items() if here)
-        raise UserError(f"--device {name}: unknown, or not on this machine; here are {known}")
-    return torch.device(name)
+    modules = {"cuda": torch.cuda, "mps": torch.backends.mps, "cpu": torch.cpu}
+    here = [kind for kind, module in modules.items() if module.is_available()]
+    if name not in ("auto", *here):
+        raise UserError(
+            f"--device {name}: unknown, or not on this machine; here are {', '.join(here)}"
+        )
+    return torch.device(here[0] if name == "auto" else name)

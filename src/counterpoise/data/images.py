@@ -51,7 +51,6 @@ def find_images(folder: Path) -> list[Path]:
     folder in it may not be looked into.
     """
     found: list[Path] = []
-    others = 0
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         real = os.path.realpath(place)
@@ -61,12 +60,9 @@ def find_images(folder: Path) -> list[Path]:
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         shown = [name for name in files if not name.startswith(".")]
-        images = [name for name in shown if name.lower().endswith(IMAGE_SUFFIXES)]
-        found += [Path(place, name) for name in images]
-        others += len(shown) - len(images)
+        found += [Path(place, name) for name in shown if name.lower().endswith(IMAGE_SUFFIXES)]
     if not found:
-        kinds = ", ".join(IMAGE_SUFFIXES)
-        raise UserError(f"{folder}: no images in it ({others} other files); images end in {kinds}")
+        raise UserError(f"{folder}: no images in it; images end in {', '.join(IMAGE_SUFFIXES)}")
     return sorted(found)
 
 

@@ -69,15 +69,10 @@ def load_generator(path: Path) -> LoadedGenerator:
             )
         path = run.generator
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format") != FORMAT:
+    if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):
         raise UserError(
-            f"{path}: the weights of another network, not a generator; give a file that "
-            "counterpoise wrote"
-        )
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: format version {metadata.get('format_version')}, this program reads "
-            f"{FORMAT_VERSION}; use a newer counterpoise"
+            f"{path}: the weights of another network, not a generator, or of a newer format; give "
+            "a file that this counterpoise wrote"
         )
     try:
         config = GeneratorConfig.model_validate_json(metadata["config"])

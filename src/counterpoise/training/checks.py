@@ -31,7 +31,7 @@ def check_training(config: RunConfig) -> list[Problem]:
         (
             "train.batch_size",
             train.batch_size % devices,
-            f"must be a multiple of {devices} devices",
+            f"{devices} devices cannot share it evenly",
         ),
         (
             "features.weights",
