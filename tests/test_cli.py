@@ -221,3 +221,15 @@ def test_a_link_that_leads_back_to_itself_is_one_line(counterpoise, tmp_path, ve
     options = ["--outputs", path] if verb.startswith("evaluate") else []
     code, out, err = counterpoise(*verb.split(), path, *options)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_upscale_needs_nothing_but_a_picture(counterpoise, tmp_path):
+    """The network is the package's; what it makes lies beside the picture, or the folder."""
+    (path, *_) = write_images(tmp_path / "photos", 2, 20, 24)
+    code, out, err = counterpoise("upscale", path)
+    assert (code, "weights of this package" in out) == (0, True), err
+    with Image.open(path.with_name(f"{path.stem}-x4.png")) as larger:
+        assert larger.size == (96, 80)
+    one_line(counterpoise("upscale", path), "exists already")
+    assert counterpoise("upscale", path.parent, "--overwrite")[0] == 0
+    assert len(list((tmp_path / "photos-x4").iterdir())) == 3
