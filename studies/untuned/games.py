@@ -4,7 +4,6 @@ All measures are distances to held-out data, lower is better. None is anything t
 policy reads or controls: no loss, no score of D.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -474,7 +473,7 @@ class SuperResolution(Pictures):
         }
 
 
-GAMES: dict[str, Callable[[Setting], Game]] = {
+GAMES: dict[str, type[Game]] = {
     game.name: game
     for game in (SuperResolution, LateD, Vocoder, PhotoGan, FineTune, Ring, Grid, Digits)
 }

@@ -10,7 +10,6 @@ import argparse
 import itertools
 import json
 import multiprocessing
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -104,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
