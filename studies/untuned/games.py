@@ -29,7 +29,7 @@ from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein, sliced_w
 from counterpoise.models.discriminator import EnhanceNetDiscriminator
 from counterpoise.models.features import NormalisedFeatures
 from counterpoise.models.generator import EnhanceNet
-from counterpoise.models.vgg_weights import load_vgg19
+from counterpoise.models.features import load_vgg19
 from counterpoise.models.weights import load_generator
 from data import (
     crop_pairs,

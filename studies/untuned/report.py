@@ -15,7 +15,7 @@ import numpy as np
 from games import GAMES
 from strategies import STRATEGIES
 
-from counterpoise.study.statistics import hierarchical_mean, standardised
+from counterpoise.statistics import hierarchical_mean, standardised
 from run import read_rows
 
 AUTO, NONE = "auto", "none"
