@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,3 +61,19 @@ def test_committed_results_are_what_the_experiments_say():
             cells = [str(seed), f"`{policy}`", *numbers, *(s.replace("%", " %") for s in shares)]
             text = (STUDIES.parent / "docs" / "experiments.md").read_text(encoding="utf-8")
             assert f"| {' | '.join(cells)} |" in text
+
+
+def test_the_untuned_games_are_played_and_reported(tmp_path):
+    """One of them, in a few steps; what is there already is not played again."""
+    folder = STUDIES / "untuned"
+    play = [folder / "run.py", "--out", tmp_path, "--games", "ring", "--stressors", "none"]
+    play += ["--strategies", "none", "auto", "--seeds", 0, "--steps", 4, "--workers", 1]
+    play += ["--data", tmp_path / "none"]
+    for expected in ("2 trainings to play, 0 are there", "0 trainings to play, 2 are there"):
+        assert expected in output_of(*play)
+    assert "## ring" in output_of(folder / "report.py", tmp_path)
+
+
+def output_of(*words):
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
