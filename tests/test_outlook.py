@@ -34,19 +34,6 @@ def test_a_falling_measure_pays():
     assert found.trends[0].change == pytest.approx(0.99**7 - 1, abs=0.005)
 
 
-def test_a_slow_but_certain_fall_pays_where_the_planned_end_is_far():
-    slow = rows(lambda i: 100 * 0.9995**i, count=8, noise=0.0001)
-    assert outlook(slow).more_training_pays == "no"
-    assert outlook(slow, planned_steps=1000).more_training_pays == "no"
-    far = outlook(slow, planned_steps=20_000)
-    assert far.more_training_pays == "yes"
-    assert far.trends[0].change_to_end == pytest.approx(0.9995**192 - 1, abs=0.02)
-    assert "by the planned end" in far.reason
-    # One that is not certain does not pay for being far from the end.
-    flat = rows(100.0, noise=0.001, seed=2)
-    assert outlook(flat, planned_steps=20_000).more_training_pays == "no"
-
-
 @pytest.mark.parametrize(
     ("evaluations", "verdict", "why"),
     [

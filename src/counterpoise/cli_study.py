@@ -17,9 +17,7 @@ console = Console()
 
 @app.command()
 def run(
-    plan: Annotated[
-        str, typer.Option(help="quick, full, ablation or seed, or a YAML file.")
-    ] = "quick",
+    plan: Annotated[str, typer.Option(help="quick, full or seed, or a YAML file.")] = "quick",
     out: Annotated[
         Path | None, typer.Option(help="Where to write; default runs/study-PLAN.")
     ] = None,

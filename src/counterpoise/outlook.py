@@ -3,9 +3,8 @@
 `counterpoise best` and the report say it in words. The rule looks at the latest third of the
 evaluations of the held-out images, at a distortion (RMSE) and a perceptual measure: the trend of
 each measure's logarithm over the steps, by least squares, is carried on for as many steps again.
-Training helps while one of the two is falling for certain, and by at least 2 % there or by the
-planned end; it does not when neither can be hoped to: where the hopeful end of both intervals is a
-gain of under 2 %.
+Training helps while one of the two is falling for certain, and by at least 2 % there; it does not
+when neither can be hoped to: where the hopeful end of both intervals is a gain of under 2 %.
 Between the two nobody knows. A straight line promises more than curves that level out keep, so the
 rule says so late rather than early.
 """
@@ -51,14 +50,11 @@ class Trend:
     name: str
     change: float
     interval: Interval
-    # The same by the planned end of the training; None where there is none, or it is nearer.
-    change_to_end: float | None = None
 
     @property
     def is_falling(self) -> bool:
         """Whether it falls, for certain and by enough."""
-        most = min(self.change, self.change_to_end or 0.0)
-        return self.interval.high < 0 and most <= -LEAST_GAIN
+        return self.interval.high < 0 and self.change <= -LEAST_GAIN
 
     @property
     def is_done(self) -> bool:
@@ -67,12 +63,8 @@ class Trend:
 
     def words(self) -> str:
         """The forecast in words."""
-        low, high = self.interval.low, self.interval.high
-        interval = f"{_percent(low)} to {_percent(high)}"
-        text = f"{TITLES[self.name]} {_percent(self.change)} (95 %: {interval})"
-        if self.change_to_end is not None and high < 0:
-            text += f", and {_percent(self.change_to_end)} by the planned end"
-        return text
+        interval = f"{_percent(self.interval.low)} to {_percent(self.interval.high)}"
+        return f"{TITLES[self.name]} {_percent(self.change)} (95 %: {interval})"
 
 
 @dataclass(frozen=True)
@@ -98,11 +90,8 @@ def stage_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [row for row in found if row.get("stage") == found[-1].get("stage")]
 
 
-def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None) -> Outlook:
-    """Judge the held-out evaluations of one stage, oldest first (see `stage_rows`).
-
-    `planned_steps` is the step that the training is to end with.
-    """
+def outlook(rows: Sequence[Mapping[str, Any]]) -> Outlook:
+    """Judge the held-out evaluations of one stage, oldest first (see `stage_rows`)."""
     latest = list(rows)[-max(WINDOW_EVALUATIONS, len(rows) // 3) :]
     perception = _perception(latest)
     if len(latest) < LEAST_EVALUATIONS:
@@ -119,7 +108,7 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
         return Outlook("unknown", missing, evaluations=len(latest))
     steps = np.array([row["step"] for row in latest], dtype=float)
     trends = tuple(
-        trend(name, steps, np.array([row[name] for row in latest], dtype=float), planned_steps)
+        trend(name, steps, np.array([row[name] for row in latest], dtype=float))
         for name in (perception, DISTORTION)
     )
     first, last = int(steps[0]), int(steps[-1])
@@ -137,9 +126,7 @@ def outlook(rows: Sequence[Mapping[str, Any]], planned_steps: int | None = None)
     return Outlook(verdict, f"{why}; {where}", trends, len(latest), first, last)
 
 
-def trend(
-    name: str, steps: np.ndarray, values: np.ndarray, planned_steps: int | None = None
-) -> Trend:
+def trend(name: str, steps: np.ndarray, values: np.ndarray) -> Trend:
     """The change of a positive measure over the next `steps[-1] - steps[0]` steps, as a share.
 
     A straight line through the logarithms, with Student's interval of its slope, which is widened
@@ -163,14 +150,8 @@ def trend(
         correlation = min(max(correlation, 0.0), MOST_CORRELATION)
         error *= math.sqrt((1 + correlation) / (1 - correlation))
     half = float(scipy_stats().t.ppf(0.5 + CONFIDENCE / 2, degrees)) * error
-    left = 0.0 if planned_steps is None else (planned_steps - float(steps[-1])) / span
-    return Trend(
-        name,
-        math.expm1(slope),
-        Interval(math.expm1(slope - half), math.expm1(slope + half)),
-        # A rise carried on for ever has no end that can be written down, and needs none.
-        math.expm1(min(slope, 0.0) * left) if left > 1 else None,
-    )
+    interval = Interval(math.expm1(slope - half), math.expm1(slope + half))
+    return Trend(name, math.expm1(slope), interval)
 
 
 def nearest_to_ideal(rows: Sequence[Mapping[str, Any]]) -> int | None:

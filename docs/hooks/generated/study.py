@@ -18,14 +18,13 @@ KINDS = {
     "policy": "A policy with its defaults; ramps that are meant for long trainings are shortened.",
     "form": "An objective, with its usual penalties or normalisation of D.",
     "baseline": "What people copy.",
-    "ablation": "`auto` without one of its parts.",
     "change": "One change to the question's loop, for the task `seed`.",
 }
 # The columns of the report's table that answer the question, and their names apart from it.
 QUESTION_STUDY = ROOT / "studies" / "results" / "seed"
 QUESTION_COLUMNS = {
     "change": "change",
-    "failed": "failed",
+    "D saturated": "D saturated",
     "D's accuracy": "D's accuracy",
     "AUC": "AUC",
     "against the loop": "texture against the loop",

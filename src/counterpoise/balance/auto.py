@@ -72,7 +72,6 @@ class AutoPolicy(Stateful):
     r1_every_turns: PositiveInt = 2
     most_d_steps: PositiveInt = 2
     max_weight_scale: MostScale = 1e4
-    may_slow_g: bool = True
     most_roll_backs: NonNegativeInt = 3
     _turns: int = field(default=0, init=False)
     # Of the block under way, and of the blocks before, the newest last.
@@ -157,7 +156,7 @@ class AutoPolicy(Stateful):
         return _below(self._auc, FOOLED) and _below(self._diversity, ALIKE)
 
     def _begin_trial(self) -> None:
-        idle = self.may_slow_g and self._trial_turns == 0
+        idle = self._trial_turns == 0
         if idle and self._turns > YOUNG_TURNS and self._is_fooled():
             self._before_trial = list(self._diversity)
             self._trial_turns = TRIAL_TURNS

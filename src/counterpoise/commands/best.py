@@ -19,7 +19,6 @@ from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import BICUBIC, RunFolder
 from counterpoise.training import checkpoint
 from counterpoise.training.checkpoint import Checkpoint
-from counterpoise.training.plan import plan_stages
 
 Row = Mapping[str, Any]
 
@@ -39,7 +38,7 @@ def run(path: Path, as_json: bool, console: Console) -> None:
     if licence := saved.values.get("licence"):
         facts["licence"] = str(licence)
     save_generator(folder.best_generator, generator, facts)
-    found = outlook(rows, plan_stages(config)[-1].last_step)
+    found = outlook(rows)
     why = f"its distortion and perception are nearest to the best of {len(candidates)} checkpoints"
     result: dict[str, Any] = {
         "version": 2,

@@ -104,7 +104,7 @@ class PageRun:
         }
         self.facts += [(name, str(fact)) for name, fact in facts.items() if fact not in (None, "")]
         if self.metrics and (self.state.status is None or self.state.status.kind != DIVERGED):
-            found = outlook(stage_rows(self.metrics), reader.planned_steps)
+            found = outlook(stage_rows(self.metrics))
             self.outlook = WORDS[found.more_training_pays], found.reason
         self.best = _read_best(reader.run, self.notes)
 

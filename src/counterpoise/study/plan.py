@@ -65,12 +65,6 @@ _PLANS = (
         stressors=tuple(STRESSORS),
         strategies=of_kind("policy", "form", "baseline"),
     ),
-    StudyPlan(
-        name="ablation",
-        tasks=("ring", "digits", "seed"),
-        stressors=("none", "d-lr-x10", "g-lr-x10", "d-tiny", "lsgan-sigmoid", "late-shock"),
-        strategies=("none", "auto", *of_kind("ablation")),
-    ),
     StudyPlan(name="seed", tasks=("seed",), stressors=("none",), strategies=of_kind("change")),
 )
 PLANS: Registry[StudyPlan] = Registry("plan", *((plan.name, plan) for plan in _PLANS))

@@ -17,7 +17,7 @@ class Strategy:
     """Values put in place of the task's own, and the tasks where that changes anything. Learning
     rates stay the task's: methods are compared at an equal budget."""
 
-    kind: str  # policy, form, baseline, ablation or change
+    kind: str  # policy, form, baseline or change
     description: str
     values: Mapping[str, Any]
     tasks: frozenset[str]
@@ -36,11 +36,6 @@ def _policy(
     name: str, description: str, tasks: frozenset[str] = GAUNTLET, **options: Any
 ) -> tuple[str, Strategy]:
     return _strategy("policy", name, description, tasks, policy=name, policy_options=options)
-
-
-def _auto_without(part: str, description: str, **options: Any) -> tuple[str, Strategy]:
-    values = {"policy": "auto", "policy_options": options}
-    return _strategy("ablation", f"auto-without-{part}", description, GAUNTLET | SEED, **values)
 
 
 # What the question did: its gate trains D on a half of its (doubled) loss where that is above 0.3.
@@ -130,13 +125,6 @@ STRATEGIES: Registry[Strategy] = Registry(
         betas=(0.0, 0.99),
         d_norm="none",
     ),
-    # What each part of `auto` is for.
-    _auto_without("weight", "auto that leaves the adversarial weight", max_weight_scale=1.0),
-    _auto_without("g-trial", "auto that does not touch G's learning rate", may_slow_g=False),
-    _auto_without("smoothing", "auto without label smoothing", label_smoothing=0.0),
-    _auto_without("r1", "auto that never adds R1", r1=0.0),
-    _auto_without("d-steps", "auto that trains D once for each step of G", most_d_steps=1),
-    _auto_without("rollback", "auto that never goes back", most_roll_backs=0),
     # Changes to the question's loop, for the task `seed`.
     _change("seed-loop", "the question's loop as it is"),
     _change("seed-no-gate", "no gate", **NO_GATE),
