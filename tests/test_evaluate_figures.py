@@ -10,9 +10,7 @@ from counterpoise.evaluate.measures import MEASURES
 from counterpoise.evaluate.scores import (
     ImageOutputs,
     Method,
-    Scores,
     by_bicubic,
-    front_of,
     score_methods,
     to_tensor,
 )
@@ -72,19 +70,6 @@ def test_the_crop_of_a_small_image_is_smaller():
     sheet.add(image("a.png", (4, 4), height=32, width=40))
     row = sheet.rows[0]
     assert (row.x, row.y, row.size) == (4, 4, 24)
-
-
-def methods():
-    points = {"bicubic (bicubic LR)": (10.7, 212.0), "mine": (9.8, 59.0), "worse": (11.0, 80.0)}
-    return [
-        Scores(name, [("a", {"psnr_y": 28.0, "rmse": x, "sliced_wasserstein": y})])
-        for name, (x, y) in points.items()
-    ]
-
-
-def test_the_front():
-    assert front_of(methods()) == ("sliced_wasserstein", [False, True, False])
-    assert front_of([Scores("a", [("x", {"psnr_y": 28.0})])]) is None
 
 
 def test_bicubic_is_that_of_the_published_tables(shared_data):

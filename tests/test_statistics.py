@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, ttest_1samp
 
 from counterpoise.statistics import (
     bootstrap_mean,
     hierarchical_mean,
-    pareto_front,
     ranks,
     standardised,
     student_mean,
@@ -55,14 +52,6 @@ def test_student_against_scipy():
     assert (found.mean, found.count) == (pytest.approx(7 / 3), 3)
     assert found.interval.low == pytest.approx(theirs.low)
     assert found.interval.high == pytest.approx(theirs.high)
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_the_front_by_its_definition(points):
-    front = pareto_front(np.array(points, dtype=float))
-    for (x, y), on_front in zip(points, front, strict=True):
-        beaten = any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
-        assert on_front != beaten
 
 
 @pytest.mark.parametrize(("count", "of"), [(0, 10), (3, 10), (10, 10), (7, 200)])

@@ -1,4 +1,4 @@
-"""Means and shares with intervals, ranks, and the Pareto front.
+"""Means and shares with intervals, and ranks.
 
 Arrays only. All intervals are of 95 %. All resampling has a fixed seed, so that what is computed
 twice is the same.
@@ -173,16 +173,6 @@ def ranks(quality: np.ndarray, failed: np.ndarray) -> np.ndarray:
     order = np.where(np.isnan(quality), np.finfo(float).max, -quality)
     order = np.where(failed, np.inf, order)
     return np.asarray(scipy_stats().rankdata(order, method="average", axis=-1), dtype=float)
-
-
-def pareto_front(points: np.ndarray) -> np.ndarray:
-    """Which of (points, 2) no other point is below in one value without being above in the other.
-
-    Lower is better in both; a bool for each point.
-    """
-    no_worse = (points[:, None] <= points[None]).all(2)
-    better = (points[:, None] < points[None]).any(2)
-    return np.asarray(~(no_worse & better).any(0))
 
 
 def scipy_stats() -> Any:

@@ -14,7 +14,7 @@ from counterpoise.data.images import real_path
 from counterpoise.data.resize import Degradation
 from counterpoise.errors import UserError
 from counterpoise.evaluate.crops import CropSheet
-from counterpoise.evaluate.measures import MEASURES, Measure, choose_measures
+from counterpoise.evaluate.measures import Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
 from counterpoise.evaluate.scores import (
     FEW_IMAGES,
@@ -23,7 +23,6 @@ from counterpoise.evaluate.scores import (
     by_bicubic,
     by_generator,
     differences_between,
-    front_of,
     score_methods,
     write_csv,
 )
@@ -207,12 +206,6 @@ def _say_set(
                 f"{measure.title}: without {small} of {count} images, which are under "
                 f"{measure.least_px} pixels without their border, or flat",
             )
-    front = front_of(scores)
-    if front is not None:
-        perception, on_front = front
-        names = [s.method for s, on in zip(scores, on_front, strict=True) if on]
-        title = MEASURES[perception].title
-        say(console, f"not beaten in both RMSE and {title} (Pareto front): {', '.join(names)}")
 
 
 def _say_differences(console: Console, name: str, a: Scores, b: Scores) -> None:

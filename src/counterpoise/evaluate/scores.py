@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from counterpoise.data.catalog import Catalog
 from counterpoise.data.resize import Degradation, downscale, imresize
 from counterpoise.evaluate.measures import MEASURES, Measure, measure_image
-from counterpoise.outlook import DISTORTION, PERCEPTION
 from counterpoise.plain_files import atomic_write
-from counterpoise.statistics import Estimate, bootstrap_mean, pareto_front
+from counterpoise.statistics import Estimate, bootstrap_mean
 
 # A percentile bootstrap of fewer values is notably too narrow.
 FEW_IMAGES = 10
@@ -126,21 +125,6 @@ def to_tensor(image: np.ndarray) -> Tensor:
     """An image (H, W, 3) of uint8 or floats in [0, 1] as float32 (3, H, W) in [0, 1]."""
     scale = 255 if image.dtype == np.uint8 else 1
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / scale
-
-
-def front_of(scores: Sequence[Scores]) -> tuple[str, list[bool]] | None:
-    """The perceptual measure, and for each method whether no other is better in both it and RMSE.
-
-    None without both measures. On the perception-distortion plane (Blau and Michaeli 2018,
-    1711.06077) no method can be best in both at once; lower is better in both.
-    """
-    perception = next((name for name in PERCEPTION if name in scores[0].names), None)
-    if perception is None or DISTORTION not in scores[0].names:
-        return None
-    points = np.array([(m[DISTORTION], m[perception]) for m in (s.means() for s in scores)])
-    if not np.isfinite(points).all():
-        return None
-    return perception, [bool(on) for on in pareto_front(points)]
 
 
 @dataclass(frozen=True)
