@@ -163,7 +163,7 @@ def test_what_explodes_goes_back_a_bounded_number_of_times(broken):
     policy = AutoPolicy()
     bad = turns(0.8, 20, **broken)
     # There is no state to go back to yet.
-    assert not any(action.roll_back for action in seen(turns(0.8, 60), bad, policy=policy))
+    assert not any(action.roll_back for action in seen(turns(0.8, 40), bad[:9], policy=policy))
     seen(turns(0.8, 300), policy=policy)
     actions = seen(bad, policy=policy)
     assert [action.roll_back for action in actions][:3] == [False, False, True]

@@ -163,14 +163,15 @@ def test_a_kept_state_can_mend_what_is_not_finite(tmp_path, monkeypatch, shown):
 
 
 def test_what_breaks_after_the_decision_is_mended_in_the_next_step(tmp_path, monkeypatch, shown):
-    further_step = StageTraining._further_d_step
+    train_d = StageTraining._train_d
 
-    def breaking(self, turn):
-        further_step(self, turn)
-        with torch.no_grad():
-            next(self.d.parameters()).fill_(math.nan)
+    def breaking(self, turn, *batch):
+        train_d(self, turn, *batch)
+        if turn.of(None).parts > 1:  # a further step
+            with torch.no_grad():
+                next(self.d.parameters()).fill_(math.nan)
 
-    monkeypatch.setattr(StageTraining, "_further_d_step", breaking)
+    monkeypatch.setattr(StageTraining, "_train_d", breaking)
     scripted(monkeypatch, {5: Action(keep_snapshot=True), 6: Action(d_steps=2)}, mends=True)
     run(tiny("train.sample_every=1", "train.checkpoint_every=1"), tmp_path / "run")
     rows = signals(tmp_path / "run")

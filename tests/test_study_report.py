@@ -193,6 +193,6 @@ def test_no_study_and_no_results_are_one_line(tmp_path):
 
 
 def test_matplotlib_is_named_where_it_is_missing(study, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UserError, match=r"pip install 'counterpoise\[study\]'"):
         study_report(study)

@@ -16,8 +16,6 @@ from counterpoise.records import Action, Signals
 BLOCK_TURNS, READINGS = 10, 5
 # Standard errors by which a mean must be beyond a bound before it counts as beyond it.
 STANDARD_ERRORS = 2.0
-# AUC of a D that has begun to tell real from fake; before that it is young, whatever G did.
-GROWN = 0.55
 # AUC from which on a D leads, under which it is near chance, and from which on a further step of D
 # would only let it lead more.
 LEADS, WEAK, CERTAIN = 0.9, 0.75, 0.95
@@ -25,7 +23,7 @@ LEADS, WEAK, CERTAIN = 0.9, 0.75, 0.95
 # and under which a leading D is drowned by the other terms, and its weight rises (log units per
 # decision) until it has this share.
 ALONE_SHARE, DROWNED_SHARE = 0.99, 0.1
-WEIGHT_RISE, WEIGHT_FALL = 0.5, 0.5
+WEIGHT_RATE = 0.5
 # A D below this AUC is fooled where G's outputs are alike as well (diversity in ratio to real
 # ones), but for the first turns, in which both are young. Then G's learning rate is this factor
 # for so many turns; a trial that brought nothing is not repeated before so many times as long.
@@ -42,8 +40,7 @@ class AutoPolicy(Stateful):
     """Smooth D while it leads, and otherwise leave both networks alone.
 
     It decides every 10 turns, by means over the last 50 and only where a mean is two standard
-    errors beyond a bound, so never on one reading and never in D's youth (before D's AUC is
-    above chance).
+    errors beyond a bound: never on one reading. A D at chance is let alone for its first 100 turns.
 
     1. D's target on real images is smoothed throughout (one-sided; Salimans et al. 2016,
        section 3.4).
@@ -80,7 +77,6 @@ class AutoPolicy(Stateful):
     _diversity: list[float] = field(default_factory=list, init=False)
     _losses: list[float] = field(default_factory=list, init=False)
     _shares: list[float] = field(default_factory=list, init=False)
-    _grown: bool = field(default=False, init=False)
     _smooths: bool = field(default=False, init=False)
     _log_weight: float = field(default=0.0, init=False)
     _d_steps: int = field(default=1, init=False)
@@ -118,7 +114,6 @@ class AutoPolicy(Stateful):
         if (share := self._adversarial_share(signals)) is not None:
             _remember(self._shares, share)
         if len(self._auc) == READINGS:
-            self._grown = self._grown or _above(self._auc, GROWN)
             # Of logits of a known scale.
             may = bool(self.r1 and signals.d_takes_r1 and signals.d_equilibrium_loss)
             self._smooths = may and (self._smooths or _above(self._auc, LEADS))
@@ -137,9 +132,9 @@ class AutoPolicy(Stateful):
         """The adversarial weight, by D's lead and what G hears of it."""
         if _above(self._auc, LEADS) and _below(self._shares, DROWNED_SHARE):
             most = math.log(self.max_weight_scale)
-            self._log_weight = min(self._log_weight + WEIGHT_RISE, most)
+            self._log_weight = min(self._log_weight + WEIGHT_RATE, most)
         elif _below(self._auc, WEAK):
-            self._log_weight = max(self._log_weight - WEIGHT_FALL, 0.0)
+            self._log_weight = max(self._log_weight - WEIGHT_RATE, 0.0)
 
     def _adversarial_share(self, signals: Signals) -> float | None:
         """Share of the adversarial term in the gradient at G's output, with its present weight."""
@@ -151,13 +146,10 @@ class AutoPolicy(Stateful):
         whole = adversarial + content
         return adversarial / whole if whole > 0 else None
 
-    def _is_fooled(self) -> bool:
-        """Whether D does not tell real from fake, and not because G's outputs are as good."""
-        return _below(self._auc, FOOLED) and _below(self._diversity, ALIKE)
-
     def _begin_trial(self) -> None:
-        idle = self._trial_turns == 0
-        if idle and self._turns > YOUNG_TURNS and self._is_fooled():
+        """Slow G where D does not tell real from fake, and not because G's outputs are as good."""
+        fooled = _below(self._auc, FOOLED) and _below(self._diversity, ALIKE)
+        if fooled and self._trial_turns == 0 and self._turns > YOUNG_TURNS:
             self._before_trial = list(self._diversity)
             self._trial_turns = TRIAL_TURNS
 
@@ -167,13 +159,11 @@ class AutoPolicy(Stateful):
             self._trial_turns += 1
         elif self._trial_turns > 0:
             self._trial_turns -= 1
-            if self._trial_turns == 0 and self._trial_helped():
-                self._wait_turns = TRIAL_TURNS
-                if not _above(self._auc, WEAK):
-                    self._trial_turns = TRIAL_TURNS
-            elif self._trial_turns == 0:
+            if self._trial_turns == 0 and not self._trial_helped():
                 self._wait_turns *= WAIT_FACTOR
                 self._trial_turns = -self._wait_turns
+            elif self._trial_turns == 0 and not _above(self._auc, WEAK):
+                self._wait_turns = self._trial_turns = TRIAL_TURNS
 
     def _trial_helped(self) -> bool:
         """Whether D or the diversity of G's outputs came back."""
@@ -183,27 +173,22 @@ class AutoPolicy(Stateful):
 
     def _what_broke(self, signals: Signals) -> str:
         """What is wrong with D's numbers in this turn; empty where nothing is."""
-        numbers = (
-            signals.d_loss_real,
-            signals.d_loss_fake,
-            signals.real_logit_mean,
-            signals.fake_logit_mean,
-        )
+        loss, logits = signals.d_loss_real + signals.d_loss_fake, signals.real_logit_mean
         broken = ""
-        if not is_finite(*numbers):
+        if not is_finite(loss, logits, signals.fake_logit_mean):
             # The first turn's may not be known yet.
             broken = "D's losses or outputs are not finite" if self._turns > 1 else ""
         elif len(self._losses) == READINGS:
-            loss, usual = abs(numbers[0] + numbers[1]), sorted(self._losses)[READINGS // 2]
+            usual = sorted(self._losses)[READINGS // 2]
             least = EXPLOSION_LEAST * abs(signals.d_equilibrium_loss or 1.0)
-            if loss > max(least, EXPLOSION * usual):
+            if abs(loss) > max(least, EXPLOSION * usual):
                 broken = f"D's loss is {loss:.3g} after {usual:.3g}"
         self._exploded_turns = self._exploded_turns + 1 if broken else 0
         return broken
 
     def _snapshot_due(self, *, calm: bool) -> bool:
         """Whether this state is one to come back to."""
-        self._calm_turns = self._calm_turns + 1 if calm and self._grown else 0
+        self._calm_turns = self._calm_turns + 1 if calm else 0
         due = self._calm_turns >= CALM_TURNS and (
             not self._has_snapshot or self._calm_turns % SNAPSHOT_EVERY_TURNS == 0
         )
@@ -220,15 +205,7 @@ class AutoPolicy(Stateful):
         self._block, self._auc, self._diversity, self._losses, self._shares = [], [], [], [], []
         self._smooths, self._log_weight, self._d_steps = False, 0.0, 1
         self._trial_turns = self._calm_turns = self._exploded_turns = 0
-        message = (
-            f"{why}: back to the last calm state (time {self._roll_backs} of "
-            f"{self.most_roll_backs}), with {self._d_scale:.3g} times D's learning rate"
-        )
-        return replace(self._hold(message), roll_back=True)
-
-    @property
-    def _d_scale(self) -> float:
-        return 0.5**self._roll_backs
+        return replace(self._hold(f"{why}: back to the last calm state"), roll_back=True)
 
     def _why(self) -> Iterator[str]:
         """What it holds, and the numbers behind it."""
@@ -251,7 +228,7 @@ class AutoPolicy(Stateful):
                 f"rate, {self._trial_turns} turns left"
             )
         if self._roll_backs:
-            yield f"went back {self._roll_backs} times: {self._d_scale:.3g} times D's learning rate"
+            yield f"went back {self._roll_backs} times: D's learning rate is halved as often"
 
     def _hold(self, reason: str) -> Action:
         """The actuators as they stand."""
@@ -259,7 +236,7 @@ class AutoPolicy(Stateful):
         return Action(
             d_steps=self._d_steps,
             r1_weight=self.r1 * self.r1_every_turns if due else 0.0,
-            d_learning_rate_scale=self._d_scale,
+            d_learning_rate_scale=0.5**self._roll_backs,
             adversarial_weight_scale=math.exp(self._log_weight),
             g_learning_rate_scale=G_TRIAL_SCALE if self._trial_turns > 0 else 1.0,
             label_smoothing=self.label_smoothing,

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from counterpoise.commands.console import print_metrics, print_table, say
-from counterpoise.commands.device import pick_device
+from counterpoise.commands.upscaling import pick_device
 from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.data.resize import Degradation

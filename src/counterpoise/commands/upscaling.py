@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
 from counterpoise.commands.console import progress_columns, say
-from counterpoise.commands.device import pick_device
+from counterpoise.errors import UserError
 from counterpoise.models.weights import SHIPPED, load_generator
 from counterpoise.upscale import Progress as TileProgress
 from counterpoise.upscale import plan_pictures, upscale_pictures
@@ -51,3 +52,14 @@ def run(
         say(console, f"weights of this package ({trained}); --weights takes others")
     if licence := loaded.metadata.get("licence"):
         say(console, f"weights under {licence}")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; auto takes CUDA, then MPS, where there is one."""
+    modules = {"cuda": torch.cuda, "mps": torch.backends.mps, "cpu": torch.cpu}
+    here = [kind for kind, module in modules.items() if module.is_available()]
+    if name not in ("auto", *here):
+        raise UserError(
+            f"--device {name}: unknown, or not on this machine; here are {', '.join(here)}"
+        )
+    return torch.device(here[0] if name == "auto" else name)

@@ -23,16 +23,10 @@ from counterpoise.registry import Registry
 from counterpoise.trace import Trace
 
 # Of equal severity, nearer causes come first.
+MODULES = rules_losses, rules_run, rules_updates, rules_discriminator, rules_generator, verdict
 RULES: Registry[Rule] = Registry(
     "finding",
-    *(
-        (rule.id, rule)
-        for module in (
-            *(rules_losses, rules_run, rules_updates),
-            *(rules_discriminator, rules_generator, verdict),
-        )
-        for rule in module.RULES
-    ),
+    *((rule.id, rule) for module in MODULES for rule in module.RULES),
 )
 
 

@@ -143,11 +143,9 @@ def d_too_weak(view: View) -> Answer:
     if before < view.rows / 2 or chance[known].mean() < WEAK_SHARE:
         return None
     value = view.whole.median(lead)
-    text = f"D's lead is {number(value)} of 1 (median), and was "
-    if before == view.rows:
-        text += f"never above {HAS_LEARNED}"
-    else:
-        text += f"above {HAS_LEARNED} for the first time at step {view.steps[before]}"
+    never = before == view.rows
+    when = "never" if never else f"for the first time at step {view.steps[before]}"
+    text = f"D's lead is {number(value)} of 1 (median), and was above {HAS_LEARNED} {when}"
     evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
     return Found("warning", view.whole, sureness(view.rows, 0.8), evidence)

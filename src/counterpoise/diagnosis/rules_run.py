@@ -60,8 +60,7 @@ def held_back(view: View) -> Answer:
         evidence.append(Evidence(f"the policy's factor on {network}'s learning rate", value, text))
         least, held = min(least, value), held | slowed
     if not evidence:
-        named = view.trace.has("g_learning_rate_scale") or view.trace.has("d_learning_rate_scale")
-        return None if named else Missing()
+        return None if view.trace.has("g_learning_rate_scale") else Missing()
     severity = "severe" if least < STRANGLED else "warning"
     return Found(severity, Spell.over(np.flatnonzero(held)), 0.9, evidence)
 

@@ -123,9 +123,10 @@ def cells_of(plan: StudyPlan) -> list[Cell]:
 AUTO_TUNED_ON: frozenset[tuple[str, str]] = frozenset(
     (task, stressor)
     for task, stressors in {
-        "ring": "none d-lr-x10 late-shock g-lr-x10 d-tiny batch-4 lsgan-sigmoid",
-        "grid": "none d-tiny g-lr-x10",
-        "digits": "none d-lr-x10 g-lr-x10 d-tiny lsgan-sigmoid few-samples batch-4 batchnorm-split",
+        "ring": " ".join(STRESSORS),
+        "grid": "none d-lr-x10 d-tiny g-lr-x10",
+        "digits": "none d-lr-x10 g-lr-x10 d-tiny lsgan-sigmoid few-samples batch-4 batchnorm-split "
+        "label-noise",
         "sr": "none d-lr-x10 no-content batchnorm-split",
     }.items()
     for stressor in stressors.split()

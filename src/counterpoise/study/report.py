@@ -1,5 +1,6 @@
 """A study's report: Markdown and a picture, from its folder's files."""
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ import numpy as np
 
 from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
-from counterpoise.plotting import pyplot, rendered
 from counterpoise.statistics import Estimate, student_mean
 from counterpoise.study.analysis import (
     FailureCount,
@@ -83,7 +83,13 @@ def write_report(folder: Path, report: StudyReport) -> list[Path]:
 
 
 def failure_map(grid: Grid, strategies: Sequence[str]) -> bytes:
-    """Strategies against stressors: the share of failed trainings, as a PNG."""
+    """Strategies against stressors: the share of failed trainings, as a PNG; `UserError` without
+    matplotlib, an extra."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        missing = "figures need matplotlib; install it: pip install 'counterpoise[study]'"
+        raise UserError(missing) from None
     places = [grid.strategies.index(name) for name in strategies]
     failed = grid.failed_percent()[:, places]
     shares = np.full((len(strategies), len(grid.stressors)), np.nan)
@@ -93,21 +99,22 @@ def failure_map(grid: Grid, strategies: Sequence[str]) -> bytes:
         counted = np.ma.masked_invalid(failed[under]).mean((0, 2))
         shares[:, column] = counted.filled(np.nan)
     size = (1.8 + 0.62 * len(grid.stressors), 1.4 + 0.27 * len(strategies))
-    plot = pyplot()
-    figure, axes = plot.subplots(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
     axes.set_facecolor("#e4e6ea")  # seen where there is no cell
     axes.imshow(np.ma.masked_invalid(shares), cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
         if not np.isnan(share):
-            style = {"ha": "center", "va": "center", "fontsize": 7}
             colour = "white" if share > 60 else "#222"
-            axes.text(column, row, f"{share:.0f}", color=colour, **style)
+            text = axes.text(column, row, f"{share:.0f}", color=colour, fontsize=7)
+            text.set(ha="center", va="center")
     axes.set_xticks(range(len(grid.stressors)), grid.stressors, rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(len(strategies)), strategies, fontsize=8)
     axes.set_title("failed trainings, %", fontsize=9)
-    png = rendered(figure, "png")
-    plot.close(figure)
-    return png
+    png = io.BytesIO()
+    # The same file for the same numbers.
+    figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    return png.getvalue()
 
 
 def _beaten(grid: Grid) -> str:
