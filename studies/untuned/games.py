@@ -441,7 +441,7 @@ class SuperResolution(Pictures):
         self._lr, self._hr = crop_pairs(training, 16, 6 * len(training), 0)
         self._held_out_pairs = crop_pairs(held_out, 32, 24, 1)
         vgg = load_vgg19(folder / "vgg19_to_relu3_4_fp16.safetensors", "caffe", list(self.WEIGHTS))
-        self._features = NormalisedFeatures(vgg, "dataset", list(self.WEIGHTS))
+        self._features = NormalisedFeatures(vgg, list(self.WEIGHTS))
         self._features.calibrate([self._now(self._hr[:64])])
 
     def _now(self, images: Tensor) -> Tensor:
