@@ -119,7 +119,11 @@ def start(tmp_path):
 
         def run(*arguments, **options):
             command = [sys.executable, "-m", "counterpoise", "watch", *map(str, arguments)]
-            process = stack.enter_context(subprocess.Popen(command, text=True, **options))
+            # A suite that a script runs in the background is deaf to Ctrl-C, and so would this be.
+            hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            process = stack.enter_context(
+                subprocess.Popen(command, text=True, preexec_fn=hears, **options)
+            )
             # Whoever waits for what it never says gets the end of its output.
             guard = threading.Timer(GUARD_SECONDS, process.kill)
             guard.start()

@@ -123,7 +123,8 @@ def cells_of(plan: StudyPlan) -> list[Cell]:
 AUTO_TUNED_ON: frozenset[tuple[str, str]] = frozenset(
     (task, stressor)
     for task, stressors in {
-        "ring": " ".join(STRESSORS),
+        "ring": "none d-lr-x10 g-lr-x10 d-wide d-tiny batch-4 lsgan-sigmoid few-samples "
+        "label-noise late-shock batchnorm-split",
         "grid": "none d-lr-x10 d-tiny g-lr-x10",
         "digits": "none d-lr-x10 g-lr-x10 d-tiny lsgan-sigmoid few-samples batch-4 batchnorm-split "
         "label-noise",
