@@ -166,7 +166,7 @@ def test_changes_to_the_questions_loop_have_a_table():
     rows = {line[0]: line for line in table.rows}
     assert rows["the question's loop as it is"][1] == "3 of 3 (100 %)"
     assert rows["the question's loop as it is"][4] == "14 (0 to 37)"
-    assert rows["auto in place of the gate"][-1] == "+1.69 (+0.81 to +2.31)"
+    assert rows["auto in place of the gate"][-1] == "+0.35 (+0.20 to +0.43)"
 
 
 @pytest.mark.parametrize(
