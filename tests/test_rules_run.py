@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.logs.folders import with_quality
 from counterpoise.logs.read import read_log
+from counterpoise.run_rows import with_quality
 from trace_helpers import bce_columns, found, trace
 
 LEVEL = bce_columns(0.6, 0.4)

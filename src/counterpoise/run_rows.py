@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from counterpoise.config_file import BadYamlError, read_yaml
 from counterpoise.errors import UserError
 from counterpoise.file_tail import FileTail, Portion
@@ -88,6 +90,19 @@ class SignalRows:
     def notes(self) -> list[str]:
         """What a person must know of the reading."""
         return [_left_out("signals.jsonl", self.left_out)] if self.left_out else []
+
+
+def with_quality(trace: Trace, metrics: Iterable[Row]) -> Trace:
+    """A run's trace with the held-out images' distance of `metrics.jsonl`, at the rows after which
+    it was measured."""
+    distance = np.full(len(trace), np.nan)
+    for row in metrics:
+        step, value = row.get("step"), row.get("sliced_wasserstein")
+        if isinstance(step, int) and isinstance(value, float) and step >= trace.steps[0]:
+            distance[np.searchsorted(trace.steps, step, side="right") - 1] = value
+    if np.isnan(distance).all():
+        return trace
+    return replace(trace, columns=trace.columns | {"held_out_distance": distance})
 
 
 def _left_out(name: str, count: int) -> str:
@@ -237,6 +252,11 @@ class RunReader:
         pretrain, steps = (self.configured("train", name) for name in ("pretrain_steps", "steps"))
         counts = [0 if pretrain is None else pretrain, steps]
         return sum(counts) if all(type(count) is int for count in counts) else None
+
+    def traces(self, objective: Objective = None, *, latest: bool = False) -> list[Trace]:
+        """Those of `signals`, with what the other files say; `objective` where a person says it."""
+        found = self.signals.traces(objective or self.objective, self.policy, latest=latest)
+        return [with_quality(trace, self.metrics) for trace in found]
 
     def notes(self) -> list[str]:
         """What a person must know of the reading."""

@@ -12,18 +12,16 @@ from counterpoise.balance.smoothing import is_finite
 from counterpoise.config import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from counterpoise.records import Action, Signals
 
-# Turns whose mean is one reading, and readings that a decision rests on.
-BLOCK_TURNS, READINGS = 10, 5
-# Standard errors by which a mean must be beyond a bound before it counts as beyond it.
-STANDARD_ERRORS = 2.0
+# Turns whose mean is one reading, readings that a decision rests on, and standard errors by which
+# their mean must be beyond a bound before it counts as beyond it.
+BLOCK_TURNS, READINGS, STANDARD_ERRORS = 10, 5, 2.0
 # AUC from which on a D leads, under which it is near chance, and from which on a further step of D
 # would only let it lead more.
 LEADS, WEAK, CERTAIN = 0.9, 0.75, 0.95
 # Share of the adversarial term in the gradient at G's output from which on G learns from D alone;
 # and under which a leading D is drowned by the other terms, and its weight rises (log units per
 # decision) until it has this share.
-ALONE_SHARE, DROWNED_SHARE = 0.99, 0.1
-WEIGHT_RATE = 0.5
+ALONE_SHARE, DROWNED_SHARE, WEIGHT_RATE = 0.99, 0.1, 0.5
 # A D below this AUC is fooled where G's outputs are alike as well (diversity in ratio to real
 # ones), but for the first turns, in which both are young. Then G's learning rate is this factor
 # for so many turns; a trial that brought nothing is not repeated before so many times as long.
@@ -131,8 +129,7 @@ class AutoPolicy(Stateful):
     def _raise_weight(self) -> None:
         """The adversarial weight, by D's lead and what G hears of it."""
         if _above(self._auc, LEADS) and _below(self._shares, DROWNED_SHARE):
-            most = math.log(self.max_weight_scale)
-            self._log_weight = min(self._log_weight + WEIGHT_RATE, most)
+            self._log_weight = min(self._log_weight + WEIGHT_RATE, math.log(self.max_weight_scale))
         elif _below(self._auc, WEAK):
             self._log_weight = max(self._log_weight - WEIGHT_RATE, 0.0)
 

@@ -1,11 +1,9 @@
 """Logs that are folders: runs of ours, TensorBoard's event files, StyleGAN's output."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import PLACES, NamedRows
@@ -38,24 +36,9 @@ def read_run_folder(folder: Path) -> list[Trace]:
     reader = RunReader(RunFolder(folder)).read_whole()
     if not reader.signals.has_d:
         raise UserError(f"{folder}: it has no step with a discriminator yet")
-    notes = tuple(reader.signals.notes())
-    traces = reader.signals.traces(reader.objective, reader.policy)
     return [
-        dataclasses.replace(with_quality(trace, reader.metrics), notes=notes) for trace in traces
+        dataclasses.replace(trace, notes=tuple(reader.signals.notes())) for trace in reader.traces()
     ]
-
-
-def with_quality(trace: Trace, metrics: Iterable[Mapping[str, Any]]) -> Trace:
-    """A run's trace with the held-out images' distance of `metrics.jsonl`, at the rows after which
-    it was measured."""
-    distance = np.full(len(trace), np.nan)
-    for row in metrics:
-        step, value = row.get("step"), row.get("sliced_wasserstein")
-        if isinstance(step, int) and isinstance(value, float) and step >= trace.steps[0]:
-            distance[np.searchsorted(trace.steps, step, side="right") - 1] = value
-    if np.isnan(distance).all():
-        return trace
-    return dataclasses.replace(trace, columns=trace.columns | {"held_out_distance": distance})
 
 
 class EventFile:

@@ -1,7 +1,8 @@
 """What a study says: failures, quality, comparisons; `report` words and shows the numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -55,22 +56,25 @@ class Grid:
         self.missing = self.expected & ~self.done
         scores = self.values(lambda row: row.score)
         self.quality = np.full(shape, np.nan)
+        for of_task, higher in self._tasks():
+            self.quality[of_task] = standardised(scores[of_task], higher, self.done[of_task])
+
+    def _tasks(self) -> Iterator[tuple[np.ndarray, bool]]:
+        """Which pairs are of a task, and whether its score is better the higher it is."""
         for task in self.tasks:
             of_task = np.array([pair[0] == task for pair in self.pairs])
-            done = self.done[of_task]
-            higher = all(row.higher_is_better for row in self.rows[of_task][done])
-            self.quality[of_task] = standardised(scores[of_task], higher, done)
+            done = self.rows[of_task][self.done[of_task]]
+            yield of_task, all(row.higher_is_better for row in done)
 
+    @cached_property
     def failed(self) -> np.ndarray:
         """Which done cells failed: they diverged or collapsed, or their score is under half as good
         as the bare loop's in the mean over seeds, without a stressor (where the plan has that)."""
         failed, scores = self.shows("diverged", "collapsed"), self.values(lambda row: row.score)
         if {"none"} <= {*self.stressors} & {*self.strategies}:
-            for task in self.tasks:
-                of_task = np.array([pair[0] == task for pair in self.pairs])
-                unstressed = of_task & np.array([pair[1] == "none" for pair in self.pairs])
-                bare = np.nanmean(scores[unstressed, self.strategies.index("none")])
-                higher = all(row.higher_is_better for row in self.rows[of_task][self.done[of_task]])
+            unstressed = np.array([pair[1] == "none" for pair in self.pairs])
+            for of_task, higher in self._tasks():
+                bare = np.nanmean(scores[of_task & unstressed, self.strategies.index("none")])
                 own = scores[of_task]
                 failed[of_task] |= own < bare / WORSE if higher else own > bare * WORSE
         return failed
@@ -78,8 +82,7 @@ class Grid:
     def shows(self, *kinds: str) -> np.ndarray:
         """Which done cells have one of these among their failures: diverged, collapsed (coverage
         under a half), d-saturated (its AUC on clean samples 0.99 or more over the last quarter)."""
-        shown = self.values(lambda row: float(bool(set(kinds) & set(row.failures))))
-        return np.asarray(shown == 1)
+        return np.asarray(self.values(lambda row: not set(kinds).isdisjoint(row.failures)) == 1)
 
     def values(self, value: Callable[[DoneRow], float | None]) -> np.ndarray:
         """A number of every done cell; NaN where there is none."""
@@ -90,7 +93,7 @@ class Grid:
 
     def failed_percent(self) -> np.ndarray:
         """100 for each done cell that failed, 0 for each that did not, else NaN."""
-        return np.where(self.done, 100.0 * self.failed(), np.nan)
+        return np.where(self.done, 100.0 * self.failed, np.nan)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def strategy_results(grid: Grid) -> list[StrategyResult]:
     """All strategies, those with fewest failures first, then by rank; at the end those that are not
     in all tasks, since they meet fewer stressors."""
     ranked = complete_ranks(grid)
-    failed, saturated = grid.failed(), grid.shows("d-saturated")
+    failed, saturated = grid.failed, grid.shows("d-saturated")
     untuned = np.array([pair not in AUTO_TUNED_ON for pair in grid.pairs])
     results = [
         StrategyResult(
@@ -171,7 +174,7 @@ def complete_ranks(grid: Grid) -> dict[str, Estimate]:
     if len(complete) < 2:
         return {}
     quality, failed = (
-        np.moveaxis(array[:, complete], 1, 2) for array in (grid.quality, grid.failed())
+        np.moveaxis(array[:, complete], 1, 2) for array in (grid.quality, grid.failed)
     )
     ranked = ranks(quality, failed)
     return {grid.strategies[p]: hierarchical_mean(ranked[..., k]) for k, p in enumerate(complete)}
@@ -191,7 +194,7 @@ def where_beaten(grid: Grid) -> dict[str, tuple[str, str]]:
     more seeds, with that strategy (of several, the best one) and why."""
     auto = grid.strategies.index("auto")
     found = {}
-    all_scores, all_failed = grid.values(lambda row: row.score), grid.failed()
+    all_scores, all_failed = grid.values(lambda row: row.score), grid.failed
     all_updates = grid.values(lambda row: row.d_updates / row.steps)
     for place, pair in enumerate(grid.pairs):
         quality, scores, failed = grid.quality[place], all_scores[place], all_failed[place]

@@ -118,11 +118,10 @@ class RunSource(_Source):
         return self.state()
 
     def _traces(self) -> Iterator[Traces]:
-        reader, signals = self.reader, self.reader.signals
-        said = self.options.objective or reader.objective, reader.policy
-        latest = signals.traces(*said, latest=not self.options.judge_all)
-        for whole, judged in zip(signals.traces(*said), latest, strict=True):
-            yield whole, judged if signals.has_d else None
+        reader, said = self.reader, self.options.objective
+        latest = reader.traces(said, latest=not self.options.judge_all)
+        for whole, judged in zip(reader.traces(said), latest, strict=True):
+            yield whole, judged if reader.signals.has_d else None
 
     def state(self) -> State:
         """What is known; judged once all of it is read."""
