@@ -69,6 +69,7 @@ class Trace:
     source: str = ""  # file name, as given
     format: str = ""  # name of the log format it was read from
     title: str = ""  # which run of the file this is, where there are several
+    program: str = ""  # which program printed it, where its layout or its names tell
     objective: str | None = None  # where the log or a run's configuration says it
     policy: str | None = None  # where a run's configuration says it
     d_loss_is_mean: bool = False  # `d_loss` is the mean of D's two halves, not their sum
