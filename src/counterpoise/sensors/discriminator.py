@@ -48,18 +48,18 @@ def discriminator_statistics(
         numbers = [
             loss_real.item(),
             loss_fake.item(),
-            probability(real).float().numpy().mean(),
-            probability(fake).float().numpy().mean(),
+            _mean(probability(real).float().numpy()),
+            _mean(probability(fake).float().numpy()),
             _share(reals > limit),
             _share(fakes <= limit),
             _auc_of(reals, fakes),
-            *(_share(np.abs(x.float().numpy()) > SATURATED_LOGIT) for x in in_sigmoid),
-            reals.mean(),
-            np.square(reals).mean(),
-            fakes.mean(),
-            np.square(fakes).mean(),
+            *[_share(np.abs(x.float().numpy()) > SATURATED_LOGIT) for x in in_sigmoid],
+            _mean(reals),
+            _mean(np.square(reals)),
+            _mean(fakes),
+            _mean(np.square(fakes)),
         ]
-        return torch.tensor(numbers, dtype=torch.float32)
+        return torch.from_numpy(np.array(numbers, np.float32))
     losses = torch.stack([loss_real.float(), loss_fake.float()])
     of_real = _means(probability(real), real, real.square())
     of_fake = _means(probability(fake), fake, fake.square())
@@ -82,11 +82,11 @@ def auc(real_logits: Tensor, fake_logits: Tensor) -> float:
 
 
 def _auc_of(real: np.ndarray, fake: np.ndarray) -> float:
-    ordered = np.sort(fake)
-    if math.isnan(ordered[-1]) or np.isnan(real).any():  # NaN is sorted behind all numbers
+    ordered, highest = np.sort(fake), np.maximum.reduce(real)
+    if math.isnan(ordered[-1]) or math.isnan(highest):  # NaN is sorted behind all numbers
         return math.nan
-    ranks = np.searchsorted(ordered, real) + np.searchsorted(ordered, real, "right")
-    mean = np.float32(ranks.sum()) / np.float32(len(real))
+    ranks = ordered.searchsorted(real) + ordered.searchsorted(real, "right")
+    mean = np.float32(np.add.reduce(ranks)) / np.float32(len(real))
     return float(mean / np.float32(2 * len(fake)))
 
 
@@ -108,6 +108,11 @@ def image_means(logits: Tensor) -> Tensor:
 def _means(*values: Tensor) -> Tensor:
     """The mean of each of several vectors of one length, float32: by rows, to the bit, as alone."""
     return torch.stack(values).float().mean(1)
+
+
+def _mean(values: np.ndarray) -> np.float32:
+    """`values.mean()` of (N,), to the bit, in a quarter of its time."""
+    return np.add.reduce(values) / np.float32(len(values))
 
 
 def _share(flags: np.ndarray) -> float:
