@@ -101,7 +101,10 @@ class AutoPolicy(Stateful):
     def _take_in(self, signals: Signals) -> None:
         """Add a turn to the block; decide where that is whole."""
         accuracy = (signals.d_accuracy_real + signals.d_accuracy_fake) / 2
-        self._block.append(signals.auc if is_finite(signals.auc) else accuracy)  # type: ignore[arg-type]
+        rank = accuracy if signals.auc is None else signals.auc
+        if not 0 <= rank <= 1:
+            return  # not a number
+        self._block.append(rank)
         if len(self._block) < BLOCK_TURNS:
             return
         _remember(self._auc, fmean(self._block))
@@ -141,7 +144,7 @@ class AutoPolicy(Stateful):
             return None
         adversarial *= math.exp(self._log_weight)
         whole = adversarial + content
-        return adversarial / whole if whole > 0 else None
+        return adversarial / whole if whole > 0 and is_finite(whole) else None
 
     def _begin_trial(self) -> None:
         """Slow G where D does not tell real from fake, and not because G's outputs are as good."""
