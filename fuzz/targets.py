@@ -22,7 +22,8 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import save
 
-from counterpoise.commands.diagnosis import run, to_json
+from counterpoise.commands.diagnosis import Options, run
+from counterpoise.commands.diagnosis_formats import Judged, to_json
 from counterpoise.config import GeneratorConfig, RunConfig
 from counterpoise.config_file import load_config, preset_names
 from counterpoise.data.images import IMAGE_SUFFIXES, read_picture, read_rgb
@@ -74,10 +75,10 @@ def check_log(data: bytes, source: random.Random) -> None:
         (folder / "config.yaml").write_bytes(data[:200])
         traces = read_log(folder)
     for trace in traces:
-        json.loads(to_json(diagnose(trace)), parse_constant=_no_constant)
+        json.loads(to_json(Judged(trace, diagnose(trace))), parse_constant=_no_constant)
     if source.random() < 0.04:
         page = _folder() / "page.html"
-        run([str(log)], None, [], False, page, Console(file=io.StringIO()))
+        run([str(log)], Options(page=page), Console(file=io.StringIO()))
         if page.exists() and SCRIPT in page.read_text(encoding="utf-8"):
             raise UnclearError("a script in the page")
 

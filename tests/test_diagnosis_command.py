@@ -2,13 +2,16 @@
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from counterpoise.commands.diagnosis import json_schema
+import counterpoise as cp
+from counterpoise.commands.diagnosis_formats import json_schema
+from counterpoise.errors import UserError
 
 SEED = Path(__file__).parent / "data" / "seed"
 LOGS = [str(SEED / f"{name}.log") for name in ("bce_epoch1", "bce_epoch3", "mse_epoch1")]
@@ -30,16 +33,34 @@ def diagnose(counterpoise, monkeypatch):
     return run
 
 
+# A D that is certain all along, for short.
+CERTAIN = "".join(f"step {n} d_loss: 0.00{n % 7 + 1} g_loss: 7.{n}\n" for n in range(30))
+# Nobody says what these losses are.
+UNCLEAR = "".join(f"step {n} d_loss: 0.{31 + n % 3} g_loss: 1.{n % 4}\n" for n in range(4))
+
+
 def test_the_questions_logs_are_explained(diagnose):
     code, out, err = diagnose(*LOGS)
     assert code == 1
     assert "Traceback" not in err
-    page = out
-    assert page.count("Not healthy:") == 3
+    assert out.count("Not healthy") == 3
     for finding in ("d-frozen", "d-restarts", "d-saturated", "lsgan-on-sigmoid"):
-        assert f"[{finding}]" in page
-    assert "▁" in page
-    assert "Not judged, for lack of" in page
+        assert f"[{finding}]" in out
+    assert "▁" in out
+    assert out.count("What to do first: ") == out.count("Not judged, for lack of") == 3
+
+
+def test_the_answer_comes_first_and_the_rest_is_folded(diagnose):
+    _, out, _ = diagnose(LOGS[1])
+    start = 0
+    for part in ("Not healthy, from the first line to the last: D is not trained at all",
+                 "Objective: ", "▁", "- D(G(z)) is the same", "What to do first: ", "Not judged",
+                 "--all"):  # fmt: skip
+        start = out.index(part, start)
+    assert "2. " not in out
+    _, whole, _ = diagnose(LOGS[1], "--all")
+    assert whole.index("2. ") < whole.index("Not judged")
+    assert all(finding.meaning[:40] in whole for finding in cp.diagnose(LOGS[1]).problems)
 
 
 def test_json_follows_the_schema(diagnose):
@@ -50,6 +71,7 @@ def test_json_follows_the_schema(diagnose):
     for row in rows:
         jsonschema.validate(row, schema)
     assert [len(row["findings"]) for row in rows] == [3, 3, 4]
+    assert [*rows[0]][:4] == ["answer", "findings", "do_first", "not_judged"]
     wanted = {"id", "severity", "first_step", "last_step", "confidence", "evidence", "meaning"}
     assert wanted | {"remedies"} <= set(rows[0]["findings"][0])
     assert json.loads(diagnose("--schema")[1]) == schema
@@ -83,7 +105,8 @@ def test_several_logs_are_compared_on_their_page(diagnose, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("log", "code", "says"), [(HEALTHY, 0, "Healthy"), (HEALTHY[:200], 1, "not-enough-evidence")]
+    ("log", "code", "says"),
+    [(HEALTHY, 0, "Healthy"), (UNCLEAR, 3, "not-enough-evidence"), (CERTAIN, 3, "--objective")],
 )
 def test_a_pipe_is_judged(diagnose, log, code, says):
     exit_code, out, _err = diagnose("-", stdin=log)
@@ -103,6 +126,7 @@ def test_a_mean_of_halves_can_be_said(diagnose):
     [
         ([], ""),
         ([LOGS[0], "--objective", "hing"], "unknown objective"),
+        ([LOGS[0], "--format", "xml"], "unknown format 'xml'; known: json"),
         ([LOGS[0], "--map", "d_loss"], "THEIR_COLUMN=OUR_COLUMN"),
         ([LOGS[0], "--map", "=d_loss"], "THEIR_COLUMN=OUR_COLUMN"),
         ([""], "an empty path"),
@@ -117,3 +141,113 @@ def test_what_cannot_be_read_is_one_line_and_the_others_are_judged(diagnose, arg
     assert err.count("\n") == 1, err
     assert says in err
     assert ("[d-frozen]" in out) == ("nothing.log" in arguments)
+
+
+def test_of_several_the_worst_is_the_exit_code(diagnose, tmp_path):
+    for name, log in (("healthy", HEALTHY), ("unclear", UNCLEAR)):
+        (tmp_path / name).write_text(log)
+    unclear, healthy = tmp_path / "unclear", tmp_path / "healthy"
+    assert [diagnose(*logs)[0] for logs in ((healthy, unclear), (unclear, LOGS[0]))] == [3, 1]
+    assert diagnose(LOGS[0], tmp_path / "none")[0] == 2
+
+
+def test_sarif_has_a_result_for_each_finding(diagnose):
+    code, out, _ = diagnose(LOGS[1], "--format", "sarif", "--baseline", LOGS[0])
+    log = json.loads(out)
+    (run,) = log["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert (code, log["version"]) == (1, "2.1.0")
+    assert len(set(rules)) == len(rules)
+    states = {result["ruleId"]: result.get("baselineState") for result in run["results"]}
+    assert states["d-saturated"] == "new"
+    assert states["d-frozen"] == "updated"  # a warning before
+    for result in run["results"]:
+        assert result["ruleId"] in rules
+        assert result["message"]["text"]
+        assert result["level"] in ("error", "warning", "note", "none")
+        # Of what is no fault the level has to be none.
+        assert (result["kind"] == "fail") or result["level"] == "none"
+    assert "%20" in diagnose("-", "--format", "sarif", stdin=HEALTHY)[1]
+
+
+def test_github_is_told_in_its_own_commands(diagnose, tmp_path):
+    log = tmp_path / "a, b: 100%.log"
+    log.write_text(HEALTHY)
+    _, out, _ = diagnose(LOGS[1], log, "--format", "github")
+    lines = out.splitlines()
+    assert lines[0].startswith("::error file=")
+    assert ",title=D is not trained" in lines[0]
+    assert lines[-1].startswith(f"::notice file={tmp_path}/a%2C b%3A 100%25.log,title=")
+
+
+def test_a_baseline_shows_what_changed(diagnose, tmp_path):
+    healthy, unclear = tmp_path / "healthy", tmp_path / "unclear"
+    healthy.write_text(HEALTHY)
+    unclear.write_text(UNCLEAR)
+    _, out, _ = diagnose(LOGS[1], "--baseline", healthy)
+    assert "new: D is certain" in out
+    assert "at the end 0.9999, before 0.6" in out
+    _, out, _ = diagnose(healthy, "--baseline", LOGS[1])
+    assert "gone: D is certain" in out
+    # Silence is no cure.
+    _, out, _ = diagnose(unclear, "--baseline", LOGS[1], "--json")
+    states = {change["state"] for change in json.loads(out)["against"]["changes"]}
+    assert states == {"not judged"}
+    assert diagnose(healthy, "--baseline", tmp_path / "none")[0] == 2
+
+
+def test_from_python(tmp_path):
+    rows = [{"step": n, "d_loss": 0.01, "g_loss": 5.0 + 0.1 * n} for n in range(30)]
+    history = {name: [row[name] for row in rows] for name in ("d_loss", "g_loss")}
+    for numbers in (rows, history):
+        diagnosis = cp.diagnose(numbers, objective="bce")
+        assert "d-saturated" in diagnosis.ids()
+        assert diagnosis.source == "rows"
+        text = str(diagnosis)
+        assert (
+            text.index("D is too strong") < text.index("0.01 (median)") < text.index("to do first")
+        )
+    with pytest.raises(UserError, match="^rows: "):
+        cp.diagnose([{"step": 1, "colour": 0.5}])
+    assert "the worst of 2" in str(cp.diagnose(two_games(tmp_path)))
+
+
+def two_games(folder):
+    path = folder / "two.log"
+    path.write_text("".join(f"step {n} loss_D_A: 0.4 loss_G_A: 0.3 loss_D_B: 0.01 loss_G_B: 0.9\n"
+                            for n in range(30)))  # fmt: skip
+    return path
+
+
+def test_nothing_of_it_needs_what_training_needs(tmp_path):
+    """As where the extra `train` is not installed: a log is judged, and its page written."""
+    code = """
+import sys
+from counterpoise.errors import EXTRAS
+class Nothing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in " ".join(EXTRAS.values()).split():
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Nothing())
+from counterpoise.cli import main
+codes = []
+log, page = sys.argv[1:]
+for verb in (["diagnose", log, "--html", page], ["watch", log, "--once"], ["presets"],
+             ["train", "--preset", "demo"]):
+    sys.argv[1:] = verb
+    try:
+        main()
+    except SystemExit as stop:
+        codes.append(stop.code)
+print(codes)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, LOGS[1], tmp_path / "page.html"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[1, 0, 2, 2]", done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.endswith("pip install 'counterpoise[train]'") for line in lines)
+    assert "</html>" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.diagnosis.wording import LARGEST, sparkline, verdict
 from counterpoise.pages.page import LISTED_EVENTS, page, page_body, read_runs
 from counterpoise.run_folder import RunFolder
-from counterpoise.wording import LARGEST, sparkline, verdict
 from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
 from trace_helpers import bce_columns, trace
 from training_helpers import TINY
@@ -174,7 +174,9 @@ def test_sparkline_runs_from_the_least_to_the_largest():
 
 def test_the_verdict_names_the_worst():
     saturated = diagnose(trace(**bce_columns(np.full(60, 0.9999), np.full(60, 0.0012))))
-    assert verdict(saturated).startswith("Not healthy: one thing is seriously wrong: D is certain")
+    assert verdict(saturated).startswith(
+        "Not healthy, from the first line to the last: D is too strong"
+    )
     calm = diagnose(trace(**bce_columns(np.full(60, 0.6123), np.full(60, 0.3876))))
     assert verdict(calm) == "Healthy, as far as this log can show."
     assert "cannot say" in verdict(diagnose(trace(60, d_loss=0.1)))

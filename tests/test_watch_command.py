@@ -34,7 +34,7 @@ def test_once_for_a_log(counterpoise):
     code, out, err = counterpoise("watch", LOG, "--once")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == str(LOG)
-    assert "step 21,276\nNot healthy: 2 things are seriously wrong: D is not trained" in out
+    assert "step 21,276\nNot healthy, from the first line to the last: D is not trained" in out
     (trace,) = read_log(LOG)
     for finding in diagnose(trace).findings:
         assert f"[{finding.id}]" in out

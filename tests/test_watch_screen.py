@@ -11,9 +11,9 @@ from rich.screen import Screen
 from counterpoise.commands.console import printable
 from counterpoise.commands.watch_screen import screen
 from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.diagnosis.wording import shown_series
 from counterpoise.run_status import Event, Status
 from counterpoise.watching.state import JudgedTraining, State
-from counterpoise.wording import shown_series
 from trace_helpers import bce_columns, trace
 
 RUNNING = Status("running", "running")
@@ -55,7 +55,7 @@ def test_it_says_what_is_wrong_in_any_terminal(width, height):
     assert [len(line) for line in lines] == [width] * height
     text = "\n".join(lines)
     assert ("Not healthy" in text) == (width >= 30)
-    assert ("change first: Lower D's learning rate" in text) == (width >= 80)
+    assert ("to do first: Lower D's learning rate" in text) == (width >= 80)
     assert ("D(x)" in text) == (width >= 80)
 
 

@@ -91,9 +91,9 @@ def test_a_status_an_event_and_a_sample_are_said_as_they_come(changes, tmp_path)
 def test_a_finding_is_told_once_and_when_it_is_gone(changes):
     changes.lines(state(games=(game(),)))
     lines = changes.lines(state(games=(game(0.9999, 0.0001),)))
-    assert lines[0].startswith("Not healthy: ")
+    assert lines[0].startswith("Not healthy, ")
     assert lines[1].startswith("d-saturated (severe) since step 100: ")
-    assert lines[2].startswith("  what to change first: ")
+    assert lines[2].startswith("  what to do first: ")
     assert changes.lines(state(games=(game(0.9999, 0.0001),))) == []
     told = [changes.lines(state(games=(game(),))) for _ in range(GONE_AFTER)]
     assert told[:-1] == [[]] * (GONE_AFTER - 1)

@@ -1,20 +1,26 @@
 """Train GANs in balance: the EnhanceNet family, with diagnosis and control of D against G.
 
-`Balance` brings both to any PyTorch loop. It is loaded at first use, so that importing the package
-does not import PyTorch.
+`Balance` brings both to any PyTorch loop; `diagnose` judges a log, and needs no PyTorch. Both are
+loaded at first use, so that importing the package imports nothing.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from counterpoise.errors import to_install
 
 if TYPE_CHECKING:
     from counterpoise.anyloop.handle import Balance
+    from counterpoise.judging import diagnose
 
-__all__ = ["Balance"]
+__all__ = ["Balance", "diagnose"]
+_HOMES = {"Balance": "counterpoise.anyloop.handle", "diagnose": "counterpoise.judging"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    import counterpoise.anyloop.handle
-
-    return getattr(counterpoise.anyloop.handle, name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"counterpoise.{name}: {to_install(error) or error}") from error

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from counterpoise.cli_study import app as study_app
-from counterpoise.errors import TrainingDivergedError, UserError, one_line
+from counterpoise.errors import TrainingDivergedError, UserError, one_line, to_install
 
 app = typer.Typer(
     name="counterpoise",
@@ -60,6 +60,10 @@ def main() -> None:
         _stop(f"training diverged: {error}", EXIT_DIVERGED)
     except KeyboardInterrupt:
         _stop("interrupted", EXIT_INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if not (advice := to_install(error)):
+            raise
+        _stop(advice, EXIT_USER_ERROR)
     except OSError as error:
         # Where it is known what was being read or written, a UserError has said so.
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -249,26 +253,43 @@ def diagnose(
     objective: ObjectiveOption = None,
     mapping: MappingOption = None,
     d_loss_is_mean: MeanOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON per training.")] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="text, json, sarif or github (workflow commands).")
+    ] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All evidence, all remedies, what could not be judged.")
+    ] = False,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="FILE|RUN", help="Say what changed since this one.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page here.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema.")] = False,
 ) -> None:
     """Say what is wrong with a GAN training, from its log alone, whatever program wrote it.
 
-    Exit code 0: healthy; 1: problems, or not enough evidence; 2: cannot be read.
+    Exit code 0: healthy; 1: problems; 2: cannot be read; 3: too little evidence to judge. Of
+    several trainings: 2 before 1 before 3.
     """
     from counterpoise.commands import diagnosis
 
     if schema:
-        print(diagnosis.json_schema())  # noqa: T201
+        from counterpoise.commands.diagnosis_formats import json_schema
+
+        print(json_schema())  # noqa: T201
         return
     if not sources:
         raise UserError("give a log file, a run folder, or - to read a pipe")
-    sys.exit(
-        diagnosis.run(
-            sources, objective, mapping or [], as_json, html, console, d_loss_is_mean=d_loss_is_mean
-        )
+    options = diagnosis.Options(
+        objective=objective,
+        mapping=mapping or [],
+        d_loss_is_mean=d_loss_is_mean,
+        form="json" if as_json else form,
+        everything=everything,
+        baseline=baseline,
+        page=html,
     )
+    sys.exit(diagnosis.run(sources, options, console))
 
 
 @app.command()

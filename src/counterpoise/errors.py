@@ -1,4 +1,11 @@
-"""The two ways in which counterpoise stops on purpose."""
+"""The two ways in which counterpoise stops on purpose, and what it says of what is missing."""
+
+# What is not of the core, by the extra that brings it.
+EXTRAS = {
+    "train": "cv2 lightning_fabric safetensors skimage tensorboard tifffile torch torchmetrics",
+    "study": "matplotlib sklearn",
+    "ray": "ray",
+}
 
 
 def one_line(text: str) -> str:
@@ -6,6 +13,13 @@ def one_line(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
+
+
+def to_install(error: ModuleNotFoundError) -> str:
+    """How to install what was not found; "" for what no extra of ours brings."""
+    name = (error.name or "").partition(".")[0]
+    extras = [extra for extra, modules in EXTRAS.items() if name in modules.split()]
+    return f"this needs {name}: pip install 'counterpoise[{extras[0]}]'" if extras else ""
 
 
 class UserError(Exception):

@@ -7,8 +7,6 @@ import os
 import socket
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from counterpoise.errors import UserError
 
 LOCK_FILE = ".lock"
@@ -29,6 +27,8 @@ class FolderLock:
         Raises `UserError` naming the process that holds it, with what to do `instead`; `OSError`
         where the lock file cannot be made.
         """
+        from filelock import FileLock, Timeout  # Readers, who take no lock, need not wait for it.
+
         # Says where the file system has no locks, so that a second process is not kept out.
         self.note = ""
         path, who = folder / LOCK_FILE, "another process"

@@ -16,7 +16,6 @@ best.json, generator-best.safetensors   what `counterpoise best` recommends
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 
 from counterpoise.errors import UserError
@@ -45,6 +44,8 @@ ROLL_BACK = "roll-back"
 
 def version(package: str) -> str:
     """The version of an installed package; "unknown" of one that is only on the path."""
+    from importlib import metadata  # It takes time, and readers do not ask.
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.config_file import BadYamlError, read_yaml
 from counterpoise.errors import UserError
 from counterpoise.file_tail import FileTail, Portion
 from counterpoise.json_lines import parse_row
@@ -199,6 +198,8 @@ class RunReader:
         if seen == self._config_seen:
             return False
         self._config_seen, self.config, self._config_problem = seen, {}, ""
+        from counterpoise.config_file import BadYamlError, read_yaml  # Slow, and not for logs.
+
         try:
             tree = read_yaml(self.run.config)
             if isinstance(tree, dict):

@@ -8,9 +8,9 @@ import numpy as np
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import PROBLEMS, Finding
 from counterpoise.diagnosis.found import number
+from counterpoise.diagnosis.wording import SHOWN
 from counterpoise.logs.read import read_log
 from counterpoise.trace import Trace
-from counterpoise.wording import SHOWN
 from generated import ROOT
 
 TITLES = dict(SHOWN)

@@ -18,7 +18,7 @@ def pages(program: typer.Typer = app) -> Pages:
         "# Command line",
         f"`counterpoise --help` and `counterpoise VERB --help` say the same. {_help(command)}",
         "**Exit codes**: 0 done (`diagnose`: healthy); 1 the training diverged, or `diagnose` "
-        "found problems; 2 bad input, in one line; 130 interrupted.",
+        "found problems; 2 bad input, in one line; 3 `diagnose` cannot judge; 130 interrupted.",
         table(
             ("verb", "what it does"),
             [

@@ -25,6 +25,7 @@ SEVERITY_STYLES = {
     "note": "bold",
     "healthy": "bold green",
 }
+STYLES = SEVERITY_STYLES | {"": "", "strong": "bold", "soft": "dim", "code": "cyan"}
 
 
 def printable(text: str) -> str:

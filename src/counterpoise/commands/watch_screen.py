@@ -12,11 +12,19 @@ from rich.text import Text
 from counterpoise.commands.console import SEVERITY_STYLES, printable
 from counterpoise.diagnosis.finding import PROBLEMS
 from counterpoise.diagnosis.found import number
+from counterpoise.diagnosis.wording import (
+    SHOWN,
+    objective_line,
+    shown_series,
+    span,
+    sparkline,
+    title_of,
+    verdict,
+)
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED
 from counterpoise.run_status import RUNNING, STARTING, UNREADABLE
 from counterpoise.watching.changes import FINDING
 from counterpoise.watching.state import JudgedTraining, State
-from counterpoise.wording import SHOWN, objective_line, shown_series, span, sparkline, verdict
 
 # Of those that are not here: yellow.
 STATUS_STYLES = {RUNNING: "bold green", STARTING: "bold cyan", ENDED: "bold", CLOSED: "bold"}
@@ -56,15 +64,21 @@ def _head(state: State) -> Iterator[RenderableType]:
 
 
 def _findings(state: State) -> Iterator[RenderableType]:
+    """The evidence, worst first, and then what to do first."""
+    first = ""
     for game, finding in state.findings:
         if not (game.diagnosis and game.diagnosis.rows) or finding.severity == "healthy":
             continue
         lead = f"{game.title}: " if len(state.games) > 1 else ""
-        title = _text(f"{finding.severity} ", SEVERITY_STYLES[finding.severity])
-        title.append(printable(f"{lead}{finding.title} "), "bold")
+        title = _text(f"{finding.severity}: ", SEVERITY_STYLES[finding.severity])
+        title.append(printable(f"{lead}{title_of(finding)} "), "bold")
         yield title.append(f"[{finding.id}] {span(finding)}", "dim")
+        for item in finding.evidence[:1]:
+            yield Padding(_text(f"- {item.text}"), (0, 0, 0, 2))
         if finding.remedies and finding.severity in PROBLEMS:
-            yield Padding(_text(f"change first: {finding.remedies[0].text}"), (0, 0, 0, 2))
+            first = first or finding.remedies[0].text
+    if first:
+        yield _text(f"What to do first: {first}", "bold")
 
 
 def _charts(games: Iterable[JudgedTraining], width: int) -> Iterator[RenderableType]:

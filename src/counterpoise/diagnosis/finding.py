@@ -80,3 +80,8 @@ class Diagnosis:
     def ids(self) -> set[str]:
         """The ids of all findings."""
         return {finding.id for finding in self.findings}
+
+    def __str__(self) -> str:
+        from counterpoise.diagnosis import wording  # It is of diagnoses.
+
+        return wording.text(self)

@@ -233,9 +233,11 @@ def _metric_charts(runs: "Sequence[PageRun]") -> Iterator[Chart]:
 
 
 def measure_of(name: str) -> "Measure | None":
-    """The measure of a held-out metric; None where it is none of ours."""
-    from counterpoise.evaluate.measures import MEASURES  # It needs torch, a page mostly does not.
-
+    """The measure of a held-out metric; None where it is none of ours, or PyTorch is not here."""
+    try:
+        from counterpoise.evaluate.measures import MEASURES  # A page mostly does not need it.
+    except ModuleNotFoundError:
+        return None
     return MEASURES.get(name)
 
 

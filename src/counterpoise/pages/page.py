@@ -16,11 +16,11 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from counterpoise.diagnosis.finding import PROBLEMS
+from counterpoise.diagnosis.wording import span
 from counterpoise.pages.charts import Chart, charts_of, curve_key, metric_text, metric_title
 from counterpoise.pages.curves import CELLS
 from counterpoise.pages.run import SAMPLE_BYTES, PageRun, metrics_of, read_run
 from counterpoise.run_folder import BICUBIC
-from counterpoise.wording import span, todo
 
 LISTED_EVENTS = 400  # of more events, the newest are listed
 LEAST_CELLS = 150  # cells of curves over all runs are held to so many for each curve
@@ -81,7 +81,6 @@ def page_body(runs: Sequence[PageRun], *, live: bool = True, **parts: Any) -> st
         written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         versions=f"counterpoise {version('counterpoise')}, Python {platform.python_version()}",
         span=span,
-        todo=todo,
         **parts,
     )
     # A JSON file can hold halves of characters, which no page can.

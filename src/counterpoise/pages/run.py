@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.config import RunConfig
 from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
+from counterpoise.diagnosis.wording import headline, objective_line, title_of, verdict
 from counterpoise.outlook import WORDS, outlook, stage_rows
 from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves, numbers
@@ -24,7 +25,6 @@ from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.trace import Trace
 from counterpoise.watching.sources import RunSource, WatchOptions
 from counterpoise.watching.state import JudgedTraining, State
-from counterpoise.wording import headline, objective_line, verdict
 
 # A page has at most 10 MB: the chart library takes half of it, the curves about a sixth.
 SAMPLE_BYTES = 3_000_000
@@ -125,7 +125,7 @@ class PageRun:
         """The findings of all games, worst first, each with its number and its title; D's name is
         before it where there are several."""
         return [
-            (number, curve_key(game.title, finding.title), finding)
+            (number, curve_key(game.title, title_of(finding)), finding)
             for number, (game, finding) in enumerate(self.state.findings, self.first_number)
         ]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from counterpoise.diagnosis.found import number
 from counterpoise.diagnosis.news import FindingNews
+from counterpoise.diagnosis.wording import shown_series, verdict
 from counterpoise.run_status import FINAL
 from counterpoise.watching.state import State
-from counterpoise.wording import shown_series, verdict
 
 PROGRESS_SECONDS = 30.0  # how far it is, is said no oftener
 SHOWN_NUMBERS = 4  # numbers beside the progress
@@ -63,7 +63,7 @@ class Changes:
             for item in news:
                 lines.append(f"{title}: {item.text}" if title else item.text)
                 if item.finding is not None and (remedies := item.finding.remedies):
-                    lines.append(f"  what to change first: {remedies[0].text}")
+                    lines.append(f"  what to do first: {remedies[0].text}")
         return lines
 
     def _how_far(self, state: State) -> list[str]:

@@ -1,0 +1,172 @@
+"""Diagnoses for programs: JSON lines, SARIF, and GitHub's workflow commands."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote
+
+from counterpoise.diagnosis import baseline
+from counterpoise.diagnosis.baseline import Change, changes
+from counterpoise.diagnosis.diagnose import RULES
+from counterpoise.diagnosis.finding import Diagnosis, Finding
+from counterpoise.diagnosis.wording import remedies, span, title_of, verdict
+from counterpoise.registry import Registry
+from counterpoise.trace import Trace
+
+TEXT = "text"
+SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+# By severity: SARIF's level, and GitHub's command.
+LEVELS = {"severe": "error", "warning": "warning", "note": "note", "healthy": "none"}
+COMMANDS = {"severe": "error", "warning": "warning", "note": "notice", "healthy": "notice"}
+# SARIF's kind of what is no fault.
+KINDS = {"healthy": "pass", "not-enough-evidence": "open"}
+# SARIF's words for what became of a problem; of one that is not judged any more it has none.
+STATES = {
+    baseline.NEW: "new",
+    baseline.WORSE: "updated",
+    baseline.BETTER: "updated",
+    baseline.SAME: "unchanged",
+    baseline.GONE: "absent",
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A training, what was found in it, and the same of an earlier one to compare it with."""
+
+    trace: Trace
+    diagnosis: Diagnosis
+    trace_before: Trace | None = None
+    before: Diagnosis | None = None
+
+    @property
+    def changes(self) -> list[Change]:
+        """What became of each problem since then."""
+        return [] if self.before is None else [*changes(self.diagnosis, self.before)]
+
+
+def json_lines(runs: Iterable[Judged]) -> str:
+    """A line of JSON for each training."""
+    return "".join(f"{to_json(one)}\n" for one in runs)
+
+
+def to_json(judged: Judged) -> str:
+    """A line of the schema that `json_schema` gives; numbers that JSON lacks are null."""
+    diagnosis, before = judged.diagnosis, judged.before
+    first = next(map(asdict, remedies(diagnosis)), None)
+    # In the order in which it is said everywhere.
+    tree = {"answer": verdict(diagnosis), "findings": (), "do_first": first, "not_judged": ()}
+    tree |= asdict(diagnosis)
+    if before is not None:
+        changed = [{"state": c.state, "id": c.finding.id} for c in judged.changes]
+        tree["against"] = {"source": before.source, "changes": changed}
+    return json.dumps(_plain(tree), ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_schema() -> str:
+    """The JSON schema of a line of `diagnose --format json`."""
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(Diagnosis).json_schema(mode="serialization")
+    text, listed = {"type": "string"}, {"type": "array"}
+    changed = {"type": "object", "properties": {"state": text, "id": text}}
+    schema["properties"] |= {
+        "answer": text,
+        "do_first": {"anyOf": [{"$ref": "#/$defs/Remedy"}, {"type": "null"}]},
+        "against": {
+            "type": "object",
+            "properties": {"source": text, "changes": listed | {"items": changed}},
+        },
+    }
+    schema["required"] += ["answer", "do_first"]
+    return json.dumps(schema, indent=2)
+
+
+def sarif(runs: Sequence[Judged]) -> str:
+    """One SARIF 2.1.0 log: a result for each finding, and with a baseline what became of it."""
+    from importlib.metadata import version
+
+    rules = [
+        {
+            "id": rule.id,
+            "shortDescription": {"text": rule.title},
+            "fullDescription": {"text": rule.meaning},
+        }
+        for rule in RULES.values()
+    ]
+    tool = {"name": "counterpoise", "version": version("counterpoise"), "rules": rules}
+    results = [result for one in runs for result in _results(one)]
+    log = {"tool": {"driver": tool}, "results": results}
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [log]}, indent=2) + "\n"
+
+
+def _results(judged: Judged) -> Iterator[dict[str, Any]]:
+    diagnosis = judged.diagnosis
+    location = {"physicalLocation": {"artifactLocation": {"uri": quote(diagnosis.source)}}}
+    states = {change.finding.id: change.state for change in judged.changes}
+    gone = [change.finding for change in judged.changes if change.state == baseline.GONE]
+    for finding in (*diagnosis.findings, *gone):
+        kind = KINDS.get(finding.id, "fail")
+        result = {
+            "ruleId": finding.id,
+            "kind": kind,
+            "level": LEVELS[finding.severity] if kind == "fail" else "none",
+            "message": {"text": _message(finding)},
+            "locations": [location],
+            "properties": {
+                "training": diagnosis.title,
+                "first_step": finding.first_step,
+                "last_step": finding.last_step,
+                "confidence": finding.confidence,
+            },
+        }
+        state = STATES.get(states.get(finding.id, ""))
+        yield result | ({"baselineState": state} if state else {})
+
+
+def github(runs: Iterable[Judged]) -> str:
+    """A workflow command for each finding, which GitHub shows beside the run."""
+    lines = []
+    for one in runs:
+        states = {change.finding.id: f"{change.state}: " for change in one.changes}
+        for finding in one.diagnosis.findings:
+            title = f"{states.get(finding.id, '')}{title_of(finding)}"
+            where = {
+                "file": one.diagnosis.source,
+                "title": f"{one.diagnosis.title} {title}".strip(),
+            }
+            command = f"::{COMMANDS[finding.severity]} {_properties(where)}"
+            lines.append(f"{command}::{_escaped(_message(finding))}\n")
+    return "".join(lines)
+
+
+def _properties(values: Mapping[str, str]) -> str:
+    pairs = (f"{key}={_escaped(value, ':,')}" for key, value in values.items())
+    return ",".join(pairs)
+
+
+def _escaped(text: str, more: str = "") -> str:
+    """As GitHub's commands want it: https://github.com/actions/toolkit."""
+    return "".join(f"%{ord(c):02X}" if c in "%\r\n" or c in more else c for c in text)
+
+
+def _message(finding: Finding) -> str:
+    """A finding in a paragraph: what, since when, on which numbers, what to do first."""
+    parts = [f"{title_of(finding)} ({span(finding)})", *(item.text for item in finding.evidence)]
+    todo = [f"What to do first: {finding.remedies[0].text}"] if finding.remedies else []
+    return " ".join(f"{part.rstrip('.')}." for part in (*parts, *todo))
+
+
+FORMATS: Registry[Callable[[Sequence[Judged]], str]] = Registry(
+    "format", ("json", json_lines), ("sarif", sarif), ("github", github)
+)

@@ -1,0 +1,227 @@
+"""A diagnosis in sentences, and curves in a line: alike in the terminal, on a page and in Python.
+
+Always in this order: the answer, the evidence, what to do first, what was not judged.
+"""
+
+import itertools
+import textwrap
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding, Remedy
+from counterpoise.diagnosis.found import lines
+from counterpoise.objectives import OBJECTIVES
+from counterpoise.trace import Trace
+
+# Columns that a person is shown first, with their titles, most telling first.
+SHOWN = (
+    ("d_real", "D(x)"),
+    ("d_fake_before", "D(G(z)) before"),
+    ("d_fake_after", "D(G(z)) after"),
+    ("d_loss", "Loss D"),
+    ("g_loss", "Loss G"),
+    ("auc", "AUC"),
+    ("d_accuracy", "D's accuracy"),
+    ("g_adversarial", "Loss G, adversarial"),
+    ("g_gradient_adversarial", "adversarial gradient at G's output"),
+    ("g_gradient_content", "content gradient at G's output"),
+    ("d_learning_rate", "D's learning rate"),
+    ("real_logit_mean", "mean logit on real"),
+    ("fake_logit_mean", "mean logit on fake"),
+    ("d_accuracy_real", "D's accuracy on real"),
+    ("d_accuracy_fake", "D's accuracy on fake"),
+    ("d_loss_real", "Loss D, real half"),
+    ("d_loss_fake", "Loss D, fake half"),
+    ("diversity_ratio", "diversity of outputs"),
+    ("held_out_logit_mean", "mean logit on held-out real"),
+)
+BLOCKS = "▁▂▃▄▅▆▇█"
+# What is beyond is drawn there: sums and differences of it would be infinite.
+LARGEST = 1e300
+# Findings that the answer names, and of each finding what is shown of its evidence at first.
+NAMED, SHOWN_EVIDENCE = 3, 2
+WIDTH = 88  # columns of the text that `print` shows
+# What people ask, answered before the finding's own words.
+LEADS = {"d-saturated": "D is too strong", "d-too-weak": "D is too weak, or not trained"}
+
+
+def shown_series(trace: Trace) -> list[tuple[str, np.ndarray]]:
+    """Title and values of the columns worth showing, without their gaps."""
+    found = []
+    for name, title in SHOWN:
+        values = trace.get(name)
+        values = values[np.isfinite(values)]
+        if len(values) > 1:
+            found.append((title, np.clip(values, -LARGEST, LARGEST)))
+    return found
+
+
+def at_end(values: np.ndarray) -> float:
+    """The median of the last quarter."""
+    return float(np.median(values[-max(1, len(values) // 4) :]))
+
+
+def sparkline(values: np.ndarray, width: int) -> str:
+    """A curve of at most `width` block characters, from the smallest value to the largest."""
+    means = np.array([group.mean() for group in np.array_split(values, min(width, len(values)))])
+    low, high = means.min(), means.max()
+    if values.min() == values.max() or high == low:  # Means of equal values may differ in a bit.
+        return BLOCKS[3] * len(means)
+    heights = np.round((means - low) / (high - low) * (len(BLOCKS) - 1))
+    return "".join(BLOCKS[height] for height in heights.astype(int))
+
+
+def headline(diagnosis: Diagnosis) -> str:
+    """Which training this is: file, lines, steps, format."""
+    name = f"{diagnosis.source} ({diagnosis.title})" if diagnosis.title else diagnosis.source
+    what = f"{lines(diagnosis.rows)}, steps {diagnosis.first_step} to {diagnosis.last_step}"
+    return f"{name}: {what}" + (f", read as {diagnosis.format}" if diagnosis.format else "")
+
+
+def objective_line(diagnosis: Diagnosis) -> str:
+    """The objective and how it is known."""
+    name = diagnosis.objective
+    title = OBJECTIVES[name].title if name in OBJECTIVES else "unknown (say it with --objective)"
+    return f"Objective: {title}: {diagnosis.objective_evidence}."
+
+
+def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
+    """The answer in a sentence or two; after the name of a D where there are several. None: G is
+    trained alone."""
+    lead = f"{name}: " if name else ""
+    if diagnosis is None:
+        return f"{lead}G is trained alone: nothing to judge until D joins."
+    if diagnosis.rows == 0:
+        return f"{lead}Nothing to judge yet."
+    if diagnosis.healthy:
+        return f"{lead}Healthy, as far as this log can show."
+    if not diagnosis.problems:
+        why = "; ".join(item.text for item in diagnosis.findings[0].evidence)
+        return f"{lead}This log cannot say whether the training is healthy: {why}."
+    severe = [f for f in diagnosis.problems if f.severity == "severe"]
+    chosen = severe or list(diagnosis.problems)
+    named = [(_within_sentence(f), when(f, diagnosis)) for f in chosen[:NAMED]]
+    spells = {spell for _, spell in named}
+    if len(spells) == 1:
+        said = f"Not healthy, {spells.pop()}: {'; '.join(title for title, _ in named)}."
+    else:
+        said = f"Not healthy: {'; '.join(f'{title} ({spell})' for title, spell in named)}."
+    more = len(diagnosis.problems) - len(named)
+    return f"{lead}{said}" + (f" And {more} more, below." if more else "")
+
+
+def title_of(finding: Finding) -> str:
+    """The title of a finding, as its numbers are."""
+    never = finding.id == "d-frozen" and finding.severity == "severe"
+    return "D is not trained at all" if never else finding.title
+
+
+def _within_sentence(finding: Finding) -> str:
+    """What is wrong, as part of a sentence and in the words of those who ask."""
+    title = title_of(finding)
+    if lead := LEADS.get(finding.id):
+        return f"{lead}: {title.removeprefix('D is ').removeprefix('D ')}"
+    # A small first letter, unless it begins with the name of a network.
+    return title if title.startswith(("D ", "G ", "D's ", "G's ")) else title[0].lower() + title[1:]
+
+
+def when(finding: Finding, diagnosis: Diagnosis) -> str:
+    """Since when, in steps as the log counts them."""
+    if finding.last_step < diagnosis.last_step:
+        return f"steps {finding.first_step} to {finding.last_step}"
+    if finding.first_step <= diagnosis.first_step:
+        return "from the first line to the last"
+    return f"from step {finding.first_step} on"
+
+
+def span(finding: Finding) -> str:
+    """Since when, and how sure."""
+    return f"steps {finding.first_step} to {finding.last_step}, confidence {finding.confidence:.0%}"
+
+
+def remedies(diagnosis: Diagnosis) -> list[Remedy]:
+    """What to do about all of it, each thing once: first the first remedy of each finding, worst
+    finding first."""
+    each = [finding.remedies for finding in diagnosis.problems or diagnosis.findings]
+    ranked = itertools.chain.from_iterable(itertools.zip_longest(*each))
+    return list({remedy.text: remedy for remedy in ranked if remedy is not None}.values())
+
+
+def remedy_how(remedy: Remedy, policy: str | None = None) -> str:
+    """How a remedy is done: `--set ...` in a run of ours (it has a policy), code elsewhere."""
+    return f"--set {remedy.config}" if policy is not None and remedy.config else remedy.code
+
+
+class Said(NamedTuple):
+    """A paragraph of what is said."""
+
+    text: str
+    kind: str = ""  # a severity, "strong", "soft", "code", or "" for plain text
+    indent: int = 0  # columns
+    tail: str = ""  # more of the paragraph, soft
+
+
+def answer(diagnosis: Diagnosis) -> list[Said]:
+    """Of which log, the answer, and by which meaning of the numbers."""
+    worst = diagnosis.findings[0].severity
+    return [
+        Said(headline(diagnosis), "soft"),
+        Said(verdict(diagnosis), worst),
+        Said(objective_line(diagnosis), "soft"),
+    ]
+
+
+def evidence(diagnosis: Diagnosis, *, everything: bool = False) -> Iterator[Said]:
+    """The findings with their numbers: the first two of each problem, or all, and what each
+    means."""
+    for finding in diagnosis.findings:
+        title, tail = f"{finding.severity}: {title_of(finding)}", f"[{finding.id}] {span(finding)}"
+        yield Said(title, finding.severity, 0, tail)
+        if everything:
+            yield Said(finding.meaning, indent=2)
+        beside = finding.severity not in PROBLEMS and diagnosis.problems
+        shown = finding.evidence[: None if everything else 0 if beside else SHOWN_EVIDENCE]
+        yield from (Said(f"- {item.text}", indent=2) for item in shown)
+        if everything and finding.source:
+            yield Said(f"Source: {finding.source}", "soft", 2)
+
+
+def advice(diagnosis: Diagnosis, policy: str | None = None, *, more: str = "") -> Iterator[Said]:
+    """What to do first, notes on the reading, and how much was not judged: `more` says where the
+    rest is. Without it all of that. `policy` is that of a run of ours."""
+    found = remedies(diagnosis)
+    for place, remedy in enumerate(found[:1] if more else found, start=1):
+        first = place == 1
+        text = f"What to do first: {remedy.text}" if first else f"{place}. {remedy.text}"
+        yield Said(text, "strong" if first else "")
+        if how := remedy_how(remedy, policy):
+            yield Said(how, "code", 3)
+    yield from (Said(f"Note: {note}", "soft") for note in diagnosis.notes)
+    silent = diagnosis.not_judged
+    if more:
+        count = f"Not judged, for lack of numbers in the log: {len(silent)} findings. " * bool(
+            silent
+        )
+        yield Said(f"{count}More remedies, evidence, and what these need: {more}", "soft")
+    elif silent:
+        yield Said("Not judged, for lack of:", "strong")
+        needs: dict[str, list[str]] = {}
+        for item in silent:
+            needs.setdefault(", or ".join(item.missing), []).append(item.id)
+        yield from (Said(f"{need}: {', '.join(ids)}", "soft", 2) for need, ids in needs.items())
+
+
+def text(diagnosis: Diagnosis) -> str:
+    """What `print` shows of a diagnosis."""
+    more = "`findings`, `not_judged`"
+    parts = answer(diagnosis), evidence(diagnosis), advice(diagnosis, more=more)
+    return "\n\n".join("\n".join(map(_wrapped, part)) for part in parts)
+
+
+def _wrapped(said: Said) -> str:
+    indent = " " * said.indent
+    return textwrap.fill(
+        f"{said.text} {said.tail}".rstrip(), WIDTH, initial_indent=indent, subsequent_indent=indent
+    )
