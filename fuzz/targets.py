@@ -1,5 +1,6 @@
 """The readers of what comes from outside: logs, configurations, pictures, weights."""
 
+import contextlib
 import io
 import json
 import logging
@@ -19,10 +20,9 @@ import tifffile
 import torch
 from harness import ROOT, SCRIPT, Target, UnclearError, mutated
 from PIL import Image
-from rich.console import Console
 from safetensors.torch import save
 
-from counterpoise.commands.diagnosis import Options, run
+from counterpoise.commands.diagnosis import run
 from counterpoise.commands.diagnosis_formats import Judged, to_json
 from counterpoise.config import GeneratorConfig, RunConfig
 from counterpoise.config_file import load_config, preset_names
@@ -78,7 +78,8 @@ def check_log(data: bytes, source: random.Random) -> None:
         json.loads(to_json(Judged(trace, diagnose(trace))), parse_constant=_no_constant)
     if source.random() < 0.04:
         page = _folder() / "page.html"
-        run([str(log)], Options(page=page), Console(file=io.StringIO()))
+        with contextlib.redirect_stdout(io.StringIO()):
+            run([str(log)], page=page)
         if page.exists() and SCRIPT in page.read_text(encoding="utf-8"):
             raise UnclearError("a script in the page")
 

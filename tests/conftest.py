@@ -38,7 +38,7 @@ def counterpoise(capsys, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["counterpoise", *map(str, arguments)])
-        monkeypatch.setattr(cli, "console", cli.Console(width=200))
+        monkeypatch.setenv("COLUMNS", "200")
         try:
             cli.main()
             code = 0

@@ -6,13 +6,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import typer
 from PIL import Image
-from typer.core import TyperGroup
 
-from counterpoise.cli import app
+from counterpoise.cli import VERBS, Parser, split_verb
 from helpers import smooth_pixels
 
 ROOT = Path(__file__).parent.parent
@@ -110,36 +107,25 @@ def _words(line: str) -> tuple[str, ...]:
 
 
 def verb_of(words: tuple[str, ...]) -> str:
-    """The verb that a command names, `study run` for a verb of a verb."""
-    return _verb(words)[0]
+    """The verb that a command names, `study run` for a verb of two words; or the
+    first of the two; "" for none."""
+    name = split_verb(words[1:])[0]
+    return name if any(verb.startswith(name) for verb in VERBS) else ""
 
 
 def unknown_options(words: tuple[str, ...]) -> list[str]:
     """The options of a command that its verb does not have."""
-    known = {name for parameter in _verb(words)[1].params for name in parameter.opts} | {"--help"}
+    verb = verb_of(words)
+    known = Parser(verb)._option_string_actions if verb in VERBS else ()
     return [word for word in words if re.match(r"--?[a-z]", word) and word not in known]
 
 
-def _verb(words: tuple[str, ...]) -> tuple[str, Any]:
-    command, path = typer.main.get_command(app), []
-    for word in words[1:]:
-        if not isinstance(command, TyperGroup) or word not in command.commands:
-            break
-        command = command.commands[word]
-        path.append(word)
-    return " ".join(path), command
-
-
 def parse(words: tuple[str, ...]) -> None:
-    """Read a command line as the program would, without doing anything.
-
-    Raises the parser's own error for an option or value that does not exist, `ValueError` for a
-    verb that does not.
-    """
-    path, command = _verb(words)
-    if isinstance(command, TyperGroup):
-        raise ValueError(f"no verb: {shlex.join(words)}")
-    command.make_context(path, list(words[1 + len(path.split()) :]))
+    """Read a command line as the program would, without doing anything; `UserError` for a verb, an
+    option or a value that does not exist."""
+    name, rest = split_verb(words[1:])
+    VERBS[name]
+    Parser(name).parse_intermixed_args(rest)
 
 
 # A file that a page shows under its name.

@@ -30,7 +30,7 @@ def child(order):
         os.dup2(file, number)
         os.close(file)
     sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1, closefd=False) for n in (1, 2))
-    cli.console = cli.Console(width=200)
+    os.environ["COLUMNS"] = "200"
     sys.argv = ["counterpoise", *order["arguments"]]
     for line in order["before"]:
         exec(line, {})  # noqa: S102

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from counterpoise.balance.policies import POLICIES
-from counterpoise.cli import app
+from counterpoise.cli import VERBS
 from counterpoise.diagnosis.diagnose import RULES
 from counterpoise.diagnosis.finding import SEVERITIES
 from docs_helpers import ROOT
@@ -57,10 +57,7 @@ def test_every_policy_is_in_the_catalogue_with_its_options():
 
 def test_every_verb_and_every_key_is_in_the_reference():
     page = command_line.pages()["reference/command-line.md"]
-    for command in (*app.registered_commands, *app.registered_groups):
-        name = command.name or command.callback.__name__
-        assert f"\n## counterpoise {name}" in page
-    assert "\n## counterpoise study run\n" in page
+    assert [name for name in VERBS if f"\n## counterpoise {name}\n" not in page] == []
     assert "`--dry-run`" in page
     made = configuration.pages()
     keys = made["reference/configuration.md"]

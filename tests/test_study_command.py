@@ -108,7 +108,7 @@ def test_a_dry_run_writes_nothing_and_knows_what_is_done(counterpoise, plan_file
     ("options", "words"),
     [
         (["--plan", "slow"], "unknown plan 'slow'; known: quick, full"),
-        (["--executor", "slurm"], "--executor: local or ray (given: slurm)"),
+        (["--executor", "slurm"], "--executor: invalid choice: 'slurm' (choose from"),
         (["--address", "a:1"], "--address is for --executor ray"),
     ],
 )

@@ -1,6 +1,7 @@
 """The command line: each verb calls the library and prints what it returns.
 
-Heavy imports happen inside the verbs, so that `--help` answers at once.
+A table of verbs. What a verb needs is imported once it is called, so that `diagnose` and `--help`
+answer at once.
 """
 
 import errno
@@ -8,43 +9,83 @@ import io
 import json
 import os
 import sys
+import tomllib
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from inspect import getdoc
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-from rich.console import Console
-
-from counterpoise.cli_study import app as study_app
 from counterpoise.errors import TrainingDivergedError, UserError, one_line, to_install
+from counterpoise.registry import Registry
 
-app = typer.Typer(
-    name="counterpoise",
-    help="Train GANs in balance: the EnhanceNet family, with diagnosis and control of D against G.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(study_app, name="study")
-console = Console()
+if TYPE_CHECKING:
+    from rich.console import Console
 
+WHAT = "Train GANs in balance: the EnhanceNet family, with diagnosis and control of D against G."
 EXIT_DIVERGED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141
+# What the value of an option is, by its name in the usage; others are text, COUNT a whole number.
+TYPES = dict.fromkeys(("FILE", "FOLDER", "RUN", "SOURCE", "DESTINATION", "PATH", "SET"), Path)
 
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.batch_size=8."),
-]
-WeightsOption = typer.Option(help="A generator's weights, or the folder of a run.")
-ObjectiveOption = Annotated[str | None, typer.Option(help="Of the losses: bce, lsgan, hinge, ...")]
-MappingOption = Annotated[
-    list[str] | None,
-    typer.Option("--map", metavar="THEIRS=OURS", help="Name a column, e.g. errD=d_loss."),
-]
-MeanOption = Annotated[
-    bool, typer.Option("--d-loss-is-mean", help="D's loss is its halves' mean, not their sum.")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+class Parser(ArgumentParser):
+    """Reads the words of one verb; a mistake in them is a `UserError`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"counterpoise {name}",
+            description=help_of(name),
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        table = tomllib.loads((files("counterpoise") / "cli.toml").read_text(encoding="utf-8"))
+        for option in table["verbs"][name]:
+            self._add(*(table["shared"][option] if isinstance(option, str) else option))
+
+    def _add(self, usage: str, text: str, more: Mapping[str, Any] | None = None) -> None:
+        """An option or an argument, by a row of the table."""
+        name, _, value = usage.partition(" ")
+        known: dict[str, Any] = {"help": text} | dict(more or {})
+        names = [name, known.pop("short")] if "short" in known else [name]
+        least, most = known.pop("least", 1), known.pop("most", sys.maxsize)
+        if not name.startswith("-"):
+            value, many, optional = name.strip("[]."), name.endswith("..."), name.startswith("[")
+            names = [value.lower()]
+            if many or optional:
+                known["nargs"] = "*" if many and optional else "+" if many else "?"
+        elif value.endswith("..."):
+            known |= {"action": "append", "default": []}
+        if value:
+            value = value.removesuffix("...")
+            known |= {"metavar": value, "type": TYPES.get(value) or str}
+            if value == "COUNT":
+                known["type"] = _whole(least, most)
+        else:
+            known["action"] = "store_true"
+        self.add_argument(*names, **known)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (`{self.prog} --help` says what there is)")
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """What reads a whole number in a range."""
+
+    def read(text: str) -> int:
+        if not text.lstrip("+-").isdecimal() or not least <= int(text) <= most:
+            raise ArgumentTypeError(f"a whole number from {least} on (given: {text})")
+        return int(text)
+
+    return read
+
+
+def help_of(name: str) -> str:
+    """What a verb does."""
+    return getdoc(VERBS[name]) or ""
 
 
 def main() -> None:
@@ -53,7 +94,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks becomes "?"
             stream.reconfigure(errors="replace")
     try:
-        app()
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+        sys.exit(code)
+    except BrokenPipeError:  # Whoever reads the output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_PIPE_CLOSED)
     except UserError as error:
         _stop(str(error), EXIT_USER_ERROR)
     except TrainingDivergedError as error:
@@ -82,45 +128,54 @@ def _stop(message: str, code: int) -> None:
     sys.exit(code)
 
 
-@app.command()
-def train(
-    preset: Annotated[str | None, typer.Option(help="A shipped one; see `presets`.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file instead of a preset.")] = None,
-    data: Annotated[list[Path] | None, typer.Option(help="Training images; repeatable.")] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Default: runs/PRESET.")] = None,
-    devices: Annotated[int | None, typer.Option(help="Processes, one per device.")] = None,
-    overrides: SetOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
-) -> None:
+def _run(words: Sequence[str]) -> int | None:
+    name, rest = split_verb(words)
+    group = [verb for verb in VERBS if verb.startswith(f"{name} ".lstrip())]
+    if name not in VERBS and group:
+        lines = [f"  {verb:<16}{help_of(verb).splitlines()[0]}" for verb in group]
+        print("\n".join((WHAT, "", "`counterpoise VERB --help` says more.", "", *lines)))  # noqa: T201
+        return None
+    return VERBS[name](Parser(name).parse_intermixed_args(rest))
+
+
+def split_verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The verb that a command line begins with, of one word or of two ("study run"), and the
+    rest."""
+    count = 2 if " ".join(words[:2]) in VERBS else 0 if words[:1] in (["-h"], ["--help"]) else 1
+    return " ".join(words[:count]), words[count:]
+
+
+def console() -> "Console":
+    """Where verbs with tables and bars print."""
+    from rich.console import Console
+
+    return Console()
+
+
+def train(given: Namespace) -> int:
     """Train a generator: E alone where configured, then G against D."""
     from counterpoise.commands import training
 
-    if (preset is None) == (config is None):
+    if (given.preset is None) == (given.config is None):
         raise UserError("give --preset NAME or --config FILE; `counterpoise presets` lists")
-    settings = overrides or []
-    if data:
-        settings += [f"data.folders={json.dumps([str(folder) for folder in data])}"]
-    if devices is not None:
-        settings += [f"train.devices={devices}"]
-    source = preset if preset is not None else str(config)
-    sys.exit(training.start(source, settings, run_dir, console, dry_run=dry_run))
+    settings = list(given.overrides)
+    if given.data:
+        settings += [f"data.folders={json.dumps([str(folder) for folder in given.data])}"]
+    if given.devices is not None:
+        settings += [f"train.devices={given.devices}"]
+    source = given.preset if given.preset is not None else str(given.config)
+    return training.start(source, settings, given.run_dir, console(), dry_run=given.dry_run)
 
 
-@app.command()
-def resume(
-    run: Annotated[Path, typer.Argument(help="The folder of an interrupted run.")],
-    steps: Annotated[int | None, typer.Option(help="Train to so many (after pretraining).")] = None,
-    settings: SetOption = None,
-) -> None:
+def resume(given: Namespace) -> int:
     """Go on with an interrupted training from its newest checkpoint."""
     from counterpoise.commands import training
 
-    given = [] if steps is None else [f"train.steps={steps}"]
-    sys.exit(training.resume(run, [*given, *(settings or [])], console))
+    steps = [] if given.steps is None else [f"train.steps={given.steps}"]
+    return training.resume(given.run, [*steps, *given.overrides], console())
 
 
-@app.command()
-def presets() -> None:
+def presets(_: Namespace) -> None:
     """List the shipped presets and every choice that has a name."""
     from counterpoise.balance.policies import POLICIES, policy_options
     from counterpoise.commands.console import say
@@ -135,19 +190,16 @@ def presets() -> None:
         "discriminator.name": DISCRIMINATORS,
         "loss.adversarial.form": ADVERSARIAL_FORMS,
     }
+    out = console()
     for title, names in choices.items():
-        say(console, f"{title}: {', '.join(names)}")
-    say(console, "balance.policy, with its balance.options:")
+        say(out, f"{title}: {', '.join(names)}")
+    say(out, "balance.policy, with its balance.options:")
     for name, policy in POLICIES.items():
         options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
-        say(console, f"  {name:<17}{options}".rstrip())
+        say(out, f"  {name:<17}{options}".rstrip())
 
 
-@app.command("import-weights")
-def import_weights(
-    source: Annotated[Path, typer.Argument(help="The authors' published ENet-PAT file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write (.safetensors).")],
-) -> None:
+def import_weights(given: Namespace) -> None:
     """Turn the authors' published ENet-PAT weights (a TensorFlow V1 checkpoint) into our format."""
     from counterpoise.commands.console import say
     from counterpoise.models.import_weights import (
@@ -156,47 +208,23 @@ def import_weights(
         import_official,
     )
 
-    tensors, parameters = import_official(source, output)
-    say(console, f"{output}: {tensors} tensors, {parameters:,} parameters, from {OFFICIAL_SOURCE}")
-    say(console, f"Licence of these weights: {OFFICIAL_LICENCE}")
+    tensors, parameters = import_official(given.file, given.output)
+    what = f"{tensors} tensors, {parameters:,} parameters, from {OFFICIAL_SOURCE}"
+    say(console(), f"{given.output}: {what}")
+    say(console(), f"Licence of these weights: {OFFICIAL_LICENCE}")
 
 
-@app.command()
-def upscale(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A picture, or a folder of them.")],
-    destination: Annotated[
-        Path | None, typer.Argument(metavar="[OUT]", help="Likewise; default: beside IN.")
-    ] = None,
-    weights: Annotated[Path | None, WeightsOption] = None,
-    device: DeviceOption = "auto",
-    tile_px: Annotated[int, typer.Option(min=16, help="Side of a tile of the input.")] = 128,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-) -> None:
+def upscale(given: Namespace) -> None:
     """Upscale pictures: PNG, JPEG, WebP, TIFF; alpha, grey and 16 bits are kept.
 
     Without weights of your own, by the network that comes with the package.
     """
     from counterpoise.commands import upscaling
 
-    upscaling.run(source, destination, weights, device, tile_px, overwrite, console)
+    upscaling.run(**vars(given), console=console())
 
 
-@app.command()
-def evaluate(
-    weights: Annotated[list[Path] | None, WeightsOption] = None,
-    outputs: Annotated[list[Path] | None, typer.Option(help="Outputs, by image name.")] = None,
-    data: Annotated[list[Path] | None, typer.Option(help="A folder of HR images.")] = None,
-    more_data: Annotated[list[Path] | None, typer.Argument(metavar="[SET]...")] = None,
-    metrics: Annotated[str | None, typer.Option(help="E.g. psnr,ssim,rmse,lpips,niqe.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Also write one row per image here.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Folder for crops side by side.")] = None,
-    compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(metavar="A B", help="Paired differences of two: weights, folders of outputs."),
-    ] = None,
-    scale: Annotated[int | None, typer.Option(min=2, max=8, help="Of outputs; else 4.")] = None,
-    device: DeviceOption = "auto",
-) -> None:
+def evaluate(given: Namespace) -> None:
     """Score upscaled images against HR, with plain bicubic beside (a border of the scale cropped).
 
     PSNR, SSIM, RMSE, sliced Wasserstein distance; LPIPS and NIQE where their weights are at hand.
@@ -204,36 +232,19 @@ def evaluate(
     """
     from counterpoise.commands import evaluation
 
-    evaluation.run(
-        console,
-        folders=[*(data or []), *(more_data or [])],
-        weights=weights or [],
-        outputs=outputs or [],
-        metrics=metrics,
-        csv=csv,
-        figures=figures,
-        compare=compare,
-        scale=scale,
-        device=device,
-    )
+    options = vars(given)
+    folders = [*options.pop("data"), *options.pop("set")]
+    evaluation.run(console(), folders=folders, **options)
 
 
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Several are overlaid.")],
-    out: Annotated[Path | None, typer.Option(help="The page; default RUN/report.html.")] = None,
-) -> None:
+def report(given: Namespace) -> int:
     """Write a run, or several, as one page: verdict, charts, samples, metrics, configuration."""
     from counterpoise.commands import reporting
 
-    sys.exit(reporting.run(runs, out, console))
+    return reporting.run(given.run, given.out, console())
 
 
-@app.command()
-def best(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
-) -> None:
+def best(given: Namespace) -> None:
     """Say which checkpoint of a run to take, and whether more training is likely to pay.
 
     Goes by the held-out metrics that the training recorded: the nearest to the lowest distortion
@@ -241,79 +252,64 @@ def best(
     """
     from counterpoise.commands import best as command
 
-    command.run(run, as_json, console)
+    command.run(given.run, given.json, console())
 
 
-@app.command()
-def diagnose(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FILE|RUN|-", help="Log files, run folders, or - for a pipe."),
-    ] = None,
-    objective: ObjectiveOption = None,
-    mapping: MappingOption = None,
-    d_loss_is_mean: MeanOption = False,
-    form: Annotated[
-        str, typer.Option("--format", help="text, json, sarif or github (workflow commands).")
-    ] = "text",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="All evidence, all remedies, what could not be judged.")
-    ] = False,
-    baseline: Annotated[
-        str | None, typer.Option(metavar="FILE|RUN", help="Say what changed since this one.")
-    ] = None,
-    html: Annotated[Path | None, typer.Option(help="Also write a page here.")] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema.")] = False,
-) -> None:
+def diagnose(given: Namespace) -> int:
     """Say what is wrong with a GAN training, from its log alone, whatever program wrote it.
 
     Exit code 0: healthy; 1: problems; 2: cannot be read; 3: too little evidence to judge. Of
     several trainings: 2 before 1 before 3.
     """
-    from counterpoise.commands import diagnosis
+    from counterpoise.commands import diagnosis, diagnosis_formats
 
-    if schema:
-        from counterpoise.commands.diagnosis_formats import json_schema
-
-        print(json_schema())  # noqa: T201
-        return
-    if not sources:
-        raise UserError("give a log file, a run folder, or - to read a pipe")
-    options = diagnosis.Options(
-        objective=objective,
-        mapping=mapping or [],
-        d_loss_is_mean=d_loss_is_mean,
-        form="json" if as_json else form,
-        everything=everything,
-        baseline=baseline,
-        page=html,
-    )
-    sys.exit(diagnosis.run(sources, options, console))
+    options = vars(given)
+    if options.pop("schema"):
+        print(diagnosis_formats.json_schema())  # noqa: T201
+        return 0
+    if options.pop("json"):
+        options["format"] = "json"
+    return diagnosis.run(options.pop("log"), **options)
 
 
-@app.command()
-def watch(
-    source: Annotated[Path, typer.Argument(metavar="RUN|LOGFILE", help="A run, or any log.")],
-    web: Annotated[bool, typer.Option("--web", help="Serve a page on 127.0.0.1 instead.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0: any.")] = 6106,
-    once: Annotated[bool, typer.Option("--once", help="Print how it stands, and end.")] = False,
-    objective: ObjectiveOption = None,
-    mapping: MappingOption = None,
-    d_loss_is_mean: MeanOption = False,
-) -> None:
+def watch(given: Namespace) -> int:
     """Watch a training as it goes: curves, what is wrong and what to change first. Read-only."""
     from counterpoise.commands import watching
 
-    sys.exit(
-        watching.run(
-            source,
-            once=once,
-            web=web,
-            port=port,
-            objective=objective,
-            mapping=mapping or [],
-            d_loss_is_mean=d_loss_is_mean,
-            console=console,
-        )
-    )
+    return watching.run(**vars(given), console=console())
+
+
+def study_run(given: Namespace) -> int:
+    """Play the cells of a plan; an interrupted study goes on with the same command.
+
+    Exit code 0: all done; 1: some cells ended in an error of the program; 2: bad input, full disk.
+    """
+    from counterpoise.commands import study
+
+    if given.address is not None and given.executor != "ray":
+        raise UserError("--address is for --executor ray")
+    return study.run(**vars(given), console=console())
+
+
+def study_report(given: Namespace) -> None:
+    """Turn a study's results into report.md and a picture."""
+    from counterpoise.commands import study
+
+    study.report(given.folder, console())
+
+
+VERBS: Registry[Callable[[Namespace], int | None]] = Registry(
+    "verb",
+    ("train", train),
+    ("resume", resume),
+    ("presets", presets),
+    ("import-weights", import_weights),
+    ("upscale", upscale),
+    ("evaluate", evaluate),
+    ("report", report),
+    ("best", best),
+    ("diagnose", diagnose),
+    ("watch", watch),
+    ("study run", study_run),
+    ("study report", study_report),
+)

@@ -25,7 +25,6 @@ SEVERITY_STYLES = {
     "note": "bold",
     "healthy": "bold green",
 }
-STYLES = SEVERITY_STYLES | {"": "", "strong": "bold", "soft": "dim", "code": "cyan"}
 
 
 def printable(text: str) -> str:

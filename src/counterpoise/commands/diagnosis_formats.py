@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,8 +17,7 @@ from counterpoise.trace import Trace
 
 TEXT = "text"
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-# By severity: SARIF's level, and GitHub's command.
-LEVELS = {"severe": "error", "warning": "warning", "note": "note", "healthy": "none"}
+# GitHub's commands, by severity.
 COMMANDS = {"severe": "error", "warning": "warning", "note": "notice", "healthy": "notice"}
 # SARIF's kind of what is no fault.
 KINDS = {"healthy": "pass", "not-enough-evidence": "open"}
@@ -96,14 +95,7 @@ def sarif(runs: Sequence[Judged]) -> str:
     """One SARIF 2.1.0 log: a result for each finding, and with a baseline what became of it."""
     from importlib.metadata import version
 
-    rules = [
-        {
-            "id": rule.id,
-            "shortDescription": {"text": rule.title},
-            "fullDescription": {"text": rule.meaning},
-        }
-        for rule in RULES.values()
-    ]
+    rules = [{"id": rule.id, "shortDescription": {"text": rule.title}} for rule in RULES.values()]
     tool = {"name": "counterpoise", "version": version("counterpoise"), "rules": rules}
     results = [result for one in runs for result in _results(one)]
     log = {"tool": {"driver": tool}, "results": results}
@@ -111,53 +103,39 @@ def sarif(runs: Sequence[Judged]) -> str:
 
 
 def _results(judged: Judged) -> Iterator[dict[str, Any]]:
-    diagnosis = judged.diagnosis
-    location = {"physicalLocation": {"artifactLocation": {"uri": quote(diagnosis.source)}}}
+    uri = quote(judged.diagnosis.source)
     states = {change.finding.id: change.state for change in judged.changes}
     gone = [change.finding for change in judged.changes if change.state == baseline.GONE]
-    for finding in (*diagnosis.findings, *gone):
+    for finding in (*judged.diagnosis.findings, *gone):
+        # Of what is no fault the level has to be none.
         kind = KINDS.get(finding.id, "fail")
+        level = COMMANDS[finding.severity].replace("notice", "note") if kind == "fail" else "none"
         result = {
             "ruleId": finding.id,
             "kind": kind,
-            "level": LEVELS[finding.severity] if kind == "fail" else "none",
+            "level": level,
             "message": {"text": _message(finding)},
-            "locations": [location],
-            "properties": {
-                "training": diagnosis.title,
-                "first_step": finding.first_step,
-                "last_step": finding.last_step,
-                "confidence": finding.confidence,
-            },
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}}}],
         }
         state = STATES.get(states.get(finding.id, ""))
         yield result | ({"baselineState": state} if state else {})
 
 
 def github(runs: Iterable[Judged]) -> str:
-    """A workflow command for each finding, which GitHub shows beside the run."""
+    """A workflow command for each finding, which GitHub shows beside the job."""
     lines = []
     for one in runs:
         states = {change.finding.id: f"{change.state}: " for change in one.changes}
         for finding in one.diagnosis.findings:
-            title = f"{states.get(finding.id, '')}{title_of(finding)}"
-            where = {
-                "file": one.diagnosis.source,
-                "title": f"{one.diagnosis.title} {title}".strip(),
-            }
-            command = f"::{COMMANDS[finding.severity]} {_properties(where)}"
-            lines.append(f"{command}::{_escaped(_message(finding))}\n")
+            title = f"{one.diagnosis.title} {states.get(finding.id, '')}{title_of(finding)}".strip()
+            where = f"file={_escaped(one.diagnosis.source, ':,')},title={_escaped(title, ':,')}"
+            lines.append(f"::{COMMANDS[finding.severity]} {where}::{_escaped(_message(finding))}\n")
     return "".join(lines)
 
 
-def _properties(values: Mapping[str, str]) -> str:
-    pairs = (f"{key}={_escaped(value, ':,')}" for key, value in values.items())
-    return ",".join(pairs)
-
-
 def _escaped(text: str, more: str = "") -> str:
-    """As GitHub's commands want it: https://github.com/actions/toolkit."""
-    return "".join(f"%{ord(c):02X}" if c in "%\r\n" or c in more else c for c in text)
+    """As GitHub's commands want it, in their properties with `more`."""
+    return "".join(f"%{ord(c):02X}" if c in f"%\r\n{more}" else c for c in text)
 
 
 def _message(finding: Finding) -> str:

@@ -5,13 +5,14 @@ Always in this order: the answer, the evidence, what to do first, what was not j
 
 import itertools
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding, Remedy
-from counterpoise.diagnosis.found import lines
+from counterpoise.diagnosis.found import lines, number
+from counterpoise.errors import one_line
 from counterpoise.objectives import OBJECTIVES
 from counterpoise.trace import Trace
 
@@ -42,6 +43,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 LARGEST = 1e300
 # Findings that the answer names, and of each finding what is shown of its evidence at first.
 NAMED, SHOWN_EVIDENCE = 3, 2
+# Columns of a curve where there is room, and where there is none; of the numbers beside it.
+CHART_WIDTH, LEAST_CHART_WIDTH, NUMBERS_WIDTH = 48, 8, 24
 WIDTH = 88  # columns of the text that `print` shows
 # What people ask, answered before the finding's own words.
 LEADS = {"d-saturated": "D is too strong", "d-too-weak": "D is too weak, or not trained"}
@@ -56,11 +59,6 @@ def shown_series(trace: Trace) -> list[tuple[str, np.ndarray]]:
         if len(values) > 1:
             found.append((title, np.clip(values, -LARGEST, LARGEST)))
     return found
-
-
-def at_end(values: np.ndarray) -> float:
-    """The median of the last quarter."""
-    return float(np.median(values[-max(1, len(values) // 4) :]))
 
 
 def sparkline(values: np.ndarray, width: int) -> str:
@@ -149,43 +147,50 @@ def remedies(diagnosis: Diagnosis) -> list[Remedy]:
     return list({remedy.text: remedy for remedy in ranked if remedy is not None}.values())
 
 
-def remedy_how(remedy: Remedy, policy: str | None = None) -> str:
-    """How a remedy is done: `--set ...` in a run of ours (it has a policy), code elsewhere."""
-    return f"--set {remedy.config}" if policy is not None and remedy.config else remedy.code
-
-
 class Said(NamedTuple):
-    """A paragraph of what is said."""
+    """A paragraph of what is said, and what it is."""
 
     text: str
-    kind: str = ""  # a severity, "strong", "soft", "code", or "" for plain text
+    kind: str = ""  # a severity, "strong", "soft", "code", "line" (not to be broken), or plain
     indent: int = 0  # columns
-    tail: str = ""  # more of the paragraph, soft
 
 
-def answer(diagnosis: Diagnosis) -> list[Said]:
+def answer(diagnosis: Diagnosis) -> Iterator[Said]:
     """Of which log, the answer, and by which meaning of the numbers."""
-    worst = diagnosis.findings[0].severity
-    return [
-        Said(headline(diagnosis), "soft"),
-        Said(verdict(diagnosis), worst),
-        Said(objective_line(diagnosis), "soft"),
-    ]
+    yield Said(headline(diagnosis), "soft")
+    yield Said(verdict(diagnosis), diagnosis.findings[0].severity)
+    yield Said(objective_line(diagnosis), "soft")
+
+
+def curves(trace: Trace, before: Trace | None, width: int) -> Iterator[Said]:
+    """A line for each curve: with its range, or how it ends here and in the baseline."""
+    series = shown_series(trace)
+    earlier = dict(shown_series(before)) if before is not None else {}
+    titles = max((len(title) for title, _ in series), default=0)
+    room = max(LEAST_CHART_WIDTH, min(CHART_WIDTH, width - titles - NUMBERS_WIDTH))
+    for title, values in series:
+        said = f"{number(float(values.min()))} to {number(float(values.max()))}"
+        if title in earlier:
+            now, then = (
+                float(np.median(v[-(-len(v) * 3 // 4) :])) for v in (values, earlier[title])
+            )
+            said = f"at the end {number(now)}, before {number(then)}"
+        chart = sparkline(values, room).ljust(min(room, len(trace)))
+        yield Said(f"{title.ljust(titles)}  {chart}  {said}", "line")
 
 
 def evidence(diagnosis: Diagnosis, *, everything: bool = False) -> Iterator[Said]:
     """The findings with their numbers: the first two of each problem, or all, and what each
     means."""
     for finding in diagnosis.findings:
-        title, tail = f"{finding.severity}: {title_of(finding)}", f"[{finding.id}] {span(finding)}"
-        yield Said(title, finding.severity, 0, tail)
-        if everything:
-            yield Said(finding.meaning, indent=2)
+        title = f"{finding.severity}: {title_of(finding)} [{finding.id}] {span(finding)}"
+        yield Said(title, finding.severity)
         beside = finding.severity not in PROBLEMS and diagnosis.problems
         shown = finding.evidence[: None if everything else 0 if beside else SHOWN_EVIDENCE]
         yield from (Said(f"- {item.text}", indent=2) for item in shown)
-        if everything and finding.source:
-            yield Said(f"Source: {finding.source}", "soft", 2)
+        if everything:
+            yield Said(finding.meaning, indent=2)
+            yield Said(f"Source: {finding.source}" if finding.source else "", "soft", 2)
 
 
 def advice(diagnosis: Diagnosis, policy: str | None = None, *, more: str = "") -> Iterator[Said]:
@@ -193,35 +198,51 @@ def advice(diagnosis: Diagnosis, policy: str | None = None, *, more: str = "") -
     rest is. Without it all of that. `policy` is that of a run of ours."""
     found = remedies(diagnosis)
     for place, remedy in enumerate(found[:1] if more else found, start=1):
-        first = place == 1
-        text = f"What to do first: {remedy.text}" if first else f"{place}. {remedy.text}"
-        yield Said(text, "strong" if first else "")
-        if how := remedy_how(remedy, policy):
-            yield Said(how, "code", 3)
+        lead, kind = ("What to do first:", "strong") if place == 1 else (f"{place}.", "")
+        yield Said(f"{lead} {remedy.text}", kind)
+        # `--set` in a run of ours (it has a policy), code elsewhere.
+        is_ours = policy is not None and remedy.config
+        yield Said(f"--set {remedy.config}" if is_ours else remedy.code, "code", 3)
     yield from (Said(f"Note: {note}", "soft") for note in diagnosis.notes)
-    silent = diagnosis.not_judged
     if more:
-        count = f"Not judged, for lack of numbers in the log: {len(silent)} findings. " * bool(
-            silent
+        count = len(diagnosis.not_judged)
+        silent = f"Not judged, for lack of numbers in the log: {count} findings. " if count else ""
+        yield Said(f"{silent}More remedies and evidence, and what is missing: {more}", "soft")
+        return
+    needs: dict[str, list[str]] = {}
+    for item in diagnosis.not_judged:
+        needs.setdefault(", or ".join(item.missing), []).append(item.id)
+    yield Said("Not judged, for lack of:" if needs else "", "strong")
+    yield from (Said(f"{need}: {', '.join(ids)}", "soft", 2) for need, ids in needs.items())
+
+
+def rendered(
+    parts: Iterable[Iterable[Said]], width: int, styles: Mapping[str, str] | None = None
+) -> str:
+    """Paragraphs for so many columns, an empty line between parts. `styles` are ANSI codes by
+    kind. What comes from a log commands no terminal: what does not print is escaped."""
+    return "\n\n".join(text for part in parts if (text := _part(part, width, styles or {})))
+
+
+def _part(part: Iterable[Said], width: int, styles: Mapping[str, str]) -> str:
+    lines = []
+    for said in part:
+        wrapper = textwrap.TextWrapper(
+            width,
+            initial_indent=" " * said.indent,
+            subsequent_indent=" " * said.indent,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
-        yield Said(f"{count}More remedies, evidence, and what these need: {more}", "soft")
-    elif silent:
-        yield Said("Not judged, for lack of:", "strong")
-        needs: dict[str, list[str]] = {}
-        for item in silent:
-            needs.setdefault(", or ".join(item.missing), []).append(item.id)
-        yield from (Said(f"{need}: {', '.join(ids)}", "soft", 2) for need, ids in needs.items())
+        text = one_line(said.text)
+        broken = [text] if said.kind == "line" else wrapper.wrap(text)
+        style = styles.get(said.kind, "")
+        lines += [f"\033[{style}m{line}\033[0m" if style else line for line in broken]
+    return "\n".join(lines)
 
 
 def text(diagnosis: Diagnosis) -> str:
     """What `print` shows of a diagnosis."""
     more = "`findings`, `not_judged`"
     parts = answer(diagnosis), evidence(diagnosis), advice(diagnosis, more=more)
-    return "\n\n".join("\n".join(map(_wrapped, part)) for part in parts)
-
-
-def _wrapped(said: Said) -> str:
-    indent = " " * said.indent
-    return textwrap.fill(
-        f"{said.text} {said.tail}".rstrip(), WIDTH, initial_indent=indent, subsequent_indent=indent
-    )
+    return rendered(parts, WIDTH)
