@@ -149,7 +149,8 @@ def build_workspace(folder: Path, train_tiny: Callable[[Path, Path], None]) -> N
             Image.fromarray(smooth_pixels(seed, side, side)).save(folder / name / f"{seed}.png")
     shutil.copytree(folder / "Set5" / "HR", folder / "theirs")
     Image.fromarray(smooth_pixels(9, 40, 48)).save(folder / "photo.jpg")
-    shutil.copy(ROOT / "tests" / "data" / "seed" / "bce_epoch3.log", folder / "train.log")
+    for name, log in (("train", "bce_epoch3"), ("before", "bce_epoch1")):
+        shutil.copy(ROOT / "tests" / "data" / "seed" / f"{log}.log", folder / f"{name}.log")
     for name in ("tests", "corpus", "examples", "studies"):
         (folder / name).symlink_to(ROOT / name)
     train_tiny(folder / "runs" / "demo", folder / "photos")

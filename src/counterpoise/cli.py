@@ -11,11 +11,11 @@ import os
 import sys
 import tomllib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from counterpoise.errors import TrainingDivergedError, UserError, one_line, to_install
 from counterpoise.registry import Registry
@@ -28,8 +28,6 @@ EXIT_DIVERGED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
-# What the value of an option is, by its name in the usage; others are text, COUNT a whole number.
-TYPES = dict.fromkeys(("FILE", "FOLDER", "RUN", "SOURCE", "DESTINATION", "PATH", "SET"), Path)
 
 
 class Parser(ArgumentParser):
@@ -43,30 +41,14 @@ class Parser(ArgumentParser):
             allow_abbrev=False,
         )
         table = tomllib.loads((files("counterpoise") / "cli.toml").read_text(encoding="utf-8"))
-        for option in table["verbs"][name]:
-            self._add(*(table["shared"][option] if isinstance(option, str) else option))
-
-    def _add(self, usage: str, text: str, more: Mapping[str, Any] | None = None) -> None:
-        """An option or an argument, by a row of the table."""
-        name, _, value = usage.partition(" ")
-        known: dict[str, Any] = {"help": text} | dict(more or {})
-        names = [name, known.pop("short")] if "short" in known else [name]
-        least, most = known.pop("least", 1), known.pop("most", sys.maxsize)
-        if not name.startswith("-"):
-            value, many, optional = name.strip("[]."), name.endswith("..."), name.startswith("[")
-            names = [value.lower()]
-            if many or optional:
-                known["nargs"] = "*" if many and optional else "+" if many else "?"
-        elif value.endswith("..."):
-            known |= {"action": "append", "default": []}
-        if value:
-            value = value.removesuffix("...")
-            known |= {"metavar": value, "type": TYPES.get(value) or str}
-            if value == "COUNT":
-                known["type"] = _whole(least, most)
-        else:
-            known["action"] = "store_true"
-        self.add_argument(*names, **known)
+        for row in table["verbs"][name]:
+            known = dict(table["shared"][row] if isinstance(row, str) else row)
+            limits = known.pop("least", 1), known.pop("most", sys.maxsize)
+            if known.get("type") == "path":
+                known["type"] = Path
+            elif known.get("type") == "whole":
+                known["type"] = _whole(*limits)
+            self.add_argument(*known.pop("names"), **known)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (`{self.prog} --help` says what there is)")
@@ -76,9 +58,9 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     """What reads a whole number in a range."""
 
     def read(text: str) -> int:
-        if not text.lstrip("+-").isdecimal() or not least <= int(text) <= most:
-            raise ArgumentTypeError(f"a whole number from {least} on (given: {text})")
-        return int(text)
+        if text.isdecimal() and least <= int(text) <= most:
+            return int(text)
+        raise ArgumentTypeError(f"a whole number from {least} on (given: {text})")
 
     return read
 

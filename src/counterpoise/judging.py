@@ -17,7 +17,8 @@ from counterpoise.logs.read import read_log
 from counterpoise.trace import Trace
 
 Rows = Sequence[Mapping[str, Any]] | Mapping[str, Any]
-ROWS = "rows"  # the source of what is no file
+# What is called the source of rows, and what the reader calls it.
+ROWS, STREAM = "rows", "standard input"
 
 
 def judge(
@@ -59,7 +60,7 @@ def diagnose(
     try:
         found = judge(source, objective=objective, mapping=mapping, d_loss_is_mean=d_loss_is_mean)
     except UserError as error:
-        raise UserError(str(error).replace("standard input", name or "standard input", 1)) from None
+        raise UserError(str(error).replace(STREAM, name or STREAM)) from None
     diagnoses = [diagnosis for _, diagnosis in found]
     worst = min(diagnoses, key=lambda d: SEVERITIES.index(d.findings[0].severity))
     notes = worst.notes

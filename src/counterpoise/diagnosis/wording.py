@@ -221,28 +221,29 @@ def rendered(
 ) -> str:
     """Paragraphs for so many columns, an empty line between parts. `styles` are ANSI codes by
     kind. What comes from a log commands no terminal: what does not print is escaped."""
-    return "\n\n".join(text for part in parts if (text := _part(part, width, styles or {})))
-
-
-def _part(part: Iterable[Said], width: int, styles: Mapping[str, str]) -> str:
-    lines = []
-    for said in part:
-        wrapper = textwrap.TextWrapper(
-            width,
-            initial_indent=" " * said.indent,
-            subsequent_indent=" " * said.indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        text = one_line(said.text)
-        broken = [text] if said.kind == "line" else wrapper.wrap(text)
-        style = styles.get(said.kind, "")
-        lines += [f"\033[{style}m{line}\033[0m" if style else line for line in broken]
-    return "\n".join(lines)
+    blocks = []
+    for part in parts:
+        lines = []
+        for said in part:
+            text, indent = one_line(said.text), " " * said.indent
+            broken = (
+                [text]
+                if said.kind == "line"
+                else textwrap.wrap(
+                    text,
+                    width,
+                    initial_indent=indent,
+                    subsequent_indent=indent,
+                    break_long_words=False,
+                )
+            )
+            style = (styles or {}).get(said.kind)
+            lines += [f"\033[{style}m{line}\033[0m" if style else line for line in broken]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(filter(None, blocks))
 
 
 def text(diagnosis: Diagnosis) -> str:
     """What `print` shows of a diagnosis."""
     more = "`findings`, `not_judged`"
-    parts = answer(diagnosis), evidence(diagnosis), advice(diagnosis, more=more)
-    return rendered(parts, WIDTH)
+    return rendered((answer(diagnosis), evidence(diagnosis), advice(diagnosis, more=more)), WIDTH)
