@@ -36,6 +36,16 @@ def one_line(result, *expected):
         assert text in err
 
 
+def test_help_is_there_at_every_level(counterpoise):
+    for words in ([], ["study"], ["--help"]):
+        code, out, _ = counterpoise(*words)
+        assert (code, "study report " in out) == (0, True)
+    code, out, _ = counterpoise("upscale", "--help")
+    assert (code, "--tile-px COUNT" in out) == (0, True)
+    for words in (["stdy"], ["study", "rum"], ["best"], ["upscale", "x", "--tile-px", "9"]):
+        one_line(counterpoise(*words))
+
+
 def test_train_and_resume_from_one_folder(counterpoise, tmp_path, config_file):
     run = tmp_path / "run"
     code, out, err = counterpoise("train", "--config", config_file, "--run-dir", run)

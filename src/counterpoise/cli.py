@@ -113,7 +113,7 @@ def _stop(message: str, code: int) -> None:
 def _run(words: Sequence[str]) -> int | None:
     name, rest = split_verb(words)
     group = [verb for verb in VERBS if verb.startswith(f"{name} ".lstrip())]
-    if name not in VERBS and group:
+    if name not in VERBS and group and rest[:1] in ([], ["-h"], ["--help"]):
         lines = [f"  {verb:<16}{help_of(verb).splitlines()[0]}" for verb in group]
         print("\n".join((WHAT, "", "`counterpoise VERB --help` says more.", "", *lines)))  # noqa: T201
         return None

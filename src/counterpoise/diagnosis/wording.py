@@ -147,6 +147,11 @@ def remedies(diagnosis: Diagnosis) -> list[Remedy]:
     return list({remedy.text: remedy for remedy in ranked if remedy is not None}.values())
 
 
+def remedy_how(remedy: Remedy, policy: str | None) -> str:
+    """How a remedy is done: `--set ...` in a run of ours (it has a policy), code elsewhere."""
+    return f"--set {remedy.config}" if policy is not None and remedy.config else remedy.code
+
+
 class Said(NamedTuple):
     """A paragraph of what is said, and what it is."""
 
@@ -200,9 +205,7 @@ def advice(diagnosis: Diagnosis, policy: str | None = None, *, more: str = "") -
     for place, remedy in enumerate(found[:1] if more else found, start=1):
         lead, kind = ("What to do first:", "strong") if place == 1 else (f"{place}.", "")
         yield Said(f"{lead} {remedy.text}", kind)
-        # `--set` in a run of ours (it has a policy), code elsewhere.
-        is_ours = policy is not None and remedy.config
-        yield Said(f"--set {remedy.config}" if is_ours else remedy.code, "code", 3)
+        yield Said(remedy_how(remedy, policy), "code", 3)
     yield from (Said(f"Note: {note}", "soft") for note in diagnosis.notes)
     if more:
         count = len(diagnosis.not_judged)

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from counterpoise.diagnosis.finding import PROBLEMS
-from counterpoise.diagnosis.wording import span
+from counterpoise.diagnosis.wording import remedy_how, span
 from counterpoise.pages.charts import Chart, charts_of, curve_key, metric_text, metric_title
 from counterpoise.pages.curves import CELLS
 from counterpoise.pages.run import SAMPLE_BYTES, PageRun, metrics_of, read_run
@@ -81,6 +81,7 @@ def page_body(runs: Sequence[PageRun], *, live: bool = True, **parts: Any) -> st
         written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         versions=f"counterpoise {version('counterpoise')}, Python {platform.python_version()}",
         span=span,
+        remedy_how=remedy_how,
         **parts,
     )
     # A JSON file can hold halves of characters, which no page can.
