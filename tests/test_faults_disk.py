@@ -159,7 +159,7 @@ def test_other_commands_on_a_full_disk(fault_server, undisturbed, tmp_path, name
         return fault_server.run(*command(name, run, out), below=tmp_path, **fault)
 
     ended = play()
-    assert ended.code in (0, 1), ended.err  # 1: findings
+    assert ended.code in (0, 1, 3), ended.err  # 1: findings, 3: too little to judge
     assert ended.count
     whole = files_of(tmp_path)
     for at in range(1, ended.count + 1):

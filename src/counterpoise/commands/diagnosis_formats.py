@@ -12,6 +12,7 @@ from counterpoise.diagnosis.baseline import Change, changes
 from counterpoise.diagnosis.diagnose import RULES
 from counterpoise.diagnosis.finding import Diagnosis, Finding
 from counterpoise.diagnosis.wording import remedies, span, title_of, verdict
+from counterpoise.errors import one_line
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
 
@@ -61,7 +62,7 @@ def to_json(judged: Judged) -> str:
     if before is not None:
         changed = [{"state": c.state, "id": c.finding.id} for c in judged.changes]
         tree["against"] = {"source": before.source, "changes": changed}
-    return json.dumps(_plain(tree), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(_plain(tree), separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
@@ -134,15 +135,16 @@ def github(runs: Iterable[Judged]) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    """As GitHub's commands want it, in their properties with `more`."""
-    return "".join(f"%{ord(c):02X}" if c in f"%\r\n{more}" else c for c in text)
+    """A line as GitHub's commands want it, in their properties with `more`."""
+    return "".join(f"%{ord(c):02X}" if c in f"%{more}" else c for c in one_line(text))
 
 
 def _message(finding: Finding) -> str:
     """A finding in a paragraph: what, since when, on which numbers, what to do first."""
-    parts = [f"{title_of(finding)} ({span(finding)})", *(item.text for item in finding.evidence)]
-    todo = [f"What to do first: {finding.remedies[0].text}"] if finding.remedies else []
-    return " ".join(f"{part.rstrip('.')}." for part in (*parts, *todo))
+    numbers = "; ".join(item.text for item in finding.evidence)
+    message = f"{title_of(finding)} ({span(finding)}): {numbers}."
+    todo = finding.remedies[:1]
+    return message + "".join(f" What to do first: {remedy.text}" for remedy in todo)
 
 
 FORMATS: Registry[Callable[[Sequence[Judged]], str]] = Registry(

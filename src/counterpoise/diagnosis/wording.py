@@ -229,17 +229,9 @@ def rendered(
         lines = []
         for said in part:
             text, indent = one_line(said.text), " " * said.indent
-            broken = (
-                [text]
-                if said.kind == "line"
-                else textwrap.wrap(
-                    text,
-                    width,
-                    initial_indent=indent,
-                    subsequent_indent=indent,
-                    break_long_words=False,
-                )
-            )
+            wrapper = textwrap.TextWrapper(width, indent, indent)
+            wrapper.break_long_words = wrapper.break_on_hyphens = False
+            broken = [text] if said.kind == "line" else wrapper.wrap(text)
             style = (styles or {}).get(said.kind)
             lines += [f"\033[{style}m{line}\033[0m" if style else line for line in broken]
         blocks.append("\n".join(lines))
