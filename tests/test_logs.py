@@ -17,6 +17,7 @@ STYLEGAN = {
     "Loss/signs/fake": {"num": 8, "mean": -1.0, "std": 0.1},
     "Loss/G/loss": {"num": 8, "mean": 0.75, "std": 0.1},
     "Loss/D/loss": {"num": 8, "mean": 1.25, "std": 0.1},
+    "Loss/r1_penalty": {"num": 8, "mean": 0.5, "std": 0.1},
     "Progress/kimg": {"num": 1, "mean": 4.0, "std": 0},
     "timestamp": 1.0,
 }
@@ -108,6 +109,7 @@ FORMATS = [
                 {
                     "g_loss": 0.75,
                     "d_loss": 1.25,
+                    "d_penalty": 0.5,
                     "real_logit_mean": 1.5,
                     "fake_logit_mean": -0.5,
                     "d_accuracy_real": 0.75,
@@ -202,7 +204,7 @@ def test_several_runs_in_one_file():
 
 def test_mapping_of_foreign_columns():
     text = "when,loss one,loss two\n10,0.5,1.5\n20,0.25,2\n"
-    with pytest.raises(UserError, match="when, loss one, loss two; name its columns"):
+    with pytest.raises(UserError, match="loss one, loss two, when; .* --map 'loss one=d_loss'"):
         read(text)
     mapping = {"when": "step", "loss one": "d_loss", "loss two": "g_loss"}
     assert rows(one(text, mapping=mapping)) == TWO_ROWS
@@ -308,7 +310,7 @@ def test_a_torn_last_line_is_left_out():
         (b"\x1f\x8b\x08\1", "a binary file"),
         (b"PK\x03\x04\x14\0", "a binary file"),
         (b"\x7fELF\0\1\2\3" + bytes(range(256)), "a binary file"),
-        (b"hello world\nno numbers here\n", "--map errD=d_loss"),
+        (b"hello world\nno numbers here\n", "`step: 1 d_loss: 0.69 g_loss: 0.71`"),
         (b"lr_d: 0.1\n", "no losses or outputs of D"),
     ],
 )

@@ -67,7 +67,7 @@ class EventFile:
 
     def collector(self) -> RunCollector:
         """The run so far."""
-        collector = RunCollector(TENSORBOARD)
+        collector = RunCollector(TENSORBOARD, program=self._names.collector.program)
         for step in sorted(self._rows):
             collector.add(Position(step=step), self._rows[step])
         return collector

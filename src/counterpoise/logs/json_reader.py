@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from counterpoise.logs.columns import LARGEST_COUNT, NamedRows, number_of
+from counterpoise.logs.formats import program_of
 from counterpoise.logs.runs import FormatReader, Position, RunCollector
 
 STYLEGAN = "stylegan-stats"
@@ -53,7 +54,10 @@ class JsonReader(FormatReader):
         if not collector.format:
             collector.format = "jsonl"
             if any(name in row for name in STYLEGAN_NAMES):
-                collector.format, collector.objective = STYLEGAN, "non-saturating"  # its only one
+                collector.format, program = STYLEGAN, program_of(" ".join(row))
+                collector.program = program.name if program else ""
+                if collector.program != "stylegan-xl":
+                    collector.objective = "non-saturating"  # its only one
         if collector.format == STYLEGAN:
             collector.add(*_stylegan_row(row))
         else:

@@ -1,7 +1,8 @@
 """Reads the lines of a log whose format shows itself in them: all at once, or as they come."""
 
 import io
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
 from counterpoise.errors import UserError
@@ -11,6 +12,9 @@ from counterpoise.logs.tables import TableReader, refuse_headless, table_start
 from counterpoise.logs.text import TextReader
 
 LOOK_BYTES = 4096  # bytes that tell a text from another file
+# A cell of a table in HTML, or the end of its row; what belongs to such a table.
+_CELL = re.compile(r"<t[hd]\b[^>]*>([^<]*)</t[hd]>|(</tr>)", re.IGNORECASE)
+_TAG = re.compile(r"</?t(?:able|r|h|d|head|body)\b", re.IGNORECASE)
 LOOK_AHEAD = 50  # lines that are looked at to tell what a file is
 
 
@@ -35,6 +39,25 @@ def refuse_binary(start: bytes, name: str) -> None:
         raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
 
 
+class HtmlRows:
+    """Turns the rows of HTML's tables into lines, with "|" between their cells, as they come."""
+
+    def __init__(self) -> None:
+        self._cells: list[str] = []  # of the row under way
+
+    def rows(self, lines: Iterable[str]) -> Iterator[str]:
+        """The lines, and each row of a table as one."""
+        for line in lines:
+            if _TAG.search(line) is None:
+                yield line
+            for cell, end in _CELL.findall(line):
+                if not end:
+                    self._cells.append(cell.strip())
+                elif self._cells:
+                    yield "|".join(self._cells) + "\n"
+                    self._cells = []
+
+
 class LineReader(FormatReader):
     """Reads the lines of any text log, at once or in portions; memory does not grow with them."""
 
@@ -43,6 +66,7 @@ class LineReader(FormatReader):
         # The first lines, until there are enough to tell by; blank ones before them tell nothing.
         self._first: list[str] = []
         self._reader: FormatReader | None = None
+        self._html: HtmlRows | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -59,7 +83,7 @@ class LineReader(FormatReader):
             if len(self._first) == LOOK_AHEAD:
                 self._decide()
         if self._reader is not None:
-            self._reader.feed(rest)
+            self._reader.feed(self._html.rows(rest) if self._html else rest)
 
     def finish(self) -> None:
         """No line will come: a log shorter than the look ahead is known by what it has."""
@@ -67,6 +91,7 @@ class LineReader(FormatReader):
             self._decide()
         if self._reader is not None:
             self._reader.finish()
+            self.advice = self._reader.advice
 
     def collectors(self) -> list[RunCollector]:
         if self.is_empty:
@@ -81,8 +106,11 @@ class LineReader(FormatReader):
     def _decided(self) -> FormatReader:
         """A reader for what the first lines show, which has read them."""
         first = self._first
+        self._html = HtmlRows() if any(map(_TAG.search, first)) else None
+        if self._html:
+            first = list(self._html.rows(first))
         reader: FormatReader = TextReader(self._mapping)
-        if begins_document(first):
+        if not first or begins_document(first):
             pass  # Of a document that is not whole yet, a line says what it can by itself.
         elif begins_json(first[0].lstrip("\ufeff \t")):
             reader = JsonReader(self._mapping)

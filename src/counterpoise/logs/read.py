@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from counterpoise.errors import UserError, one_line
-from counterpoise.logs.columns import NAMES_LISTED, NAMING_ADVICE
 from counterpoise.logs.folders import EventFile, logs_in, read_run_folder
-from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.json_reader import JsonReader, begins_document
-from counterpoise.logs.lines import LineReader, text_encoding
-from counterpoise.logs.names import checked_mapping
+from counterpoise.logs.lines import HtmlRows, LineReader, text_encoding
+from counterpoise.logs.names import checked_mapping, may_be_loss
 from counterpoise.logs.runs import FormatReader
 from counterpoise.trace import COLUMNS, Trace
 
@@ -31,8 +29,8 @@ TELLING = {
 }
 # What rows are called that are named by their place.
 _STEP = re.compile(r"(?:step|iter(?:ation)?|epoch)?[ _-]?(\d{1,15})", re.IGNORECASE)
-# Traces, and the names of numbers that are none of theirs.
-Found = tuple[list[Trace], Sequence[str]]
+# Traces, the names of numbers that are none of theirs, and where else to look.
+Found = tuple[list[Trace], Sequence[str], str]
 
 
 def read_log(
@@ -55,9 +53,9 @@ def read_log(
     name = one_line(str(source)) if isinstance(source, Path) else "standard input"
     try:
         if isinstance(source, Path):
-            traces, seen = _read_path(source, known)
+            traces, seen, advice = _read_path(source, known)
         else:
-            traces, seen = _read_lines(source, known)
+            traces, seen, advice = _read_lines(source, known)
     except OSError as error:
         raise UserError(
             f"{name}: cannot be read ({error.strerror or error}); give a log file or a run folder"
@@ -71,22 +69,22 @@ def read_log(
         if tells(trace)
     ]
     if not found:
-        raise UserError(f"{name}: {nothing_known(seen)}")
+        raise UserError(f"{name}: {nothing_known(seen, advice)}")
     return found
 
 
 def _read_path(path: Path, known: Mapping[str, str]) -> Found:
     if path.is_dir() and (path / "signals.jsonl").is_file():
-        return read_run_folder(path), ()
+        return read_run_folder(path), (), ""
     if path.is_dir():
         found = [_read_path(log, known) for log in logs_in(path)]
-        return [trace for traces, _ in found for trace in traces], found[-1][1]
+        return [trace for each in found for trace in each[0]], *found[-1][1:]
     if not path.exists():
         raise UserError("no such file or folder; give a log file or a run folder")
     if path.name == "signals.jsonl":
-        return read_run_folder(path.parent), ()
+        return read_run_folder(path.parent), (), ""
     if ".tfevents." in path.name:
-        return EventFile(path, known).traces(), ()
+        return EventFile(path, known).traces(), (), ""
     # Opened once: what was read of a pipe is gone.
     with path.open("rb") as file:
         encoding = text_encoding(file, one_line(str(path)))
@@ -111,7 +109,7 @@ def _read_lines(file: IO[str], known: Mapping[str, str]) -> Found:
         reader.feed(start)
         reader.feed(lines)
         reader.finish()
-    return reader.traces(), reader.unknown_names
+    return reader.traces(), reader.unknown_names, reader.advice
 
 
 def read_document(text: str, mapping: Mapping[str, str]) -> FormatReader | None:
@@ -154,11 +152,17 @@ def _printed(notebook: Mapping[str, Any]) -> Iterator[str]:
     for cell in _dicts(notebook.get("cells")):
         for output in _dicts(cell.get("outputs")):
             data = output.get("data")
-            text = data.get("text/plain") if isinstance(data, dict) else output.get("text")
-            parts = text if isinstance(text, list) else [text]
-            whole = "".join(part for part in parts if isinstance(part, str))
+            kinds = ("text/plain", "text/html") if isinstance(data, dict) else ("text",)
+            texts = [_joined((data if isinstance(data, dict) else output).get(k)) for k in kinds]
+            # An object that is drawn by HTML alone says its name, "<...>", as plain text.
+            lines = texts[-1 if texts[0].startswith("<") else 0].split("\n")
             # Each output ends its last line, or the next one would go on with it.
-            yield from (f"{line}\n" for line in whole.split("\n") if line)
+            yield from HtmlRows().rows(f"{line}\n" for line in lines if line)
+
+
+def _joined(parts: Any) -> str:
+    parts = parts if isinstance(parts, list) else [parts]
+    return "".join(part for part in parts if isinstance(part, str))
 
 
 def _dicts(items: Any) -> list[dict[str, Any]]:
@@ -170,10 +174,15 @@ def tells(trace: Trace) -> bool:
     return bool(TELLING & trace.columns.keys() or trace.non_finite)
 
 
-def nothing_known(seen: Sequence[str] = ()) -> str:
-    """What is said of a log that tells nothing but numbers of the names in `seen`."""
-    has = f"; its numbers are {', '.join(seen[:NAMES_LISTED])}" if seen else ""
+def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:
+    """What is said of a log that tells nothing but numbers of the names in `seen`, and of which
+    `advice` says where its losses are."""
+    if advice:
+        return f"no losses in it; {advice}"
+    numbers = f"; its numbers are {', '.join(seen)}" if seen else ""
+    loss = next(filter(may_be_loss, seen), None)
+    name_it = f"name D's and G's, e.g. --map '{loss}=d_loss', or " if loss else ""
     return (
-        f"no losses or outputs of D that are known (formats: {', '.join(FORMATS)}, keras, csv, "
-        f"jsonl, stylegan, tensorboard){has}; name its columns, e.g. {NAMING_ADVICE}"
+        f"no losses or outputs of D that are known{numbers}; {name_it}give lines like these two: "
+        "`step: 1 d_loss: 0.69 g_loss: 0.71`, `step: 2 d_loss: 0.68 g_loss: 0.73`"
     )

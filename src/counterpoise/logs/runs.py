@@ -11,12 +11,17 @@ NO_EPOCH_LENGTH = (
     "the length of an epoch is not printed: the steps of the next are counted on from its last line"
 )
 BARS_ARE_EPOCHS = "a progress bar that begins anew after a full one is taken for the next epoch"
+TAKE_TURNS = "lines of several trainings take turns in this file: each is judged by itself"
 
 LARGEST_STEP = 1 << 60  # steps fit into 64 bits, whatever a log says
 # A progress bar is full where its last line is this far: not every state of it is printed.
 FULL_BAR = 0.9
 # Runs of a file that are kept, the latest: a log whose steps fall all the time has no end of them.
-RUNS_KEPT = 64
+RUNS_KEPT = 16
+# Of runs that take turns: how many rows of others may come between two of one, and how much nearer
+# than to the one under way a row must be to another.
+TURN_ROWS = 12
+FAR_SMALLER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,76 +34,65 @@ class Position:
     bar_steps: int | None = None  # length of a progress bar that does not say whose it is
 
 
-@dataclass
-class RunCollector:
-    """Collects the rows of a file, run by run: one ends where the epoch falls, or where a step
-    falls that counts over the whole training (or within the same epoch)."""
+class _Run:
+    """One training run: its rows, and where it is."""
 
-    format: str = ""
-    objective: str | None = None  # where the format says it
-    suffix: str = ""  # of a file that logs several pairs of networks
-    d_loss_is_mean: bool = False
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._builders: deque[TraceBuilder] = deque(maxlen=RUNS_KEPT)
-        self._begun = 0
-        self._guesses: set[str] = set()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._builders.append(TraceBuilder())
-        self._begun += 1
+    def __init__(self, number: int) -> None:
+        self.number = number  # of the file's runs, from 1
+        self.builder = TraceBuilder()
+        self.last = -1  # the step of the latest row
+        self.line = 0  # which row of the file that was
         self._epoch: int | None = None
         self._first_epoch = 0
         self._offset = 0  # steps of earlier epochs, where their length is not printed
         self._in_epoch = self._began_epoch = -1
         self._over_epochs = False  # steps with a total that is that of the whole training
-        self._last = -1
+        self._counted = False  # rows of one epoch that do not say their step
         # Of progress bars: how far the one under way is, how long, and how many are full.
         self._in_bar, self._bar_steps, self._full_bars = -1, 0, 0
 
-    def add(self, position: Position, values: Mapping[str, float]) -> None:
-        """A line's numbers."""
-        if values:
-            step = self._place(position)
-            self._builders[-1].add(step, values)
-
-    def _place(self, position: Position) -> int:
-        """The step of a row, in a new run where it begins one."""
-        position = self._over_bars(position)
-        if self._starts_anew(position):
-            self._begin()
-        # Whatever a log says, steps do not fall within a run.
-        self._last = min(max(self._step(position), self._last), LARGEST_STEP)
-        return self._last
-
-    def _over_bars(self, position: Position) -> Position:
+    def over_bars(self, position: Position, guesses: set[str]) -> Position:
         """The position over all bars: after a full one, another of its length is the next epoch."""
         step, length = position.step, position.bar_steps
         if step is None or not length:
             return position
         was_full = self._in_bar >= FULL_BAR * length and length == self._bar_steps
-        if self._builders[-1].rows_read and step < self._in_bar and was_full:
+        if self.line and step < self._in_bar and was_full:
             self._full_bars += 1
-            self._guesses.add(BARS_ARE_EPOCHS)
+            guesses.add(BARS_ARE_EPOCHS)
         self._in_bar, self._bar_steps = step, length
         return replace(position, step=step + self._full_bars * length)
 
-    def _starts_anew(self, position: Position) -> bool:
-        if self._builders[-1].rows_read == 0:
-            return False
+    def advance(self, position: Position) -> tuple[int, int] | None:
+        """How far on it a position is, in epochs and in steps; None where it is before the end."""
         step, epoch = position.step, position.epoch
+        if not self.line or (step is None and epoch is None):
+            return 0, 0
         if epoch is None:
-            return step is not None and step < self._last
+            return None if step is not None and step < self.last else (0, (step or 0) - self.last)
         if self._epoch is None or epoch != self._epoch:
-            return self._epoch is not None and epoch < self._epoch
-        return step is not None and step < self._in_epoch
+            epochs = 0 if self._epoch is None else epoch - self._epoch
+            return None if epochs < 0 else (epochs, 0)
+        steps = 0 if step is None else step - self._in_epoch
+        return None if steps < 0 else (0, steps)
 
-    def _step(self, position: Position) -> int:
-        if position.step is None and position.epoch is None:
-            self._guesses.add(NO_STEPS)
-            return self._last + 1
+    def add(
+        self, position: Position, values: Mapping[str, float], line: int, guesses: set[str]
+    ) -> None:
+        """Add a row that is the `line`th of the file."""
+        # Whatever a log says, steps do not fall within a run.
+        self.last = min(max(self._step(position, guesses), self.last), LARGEST_STEP)
+        self.builder.add(self.last, values)
+        self.line = line
+
+    def _step(self, position: Position, guesses: set[str]) -> int:
+        if position.step is None and (
+            position.epoch is None or position.epoch == self._epoch or self._counted
+        ):
+            guesses.add(NO_STEPS)
+            self._counted = position.epoch is not None
+            self._epoch = position.epoch if self._counted else self._epoch
+            return self.last + 1
         step = position.step if position.step is not None else 0
         if position.epoch is None:
             return step
@@ -106,8 +100,8 @@ class RunCollector:
             # Epochs that count from 1 begin at step 0 all the same.
             self._first_epoch = min(position.epoch, 1)
             self._epoch = position.epoch
-            if not position.epoch_steps and step <= self._last:
-                self._offset = self._last + 1  # lines before the first that says its epoch
+            if not position.epoch_steps and step <= self.last:
+                self._offset = self.last + 1  # lines before the first that says its epoch
             self._began_epoch = step
         elif position.epoch != self._epoch:
             self._epoch = position.epoch
@@ -116,8 +110,8 @@ class RunCollector:
             self._began_epoch = step
             # Steps that go on over the end of an epoch count over the whole training.
             if not position.epoch_steps and step <= self._in_epoch:
-                self._offset = self._last + 1
-                self._guesses.add(NO_EPOCH_LENGTH)
+                self._offset = self.last + 1
+                guesses.add(NO_EPOCH_LENGTH)
         self._in_epoch = step if position.step is not None else -1
         if position.epoch_steps and not self._over_epochs:
             return (position.epoch - self._first_epoch) * position.epoch_steps + step
@@ -125,43 +119,93 @@ class RunCollector:
             return position.epoch
         return self._offset + step
 
+
+@dataclass
+class RunCollector:
+    """Collects the rows of a file, run by run: one ends where the epoch falls, or where a step
+    falls that counts over the whole training (or within the same epoch). Runs whose lines take
+    turns go on side by side."""
+
+    format: str = ""
+    program: str = ""  # that printed it, where it is known
+    objective: str | None = None  # where the format says it
+    suffix: str = ""  # of a file that logs several pairs of networks
+    d_loss_is_mean: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._run = _Run(1)  # the one under way
+        self._runs = deque([self._run], maxlen=RUNS_KEPT)
+        self._begun = 1
+        self._rows = 0
+        self._guesses: set[str] = set()
+
+    def add(self, position: Position, values: Mapping[str, float]) -> None:
+        """A line's numbers."""
+        if not values:
+            return
+        position = self._run.over_bars(position, self._guesses)
+        advance = self._run.advance(position)
+        if self._begun > 1 or advance is None:
+            self._choose(position, advance)
+        self._rows += 1
+        self._run.add(position, values, self._rows, self._guesses)
+
+    def _choose(self, position: Position, advance: tuple[int, int] | None) -> None:
+        """The run that a row belongs to: another that was just written, where it goes on there by
+        a far smaller step, else the one under way, or a new one where it is before its end."""
+        for run in () if position.bar_steps else self._taking_turns():
+            other = run.advance(position)
+            if other is None or not any(other):
+                continue
+            if advance is None or (other[0], FAR_SMALLER * other[1]) < advance:
+                self._run, advance = run, other
+                self._guesses.add(TAKE_TURNS)
+        if advance is None:
+            self._begun += 1
+            self._run = _Run(self._begun)
+            self._runs.append(self._run)
+
+    def _taking_turns(self) -> list[_Run]:
+        """The runs that were written to of late."""
+        return [run for run in self._runs if self._rows - run.line <= TURN_ROWS]
+
     def traces(self) -> list[Trace]:
         """The runs that have any rows."""
-        if not self._builders[-1].rows_read:
-            return []
-        first = self._begun - len(self._builders) + 1
-        return [self._named(run.build(), place) for place, run in enumerate(self._builders, first)]
+        return [self._named(run, run.builder.build()) for run in self._runs if run.line]
 
     @property
     def last_step(self) -> int | None:
         """The step of the latest row; None before a row."""
-        return self._last if self._builders[-1].rows_read else None
+        return self._run.last if self._rows else None
 
     def drop_earlier(self) -> None:
-        """Forget all runs but the last: for whoever follows a log, which may begin ever anew."""
-        self._builders = deque([self._builders[-1]], maxlen=RUNS_KEPT)
+        """Forget all runs but the last, and those that take turns with it: for whoever follows a
+        log, which may begin ever anew."""
+        self._runs = deque(self._taking_turns(), maxlen=RUNS_KEPT)
 
     def newest(self) -> tuple[Trace, Trace] | None:
         """The run that the file ends with: all of it, and its latest rows; None before a row."""
-        run = self._builders[-1]
-        if not run.rows_read:
+        if not self._rows:
             return None
-        return self._named(run.build(), self._begun), self._named(run.latest(), self._begun)
+        run = self._run
+        return self._named(run, run.builder.build()), self._named(run, run.builder.latest())
 
-    def _named(self, trace: Trace, place: int) -> Trace:
-        """A run, the `place`th that was begun, with what is to be said of its reading."""
+    def _named(self, run: _Run, trace: Trace) -> Trace:
+        """A run with what is to be said of its reading."""
         parts = [self.suffix] if self.suffix else []
         notes = [*trace.notes, *sorted(self._guesses), *self.notes]
-        kept = len(self._builders)
+        kept = len(self._runs)
         if kept < self._begun:
-            judged = "only the last is" if kept == 1 else f"only the last {RUNS_KEPT} are"
+            judged = "only the last is" if kept == 1 else f"only the last {kept} are"
             notes.append(f"steps begin anew {self._begun:,} times: {judged} judged")
         if self._begun > 1:
-            parts.append(f"run {place} of {self._begun}")
+            parts.append(f"run {run.number} of {self._begun}")
         return replace(
             trace,
             format=self.format,
             title=", ".join(parts),
+            program=self.program,
             objective=self.objective,
             d_loss_is_mean=self.d_loss_is_mean,
             notes=tuple(notes),
@@ -176,6 +220,7 @@ class FormatReader:
         self._mapping = mapping
         # The first names of numbers that are no column, for who may name them.
         self.unknown_names: list[str] = []
+        self.advice = ""  # where to look, if there are no losses
 
     def feed(self, lines: Iterable[str]) -> None:
         """Read further lines; `UserError` for a file that cannot be understood."""

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
-from counterpoise.logs.formats import PAIR
-from counterpoise.logs.names import KNOWN, plain
+from counterpoise.logs.formats import PAIR, VERTICAL
+from counterpoise.logs.names import KNOWN, names_network, plain
 from counterpoise.logs.runs import FormatReader, RunCollector
 from counterpoise.logs.text import clean_lines
 from counterpoise.trace import COLUMNS
 
-# What parts the cells of a table that is drawn: "|" stands for all of them.
-_VERTICAL = re.compile("[|\u2502\u2503\u2551]")
 # A line between rows: "---|---", "+====+", lines of Unicode.
 _RULE = re.compile("[\\s|+=:\u2500-\u257f-]+")
 _WHITE = re.compile(r"\s+")
@@ -31,7 +29,7 @@ def table_delimiter(header: str) -> str | None:
     """What parts the columns of a header line: "" is white space, "  " two spaces or more, "|" any
     line that is drawn between cells. None for no header."""
     plainly = ":" not in header and "=" not in header
-    if plainly and _VERTICAL.search(header):
+    if plainly and VERTICAL.search(header):
         names = [cell for cell in split_cells(header, DRAWN) if cell]
         if len(names) > 1 and all(_NAME_WITH_SPACES.fullmatch(cell) for cell in names):
             return DRAWN
@@ -67,10 +65,11 @@ class TableReader(FormatReader):
 
     def feed(self, lines: Iterable[str]) -> None:
         for line in table_lines(lines):
-            cells = split_cells(line, self._delimiter)
             if not self._header:
-                self._header = cells
+                own = table_delimiter(line.strip())
+                self._header = split_cells(line, self._delimiter if own is None else own)
                 continue
+            cells = split_cells(line, self._delimiter)
             if not self._names:
                 # The first row shows what the header does not: which columns are numbers.
                 has_index = _has_index(self._header, cells, self._delimiter)
@@ -105,7 +104,7 @@ def table_lines(lines: Iterable[str]) -> Iterator[str]:
 def split_cells(line: str, delimiter: str) -> list[str]:
     """The cells of a line of a table, quotes taken off; none of a line of something else."""
     if delimiter == DRAWN:
-        inner = _VERTICAL.sub("|", line.strip()).removeprefix("|").removesuffix("|")
+        inner = VERTICAL.sub("|", line.strip()).removeprefix("|").removesuffix("|")
         return [cell.strip() for cell in inner.split("|")]
     if delimiter in (SPACES, WIDE_SPACES):
         return (_WIDE if delimiter else _WHITE).split(line.strip())
@@ -126,15 +125,20 @@ def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str]
             continue
         names = split_cells(header, delimiter)
         below = next(table_lines(first[row + 1 :]), "")
+        # Blanks in the header, and lines between the cells below: these may be more.
+        is_drawn = delimiter in (SPACES, WIDE_SPACES) and VERTICAL.search(below) is not None
+        delimiter = DRAWN if is_drawn else delimiter
         cells = split_cells(below.strip(), delimiter)
         has_index = _has_index(names, cells, delimiter)
-        if not has_index and len(cells) != len(names):
+        if not has_index and len(cells) != len(names) and not (is_drawn and cells[len(names) :]):
             continue
         # Words with numbers below may stand anywhere in a log.
         known = any(table_column(name, mapping) for name in names)
         numbers = sum(_number(cell, delimiter) is not None for cell in cells)
         empty = sum(not cell.strip() for cell in cells)
         mostly_numbers = numbers >= 1 and 2 * (numbers + empty) > len(cells)
+        if mostly_numbers and (names_network(cells[0]) or table_column(cells[0], mapping)):
+            return None  # a row for each network, or for each number
         if mostly_numbers and (known or not (row or has_index)):
             return row, delimiter
     return None
