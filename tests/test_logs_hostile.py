@@ -87,7 +87,7 @@ def test_names_without_end_fill_no_memory():
     reader = text.TextReader({})
     reader.feed(f"Epoch 1/5 - Step: {n}/99999 Loss_D: 1 name{n}: 2\n" for n in range(6000))
     assert reader._name.cache_info().currsize <= text.NAMES_KEPT
-    assert len(reader.unknown_names) <= 8
+    assert len(reader.unknown_names) <= 32
     assert reader.collectors()[0].last_step == 5999
 
 

@@ -1,10 +1,10 @@
 """Rows of named numbers, of tables and JSON: which columns of a trace the names are."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from counterpoise.logs.formats import Program, program_of
+from counterpoise.logs.formats import program_of
 from counterpoise.logs.names import (
     CONTENT,
     EPOCH_NAMES,
@@ -12,7 +12,6 @@ from counterpoise.logs.names import (
     KNOWN,
     STEP_NAMES,
     column_of,
-    may_be_loss,
     plain,
     put_value,
 )
@@ -20,7 +19,7 @@ from counterpoise.logs.runs import Position, RunCollector
 from counterpoise.trace import as_float
 
 LARGEST_COUNT = 1e15  # larger numbers count no steps
-NAMES_LISTED = 8  # in a refusal
+UNKNOWN_KEPT = 32  # names of numbers that are no column
 # How Lightning logged a number, or of what it is the mean; where a tracker has it.
 _SUFFIX = re.compile(r"_(?:step|epoch|avg)$")
 _PREFIX = re.compile(r"^(?:train(?:ing)?_)+")
@@ -69,17 +68,6 @@ def bare_name(name: str) -> str:
     return without_suffix(_PREFIX.sub("", name))
 
 
-def note_unknown(unknown: list[str], name: str) -> None:
-    """Add a name of a number that is no column, those that look like losses first."""
-    if name in unknown:
-        return
-    if may_be_loss(name):
-        unknown.insert(sum(map(may_be_loss, unknown)), name)
-        del unknown[NAMES_LISTED:]
-    elif len(unknown) < NAMES_LISTED:
-        unknown.append(name)
-
-
 def without_suffix(name: str) -> str:
     """A plain name without what Lightning adds: `d_loss_step` is `d_loss`."""
     return _SUFFIX.sub("", name)
@@ -103,7 +91,7 @@ class NamedRows:
     def __init__(self, collector: RunCollector, mapping: Mapping[str, str]) -> None:
         self.collector, self._mapping = collector, mapping
         self._columns: dict[str, str | None] = {}
-        self.program: Program | None = None
+        self._own: Mapping[str, str] = {}  # what the program's own names mean
         self.unknown: list[str] = []  # the first names that are no column
 
     def columns_of(self, names: Collection[str]) -> list[str | None]:
@@ -115,12 +103,10 @@ class NamedRows:
         """
         taken = {column for column in self._columns.values() if column not in (None, *PLACES)}
         new = [name for name in names if name not in self._columns]
-        if new and self.program is None:
-            self.program = program_of(" ".join((*self._columns, *new)))
-            self.collector.program = self.program.name if self.program else ""
-        own = self.program.names if self.program else None
+        if new and not self.collector.program:
+            self.recognise((*self._columns, *new))
         for name in sorted(new, key=self._rank):
-            known, column = plain(name), table_column(name, self._mapping, own)
+            known, column = plain(name), table_column(name, self._mapping, self._own)
             # A term of G that is logged for each step and for each epoch is one term.
             what = f"{column} {without_suffix(known)}" if column == G_CONTENT else column
             if known in self._mapping:
@@ -131,9 +117,15 @@ class NamedRows:
             if what is not None:
                 taken.add(what)
             self._columns[name] = column
-            if column is None:
-                note_unknown(self.unknown, name)
+            if column is None and len(self.unknown) < UNKNOWN_KEPT:
+                self.unknown.append(name)
         return [self._columns[name] for name in names]
+
+    def recognise(self, names: Iterable[str]) -> str:
+        """See whether names tell the program that they are of; its name, or ""."""
+        if (program := program_of(" ".join(names))) is not None:
+            self._own, self.collector.program = program.names, program.name
+        return self.collector.program
 
     def _rank(self, name: str) -> int:
         known = plain(name)
@@ -149,7 +141,7 @@ class NamedRows:
         for number, column in zip(row.values(), self.columns_of(row), strict=True):
             if column in PLACES:
                 if abs(number) < LARGEST_COUNT:
-                    place.setdefault(column, int(number))
+                    place.setdefault(column, round(number))
             elif column is not None:
                 put_value(values, column, number)
         self.collector.add(Position(place.get("step"), place.get("epoch")), values)

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
 from counterpoise.logs.runs import Position
@@ -14,9 +15,9 @@ from counterpoise.registry import Registry
 
 # Digits are never given back (`++`): a long line must cost no more than its length.
 NUMBER = r"[-+]?(?:(?:\d++(?:,\d++)*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+|nan|inf(?:inity)?)"
+Span = tuple[int, int]  # of a number in a line
+PLACES = frozenset(("step", "epoch"))
 STEP_DIGITS = 15  # longer numbers count no steps
-_COUNT = r"\d[\d,]*+"
-_SIMPLE_NUMBER = r"[-+]?(?:\d[\w.+-]*|nan|inf)"  # in the patterns of formats.toml
 # Letters of the scripts in use; a class of this kind is matched sooner than `[^\W\d]`.
 _LETTERS = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
 # A name begins where its letters do and has at most twelve words, for the same reason.
@@ -38,12 +39,12 @@ VERTICAL = re.compile("[|\u2502\u2503\u2551]")  # what is drawn between the cell
 # | name | number |: a row of a table with a number to a line.
 CELL = re.compile(
     rf"{VERTICAL.pattern}\s*+(?P<name>[{_LETTERS}][\w()/ .-]*+)\s*{VERTICAL.pattern}\s*+"
-    rf"(?P<number>{NUMBER})(?P<second>(?!))?(?P<percent>(?!))?\s*+(?={VERTICAL.pattern})",
+    rf"(?P<number>{NUMBER})\s*+(?={VERTICAL.pattern})",
     re.IGNORECASE,
 )
 # name number: of lines without any pair of the former kind that is known.
 SPACED_PAIR = re.compile(
-    rf"{_SPACED_NAME}\s++\(?(?P<number>{NUMBER})(?![\w:])(?P<second>(?!))?(?P<percent>(?!))?",
+    rf"{_SPACED_NAME}\s++\(?(?P<number>{NUMBER})(?![\w:])",
     re.IGNORECASE,
 )
 
@@ -57,10 +58,36 @@ def value_of(text: str) -> float:
     return float(text)
 
 
-def whole(text: str | None) -> int | None:
+def whole(text: str) -> int | None:
     """A printed whole number, commas between its digits or not; None for what is none."""
-    digits = "" if text is None else text.replace(",", "")
+    digits = text.replace(",", "")
     return int(digits) if digits.isdecimal() and len(digits) <= STEP_DIGITS else None
+
+
+class Place(NamedTuple):
+    """Where in a line its position stands: the spans of its numbers."""
+
+    step: Span | None = None
+    epoch: Span | None = None
+    total: Span | None = None  # of the steps of an epoch
+    is_bar: bool = False  # or of a progress bar that does not say whose it is
+    first_epoch: int = 1  # what the log calls its first epoch, or the second of those from 0
+
+    def position(self, line: str) -> Position:
+        """The position that a line says."""
+        step = self.step and whole(line[self.step[0] : self.step[1]])
+        epoch = self.epoch and whole(line[self.epoch[0] : self.epoch[1]])
+        total = self.total and whole(line[self.total[0] : self.total[1]])
+        if epoch is not None:
+            epoch += 1 - self.first_epoch
+        return Position(step, epoch, *((None, total) if self.is_bar else (total, None)))
+
+
+def _span(match: re.Match[str] | None, name: str) -> Span | None:
+    """Where a group of a match stands; None where it is not in it."""
+    if match is None or name not in match.re.groupindex or match[name] is None:
+        return None
+    return match.span(name)
 
 
 @dataclass(frozen=True)
@@ -80,22 +107,18 @@ class LineFormat:
     d_loss_is_mean: bool = False  # whether its loss of D is the mean of the two halves
     note: str = ""  # what a person must know about the reading
 
-    def read(self, line: str) -> tuple[Position, dict[str, float]] | None:
-        """The position of a line, and its numbers without names; None for a line of something
-        else."""
+    def read(self, line: str) -> tuple[Place, dict[str, Span]] | None:
+        """Where a line's position stands, and its numbers without names; None for a line of
+        something else."""
         match = self.place.search(line)
         if match is None:
             return None
-        groups = match.groupdict()
-        epoch, step, total = (whole(groups.pop(name, None)) for name in ("epoch", "step", "total"))
-        place = Position(step, None if epoch is None else epoch + 1 - self.first_epoch, total)
-        if not groups:
-            return place, {}
-        try:
-            values = {name: value_of(text) for name, text in groups.items() if text is not None}
-        except ValueError:
-            return None
-        return (generic_position(line) if place == Position() else place), values
+        spans = {name: _span(match, name) for name in self.place.groupindex}
+        step, epoch, total = (spans.pop(name, None) for name in ("step", "epoch", "total"))
+        place = Place(step, epoch, total, first_epoch=self.first_epoch)
+        if not self.place.groupindex.keys() & PLACES:
+            place = generic_place(line)
+        return place, {name: span for name, span in spans.items() if span is not None}
 
 
 @dataclass(frozen=True)
@@ -114,80 +137,55 @@ def program_of(text: str) -> Program | None:
     return next((program for program in PROGRAMS if program.sign.search(text)), None)
 
 
-# A name that stands for all of the training; one that a step is counted by; an epoch, maybe with
-# its number of them and a bare number of a step behind.
-_GLOBAL_STEP = re.compile(rf"\bglobal_step\W{{1,12}}(?P<step>{_COUNT})(?P<total>(?!))?", re.I)
-_GENERIC_STEP = re.compile(
-    rf"\b(?:{'|'.join(STEP_NAMES)})\b\W{{0,12}}(?P<step>{_COUNT})(?!\s*%)"
-    r"(?:\s*/\s*(?P<total>\d+))?",
-    re.I,
-)
-_GENERIC_EPOCH = re.compile(
-    rf"\b(?:{'|'.join(EPOCH_NAMES)})\b\W{{0,12}}(?P<epoch>\d+)(?:\s*(?:/|of)\s*\d+\W?)?"
-    r"(?:\s+(?P<step>\d+)(?P<total>(?!))?(?=\s+[a-z]))?",
-    re.I,
-)
-# A number that a line begins with ("0 [D loss: ...", "0: ...").
-_LEADING = re.compile(r"^\s*(?P<step>\d+)(?:\s+\[|:\s)(?P<total>(?!))?")
-_BAR = re.compile(r"(?:^|\s)(?P<step>\d+)/(?P<total>\d+)\s*(?:\[|\u2501|-|\||(?<=\s)\d+:\d\d)")
-_FRACTION = re.compile(r"\[\s*(?P<step>\d+)\s*/\s*(?P<total>\d+)(?:\s*\([^)\]]*\))?\s*\]")
-# In a line of its own, with nothing behind but dates and times: "Epoch 1/5", "--- Epoch 3 ---".
-_HEADING_EPOCH = re.compile(
-    r"\bepoch(?:_train)?\b\W{0,12}(?P<epoch>\d+)(?:\s*(?:/|of)\s*\d+)?[^A-Za-z]*$", re.I
-)
-_HEADING_STEP = re.compile(
-    rf"\b(?:global_step|step(?!.*global_step)|iter(?:ation)?)\b\W{{0,12}}(?P<step>{_COUNT})(?!\s*%)",
-    re.I,
-)
-# Lines that name a step or an epoch that was, or is to come.
-_PAST = re.compile(
-    r"sav(?:e|ing)|load|resum|restor|checkpoint|best.*epoch|\b(?:total|num|number|max)\s", re.I
-)
-# A step and a learning rate in a line of their own.
-_STEP_AND_RATE = re.compile(r"\[(?P<step>\d+), \d[\d.e-]*\]\s*$")
-
-
-def generic_position(line: str) -> Position:
-    """What a line of an unknown format says of its place; nothing at all is allowed."""
-    if ("lobal" in line or "LOBAL" in line) and (found := _GLOBAL_STEP.search(line)):
-        return Position(whole(found["step"]))
-    step, epoch = _GENERIC_STEP.search(line), _GENERIC_EPOCH.search(line)
-    bar = _BAR.search(line) if step is None else None
+def generic_place(line: str) -> Place:
+    """Where a line of an unknown format says its position; nothing at all is allowed."""
+    if found := _find("whole_step", line):
+        return Place(_span(found, "step"))
+    step, epoch = _find("step", line), _find("epoch", line)
+    bar = _find("bar", line) if step is None else None
     if bar and epoch and epoch.start() < bar.start() < epoch.end():
-        bar = _BAR.search(line, epoch.end())  # "Epoch 0/9 ━━━━ 100/200 0:00:10"
-    if step is None and epoch is None and bar and (first := _FRACTION.match(line.lstrip())):
+        bar = _find("bar", line, epoch.end())  # "Epoch 0/9 ━━━━ 100/200 0:00:10"
+    if bar and not epoch and (first := _find("leading_fraction", line)):
         # "[12/100] ...: 13/13 [00:15<00:00]": a bar for each epoch.
-        return Position(whole(bar["step"]), whole(first["step"]), whole(bar["total"]))
-    step = step or bar or _LEADING.search(line)
+        return Place(_span(bar, "step"), _span(first, "step"), _span(bar, "total"))
+    step = step or bar or _find("leading", line)
     step = step or (epoch if epoch and epoch["step"] else None)
-    step = step or _FRACTION.search(line, epoch.end() if epoch else 0)
-    total = whole(step["total"]) if step else None
-    return Position(
-        step=whole(step["step"]) if step else None,
-        epoch=whole(epoch["epoch"]) if epoch else None,
-        epoch_steps=None if bar and not epoch else total,
-        bar_steps=total if bar and not epoch else None,
-    )
+    step = step or _find("fraction", line, epoch.end() if epoch else 0)
+    is_bar = bar is not None and not epoch
+    return Place(_span(step, "step"), _span(epoch, "epoch"), _span(step, "total"), is_bar)
 
 
-def heading_position(line: str) -> Position:
-    """What a line without numbers of the game says of the place of those after it."""
-    if _PAST.search(line):
-        return Position()
-    step, epoch = _HEADING_STEP.search(line), _HEADING_EPOCH.search(line)
-    if step is None and line.endswith("]"):
-        step = _STEP_AND_RATE.search(line)
+def heading_place(line: str) -> Place:
+    """Where a line without numbers of the game says the place of those after it."""
+    if _find("past", line):
+        return Place()
+    step = _find("whole_step", line) or _find("heading_step", line) or _find("step_and_rate", line)
+    epoch = _find("heading_epoch", line)
     if step is None and epoch is None:
-        both = generic_position(line)
-        return both if both.step is not None and both.epoch is not None else Position()
-    return Position(whole(step["step"]) if step else None, whole(epoch["epoch"]) if epoch else None)
+        both = generic_place(line)
+        return both if both.step and both.epoch else Place()
+    return Place(_span(step, "step"), _span(epoch, "epoch"))
+
+
+def _find(place: str, line: str, start: int = 0) -> re.Match[str] | None:
+    return _PLACES[place].search(line, start)
 
 
 def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
-    return re.compile(text.replace("{N}", _SIMPLE_NUMBER), flags)
+    for name, pattern in _PARTS.items():
+        text = text.replace(f"{{{name}}}", pattern)
+    return re.compile(text, flags)
 
 
+# What stands for parts of the patterns in formats.toml.
+_PARTS = {
+    "N": r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|(?i:nan|inf))",
+    "COUNT": r"\d[\d,]*+",
+    "STEP": "|".join(STEP_NAMES),
+    "EPOCH": "|".join(EPOCH_NAMES),
+}
 _ROWS = tomllib.loads(Path(__file__).with_name("formats.toml").read_text(encoding="utf-8"))
+_PLACES = {name: _pattern(text, re.IGNORECASE) for name, text in _ROWS["places"].items()}
 _FORMATS = (
     LineFormat(**{**row, "place": _pattern(row["place"], re.IGNORECASE)}) for row in _ROWS["format"]
 )

@@ -5,19 +5,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from counterpoise.logs.columns import LARGEST_COUNT, NamedRows, number_of
-from counterpoise.logs.formats import program_of
-from counterpoise.logs.runs import FormatReader, Position, RunCollector
+from counterpoise.logs.columns import NamedRows, number_of
+from counterpoise.logs.runs import FormatReader, RunCollector
 
 STYLEGAN = "stylegan-stats"
-# StyleGAN's names; its signs are E[sign(logit)], so accuracies by another scale.
-STYLEGAN_NAMES = {
-    "Loss/scores/real": "real_logit_mean",
-    "Loss/scores/fake": "fake_logit_mean",
-    "Loss/G/loss": "g_loss",
-    "Loss/D/loss": "d_loss",
-    "Loss/r1_penalty": "d_penalty",
-}
 DEPTH = 4  # objects within objects that are looked into
 # A document's first line, or the part of it that is there.
 _DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{])')
@@ -53,15 +44,11 @@ class JsonReader(FormatReader):
         collector = self._collector
         if not collector.format:
             collector.format = "jsonl"
-            if any(name in row for name in STYLEGAN_NAMES):
-                collector.format, program = STYLEGAN, program_of(" ".join(row))
-                collector.program = program.name if program else ""
-                if collector.program != "stylegan-xl":
+            if any(name.startswith(("Loss/scores/", "Loss/D/")) for name in row):
+                collector.format = STYLEGAN
+                if self._rows.recognise(row) != "stylegan-xl":
                     collector.objective = "non-saturating"  # its only one
-        if collector.format == STYLEGAN:
-            collector.add(*_stylegan_row(row))
-        else:
-            self._read_object(row)
+        self._read_object(_stylegan_row(row) if collector.format == STYLEGAN else row)
 
     def _read_object(self, row: Mapping[str, Any]) -> None:
         """Add an object of any program: a row, or as many as its lists are long."""
@@ -123,15 +110,17 @@ def _objects(line: str) -> list[dict[str, Any] | None]:
     return [row if isinstance(row, dict) else None for row in rows]
 
 
-def _stylegan_row(row: Mapping[str, Any]) -> tuple[Position, dict[str, float]]:
+def _stylegan_row(row: Mapping[str, Any]) -> dict[str, float]:
+    """StyleGAN's means by their names; thousands of images as steps, and E[sign(logit)] as shares
+    of images that D judges rightly."""
     means = {
         name: number_of(value.get("mean") if isinstance(value, dict) else value)
         for name, value in row.items()
     }
-    values = {column: means.get(name) for name, column in STYLEGAN_NAMES.items()}
+    known = {n: v for n, v in means.items() if n.startswith("Loss/") and v is not None}
     for side, sign in (("real", 1), ("fake", -1)):
-        if (mean := means.get(f"Loss/signs/{side}")) is not None:
-            values[f"d_accuracy_{side}"] = (1 + sign * mean) / 2
-    kimg = means.get("Progress/kimg")
-    step = round(kimg * 1000) if kimg is not None and abs(kimg) < LARGEST_COUNT else None
-    return Position(step=step), {name: v for name, v in values.items() if v is not None}
+        if (mean := known.get(f"Loss/signs/{side}")) is not None:
+            known[f"d_accuracy_{side}"] = (1 + sign * mean) / 2
+    if (kimg := means.get("Progress/kimg")) is not None:
+        known["step"] = kimg * 1000
+    return known

@@ -39,23 +39,18 @@ def refuse_binary(start: bytes, name: str) -> None:
         raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
 
 
-class HtmlRows:
-    """Turns the rows of HTML's tables into lines, with "|" between their cells, as they come."""
-
-    def __init__(self) -> None:
-        self._cells: list[str] = []  # of the row under way
-
-    def rows(self, lines: Iterable[str]) -> Iterator[str]:
-        """The lines, and each row of a table as one."""
-        for line in lines:
-            if _TAG.search(line) is None:
-                yield line
-            for cell, end in _CELL.findall(line):
-                if not end:
-                    self._cells.append(cell.strip())
-                elif self._cells:
-                    yield "|".join(self._cells) + "\n"
-                    self._cells = []
+def html_rows(lines: Iterable[str], cells: list[str]) -> Iterator[str]:
+    """Lines, and each row of HTML's tables as one, with "|" between its cells; `cells` are those of
+    a row that is not whole yet, and are kept there."""
+    for line in lines:
+        if _TAG.search(line) is None:
+            yield line
+        for cell, end in _CELL.findall(line):
+            if not end:
+                cells.append(cell.strip())
+            elif cells:
+                yield "|".join(cells) + "\n"
+                cells.clear()
 
 
 class LineReader(FormatReader):
@@ -66,7 +61,7 @@ class LineReader(FormatReader):
         # The first lines, until there are enough to tell by; blank ones before them tell nothing.
         self._first: list[str] = []
         self._reader: FormatReader | None = None
-        self._html: HtmlRows | None = None
+        self._html: list[str] | None = None  # of a log of HTML: see `html_rows`
 
     @property
     def is_empty(self) -> bool:
@@ -83,7 +78,7 @@ class LineReader(FormatReader):
             if len(self._first) == LOOK_AHEAD:
                 self._decide()
         if self._reader is not None:
-            self._reader.feed(self._html.rows(rest) if self._html else rest)
+            self._reader.feed(rest if self._html is None else html_rows(rest, self._html))
 
     def finish(self) -> None:
         """No line will come: a log shorter than the look ahead is known by what it has."""
@@ -106,9 +101,9 @@ class LineReader(FormatReader):
     def _decided(self) -> FormatReader:
         """A reader for what the first lines show, which has read them."""
         first = self._first
-        self._html = HtmlRows() if any(map(_TAG.search, first)) else None
-        if self._html:
-            first = list(self._html.rows(first))
+        self._html = [] if any(map(_TAG.search, first)) else None
+        if self._html is not None:
+            first = list(html_rows(first, self._html))
         reader: FormatReader = TextReader(self._mapping)
         if not first or begins_document(first):
             pass  # Of a document that is not whole yet, a line says what it can by itself.

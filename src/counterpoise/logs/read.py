@@ -13,13 +13,14 @@ from typing import IO, Any
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.folders import EventFile, logs_in, read_run_folder
 from counterpoise.logs.json_reader import JsonReader, begins_document
-from counterpoise.logs.lines import HtmlRows, LineReader, text_encoding
+from counterpoise.logs.lines import LineReader, html_rows, text_encoding
 from counterpoise.logs.names import checked_mapping, may_be_loss
 from counterpoise.logs.runs import FormatReader
 from counterpoise.trace import COLUMNS, Trace
 
 # Longer lines are read in parts, so that a file without line ends fits into memory.
 CHARACTERS_AT_ONCE = 1 << 16
+NAMES_LISTED = 8  # in a refusal
 # A log of nothing but learning rates or gradient norms is none of a game.
 TELLING = {
     name
@@ -157,7 +158,7 @@ def _printed(notebook: Mapping[str, Any]) -> Iterator[str]:
             # An object that is drawn by HTML alone says its name, "<...>", as plain text.
             lines = texts[-1 if texts[0].startswith("<") else 0].split("\n")
             # Each output ends its last line, or the next one would go on with it.
-            yield from HtmlRows().rows(f"{line}\n" for line in lines if line)
+            yield from html_rows((f"{line}\n" for line in lines if line), [])
 
 
 def _joined(parts: Any) -> str:
@@ -179,9 +180,10 @@ def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:
     `advice` says where its losses are."""
     if advice:
         return f"no losses in it; {advice}"
-    numbers = f"; its numbers are {', '.join(seen)}" if seen else ""
-    loss = next(filter(may_be_loss, seen), None)
-    name_it = f"name D's and G's, e.g. --map '{loss}=d_loss', or " if loss else ""
+    shown = sorted(seen, key=may_be_loss, reverse=True)[:NAMES_LISTED]
+    numbers = f"; its numbers are {', '.join(shown)}" if shown else ""
+    is_loss = bool(shown) and may_be_loss(shown[0])
+    name_it = f"name D's and G's, e.g. --map '{shown[0]}=d_loss', or " if is_loss else ""
     return (
         f"no losses or outputs of D that are known{numbers}; {name_it}give lines like these two: "
         "`step: 1 d_loss: 0.69 g_loss: 0.71`, `step: 2 d_loss: 0.68 g_loss: 0.73`"

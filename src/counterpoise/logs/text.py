@@ -1,12 +1,12 @@
 """Log lines of programs: found between anything else that a terminal shows."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from counterpoise.logs.columns import MEANS, bare_name, note_unknown, number_of
+from counterpoise.logs.columns import MEANS, UNKNOWN_KEPT, bare_name, number_of
 from counterpoise.logs.formats import (
     CELL,
     FORMATS,
@@ -14,9 +14,10 @@ from counterpoise.logs.formats import (
     SPACED_PAIR,
     VERTICAL,
     LineFormat,
+    Place,
     Program,
-    generic_position,
-    heading_position,
+    generic_place,
+    heading_place,
     program_of,
     value_of,
 )
@@ -43,6 +44,8 @@ _KERAS_EPOCH = re.compile(r"^\s*Epoch \d+/\d+\s*$")
 # In how many lines a format and a program show themselves, where one with numbers tells as much as
 # many without.
 LINES_TELL, LINES_WITHOUT_NUMBERS = 5000, 25
+PLANS_KEPT = 2048
+_DIGITS = str.maketrans("123456789", "0" * 9)
 VALIDATION_WITHIN = 160  # characters of a line
 # Numbers of a validation are not the game's, nor is the mean of an epoch one of its steps; of a
 # line, what stands before its first number.
@@ -89,8 +92,22 @@ class Number(NamedTuple):
     name: str
     column: str
     side: str  # of two pairs of networks, "" where there is one
-    value: float
+    start: int  # where it stands in the line
+    end: int
     in_percent: bool = False
+
+
+class _Plan(NamedTuple):
+    """How a line is read, and any that is the same but for its digits: most of a log's lines are
+    like earlier ones, and are read by their plans alone."""
+
+    place: Place
+    numbers: Sequence[Number] = ()
+    names: Sequence[tuple[int, int, str]] = ()  # with digits in them, which must be the same
+
+    def fits(self, line: str) -> bool:
+        """Whether the names with digits are those of this line, too."""
+        return all(line[start:end] == name for start, end, name in self.names)
 
 
 class TextReader(FormatReader):
@@ -113,6 +130,8 @@ class TextReader(FormatReader):
         self._may_be_torn = self._evaluating = False
         self._latest: dict[str, Set[str]] = {}  # the columns of the latest line
         self._header: list[str] = []  # of a table with a row for each network
+        self._plans: dict[str, _Plan] = {}  # by the line with a 0 for every digit
+        self._seen: list[tuple[int, int, str]] = []  # names with digits in the line
 
     def feed(self, lines: Iterable[str]) -> None:
         for raw in lines:
@@ -125,8 +144,10 @@ class TextReader(FormatReader):
         """No line will come: what may be a part of a step's lines is the whole."""
         if self._open is not None:
             row, self._open = self._open, None
+            torn, self._may_be_torn = self._may_be_torn, row.torn
             if row.values.keys() != {G_CONTENT}:
-                self._add("", row.position, row.values, row.torn)
+                self._add(row.position, {"": row.values})
+            self._may_be_torn = torn
 
     def collectors(self) -> list[RunCollector]:
         if self._open is not None and not _is_half(self._open.values):
@@ -136,73 +157,94 @@ class TextReader(FormatReader):
         return list(self._collectors.values())
 
     def _read_line(self, line: str) -> None:
-        if self._looked < LINES_TELL:
-            self._looked += 1
-            if self._program is None and (program := program_of(line)) is not None:
-                self._program, self.advice = program, program.advice
-                self._name.cache_clear()
-            if self._format is None and self._recognise(line):
-                return
+        # What these lines say is not only where their numbers stand.
+        odd = self._evaluating or "ank" in line or "ANK" in line or _EVALUATION in line
+        if odd and self._format is None and self._is_of_none(line):
+            return
+        likeness = line.translate(_DIGITS)
+        plan = self._plans.get(likeness)
+        if plan is None or not plan.fits(line):
+            if self._looked < LINES_TELL:
+                self._looked += 1
+                self._recognise(line)
+            plan = self._plan(line)
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.clear()
+            self._plans[likeness] = plan
+        self._looked += LINES_WITHOUT_NUMBERS if plan.numbers else 0
+        sides: dict[str, dict[str, float]] = {}
+        for number in plan.numbers:
+            value = value_of(line[number.start : number.end])
+            of_side = sides.setdefault(number.side, {})
+            put_value(of_side, number.column, value, in_percent=number.in_percent)
+        own = plan.place.position(line)
         if self._format is None:
-            if not self._is_of_none(line):
-                self._read_generic(line)
-        elif (found := self._format.read(line)) is not None:
-            sides = self._sides(line, found[1])
-            self._add_sides(found[0], sides, sides.pop("", {}))
+            self._read_generic(line, own, sides)
+        else:
+            self._add(own, sides)
 
-    def _recognise(self, line: str) -> bool:
-        """Read a line of a known format; whether it is one."""
-        for known in FORMATS.values():
-            if (found := known.read(line)) is None:
+    def _recognise(self, line: str) -> None:
+        """See whether a line tells the program, and the format."""
+        if self._program is None and (program := program_of(line)) is not None:
+            self._program, self.advice = program, program.advice
+            self._forget()
+        for known in FORMATS.values() if self._format is None else ():
+            if known.read(line) is None:
                 continue
             self._format = known
-            self._name.cache_clear()
-            if sides := self._sides(line, found[1]):
+            self._forget()
+            if any(number.column != G_CONTENT for number in self._plan(line).numbers):
                 # What stood before was no part of the log (a printed configuration).
                 self._open = None
                 self._collectors.clear()
                 self._format_name = known.name
-                self._add_sides(found[0], sides, sides.pop("", {}))
-                return True
+                return
             self._format = None
-            self._name.cache_clear()
-        return False
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget what names mean."""
+        self._name.cache_clear()
+        self._plans.clear()
 
     def _is_of_none(self, line: str) -> bool:
-        """Whether a line is of a validation, or of another process."""
+        """Whether a line is of a validation, or of another process than the first line that says a
+        rank."""
         if self._evaluating and _TRAINING in line:
             self._evaluating = False
         begin = line[:VALIDATION_WITHIN].lower()
         if ("val" in begin or "summary" in begin) and _VALIDATION.match(begin):
             self._evaluating |= _EVALUATION in line
             return True
-        return self._evaluating or self._is_of_another_process(line)
+        rank = _RANK.search(line)
+        if rank is None or ((pair := PAIR.search(line)) and pair.start() < rank.start()):
+            return self._evaluating  # behind another number a rank is one of the line's own
+        self._rank = self._rank or rank[1]
+        return self._evaluating or rank[1] != self._rank
 
-    def _read_generic(self, line: str) -> None:
+    def _read_generic(self, line: str, own: Position, sides: dict[str, dict[str, float]]) -> None:
         """Read a line of an unknown format; those of one step become one row."""
-        sides = self._sides(line, {}, with_content=True)
-        own, common = generic_position(line), sides.pop("", {})
-        if not sides and common.keys() <= {G_CONTENT}:
-            self._read_heading(line)
-            if not common:
-                return
-        self._looked += LINES_WITHOUT_NUMBERS
-        if sides:
-            self.finish()
-            self._add_sides(self._placed(own), sides, common)
+        values = sides.get("", {})
+        if not sides or values.keys() == {G_CONTENT}:
+            self._read_heading(line, own)
+        if not values:
+            if sides:
+                self.finish()
+            self._add(self._placed(own), sides)
             return
         row = self._open
         if row is not None:
-            if own in (row.own, Position()) and row.values.keys() & common.keys() <= {G_CONTENT}:
-                content = row.values.get(G_CONTENT, 0.0) + common.get(G_CONTENT, 0.0)
-                row.values |= common
-                if G_CONTENT in row.values:
-                    row.values[G_CONTENT] = content
+            if own in (row.own, Position()) and row.values.keys() & values.keys() <= {G_CONTENT}:
+                content = row.values.get(G_CONTENT, 0.0)
+                row.values |= values
+                if G_CONTENT in values:
+                    row.values[G_CONTENT] += content
                 row.torn |= self._may_be_torn
                 return
             self.finish()
-        self._open = _OpenRow(own, self._placed(own), common, self._may_be_torn)
-        self._heading = replace(self._heading, step=None)  # it is that of one row
+        self._open = _OpenRow(own, self._placed(own), values, self._may_be_torn)
+        if self._heading.step is not None:
+            self._heading = replace(self._heading, step=None)  # it is that of one row
 
     def _placed(self, own: Position) -> Position:
         """The position of a line, with what headings said before it."""
@@ -213,9 +255,8 @@ class TextReader(FormatReader):
             return replace(own, step=step)
         return Position(step, epoch, length or (own.bar_steps if own.epoch is None else None))
 
-    def _read_heading(self, line: str) -> None:
+    def _read_heading(self, line: str, found: Position) -> None:
         """Read what a line without numbers says of the place of those after it."""
-        found = heading_position(line)
         if found.epoch is None and found.step is None:
             return
         self.finish()
@@ -225,29 +266,32 @@ class TextReader(FormatReader):
         if self._format_name == GENERIC and _KERAS_EPOCH.match(line):
             self._format_name = KERAS
 
-    def _is_of_another_process(self, line: str) -> bool:
-        """Whether a line says a rank, and not that of the first line that did."""
-        rank = _RANK.search(line)
-        if rank is None or ((pair := PAIR.search(line)) and pair.start() < rank.start()):
-            return False  # behind another number it is one of the line's own
-        self._rank = self._rank or rank[1]
-        return rank[1] != self._rank
+    def _plan(self, line: str) -> _Plan:
+        """How to read a line. Where there is nothing but terms of G in a known format, nothing."""
+        self._seen = []
+        if self._format is not None:
+            place, spans = self._format.read(line) or (Place(), None)
+            if spans is None:
+                return _Plan(place)
+            numbers = [Number("", column, "", *span) for column, span in spans.items()]
+            numbers = self._alone(numbers or list(self._numbers(line)))
+            is_content = {number.column for number in numbers} <= {G_CONTENT}
+            return _Plan(place, () if is_content else numbers, self._seen)
+        if self._is_of_none(line):
+            return _Plan(Place())
+        numbers = self._alone(self._numbers_of_any(line))
+        is_heading = {number.column for number in numbers} <= {G_CONTENT}
+        return _Plan((heading_place if is_heading else generic_place)(line), numbers, self._seen)
 
-    def _sides(
-        self, line: str, values: dict[str, float], *, with_content: bool = False
-    ) -> dict[str, dict[str, float]]:
-        """The known numbers of a line, by side and column; "" is what all sides share. `values` are
-        those that need no name. Where there is nothing but terms of G, none, unless they are asked
-        for."""
-        if values:
-            return {"": values}
+    def _numbers_of_any(self, line: str) -> list[Number]:
+        """The known numbers of a line of an unknown format, however they stand behind names."""
         numbers, pattern = list(self._numbers(line)), PAIR
-        if not numbers and self._format is None and self._losses_by is not PAIR:
-            pattern = CELL if VERTICAL.search(line) else SPACED_PAIR
+        if not numbers and self._losses_by is not PAIR:
+            pattern = CELL
             numbers = list(self._numbers(line, CELL)) or list(self._of_a_network(line))
             if not numbers:
-                pattern, found = SPACED_PAIR, self._numbers(line, SPACED_PAIR)
                 # Accuracies and single letters, but for D and G, stand before numbers in any text.
+                found, pattern = self._numbers(line, SPACED_PAIR), SPACED_PAIR
                 numbers = [n for n in found if not n.column.startswith(ACCURACY)]
                 if {n.name.lower() for n in numbers if len(n.name) == 1} != {"d", "g"}:
                     numbers = [n for n in numbers if len(n.name) > 1]
@@ -255,41 +299,57 @@ class TextReader(FormatReader):
             if pattern is PAIR and self._losses_by and not self._collectors:
                 self._open = None  # a table that was printed before
             self._losses_by = pattern if pattern is PAIR else self._losses_by or pattern
-        sides: dict[str, dict[str, float]] = {}
-        for name, column, side, value, in_percent in numbers:
-            of_side = sides.setdefault(side, {})
-            if column not in of_side or column == G_CONTENT or not name.endswith(MEANS):
-                put_value(of_side, column, value, in_percent=in_percent)
-        common = sides.get("", {})
-        if all(values.keys() <= common.keys() for values in sides.values()):
-            sides = {"": common} if common else {}  # beside their total, the parts are left out
+            self._plans.clear()
+        return numbers
+
+    @staticmethod
+    def _alone(numbers: list[Number]) -> list[Number]:
+        """Numbers of a line without those that others of it stand for."""
         columns = {number.column for number in numbers}
         if columns == {ACCURACY} and all(plain(number.name) in AMBIGUOUS for number in numbers):
-            return {}  # alone on its line it is a classifier's as likely as D's
-        return sides if with_content or columns - {G_CONTENT} else {}
+            return []  # alone on its line it is a classifier's as likely as D's
+        steps = {(n.column, n.side) for n in numbers if not n.name.endswith(MEANS)}
+        numbers = [
+            number
+            for number in numbers
+            if not number.name.endswith(MEANS) or (number.column, number.side) not in steps
+        ]
+        common = [number for number in numbers if not number.side]
+        names = {number.column for number in common}
+        if all(number.column in names for number in numbers):
+            return common  # beside their total, those of the parts are left out
+        sides = dict.fromkeys(number.side for number in numbers if number.side)
+        shared = [number._replace(side=side) for side in sides for number in common]
+        return shared + [number for number in numbers if number.side]
 
     def _numbers(self, line: str, pattern: re.Pattern[str] = PAIR) -> Iterator[Number]:
         """Each known number of a line."""
         for match in pattern.finditer(line):
-            name, number, second, percent = match.group("name", "number", "second", "percent")
-            if (known := self._name(name)) is None:
+            if any(map(str.isdigit, match["name"])):
+                self._seen.append((*match.span("name"), match["name"]))
+            if (known := self._name(match["name"])) is None:
                 continue
-            yield Number(name, *known, value_of(number), percent is not None)
-            if known[0] == "d_fake_before" and second is not None:
-                yield Number(name, "d_fake_after", known[1], value_of(second))
+            more = match.groupdict()
+            percent = more.get("percent") is not None
+            yield Number(match["name"], *known, *match.span("number"), percent)
+            if known[0] == "d_fake_before" and more.get("second") is not None:
+                yield Number(match["name"], "d_fake_after", known[1], *match.span("second"))
 
     def _of_a_network(self, line: str) -> Iterator[Number]:
         """The numbers of a table's row that is named by a network: "generator (train) | 0.7"."""
-        if not VERTICAL.search(line):
-            return
         first, *cells = (cell.strip() for cell in VERTICAL.split(line.strip(" |\u2502\u2503")))
-        if not any(character.isdigit() for character in line):
+        if not cells:
+            return
+        if not any(map(str.isdigit, line)):
             self._header = cells
+            self._plans.clear()
         elif len(cells) == len(self._header) and names_network(first):
+            end = 0
             for head, cell in zip(self._header, cells, strict=True):
-                name = f"{first} {head}"
-                if (number := number_of(cell)) is not None and (known := self._name(name)):
-                    yield Number(name, *known, number)
+                start = line.index(cell, end)
+                end = start + len(cell)
+                if number_of(cell) is not None and (known := self._name(f"{first} {head}")):
+                    yield Number(f"{first} {head}", *known, start, end)
 
     def _column_and_side(self, name: str) -> tuple[str, str] | None:
         """Column and side ("A" of two pairs) of a printed name; None for another number."""
@@ -304,7 +364,9 @@ class TextReader(FormatReader):
             if not in_pairs and column not in _ON_SIDES:
                 column = None
         if column is None:
-            note_unknown(self.unknown_names, name)
+            unknown = self.unknown_names
+            if name not in unknown and len(unknown) < UNKNOWN_KEPT:
+                unknown.append(name)
             return None
         return column, side
 
@@ -319,32 +381,24 @@ class TextReader(FormatReader):
         column = column_of(name, self._mapping, most_before=2)
         return G_CONTENT if column is None and CONTENT.fullmatch(name) else column
 
-    def _add_sides(
-        self, position: Position, sides: dict[str, dict[str, float]], common: dict[str, float]
-    ) -> None:
-        """Add a line, to the game of each of its sides, with what is of all."""
-        for side, values in (sides or {"": {}}).items():
-            self._add(side, position, common | values, self._may_be_torn)
-
-    def _add(
-        self, suffix: str, position: Position, values: dict[str, float], may_be_torn: bool
-    ) -> None:
-        if not values:
-            return
-        if suffix not in self._collectors:
-            is_mean = self._format is not None and self._format.d_loss_is_mean
-            notes = [self._format.note] if self._format and self._format.note else []
-            self._collectors[suffix] = RunCollector(
-                suffix=suffix, d_loss_is_mean=is_mean, notes=notes
-            )
-        collector = self._collectors[suffix]
-        collector.format = self._format_name
-        if may_be_torn and values.keys() < self._latest.get(suffix, set()):
-            if TORN not in collector.notes:
-                collector.notes.append(TORN)
-            return
-        self._latest[suffix] = values.keys()
-        collector.add(position, values)
+    def _add(self, position: Position, sides: dict[str, dict[str, float]]) -> None:
+        """Add a line, to the game of each of its sides."""
+        for side, values in sides.items():
+            if side not in self._collectors:
+                known = self._format
+                self._collectors[side] = RunCollector(
+                    suffix=side,
+                    d_loss_is_mean=known is not None and known.d_loss_is_mean,
+                    notes=[known.note] if known and known.note else [],
+                )
+            collector = self._collectors[side]
+            collector.format = self._format_name
+            if self._may_be_torn and values.keys() < self._latest.get(side, set()):
+                if TORN not in collector.notes:
+                    collector.notes.append(TORN)
+                continue
+            self._latest[side] = values.keys()
+            collector.add(position, values)
 
 
 def _is_half(values: dict[str, float]) -> bool:
