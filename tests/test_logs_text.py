@@ -29,6 +29,11 @@ BOTH = "d_loss: 0.5 g_loss: 1.25"
         ("train_acc", None),
         ("acc", "d_accuracy"),
         ("tmp/cifar10/disc cost", "d_loss"),
+        ("encoder_discriminator_loss", "g_adversarial"),
+        ("discriminator_adv_loss", "d_loss"),
+        ("GAN_loss/discrim/loss", "d_loss"),
+        ("d_trn_l", "d_loss"),
+        ("feature_matching_gan_loss", None),
     ],
 )
 def test_a_word_before_a_name_may_make_it_another_number(name, column):
