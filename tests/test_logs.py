@@ -119,7 +119,7 @@ FORMATS = [
         ],
     ),
     (
-        "keras",
+        "name: value lines",
         "Epoch 1/3\n"
         "\x1b[1m 1/100\x1b[0m [.......] - ETA: 3s - d_loss: 0.5 - g_loss: 1.25\r"
         "100/100 [=======] - 5s 50ms/step - d_loss: 0.5 - g_loss: 1.25\n"

@@ -21,8 +21,7 @@ from counterpoise.trace import as_float
 LARGEST_COUNT = 1e15  # larger numbers count no steps
 UNKNOWN_KEPT = 32  # names of numbers that are no column
 # How Lightning logged a number, or of what it is the mean; where a tracker has it.
-_SUFFIX = re.compile(r"_(?:step|epoch|avg)$")
-_PREFIX = re.compile(r"^(?:train(?:ing)?_)+")
+_AROUND = re.compile(r"^(?:train(?:ing)?_)+|_(?:step|epoch|avg)$")
 MEANS = ("_epoch", "_avg")
 # Names of numbers may end with "_step": no steps are counted by them.
 _OF_A_NUMBER = re.compile(r"loss|err|acc|score")
@@ -37,40 +36,42 @@ def table_column(
     """A column of a trace, `step`, `epoch`, or None for another number; `own` are names of the
     program that wrote them."""
     known = plain(name)
-    if known in mapping:
-        return mapping[known]
-    if own and (bare := bare_name(known)) in own:
-        return own[bare] or None
-    if name.endswith(_EXTREMES):
+    if name.endswith(_EXTREMES) and known not in mapping:
         return None
     # Weights & Biases' export: "noble-sun-12 - loss_D".
     _, dash, last = name.rpartition(" - ")
-    if dash and known not in KNOWN:
+    if dash and known not in KNOWN and known not in mapping:
         return table_column(last, mapping, own)
     # Exported by a tracker: "train/step".
     before, _, after = known.partition("_")
-    for tail in (known, "" if _OF_A_NUMBER.search(before) else after):
+    for tail in () if known in mapping else (known, "" if _OF_A_NUMBER.search(before) else after):
         if tail in STEP_NAMES:
             return "step"
         if tail in EPOCH_NAMES:
             return "epoch"
-    alone = without_suffix(known)
-    for stem in dict.fromkeys((known, alone)):
-        if len(stem) > 1 and (column := column_of(stem, mapping, most_before=1)) is not None:
+    return named_column(known, mapping, own) if len(known) > 1 else mapping.get(known)
+
+
+def named_column(
+    name: str, mapping: Mapping[str, str], own: Mapping[str, str] | None = None
+) -> str | None:
+    """The column of a plain name, by the mapping, the names of its program, and anybody's."""
+    bare = bare_name(name)
+    for known in (mapping, own or {}):
+        for each in (name, bare):
+            if each in known:
+                return known[each] or None
+    for each in (name, bare):
+        if (column := column_of(each, mapping, most_before=2)) is not None:
             return column
-        if CONTENT.fullmatch(stem):
+        if CONTENT.fullmatch(each):
             return G_CONTENT
     return None
 
 
 def bare_name(name: str) -> str:
     """A plain name as a program has it: `train_d_loss_step` is `d_loss`."""
-    return without_suffix(_PREFIX.sub("", name))
-
-
-def without_suffix(name: str) -> str:
-    """A plain name without what Lightning adds: `d_loss_step` is `d_loss`."""
-    return _SUFFIX.sub("", name)
+    return _AROUND.sub("", name)
 
 
 def number_of(cell: Any) -> float | None:
@@ -108,7 +109,7 @@ class NamedRows:
         for name in sorted(new, key=self._rank):
             known, column = plain(name), table_column(name, self._mapping, self._own)
             # A term of G that is logged for each step and for each epoch is one term.
-            what = f"{column} {without_suffix(known)}" if column == G_CONTENT else column
+            what = f"{column} {bare_name(known)}" if column == G_CONTENT else column
             if known in self._mapping:
                 others = self._columns.items()
                 self._columns = {n: None if c == column else c for n, c in others}

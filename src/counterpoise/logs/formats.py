@@ -7,46 +7,30 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
 from counterpoise.logs.runs import Position
 from counterpoise.registry import Registry
 
-# Digits are never given back (`++`): a long line must cost no more than its length.
-NUMBER = r"[-+]?(?:(?:\d++(?:,\d++)*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+|nan|inf(?:inity)?)"
+_ROWS: dict[str, Any] = tomllib.loads(
+    Path(__file__).with_name("formats.toml").read_text(encoding="utf-8")
+)
+_PARTS = {**_ROWS["parts"], "STEP": "|".join(STEP_NAMES), "EPOCH": "|".join(EPOCH_NAMES)}
+
+
+def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+    for name, part in _PARTS.items():
+        text = text.replace(f"{{{name}}}", part)
+    return re.compile(text, flags)
+
+
+PATTERNS = {name: _pattern(text, re.IGNORECASE) for name, text in _ROWS["patterns"].items()}
+PAIR, SPACED_PAIR, CELL = (PATTERNS[name] for name in ("pair", "spaced_pair", "cell"))
+VERTICAL = PATTERNS["vertical"]
 Span = tuple[int, int]  # of a number in a line
 PLACES = frozenset(("step", "epoch"))
 STEP_DIGITS = 15  # longer numbers count no steps
-# Letters of the scripts in use; a class of this kind is matched sooner than `[^\W\d]`.
-_LETTERS = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
-# A name begins where its letters do and has at most twelve words, for the same reason.
-_NAME = (
-    rf"(?<![{_LETTERS}])(?P<name>[{_LETTERS}][\w()]*+"
-    rf"(?:[ /.-][{_LETTERS}(][\w()]*+){{0,11}}+)"
-)
-# Before a space "nan" is no word of a name, but the number.
-_SPACED_NAME = _NAME.replace("[ /.-]", r"[ /.-](?!(?:nan|inf(?:inity)?)\b)")
-# How libraries print a number of theirs: tensor(0.7, device="cuda:0"), np.float64(0.7), [0.7].
-_WRAPPED = r"(?:(?:tensor|(?:device)?array|(?:tf|np|numpy|jnp)\.\w++)\()?+[\[(]{0,3}+"
-# name : number, with a second number after a slash (D(G(z)): before / after), maybe in per cent.
-PAIR = re.compile(
-    rf"{_NAME}\.?['\"]?\s*+[:=\uff1a]\s*+{_WRAPPED}"
-    rf"(?P<number>{NUMBER})(?!\w|:\d)(?:\s*/\s*(?P<second>{NUMBER}))?\s*(?P<percent>%)?",
-    re.IGNORECASE,
-)
-VERTICAL = re.compile("[|\u2502\u2503\u2551]")  # what is drawn between the cells of a table
-# | name | number |: a row of a table with a number to a line.
-CELL = re.compile(
-    rf"{VERTICAL.pattern}\s*+(?P<name>[{_LETTERS}][\w()/ .-]*+)\s*{VERTICAL.pattern}\s*+"
-    rf"(?P<number>{NUMBER})\s*+(?={VERTICAL.pattern})",
-    re.IGNORECASE,
-)
-# name number: of lines without any pair of the former kind that is known.
-SPACED_PAIR = re.compile(
-    rf"{_SPACED_NAME}\s++\(?(?P<number>{NUMBER})(?![\w:])",
-    re.IGNORECASE,
-)
 
 
 def value_of(text: str) -> float:
@@ -168,24 +152,9 @@ def heading_place(line: str) -> Place:
 
 
 def _find(place: str, line: str, start: int = 0) -> re.Match[str] | None:
-    return _PLACES[place].search(line, start)
+    return PATTERNS[place].search(line, start)
 
 
-def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
-    for name, pattern in _PARTS.items():
-        text = text.replace(f"{{{name}}}", pattern)
-    return re.compile(text, flags)
-
-
-# What stands for parts of the patterns in formats.toml.
-_PARTS = {
-    "N": r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|(?i:nan|inf))",
-    "COUNT": r"\d[\d,]*+",
-    "STEP": "|".join(STEP_NAMES),
-    "EPOCH": "|".join(EPOCH_NAMES),
-}
-_ROWS = tomllib.loads(Path(__file__).with_name("formats.toml").read_text(encoding="utf-8"))
-_PLACES = {name: _pattern(text, re.IGNORECASE) for name, text in _ROWS["places"].items()}
 _FORMATS = (
     LineFormat(**{**row, "place": _pattern(row["place"], re.IGNORECASE)}) for row in _ROWS["format"]
 )

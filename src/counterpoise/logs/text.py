@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from counterpoise.logs.columns import MEANS, UNKNOWN_KEPT, bare_name, number_of
+from counterpoise.logs.columns import MEANS, UNKNOWN_KEPT, named_column, number_of
 from counterpoise.logs.formats import (
     CELL,
     FORMATS,
     PAIR,
+    PATTERNS,
     SPACED_PAIR,
     VERTICAL,
     LineFormat,
@@ -23,9 +24,7 @@ from counterpoise.logs.formats import (
 )
 from counterpoise.logs.names import (
     AMBIGUOUS,
-    CONTENT,
     G_CONTENT,
-    column_of,
     names_network,
     plain,
     put_value,
@@ -33,37 +32,22 @@ from counterpoise.logs.names import (
 from counterpoise.logs.runs import FormatReader, Position, RunCollector
 
 GENERIC = "name: value lines"
-KERAS = "keras"
 LINE_CHARACTERS = 4000  # what is read of a line
 # Names whose columns are kept: a log in which they never end must not fill the memory.
 NAMES_KEPT = 4096
 ACCURACY = "d_accuracy"
 # Colours, and titles of windows, which end with BEL or ESC and a backslash.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\-_])")
-_KERAS_EPOCH = re.compile(r"^\s*Epoch \d+/\d+\s*$")
 # In how many lines a format and a program show themselves, where one with numbers tells as much as
 # many without.
 LINES_TELL, LINES_WITHOUT_NUMBERS = 5000, 25
 PLANS_KEPT = 2048
 _DIGITS = str.maketrans("123456789", "0" * 9)
 VALIDATION_WITHIN = 160  # characters of a line
-# Numbers of a validation are not the game's, nor is the mean of an epoch one of its steps; of a
-# line, what stands before its first number.
-_VALIDATION = re.compile(
-    r"^(?:(?!(?<!\d)[:=]\s*[-+]?\d).)*?(?<![\w/.-])(?:val(?:id(?:ation)?)?|eval(?:uation)?|"
-    r"train summary)(?![\w/.-])",
-    re.IGNORECASE,
-)
 _EVALUATION, _TRAINING = "EVALUATION", "TRAINING"  # headings of coqui's
-_RANK = re.compile(r"\b(?:rank|Rank|RANK)\W{0,3}(\d{1,6})\b")
-# Of networks side by side: CycleGAN's A and B, or a first and a second D.
-_SIDE_BY_SIDE = re.compile(r"^(?:(.+)_(a|b|ab|ba|a2b|b2a)|(.{2,}?)_?([12]))$")
-# "loss_h_AB(D)": the network behind the name of one of its losses, and the side before it.
-_OF_NETWORK = re.compile(r".*loss(?:.*?_?(_[AB]{1,2}))?\(([DG])\)", re.IGNORECASE)
 TORN = "the last line is torn: left out"
 # What networks side by side have, each its own.
 _ON_SIDES = frozenset(("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_adversarial"))
-_G_ONLY = frozenset({"g_loss", "g_adversarial", G_CONTENT})
 
 
 def clean_lines(lines: Iterable[str]) -> Iterator[str]:
@@ -150,8 +134,7 @@ class TextReader(FormatReader):
             self._may_be_torn = torn
 
     def collectors(self) -> list[RunCollector]:
-        if self._open is not None and not _is_half(self._open.values):
-            self.finish()
+        self.finish()
         for collector in self._collectors.values():
             collector.program = self._program.name if self._program else ""
         return list(self._collectors.values())
@@ -179,7 +162,7 @@ class TextReader(FormatReader):
             put_value(of_side, number.column, value, in_percent=number.in_percent)
         own = plan.place.position(line)
         if self._format is None:
-            self._read_generic(line, own, sides)
+            self._read_generic(own, sides)
         else:
             self._add(own, sides)
 
@@ -213,20 +196,23 @@ class TextReader(FormatReader):
         if self._evaluating and _TRAINING in line:
             self._evaluating = False
         begin = line[:VALIDATION_WITHIN].lower()
-        if ("val" in begin or "summary" in begin) and _VALIDATION.match(begin):
+        if ("val" in begin or "summary" in begin) and PATTERNS["validation"].match(begin):
             self._evaluating |= _EVALUATION in line
             return True
-        rank = _RANK.search(line)
+        rank = PATTERNS["rank"].search(line)
         if rank is None or ((pair := PAIR.search(line)) and pair.start() < rank.start()):
             return self._evaluating  # behind another number a rank is one of the line's own
         self._rank = self._rank or rank[1]
         return self._evaluating or rank[1] != self._rank
 
-    def _read_generic(self, line: str, own: Position, sides: dict[str, dict[str, float]]) -> None:
+    def _read_generic(self, own: Position, sides: dict[str, dict[str, float]]) -> None:
         """Read a line of an unknown format; those of one step become one row."""
         values = sides.get("", {})
-        if not sides or values.keys() == {G_CONTENT}:
-            self._read_heading(line, own)
+        if (not sides or values.keys() == {G_CONTENT}) and own != Position():
+            # It says the place of the lines after it.
+            self.finish()
+            is_step = own.epoch is None
+            self._heading = replace(self._heading, step=own.step) if is_step else own
         if not values:
             if sides:
                 self.finish()
@@ -254,17 +240,6 @@ class TextReader(FormatReader):
         if epoch is None:
             return replace(own, step=step)
         return Position(step, epoch, length or (own.bar_steps if own.epoch is None else None))
-
-    def _read_heading(self, line: str, found: Position) -> None:
-        """Read what a line without numbers says of the place of those after it."""
-        if found.epoch is None and found.step is None:
-            return
-        self.finish()
-        self._heading = (
-            found if found.epoch is not None else replace(self._heading, step=found.step)
-        )
-        if self._format_name == GENERIC and _KERAS_EPOCH.match(line):
-            self._format_name = KERAS
 
     def _plan(self, line: str) -> _Plan:
         """How to read a line. Where there is nothing but terms of G in a known format, nothing."""
@@ -353,10 +328,10 @@ class TextReader(FormatReader):
 
     def _column_and_side(self, name: str) -> tuple[str, str] | None:
         """Column and side ("A" of two pairs) of a printed name; None for another number."""
-        if ends := _OF_NETWORK.fullmatch(name):
+        if ends := PATTERNS["of_network"].fullmatch(name):
             name = f"loss_{ends[2]}{ends[1] or ''}"
         known, side = plain(name), ""
-        column, of = self._look_up(known), _SIDE_BY_SIDE.match(known)
+        column, of = self._look_up(known), PATTERNS["side_by_side"].match(known)
         in_pairs = self._format is not None and self._format.has_pairs
         if of and (of[2] if in_pairs else column is None and self._format is None):
             alone = self._look_up(of[1] or of[3])
@@ -371,15 +346,10 @@ class TextReader(FormatReader):
         return column, side
 
     def _look_up(self, name: str) -> str | None:
-        if name in self._mapping:
-            return self._mapping[name]
         own = dict(self._format.names if self._format else {})
-        own |= self._program.names if self._program else {}
-        for each in (name, bare_name(name)):
-            if each in own:
-                return own[each] or None
-        column = column_of(name, self._mapping, most_before=2)
-        return G_CONTENT if column is None and CONTENT.fullmatch(name) else column
+        return named_column(
+            name, self._mapping, own | dict(self._program.names if self._program else {})
+        )
 
     def _add(self, position: Position, sides: dict[str, dict[str, float]]) -> None:
         """Add a line, to the game of each of its sides."""
@@ -399,9 +369,3 @@ class TextReader(FormatReader):
                 continue
             self._latest[side] = values.keys()
             collector.add(position, values)
-
-
-def _is_half(values: dict[str, float]) -> bool:
-    """Whether these are numbers of one network alone."""
-    of_g = values.keys() & _G_ONLY
-    return not of_g or of_g == values.keys()
