@@ -102,9 +102,11 @@ class NamedRows:
         once one that is no mean over an epoch: two numbers are never mixed in one column. Different
         terms of G are all kept.
         """
-        taken = {column for column in self._columns.values() if column not in (None, *PLACES)}
         new = [name for name in names if name not in self._columns]
-        if new and not self.collector.program:
+        if not new:
+            return [self._columns[name] for name in names]
+        taken = {column for column in self._columns.values() if column not in (None, *PLACES)}
+        if not self.collector.program:
             self.recognise((*self._columns, *new))
         for name in sorted(new, key=self._rank):
             known, column = plain(name), table_column(name, self._mapping, self._own)

@@ -54,7 +54,7 @@ class _Run:
     def over_bars(self, position: Position, guesses: set[str]) -> Position:
         """The position over all bars: after a full one, another of its length is the next epoch."""
         step, length = position.step, position.bar_steps
-        if step is None or not length:
+        if step is None or length is None:
             return position
         was_full = self._in_bar >= FULL_BAR * length and length == self._bar_steps
         if self.line and step < self._in_bar and was_full:
@@ -144,7 +144,8 @@ class RunCollector:
         """A line's numbers."""
         if not values:
             return
-        position = self._run.over_bars(position, self._guesses)
+        if position.bar_steps:
+            position = self._run.over_bars(position, self._guesses)
         advance = self._run.advance(position)
         if self._begun > 1 or advance is None:
             self._choose(position, advance)
