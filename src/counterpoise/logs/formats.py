@@ -26,7 +26,7 @@ def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
 
 
 PATTERNS = {name: _pattern(text, re.IGNORECASE) for name, text in _ROWS["patterns"].items()}
-PAIR, SPACED_PAIR, CELL = (PATTERNS[name] for name in ("pair", "spaced_pair", "cell"))
+PAIR, SPACED_PAIR, CELL = map(_pattern, _ROWS["pairs"].values())
 VERTICAL = PATTERNS["vertical"]
 Span = tuple[int, int]  # of a number in a line
 PLACES = frozenset(("step", "epoch"))
