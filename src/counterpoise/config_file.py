@@ -9,7 +9,7 @@ import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -60,9 +60,11 @@ class Problem:
     path: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
 
-# A check of a part that only a higher layer knows (a policy's options): config -> problems.
-ConfigCheck = Callable[[RunConfig], list[Problem]]
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 def preset_names() -> list[str]:
@@ -74,7 +76,9 @@ def preset_names() -> list[str]:
 
 
 def load_config(
-    source: str | Path, overrides: Sequence[str] = (), checks: Sequence[ConfigCheck] = ()
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    checks: Sequence[Callable[[RunConfig], list[Problem]]] = (),
 ) -> RunConfig:
     """The configuration of preset `source`, or of the YAML file at that path, with overrides.
 
@@ -82,26 +86,6 @@ def load_config(
     Raises `UserError` naming every unknown key and wrong value at once; where there is none, every
     impossible combination.
     """
-    tree, where = _read_tree(source)
-    problems = [problem for item in overrides if (problem := _apply_override(tree, item))]
-    config = None
-    try:
-        config = RunConfig.model_validate(tree)
-    except ValidationError as error:
-        problems += [
-            Problem(".".join(map(str, e["loc"])), plain_message(e)) for e in error.errors()
-        ]
-    else:
-        problems += [problem for check in checks for problem in check(config)]
-    if config is None or problems:
-        count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
-        lines = "; ".join(f"{p.path}: {p.message}" for p in problems)
-        raise UserError(f"{where}: {count}: {lines}")
-    return config
-
-
-def _read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
-    """The raw mapping of a preset or file, and what to call it in messages."""
     path, where = Path(source), f"config {source}"
     if str(source) in preset_names():
         path = Path(str(importlib.resources.files("counterpoise.presets") / f"{source}.yaml"))
@@ -109,11 +93,37 @@ def _read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
     elif path.suffix not in (".yaml", ".yml"):
         known = ", ".join(preset_names())
         raise UserError(f"no preset '{source}' (known: {known}) and not a .yaml file")
+    return validated(RunConfig, read_mapping(path, where), where, overrides, checks)
+
+
+def validated(
+    kind: type[AnySection],
+    tree: dict[str, Any],
+    where: str,
+    overrides: Sequence[str] = (),
+    checks: Sequence[Callable[[AnySection], list[Problem]]] = (),
+) -> AnySection:
+    """A section from a raw mapping, into which the overrides are put; see `load_config`."""
+    problems = [problem for item in overrides if (problem := _apply_override(tree, item))]
+    try:
+        section = kind.model_validate(tree)
+    except ValidationError as error:
+        problems += problems_of(error)
+    else:
+        problems += [problem for check in checks for problem in check(section)]
+        if not problems:
+            return section
+    count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+    raise UserError(f"{where}: {count}: {'; '.join(map(str, problems))}")
+
+
+def read_mapping(path: Path, where: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds; `UserError`, which calls it `where`, for any other."""
     try:
         tree = read_yaml(path)
     except OSError as error:
         raise UserError(
-            f"{where}: cannot be read ({error.strerror or error}); give a preset or a YAML file"
+            f"{where}: cannot be read ({error.strerror or error}); give its name or a YAML file"
         ) from None
     except BadYamlError as error:
         raise UserError(f"{where}: not valid YAML: {error}") from None
@@ -121,7 +131,7 @@ def _read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
         tree = {}
     if not isinstance(tree, dict):
         raise UserError(f"{where}: expected a mapping of sections at the top level")
-    return tree, where
+    return tree
 
 
 def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:
@@ -155,6 +165,11 @@ PLAIN_MESSAGES = {
     "model_type": "a section, not a value: write a key of it",
     "dict_type": "a section, not a value: write a key of it",
 }
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """What pydantic found wrong."""
+    return [Problem(".".join(map(str, e["loc"])), plain_message(e)) for e in error.errors()]
 
 
 def plain_message(error: Any) -> str:

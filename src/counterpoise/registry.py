@@ -21,3 +21,11 @@ class Registry(dict[str, T]):
 
     def __missing__(self, name: Any) -> NoReturn:
         raise UserError(f"unknown {self.kind} '{name}'; known: {', '.join(self)}")
+
+
+def read_table(package: str, file: str) -> dict[str, Any]:
+    """The rows of a table that is data and no code: a TOML file in a package, as written."""
+    import tomllib  # Not for those that read none: `diagnose` starts with this module.
+    from importlib.resources import files
+
+    return tomllib.loads((files(package) / file).read_text(encoding="utf-8"))

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.outlook import TITLES
-from counterpoise.pages.curves import ACCURACY, ACTION, ADVERSARIAL_SHARE, TERM
+from counterpoise.pages.curves import ACCURACY
+from counterpoise.registry import read_table
 
 if TYPE_CHECKING:
     from counterpoise.evaluate.measures import Measure
     from counterpoise.pages.run import PageRun
 
-SHARE = (0.0, 1.0)
 METRIC = "metric"  # in place of a discriminator's name, of the curves of held-out metrics
 
 
@@ -35,146 +35,7 @@ class Chart:
         self.series.append({"run": run, "curve": curve_key(*key), "label": label})
 
 
-# Most telling first.
-CHARTS = (
-    Chart(
-        "g-loss",
-        "Loss of G, by term",
-        "Weighted, as trained on. The value of an adversarial loss says little by itself.",
-        {
-            "g_loss": "G, all terms",
-            "g_adversarial": "adversarial",
-            "g_content": "all other terms",
-            TERM + "*": "",
-        },
-    ),
-    Chart(
-        "d-loss",
-        "Loss of D",
-        "Near zero for long: D is certain of everything. Added: penalties, and what a policy adds.",
-        {
-            "d_loss": "D, both halves",
-            "d_loss_real": "on real",
-            "d_loss_fake": "on fake",
-            "d_penalty": "added terms",
-        },
-    ),
-    Chart(
-        "d-outputs",
-        "D(x) and D(G(z))",
-        "D's mean output on real images, and on the same fakes before and after D's update.",
-        {"d_real": "D(x)", "d_fake_before": "D(G(z)) before", "d_fake_after": "D(G(z)) after"},
-    ),
-    Chart(
-        "d-accuracy",
-        "D's accuracy and AUC",
-        "Share of images that D judges rightly; 0.5 is chance. AUC: how often a real image scores "
-        "above a fake one.",
-        {
-            ACCURACY: "accuracy",
-            "d_accuracy": "accuracy (as logged)",
-            "d_accuracy_real": "on real",
-            "d_accuracy_fake": "on fake",
-            "auc": "AUC",
-        },
-        SHARE,
-    ),
-    Chart(
-        "logits",
-        "D's logits",
-        "Means over a batch, before any sigmoid.",
-        {
-            "real_logit_mean": "on real",
-            "fake_logit_mean": "on fake",
-            "held_out_logit_mean": "on held-out real",
-        },
-    ),
-    Chart(
-        "share",
-        "Share of D in the gradient that reaches G",
-        "Adversarial gradient at G's output over that of all terms: near 0, G does not hear D; "
-        "near 1, nothing else.",
-        {ADVERSARIAL_SHARE: "adversarial share"},
-        SHARE,
-    ),
-    Chart(
-        "output-gradients",
-        "Gradients at G's output",
-        "Norms; the adversarial one with the policy's weight in it.",
-        {"g_gradient_adversarial": "adversarial term", "g_gradient_content": "all other terms"},
-    ),
-    Chart(
-        "gradient-norms",
-        "Gradients of the weights",
-        "Norms of the last update's gradients.",
-        {"g_gradient_norm": "G", "d_gradient_norm": "D"},
-    ),
-    Chart(
-        "update-ratios",
-        "Updates over weights",
-        "How far a step moves a network; about 0.001 is usual for Adam.",
-        {"g_update_ratio": "G", "d_update_ratio": "D"},
-    ),
-    Chart(
-        "cosines",
-        "Cosine of the gradients of two steps",
-        "Below 0 again and again: the network turns back and forth.",
-        {"g_gradient_cosine": "G", "d_gradient_cosine": "D"},
-        (-1.0, 1.0),
-    ),
-    Chart(
-        "updated",
-        "Share of steps in which each was trained",
-        "The means over neighbouring steps.",
-        {"d_updated": "D trained", "g_updated": "G trained"},
-        SHARE,
-        only_means=True,
-    ),
-    Chart(
-        "actions",
-        "What the policy set",
-        "Only what it ever changed; factors are of the configured values.",
-        {ACTION + "*": ""},
-    ),
-    Chart(
-        "learning-rates",
-        "Learning rates",
-        "As used, with the policy's factors in them.",
-        {"g_learning_rate": "G", "d_learning_rate": "D"},
-    ),
-    Chart(
-        "detail",
-        "Outputs against real images",
-        "Ratios, 1 is alike: variety within a batch, fine detail, texture.",
-        {
-            "diversity_ratio": "variety",
-            "high_frequency_ratio": "fine detail",
-            "patch_variance_ratio": "texture",
-        },
-        lines=[1.0],
-    ),
-    Chart(
-        "saturation",
-        "Share of outputs of D where its sigmoid is flat",
-        "There, G learns little from D.",
-        {"d_saturation_real": "on real", "d_saturation_fake": "on fake"},
-        SHARE,
-    ),
-    Chart(
-        "probes",
-        "D's tests",
-        "Accuracy on held-out images; AUC where a leak is hidden from D (a large fall: D judges by "
-        "the leak).",
-        {
-            "d_accuracy_held_out": "accuracy, held-out real",
-            "auc_quantised": "AUC, fakes of 8 bits",
-            "auc_border_hidden": "AUC, borders hidden",
-            "fake_out_of_range": "fakes out of range",
-        },
-        SHARE,
-    ),
-    Chart("speed", "Seconds per step", "Measuring included.", {"seconds": "seconds"}),
-)
+CHARTS = tuple(Chart(**row) for row in read_table("counterpoise.pages", "charts.toml")["charts"])
 
 
 def curve_key(game: str, name: str) -> str:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import ValidationError
 
 from counterpoise.config import NonNegativeInt, PositiveFloat, Section
-from counterpoise.config_file import BadYamlError, parse_yaml, plain_message, read_yaml
+from counterpoise.config_file import read_mapping, validated
 from counterpoise.errors import UserError
-from counterpoise.registry import Registry
+from counterpoise.registry import Registry, read_table
 from counterpoise.study.strategies import STRATEGIES
 from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.tasks import TASKS
@@ -47,51 +46,27 @@ class StudyPlan(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def of_kind(*kinds: str) -> tuple[str, ...]:
-    """The names of the strategies of these kinds, in the table's order."""
-    return tuple(name for name, strategy in STRATEGIES.items() if strategy.kind in kinds)
-
-
-_PLANS = (
-    StudyPlan(
-        name="quick",
-        tasks=("ring", "digits"),
-        stressors=("none", "d-lr-x10", "late-shock", "lsgan-sigmoid", "batchnorm-split"),
-        strategies=("none", "threshold", "loss-gate", "r1", "r3gan", "auto"),
-    ),
-    StudyPlan(
-        name="full",
-        tasks=("ring", "grid", "digits", "sr"),
-        stressors=tuple(STRESSORS),
-        strategies=of_kind("policy", "form", "baseline"),
-    ),
-    StudyPlan(name="seed", tasks=("seed",), stressors=("none",), strategies=of_kind("change")),
+_TABLES = read_table("counterpoise.study", "plans.toml")
+PLANS: Registry[StudyPlan] = Registry(
+    "plan", *((name, StudyPlan(name=name, **row)) for name, row in _TABLES["plans"].items())
 )
-PLANS: Registry[StudyPlan] = Registry("plan", *((plan.name, plan) for plan in _PLANS))
+# The pairs of task and stressor that `auto` was tuned on; it is judged by the others too.
+AUTO_TUNED_ON: frozenset[tuple[str, str]] = frozenset(
+    (task, stressor)
+    for task, stressors in _TABLES["auto_tuned_on"].items()
+    for stressor in stressors
+)
 
 
 def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
     """A plan by its name in `PLANS`, or from a YAML file, with `key=value` overrides; `UserError`
     in one line for an unknown name, key, task, stressor or strategy."""
-    path = Path(source)
-    try:
-        if path.suffix in (".yaml", ".yml"):
-            tree = read_yaml(path)
-            if not isinstance(tree, dict):
-                raise UserError(f"plan {source}: expected a mapping at the top level")
-        else:
-            tree = PLANS[str(source)].model_dump(mode="json")
-        for item in overrides:
-            key, equals, text = item.partition("=")
-            if not equals:
-                raise UserError(f"plan {source}: an override is written key=value (given: {item})")
-            tree[key] = parse_yaml(text)
-        plan = StudyPlan.model_validate(tree)
-    except (OSError, BadYamlError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"plan {source}: cannot be read ({reason})") from None
-    except ValidationError as error:
-        raise UserError(f"plan {source}: {problems(error)}") from None
+    path, where = Path(source), f"plan {source}"
+    if path.suffix in (".yaml", ".yml"):
+        tree = read_mapping(path, where)
+    else:
+        tree = PLANS[str(source)].model_dump(mode="json")
+    plan = validated(StudyPlan, tree, where, overrides)
     given = ((TASKS, plan.tasks), (STRESSORS, plan.stressors), (STRATEGIES, plan.strategies))
     for table, names in given:
         for name in names:
@@ -99,11 +74,6 @@ def load_plan(source: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
     if not cells_of(plan):
         raise UserError(f"plan {source}: has no cell (no combination of its lists applies)")
     return plan
-
-
-def problems(error: ValidationError) -> str:
-    """What pydantic found wrong, in one line."""
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {plain_message(e)}" for e in error.errors())
 
 
 def cells_of(plan: StudyPlan) -> list[Cell]:
@@ -117,18 +87,3 @@ def cells_of(plan: StudyPlan) -> list[Cell]:
         for strategy in dict.fromkeys(plan.strategies)
         if task in STRATEGIES[strategy].tasks
     ]
-
-
-# The pairs of task and stressor that `auto` was tuned on; it is judged by the others too.
-AUTO_TUNED_ON: frozenset[tuple[str, str]] = frozenset(
-    (task, stressor)
-    for task, stressors in {
-        "ring": "none d-lr-x10 g-lr-x10 d-wide d-tiny batch-4 lsgan-sigmoid few-samples "
-        "label-noise late-shock batchnorm-split",
-        "grid": "none d-lr-x10 d-tiny g-lr-x10",
-        "digits": "none d-lr-x10 g-lr-x10 d-tiny lsgan-sigmoid few-samples batch-4 batchnorm-split "
-        "label-noise",
-        "sr": "none d-lr-x10 no-content batchnorm-split",
-    }.items()
-    for stressor in stressors.split()
-)

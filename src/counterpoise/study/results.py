@@ -9,11 +9,12 @@ from typing import Literal
 from pydantic import ConfigDict, ValidationError
 
 from counterpoise.config import NonNegativeInt, PositiveInt
+from counterpoise.config_file import problems_of
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
 from counterpoise.json_lines import JsonLines, iterate_json_lines
 from counterpoise.plain_files import atomic_write, cannot_write
-from counterpoise.study.plan import Cell, StudyPlan, load_plan, problems
+from counterpoise.study.plan import Cell, StudyPlan, load_plan
 
 PLAN_FILE, RESULTS_FILE = "study.yaml", "results.jsonl"
 
@@ -77,8 +78,9 @@ def read_results(folder: Path) -> Results:
         try:
             row = kind.model_validate(data)
         except ValidationError as error:
+            wrong = "; ".join(map(str, problems_of(error)))
             raise UserError(
-                f"{path} line {number}: {problems(error)}; remove the row and run its cell again"
+                f"{path} line {number}: {wrong}; remove the row and run its cell again"
             ) from None
         rows[row.key] = row
     return Results(rows, tuple(notes))
