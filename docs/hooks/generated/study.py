@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from counterpoise.study import report
 from counterpoise.study.analysis import Grid, strategy_results
 from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, cells_of
-from counterpoise.study.report import report_tables
 from counterpoise.study.results import plan_of, read_results
 from counterpoise.study.strategies import STRATEGIES, Strategy
 from counterpoise.study.stressors import STRESSORS
@@ -20,14 +20,14 @@ KINDS = {
     "baseline": "What people copy.",
     "change": "One change to the question's loop, for the task `seed`.",
 }
-# The columns of the report's table that answer the question, and their names apart from it.
+# The columns of the report's table that answer the question: their places in it, and their names.
 QUESTION_STUDY = ROOT / "studies" / "results" / "seed"
 QUESTION_COLUMNS = {
-    "change": "change",
-    "D saturated": "D saturated",
-    "D's accuracy": "D's accuracy",
-    "AUC": "AUC",
-    "against the loop": "texture against the loop",
+    0: "change",
+    1: "D saturated",
+    2: "D's accuracy",
+    3: "AUC",
+    6: "texture against the loop",
 }
 SHOWN_SETTINGS = ("steps", "batch_size", "g_learning_rate", "d_learning_rate", "d_width", "d_norm")
 
@@ -104,9 +104,8 @@ def pages() -> Pages:
 def question_changes() -> str:
     """What each change to the question's loop does, from the study's committed rows."""
     grid = Grid(plan_of(QUESTION_STUDY), read_results(QUESTION_STUDY))
-    whole = report_tables(grid, strategy_results(grid))[0]
-    places = [whole.columns.index(name) for name in QUESTION_COLUMNS]
-    rows = [tuple(row[place] for place in places) for row in whole.rows]
+    whole = report.question_changes(grid, strategy_results(grid))
+    rows = [tuple(row[place] for place in QUESTION_COLUMNS) for row in whole]
     return table(tuple(QUESTION_COLUMNS.values()), rows)
 
 

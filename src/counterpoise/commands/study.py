@@ -73,14 +73,13 @@ def run(
 
 
 def report(folder: Path, console: Console) -> None:
-    """Write a study's report and print its first table."""
+    """Write a study's report and print how it begins."""
     # A study runs where what its report draws with is not installed.
     from counterpoise.study.report import study_report, write_report
 
     found = study_report(folder)
     written = write_report(folder, found)
-    say(console, found.summary)
-    say(console, found.tables[0].markdown())
+    say(console, found.beginning)
     for path in written:
         say(console, str(path))
 
