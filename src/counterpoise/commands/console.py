@@ -18,6 +18,8 @@ from rich.text import Text
 
 from counterpoise.training.reporting import Reporter
 
+# Steps and cells may take minutes each: the ETA is by the last half hour, not half minute.
+ETA_SECONDS = 1800.0
 # How bad a finding is, in colours.
 SEVERITY_STYLES = {
     "severe": "bold red",
@@ -52,7 +54,11 @@ class ConsoleReporter(Reporter):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            *progress_columns(), console=console, disable=not console.is_terminal, transient=True
+            *progress_columns(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            speed_estimate_period=ETA_SECONDS,
         )
         self._task: TaskID | None = None
 

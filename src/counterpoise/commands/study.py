@@ -1,16 +1,14 @@
 """`counterpoise study`: run, report."""
 
-import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
-from counterpoise.commands.console import progress_columns, say
+from counterpoise.commands.console import ConsoleReporter, say
 from counterpoise.study.plan import load_plan
 from counterpoise.study.play import play_cell
 from counterpoise.study.results import DoneRow, ErrorRow, StudyRow, is_study_of, read_results
@@ -20,8 +18,6 @@ from counterpoise.training.interruption import StopRequest
 
 # Where the output is piped, a line comes after each such share of the cells.
 LINE_EVERY_SHARE = 0.05
-# Cells take seconds to minutes: the ETA is of the last half hour, not half minute.
-ETA_SECONDS = 1800.0
 SHOWN_ERRORS = 5
 EXIT_INTERRUPTED = 130
 
@@ -57,8 +53,9 @@ def run(
     else:
         workers = local_workers(play_cell, plan, count)
     again = shlex.join(["counterpoise", *sys.argv[1:]])
-    with _progress_shown(console, len(cells)) as watch, StopRequest():
+    with ConsoleReporter(console) as reporter, StopRequest():
         try:
+            watch = _shown(reporter, console, len(cells))
             rows = run_study(plan, cells, folder, workers, watch)
         except KeyboardInterrupt:
             say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
@@ -89,32 +86,22 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextlib.contextmanager
-def _progress_shown(
-    console: Console, cells: int
-) -> Iterator[Callable[[Sequence[StudyRow], str], None]]:
-    """Show a bar in a terminal, and a line now and then where the output is piped."""
-    bar = Progress(
-        *progress_columns(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-        speed_estimate_period=ETA_SECONDS,
-    )
-    task = bar.add_task("cells", total=cells)
+def _shown(
+    reporter: ConsoleReporter, console: Console, cells: int
+) -> Callable[[Sequence[StudyRow], str], None]:
+    """Shows how far a study is: a bar in a terminal, now and then a line where it is piped."""
     next_line = 0.0
 
     def show(rows: Sequence[StudyRow], message: str) -> None:
         nonlocal next_line
         if message:
-            say(console, message)
+            reporter.say(message)
         done = len(rows)
-        bar.update(task, completed=done)
+        reporter.progress(done, cells, "cells")
         if not console.is_terminal and (done >= next_line or done == cells):
             next_line = done + LINE_EVERY_SHARE * cells
             failed = sum(isinstance(row, DoneRow) and bool(row.failures) for row in rows)
             errors = sum(isinstance(row, ErrorRow) for row in rows)
-            say(console, f"{done} of {cells} cells, {failed} failed trainings, {errors} errors")
+            reporter.say(f"{done} of {cells} cells, {failed} failed trainings, {errors} errors")
 
-    with bar:
-        yield show
+    return show

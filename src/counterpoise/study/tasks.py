@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from counterpoise.metrics.frechet import frechet_distance
 from counterpoise.metrics.modes import class_coverage, mode_coverage
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein_points
 from counterpoise.models.generator import build_generator
-from counterpoise.registry import Registry
+from counterpoise.registry import Registry, read_table
 from counterpoise.study.super_resolution import PortGenerator, SuperResolution
 from counterpoise.study.task import TRAINING_SET_SEED, Batch, Setting, Task, drawn, training_set
 
@@ -158,46 +159,27 @@ class Digits(Task):
 
 
 _ANGLE, _SIDE = torch.arange(8) * (torch.pi / 4), torch.arange(-2.0, 3.0)
+_TABLE = read_table("counterpoise.study", "tasks.toml")
+
+
+def _begins(name: str) -> tuple[str, Setting]:
+    """What a task is, in words, and the setting that its trainings begin from."""
+    setting = _TABLE[name]["setting"]
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
+    return _TABLE[name]["description"], Setting(**values)
+
 
 TASKS: Registry[Task] = Registry(
     "task",
-    (
-        "ring",  # of radius 2 (Metz et al. 2017)
-        Points(
-            "8 Gaussians on a circle",
-            Setting(1000, batch_size=128),
-            centres=2 * torch.stack([_ANGLE.cos(), _ANGLE.sin()], dim=1),
-        ),
-    ),
-    (
-        "grid",  # half of the usual spacing and deviation
-        Points(
-            "25 Gaussians on a grid",
-            Setting(1200, batch_size=128),
-            centres=torch.cartesian_prod(_SIDE, _SIDE),
-        ),
-    ),
-    (
-        "digits",
-        Digits(
-            "scikit-learn's handwritten digits, 8x8",
-            Setting(800, batch_size=64, d_width=64, d_norm="layer"),
-        ),
-    ),
+    # Of radius 2 (Metz et al. 2017).
+    ("ring", Points(*_begins("ring"), 2 * torch.stack([_ANGLE.cos(), _ANGLE.sin()], dim=1))),
+    # Half of the usual spacing and deviation.
+    ("grid", Points(*_begins("grid"), torch.cartesian_prod(_SIDE, _SIDE))),
+    ("digits", Digits(*_begins("digits"))),
     (
         "sr",
         SuperResolution(
-            "x4 super-resolution of photographs, a small ENet with perceptual and adversarial loss",
-            Setting(
-                160,
-                batch_size=8,
-                g_learning_rate=5e-4,
-                d_learning_rate=5e-4,
-                d_width=8,
-                d_norm="layer",
-                betas=(0.9, 0.999),
-                adversarial_weight=0.001,
-            ),
+            *_begins("sr"),
             generator=partial(build_generator, GeneratorConfig(width=16, blocks=2)),
             discriminator="patchgan",
             pretrain_steps=200,
@@ -206,20 +188,10 @@ TASKS: Registry[Task] = Registry(
     (
         "seed",
         SuperResolution(
-            "the question's situation: its port of ENet-PA, small, perceptual term of its scale",
-            Setting(
-                600,
-                batch_size=16,
-                g_learning_rate=5e-4,
-                d_width=16,
-                d_norm="batch",
-                betas=(0.9, 0.999),
-                content_weight=1e6,
-            ),
+            *_begins("seed"),
             generator=partial(PortGenerator, 8),
             discriminator="enhancenet",
-            # The question's logs are of the third epoch.
-            pretrain_steps=400,
+            pretrain_steps=400,  # the question's logs are of the third epoch
         ),
     ),
 )

@@ -1,12 +1,15 @@
 """From a configuration to a run's end: begins or resumes a training and keeps its folder."""
 
 import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from lightning_fabric import Fabric
 
 from counterpoise.config import RunConfig
 from counterpoise.data.sampler import worker_death
 from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import (
     BEGAN,
     ENDED,
@@ -18,11 +21,28 @@ from counterpoise.run_folder import (
     software,
 )
 from counterpoise.run_writer import RunWriter
-from counterpoise.training import checkpoint, resume
+from counterpoise.training import checkpoint
+from counterpoise.training.checkpoint import Checkpoint
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.loop import Outcome, Training
 from counterpoise.training.reporting import Reporter
 from counterpoise.training.setup import build_parts, take_initial_weights
+
+# What a training cannot be resumed with others of.
+FIXED_SECTIONS = ("generator", "discriminator")
+FIXED = ("train.pretrain_steps", "train.seed", "train.initial_weights")
+# By the name of a fingerprint, what has another one now: the numbers before and after would not
+# compare.
+OTHER = {
+    "images": (
+        "training or held-out images are not those that this run began with (a name or a file's "
+        "size differs); put them back as they were, and the settings of data"
+    ),
+    "features": (
+        "the loss network is not the one that this run began with; put its weights where they "
+        "were, set features.extractor to what it was"
+    ),
+}
 
 
 def train(
@@ -51,9 +71,9 @@ def train(
             saved, damaged = checkpoint.load_newest(run)
             notes += damaged
             if saved is not None:
-                notes += resume.resume_from(training, saved, run)
+                notes += resume_from(training, saved, run)
             else:
-                resume.refuse_lost_checkpoints(training, run)
+                refuse_lost_checkpoints(training, run)
                 take_initial_weights(parts)
         if first:
             if resumes:
@@ -100,3 +120,73 @@ def train(
             if death is not None:
                 raise death from error
             raise
+
+
+def resume_from(training: Training, saved: Checkpoint, run: RunFolder) -> list[str]:
+    """Let a training that was just built go on from a checkpoint; what was changed since, in words.
+
+    Raises `UserError` where it cannot, before anything of the run is changed.
+    """
+    values, parts = saved.values, training.parts
+    for name, now in parts.fingerprints.items():
+        if values.get(name, now) != now:
+            raise UserError(f"{run.path}: {OTHER[name]}, or start a new run")
+    changed = changed_settings(values, parts.config)
+    for key, (then, now) in changed.items():
+        if key in FIXED or key.partition(".")[0] in FIXED_SECTIONS:
+            raise UserError(
+                f"{run.config}: {key} is {now}, and was {then} when this run was begun; "
+                "set it back, or start a new run"
+            )
+    if "balance.policy" in changed:  # It has nothing of the other's to remember.
+        values["policy"] = parts.policy.state_dict()
+    step, total = values.get("step"), training.total_steps
+    if isinstance(step, int) and step > total:
+        raise UserError(
+            f"{run.path}: has {step} steps already (pretraining included), more than the "
+            f"{total} asked for; give a larger --steps"
+        )
+    try:
+        training.state.restore(saved)
+    except UserError as error:
+        raise UserError(
+            f"{saved.path}: {error}; undo the edit of {run.config.name}, delete this checkpoint to "
+            "go on from the one before, or start anew"
+        ) from error
+    return [f"changed from here on: {key}: {then} -> {now}" for key, (then, now) in changed.items()]
+
+
+def refuse_lost_checkpoints(training: Training, run: RunFolder) -> None:
+    """Raise `UserError` where a run without a checkpoint has had one, by its steps: to begin anew
+    would be to throw away what it has come to."""
+    first = min(training.config.train.checkpoint_every, training.state.stages[0].last_step)
+    rows, _ = read_json_lines(run.signals)
+    last_step = max((row["step"] for row in rows if isinstance(row.get("step"), int)), default=0)
+    if last_step > first:
+        raise UserError(
+            f"{run.path}: has {last_step:,} steps on record, and no checkpoint to go on from; put "
+            f"{run.checkpoints.name}/ back, or begin anew in another --run-dir (from its weights: "
+            f"--set train.initial_weights={run.path})"
+        )
+
+
+def changed_settings(values: Mapping[str, Any], config: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ from those that a checkpoint was made with: then, and now.
+
+    Empty for a checkpoint of before they were kept in it.
+    """
+    old, new = (
+        dict(_leaves(tree)) for tree in (values.get("config", {}), config.model_dump(mode="json"))
+    )
+    # A key that is new in this version has its default, as it had then.
+    return {key: (old[key], new[key]) for key in new if key in old and old[key] != new[key]}
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        # What may have any keys is one setting: the options of a policy, the layers of a loss.
+        if isinstance(value, Mapping) and not key.endswith((".options", ".layers")):
+            yield from _leaves(value, f"{key}.")
+        else:
+            yield key, value
