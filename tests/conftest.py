@@ -51,17 +51,6 @@ def counterpoise(capsys, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def quick(tmp_path_factory):
-    """`training_helpers.tiny` with small images of its own: a third of the time."""
-    from helpers import write_images
-    from training_helpers import tiny
-
-    folder = tmp_path_factory.mktemp("small")
-    write_images(folder, 6, 64, 64)
-    return lambda *options: tiny(*options, data=folder)
-
-
-@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A finished training of 8 steps: E, then E and A, with the paper's rule. Copy it to change
     anything in it."""

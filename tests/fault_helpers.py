@@ -155,9 +155,10 @@ class Life:
         line = ("resume", self.path) if begun else self._start
         return self.server.run(*line, below=self.path, **fault)
 
-    def check(self, undisturbed: Path) -> None:
-        """It goes on to its end; what is there is what an undisturbed run leaves."""
-        for _ in range(2):  # The second resume finds nothing to do.
+    def check(self, undisturbed: Path, times: int = 1) -> None:
+        """It goes on to its end; what is there is what an undisturbed run leaves. A second time
+        there is nothing to do."""
+        for _ in range(times):
             ended = self.play()
             assert ended.code == 0, ended.err
         assert differing(results(self.path), results(undisturbed)) == []

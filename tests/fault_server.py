@@ -17,10 +17,15 @@ import traceback
 from PIL import Image
 
 from counterpoise import cli
+from counterpoise.pages import page
 
 # What commands would import when they run.
 COMMANDS = ("best", "diagnosis", "evaluation", "reporting", "study", "training", "upscaling")
-LATER = ("skimage.metrics", "skimage.exposure", "torch.profiler", "PIL.JpegImagePlugin")
+LATER = (
+    *("skimage.metrics", "skimage.exposure", "torch.profiler", "PIL.JpegImagePlugin"),
+    *("tensorboard.summary.writer.record_writer", "torch.utils.tensorboard.summary"),
+    *("plotly.offline.offline", "scipy.stats"),
+)
 
 
 def child(order):
@@ -60,6 +65,7 @@ def serve():
     for name in (*(f"counterpoise.commands.{c}" for c in COMMANDS), *LATER):
         importlib.import_module(name)
     Image.init()
+    page._ENVIRONMENT.get_template("page.html")
     print(json.dumps({"ready": os.getpid()}), flush=True)  # noqa: T201
     for line in sys.stdin:
         order = json.loads(line)

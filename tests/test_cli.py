@@ -11,12 +11,13 @@ from counterpoise.errors import TrainingDivergedError
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
 from helpers import write_images
+from training_helpers import tiny
 
 
 @pytest.fixture
-def config_file(tmp_path, quick):
+def config_file(tmp_path):
     path = tmp_path / "tiny.yaml"
-    path.write_text(quick("train.steps=2", "train.pretrain_steps=1").to_yaml())
+    path.write_text(tiny("train.steps=2", "train.pretrain_steps=1").to_yaml())
     return path
 
 

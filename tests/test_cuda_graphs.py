@@ -12,7 +12,7 @@ from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint, setup
 from counterpoise.training.acceleration import Passes
 from counterpoise.training.cuda_graphs import ReplayedPasses
-from training_helpers import run, signals, without_time
+from training_helpers import run, signals, tiny, without_time
 
 
 def imitation(recorded, samples, allow_unused_input):
@@ -110,8 +110,8 @@ def weights(path, step=6):
         ["balance.policy=ada", "discriminator={name: unet, norm: spectral, width: 2}"],
     ],
 )
-def test_a_training_is_the_same(quick, tmp_path, imitated, monkeypatch, options):
-    config = quick(*options, *SHORT)
+def test_a_training_is_the_same(tmp_path, imitated, monkeypatch, options):
+    config = tiny(*options, *SHORT)
     # Also with networks that are not replayed until a GPU has shown the same.
     monkeypatch.setattr(ReplayedPasses, "_changes_buffers", lambda *_: False)
     record = ReplayedPasses._record
@@ -177,14 +177,14 @@ def test_a_network_that_changes_its_buffers_is_not_replayed(monkeypatch, norm):
     assert bool(passes.failure) == (norm != "none")
 
 
-def test_what_cannot_be_recorded_is_told_and_run_as_it_is(quick, tmp_path, imitated, monkeypatch):
+def test_what_cannot_be_recorded_is_told_and_run_as_it_is(tmp_path, imitated, monkeypatch):
     def refuse(*arguments, **options):
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", refuse)
-    run(quick(*SHORT), tmp_path / "run")
+    run(tiny(*SHORT), tmp_path / "run")
     monkeypatch.undo()
-    run(quick(*SHORT), tmp_path / "plain")
+    run(tiny(*SHORT), tmp_path / "plain")
     assert without_time(signals(tmp_path / "run")) == without_time(signals(tmp_path / "plain"))
     events, _ = read_json_lines(RunFolder(tmp_path / "run").events)
     told = [event["message"] for event in events if event["kind"] == "fallback"]

@@ -57,7 +57,7 @@ def train_on_full_disks(life: Life, undisturbed: tuple[Path, Ended], every: int)
 
 
 def test_training_on_a_full_disk(fault_server, fault_config, undisturbed, tmp_path):
-    train_on_full_disks(Life(fault_server, fault_config, tmp_path / "run"), undisturbed, every=80)
+    train_on_full_disks(Life(fault_server, fault_config, tmp_path / "run"), undisturbed, every=150)
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_killed_in_a_checkpoint(fault_server, fault_config, undisturbed, tmp_pat
     life = Life(fault_server, fault_config, tmp_path / "run")
     assert life.play(before=(KILL_IN_CHECKPOINT,)).code == KILLED
     assert any("00000006" in name for name in leftovers(life.path))
-    life.check(undisturbed[0])
+    life.check(undisturbed[0], times=2)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A training small enough for tests: seconds on a CPU."""
 
 import math
+import tempfile
 from pathlib import Path
 
 import torch
@@ -17,11 +18,16 @@ from counterpoise.training.held_out import HeldOut
 from counterpoise.training.loop import Outcome, Training
 from counterpoise.training.reporting import Reporter
 from counterpoise.training.session import train
+from helpers import write_images
+
+# Those of scikit-image would be decoded anew by each training, for longer than it takes.
+_FOLDER = tempfile.TemporaryDirectory(prefix="images-")
+write_images(Path(_FOLDER.name), 6, 64, 64)
 
 TINY = [
     "generator={width: 4, blocks: 1}",
     "discriminator={width: 2}",
-    "data={crop_px: 32, held_out_images: 2, held_out_px: 48}",
+    f"data={{folders: ['{_FOLDER.name}'], crop_px: 32, held_out_images: 2, held_out_px: 48}}",
     "features={extractor: embedded}",
     "loss={pixel: {weight: 1}, adversarial: {weight: 0.1}}",
     "optimizer={g: {learning_rate: 1.0e-3}, d: {learning_rate: 1.0e-3}}",
