@@ -27,7 +27,7 @@ write_images(Path(_FOLDER.name), 6, 64, 64)
 TINY = [
     "generator={width: 4, blocks: 1}",
     "discriminator={width: 2}",
-    f"data={{folders: ['{_FOLDER.name}'], crop_px: 32, held_out_images: 2, held_out_px: 48}}",
+    f"data={{folders: ['{_FOLDER.name}'], crop_px: 32, held_out_images: 1, held_out_px: 48}}",
     "features={extractor: embedded}",
     "loss={pixel: {weight: 1}, adversarial: {weight: 0.1}}",
     "optimizer={g: {learning_rate: 1.0e-3}, d: {learning_rate: 1.0e-3}}",
