@@ -4,7 +4,8 @@
 
 Both cut random 128-pixel crops with their low-resolution twins, in batches of 16, from the same
 PNG files. The plain one opens, crops and shrinks with Pillow, as many repositories do. Clock time,
-since worker processes do the work: on a busy machine look at the ratio.
+since workers (ours are threads, its are processes) do the work: on a busy machine look at the
+ratio.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def measure(images: int, count: int, workers: int, rounds: int = 3) -> dict[str,
             )
             rates["plain"].append(images_per_second(iter(plain), count))
             pairs = CropPairs(catalog, SCALE, "bicubic", CROP_PX, seed, True, True)
-            ours = batches(pairs, BATCH, 0, 1, 0, workers, pin_memory=False)
+            ours = batches(pairs, BATCH, 0, 1, 0, workers)
             rates["ours"].append(images_per_second(ours, count))
     median = {name: float(np.median(values)) for name, values in rates.items()}
     return {"images_per_second": median, "ratio": median["ours"] / median["plain"]}

@@ -70,7 +70,7 @@ def main() -> None:
         )
         report("gpu_training_speed", vars(given), speed)
         fast = [*overrides, BF16]
-        on_host = [*fast, "data={worker_processes: 4, device_cache_mib: 0}"]
+        on_host = [*fast, "data={worker_threads: 4, device_cache_mib: 0}"]
         waits = {
             "cut on the device": waiting.measure(given.preset, fast, 100),
             "cut by 4 workers": waiting.measure(given.preset, on_host, 100),

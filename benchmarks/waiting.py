@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
-    overrides = [*given.set, f"data.worker_processes={given.workers}"]
+    overrides = [*given.set, f"data.worker_threads={given.workers}"]
     report("waiting", vars(given), measure(given.preset, overrides, given.steps))
 
 

@@ -1,11 +1,8 @@
-"""Images that vanish or change, workers that die, numbers that break."""
+"""Images that vanish or change, numbers that break."""
 
 import itertools
 import math
-import os
 import re
-import signal
-import time
 
 import pytest
 import torch
@@ -17,7 +14,7 @@ from counterpoise.training import loop
 from counterpoise.training.setup import Batches
 from fault_helpers import differing, results
 from helpers import write_images
-from training_helpers import before_step, differing_tensors, events, run, signals, tiny
+from training_helpers import before_step, events, run, signals, tiny
 
 # Every image is decoded again for each crop.
 NO_CACHE = "data.cache_mib=0"
@@ -59,35 +56,6 @@ def test_an_image_that_vanishes_stops_in_one_line_and_put_back_costs_nothing(
         path.write_bytes(data)
     run(config, tmp_path / "run", resume=True)
     assert differing(results(tmp_path / "run"), results(whole)) == []
-
-
-def test_a_worker_killed_at_any_moment_is_one_line_and_costs_nothing(
-    tmp_path, monkeypatch, images, whole
-):
-    """PyTorch tells of it in a signal handler, wherever the training just is."""
-    config = tiny("data.worker_processes=2", data=images)
-    pids = []
-    next_batch = Batches.next
-
-    def noting(self):
-        batch = next_batch(self)
-        loader = self._batches.gi_frame.f_locals["loader"]
-        pids[:] = [worker.pid for worker in loader._iterator._workers]
-        return batch
-
-    def kill(training):
-        os.kill(pids[0], signal.SIGKILL)
-        while True:  # not in the loader, until the handler raises
-            time.sleep(0.01)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Batches, "next", noting)
-        in_step(patch, 6, kill)
-        with pytest.raises(UserError, match="a worker process died .*then resume") as stopped:
-            run(config, tmp_path / "run")
-    assert "\n" not in str(stopped.value)
-    run(config, tmp_path / "run", resume=True)
-    assert differing_tensors(tmp_path / "run", whole) == []
 
 
 def planted(monkeypatch, number, change):

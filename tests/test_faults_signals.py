@@ -96,10 +96,10 @@ def test_broken_numbers_are_not_said_to_be_saved(counterpoise, tmp_path, monkeyp
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["every process", "torchrun", "devices"])
 def test_a_signal_to_a_training_of_several_processes_saves(fault_config, tmp_path, how):
-    """As a scheduler sends it: to the workers that cut crops too."""
+    """As a scheduler sends it."""
     path = tmp_path / "run"
     launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
-    more = {"every process": ("--set", "data.worker_processes=2"), "devices": ("--devices", "2")}
+    more = {"every process": ("--set", "data.worker_threads=2"), "devices": ("--devices", "2")}
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", *(launcher if how == "torchrun" else ()), "counterpoise"),

@@ -164,7 +164,7 @@ def test_a_non_finite_loss_stops_the_training_with_its_evidence(tmp_path, monkey
             "loss.adversarial.r1=1",
             "loss.perceptual.layers={pool2: 1}",
         ],
-        ["generator.degradation=lanczos", "data.worker_processes=1"],
+        ["generator.degradation=lanczos", "data.worker_threads=1"],
         ["loss.adversarial.weight=0", "balance.policy=none", "train.pretrain_steps=0"],
     ],
     ids=lambda overrides: overrides[0],

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from counterpoise.errors import UserError
 from counterpoise.objectives import OBJECTIVES, objective_name
@@ -17,6 +25,10 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 # Feature maps of a layer: a file of weights that asks for more is no network.
 Width = Annotated[int, Field(ge=1, le=65536)]
+# Earlier versions had processes in their place.
+Threads = Annotated[
+    int, Field(ge=0, validation_alias=AliasChoices("worker_threads", "worker_processes"))
+]
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -93,11 +105,11 @@ class DataConfig(Section):
     square_px: PositiveInt | None = None
     flips: bool = True  # mirror crops at random
     rotations: bool = True  # turn them by right angles at random
-    worker_processes: NonNegativeInt = 0  # that cut crops beside the training
+    worker_threads: Threads = 0  # that cut crops beside the training
     # Decoded images are kept in memory, as many as fit in this much.
     cache_mib: NonNegativeInt = 2048
     # Where all of them are, and fit in this much of a GPU's memory too (and in a quarter of what is
-    # free), they are kept there, and crops are cut there, without worker processes; 0: never.
+    # free), they are kept there, and crops are cut there, without worker threads; 0: never.
     device_cache_mib: NonNegativeInt = 4096
 
     @model_validator(mode="after")

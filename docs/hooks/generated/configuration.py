@@ -18,6 +18,7 @@ HEADING = ("key", "default", "may be", "meaning")
 CONSTRAINED = {
     "PositiveInt": "whole, 1 or more",
     "NonNegativeInt": "whole, 0 or more",
+    "Threads": "whole, 0 or more",
     "Width": "whole, from 1 to 65,536",
     "PositiveFloat": "above 0",
     "NonNegativeFloat": "0 or more",

@@ -7,7 +7,6 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from counterpoise.config import RunConfig
-from counterpoise.data.sampler import worker_death
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import (
@@ -107,18 +106,13 @@ def train(
         except TrainingDivergedError:  # It has its own event.
             raise
         except BaseException as error:
-            # A dead worker is reported between any two lines of ours.
-            death = worker_death(error, config.data.worker_processes)
-            first_line = str(death or error).splitlines()[:1]
-            words = ": ".join([type(death or error).__name__, *first_line])
+            words = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
             kind, message = FAILED, f"broke off: {words}"
             if isinstance(error, KeyboardInterrupt):
                 kind = INTERRUPTED
                 message = f"stopped at once after step {training.step}, {UNSAVED}"
             with contextlib.suppress(UserError):  # The disk may be what failed.
                 training.event(kind, message, quiet=True)
-            if death is not None:
-                raise death from error
             raise
 
 

@@ -127,13 +127,7 @@ class Batches:
         share = parts.config.train.batch_size, fabric.global_rank, fabric.world_size, first
         if parts.images.device_crops is not None:
             return map(parts.images.device_crops.batch, shares(*share))
-        return batches(
-            parts.images.dataset,
-            *share,
-            parts.config.data.worker_processes,
-            # A thread that pins memory would break into the recording of a CUDA graph.
-            pin_memory=fabric.device.type == "cuda" and not parts.networks.passes.replayed,
-        )
+        return batches(parts.images.dataset, *share, parts.config.data.worker_threads)
 
 
 def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
