@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from counterpoise.config import DataConfig
-from counterpoise.data.catalog import BUILT_IN_HELD_OUT, BUILT_IN_TRAINING, scan
+from counterpoise.data.catalog import BUILT_IN, scan
 from counterpoise.data.images import read_rgb
 from counterpoise.errors import UserError
 from helpers import smooth_pixels, write_images
@@ -17,9 +17,9 @@ def config(folder, **more):
 
 def test_built_in_photographs_are_all_there():
     training, held_out = scan(DataConfig(crop_px=64), 4)
-    assert training.names == list(BUILT_IN_TRAINING)
-    assert held_out.names == list(BUILT_IN_HELD_OUT)
-    assert not set(BUILT_IN_TRAINING) & set(BUILT_IN_HELD_OUT)
+    assert training.names == BUILT_IN["training"]
+    assert held_out.names == BUILT_IN["held_out"]
+    assert not set(BUILT_IN["training"]) & set(BUILT_IN["held_out"])
     assert "scikit-image" in training.description
 
 

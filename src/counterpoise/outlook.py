@@ -138,18 +138,16 @@ def trend(name: str, steps: np.ndarray, values: np.ndarray) -> Trend:
     span = float(steps[-1] - steps[0])
     x = (steps - steps.mean()) / span
     y = np.log(np.maximum(values, SMALLEST))
-    spread = float((x * x).sum())
-    slope = float((x * (y - y.mean())).sum()) / spread
-    residuals = y - y.mean() - slope * x
+    line = scipy_stats().linregress(x, y)
+    slope, error = float(line.slope), float(line.stderr)
+    residuals = y - line.intercept - slope * x
     squares = float((residuals**2).sum())
-    degrees = len(x) - 2
-    error = math.sqrt(squares / degrees / spread)
     if squares > 0:
         correlation = float((residuals[1:] * residuals[:-1]).sum()) / squares
         correlation = (correlation + 2 / len(x)) / (1 - 4 / len(x))
         correlation = min(max(correlation, 0.0), MOST_CORRELATION)
         error *= math.sqrt((1 + correlation) / (1 - correlation))
-    half = float(scipy_stats().t.ppf(0.5 + CONFIDENCE / 2, degrees)) * error
+    half = float(scipy_stats().t.ppf(0.5 + CONFIDENCE / 2, len(x) - 2)) * error
     interval = Interval(math.expm1(slope - half), math.expm1(slope + half))
     return Trend(name, math.expm1(slope), interval)
 

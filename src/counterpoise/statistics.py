@@ -75,21 +75,6 @@ def percentile_interval(resampled: np.ndarray) -> Interval:
     return Interval(float(low), float(high))
 
 
-def bootstrap_mean(values: np.ndarray) -> Estimate:
-    """The mean of independent values (N,) with its percentile bootstrap interval.
-
-    Of few values it is too narrow: of 5 normal ones it covers the true mean in 83 % of cases, of 10
-    in 91 %, of 30 in 93 %.
-    """
-    if len(values) == 0:
-        return NO_ESTIMATE
-    mean = float(values.mean())
-    if len(values) == 1:
-        return Estimate(mean, None, len(values))
-    weights = resampled_weights((1,) * len(values))
-    return Estimate(mean, percentile_interval(weights @ values), len(values))
-
-
 def student_mean(values: np.ndarray) -> Estimate:
     """The mean of independent values with Student's interval; NaN are left out.
 
@@ -128,7 +113,9 @@ def hierarchical_mean(values: np.ndarray) -> Estimate:
     """The mean of (situations, seeds), NaN where there is none, with its bootstrap interval.
 
     Every situation that has a value counts alike. The interval is not known where no situation
-    has two seeds: the spread between seeds was then not measured.
+    has two seeds: the spread between seeds was then not measured. Independent values are the
+    seeds of one situation; of few the interval is too narrow: of 5 normal ones it covers the true
+    mean in 83 % of cases, of 10 in 91 %, of 30 in 93 %.
     """
     present = ~np.isnan(values)
     counts = present.sum(1)

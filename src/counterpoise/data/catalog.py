@@ -17,23 +17,10 @@ from counterpoise.config import DataConfig
 from counterpoise.data.images import UnreadableImageError, find_images, read_rgb, real_path
 from counterpoise.data.resize import Degradation, downscale
 from counterpoise.errors import UserError
+from counterpoise.registry import read_table
 
-# Photographs and textures inside scikit-image's package. The held-out ones are never trained on;
-# the two motorcycle images show one scene, so they stay on one side.
-BUILT_IN_TRAINING = (
-    "motorcycle_left.png",
-    "motorcycle_right.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "retina.jpg",
-    "camera.png",
-    "brick.png",
-    "grass.png",
-    "gravel.png",
-    "coins.png",
-    "moon.png",
-)
-BUILT_IN_HELD_OUT = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+# Photographs and textures inside scikit-image's package.
+BUILT_IN = read_table("counterpoise.data", "built_in.toml")
 
 
 @dataclass(frozen=True)
@@ -120,8 +107,8 @@ def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
     if config.held_out_folders:
         held_out = _of_folders(config.held_out_folders, (), config, scale)
     if not config.folders:
-        training = _built_in(BUILT_IN_TRAINING, config, scale)
-        return training, held_out or _built_in(BUILT_IN_HELD_OUT, config, scale)
+        training = _built_in(BUILT_IN["training"], config, scale)
+        return training, held_out or _built_in(BUILT_IN["held_out"], config, scale)
     if held_out is not None:
         reserved = {real_path(path) for _, path in _distinct(config.held_out_folders)}
         return _of_folders(config.folders, config.lr_folders, config, scale, reserved), held_out

@@ -13,7 +13,7 @@ from counterpoise.data.catalog import Catalog
 from counterpoise.data.resize import Degradation, downscale, imresize
 from counterpoise.evaluate.measures import MEASURES, Measure, measure_image
 from counterpoise.plain_files import atomic_write
-from counterpoise.statistics import Estimate, bootstrap_mean
+from counterpoise.statistics import Estimate, hierarchical_mean
 
 # A percentile bootstrap of fewer values is notably too narrow.
 FEW_IMAGES = 10
@@ -165,7 +165,7 @@ def differences_between(a: Scores, b: Scores) -> list[Difference]:
         steps = pairs[:, 1] - pairs[:, 0]
         better = steps > 0 if MEASURES[name].higher_is_better else steps < 0
         mean_a, mean_b = (float(mean) for mean in pairs.mean(0))
-        estimate = bootstrap_mean(steps)
+        estimate = hierarchical_mean(steps[None])
         found.append(Difference(MEASURES[name], mean_a, mean_b, estimate, int(better.sum())))
     return found
 
