@@ -17,7 +17,7 @@ from docs_helpers import ROOT
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 
 import loads
-from generated import command_line, configuration, findings, parts, policies
+from generated import command_line, configuration, findings, parts, policies, study
 
 
 def words_of(text):
@@ -53,6 +53,13 @@ def test_every_policy_is_in_the_catalogue_with_its_options():
         section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         for option in dataclasses.fields(policy):
             assert not option.init or f"`{option.name}`" in section
+
+
+def test_changes_to_the_questions_loop_are_as_the_committed_rows_have_them():
+    text = study.question_changes()
+    (loop,) = re.findall(r"\| the question's loop as it is \| (.*) \|", text)
+    assert loop.split(" | ")[::3] == ["3 of 3 (100 %)", "-"]
+    assert re.search(r"\| auto in place of the gate .* \| \+0\.35 \(\+0\.20 to \+0\.43\) \|", text)
 
 
 def test_every_verb_and_every_key_is_in_the_reference():

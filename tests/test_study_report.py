@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,15 +155,6 @@ def test_one_seed_has_no_interval(tmp_path):
     plan = PLAN.model_copy(update={"seeds": (0,)})
     report = study_report(write_study(tmp_path, plan, map(planted, cells_of(plan))))
     assert "With one seed, no interval over seeds is known" in report.text
-
-
-@pytest.mark.usefixtures("no_picture")
-def test_changes_to_the_questions_loop_have_a_table():
-    """As the committed rows have them."""
-    text = study_report(Path(__file__).parents[1] / "studies" / "results" / "seed").text
-    (loop,) = re.findall(r"\| the question's loop as it is \| (.*) \|", text)
-    assert loop.split(" | ")[::3] == ["3 of 3 (100 %)", "14 (0 to 37)"]
-    assert re.search(r"\| auto in place of the gate .* \| \+0\.35 \(\+0\.20 to \+0\.43\) \|", text)
 
 
 @pytest.mark.parametrize(

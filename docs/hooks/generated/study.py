@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from counterpoise.study import report
-from counterpoise.study.analysis import Grid, strategy_results
+from counterpoise.statistics import student_mean
+from counterpoise.study.analysis import Grid, paired, strategy_results
 from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, cells_of
+from counterpoise.study.report import estimate_text, share_text
 from counterpoise.study.results import plan_of, read_results
 from counterpoise.study.strategies import STRATEGIES, Strategy
 from counterpoise.study.stressors import STRESSORS
@@ -20,15 +21,9 @@ KINDS = {
     "baseline": "What people copy.",
     "change": "One change to the question's loop, for the task `seed`.",
 }
-# The columns of the report's table that answer the question: their places in it, and their names.
+# The committed rows that answer the question.
 QUESTION_STUDY = ROOT / "studies" / "results" / "seed"
-QUESTION_COLUMNS = {
-    0: "change",
-    1: "D saturated",
-    2: "D's accuracy",
-    3: "AUC",
-    6: "texture against the loop",
-}
+QUESTION_COLUMNS = ("change", "D saturated", "D's accuracy", "AUC", "texture against the loop")
 SHOWN_SETTINGS = ("steps", "batch_size", "g_learning_rate", "d_learning_rate", "d_width", "d_norm")
 
 
@@ -104,9 +99,26 @@ def pages() -> Pages:
 def question_changes() -> str:
     """What each change to the question's loop does, from the study's committed rows."""
     grid = Grid(plan_of(QUESTION_STUDY), read_results(QUESTION_STUDY))
-    whole = report.question_changes(grid, strategy_results(grid))
-    rows = [tuple(row[place] for place in QUESTION_COLUMNS) for row in whole]
-    return table(tuple(QUESTION_COLUMNS.values()), rows)
+    saturated = {row.name: row.saturated for row in strategy_results(grid)}
+
+    def shares(name: str) -> list[str]:
+        # Intervals of few values can reach further than a share can be.
+        means = map(student_mean, grid.values(lambda row: row.d_last_quarter.get(name))[0])
+        return [
+            f"{mean.mean:.2f} ({max(0, mean.interval.low):.2f} to {min(1, mean.interval.high):.2f})"
+            for mean in means
+        ]
+
+    rows = [
+        (
+            STRATEGIES[name].description,
+            share_text(saturated[name]),
+            *measured,
+            estimate_text(paired(grid, name, "seed-loop", grid.quality), 2, signed=True),
+        )
+        for name, *measured in zip(grid.strategies, shares("accuracy"), shares("auc"), strict=True)
+    ]
+    return table(QUESTION_COLUMNS, rows)
 
 
 def _values(strategy: Strategy) -> str:

@@ -116,6 +116,8 @@ class StrategyResult:
     name: str
     failures: FailureCount
     saturated: FailureCount  # those in which D was saturated, failed or not
+    auc: Estimate  # of D on clean samples over the last quarter
+    d_trained: Estimate  # updates of D for each step of G
     untuned: FailureCount  # where `auto` was never tuned
     rank: Estimate  # among the strategies that have every cell; none for the others
     missing: int  # cells of the plan without a result
@@ -141,12 +143,16 @@ def strategy_results(grid: Grid) -> list[StrategyResult]:
     in all tasks, since they meet fewer stressors."""
     ranked = complete_ranks(grid)
     failed, saturated = grid.failed, grid.shows("d-saturated")
+    auc = grid.values(lambda row: row.d_last_quarter.get("auc"))
+    d_trained = grid.values(lambda row: row.d_updates / row.steps)
     untuned = np.array([pair not in AUTO_TUNED_ON for pair in grid.pairs])
     results = [
         StrategyResult(
             name,
             count_failures(failed[:, place], grid.done[:, place]),
             count_failures(saturated[:, place], grid.done[:, place]),
+            hierarchical_mean(auc[:, place]),
+            hierarchical_mean(d_trained[:, place]),
             count_failures(failed[untuned, place], grid.done[untuned, place]),
             ranked.get(name, NO_ESTIMATE),
             int(grid.missing[:, place].sum()),

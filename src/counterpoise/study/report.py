@@ -1,9 +1,8 @@
 """A study's report: Markdown and a picture, from its folder's files."""
 
 import io
-import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,10 @@ from counterpoise.statistics import Estimate, student_mean
 from counterpoise.study.analysis import (
     FailureCount,
     Grid,
-    StrategyResult,
-    paired,
     strategy_results,
     where_beaten,
 )
 from counterpoise.study.results import DoneRow, plan_of, read_results
-from counterpoise.study.strategies import STRATEGIES
 
 PICTURE_FILE = "stressors.png"
 NOT_KNOWN = "-"
@@ -62,7 +58,6 @@ def study_report(folder: Path) -> StudyReport:
         rows=rows,
         missing=grid.missing.sum(),
         versions=versions,
-        changes=question_changes(grid, rows) if "seed-loop" in grid.strategies else [],
         beaten=where_beaten(grid) if "auto" in grid.strategies else {},
         scores=[_scores(grid, row) for row in {r.task: r for r in results.done}.values()],
         picture=PICTURE_FILE,
@@ -131,34 +126,6 @@ def _scores(grid: Grid, row: DoneRow) -> tuple[DoneRow, list[str], list[list[str
     return row, stressors, lines
 
 
-def question_changes(grid: Grid, rows: Sequence[StrategyResult]) -> list[list[str]]:
-    """What each change to the question's loop does, as the report's columns have it."""
-    saturated = {row.name: row.saturated for row in rows}
-
-    def column(
-        value: Callable[[DoneRow], float | None], digits: int, highest: float = math.inf
-    ) -> list[str]:
-        # The plan has one pair. Intervals of few values can reach further than these can be.
-        means = map(student_mean, grid.values(value)[0])
-        return [estimate_text(mean, digits, lowest=0.0, highest=highest) for mean in means]
-
-    columns = (
-        column(lambda row: row.d_last_quarter.get("accuracy"), 2, 1.0),
-        column(lambda row: row.d_last_quarter.get("auc"), 2, 1.0),
-        column(lambda row: 100 * row.d_updates / row.steps, 0, 100.0),
-        column(lambda row: row.score, 1),
-    )
-    return [
-        [
-            STRATEGIES[name].description,
-            share_text(saturated[name]),
-            *measured,
-            estimate_text(paired(grid, name, "seed-loop", grid.quality), 2, signed=True),
-        ]
-        for name, *measured in zip(grid.strategies, *columns, strict=True)
-    ]
-
-
 def share_text(count: FailureCount) -> str:
     """Failures in words."""
     if not count.of:
@@ -180,19 +147,12 @@ def _number(value: float | None, digits: int, *, signed: bool = False) -> str:
     return f"{value:.4g}"
 
 
-def estimate_text(
-    estimate: Estimate,
-    digits: int,
-    *,
-    signed: bool = False,
-    lowest: float = -math.inf,
-    highest: float = math.inf,
-) -> str:
-    """A mean with its interval, between the lowest and the highest that values can be."""
+def estimate_text(estimate: Estimate, digits: int, *, signed: bool = False) -> str:
+    """A mean with its interval."""
     text = _number(estimate.mean, digits, signed=signed)
     if estimate.interval is None:
         return text
-    ends = np.clip([estimate.interval.low, estimate.interval.high], lowest, highest)
+    ends = (estimate.interval.low, estimate.interval.high)
     low, high = (_number(end, digits, signed=signed) for end in ends)
     return f"{text} ({low} to {high})"
 
