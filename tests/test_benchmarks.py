@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from counterpoise.config import GeneratorConfig
-from counterpoise.models.features import load_vgg19
+from counterpoise.models.features import EMBEDDED_BANK, load_vgg19
 from counterpoise.models.generator import build_generator
-from counterpoise.models.weights import save_generator
+from counterpoise.models.weights import read_safetensors, save_generator
 from helpers import write_images
 from training_helpers import TINY
 
@@ -101,8 +102,15 @@ def test_read_log(monkeypatch, tmp_path):
     assert [found["rows"] for found in results.values()] == [20, 200, 200, 200]
 
 
+def test_the_embedded_bank_is_what_its_script_makes():
+    made, own = load("embedded_bank").bank(), read_safetensors(EMBEDDED_BANK)[0]
+    assert made.keys() == own.keys()
+    for name, weight in own.items():
+        assert torch.allclose(weight, made[name], atol=1e-6)
+
+
 def test_make_bench_runs_every_benchmark():
-    helpers = {"measuring", "loops", "run", "on_gpu", "flagship", "pack_weights"}
+    helpers = {"measuring", "loops", "run", "on_gpu", "flagship", "pack_weights", "embedded_bank"}
     assert set(load("run").ALL) == {path.stem for path in FOLDER.glob("*.py")} - helpers
 
 

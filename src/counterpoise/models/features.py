@@ -6,7 +6,6 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +28,9 @@ VGG19_WIDTHS = (64, 128, 256, 512, 512)
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
+
+# The weights of the embedded filter bank.
+EMBEDDED_BANK = Path(__file__).parents[1] / "weights" / "embedded.safetensors"
 
 # Guards the division by a mean activation; a channel that is never active stays zero.
 MEAN_EPSILON = 1e-6
@@ -215,30 +217,23 @@ class EmbeddedExtractor(FeatureExtractor):
     sizes, and centre-surround filters, on luma and on two colour-difference channels. The deeper
     layers are fixed-seed orthogonal convolutions, in which the local means live on. Layers carry
     VGG's names and strides (up to pool5) with fewer channels, so every preset runs with it. The
-    weights are the same on every machine.
+    weights are the same on every machine: `benchmarks/embedded_bank.py` made their file.
     """
-
-    WIDTHS = (33, 48, 64, 64, 64)
-    SEED = 20_170_1612
 
     def __init__(self) -> None:
         super().__init__()
         self.description = "embedded filter bank (not VGG, no download)"
+        self.convolutions = nn.ModuleList()
+        tensors, _ = read_safetensors(EMBEDDED_BANK)
+        for _, weight in sorted(tensors.items()):
+            outputs, inputs, kernel, _ = weight.shape
+            convolution = _unassigned_convolution(inputs, outputs, kernel, bias=False)
+            convolution.weight = nn.Parameter(weight)
+            self.convolutions.append(convolution)
         # One convolution, ReLU and pooling per block, with VGG's names.
         kinds = ("conv{}_1", "relu{}_1", "pool{}")
-        blocks = range(1, len(self.WIDTHS) + 1)
+        blocks = range(1, len(tensors) + 1)
         self.available_layers = tuple(kind.format(block) for block in blocks for kind in kinds)
-        random = np.random.Generator(np.random.PCG64(self.SEED))
-        self.convolutions = nn.ModuleList()
-        filters = _designed_filters()
-        for width in self.WIDTHS:
-            if self.convolutions:
-                # Both signs of every response go on.
-                filters = _orthogonal_filters(random, width, 2 * len(filters))
-            outputs, inputs, kernel, _ = filters.shape
-            convolution = _unassigned_convolution(inputs, outputs, kernel, bias=False)
-            convolution.weight = nn.Parameter(torch.from_numpy(filters).float())
-            self.convolutions.append(convolution)
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -258,44 +253,6 @@ class EmbeddedExtractor(FeatureExtractor):
             if wanted <= found.keys():
                 break
         return {name: found[name] for name in layers}
-
-
-def _designed_filters() -> np.ndarray:
-    """The embedded bank's first layer, (33, 3, 7, 7): eleven planes on each of three colour axes.
-
-    Each filter has unit norm. All but the local means (the first of each eleven) have zero mean.
-    """
-    y, x = np.mgrid[-3:4, -3:4].astype(np.float64)
-    planes = [np.exp(-(x**2 + y**2) / (2 * 1.6**2))]
-    for sigma in (0.8, 1.6):
-        gaussian = np.exp(-(x**2 + y**2) / (2 * sigma**2))
-        for angle in np.pi / 4 * np.arange(4):
-            along = x * np.cos(angle) + y * np.sin(angle)
-            planes.append(along * gaussian)
-        wide = np.exp(-(x**2 + y**2) / (2 * (1.6 * sigma) ** 2))
-        planes.append(gaussian / gaussian.sum() - wide / wide.sum())
-    # Luma, blue-yellow and red-green.
-    colours = np.array([[0.299, 0.587, 0.114], [-0.5, -0.5, 1.0], [1.0, -1.0, 0.0]])
-    filters = np.stack([c[:, None, None] * p for c in colours for p in planes])
-    detail = np.arange(len(filters)) % len(planes) > 0
-    filters[detail] -= filters[detail].mean(axis=(2, 3), keepdims=True)
-    norm: np.ndarray = np.linalg.norm(filters.reshape(len(filters), -1), axis=1)
-    normalised: np.ndarray = filters / norm[:, None, None, None]
-    return normalised
-
-
-def _orthogonal_filters(random: np.random.Generator, outputs: int, inputs: int) -> np.ndarray:
-    """Random filters (outputs, inputs, 3, 3): orthonormal, each of zero mean on every input pair.
-
-    The second half of the inputs are the first half's negative parts. Both are rectified, so
-    without the zero means a filter's sign would hardly ever change; a difference between the two,
-    which is a local mean of the image, still passes.
-    """
-    matrix = random.standard_normal((2, inputs // 2, 9, outputs))
-    matrix -= matrix.mean(axis=(0, 2), keepdims=True)
-    orthogonal, triangular = np.linalg.qr(matrix.reshape(inputs * 9, outputs))
-    orthogonal *= np.sign(np.diag(triangular))  # QR is unique only up to signs
-    return orthogonal.T.reshape(outputs, inputs, 3, 3)
 
 
 class NormalisedFeatures(nn.Module):

@@ -163,7 +163,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     if config.loss.needs_features:
         layers = [*config.loss.perceptual.layers, *config.loss.texture.layers]
         extractor, feature_notes = build_extractor(config, layers)
-        # The embedded bank is computed, to rounding errors that differ between processors.
+        # (Earlier versions computed the bank, with roundings of their own.)
         is_embedded = isinstance(extractor, EmbeddedExtractor)
         fingerprints["features"] = "embedded" if is_embedded else weights_fingerprint(extractor)
         notes += feature_notes
