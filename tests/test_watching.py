@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
+from counterpoise.commands.watching import PROGRESS_SECONDS, Changes
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.news import GONE_AFTER
 from counterpoise.run_status import STALE, Event, Status
-from counterpoise.watching.changes import PROGRESS_SECONDS, Changes
 from counterpoise.watching.sources import ARRIVALS, LEAST_SECONDS, Arrivals
 from counterpoise.watching.state import JudgedTraining, State, action_words, held_out_words
 from trace_helpers import bce_columns, trace

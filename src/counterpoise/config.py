@@ -61,6 +61,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def to_yaml(self) -> str:
+        """It as text, the same for the same values."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
 
 class GeneratorConfig(Section):
     """A generator's architecture, and the properties that its weights are only valid with."""
@@ -294,6 +298,3 @@ class RunConfig(Section):
     balance: BalanceConfig = BalanceConfig()
     sensors: SensorsConfig = SensorsConfig()
     train: TrainConfig = TrainConfig()
-
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

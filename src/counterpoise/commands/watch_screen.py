@@ -23,8 +23,7 @@ from counterpoise.diagnosis.wording import (
 )
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED
 from counterpoise.run_status import RUNNING, STARTING, UNREADABLE
-from counterpoise.watching.changes import FINDING
-from counterpoise.watching.state import JudgedTraining, State
+from counterpoise.watching.state import FINDING, JudgedTraining, State
 
 # Of those that are not here: yellow.
 STATUS_STYLES = {RUNNING: "bold green", STARTING: "bold cyan", ENDED: "bold", CLOSED: "bold"}

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from counterpoise.config import NonNegativeInt, PositiveFloat, Section
 from counterpoise.config_file import read_mapping, validated
 from counterpoise.errors import UserError
@@ -40,10 +38,6 @@ class StudyPlan(Section):
     device: Literal["cpu"] = "cpu"  # what plans of old may say
     # Photographs for the super-resolution tasks; empty: those inside scikit-image's package.
     data_folders: tuple[Path, ...] = ()
-
-    def to_yaml(self) -> str:
-        """The plan as text, the same for the same plan."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 _TABLES = read_table("counterpoise.study", "plans.toml")

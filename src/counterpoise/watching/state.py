@@ -12,6 +12,8 @@ from counterpoise.run_rows import RunReader
 from counterpoise.run_status import RUNNING, Event, Status, ago
 from counterpoise.trace import Trace, as_float, rows_by_discriminator
 
+# Events that are findings are said from the diagnosis, those that end a run by its status.
+FINDING = "finding"
 # Of the bicubic row and of the newest one.
 METRICS = (("psnr_y", "PSNR (Y)", ".2f"), ("ssim_y", "SSIM (Y)", ".4f"))
 
