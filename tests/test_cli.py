@@ -58,7 +58,7 @@ def test_train_and_resume_from_one_folder(counterpoise, tmp_path, config_file):
         assert str(run / path) in out
         assert (run / path).exists()
     with Image.open(run / "samples" / "step-00000003.png") as grid:
-        assert grid.size == (4 * 64 + 3 * 4, 18 + 2 * 64 + 4)  # LR, bicubic, output, HR
+        assert grid.size == (4 * 64 + 3 * 4, 18 + 64)  # LR, bicubic, output, HR
     # Another training does not write into it, and this one can be extended.
     before = (run / "signals.jsonl").read_bytes()
     again = counterpoise("train", "--config", config_file, "--run-dir", run)

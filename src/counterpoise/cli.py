@@ -9,16 +9,14 @@ import io
 import json
 import os
 import sys
-import tomllib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from inspect import getdoc
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from counterpoise.errors import TrainingDivergedError, UserError, one_line, to_install
-from counterpoise.registry import Registry
+from counterpoise.registry import Registry, read_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +38,7 @@ class Parser(ArgumentParser):
             formatter_class=RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        table = tomllib.loads((files("counterpoise") / "cli.toml").read_text(encoding="utf-8"))
+        table = read_table("counterpoise", "cli.toml")
         for row in table["verbs"][name]:
             known = dict(table["shared"][row] if isinstance(row, str) else row)
             limits = known.pop("least", 1), known.pop("most", sys.maxsize)

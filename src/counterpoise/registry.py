@@ -1,5 +1,7 @@
 """An explicit table from names to things, whose look-up of an unknown name lists the known ones."""
 
+import tomllib
+from importlib.resources import files
 from typing import Any, NoReturn, TypeVar
 
 from counterpoise.errors import UserError
@@ -25,7 +27,4 @@ class Registry(dict[str, T]):
 
 def read_table(package: str, file: str) -> dict[str, Any]:
     """The rows of a table that is data and no code: a TOML file in a package, as written."""
-    import tomllib  # Not for those that read none: `diagnose` starts with this module.
-    from importlib.resources import files
-
     return tomllib.loads((files(package) / file).read_text(encoding="utf-8"))
