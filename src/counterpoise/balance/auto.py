@@ -15,9 +15,8 @@ from counterpoise.records import Action, Signals
 # Turns whose mean is one reading, readings that a decision rests on, and standard errors by which
 # their mean must be beyond a bound before it counts as beyond it.
 BLOCK_TURNS, READINGS, STANDARD_ERRORS = 10, 5, 2.0
-# AUC from which on a D leads, under which it is near chance, and from which on a further step of D
-# would only let it lead more.
-LEADS, WEAK, CERTAIN = 0.9, 0.75, 0.95
+# AUC from which on a D leads, and under which it is near chance.
+LEADS, WEAK = 0.9, 0.75
 # Share of the adversarial term in the gradient at G's output from which on G learns from D alone;
 # and under which a leading D is drowned by the other terms, and its weight rises (log units per
 # decision) until it has this share.
@@ -35,20 +34,21 @@ EXPLOSION, EXPLOSION_LEAST, EXPLOSION_TURNS = 10.0, 20.0, 3
 
 @dataclass(config=CHECKED)
 class AutoPolicy(Stateful):
-    """Smooth D while it leads, and otherwise leave both networks alone.
+    """R1 and, where G learns from D alone, two steps of D: the fixed recipe that was best in games
+    that nobody tuned on. What needs evidence beyond it is a trial, or is undone.
 
     It decides every 10 turns, by means over the last 50 and only where a mean is two standard
     errors beyond a bound: never on one reading. A D at chance is let alone for its first 100 turns.
 
-    1. D's target on real images is smoothed throughout (one-sided; Salimans et al. 2016,
-       section 3.4).
-    2. A D that leads (AUC above 0.9) gets R1 in its loss (Mescheder et al. 2018, section 4.1), from
-       then on: in every `r1_every_turns`-th turn, with that many times the gamma (Karras et al.
-       2020, appendix B). A gamma that rises while D leads was tried and is wrong: a smooth D
-       teaches G slowly, so its lead lasts.
-    3. Where G learns from D alone, by the gradient at its output, D gets `most_d_steps` steps for
-       one of G (Goodfellow et al. 2014, algorithm 1) while it is smoothed and not certain
-       (Arjovsky et al. 2017), and where it stays near chance (AUC under 0.75).
+    1. D has R1 in its loss where it takes it (Mescheder et al. 2018, section 4.1): in every
+       `r1_every_turns`-th turn, with that many times the gamma (Karras et al. 2020, appendix B). A
+       gamma that follows D's lead was tried and is wrong: a smooth D teaches G slowly, so its lead
+       lasts.
+    2. Where G learns from D alone, by the gradient at its output, D gets `most_d_steps` steps for
+       one of G (Goodfellow et al. 2014, algorithm 1; Arjovsky et al. 2017). Beside other terms, D
+       is trained as the loop does.
+    3. A D that cannot have R1 and leads (AUC above 0.9) gets one-sided label smoothing from then
+       on (Salimans et al. 2016, section 3.4).
     4. Where D leads and G hardly hears it, its term being less than a tenth of the gradient at G's
        output, the adversarial weight rises until it is a tenth, and comes back as D falls.
     5. Where D does not tell real from fake (AUC under 0.6) and G's outputs are alike, G's learning
@@ -63,7 +63,7 @@ class AutoPolicy(Stateful):
     needs = "last turn"
 
     label_smoothing: Fraction = 0.1
-    r1: NonNegativeFloat = 0.03
+    r1: NonNegativeFloat = 0.1
     r1_every_turns: PositiveInt = 2
     most_d_steps: PositiveInt = 2
     max_weight_scale: MostScale = 1e4
@@ -75,6 +75,8 @@ class AutoPolicy(Stateful):
     _diversity: list[float] = field(default_factory=list, init=False)
     _losses: list[float] = field(default_factory=list, init=False)
     _shares: list[float] = field(default_factory=list, init=False)
+    _has_r1: bool = field(default=False, init=False)
+    # Whether D's labels are smoothed in R1's place.
     _smooths: bool = field(default=False, init=False)
     _log_weight: float = field(default=0.0, init=False)
     _d_steps: int = field(default=1, init=False)
@@ -89,6 +91,8 @@ class AutoPolicy(Stateful):
 
     def observe(self, signals: Signals) -> Action:
         self._turns += 1
+        # Of logits of a known scale.
+        self._has_r1 = bool(self.r1 and signals.d_takes_r1 and signals.d_equilibrium_loss)
         broken = self._what_broke(signals)
         if broken and self._exploded_turns >= EXPLOSION_TURNS:
             return self._roll_back(broken)
@@ -115,19 +119,11 @@ class AutoPolicy(Stateful):
         if (share := self._adversarial_share(signals)) is not None:
             _remember(self._shares, share)
         if len(self._auc) == READINGS:
-            # Of logits of a known scale.
-            may = bool(self.r1 and signals.d_takes_r1 and signals.d_equilibrium_loss)
-            self._smooths = may and (self._smooths or _above(self._auc, LEADS))
-            self._repeat_d()
+            alone = bool(self._shares) and min(self._shares) > ALONE_SHARE
+            self._d_steps = self.most_d_steps if alone else 1
+            self._smooths = not self._has_r1 and (self._smooths or _above(self._auc, LEADS))
             self._raise_weight()
             self._begin_trial()
-
-    def _repeat_d(self) -> None:
-        """How often D is trained, where G learns from it alone."""
-        alone = bool(self._shares) and min(self._shares) > ALONE_SHARE
-        smoothed = self._smooths and not _above(self._auc, CERTAIN)
-        weak = self._turns > YOUNG_TURNS and _below(self._auc, WEAK)
-        self._d_steps = self.most_d_steps if alone and (smoothed or weak) else 1
 
     def _raise_weight(self) -> None:
         """The adversarial weight, by D's lead and what G hears of it."""
@@ -209,13 +205,12 @@ class AutoPolicy(Stateful):
 
     def _why(self) -> Iterator[str]:
         """What it holds, and the numbers behind it."""
-        asked = []
+        if self._has_r1:
+            yield f"R1 with a gamma of {self.r1:g}"
         if self._smooths:
-            asked.append(f"R1 with a gamma of {self.r1:g}")
+            yield "D leads and cannot have R1: its labels are smoothed"
         if self._d_steps > 1:
-            asked.append(f"{self._d_steps} steps of D")
-        if asked:
-            yield f"D ranks {fmean(self._auc):.2f} of the pairs rightly: {', '.join(asked)}"
+            yield f"G learns from D alone: {self._d_steps} steps of D"
         if self._log_weight > 0:
             yield (
                 f"G hears little of D at its output: {math.exp(self._log_weight):.3g} times the "
@@ -232,14 +227,14 @@ class AutoPolicy(Stateful):
 
     def _hold(self, reason: str) -> Action:
         """The actuators as they stand."""
-        due = self._smooths and self._turns % self.r1_every_turns == 0
+        due = self._has_r1 and self._turns % self.r1_every_turns == 0
         return Action(
             d_steps=self._d_steps,
             r1_weight=self.r1 * self.r1_every_turns if due else 0.0,
             d_learning_rate_scale=0.5**self._roll_backs,
             adversarial_weight_scale=math.exp(self._log_weight),
             g_learning_rate_scale=G_TRIAL_SCALE if self._trial_turns > 0 else 1.0,
-            label_smoothing=self.label_smoothing,
+            label_smoothing=self.label_smoothing if self._smooths else 0.0,
             reason=reason,
         )
 
