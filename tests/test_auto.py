@@ -12,7 +12,8 @@ from counterpoise.records import Readings
 from helpers import SIGNALS
 
 ALONE = Readings(g_gradient_adversarial=1.0, g_gradient_content=0.0)
-UNTOLD = {"reason", "label_smoothing", "keep_snapshot"}
+CONTENT = Readings(g_gradient_adversarial=1.0, g_gradient_content=1.0)
+UNTOLD = {"reason", "keep_snapshot"}
 
 
 def turns(auc, count, noise=0.03, seed=0, **values):
@@ -37,9 +38,13 @@ def gammas(actions):
     return [action.r1_weight for action in actions if action.r1_weight]
 
 
-def test_a_game_in_balance_is_left_alone():
-    actions = seen(turns(0.8, 1000))
-    assert not changes(actions)
+def test_a_game_in_balance_gets_r1_and_is_left_alone():
+    policy = AutoPolicy()
+    actions = seen(turns(0.8, 1000, readings=CONTENT), policy=policy)
+    assert changes(actions) == {"r1_weight"}
+    # A part of the turns computes it, for all.
+    assert gammas(actions) == [policy.r1 * policy.r1_every_turns] * (1000 // policy.r1_every_turns)
+    assert "gamma" in actions[-1].reason
     assert sum(action.keep_snapshot for action in actions) >= 4
 
 
@@ -48,12 +53,11 @@ def test_a_newborn_d_is_left_alone_whatever_g_does():
     before, and gradients of D that point the same way step after step."""
     alike = Readings(d_gradient_cosine=0.99, g_gradient_content=1.0, high_frequency_ratio=0.4)
     actions = seen(turns(0.5, 500, noise=0.1, readings=alike))
-    assert not changes(actions)
-    assert {action.g_learning_rate_scale for action in actions} == {1.0}
+    assert changes(actions) == {"r1_weight"}
 
 
 def test_one_reading_is_no_reason():
-    calm = turns(0.8, 300)
+    calm = turns(0.8, 300, readings=CONTENT)
     for place in range(0, 300, 20):
         calm[place] = dataclasses.replace(
             calm[place],
@@ -61,17 +65,7 @@ def test_one_reading_is_no_reason():
             d_loss_real=math.nan if place % 40 else 1e6,
             readings=Readings(diversity_ratio=0.0),
         )
-    assert not changes(seen(calm))
-
-
-def test_a_d_that_leads_is_smoothed_from_then_on():
-    policy = AutoPolicy()
-    assert not gammas(seen(turns(0.8, 300), policy=policy))
-    leading = seen(turns(0.97, 300), turns(0.7, 300), policy=policy)
-    assert set(gammas(leading)) == {policy.r1 * policy.r1_every_turns}
-    assert "gamma" in leading[-1].reason
-    # A half of the turns computes it.
-    assert len(gammas(leading[-100:])) == 100 // policy.r1_every_turns
+    assert changes(seen(calm)) == {"r1_weight"}
 
 
 @pytest.mark.parametrize(
@@ -79,19 +73,27 @@ def test_a_d_that_leads_is_smoothed_from_then_on():
     [
         ({}, {"r1_weight", "d_steps"}),
         # With a loss of its own G is not told more by a D that is trained more.
-        ({"readings": Readings(g_gradient_adversarial=1.0, g_gradient_content=1.0)}, {"r1_weight"}),
+        ({"readings": CONTENT}, {"r1_weight"}),
         ({"readings": Readings()}, {"r1_weight"}),
         (
             {"readings": Readings(g_gradient_adversarial=1.0, g_gradient_content=99.0)},
             {"r1_weight", "adversarial_weight_scale"},
         ),
-        ({"d_takes_r1": False}, set()),
+        ({"d_takes_r1": False}, {"label_smoothing", "d_steps"}),
         # Logits of an unknown scale.
-        ({"d_equilibrium_loss": 0.0}, set()),
+        ({"d_equilibrium_loss": 0.0, "readings": CONTENT}, {"label_smoothing"}),
     ],
 )
 def test_what_a_leading_d_gets(values, asked):
     assert changes(seen(turns(0.7, 100, **values), turns(0.92, 300, **values))) == asked
+
+
+def test_labels_are_smoothed_from_the_first_lead_on_where_there_is_no_r1():
+    policy = AutoPolicy()
+    before = seen(turns(0.8, 300, d_takes_r1=False), policy=policy)
+    assert {action.label_smoothing for action in before} == {0.0}
+    after = seen(*(turns(auc, 300, d_takes_r1=False) for auc in (0.97, 0.7)), policy=policy)
+    assert after[-1].label_smoothing == policy.label_smoothing
 
 
 def test_a_drowned_d_is_raised_to_a_tenth_and_comes_back():
@@ -118,17 +120,6 @@ def test_a_drowned_d_is_raised_to_a_tenth_and_comes_back():
     assert weights(policy, 0.6, 600)[-1] == 1
 
 
-def test_a_weak_d_is_trained_more_where_g_learns_from_it_alone():
-    assert [action.d_steps for action in seen(turns(0.65, 300))][-1] == 2
-    content = Readings(g_gradient_adversarial=1.0, g_gradient_content=1.0)
-    assert not changes(seen(turns(0.65, 300, readings=content)))
-
-
-def test_a_certain_d_is_not_trained_more():
-    actions = seen(turns(0.7, 100), turns(0.999, 300, noise=0.001))
-    assert {action.d_steps for action in actions} == {1}
-
-
 def fooled(count, diversity=0.2):
     return turns(0.5, count, readings=dataclasses.replace(ALONE, diversity_ratio=diversity))
 
@@ -140,7 +131,7 @@ def test_g_is_slowed_for_a_trial_and_the_trials_become_rare():
     slowed = [len(run) for run in "".join("x" if s < 1 else " " for s in scales).split()]
     assert set(slowed) == {TRIAL_TURNS}
     assert sum(slowed) < 6000 / 10
-    assert changes(actions) == {"g_learning_rate_scale", "d_steps"}
+    assert changes(actions) == {"g_learning_rate_scale", "d_steps", "r1_weight"}
 
 
 def test_a_trial_that_helps_is_kept_until_d_follows():
