@@ -92,7 +92,7 @@ class Signals:
     auc: float | None = None
     # D's loss where it cannot tell real from fake and answers as it should; None where unknown.
     d_equilibrium_loss: float | None = None
-    # Whether `Action.r1_weight` can be had: not of a D that mixes the images of a batch, say.
+    # Whether `Action.r1_weight` can be had: not where D never sees real images alone, say.
     d_takes_r1: bool = True
     readings: Readings = NO_READINGS
 

@@ -20,7 +20,7 @@ CUTOUT = 0.5
 _DRAWS = 16
 
 # Streams of random numbers within a step.
-_TRANSFORMS, _REAL_NOISE, _FAKE_NOISE, _FAKE_TRANSFORMS = 1, 2, 3, 4
+_TRANSFORMS, _REAL_NOISE, _FAKE_NOISE, _FAKE_TRANSFORMS, R1_NOISE = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,17 @@ class InputChange:
         return self._change(images, _TRANSFORMS if self.paired else _FAKE_TRANSFORMS, _FAKE_NOISE)
 
     def _change(self, images: Tensor, transforms: int, noise: int) -> Tensor:
-        place = (self.seed, self.batch, self.rank, images.device)
         if self.augment_probability:
-            drawing = generator_for_step(*place, stream=transforms)
-            images = augment(images, self.augment_probability, drawing)
+            images = augment(images, self.augment_probability, self.draws(images, transforms))
         if self.noise_std:
-            drawing = generator_for_step(*place, stream=noise)
+            drawing = self.draws(images, noise)
             drawn = torch.randn(images.shape, generator=drawing, device=images.device)
             images = images + self.noise_std * drawn.to(images.dtype)
         return images
+
+    def draws(self, images: Tensor, stream: int) -> torch.Generator:
+        """Random numbers for this batch, where the images are."""
+        return generator_for_step(self.seed, self.batch, self.rank, images.device, stream)
 
 
 def augment(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:

@@ -5,16 +5,15 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from counterpoise.actuators.inputs import InputChange
+from counterpoise.actuators.inputs import R1_NOISE, InputChange
 from counterpoise.game.objective import GameObjective, answering_in_logits
 from counterpoise.game.processes import average_over_processes
-from counterpoise.losses.penalties import r1_penalty
+from counterpoise.losses.penalties import estimated_r1_penalty, r1_penalty
 from counterpoise.records import Action
 from counterpoise.sensors.probes import Aside, random_state_kept
 
-MIXES_IMAGES = (
-    "D has batch normalisation, so the gradients of single images that R1 needs do not exist"
-)
+ESTIMATED = "R1 is estimated, by D's answers on real images and on the same with noise: {why}"
+MIXES_IMAGES = "D has batch normalisation, so gradients of single images do not exist"
 NO_IMAGES = "D is not called with real images alone in its part"
 FAILED = "it could not be computed ({error})"
 NOT_FINITE = "R1's gradient was not finite; D was trained without it in this turn"
@@ -35,23 +34,26 @@ class R1:
     """Adds the gradient of gamma / 2 * E|grad D|^2 at real images to D's.
 
     D is asked once more, aside, so its buffers and the random state stay; of its logits, where it
-    ends in a sigmoid. Under AMP the gradients may still be scaled: then this one is scaled alike.
+    ends in a sigmoid. Where the exact one does not exist (batch normalisation) or cannot be
+    computed (an operation that is not differentiable twice), it is estimated. Under AMP the
+    gradients may still be scaled: then this one is scaled alike.
     """
 
     def __init__(self, discriminator: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._d, self._optimizer = discriminator, optimizer
         # Why this game cannot have it; empty while nothing is known to stand in the way.
         self.problem = ""
-        self._is_looked_at = False
+        # That it is estimated, and why, once that is known: what a person is to be told.
+        self.estimated = ""
 
     @property
     def is_possible(self) -> bool:
-        """Whether nothing is known to stand in its way; D is looked at once."""
-        if not self._is_looked_at:
-            self._is_looked_at = True
-            if mixes_images(self._d):
-                self.leave_out(MIXES_IMAGES)
+        """Whether nothing is known to stand in its way."""
         return not self.problem
+
+    def estimate(self, why: str) -> None:
+        """Estimate it from now on."""
+        self.estimated = ESTIMATED.format(why=why)
 
     def leave_out(self, why: str) -> str:
         """It cannot be had; what a person is told."""
@@ -68,33 +70,56 @@ class R1:
         """
         if images is None:
             return self.leave_out(NO_IMAGES)
+        if not self.estimated and mixes_images(self._d):
+            self.estimate(MIXES_IMAGES)
+        aside, term, flat, error = self._gradient(images, gamma, change, objective)
+        if flat[0] > 0 and not self.estimated:
+            self.estimate(FAILED.format(error=error))
+            aside, term, flat, error = self._gradient(images, gamma, change, objective)
+        if flat[0] > 0:
+            return self.leave_out(FAILED.format(error=error))
+        if not flat.isfinite().all():
+            return NOT_FINITE
+        scale = getattr(self._optimizer, "grad_scale", None)
+        if scale is not None:
+            flat = flat * scale.to(flat.device)
+        trained = _trained(aside)
+        parts = torch.split(flat[1:], [weight.numel() for weight, _ in trained])
+        for (weight, _), part in zip(trained, parts, strict=True):
+            gradient = part.reshape(weight.shape).to(weight.dtype)
+            weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+        return term.detach()
+
+    def _gradient(
+        self, images: Tensor, gamma: float, change: InputChange, objective: GameObjective
+    ) -> tuple[Aside, Tensor, Tensor, str]:
+        """D aside; the term; its gradient over all weights, behind a number above 0 where it failed
+        in any process; and how it failed."""
         aside = Aside(answering_in_logits(self._d, objective))
         term, error = torch.zeros((), device=images.device), ""
+        seen = change.real(images)
         try:
             with torch.enable_grad(), random_state_kept(images.device):
-                term = gamma / 2 * r1_penalty(aside, change.real(images))
+                if self.estimated:
+                    term = estimated_r1_penalty(aside, seen, change.draws(seen, R1_NOISE))
+                else:
+                    term = r1_penalty(aside, seen)
+                term = gamma / 2 * term
                 # All of it: what is not differentiable twice may lie off the way to the weights.
                 term.backward()  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as failure:
             error = str(failure).strip().partition("\n")[0]
-        trained = [(weight, own) for weight, own in aside.weights() if weight.requires_grad]
-        gradients = [torch.zeros_like(own) if own.grad is None else own.grad for _, own in trained]
+        gradients = [
+            torch.zeros_like(own) if own.grad is None else own.grad for _, own in _trained(aside)
+        ]
         # One message: whether it failed anywhere, and the gradient.
         failed = torch.full((1,), float(bool(error)), device=images.device)
-        flat = average_over_processes(
-            torch.cat([failed, *(g.float().flatten() for g in gradients)])
-        )
-        if flat[0] > 0:
-            return self.leave_out(FAILED.format(error=error or "in another process"))
-        if not flat.isfinite().all():
-            return NOT_FINITE
-        scale = getattr(self._optimizer, "grad_scale", None)
-        if scale is not None:
-            flat = flat * scale.to(flat.device)
-        parts = torch.split(flat[1:], [weight.numel() for weight, _ in trained])
-        for (weight, _), part in zip(trained, parts, strict=True):
-            gradient = part.reshape(weight.shape).to(weight.dtype)
-            weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
-        return term.detach()
+        flat = torch.cat([failed, *(g.float().flatten() for g in gradients)])
+        return aside, term, average_over_processes(flat), error or "in another process"
+
+
+def _trained(aside: Aside) -> list[tuple[Tensor, Tensor]]:
+    """The weights that are trained, each with its copy aside."""
+    return [(weight, own) for weight, own in aside.weights() if weight.requires_grad]

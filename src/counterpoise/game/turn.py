@@ -224,6 +224,8 @@ class Turn:
             added = part.player.r1.add(part.real, part.asked.r1_weight, part.change_now, objective)
         if isinstance(added, Tensor):
             self.d_penalty(added, d=part.player.name)
+            if part.player.r1.estimated:
+                self.game.say(part.player.r1.estimated, level=logging.INFO)
         elif part.player.r1.problem:
             self.go_without_r1(part)
         else:

@@ -48,6 +48,8 @@ class StageTraining:
             assert self.d_optimizer is not None, "D has one"
             form = config.loss.adversarial.form
             players = [Player("", self.d, self.d_optimizer, parts.policy, form)]
+            if networks.passes.replayed:
+                players[0].r1.estimate("a second derivative takes ten times a replayed pass")
         self.game = Game(
             self.g,
             self.g_optimizer,
