@@ -76,6 +76,15 @@ def test_one_reading_is_no_reason():
         # With a loss of its own G is not told more by a D that is trained more.
         ({"readings": CONTENT}, {"r1_weight"}),
         ({"readings": Readings()}, {"r1_weight"}),
+        # Beside a loss that is meant to lead, a small share is no fault.
+        (
+            {"readings": Readings(g_gradient_adversarial=3.0, g_gradient_content=97.0)},
+            {"r1_weight"},
+        ),
+        (
+            {"readings": Readings(g_gradient_adversarial=0.1, g_gradient_content=99.0)},
+            {"r1_weight", "adversarial_weight_scale"},
+        ),
         ({"d_takes_r1": False}, {"d_steps"}),
         # Logits of an unknown scale.
         ({"d_equilibrium_loss": 0.0, "readings": CONTENT}, set()),
@@ -83,6 +92,30 @@ def test_one_reading_is_no_reason():
 )
 def test_what_a_leading_d_gets(values, asked):
     assert changes(seen(turns(0.7, 100, **values), turns(0.92, 300, **values))) == asked
+
+
+def test_a_drowned_d_is_raised_to_a_tenth_and_comes_back():
+    """Whether the policy's factor is in what is read or not."""
+
+    def weights(policy, auc, count):
+        scale, scales = 1.0, []
+        for signals in turns(auc, count):
+            readings = Readings(
+                g_gradient_adversarial=0.001 * scale,
+                g_gradient_content=1.0,
+                g_adversarial_scale=scale,
+            )
+            action = policy.observe(dataclasses.replace(signals, readings=readings))
+            scale = action.adversarial_weight_scale
+            scales.append(scale)
+        return scales
+
+    policy = AutoPolicy()
+    raised = weights(policy, 0.7, 100) + weights(policy, 0.97, 1000)
+    assert raised == sorted(raised)
+    share = 0.001 * raised[-1] / (1 + 0.001 * raised[-1])
+    assert 0.1 < share < 0.2
+    assert weights(policy, 0.6, 600)[-1] == 1
 
 
 def fooled(count, diversity=0.2):

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Stateful, joined
+from counterpoise.balance.policy import CHECKED, MostScale, Stateful, joined
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.config import NonNegativeFloat, NonNegativeInt, PositiveInt
 from counterpoise.records import Action, Signals
@@ -17,7 +17,10 @@ from counterpoise.records import Action, Signals
 BLOCK_TURNS, READINGS, STANDARD_ERRORS = 10, 5, 2.0
 # Share of the adversarial term in the gradient at G's output from which on G learns from D alone.
 ALONE_SHARE = 0.99
-# AUC above which D has followed a slower G.
+# A D above this AUC leads; its term drowns below this share, and its weight then rises (log units
+# per decision) until it has that share.
+LEADS, DROWNED_SHARE, HEARD_SHARE, WEIGHT_RATE = 0.9, 0.01, 0.1, 0.5
+# AUC above which D has followed a slower G, and under which it needs no more weight.
 FOLLOWS = 0.75
 # A D below this AUC is fooled where G's outputs are alike as well (diversity in ratio to real
 # ones), but for the first turns, in which both are young. Then G's learning rate is this factor
@@ -45,14 +48,18 @@ class AutoPolicy(Stateful):
     2. Where G learns from D alone, by the gradient at its output, D gets `most_d_steps` steps for
        one of G (Goodfellow et al. 2014, algorithm 1; Arjovsky et al. 2017). Beside other terms, D
        is trained as the loop does.
-    3. Where D does not tell real from fake (AUC under 0.6) and G's outputs are alike, G's learning
+    3. Where D leads (AUC above 0.9) and G does not hear it, its term being less than a hundredth of
+       the gradient at G's output, the adversarial weight rises until it is a tenth, and comes back
+       as D falls.
+    4. Where D does not tell real from fake (AUC under 0.6) and G's outputs are alike, G's learning
        rate is a quarter for a trial of 100 turns. It stays so while trials bring D or the diversity
        of G's outputs back, until D follows; else it is undone, and the next comes four times later.
-    4. Where D's loss explodes, or is not finite, both networks go back to the last calm state, at
+    5. Where D's loss explodes, or is not finite, both networks go back to the last calm state, at
        most `most_roll_backs` times, each time with half of D's learning rate.
 
-    One-sided label smoothing and an adversarial weight that rises where G hardly hears D were in it
-    and went: neither helped in games that nobody tuned on, and a vocoder became worse by them.
+    One-sided label smoothing, and a weight that rises wherever a D has less than a tenth of G's
+    gradient, were in it and went: they helped in no game that nobody tuned on, and a vocoder, whose
+    spectral loss is meant to lead, became worse.
     What it holds, and since when, is in its reason. Source: this project (docs/experiments.md).
     """
 
@@ -61,6 +68,7 @@ class AutoPolicy(Stateful):
     r1: NonNegativeFloat = 0.1
     r1_every_turns: PositiveInt = 2
     most_d_steps: PositiveInt = 2
+    max_weight_scale: MostScale = 1e4
     most_roll_backs: NonNegativeInt = 3
     _turns: int = field(default=0, init=False)
     # Of the block under way, and of the blocks before, the newest last.
@@ -70,6 +78,7 @@ class AutoPolicy(Stateful):
     _losses: list[float] = field(default_factory=list, init=False)
     _shares: list[float] = field(default_factory=list, init=False)
     _has_r1: bool = field(default=False, init=False)
+    _log_weight: float = field(default=0.0, init=False)
     _d_steps: int = field(default=1, init=False)
     # Turns that are left of a trial (below 0: until the next one may begin), what it began with.
     _trial_turns: int = field(default=0, init=False)
@@ -101,7 +110,7 @@ class AutoPolicy(Stateful):
     def _held(self) -> tuple[float, ...]:
         """What may change in a training."""
         slowed = self._trial_turns > 0
-        return self._d_steps, slowed, self._roll_backs
+        return self._d_steps, self._log_weight, slowed, self._roll_backs
 
     def _take_in(self, signals: Signals) -> None:
         """Add a turn to the block; decide where that is whole."""
@@ -122,14 +131,24 @@ class AutoPolicy(Stateful):
         if len(self._auc) == READINGS:
             alone = bool(self._shares) and min(self._shares) > ALONE_SHARE
             self._d_steps = self.most_d_steps if alone else 1
+            self._raise_weight()
             self._begin_trial()
 
+    def _raise_weight(self) -> None:
+        """The adversarial weight, by D's lead and what G hears of it."""
+        least = HEARD_SHARE if self._log_weight else DROWNED_SHARE
+        if _above(self._auc, LEADS) and _below(self._shares, least):
+            self._log_weight = min(self._log_weight + WEIGHT_RATE, math.log(self.max_weight_scale))
+        elif _below(self._auc, FOLLOWS):
+            self._log_weight = max(self._log_weight - WEIGHT_RATE, 0.0)
+
     def _adversarial_share(self, signals: Signals) -> float | None:
-        """Share of the adversarial term in the gradient at G's output."""
-        adversarial = signals.readings.g_gradient_adversarial
+        """Share of the adversarial term in the gradient at G's output, with its present weight."""
+        adversarial = signals.readings.g_gradient_unscaled
         content = signals.readings.g_gradient_content
         if adversarial is None or content is None or not is_finite(adversarial, content):
             return None
+        adversarial *= math.exp(self._log_weight)
         whole = adversarial + content
         return adversarial / whole if whole > 0 and is_finite(whole) else None
 
@@ -190,7 +209,7 @@ class AutoPolicy(Stateful):
             return self._hold(f"{why}; went back {self._roll_backs} times, and does not again")
         self._roll_backs += 1
         self._block, self._auc, self._diversity, self._losses, self._shares = [], [], [], [], []
-        self._d_steps = 1
+        self._d_steps, self._log_weight = 1, 0.0
         self._trial_turns = self._calm_turns = self._exploded_turns = 0
         return replace(self._hold(f"{why}: back to the last calm state"), roll_back=True)
 
@@ -200,6 +219,11 @@ class AutoPolicy(Stateful):
             yield f"R1 with a gamma of {self.r1:g}"
         if self._d_steps > 1:
             yield f"G learns from D alone: {self._d_steps} steps of D"
+        if self._log_weight > 0:
+            yield (
+                f"G hears nothing of D at its output: {math.exp(self._log_weight):.3g} times the "
+                "adversarial weight"
+            )
         if self._trial_turns > 0:
             yield (
                 f"G's outputs were alike ({fmean(self._before_trial):.2f} of the real ones' "
@@ -218,6 +242,7 @@ class AutoPolicy(Stateful):
             d_steps=self._d_steps,
             r1_weight=self.r1 * self.r1_every_turns if due else 0.0,
             d_learning_rate_scale=0.5**self._roll_backs,
+            adversarial_weight_scale=math.exp(self._log_weight),
             g_learning_rate_scale=G_TRIAL_SCALE if self._trial_turns > 0 else 1.0,
             reason=reason,
         )
