@@ -33,6 +33,8 @@ def noise(scale: float, rows: int = ROWS, seed: int = 0) -> np.ndarray:
 def bce_columns(real, fake, *, seed: int = 0) -> dict[str, np.ndarray]:
     """What a BCE loop prints at these mean outputs, D moving D(G(z)) a little in each step."""
     real, fake = np.broadcast_arrays(np.asarray(real, float), np.asarray(fake, float))
+    if not real.shape:
+        real, fake = np.full(ROWS, real), np.full(ROWS, fake)
     spread = 1.05 + 0.1 * np.random.default_rng(seed).random(real.shape)
     after = fake * 0.9
     return {
@@ -54,4 +56,4 @@ def smoothed_labels(label, fake, swing=0.01):
     real = np.clip(label + noise(swing), 0.01, 0.99)
     fake = np.clip(fake + noise(0.002, seed=1), 1e-4, 0.9)
     loss = -(label * np.log(real) + (1 - label) * np.log1p(-real)) - np.log1p(-fake)
-    return {"d_real": real, "d_fake_before": fake, "d_loss": loss, "g_loss": np.full(ROWS, 4.0)}
+    return {"d_real": real, "d_fake_before": fake, "d_loss": loss, "g_loss": 4 + noise(0.1, seed=2)}

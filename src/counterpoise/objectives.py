@@ -6,9 +6,14 @@ no meaning of its own. `losses.adversarial` computes these objectives, by the sa
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from counterpoise.registry import Registry
+
+Curve = Callable[[np.ndarray], np.ndarray]
 
 # What an objective is called that no log shows and nobody says.
 UNKNOWN = "unknown"
@@ -38,8 +43,22 @@ class Objective:
     # With the target 1 - s for real images, D's loss grows by s times this times the mean of what
     # the loss sees of them (and by what no weight depends on); 0 where D has no target for them.
     smoothing_slope: float = 0.0
+    # G's adversarial loss where each half of D's is this large; None where they are free.
+    g_loss_at: Curve | None = None
+    # How common it is among the trainings that people ask about, against the others.
+    prior: float = 0.01
     # Other names by which people know it.
     aliases: tuple[str, ...] = ()
+
+
+def _bce_of_fooled(half: np.ndarray) -> np.ndarray:
+    """-log D(G(z)) where -log(1 - D(G(z))) is `half`."""
+    return np.asarray(-np.log(-np.expm1(-half)))
+
+
+def _squares_of_fooled(half: np.ndarray) -> np.ndarray:
+    """(D(G(z)) - 1)^2 where D(G(z))^2 is `half`."""
+    return np.asarray(np.square(1 - np.sqrt(half)))
 
 
 _ROWS = (
@@ -50,6 +69,8 @@ _ROWS = (
         has_probability=True,
         has_sigmoid=True,
         smoothing_slope=1.0,
+        g_loss_at=_bce_of_fooled,
+        prior=0.5,
         aliases=("bce", "vanilla", "ns", "gan", "dcgan"),
     ),
     Objective(
@@ -57,6 +78,8 @@ _ROWS = (
         "least squares on raw scores",
         equilibrium_d_loss=0.5,
         smoothing_slope=2.0,
+        g_loss_at=_squares_of_fooled,
+        prior=0.15,
         aliases=("mse", "least-squares"),
     ),
     Objective(
@@ -67,15 +90,20 @@ _ROWS = (
         has_sigmoid=True,
         g_gradient_saturates=True,
         smoothing_slope=2.0,
+        g_loss_at=_squares_of_fooled,
+        prior=0.03,
         aliases=("mse-on-sigmoid",),
     ),
-    Objective("hinge", "hinge", equilibrium_d_loss=2.0),
+    Objective(
+        "hinge", "hinge", equilibrium_d_loss=2.0, g_loss_at=lambda half: 1 - half, prior=0.12
+    ),
     Objective(
         "wgan",
         "Wasserstein",
         equilibrium_d_loss=0.0,
         has_halves=False,
         d_loss_reaches_zero=False,
+        prior=0.1,
         aliases=("wgan-gp", "wasserstein"),
     ),
     Objective(
@@ -84,6 +112,8 @@ _ROWS = (
         equilibrium_d_loss=math.log(4),
         has_sigmoid=True,
         compares_scores=True,
+        g_loss_at=lambda half: 2 * _bce_of_fooled(half),
+        prior=0.06,
         aliases=("ragan",),
     ),
     Objective(
@@ -93,6 +123,8 @@ _ROWS = (
         has_sigmoid=True,
         compares_scores=True,
         has_halves=False,
+        g_loss_at=lambda half: _bce_of_fooled(2 * half),
+        prior=0.0005,
         aliases=("rpgan", "rsgan"),
     ),
 )

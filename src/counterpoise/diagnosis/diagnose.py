@@ -2,6 +2,7 @@
 recorded numbers: the same for a log file and for a training under way."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,12 +14,20 @@ from counterpoise.diagnosis import (
     rules_updates,
     verdict,
 )
-from counterpoise.diagnosis.finding import PROBLEMS, SEVERITIES, Diagnosis, Finding, NotJudged
-from counterpoise.diagnosis.found import Found, Missing, Rule
-from counterpoise.diagnosis.interpretation import interpret
-from counterpoise.diagnosis.verdict import LEAST_ROWS
+from counterpoise.diagnosis.finding import (
+    PROBLEMS,
+    SEVERITIES,
+    Candidate,
+    Diagnosis,
+    Evidence,
+    Finding,
+    NotJudged,
+)
+from counterpoise.diagnosis.found import Answer, Found, Missing, Rule
+from counterpoise.diagnosis.interpretation import views
 from counterpoise.diagnosis.view import View
-from counterpoise.objectives import objective_name
+from counterpoise.objectives import UNKNOWN, objective_name
+from counterpoise.programs import programs
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
 
@@ -28,63 +37,156 @@ RULES: Registry[Rule] = Registry(
     "finding",
     *((rule.id, rule) for module in MODULES for rule in module.RULES),
 )
+# Where the log leaves several objectives: the probability of those under which a finding holds
+# that makes it be said outright, as a warning with its condition, or as a note with it.
+OUTRIGHT, WARNED, NOTED = 0.9, 0.5, 0.2
+# Formats that say their objective by their layout alone, which others share.
+BY_LAYOUT = ("stylegan-stats",)
+
+Judged = tuple[float, View, Answer]
 
 
 # Numbers of any size may be in a log; what overflows is infinite, and no rule is met by it.
 @np.errstate(all="ignore")
 def diagnose(
-    trace: Trace, objective: str | None = None, *, d_loss_is_mean: bool = False
+    trace: Trace,
+    objective: str | None = None,
+    *,
+    d_loss_is_mean: bool = False,
+    program: str | None = None,
 ) -> Diagnosis:
     """Everything that the numbers of a training show, worst first.
 
     `objective` is any name of `objectives.OBJECTIVES` or an alias, and overrides what the trace
-    says; `UserError` for an unknown one. `d_loss_is_mean` says that `d_loss` is the mean of D's two
-    halves; without it that is taken from the trace, or inferred from D's outputs. Where nothing is
+    says; `program`, a name of `programs.programs`, is what printed the log; `UserError` for an
+    unknown one. `d_loss_is_mean` says that `d_loss` is the mean of D's two halves; without it that
+    is taken from the trace or the program, or inferred. Where the numbers leave more than one
+    objective, findings are judged under each, and say under which they hold. Where nothing is
     found, the diagnosis is `healthy`, or `not-enough-evidence` where the log could not show it.
     """
     name = objective or trace.objective
+    profile = programs()[program] if program else None
+    if profile is None and trace.program:
+        profile = programs().get(trace.program)
     if name is not None:
         trace = dataclasses.replace(trace, objective=objective_name(name))
-    if d_loss_is_mean:
+    if d_loss_is_mean or (profile is not None and profile.d_loss_is_mean):
         trace = dataclasses.replace(trace, d_loss_is_mean=True)
-    view = interpret(trace)
+    judged = views(trace, profile, _who_says(trace, objective))
     findings, not_judged = [], []
     for rule in RULES.values():
-        answer = _answer(view, rule)
-        if isinstance(answer, Found):
-            findings.append(_finding(view, rule, answer))
-        elif isinstance(answer, Missing):
-            not_judged.append(NotJudged(rule.id, (answer.need or rule.needs,)))
+        answers = [(share, view, _answer(view, rule)) for share, view in judged]
+        if found := _merged(rule, answers):
+            findings.append(found)
+        elif missing := [a for _, _, a in answers if isinstance(a, Missing)]:
+            not_judged.append(NotJudged(rule.id, (missing[0].need or rule.needs,)))
     if not any(finding.severity in PROBLEMS for finding in findings):
-        findings.append(_finding(view, *verdict.verdict(view)))
+        findings.append(_verdict(judged, any(finding.if_objective for finding in findings)))
     findings.sort(key=lambda f: SEVERITIES.index(f.severity))
+    shares: dict[str, float] = {}
+    for share, each in judged:
+        shares[each.objective_name] = shares.get(each.objective_name, 0.0) + share
+    likeliest = max(shares, key=lambda each: shares[each])
+    view = judged[0][1]
+    normal = (f"normal for {profile.title}: {profile.normal}",) if profile else ()
     return Diagnosis(
         findings=tuple(findings),
         source=trace.source,
         title=trace.title,
         format=trace.format,
-        objective=view.objective_name,
-        objective_evidence=view.objective_evidence,
+        objective=likeliest if shares[likeliest] > WARNED else UNKNOWN,
+        objective_evidence=view.reading.evidence,
         not_judged=tuple(not_judged),
         first_step=int(view.steps[0]) if view.rows else 0,
         last_step=int(view.steps[-1]) if view.rows else 0,
         rows=view.rows,
-        notes=(*trace.notes, *view.notes),
+        notes=(*trace.notes, *view.notes, *normal),
+        objectives=tuple(Candidate(each, round(share, 3)) for each, share in shares.items()),
+        program=profile.name if profile else "",
     )
 
 
-def _answer(view: View, rule: Rule) -> Found | Missing | None:
+def _who_says(trace: Trace, objective: str | None) -> str:
+    """Who says what the objective is; "" where it is only what the layout is known for."""
+    if objective is not None:
+        return "as you said"
+    if trace.objective is None or trace.format in BY_LAYOUT or trace.program:
+        return ""
+    return "the run's own configuration" if trace.format == "run folder" else "as it was said"
+
+
+def _answer(view: View, rule: Rule) -> Answer:
     """What a rule answers, where there is enough to ask it."""
     if rule.judge is None:
         return None
-    if view.rows < LEAST_ROWS and rule.id != "non-finite":
-        return Missing(f"at least {LEAST_ROWS} lines")
+    if view.rows < rule.least_rows:
+        return Missing(f"at least {rule.least_rows} lines")
     # Where the rows are our own records of single steps; other logs' lines may be epochs.
     every_step = view.trace.format in ("", "run folder") and view.rows > 1
     every_step = every_step and np.median(np.diff(view.steps)) <= 1
     if every_step and view.steps[-1] - view.steps[0] < rule.least_steps:
         return Missing(f"at least {rule.least_steps} steps")
     return rule.judge(view)
+
+
+def _merged(rule: Rule, answers: Sequence[Judged]) -> Finding | None:
+    """What a rule finds under the objectives that the log leaves: as severe as it is under nearly
+    all of them, or with its condition; None where it is found under few."""
+    held = [(share, view, found) for share, view, found in answers if isinstance(found, Found)]
+    total = sum(share for share, _, _ in held)
+    if total < NOTED:
+        return None
+    (_, view, found), *_ = held
+    for severity in SEVERITIES:
+        worse = SEVERITIES[: SEVERITIES.index(severity) + 1]
+        if sum(share for share, _, each in held if each.severity in worse) >= OUTRIGHT - 1e-9:
+            return _finding(view, rule, dataclasses.replace(found, severity=severity))
+    is_problem = sum(share for share, _, each in held if each.severity in PROBLEMS) > WARNED
+    found = dataclasses.replace(
+        found,
+        severity="warning" if is_problem else "note",
+        confidence=found.confidence * total,
+        evidence=[*found.evidence, condition(answers)],
+    )
+    names = tuple(dict.fromkeys(view.objective_name for _, view, _ in held))
+    return dataclasses.replace(_finding(view, rule, found), if_objective=names)
+
+
+def condition(answers: Sequence[Judged], what: str = "so") -> Evidence:
+    """Under which objectives a finding holds and under which it does not, and what settles it."""
+    shares: dict[bool, dict[str, float]] = {True: {}, False: {}}
+    for share, view, found in answers:
+        side, title = shares[isinstance(found, Found)], view.reading.title
+        side[title] = side.get(title, 0.0) + share
+    yes, no = (
+        ", ".join(f"{title} {share:.0%}" for title, share in side.items() if share >= 0.005)
+        for side in (shares[True], shares[False])
+    )
+    text = (
+        f"{what} if D's loss is {yes}; not {what}, or not to be told, if it is {no}; "
+        "--objective NAME settles it"
+    )
+    name = "probability of the objectives under which it is so"
+    return Evidence(name, sum(shares[True].values()), text)
+
+
+def _verdict(judged: Sequence[tuple[float, View]], is_doubted: bool) -> Finding:
+    """`healthy` where it is that under nearly all objectives that are left, and no finding holds
+    under some; else why it cannot be said."""
+    verdicts = [(share, view, *verdict.verdict(view)) for share, view in judged]
+    healthy = [each for each in verdicts if each[2] is verdict.HEALTHY]
+    total = sum(share for share, *_ in healthy)
+    if total >= OUTRIGHT and not is_doubted:
+        _, view, rule, found = healthy[0]
+        return _finding(view, rule, dataclasses.replace(found, confidence=found.confidence * total))
+    others = [each for each in verdicts if each[2] is not verdict.HEALTHY]
+    _, view, rule, found = others[0] if others else verdicts[0]
+    if healthy:
+        answers = [(s, v, f if r is verdict.HEALTHY else None) for s, v, r, f in verdicts]
+        found = dataclasses.replace(
+            found, severity="note", evidence=[*found.evidence, condition(answers, "healthy")]
+        )
+    return _finding(view, verdict.NOT_ENOUGH, found)
 
 
 def _finding(view: View, rule: Rule, found: Found) -> Finding:

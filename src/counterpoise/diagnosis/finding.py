@@ -41,6 +41,18 @@ class Finding:
     evidence: tuple[Evidence, ...]
     remedies: tuple[Remedy, ...] = ()
     source: str = ""
+    # Where the log leaves more than one objective: those under which it is so. Empty where it is so
+    # under all that are likely. Such a finding is a `warning` or a `note`, and the last of its
+    # evidence says how likely they are.
+    if_objective: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An objective that a log's numbers may be of."""
+
+    objective: str  # a name of `objectives.OBJECTIVES`, or "unknown"
+    probability: float  # in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -59,13 +71,16 @@ class Diagnosis:
     source: str  # the file or run folder
     title: str  # which training of it, where there are several
     format: str  # the log format that it was read as
-    objective: str  # a name of `objectives.OBJECTIVES`, or "unknown"
+    # A name of `objectives.OBJECTIVES`; "unknown" where none is likelier than all others together.
+    objective: str
     objective_evidence: str  # how it is known
     first_step: int
     last_step: int
     rows: int  # that were judged
     not_judged: tuple[NotJudged, ...]
     notes: tuple[str, ...]  # on the reading of the log
+    objectives: tuple[Candidate, ...] = ()  # likeliest first; their probabilities add up to 1
+    program: str = ""  # a name of `programs.programs`, where it is known what printed the log
 
     @property
     def healthy(self) -> bool:

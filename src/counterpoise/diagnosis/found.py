@@ -7,6 +7,8 @@ from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell
 
+LEAST_ROWS = 6  # lines below which only what needs no trend is judged
+
 
 @dataclass(frozen=True)
 class Found:
@@ -28,6 +30,7 @@ class Missing:
 
 
 Answer = Found | Missing | None
+Judge = Callable[[View], Answer]
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,17 @@ class Rule:
 
     id: str
     # None for the verdicts that stand where no rule has found a problem.
-    judge: Callable[[View], Answer] | None
+    judge: Judge | None
     title: str
     meaning: str  # two sentences
-    needs: str  # what a log must have for it to be judged, in words
     remedies: tuple[Remedy, ...]  # the likeliest to help first
+    needs: str = ""  # what a log must have for it to be judged, in words
     source: str = ""
     # Steps that a training on record step by step must have had before it is judged by this: every
     # young D is at chance, every young G's outputs are alike, and every game swings at first.
     least_steps: int = 0
+    # Lines below which it is not asked.
+    least_rows: int = LEAST_ROWS
 
 
 def sureness(rows: int, directness: float = 1.0) -> float:

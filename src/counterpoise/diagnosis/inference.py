@@ -1,62 +1,132 @@
-"""Infers from a log's numbers which objective they are of: one that explains them where no other
-does so nearly as well."""
+"""Which objective a log's numbers are of: every one that is known is weighed against D's outputs
+and losses, and what is left is a probability for each, not a guess.
+
+A row's numbers have a density under each way to read them: D's loss over the least that its mean
+outputs allow (Jensen), else D's loss over its value at chance and G's loss beside the curve that
+ties the two together. Rows of one training are alike, so only some count as if independent.
+"""
 
 import dataclasses
-import math
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.objectives import UNKNOWN
+from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
+from counterpoise.programs import Program
 from counterpoise.trace import Trace
 
 # A printed number may be off by this share of itself before it contradicts another.
 TOLERANCE = 0.02
-# Share of rows that an objective must explain to be taken for the log's.
-EXPLAINS = 0.9
 PRINTED = 1e-5  # the last digit of a loss that people print, at the coarsest
-# D's loss over the least that BCE allows at its outputs: squares are below the first, and above the
-# second it is no BCE, not even a doubled one.
-SQUARES_RATIO, BCE_RATIO = 0.7, 5.0
-NEAR = math.log(2)  # a fit is near within a factor of 2
-# To be taken for the mean of an objective's halves: the share of rows that it must explain, and how
-# near it must be in most rows where a sum would do as well.
-MEAN_EXPLAINS, TIGHT = 0.97, 0.1
-LEAST_ROWS = 3  # rows that must speak before an objective is inferred
-
-MEAN = "D's loss is the mean of its halves"
+LEAST_ROWS = 3  # rows that must speak before a column is asked
+# Rows that count, at most: with D's outputs, and with losses alone.
+ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 10
+# Prior probabilities: that no objective of the table is meant, D's loss is the mean of its halves,
+# has its sign turned, or has its labels exchanged; that G's loss has other terms or a weight; that
+# what the program (or its layout) is known for is not so here.
+NONE, MEAN, TURNED, FLIPPED, MORE, OTHERWISE = 0.08, 0.1, 0.03, 0.01, 0.06, 0.1
+ALONE = 2.5  # how much likelier the first of them is where there is D's loss alone
+# Densities, over the log of D's loss: of a number that says nothing, and the least of a row.
+BROAD, FLOOR = 0.1, 3e-3
+# How fast density falls with D's loss over the least of its outputs, under it (as numbers of other
+# moments may be), and over its chance.
+SHARP, SHARPER, ABOVE_CHANCE = 2.0, 4.0, 3.0
+# G's loss about its curve: its spread (absolute, of the curve's value), wider above; under hinge
+# margins are exceeded, and a critic's scores may be anywhere.
+SPREAD, SHARE, WIDER, BEYOND_MARGIN, OF_A_CRITIC = 0.15, 0.3, 1.5, 1.2, 3.0
+SMOOTHED = 0.32  # about the entropy of a label of 0.9
+# The largest BCE of one image as programs cut it: Keras' epsilon of 1e-7 in float32, PyTorch's
+# clamp, and -log of 1e-6, 1e-8, 1e-10 and 1e-12.
+CLIPS = np.array([16.118, 100.0, 13.8155, 18.4207, 23.0259, 27.631])
+IMPOSSIBLE = -60.0  # the log likelihood of what is not so, but for a slip of the printing
+LIKELY, WORTH_A_WORD = 0.95, 0.02  # probabilities: of what is taken for so, of what is named
 
 
 @dataclass(frozen=True)
-class Inferred:
-    """What a log's numbers were found to be."""
+class Reading:
+    """One way to take a log's numbers."""
 
     objective: str  # a name of `OBJECTIVES`, or "unknown"
-    evidence: str  # how it is known
     is_mean: bool = False  # D's loss is the mean of its halves, though nobody says so
+    is_turned: bool = False  # D's loss has its sign turned: it is the value that D maximises
     labels_flipped: bool = False  # D was asked for 0 on real images and for 1 on fake ones
+    probability: float = 1.0
+    evidence: str = ""  # how it is known, the others beside it
+
+    @property
+    def title(self) -> str:
+        """What it is called in a sentence."""
+        title = OBJECTIVES[self.objective].title if self.objective != UNKNOWN else "something else"
+        parts = [(self.is_mean, "mean of its halves"), (self.is_turned, "sign turned")]
+        rest = ", ".join(text for yes, text in parts if yes)
+        return f"{title} ({rest})" if rest else title
 
 
-def infer(trace: Trace) -> Inferred:
-    """What the numbers of a trace are of, by what it says itself, or by elimination."""
-    numbers, below_zero = _Numbers(trace), mostly_below_zero(trace)
-    if trace.objective is not None:
-        found = _given(numbers, trace.objective)
-    elif numbers.are_probabilities:
-        found = _from_negatives(numbers) if below_zero else _from_probabilities(numbers)
-    else:
-        found = _from_scores(numbers)
-        if found.objective == UNKNOWN and below_zero:
-            found = Inferred("wgan", "D's loss is below 0, which no other objective allows")
-    evidence = f"{found.evidence}; {MEAN}" if found.is_mean else found.evidence
-    return dataclasses.replace(found, evidence=evidence)
+def infer(trace: Trace, program: Program | None = None, given: str = "") -> tuple[Reading, ...]:
+    """The ways to read a trace, likeliest first; their probabilities add up to 1.
+
+    `given`: who says what the trace's objective is, in words; "" where it follows from the layout.
+    """
+    numbers = _Numbers(trace, program)
+    says = trace.objective if given else None
+    if says == "lsgan" and numbers.are_probabilities and numbers.are_pinned:
+        says = "lsgan-on-sigmoid"
+        given = "the run says least squares, and D's outputs end at 0 and 1"
+    names = (says,) if says else (*OBJECTIVES, UNKNOWN)
+    readings = [each for name in names for each in numbers.readings(name)]
+    known = (trace.objective,) if trace.objective else program.objectives if program else ()
+    weights = np.array(
+        [_log_prior(each, known) + numbers.log_likelihood(each) for each in readings]
+    )
+    weights = np.exp(weights - weights.max())
+    shares = weights / weights.sum()
+    ranked = sorted(zip(shares, readings, strict=True), key=lambda pair: -pair[0])
+    evidence = given or _percentages(ranked, numbers.source(program))
+    if ranked[0][1].is_mean:
+        evidence += "; D's loss is the mean of its halves"
+    return tuple(
+        dataclasses.replace(reading, probability=float(share), evidence=evidence)
+        for share, reading in ranked
+    )
+
+
+def _percentages(ranked: Sequence[tuple[float, Reading]], source: str) -> str:
+    """How likely the likeliest objective is, by what, and what else it may be."""
+    shares: dict[str, float] = {}
+    for share, reading in ranked:
+        title = dataclasses.replace(reading, is_mean=False).title
+        shares[title] = shares.get(title, 0.0) + share
+    (first, most), *others = shares.items()
+    rest = [f"{title} {share:.0%}" for title, share in others if share >= WORTH_A_WORD]
+    head = f"{min(most, 0.99):.0%} {source}"
+    if most <= 0.5:
+        head, rest = source, [f"{first} {most:.0%}", *rest]
+    return f"{head}; {', '.join(rest)}" if rest else head
+
+
+def _log_prior(reading: Reading, known: Sequence[str]) -> float:
+    rows = OBJECTIVES.values()
+    total = sum(row.prior for row in rows)
+    name = reading.objective
+    share = NONE if name == UNKNOWN else (1 - NONE) * OBJECTIVES[name].prior / total
+    if known:
+        # Each that the program offers is a third as common as the one before it.
+        of_program = {each: 3.0**-place for place, each in enumerate(known)}
+        own = of_program.get(name, 0.0) / sum(of_program.values())
+        share = OTHERWISE * share + (1 - OTHERWISE) * own
+    compares = name != UNKNOWN and OBJECTIVES[name].compares_scores
+    mean = 0.5 if compares else MEAN  # ESRGAN's loop, which most others are from, prints the mean
+    odds = (reading.is_mean, mean), (reading.is_turned, TURNED), (reading.labels_flipped, FLIPPED)
+    return float(np.log(share) + sum(np.log(odd if yes else 1 - odd) for yes, odd in odds))
 
 
 def mostly_below_zero(trace: Trace) -> bool:
     """Whether D's printed loss is clearly below 0 in most lines.
 
     BCE, squares, hinge and relativistic losses are sums of what is never below 0, and so are
-    penalties: of the objectives that are known this leaves Wasserstein's.
+    penalties: of the objectives that are known this leaves Wasserstein's, or a sign that is turned.
     """
     loss = summed_loss(trace)
     loss = loss[np.isfinite(loss)]
@@ -71,9 +141,9 @@ def summed_loss(trace: Trace, d_loss_factor: float = 1.0, half_factor: float = 1
 
 
 class _Numbers:
-    """D's mean outputs and its loss, in the rows that have all of them."""
+    """A trace's outputs of D and losses, and how they look under an objective."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, program: Program | None) -> None:
         outputs = np.concatenate([trace.get("d_real"), trace.get("d_fake_before")])
         outputs = outputs[np.isfinite(outputs)]
         inside = bool(((outputs >= 0) & (outputs <= 1)).all())
@@ -82,154 +152,180 @@ class _Numbers:
         at_end = np.minimum(outputs, 1 - outputs) < 0.01
         self.are_pinned = len(outputs) >= LEAST_ROWS and bool(at_end.mean() > 0.4)
         # Both halves, as far as the trace itself says how they are printed.
-        self.says_mean = trace.d_loss_is_mean and trace.has("d_loss")
+        self._says_mean = trace.d_loss_is_mean and trace.has("d_loss")
+        self._below_zero = mostly_below_zero(trace)
         logits = ("", "") if self.are_probabilities else ("real_logit_mean", "fake_logit_mean")
-        columns = [
-            trace.first(logits[0], "d_real"),
-            trace.first(logits[1], "d_fake_before"),
-            summed_loss(trace, 2.0 if trace.d_loss_is_mean else 1.0),
+        real = trace.first(logits[0], "d_real")
+        fake = trace.first(logits[1], "d_fake_before")
+        count = program.discriminators if program else 1
+        loss = summed_loss(trace, (2.0 if trace.d_loss_is_mean else 1.0) / count, 1 / count)
+        g_loss = trace.first("g_adversarial", "g_loss") / count
+        finite = np.isfinite([real, fake, loss]).all(axis=0)
+        self._has_outputs = finite.sum() >= LEAST_ROWS
+        rows = finite if self._has_outputs else np.isfinite(loss)
+        self._real, self._fake, self._loss = real[rows], fake[rows], loss[rows]
+        self._g_loss = g_loss[rows]
+        self._has_more = program is not None and program.g_has_more
+        self._has_more |= not trace.has("g_adversarial") and trace.has("g_content")
+        self._has_pair = not self._has_more and bool(np.isfinite(self._g_loss).any())
+        self._digit = min(PRINTED, last_digit(self._loss))
+
+    def source(self, program: Program | None) -> str:
+        """What an objective is inferred from, in words."""
+        if self._has_outputs:
+            by = "D's loss beside D's outputs"
+        elif self._has_pair:
+            by = "D's and G's losses beside each other"
+        else:
+            by = "D's loss alone" if len(self._loss) else "nothing but what is common"
+        return f"by {by}" + (f", and by what {program.title} trains with" if program else "")
+
+    def readings(self, name: str) -> list[Reading]:
+        """The ways to read this log's numbers under an objective that are worth weighing."""
+        if name == UNKNOWN:
+            return [Reading(name)]
+        objective, plain = OBJECTIVES[name], Reading(name)
+        may_be_mean = objective.has_halves and not self._says_mean
+        flags = itertools.product(
+            (False, True) if may_be_mean else (False,),
+            (False, True) if self._may_be_turned(objective) else (False,),
+            (False, True)
+            if objective.smoothing_slope == 1 and self.are_probabilities
+            else (False,),
+        )
+        return [
+            dataclasses.replace(plain, is_mean=mean, is_turned=turned, labels_flipped=flipped)
+            for mean, turned, flipped in flags
         ]
-        finite = np.isfinite(columns).all(axis=0)
-        self.real, self.fake, self.loss = (column[finite] for column in columns)
-        self.are_few = len(self.loss) < LEAST_ROWS
-        # The least that D's loss can be at its outputs, by objective.
-        of = least_of_probabilities if self.are_probabilities else least_of_scores
-        self.leasts = of(self.real, self.fake)
 
-    def only_as_mean(self, least: np.ndarray) -> bool:
-        """Whether D's losses are nearly all too small for the sum of its halves, and fit their
-        mean."""
-        loss, least = self.loss[np.isfinite(least)], least[np.isfinite(least)]
-        if self.says_mean or len(loss) < LEAST_ROWS:
+    def _may_be_turned(self, objective: Objective) -> bool:
+        """Whether D's loss may be minus that of the objective: below 0, and within its range."""
+        if objective.name != "non-saturating" or not self._below_zero:
             return False
-        # By more than its rounding: outputs that are certain tell nothing.
-        too_small = loss < least * (1 - TOLERANCE) - PRINTED
-        return bool(too_small.mean() >= EXPLAINS) and fit(2 * loss, least).near
+        return bool(np.median(-self._loss) < 1.1 * objective.equilibrium_d_loss)
 
-    def least_if_flipped(self) -> np.ndarray | None:
-        """The least BCE with real images asked for 0 and fake ones for 1, where D's losses fit
-        that and not the usual way; None elsewhere.
+    def log_likelihood(self, reading: Reading) -> float:
+        """The log of how well these numbers go with a reading, up to a constant."""
+        alone = np.log(ALONE) if reading.objective == UNKNOWN and not self._has_pair else 0.0
+        if not len(self._loss):
+            return float(alone)
+        loss = self._loss * (2.0 if reading.is_mean else 1.0) * (-1.0 if reading.is_turned else 1.0)
+        if self._has_outputs:
+            least = min(ROWS_OF_OUTPUTS, len(loss))
+            return least * float(self._of_outputs(reading, loss).mean()) + self._of_range(reading)
+        count = min(ROWS_OF_LOSSES, len(np.unique(loss)))
+        return alone + count * float(_of_level(reading, loss).mean()) + self._of_pair(reading, loss)
 
-        D then scores real images below fake ones. Squares are no rival to the sum of halves: a D
-        that is so wrong under them that its loss is that of a BCE which is right is far worse than
-        one that knows nothing. To the mean of halves they are, and must be impossible.
-        """
-        if self.are_few or not self.are_probabilities:
-            return None
-        too_small = self.loss < self.leasts["non-saturating"] * (1 - TOLERANCE)
-        if ((self.real < self.fake) & too_small).mean() < EXPLAINS:
-            return None
-        exchanged = least_of_probabilities(1 - self.real, 1 - self.fake)["non-saturating"]
-        no_squares = self.loss < self.leasts["lsgan"] * (1 - TOLERANCE)
-        as_mean = no_squares.mean() >= EXPLAINS and self.only_as_mean(exchanged)
-        return exchanged if as_mean or fit(self.loss, exchanged).near else None
+    def _of_range(self, reading: Reading) -> float:
+        """What it says that D's outputs lie in [0, 1], or end there."""
+        name = reading.objective
+        if name == UNKNOWN:
+            return 0.0
+        if not self.are_probabilities:
+            return IMPOSSIBLE if name == "lsgan-on-sigmoid" else 0.0
+        if name in ("lsgan", "lsgan-on-sigmoid"):
+            return 2.5 if self.are_pinned == (name == "lsgan-on-sigmoid") else -2.5
+        # Raw scores would leave [0, 1] now and then; a critic's may be clipped.
+        is_clipped = name == "wgan" and self._below_zero
+        return 0.0 if OBJECTIVES[name].has_probability or is_clipped else IMPOSSIBLE
 
+    def _of_outputs(self, reading: Reading, loss: np.ndarray) -> np.ndarray:
+        """The log density of each row's loss at its outputs."""
+        real, fake, name = self._real, self._fake, reading.objective
+        if name == UNKNOWN:
+            return np.full(len(loss), np.log(BROAD))
+        if reading.labels_flipped:
+            real, fake = 1 - real, 1 - fake
+        if name == "wgan":
+            difference = fake - real
+            above = (loss - difference) / (np.median(np.abs(difference)) + 1e-6)
+            density = np.where(above > 0, 0.5 * np.exp(-np.minimum(above, 50)), 0.05)
+            density = np.where(np.abs(above) < TOLERANCE, 5.0, density)
+            return np.log(density + FLOOR)
+        # Outputs are rounded, and so is what the loss is at least: anything within that fits.
+        of = least_of_probabilities if self.are_probabilities else least_of_scores
+        if name not in of(real, fake):
+            of = least_of_scores
+        leasts = []
+        for way in (-0.5, 0.0, 0.5):
+            outputs = real + way * last_digit(real), fake - way * last_digit(fake)
+            if self.are_probabilities:
+                outputs = np.clip(outputs[0], 0, 1), np.clip(outputs[1], 0, 1)
+            leasts.append(np.minimum(of(*outputs)[name], 1e9))
+        low, high = np.min(leasts, axis=0), np.max(leasts, axis=0)
+        near = np.clip(loss, low, high) + self._digit
+        excess = np.log(np.maximum(loss + self._digit, 1e-12) / near)
+        density = SHARP * np.exp(-np.where(excess > 0, SHARP, SHARPER) * np.abs(excess))
+        if self.are_probabilities and name.startswith("lsgan"):
+            # Squares are largest where every output is 0 or 1, and may be anywhere below that.
+            most = np.clip(1 - real + fake, 0, 2) + self._digit
+            anywhere = 1 / (1 + np.maximum(np.log(most / near), 0))
+            density = np.where(excess > 0, np.maximum(density, anywhere), density)
+            density = np.where(loss > most * (1 + TOLERANCE), 0.0, density)
+        # A D that is steadily worse than chance is seldom meant.
+        worse = np.log(np.maximum(loss, 1e-12) / OBJECTIVES[name].equilibrium_d_loss) - 0.25
+        return np.asarray(np.log(density + FLOOR) - 2 * np.clip(worse, 0, 1.5))
 
-def _given(numbers: _Numbers, objective: str) -> Inferred:
-    """The objective that is said, and how D's loss is printed."""
-    how = "given, or written in the run's own configuration"
-    exchanged = numbers.least_if_flipped() if objective == "non-saturating" else None
-    if objective == "lsgan" and numbers.are_probabilities and numbers.are_pinned:
-        how = "the run says least squares, and D's outputs end at 0 and 1"
-        objective = "lsgan-on-sigmoid"
-    flipped = exchanged is not None
-    least = exchanged if flipped else numbers.leasts.get(objective)
-    is_mean = least is not None and numbers.only_as_mean(least)
-    return Inferred(objective, how, is_mean, flipped)
-
-
-def _from_negatives(numbers: _Numbers) -> Inferred:
-    """From outputs in [0, 1] beside losses below 0."""
-    explained = numbers.loss >= numbers.fake - numbers.real - PRINTED
-    if len(explained) and explained.mean() >= EXPLAINS:
-        return Inferred("wgan", "D's loss is below 0, as its mean scores' difference may be")
-    return Inferred(UNKNOWN, "D's loss is below 0, which its outputs in [0, 1] do not explain")
-
-
-def _from_probabilities(numbers: _Numbers) -> Inferred:
-    """From outputs in [0, 1]: D's loss over the least that BCE would be there, which is 1 or a
-    little more under BCE, by the spread over the batch, and far less for squares."""
-    if (exchanged := numbers.least_if_flipped()) is not None:
-        how = "D's loss is that of BCE at its outputs with the labels flipped (real 0, fake 1)"
-        return Inferred("non-saturating", how, numbers.only_as_mean(exchanged), True)
-    # Outputs that round to 0 or 1 bound nothing.
-    least = np.where(numbers.leasts["non-saturating"] > 0, numbers.leasts["non-saturating"], np.inf)
-    bounded = np.isfinite(least)
-    if bounded.sum() < LEAST_ROWS:
-        return Inferred(UNKNOWN, "D's outputs lie in [0, 1], with too few losses beside them")
-    ratio = float(np.median(numbers.loss[bounded] / least[bounded]))
-    how = f"D's loss is {ratio:.2f} of the least that BCE would be at its outputs (median)"
-    if ratio > BCE_RATIO:
-        return Inferred(UNKNOWN, f"{how}, which fits neither BCE nor squares")
-    if ratio >= SQUARES_RATIO:
-        return Inferred("non-saturating", how)
-    squares = np.where(bounded, numbers.leasts["lsgan"], np.inf)
-    if numbers.only_as_mean(least) and _no_squares(numbers, bounded, least, squares):
-        return Inferred("non-saturating", f"{how}, and no squares", is_mean=True)
-    name, ends = ("lsgan-on-sigmoid", "pinned") if numbers.are_pinned else ("lsgan", "not pinned")
-    how += f": squares of outputs {ends} to 0 or 1"
-    return Inferred(name, how, numbers.only_as_mean(squares))
-
-
-def _no_squares(
-    numbers: _Numbers, bounded: np.ndarray, bce: np.ndarray, squares: np.ndarray
-) -> bool:
-    """Whether losses that may be the mean of BCE's halves are not squares of probabilities, by the
-    least that each can be."""
-    loss = numbers.loss[bounded]
-    as_mean, as_squares = fit(2 * loss, bce[bounded]), fit(loss, squares[bounded])
-    # The most that squares can be: every output is 0 or 1.
-    most = (1 - numbers.real + numbers.fake)[bounded]
-    too_large = (loss > most * (1 + TOLERANCE) + PRINTED).mean()
-    if not as_squares.possible or too_large > 1 - EXPLAINS:
-        return True
-    nearer = as_mean.distance < as_squares.distance / 2
-    return nearer and (as_squares.distance > NEAR or as_mean.farthest < TIGHT)
+    def _of_pair(self, reading: Reading, loss: np.ndarray) -> float:
+        """The log density of G's losses beside D's."""
+        known = np.isfinite(self._g_loss)
+        if not self._has_pair:
+            return 0.0
+        loss, g_loss = loss[known], self._g_loss[known]
+        nothing = BROAD / np.maximum(np.abs(g_loss), 0.02)
+        density = nothing
+        if reading.objective == "wgan":
+            density = 1 / (np.pi * OF_A_CRITIC * (1 + (g_loss / OF_A_CRITIC) ** 2))
+        elif reading.objective != UNKNOWN:
+            density = _about_curve(OBJECTIVES[reading.objective], reading.is_mean, loss, g_loss)
+        rows = np.log((1 - NONE) * density + NONE * nothing)
+        pairs = len(np.unique(np.stack([loss, g_loss]), axis=1).T)
+        count = min(ROWS_OF_LOSSES, pairs) / len(loss)
+        as_it_is = np.log(1 - MORE) + count * rows.sum()
+        return float(np.logaddexp(as_it_is, np.log(MORE) + count * np.log(nothing).sum()))
 
 
-def _from_scores(numbers: _Numbers) -> Inferred:
-    """From D's mean scores and its losses: of the objectives whose least loss at these means is not
-    above the printed one, the nearest."""
-    if numbers.are_few:
-        return Inferred(UNKNOWN, "the log has no outputs of D beside its losses")
-    difference = numbers.fake - numbers.real
-    scale = np.median(np.abs(difference)) + 1e-6
-    if np.median(np.abs(numbers.loss - difference)) < TOLERANCE * scale:
-        return Inferred("wgan", "D's loss is the difference of its mean scores")
-    # Where D is at chance all of them are alike.
-    leasts = np.array(list(numbers.leasts.values()))
-    telling = leasts.max(axis=0) > 1.1 * leasts.min(axis=0) + PRINTED
-    if telling.sum() < LEAST_ROWS:
-        return Inferred(UNKNOWN, "D's outputs are too near to chance to tell the objective by")
-    fits = _fits_of_scores(numbers, telling)
-    if not fits:
-        return Inferred(UNKNOWN, "no known objective explains D's losses beside its outputs")
-    ranked = sorted(fits, key=lambda candidate: fits[candidate])
-    names = [f"the mean of {name}'s halves" if half else name for name, half in ranked]
-    best = fits[ranked[0]]
-    clear = len(ranked) == 1 or fits[ranked[1]] > max(1.5 * best, best + 0.1)
-    if not clear or best >= NEAR:
-        return Inferred(UNKNOWN, f"D's losses and outputs could be {' or '.join(names)}")
-    name, is_mean = ranked[0]
-    farther = f" (farther off: {', '.join(names[1:])})" if names[1:] else ""
-    return Inferred(name, f"D's losses fit its mean outputs best under it{farther}", is_mean)
+def _of_level(reading: Reading, loss: np.ndarray) -> np.ndarray:
+    """The log density of each row's loss of D, without its outputs: anywhere below its value at
+    chance, seldom far above, often just there."""
+    if reading.objective == UNKNOWN:
+        return np.log(np.where(loss > 0, BROAD, BROAD / 5))
+    objective = OBJECTIVES[reading.objective]
+    if not objective.d_loss_reaches_zero:
+        return np.log(np.where(loss > 0, BROAD / 5, BROAD))
+    above = np.log(np.maximum(loss, 1e-12) / objective.equilibrium_d_loss)
+    density = BROAD * np.exp(-ABOVE_CHANCE * np.maximum(above - 0.15, 0))
+    density += 0.8 * np.exp(-np.abs(above) / 0.03)
+    return np.asarray(np.log(np.where(loss < -1e-3, 0.0, density) + FLOOR / 10))
 
 
-def _fits_of_scores(numbers: _Numbers, telling: np.ndarray) -> dict[tuple[str, bool], float]:
-    """The distance of every objective that explains the losses, as a sum and as a mean."""
-    sums = {name: fit(numbers.loss, least, telling) for name, least in numbers.leasts.items()}
-    fits = {(name, False): f.distance for name, f in sums.items() if f.possible}
-    if numbers.says_mean:
-        return fits
-    any_sum = bool(fits)
-    for name, least in numbers.leasts.items():
-        half = fit(2 * numbers.loss, least, telling)
-        # The sum of one objective is often in the reach of another's mean.
-        if sums[name].possible or half.explained < MEAN_EXPLAINS:
-            continue
-        if not any_sum or half.farthest < TIGHT:
-            fits[name, True] = half.distance
-    return fits
+def _about_curve(
+    objective: Objective, is_mean: bool, loss: np.ndarray, g_loss: np.ndarray
+) -> np.ndarray:
+    """The density of G's losses about the curve that ties them to D's, both halves summed."""
+    if objective.g_loss_at is None:
+        return BROAD / np.maximum(np.abs(g_loss), 0.02)
+    curve = objective.g_loss_at(np.maximum(loss, 1e-12) / 2)
+    if is_mean and objective.compares_scores:
+        curve = curve / 2  # G's loss is then the mean of its halves, too
+    below = SPREAD + SHARE * np.abs(curve)
+    # D may be surer of fakes than of real images, but for what compares them.
+    above = (WIDER if objective.compares_scores else 2 * WIDER) * below
+    if objective.name == "hinge":
+        above = below + BEYOND_MARGIN
+    off = g_loss - curve
+    density = np.exp(-np.abs(off) / np.where(off > 0, above, below)) / (below + above)
+    if objective.name != "hinge":
+        density = np.where(g_loss <= 0, 0.0, density)
+    if objective.name == "non-saturating":
+        # Labels of 0.9 on real images leave their entropy in D's loss.
+        curve = objective.g_loss_at(np.maximum(loss - SMOOTHED, 1e-4))
+        off = np.abs(g_loss - curve) / (SPREAD + SHARE * curve)
+        smoothed = np.exp(-off / WIDER) / (2 * WIDER * (SPREAD + SHARE * curve))
+        density = np.where(loss > SMOOTHED, np.maximum(density, smoothed / 2), density)
+        cut = np.abs(g_loss[:, None] / CLIPS - 1).min(axis=1) < 1e-3
+        density = np.where(cut, 5.0, density)
+    return np.asarray(density)
 
 
 def bce_at_mean(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -251,11 +347,15 @@ def least_of_probabilities(real: np.ndarray, fake: np.ndarray) -> dict[str, np.n
 def least_of_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]:
     """The least sums of D's halves by objective, at mean outputs before any sigmoid."""
     with np.errstate(invalid="ignore"):
+        squares = (real - 1) ** 2 + fake**2
+        compared = np.logaddexp(0, fake - real)
         return {
             "non-saturating": np.logaddexp(0, -real) + np.logaddexp(0, fake),
-            "lsgan": (real - 1) ** 2 + fake**2,
+            "lsgan": squares,
+            "lsgan-on-sigmoid": squares,
             "hinge": np.maximum(1 - real, 0) + np.maximum(1 + fake, 0),
-            "relativistic-average": np.logaddexp(0, fake - real) * 2,
+            "relativistic-average": compared * 2,
+            "relativistic-paired": compared,
         }
 
 
@@ -267,38 +367,6 @@ def last_digit(values: np.ndarray) -> float:
     return 1e-12
 
 
-@dataclass(frozen=True)
-class Fit:
-    """How losses fit the least that an objective allows."""
-
-    explained: float  # the share of rows that are not below it
-    distance: float  # the median of |log(loss / least)|
-    farthest: float  # what that is not above in most rows
-
-    @property
-    def possible(self) -> bool:
-        """Whether only a few rows speak against it."""
-        return self.explained >= EXPLAINS
-
-    @property
-    def near(self) -> bool:
-        """Whether it is possible, and within a factor of 2."""
-        return self.possible and self.distance < NEAR
-
-
-def fit(loss: np.ndarray, least: np.ndarray, telling: np.ndarray | None = None) -> Fit:
-    """How D's losses fit the least that an objective allows beside them (all finite, not empty):
-    explained over all rows, near in those that are `telling`."""
-    ok = loss >= least * (1 - TOLERANCE) - min(PRINTED, last_digit(loss))
-    if telling is not None:
-        loss, least = loss[telling], least[telling]
-    printed = min(PRINTED, last_digit(loss))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        distances = np.abs(np.log((loss + printed) / (least + printed)))
-    distances = np.nan_to_num(distances, nan=np.inf)
-    return Fit(
-        explained=float(ok.mean()),
-        distance=float(np.median(distances)),
-        # No interpolation: distances may be infinite.
-        farthest=float(np.quantile(distances, EXPLAINS, method="higher")),
-    )
+def stands_still(values: np.ndarray) -> bool:
+    """Whether all of these are one number, of three digits at least: no rounding explains it."""
+    return bool(np.ptp(values) == 0) and last_digit(values) <= abs(values[0]) / 100

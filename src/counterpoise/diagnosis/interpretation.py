@@ -9,18 +9,25 @@ import math
 
 import numpy as np
 
-from counterpoise.diagnosis.inference import Inferred, infer, mostly_below_zero, summed_loss
+from counterpoise.diagnosis.inference import (
+    LEAST_ROWS,
+    LIKELY,
+    WORTH_A_WORD,
+    Reading,
+    infer,
+    summed_loss,
+)
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import OBJECTIVES, UNKNOWN
+from counterpoise.programs import Program
 from counterpoise.trace import Trace
 
 # Lines that must show a thing about the whole log, and their share.
 LEAST_LINES, NEARLY_ALL = 6, 0.9
 # D's loss over that of one D at chance: nearly always above the first and mostly above the second
-# is more than one D's loss, if no line is further from the median than by this factor.
-ABOVE_CHANCE, SEVERAL, STEADY = 1.2, 1.5, 2.0
-# How near to log 2 D's and G's losses are that look like BCE's at chance, as shares of it.
-NEAR_CHANCE_D, NEAR_CHANCE_G = 0.03, 0.25
+# is more than one D's loss, if no line is further from the median than by this factor; so many
+# times chance are no D's.
+ABOVE_CHANCE, SEVERAL, STEADY, MOST = 1.2, 1.5, 2.0, 20.0
 # D's outputs nearer to each other than this cannot have a loss of 0 under any objective.
 UNTRAINED_GAP = 0.5
 # The loss of a D that begins to be trained is above this in most of so many lines.
@@ -30,17 +37,34 @@ D_COLUMNS = ("d_loss", "d_real", "d_fake", "d_accuracy", "real_logit", "fake_log
 
 
 def interpret(trace: Trace) -> View:
-    """What the numbers of a trace mean."""
+    """What the numbers of a trace most likely mean."""
+    return views(trace, given="said")[0][1] if trace.objective else views(trace)[0][1]
+
+
+def views(
+    trace: Trace, program: Program | None = None, given: str = ""
+) -> list[tuple[float, View]]:
+    """What the numbers of a trace may mean, each with its probability, likeliest first: one where
+    that is as good as certain. `given`: who says the trace's objective, if anybody does."""
     trace, notes = _without_untrained(trace)
-    inferred = infer(trace)
-    if inferred.labels_flipped:
+    readings = infer(trace, program, given)
+    if readings[0].probability >= LIKELY:
+        readings = (dataclasses.replace(readings[0], probability=1.0),)
+    likely = [reading for reading in readings if reading.probability >= WORTH_A_WORD]
+    total = sum(reading.probability for reading in likely)
+    return [
+        (reading.probability / total, _view(trace, program, reading, notes)) for reading in likely
+    ]
+
+
+def _view(trace: Trace, program: Program | None, reading: Reading, notes: tuple[str, ...]) -> View:
+    if reading.labels_flipped:
         trace = _exchanged(trace)
         notes += (
             "labels are flipped (real images asked for 0, fake ones for 1): D(x) and D(G(z)) of "
             "the findings are 1 minus those of the log",
         )
-    factors = _factors(trace, inferred)
-    view = View(trace, inferred.objective, inferred.evidence, *factors, notes=notes)
+    view = View(trace, reading, program, *_factors(trace, reading, program), notes=notes)
     reason = _why_loss_says_nothing(view)
     if reason:
         notes += (f"D is not judged by its loss: {reason}",)
@@ -48,17 +72,18 @@ def interpret(trace: Trace) -> View:
     return view
 
 
-def _factors(trace: Trace, inferred: Inferred) -> tuple[float, float]:
-    """What makes the printed loss, and the printed halves, add up to the sum of both halves.
+def _factors(trace: Trace, reading: Reading, program: Program | None) -> tuple[float, float]:
+    """What makes the printed loss, and the printed halves, add up to the sum of one D's halves.
 
     Programs that print the mean as D's loss print halves as they are (CycleGAN); where there are
     only halves, and those are too small, each was halved (BasicSR's ESRGAN).
     """
-    if inferred.objective != UNKNOWN and not OBJECTIVES[inferred.objective].has_halves:
-        return 1.0, 1.0
+    each = (-1.0 if reading.is_turned else 1.0) / (program.discriminators if program else 1)
+    if reading.objective != UNKNOWN and not OBJECTIVES[reading.objective].has_halves:
+        return each, each
     if trace.has("d_loss"):
-        return (2.0 if trace.d_loss_is_mean or inferred.is_mean else 1.0), 1.0
-    return 1.0, (2.0 if inferred.is_mean else 1.0)
+        return (2.0 if trace.d_loss_is_mean or reading.is_mean else 1.0) * each, each
+    return each, (2.0 if reading.is_mean else 1.0) * each
 
 
 def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
@@ -113,39 +138,25 @@ def _why_loss_says_nothing(view: View) -> str:
     trace, objective = view.trace, view.objective
     if objective is None or not objective.d_loss_reaches_zero:
         return ""
-    if mostly_below_zero(trace):
+    loss = view.whole.within(view.loss_in_log)
+    if len(loss) >= LEAST_ROWS and (loss < -1e-3).mean() > 0.5:
         return (
             f"it is below 0 in most lines, and under {objective.title} it cannot be; say "
             "--objective wgan, or turn the sign if it is the value that D maximises"
         )
-    loss = view.whole.within(view.loss_in_log)
     if trace.has("d_real", "d_fake_before") or len(loss) < LEAST_LINES:
         return ""
     chance, median = objective.equilibrium_d_loss, float(np.median(loss))
     if (
-        median > SEVERAL * chance
+        SEVERAL * chance < median < MOST * chance
         and (loss > ABOVE_CHANCE * chance).mean() >= NEARLY_ALL
         and (np.abs(np.log(loss / median)) < math.log(STEADY)).mean() >= NEARLY_ALL
+        # Where G's loss says that D takes fakes for real, that is what D's loss is large by.
+        and not view.whole.median(view.fooled_half) > median / 2
     ):
         return (
             f"it is {median:.2f} (median{view.halves_are_summed}), where one D at chance has "
             f"{chance:.2f} under {objective.title}: it is several D's, or has a weight or another "
             "term in it; print each D's own loss, or D's outputs"
         )
-    as_printed = view.objective_name == "non-saturating" and view.d_loss_factor == 1
-    if as_printed and _looks_like_mean(view, loss):
-        return (
-            "D's and G's losses stay near 0.693, which looks like the mean of D's halves at "
-            "chance; say --d-loss-is-mean if it is"
-        )
     return ""
-
-
-def _looks_like_mean(view: View, loss: np.ndarray) -> bool:
-    """Whether D's and G's losses both stay where BCE is for one image of which D knows nothing."""
-    g_loss = view.whole.within(view.trace.first("g_adversarial", "g_loss"))
-    if len(g_loss) < LEAST_LINES or not view.trace.has("d_loss"):
-        return False
-    d_near = np.abs(loss / math.log(2) - 1) < NEAR_CHANCE_D
-    g_near = np.abs(g_loss / math.log(2) - 1) < NEAR_CHANCE_G
-    return bool(d_near.mean() >= NEARLY_ALL and g_near.mean() >= NEARLY_ALL)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from counterpoise.diagnosis import remedies as fix
-from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
+from counterpoise.diagnosis.finding import Evidence
+from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
+from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, smooth
 
@@ -95,6 +95,11 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
             text = f"D(x) holds still at {number(value)}, as smoothed labels ask"
         evidence.append(Evidence("D(x)", value, text))
     fake, loss = spell.median(view.fake_probability), _loss_against_chance(view, spell)
+    if not np.isfinite(fake) and len(spell.within(view.fake_share_of_loss)):
+        value = spell.median(view.g_adversarial)
+        text = f"G's loss is {number(value)} (median), that of D(G(z)) = {number(np.exp(-value))}"
+        text += "; D's loss comes down to what smoothed labels leave, and no further"
+        loss.append(Evidence("G's loss", value, text))
     accuracy, auc = spell.median(view.accuracy), spell.median(view.trace.get("auc"))
     rest = (
         Evidence("D(G(z))", fake, f"D(G(z)) is {number(fake)} (median)"),
@@ -148,11 +153,13 @@ def d_too_weak(view: View) -> Answer:
     text = f"D's lead is {number(value)} of 1 (median), and was above {HAS_LEARNED} {when}"
     evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
-    return Found("warning", view.whole, sureness(view.rows, 0.8), evidence)
+    is_normal = view.program is not None and view.program.chance_is_normal
+    severity = "note" if is_normal else "warning"
+    return Found(severity, view.whole, sureness(view.rows, 0.8), evidence)
 
 
 def _never_apart(view: View) -> Answer:
-    """D at chance under any objective: its scores on real and fake have never differed."""
+    """D's scores on real and fake have never differed, as far as raw scores tell."""
     gap = view.whole.within(np.abs(view.smoothed(view.score_gap)))
     if len(gap) < 2 * LEAST_SPELL:
         return Missing()
@@ -160,7 +167,7 @@ def _never_apart(view: View) -> Answer:
     if largest > NOT_APART:
         return None
     name = "largest distance of D's mean scores"
-    text = f"{name} on real and fake images: {number(largest)}, chance under any objective"
+    text = f"{name} on real and fake images: {number(largest)}, next to nothing on any usual scale"
     evidence = Evidence(name, largest, text)
     return Found("warning", view.whole, sureness(view.rows, 0.7), [evidence])
 
@@ -227,91 +234,8 @@ def d_memorises(view: View) -> Answer:
 
 
 RULES = (
-    Rule(
-        "d-saturated",
-        d_saturated,
-        "D is certain about nearly every image",
-        "D tells real from fake with next to no error, so what G learns from it no longer says "
-        "in which direction to improve. A short phase of this is normal; staying there is not.",
-        OUTPUTS_OR_LOSS,
-        (
-            fix.LOWER_D_RATE,
-            fix.R1,
-            fix.SAME_BATCH,
-            fix.SPECTRAL,
-            fix.TERM_WEIGHTS,
-            fix.LABEL_SMOOTHING,
-            fix.AUTO,
-        ),
-        fix.ARJOVSKY_BOTTOU,
-    ),
-    Rule(
-        "d-too-weak",
-        d_too_weak,
-        "D stays at chance",
-        "D has not learned to tell real from fake, so its gradient to G is noise. It may be "
-        "young, too weak, or broken by too large steps; these need opposite answers.",
-        OUTPUTS_OR_LOSS,
-        (
-            fix.CHECK_LOOP,
-            Remedy(
-                "Try D alone for some hundred steps, then a lower learning rate before a "
-                "higher one: too large steps also end at chance.",
-                config="optimizer.d.learning_rate=1e-4",
-            ),
-            fix.SPECTRAL,
-            Remedy("Give D more capacity.", config="discriminator.width=32"),
-            fix.AUTO,
-        ),
-        fix.GOODFELLOW_TUTORIAL,
-        least_steps=200,
-    ),
-    Rule(
-        "oscillation",
-        oscillation,
-        "The lead swings back and forth",
-        "D and G take turns at winning by a lot, and the swings do not get smaller. Each "
-        "undoes what the other has learned, so more steps of the same do not settle it.",
-        OUTPUTS_OR_LOSS,
-        (
-            Remedy(
-                "Lower both learning rates, and Adam's first beta to 0.5 or 0.",
-                config="optimizer.d.betas=[0.5, 0.999]",
-                source=fix.MESCHEDER,
-            ),
-            fix.R1,
-            Remedy(
-                "Evaluate an average of G's weights: it is steadier than G itself.",
-                config="train.ema_decay=0.999",
-            ),
-            fix.LARGER_BATCH,
-            fix.AUTO,
-        ),
-        fix.MESCHEDER,
-        least_steps=400,
-    ),
-    Rule(
-        "d-memorises",
-        d_memorises,
-        "D has learned its training images by heart",
-        "D scores real images that it has not trained on like fakes, so it recognises its "
-        "training set instead of judging realism. G is then pushed towards copies of it.",
-        "D's output on held-out real images",
-        (
-            Remedy(
-                "Augment what D sees, real and fake alike, as much as it takes.",
-                config="balance.policy=ada",
-                source=fix.KARRAS_ADA,
-            ),
-            Remedy("Use more training images, or flips, rotations and crops of them."),
-            Remedy(
-                "Pull D's outputs to their moving averages (LeCam).",
-                config="balance.policy=lecam",
-                source="Tseng et al. 2021 (arXiv 2104.03310)",
-            ),
-            Remedy("Use a smaller D.", config="discriminator.width=16"),
-            fix.R1,
-        ),
-        fix.KARRAS_ADA,
-    ),
+    described("d-saturated", d_saturated),
+    described("d-too-weak", d_too_weak),
+    described("oscillation", oscillation),
+    described("d-memorises", d_memorises),
 )

@@ -4,9 +4,9 @@
 
 import numpy as np
 
-from counterpoise.diagnosis import remedies as fix
-from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, number, sureness
+from counterpoise.diagnosis.finding import Evidence
+from counterpoise.diagnosis.found import Answer, Found, Missing, number, sureness
+from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell, longest, smooth
@@ -185,91 +185,9 @@ def trivially_separable(view: View) -> Answer:
 
 
 RULES = (
-    Rule(
-        "g-vanishing-gradient",
-        g_vanishing_gradient,
-        "G's adversarial gradient has vanished",
-        "Next to nothing of the adversarial loss reaches G, so it does not learn from D. Waiting "
-        "rarely helps: D is so sure, or so broken, that its output does not depend on the image.",
-        "the gradient of G's adversarial term, or D(G(z)) under a loss that saturates "
-        "(--objective)",
-        (fix.NON_SATURATING, fix.LOWER_D_RATE, fix.R1, fix.INSTANCE_NOISE),
-        fix.ARJOVSKY_BOTTOU,
-    ),
-    Rule(
-        "mode-collapse",
-        mode_collapse,
-        "G's outputs have become alike",
-        "The outputs of a batch differ far less from each other than real images do: G has "
-        "settled on a few answers that pass. Losses do not show this, and it rarely heals.",
-        "the diversity of outputs beside that of real images",
-        (
-            fix.GO_BACK,
-            Remedy(
-                "Let D see differences within a batch (minibatch standard deviation).",
-                source="Karras et al. 2018, section 3 (arXiv 1710.10196)",
-            ),
-            Remedy(
-                "Compare real and fake in pairs with R1 and R2.",
-                config="loss.adversarial.form=relativistic-paired",
-                source="Huang et al. 2024 (arXiv 2501.05441)",
-            ),
-            fix.R1,
-            fix.LARGER_BATCH,
-        ),
-        fix.GOODFELLOW_TUTORIAL,
-        least_steps=400,
-    ),
-    Rule(
-        "adversarial-term-drowned",
-        adversarial_term_drowned,
-        "The adversarial term is drowned by the others",
-        "Nearly all of the gradient that reaches G comes from its other losses. D will win, and G "
-        "is trained as if there were no D.",
-        TERM_GRADIENTS,
-        (
-            fix.TERM_WEIGHTS,
-            Remedy(
-                "Raise the adversarial weight, or lower that of the other terms.",
-                config="loss.adversarial.weight=1",
-            ),
-            Remedy(
-                "Bring the features of a perceptual loss to a mean of one, as the paper does.",
-                config="features.normalisation=dataset",
-                source="Sajjadi et al. 2017, section 5.3 (arXiv 1612.07919)",
-            ),
-        ),
-        fix.ESSER,
-        least_steps=200,
-    ),
-    Rule(
-        "content-term-drowned",
-        content_term_drowned,
-        "The content terms are drowned by the adversarial one",
-        "Nearly all of the gradient that reaches G is adversarial, so nothing holds its output "
-        "to the input. Expect artefacts and colours that drift.",
-        TERM_GRADIENTS,
-        (
-            fix.TERM_WEIGHTS,
-            Remedy("Lower the adversarial weight.", config="loss.adversarial.weight=0.01"),
-        ),
-        fix.ESSER,
-        least_steps=200,
-    ),
-    Rule(
-        "trivially-separable",
-        trivially_separable,
-        "D wins on something that G cannot change",
-        "D separates real from fake by a trace of how they were made, not by what they show. "
-        "No balance of losses mends that: both must go through the same pipeline.",
-        "D's AUC with disturbed inputs (8-bit fakes, hidden borders), or the fakes' range",
-        (
-            Remedy(
-                "Treat both alike: the same range, rounding, padding, resize and codec.",
-                code="fake = fake.clamp(0, 1)  # and reals through the same resize and crop",
-            ),
-            fix.INSTANCE_NOISE,
-        ),
-        fix.ARJOVSKY_BOTTOU,
-    ),
+    described("g-vanishing-gradient", g_vanishing_gradient),
+    described("mode-collapse", mode_collapse),
+    described("adversarial-term-drowned", adversarial_term_drowned),
+    described("content-term-drowned", content_term_drowned),
+    described("trivially-separable", trivially_separable),
 )

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from counterpoise.diagnosis import remedies as fix
-from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
+from counterpoise.diagnosis.finding import Evidence
+from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.inference import bce_at_mean
+from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest
 from counterpoise.trace import COLUMNS
@@ -31,6 +31,11 @@ OF_A_CRITIC = {"d_penalty": 50.0, "g_gradient_norm": 1e3, "d_gradient_norm": 1e3
 OF_A_COMPARISON = {name: size for name, size in GROWING.items() if "logit_mean" not in name}
 # Growth over the calm part of the training that counts as divergence, and where it ends.
 EXPLODED, CALM_AGAIN = 20.0, 8.0
+# Sizes that no loss or score has in a training that is under way, and the lines that it takes.
+ABSURD, LEAST_ABSURD = 1e9, 2
+# D's loss over chance, in most lines: D is wrong, and worse than any D that knows nothing; the same
+# in itself, where it is of no known objective.
+FAR_OFF, MOSTLY_FAR_OFF, FAR_OFF_UNKNOWN, LEAST_FAR_OFF = 8.0, 4.0, 100.0, 4
 # D(G(z)) or its complement below which a squared sigmoid passes on next to nothing.
 PINNED, UNPINNED = 0.02, 0.06
 # What is put down to rounding in an impossible loss, as a share and in units; the rows it takes.
@@ -59,7 +64,47 @@ def non_finite(view: View) -> Answer:
 
 
 def divergence(view: View) -> Answer:
-    """Something grows without settling, far above what it was while the training was calm."""
+    """Something grows without settling, is absurdly large, or leaves D far worse than chance."""
+    return _absurd(view) or _far_off(view) or _growing(view)
+
+
+def _absurd(view: View) -> Found | None:
+    """Sizes that speak for themselves, however few lines there are."""
+    for name in GROWING:
+        size = np.abs(view.trace.get(name))
+        rows = np.flatnonzero(size > ABSURD)
+        if len(rows) < LEAST_ABSURD or rows[-1] < view.rows - 2:
+            continue
+        text = f"{COLUMNS[name]} is of size {number(float(size[rows].max()))} in {lines(len(rows))}"
+        evidence = Evidence(f"largest size of {COLUMNS[name]}", float(size[rows].max()), text)
+        return Found("severe", Spell.over(rows), sureness(4 * len(rows)), [evidence])
+    return None
+
+
+def _far_off(view: View) -> Found | None:
+    """A loss of D that is many times what a D has that knows nothing."""
+    loss = view.d_loss
+    if view.rows < LEAST_FAR_OFF or view.objective_name == "wgan":
+        return None
+    chance, limits = 1.0, (FAR_OFF_UNKNOWN, FAR_OFF_UNKNOWN / 2)
+    if view.objective is not None:
+        chance, limits = view.objective.equilibrium_d_loss, (FAR_OFF, MOSTLY_FAR_OFF)
+    late = view.last_third.within(loss / chance)
+    value = view.whole.median(loss / chance)
+    if not value > limits[0] or not len(late) or (late > limits[1]).mean() < 0.75:
+        return None
+    text = f"D's loss is {number(view.whole.median(loss))} (median{view.halves_are_summed})"
+    if view.objective is not None:
+        text += (
+            f", {number(round(value, 1))} times what a D has that cannot tell (under "
+            f"{view.objective.title}): its lead is {number(1 - value)}"
+        )
+    evidence = Evidence("D's loss over chance", value, text)
+    return Found("severe", view.whole, sureness(view.rows, 0.9), [evidence])
+
+
+def _growing(view: View) -> Answer:
+    """Something is far above what it was while the training was calm, and does not come back."""
     worst, found, judged = 0.0, None, False
     compares = view.objective is not None and view.objective.compares_scores
     growing = OF_A_COMPARISON if compares else GROWING
@@ -104,7 +149,7 @@ def lsgan_on_sigmoid(view: View) -> Answer:
         f"at D(G(z)) = {number(output)} the gradient of (D(G(z)) - 1)^2 through the sigmoid "
         f"is {number(slope)}, {share:.1%} of its largest"
     )
-    how = Evidence("objective", None, f"how it is known: {view.objective_evidence}")
+    how = Evidence("objective", None, f"how it is known: {view.reading.evidence}")
     evidence = [how, Evidence("D(G(z))", output, text)]
     return Found(severity, spell, sureness(spell.rows), evidence)
 
@@ -163,69 +208,8 @@ def _impossible_g_loss(view: View) -> tuple[Evidence, np.ndarray] | None:
 
 
 RULES = (
-    Rule(
-        "non-finite",
-        non_finite,
-        "A value is NaN or infinite",
-        "A loss or output is no longer a number, so from there on every update destroys the "
-        "weights. The training has to go back to a checkpoint from before that step.",
-        "any loss or output",
-        (
-            fix.GO_BACK,
-            Remedy(
-                "Compute the losses from logits, in float32 also under mixed precision.",
-                code="binary_cross_entropy_with_logits(logits.float(), labels)",
-            ),
-            Remedy("Add an epsilon under every square root and logarithm of your losses."),
-            Remedy(
-                "Clip the gradients of both networks.",
-                code="torch.nn.utils.clip_grad_norm_(d.parameters(), 1.0)",
-            ),
-        ),
-        fix.GOODFELLOW_TUTORIAL,
-    ),
-    Rule(
-        "divergence",
-        divergence,
-        "The training diverges",
-        "Losses, outputs or gradients grow without settling: the updates amplify the error "
-        "instead of correcting it. Images of this training will not get better again.",
-        "a loss, an output or a gradient norm over at least 8 lines",
-        (fix.GO_BACK, fix.R1, fix.SPECTRAL, fix.AUTO),
-        fix.MESCHEDER,
-    ),
-    Rule(
-        "lsgan-on-sigmoid",
-        lsgan_on_sigmoid,
-        "Least squares behind a sigmoid",
-        "D's output goes through a sigmoid before it is squared, and where the sigmoid is flat "
-        "there is no gradient. Near 0 or 1 neither network is told to leave.",
-        "D's outputs beside its losses, or --objective",
-        (
-            Remedy(
-                "Take the sigmoid out of D and apply least squares to its raw scores.",
-                config="loss.adversarial.form=lsgan",
-                code="score = d(image)  # no sigmoid; loss = (score - target).square().mean()",
-                source=fix.LSGAN,
-            ),
-            fix.NON_SATURATING,
-            fix.LOWER_D_RATE,
-        ),
-        fix.LSGAN,
-    ),
-    Rule(
-        "loss-inconsistent",
-        loss_inconsistent,
-        "Printed losses do not belong to the printed outputs",
-        "These losses cannot come from these outputs of D, under any spread over the batch. "
-        "Do not compare the columns line by line.",
-        "D's outputs as probabilities beside its losses",
-        (
-            Remedy(
-                "Print losses and outputs of the same step, or average both over the same "
-                "steps, and each term of G's loss apart."
-            ),
-        ),
-        "Jensen's inequality",
-    ),
+    described("non-finite", non_finite),
+    described("divergence", divergence),
+    described("lsgan-on-sigmoid", lsgan_on_sigmoid),
+    described("loss-inconsistent", loss_inconsistent),
 )

@@ -3,9 +3,9 @@ back: `quality-falls`, `held-back`."""
 
 import numpy as np
 
-from counterpoise.diagnosis import remedies as fix
-from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number
+from counterpoise.diagnosis.finding import Evidence
+from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number
+from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell
 
@@ -66,35 +66,6 @@ def held_back(view: View) -> Answer:
 
 
 RULES = (
-    Rule(
-        "quality-falls",
-        quality_falls,
-        "Held-out quality gets worse while the training goes on",
-        "The images that nobody trains on were better earlier. Losses of a GAN do not show this: "
-        "they are relative to the other network.",
-        f"at least {LEAST_EVALUATIONS} evaluations on held-out images",
-        (
-            Remedy(
-                "Go back to the checkpoint of the best evaluation, and lower both learning rates."
-            ),
-            Remedy(
-                "Train without a policy from there: if quality rises, the policy was wrong here.",
-                config="balance.policy=none",
-            ),
-            fix.TERM_WEIGHTS,
-        ),
-        fix.GOODFELLOW_TUTORIAL,
-    ),
-    Rule(
-        "held-back",
-        held_back,
-        "The policy holds a network back",
-        "A network that hardly learns for most of a training is not in balance with the other: it "
-        "stands still. A policy's intervention should be short.",
-        "a run with a balance policy",
-        (
-            Remedy("Train without a policy, and compare.", config="balance.policy=none"),
-            fix.TERM_WEIGHTS,
-        ),
-    ),
+    described("quality-falls", quality_falls),
+    described("held-back", held_back),
 )

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from counterpoise.diagnosis import remedies as fix
-from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import Answer, Found, Missing, Rule, lines, number, sureness
-from counterpoise.diagnosis.inference import last_digit
+from counterpoise.diagnosis.finding import Evidence
+from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
+from counterpoise.diagnosis.inference import last_digit, stands_still
+from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, runs_of
@@ -22,6 +22,7 @@ GATED = 0.75
 # Policies that rest D by design, and record each rest with its reason.
 RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 
+LEAST_STANDING = 3  # lines of one and the same loss of D, of three digits or more
 HALF_GATE = 0.3  # the half loss of D below which common gates do not train it
 BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
 
@@ -60,7 +61,7 @@ def d_frozen(view: View) -> Answer:
     resting, known = rests(view)
     count, of = int(resting.sum()), int(known.sum())
     if of < LEAST_SPELL:
-        return _too_little_known(view)
+        return _standing_loss(view) or _too_little_known(view)
     share = count / of
     if share < SOME or count < 2:
         return None
@@ -79,7 +80,23 @@ def d_frozen(view: View) -> Answer:
             *_meanwhile(view, resting, known),
         ],
         meaning=BY_DESIGN if by_design else "",
-        first_remedies=(fix.CHECK_LOOP,) if broken else (),
+        first_remedies=(REMEDIES["check-loop"],) if broken else (),
+    )
+
+
+def _standing_loss(view: View) -> Found | None:
+    """D's loss is the same number in every line, though batches differ: nothing moves D."""
+    loss = view.whole.within(view.trace.get("d_loss"))
+    if len(loss) < LEAST_STANDING or not stands_still(loss):
+        return None
+    text = (
+        f"D's loss is {number(float(loss[0]))} in all of {lines(len(loss))}: batches differ, so D "
+        "is not trained, or its output no longer depends on what it sees"
+    )
+    evidence = Evidence("D's loss, unchanging", float(loss[0]), text)
+    severity = "severe" if len(loss) >= 2 * LEAST_STANDING else "warning"
+    return Found(
+        severity, view.whole, sureness(len(loss)), [evidence], "", (REMEDIES["check-loop"],)
     )
 
 
@@ -210,35 +227,7 @@ def inert_rule(view: View) -> Answer:
 
 
 RULES = (
-    Rule(
-        "d-frozen",
-        d_frozen,
-        "D is not trained in many steps",
-        "D(G(z)) is the same number before and after D's update, so D was not trained in that "
-        "step. While it stands still, G works against an opponent that does not answer.",
-        PAIR_OR_FLAG,
-        (fix.TRAIN_D_EVERY_STEP, fix.TERM_WEIGHTS, fix.LOWER_D_RATE, fix.R1, fix.AUTO),
-        fix.ENHANCENET,
-    ),
-    Rule(
-        "d-restarts",
-        d_restarts,
-        "D is trained in bursts",
-        "A gate stops D when it is good and lets it go when G has caught up. The two networks "
-        "swing, and a log line shows whichever phase it happened to fall into.",
-        PAIR_OR_FLAG,
-        (fix.TRAIN_D_EVERY_STEP, fix.AUTO, fix.LOWER_D_RATE),
-        fix.GANHACKS,
-    ),
-    Rule(
-        "inert-rule",
-        inert_rule,
-        "A balance rule is configured and never acts",
-        "The rule's condition was not met in any step, so this training is one without it. "
-        "That is well if it was meant for bad times only.",
-        "the policy of a run and its actions",
-        (Remedy("Set its threshold within the signal's range, or take it out."), fix.AUTO),
-        "Measured: adaptive_d of a public trainer skips 49 steps at its defaults, then never",
-        least_steps=200,
-    ),
+    described("d-frozen", d_frozen),
+    described("d-restarts", d_restarts),
+    described("inert-rule", inert_rule),
 )

@@ -4,14 +4,19 @@ import itertools
 
 import numpy as np
 
-from counterpoise.diagnosis import remedies as fix
-from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import Found, Rule, lines, number, sureness
-from counterpoise.diagnosis.view import View
+from counterpoise.diagnosis.finding import Evidence
+from counterpoise.diagnosis.found import LEAST_ROWS, Found, Rule, lines, number, sureness
+from counterpoise.diagnosis.inference import stands_still
+from counterpoise.diagnosis.remedies import described
+from counterpoise.diagnosis.view import LEAST_HOPELESS, View
+from counterpoise.trace import COLUMNS
 
-LEAST_ROWS = 6  # rows below which only NaN is judged
-# A D that is wrong more often than right is not in balance with G, whatever it is.
-WORSE_THAN_CHANCE = -0.1
+# A D that is wrong more often than right is not in balance with G, whatever it is; nor is one that
+# was far from it in the last third.
+WORSE_THAN_CHANCE, FAR_WORSE = -0.1, -0.5
+# G's loss over what goes with D's: a D with which G has so little success is lively on real images
+# alone.
+HOPELESS = 2.5
 # Share of lines in which a critic's loss must be above 0 to be called so all along.
 NEARLY_ALL = 0.9
 # Lines that it takes, in four parts, to say that the distance has only ever grown, and by how much
@@ -21,63 +26,66 @@ LEAST_LINES, GROWN = 16, 5.0
 # that D maximises under BCE begins at 1.386, below the second.
 FADED, LARGEST_VALUE = 0.1, 2.0
 
-NOT_ENOUGH = Rule(
-    "not-enough-evidence",
-    None,
-    "This log does not say enough",
-    "There are too few lines, or too little about D in them, to call this training sick or "
-    "healthy. Silence is not health.",
-    "",
-    (
-        Remedy(
-            "Print D's mean output on real and fake images with every line, before and "
-            "after D's update.",
-            code="D_x = d(real).mean().item(); D_G_z = d(fake).mean().item()",
-        ),
-        Remedy("Say what D's loss is: --objective bce, lsgan, hinge or wgan."),
-        Remedy("Let it run on, and judge again after some hundred steps."),
-    ),
-)
-HEALTHY = Rule(
-    "healthy",
-    None,
-    "Nothing is wrong that this log can show",
-    "Neither network has won and both go on learning, which is what a GAN in balance looks like. "
-    "Whether the images are good, only images and image metrics tell.",
-    "",
-    (fix.LOOK,),
-    fix.GOODFELLOW_TUTORIAL,
-)
+NOT_ENOUGH, HEALTHY = described("not-enough-evidence", None), described("healthy", None)
 RULES = (NOT_ENOUGH, HEALTHY)
 
 
 def verdict(view: View) -> tuple[Rule, Found]:
     """`healthy`, or why that cannot be said."""
     known = int(np.isfinite(view.lead).sum())
-    is_well, sure = False, 1.0
+    against, sure = contradictions(view), 1.0
     if view.rows < LEAST_ROWS:
         text = f"there are {lines(view.rows)}, and it takes {LEAST_ROWS}"
         evidence = Evidence("lines", float(view.rows), text)
+    elif against:
+        return NOT_ENOUGH, Found("note", view.whole, sure, against)
     elif view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
-        value, fault = _distance(view)
-        is_well, sure = not fault, 1.0 if fault else sureness(view.rows, 0.7)
-        text = fault or f"the critic's distance ends at {number(value)}, which says no more"
+        value = float(view.whole.within(-view.smoothed(view.d_loss))[-1])
+        text = f"the critic's distance ends at {number(value)}, which says no more"
         evidence = Evidence("the critic's estimate of the distance", value, text)
+        return HEALTHY, Found("healthy", view.whole, sureness(view.rows, 0.7), [evidence])
     elif known < max(LEAST_ROWS, view.rows // 20):
         text = "nothing in it says how well D tells real from fake"
         if view.loss_says_nothing:
             text += ", and D is not judged by its loss (a note says why)"
         elif np.isfinite(view.d_loss).any():
-            text += f"; its losses cannot be read, since {view.objective_evidence}"
+            text += f"; what its losses are of is not sure ({view.reading.evidence})"
         evidence = Evidence("lines that say who leads", float(known), text)
     else:
         value, sure = float(np.nanmedian(view.lead)), sureness(known, 0.9)
-        is_well = value > WORSE_THAN_CHANCE
         text = f"D's lead is {number(value)} (median; 0 is chance, 1 certainty) over {lines(known)}"
-        evidence = Evidence("D's lead", value, text)
-    if is_well:
-        return HEALTHY, Found("healthy", view.whole, sure, [evidence])
+        return HEALTHY, Found("healthy", view.whole, sure, [Evidence("D's lead", value, text)])
     return NOT_ENOUGH, Found("note", view.whole, sure, [evidence])
+
+
+def contradictions(view: View) -> list[Evidence]:
+    """Every number that forbids the word healthy, whatever else looks well: the one place for them.
+    What is bad enough for a finding of its own is a rule's."""
+    found = []
+    lead, last = view.whole.median(view.lead), view.last_third.median(view.lead)
+    if lead < WORSE_THAN_CHANCE or last < FAR_WORSE:
+        value = min(lead, last)
+        text = f"D's lead is {number(value)}: D is wrong more often than right"
+        found.append(Evidence("D's lead", value, text))
+    for name in ("d_loss", "d_loss_real", "g_loss", "g_adversarial"):
+        values = view.whole.within(view.trace.get(name))
+        if len(values) >= LEAST_ROWS and stands_still(values):
+            text = (
+                f"{COLUMNS[name]} is {number(float(values[0]))} in every line: nothing is learned"
+            )
+            found.append(Evidence(f"{COLUMNS[name]}, unchanging", float(values[0]), text))
+    g_loss, curve = view.whole.median(view.g_adversarial), view.whole.median(view.g_curve)
+    has_outputs = np.isfinite(view.fake_probability).any()
+    if g_loss > max(HOPELESS * curve, LEAST_HOPELESS) and not has_outputs:
+        text = (
+            f"G's loss is {number(g_loss)} (median) where {number(curve)} would go with D's loss "
+            f"under {view.reading.title}: D is certain about fakes, or other terms are in it"
+        )
+        found.append(Evidence("G's loss beside D's", g_loss, text))
+    if view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
+        value, fault = _distance(view)
+        found += [Evidence("the critic's estimate of the distance", value, fault)] if fault else []
+    return found
 
 
 def _distance(view: View) -> tuple[float, str]:

@@ -6,9 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.inference import bce_at_mean, mostly_below_zero, summed_loss
+from counterpoise.diagnosis.inference import (
+    Reading,
+    bce_at_mean,
+    mostly_below_zero,
+    summed_loss,
+)
 from counterpoise.diagnosis.windows import Spell, smooth
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
+from counterpoise.programs import Program
 from counterpoise.trace import Trace
 
 # D's labels on real images where they are smoothed: the least that anybody asks for, how near D's
@@ -17,6 +23,9 @@ from counterpoise.trace import Trace
 LEAST_LABEL = 0.75
 LIKE_THE_LABEL, ABOVE_PLAIN = 0.2, 1.4
 STILL = 0.03
+# The entropies of labels of 0.8, 0.9 and 0.95, what D's loss on real images is at least there.
+LABEL_ENTROPIES = 0.5004, 0.3251, 0.1985
+LEAST_HOPELESS = 4.0  # G's loss under BCE where D is certain about fakes, D(G(z)) being 0.02
 RIGHT = 0.95  # the accuracy that such a D has at least, where the log has one
 
 
@@ -28,12 +37,17 @@ class View:
     # As far as rules may go by it: without lines in which there was no D yet, outputs as if real
     # images were asked for 1.
     trace: Trace
-    objective_name: str  # a name of `OBJECTIVES`, or "unknown"
-    objective_evidence: str  # how it is known
+    reading: Reading  # which objective, how D's loss is printed, and how that is known
+    program: Program | None = None  # what printed it, where that is known
     d_loss_factor: float = 1.0  # what makes the printed `d_loss` the sum of D's two halves
     half_factor: float = 1.0  # the same for `d_loss_real` and `d_loss_fake`
     loss_says_nothing: str = ""  # why D is not judged by its loss; empty where it is
     notes: tuple[str, ...] = ()  # what a person must know about all that
+
+    @property
+    def objective_name(self) -> str:
+        """A name of `OBJECTIVES`, or "unknown"."""
+        return self.reading.objective
 
     @property
     def objective(self) -> Objective | None:
@@ -43,7 +57,8 @@ class View:
     @cached_property
     def is_critic(self) -> bool:
         """Whether D's loss is a difference of scores, or looks like one whatever is said."""
-        return self.objective_name == "wgan" or mostly_below_zero(self.trace)
+        below_zero = mostly_below_zero(self.trace) and not self.reading.is_turned
+        return self.objective_name == "wgan" or below_zero
 
     @property
     def rows(self) -> int:
@@ -57,6 +72,11 @@ class View:
     def whole(self) -> Spell:
         """All rows."""
         return Spell(0, max(0, self.rows - 1))
+
+    @property
+    def last_third(self) -> Spell:
+        """The last third of the rows."""
+        return Spell(2 * self.rows // 3, max(0, self.rows - 1))
 
     @cached_property
     def window(self) -> int:
@@ -109,9 +129,43 @@ class View:
 
     @property
     def halves_are_summed(self) -> str:
-        """What is said beside D's loss where the log gives the mean of its two halves."""
-        is_mean = self.d_loss_factor != 1 or self.half_factor != 1
-        return ", twice the mean of its halves that is printed" if is_mean else ""
+        """What is said beside D's loss where it is not the number that the log gives."""
+        factor, text = max(abs(self.d_loss_factor), abs(self.half_factor)), ""
+        if self.program is not None and self.program.discriminators > 1:
+            factor *= self.program.discriminators
+            text = f", of each of {self.program.discriminators} D's whose sum is printed"
+        text += ", twice the mean of its halves that is printed" if factor != 1 else ""
+        return text + (", with its sign turned" if self.reading.is_turned else "")
+
+    @cached_property
+    def g_adversarial(self) -> np.ndarray:
+        """G's adversarial loss, of one D; all NaN where the log has it only with other terms or a
+        weight, as far as is known."""
+        program = self.program
+        if program is not None and program.g_has_more:
+            return self._nothing
+        if not self.trace.has("g_adversarial") and self.trace.has("g_content"):
+            return self._nothing
+        loss = self.trace.first("g_adversarial", "g_loss")
+        loss = loss / (program.discriminators if program else 1)
+        return np.where(loss > 0, loss, np.nan)
+
+    @cached_property
+    def g_curve(self) -> np.ndarray:
+        """G's adversarial loss that goes with D's loss, where both halves of it are alike."""
+        if self.objective is None or self.objective.g_loss_at is None:
+            return self._nothing
+        curve = self.objective.g_loss_at(np.maximum(self.d_loss, 1e-12) / 2)
+        is_half = self.reading.is_mean and self.objective.compares_scores
+        return curve / 2 if is_half else curve
+
+    @cached_property
+    def fooled_half(self) -> np.ndarray:
+        """D's loss on fake images as G's loss has it: the curve between the two is its own
+        inverse."""
+        if self.objective is None or self.objective.g_loss_at is None:
+            return self._nothing
+        return self.objective.g_loss_at(self.g_adversarial)
 
     @cached_property
     def loss_in_log(self) -> np.ndarray:
@@ -166,6 +220,12 @@ class View:
         """
         real, fake = self.real_probability, self.fake_probability
         at_real, at_fake = bce_at_mean(real, fake)
+        if self.objective_name == "non-saturating" and not np.isfinite(at_fake).any():
+            # Without outputs: D's loss often comes down to the entropy of such labels, never below
+            # it, and stays near, and G's loss is that of a D which is certain about fakes.
+            hopeless = self.smoothed(self.g_adversarial) > LEAST_HOPELESS
+            hopeless &= self.smoothed(self.d_loss) < 2 * self._label_floor()
+            return np.where(hopeless, self.fooled_half / math.log(4), np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             asked = -(real * np.log(real) + (1 - real) * np.log1p(-real))
             is_asked = np.abs(np.log(self.d_loss / (asked + at_fake))) < LIKE_THE_LABEL
@@ -175,6 +235,15 @@ class View:
         if np.isfinite(self.accuracy).any():
             is_asked &= self.smoothed(self.accuracy) >= RIGHT
         return np.where(self.smoothed(is_asked) > 0.5, at_fake / math.log(4), np.nan)
+
+    def _label_floor(self) -> float:
+        """The entropy of smoothed labels that D's loss comes down to; NaN where there is none."""
+        loss = self.whole.within(self.d_loss)
+        for entropy in LABEL_ENTROPIES:
+            if len(loss) and loss.min() > 0.98 * entropy:
+                near = (loss < 1.1 * entropy).sum()
+                return entropy if near >= max(3, 0.05 * len(loss)) else math.nan
+        return math.nan
 
     @cached_property
     def lead(self) -> np.ndarray:

@@ -1,0 +1,42 @@
+"""What is known of the programs whose logs people post: `programs.toml`, a row each.
+
+A program's loss says what its numbers may mean before any of them is looked at, and what is normal
+there. The reader of a log names the program (`Trace.program`), or whoever asks does.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from counterpoise.registry import Registry
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program: its losses, and how it prints them."""
+
+    name: str
+    title: str
+    objectives: tuple[str, ...]  # names of `objectives.OBJECTIVES`, likeliest first
+    normal: str  # what is normal there: a sentence or two with numbers
+    source: str  # where that was read: a public repository and its files
+    discriminators: int = 1  # how many D's are summed in the loss of D, and in G's
+    d_loss_is_mean: bool = False  # `d_loss` is the mean of D's two halves
+    d_starts_late: bool = False  # G goes ahead alone
+    g_has_more: bool = False  # G's loss is weighted, or has other terms in it
+    chance_is_normal: bool = False  # D near chance all along is how a good training looks
+
+
+@cache
+def programs() -> Registry[Program]:
+    """Every program, by name."""
+    text = resources.files("counterpoise").joinpath("programs.toml").read_text(encoding="utf-8")
+    rows = tomllib.loads(text).items()
+    return Registry(
+        "program",
+        *(
+            (name, Program(name, **row | {"objectives": tuple(row["objectives"])}))
+            for name, row in rows
+        ),
+    )
