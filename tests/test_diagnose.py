@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from counterpoise.diagnosis.diagnose import RULES, diagnose
 from counterpoise.diagnosis.finding import SEVERITIES
-from counterpoise.diagnosis.remedies import MEASURED
+from counterpoise.diagnosis.remedies import MEASURED, REMEDIES
 from counterpoise.logs.read import read_log
 from counterpoise.trace import COLUMNS, TraceBuilder
 from trace_helpers import ROWS, bce_columns, found, noise, smoothed_labels, trace
@@ -260,6 +260,48 @@ def test_what_is_not_judged_and_why():
     assert diagnosis.ids().isdisjoint({"d-too-weak", "inert-rule", "mode-collapse"})
     missing = {item.id: item.missing for item in diagnosis.not_judged}
     assert missing["d-too-weak"] == ("at least 200 steps",)
+
+
+FEW = {
+    # Sizes that speak for themselves.
+    "huge": ({"g_loss": 10.0 ** np.array([22, 25, 27])}, None, {"divergence"}),
+    "stands": ({"d_loss": -8.6347, "g_loss": np.array([3.0, 5.0, 4.0])}, None, {"d-frozen"}),
+    "far": (
+        {"d_loss": np.array([15.0, 16, 23, 84, 103, 38, 6, 59]), "g_loss": 0.7 + noise(0.1, 8)},
+        None,
+        {"divergence"},
+    ),
+    # What forbids the word healthy.
+    "hopeless": (
+        {"d_loss": 0.9 + noise(0.1, 30), "g_loss": 9 + noise(0.5, 30)},
+        "bce",
+        {"not-enough-evidence"},
+    ),
+    "smoothed": (
+        {"d_loss": 0.327 + 0.004 * np.arange(30) % 0.02, "g_loss": 8.5 + noise(0.5, 30)},
+        "bce",
+        {"d-saturated"},
+    ),
+    "late": (
+        {"d_loss": np.r_[0.8 + noise(0.1, 20), np.full(10, 3.0)], "g_loss": 1 + noise(0.1, 30)},
+        "bce",
+        {"not-enough-evidence"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_never_healthy_where_a_number_contradicts_it(name):
+    columns, objective, ids = FEW[name]
+    rows = next(len(c) for c in columns.values() if isinstance(c, np.ndarray))
+    assert diagnose(trace(rows, **columns), objective).ids() == ids
+
+
+def test_remedies_come_in_the_order_that_was_measured():
+    for rule in RULES.values():
+        places = [MEASURED.index(each) for each in rule.remedies if each in MEASURED]
+        assert places == sorted(places), rule.id
+    assert [len(MEASURED), MEASURED[-1]] == [8, REMEDIES["auto"]]
 
 
 @pytest.mark.parametrize("short", [TraceBuilder().build(), trace(4, **balanced(4))])

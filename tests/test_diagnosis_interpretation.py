@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.inference import infer, least_of_probabilities, least_of_scores
 from counterpoise.diagnosis.interpretation import interpret
+from counterpoise.errors import UserError
+from counterpoise.objectives import OBJECTIVES
+from counterpoise.programs import programs
 from log_helpers import one
 from trace_helpers import ROWS, found, noise, trace
 
@@ -114,6 +118,80 @@ def test_numbers_are_taken_for_what_they_are(columns, said, objective, ids, note
     assert (diagnosis.objective, diagnosis.ids()) == (objective, ids)
     assert note in " ".join(diagnosis.notes)
     assert bool(diagnosis.notes) == bool(note)
+
+
+SWING = np.sin(np.arange(ROWS))
+# D's and G's losses as each objective ties them together.
+PAIRS = {
+    "non-saturating": {"d_loss": 0.9 + 0.2 * SWING, "g_loss": 1.0 - 0.3 * SWING},
+    "lsgan": {"d_loss": 0.002 + 0.001 * SWING, "g_loss": 0.95 - 0.02 * SWING},
+    "hinge": {"d_loss": 1.7 + 0.2 * SWING, "g_loss": -0.7 + 0.3 * np.cos(np.arange(ROWS))},
+    "wgan": {"d_loss": -2 + 0.5 * SWING, "g_loss": 9 + 4 * SWING},
+    # Keras prints no more than this.
+    "clipped": {"d_loss": 1e-4 + 5e-5 * SWING, "g_loss": 16.1181},
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_pair_of_losses_tells_the_objective(name):
+    readings = infer(trace(**PAIRS[name]))
+    assert sum(each.probability for each in readings) == pytest.approx(1)
+    assert readings[0].objective == ("non-saturating" if name == "clipped" else name)
+    assert readings[0].probability > 0.6
+
+
+def test_what_holds_under_some_objectives_is_said_with_its_condition():
+    alone = diagnose(trace(d_loss=2e-4 * (1.5 + SWING)))
+    finding = found(alone, "d-saturated")
+    assert {"non-saturating", "lsgan", "hinge"} <= set(finding.if_objective)
+    assert (finding.severity, alone.objective) == ("warning", "unknown")
+    assert 0.5 < finding.evidence[-1].value < 0.9
+    assert sum(each.probability for each in alone.objectives) == pytest.approx(1, abs=0.01)
+    assert not found(diagnose(trace(d_loss=2e-4), "bce"), "d-saturated").if_objective
+    # G's loss of 0.08 goes with no D that is certain: something else is printed.
+    measured = {"d_loss": 0.004 * (1.5 + SWING), "g_loss": 0.08 + 0.01 * SWING}
+    assert "not-enough-evidence" in diagnose(trace(**measured)).ids()
+
+
+@pytest.mark.parametrize(
+    ("columns", "program", "ids"),
+    [
+        ({"d_loss": 3.8 + 0.2 * SWING, "g_loss": 3 + 0.3 * SWING}, "rvc", {"healthy"}),
+        ({"d_loss": 0.02 + 0.01 * SWING, "g_loss": 8.6 + 0.1 * SWING}, "rvc", {"d-saturated"}),
+        ({"d_loss": 0.02 + 0.01 * SWING, "g_adversarial": 9.0 + SWING}, "pix2pix", {"d-saturated"}),
+        ({"d_loss": -0.2 + 0.1 * SWING, "g_loss": -1 + 0.3 * SWING}, "ctgan", {"healthy"}),
+        # D at chance is right for an autoencoder.
+        (
+            {"d_loss": 0.99 + 0.01 * SWING, "g_loss": 0.01 * SWING},
+            "ldm",
+            {"d-too-weak", "healthy"},
+        ),
+    ],
+)
+def test_a_program_says_what_its_numbers_are(columns, program, ids):
+    diagnosis = diagnose(trace(**columns), program=program)
+    assert (diagnosis.ids(), diagnosis.program) == (ids, program)
+    assert programs()[program].normal in diagnosis.notes[-1]
+    named = dataclasses.replace(trace(**columns), program=program)
+    assert diagnose(named) == diagnosis
+
+
+def test_every_program_is_of_objectives_that_are_known():
+    for program in programs().values():
+        assert set(program.objectives) <= set(OBJECTIVES), program.name
+        assert re.search(r"\d", program.normal), program.name
+        assert re.fullmatch(r"[\w-]+/[\w-]+: \S+(, \S+)*", program.source), program.name
+    with pytest.raises(UserError, match="unknown program"):
+        diagnose(trace(d_loss=1.0), program="nothing")
+
+
+def test_an_objective_is_said_by_whom_it_was():
+    """A stranger's file has no configuration of ours."""
+    stats = dataclasses.replace(trace(**PAIRS["hinge"]), objective="non-saturating")
+    layout = diagnose(dataclasses.replace(stats, format="stylegan-stats"))
+    assert "configuration" not in layout.objective_evidence
+    ours = dataclasses.replace(stats, format="run folder")
+    assert "configuration" in diagnose(ours).objective_evidence
 
 
 def test_single_lines_below_zero_are_no_certainty():

@@ -4,7 +4,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-from generated import Pages, command_line, configuration, findings, layers, losses, policies, study
+from generated import (
+    Pages,
+    command_line,
+    configuration,
+    findings,
+    layers,
+    losses,
+    policies,
+    programs,
+    study,
+)
 from generated.parts import PARTS
 from loads import problems_of_site
 from mkdocs.config.defaults import MkDocsConfig
@@ -23,7 +33,16 @@ _made: Pages = {}
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the pages, and put them where the navigation says `folder/*`."""
     _made.clear()
-    for module in (findings, policies, losses, configuration, study, command_line, layers):
+    for module in (
+        findings,
+        policies,
+        losses,
+        programs,
+        configuration,
+        study,
+        command_line,
+        layers,
+    ):
         _made.update(module.pages())
     config.nav = _filled(config.nav)
     return config

@@ -20,13 +20,15 @@ from counterpoise.trace import Trace
 # A printed number may be off by this share of itself before it contradicts another.
 TOLERANCE = 0.02
 PRINTED = 1e-5  # the last digit of a loss that people print, at the coarsest
+MOST_ROWS = 200  # of longer logs about so many rows are looked at, evenly
 LEAST_ROWS = 3  # rows that must speak before a column is asked
 # Rows that count, at most: with D's outputs, and with losses alone.
-ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 10
+ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 5
 # Prior probabilities: that no objective of the table is meant, D's loss is the mean of its halves,
 # has its sign turned, or has its labels exchanged; that G's loss has other terms or a weight; that
 # what the program (or its layout) is known for is not so here.
 NONE, MEAN, TURNED, FLIPPED, MORE, OTHERWISE = 0.08, 0.1, 0.03, 0.01, 0.06, 0.1
+MISFIT = 0.01  # share of rows whose loss of G may be anything
 ALONE = 2.5  # how much likelier the first of them is where there is D's loss alone
 # Densities, over the log of D's loss: of a number that says nothing, and the least of a row.
 BROAD, FLOOR = 0.1, 3e-3
@@ -101,7 +103,9 @@ def _percentages(ranked: Sequence[tuple[float, Reading]], source: str) -> str:
     (first, most), *others = shares.items()
     rest = [f"{title} {share:.0%}" for title, share in others if share >= WORTH_A_WORD]
     head = f"{min(most, 0.99):.0%} {source}"
-    if most <= 0.5:
+    if ranked[0][1].objective == UNKNOWN:
+        head = f"none that is known explains the numbers ({head})"
+    elif most <= 0.5:
         head, rest = source, [f"{first} {most:.0%}", *rest]
     return f"{head}; {', '.join(rest)}" if rest else head
 
@@ -162,13 +166,15 @@ class _Numbers:
         g_loss = trace.first("g_adversarial", "g_loss") / count
         finite = np.isfinite([real, fake, loss]).all(axis=0)
         self._has_outputs = finite.sum() >= LEAST_ROWS
-        rows = finite if self._has_outputs else np.isfinite(loss)
+        rows = np.flatnonzero(finite if self._has_outputs else np.isfinite(loss))
+        rows = rows[:: max(1, len(rows) // MOST_ROWS)]
         self._real, self._fake, self._loss = real[rows], fake[rows], loss[rows]
         self._g_loss = g_loss[rows]
         self._has_more = program is not None and program.g_has_more
         self._has_more |= not trace.has("g_adversarial") and trace.has("g_content")
         self._has_pair = not self._has_more and bool(np.isfinite(self._g_loss).any())
         self._digit = min(PRINTED, last_digit(self._loss))
+        self._digits = last_digit(self._real), last_digit(self._fake)
 
     def source(self, program: Program | None) -> str:
         """What an objective is inferred from, in words."""
@@ -248,7 +254,7 @@ class _Numbers:
             of = least_of_scores
         leasts = []
         for way in (-0.5, 0.0, 0.5):
-            outputs = real + way * last_digit(real), fake - way * last_digit(fake)
+            outputs = real + way * self._digits[0], fake - way * self._digits[1]
             if self.are_probabilities:
                 outputs = np.clip(outputs[0], 0, 1), np.clip(outputs[1], 0, 1)
             leasts.append(np.minimum(of(*outputs)[name], 1e9))
@@ -272,13 +278,13 @@ class _Numbers:
         if not self._has_pair:
             return 0.0
         loss, g_loss = loss[known], self._g_loss[known]
-        nothing = BROAD / np.maximum(np.abs(g_loss), 0.02)
+        nothing = BROAD / np.maximum(np.abs(g_loss), 0.2)
         density = nothing
         if reading.objective == "wgan":
             density = 1 / (np.pi * OF_A_CRITIC * (1 + (g_loss / OF_A_CRITIC) ** 2))
         elif reading.objective != UNKNOWN:
             density = _about_curve(OBJECTIVES[reading.objective], reading.is_mean, loss, g_loss)
-        rows = np.log((1 - NONE) * density + NONE * nothing)
+        rows = np.log((1 - MISFIT) * density + MISFIT * nothing)
         pairs = len(np.unique(np.stack([loss, g_loss]), axis=1).T)
         count = min(ROWS_OF_LOSSES, pairs) / len(loss)
         as_it_is = np.log(1 - MORE) + count * rows.sum()
@@ -296,7 +302,7 @@ def _of_level(reading: Reading, loss: np.ndarray) -> np.ndarray:
     above = np.log(np.maximum(loss, 1e-12) / objective.equilibrium_d_loss)
     density = BROAD * np.exp(-ABOVE_CHANCE * np.maximum(above - 0.15, 0))
     density += 0.8 * np.exp(-np.abs(above) / 0.03)
-    return np.asarray(np.log(np.where(loss < -1e-3, 0.0, density) + FLOOR / 10))
+    return np.asarray(np.log(np.where(loss < -1e-6, 0.0, density) + FLOOR / 10))
 
 
 def _about_curve(
@@ -304,28 +310,31 @@ def _about_curve(
 ) -> np.ndarray:
     """The density of G's losses about the curve that ties them to D's, both halves summed."""
     if objective.g_loss_at is None:
-        return BROAD / np.maximum(np.abs(g_loss), 0.02)
+        return BROAD / np.maximum(np.abs(g_loss), 0.2)
     curve = objective.g_loss_at(np.maximum(loss, 1e-12) / 2)
     if is_mean and objective.compares_scores:
         curve = curve / 2  # G's loss is then the mean of its halves, too
-    below = SPREAD + SHARE * np.abs(curve)
-    # D may be surer of fakes than of real images, but for what compares them.
-    above = (WIDER if objective.compares_scores else 2 * WIDER) * below
+    beyond = BEYOND_MARGIN if objective.name == "hinge" else 0.0
+    density = _spread(g_loss, curve, beyond)
     if objective.name == "hinge":
-        above = below + BEYOND_MARGIN
-    off = g_loss - curve
-    density = np.exp(-np.abs(off) / np.where(off > 0, above, below)) / (below + above)
-    if objective.name != "hinge":
-        density = np.where(g_loss <= 0, 0.0, density)
+        return density
     if objective.name == "non-saturating":
-        # Labels of 0.9 on real images leave their entropy in D's loss.
-        curve = objective.g_loss_at(np.maximum(loss - SMOOTHED, 1e-4))
-        off = np.abs(g_loss - curve) / (SPREAD + SHARE * curve)
-        smoothed = np.exp(-off / WIDER) / (2 * WIDER * (SPREAD + SHARE * curve))
-        density = np.where(loss > SMOOTHED, np.maximum(density, smoothed / 2), density)
+        # D may be surer of fakes than of real images, whose labels of 0.9 may be in its loss.
+        surer = _spread(g_loss, curve, WIDER * curve)
+        floor = objective.g_loss_at(np.maximum(loss - SMOOTHED, 1e-4))
+        smoothed = np.where(loss > SMOOTHED, _spread(g_loss, floor, 0.0), surer)
+        density = 0.6 * density + 0.2 * surer + 0.2 * smoothed
         cut = np.abs(g_loss[:, None] / CLIPS - 1).min(axis=1) < 1e-3
         density = np.where(cut, 5.0, density)
-    return np.asarray(density)
+    return np.where(g_loss <= 0, 0.0, density)
+
+
+def _spread(g_loss: np.ndarray, curve: np.ndarray, beyond: np.ndarray | float) -> np.ndarray:
+    """The density of G's losses about a curve: two-sided, and by so much wider above."""
+    below = SPREAD + SHARE * np.abs(curve)
+    above, off = WIDER * below + beyond, g_loss - curve
+    near = np.abs(off) / np.where(off > 0, above, below)
+    return np.asarray(np.exp(-near) / (below + above))
 
 
 def bce_at_mean(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -362,11 +371,11 @@ def least_of_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]
 def last_digit(values: np.ndarray) -> float:
     """The last digit that a column was printed with, 1e-12 at the finest."""
     for digits in range(12):
-        if np.allclose(values, np.round(values, digits), rtol=0, atol=1e-13):
+        if np.abs(values - np.round(values, digits)).max(initial=0.0) <= 1e-13:
             return float(10.0**-digits)
     return 1e-12
 
 
 def stands_still(values: np.ndarray) -> bool:
-    """Whether all of these are one number, of three digits at least: no rounding explains it."""
-    return bool(np.ptp(values) == 0) and last_digit(values) <= abs(values[0]) / 100
+    """Whether all of these are one number, of some digits: no rounding explains it."""
+    return bool(np.ptp(values) == 0) and last_digit(values) <= max(abs(values[0]) / 50, 0.01)

@@ -18,8 +18,9 @@ SURE_ACCURACY, UNSURE_ACCURACY = 0.985, 0.95
 LASTING_SHARE = 0.15
 # How far D leads (0: chance, 1: certain): at chance below the first; has learned above the second.
 AT_CHANCE, HAS_LEARNED = 0.1, 0.12
-# D's loss over its value at chance, where only the loss is there: never below this, and this flat.
-NOT_LEARNED, FLAT = 0.95, 0.1
+# D's loss over its value at chance, where only the loss is there: never below the first, not far
+# above it (that is no chance), and this flat.
+NOT_LEARNED, WORSE, FLAT = 0.95, 1.5, 0.1
 WEAK_SHARE = 0.8
 # Mean scores on real and fake that are no further apart than this are the same.
 NOT_APART = 0.05
@@ -139,7 +140,8 @@ def d_too_weak(view: View) -> Answer:
         chance, learned = np.abs(level) < AT_CHANCE, level > HAS_LEARNED
     else:
         relative = view.smoothed(view.relative_d_loss)
-        chance, learned = relative >= NOT_LEARNED, relative < NOT_LEARNED
+        chance = (relative >= NOT_LEARNED) & (relative < WORSE)
+        learned = relative < NOT_LEARNED
         chance &= np.nanstd(relative) < FLAT
     known = np.isfinite(level)
     # A D that once led and is at chance now has been caught up with: that is balance. One that led
@@ -153,9 +155,13 @@ def d_too_weak(view: View) -> Answer:
     text = f"D's lead is {number(value)} of 1 (median), and was above {HAS_LEARNED} {when}"
     evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
+    return Found(_how_bad(view), view.whole, sureness(view.rows, 0.8), evidence)
+
+
+def _how_bad(view: View) -> str:
+    """How bad it is that D stays at chance: there are programs whose good trainings do."""
     is_normal = view.program is not None and view.program.chance_is_normal
-    severity = "note" if is_normal else "warning"
-    return Found(severity, view.whole, sureness(view.rows, 0.8), evidence)
+    return "note" if is_normal else "warning"
 
 
 def _never_apart(view: View) -> Answer:
@@ -169,7 +175,7 @@ def _never_apart(view: View) -> Answer:
     name = "largest distance of D's mean scores"
     text = f"{name} on real and fake images: {number(largest)}, next to nothing on any usual scale"
     evidence = Evidence(name, largest, text)
-    return Found("warning", view.whole, sureness(view.rows, 0.7), [evidence])
+    return Found(_how_bad(view), view.whole, sureness(view.rows, 0.7), [evidence])
 
 
 def oscillation(view: View) -> Answer:

@@ -34,8 +34,9 @@ EXPLODED, CALM_AGAIN = 20.0, 8.0
 # Sizes that no loss or score has in a training that is under way, and the lines that it takes.
 ABSURD, LEAST_ABSURD = 1e9, 2
 # D's loss over chance, in most lines: D is wrong, and worse than any D that knows nothing; the same
-# in itself, where it is of no known objective.
-FAR_OFF, MOSTLY_FAR_OFF, FAR_OFF_UNKNOWN, LEAST_FAR_OFF = 8.0, 4.0, 100.0, 4
+# in itself, where it is of no known objective, and by how much it then varies, as no sum over
+# several D's does.
+FAR_OFF, MOSTLY_FAR_OFF, FAR_OFF_UNKNOWN, VARIES, LEAST_FAR_OFF = 8.0, 4.0, 20.0, 4.0, 4
 # D(G(z)) or its complement below which a squared sigmoid passes on next to nothing.
 PINNED, UNPINNED = 0.02, 0.06
 # What is put down to rounding in an impossible loss, as a share and in units; the rows it takes.
@@ -89,9 +90,10 @@ def _far_off(view: View) -> Found | None:
     chance, limits = 1.0, (FAR_OFF_UNKNOWN, FAR_OFF_UNKNOWN / 2)
     if view.objective is not None:
         chance, limits = view.objective.equilibrium_d_loss, (FAR_OFF, MOSTLY_FAR_OFF)
-    late = view.last_third.within(loss / chance)
-    value = view.whole.median(loss / chance)
-    if not value > limits[0] or not len(late) or (late > limits[1]).mean() < 0.75:
+    elif not np.divide(*np.quantile(np.append(view.whole.within(loss), 0), (0.9, 0.2))) > VARIES:
+        return None
+    value, late = view.whole.median(loss / chance), view.last_third.median(loss / chance)
+    if not (value > limits[0] and late > limits[1]):
         return None
     text = f"D's loss is {number(view.whole.median(loss))} (median{view.halves_are_summed})"
     if view.objective is not None:
