@@ -106,7 +106,7 @@ def test_several_logs_are_compared_on_their_page(diagnose, tmp_path):
 
 @pytest.mark.parametrize(
     ("log", "code", "says"),
-    [(HEALTHY, 0, "Healthy"), (UNCLEAR, 3, "not-enough-evidence"), (CERTAIN, 3, "--objective")],
+    [(HEALTHY, 0, "Healthy"), (UNCLEAR, 3, "not-enough-evidence"), (CERTAIN, 1, "D is too strong")],
 )
 def test_a_pipe_is_judged(diagnose, log, code, says):
     exit_code, out, _err = diagnose("-", stdin=log)

@@ -27,11 +27,12 @@ def judge(
     objective: str | None = None,
     mapping: Mapping[str, str] | None = None,
     d_loss_is_mean: bool = False,
+    program: str | None = None,
 ) -> list[tuple[Trace, Diagnosis]]:
     """Every training in a log file, a run folder or a stream of text, with its diagnosis; the
     options are those of `diagnose`. Raises `UserError` where nothing can be read."""
     return [
-        (trace, rules.diagnose(trace, objective, d_loss_is_mean=d_loss_is_mean))
+        (trace, rules.diagnose(trace, objective, d_loss_is_mean=d_loss_is_mean, program=program))
         for trace in read_log(source, mapping=mapping, objective=objective)
     ]
 
@@ -42,6 +43,7 @@ def diagnose(
     objective: str | None = None,
     mapping: Mapping[str, str] | None = None,
     d_loss_is_mean: bool = False,
+    program: str | None = None,
 ) -> Diagnosis:
     """The diagnosis of a training; `print` it, or go through its `findings`.
 
@@ -49,8 +51,9 @@ def diagnose(
     an object to a step (`[{"step": 1, "d_loss": 1.3}, ...]`) or a list to a name (`{"d_loss": [1.3,
     ...]}`), of any kind that `float` takes. `objective` is any name of `objectives.OBJECTIVES`;
     `mapping` gives our columns (`trace.COLUMNS`) by the log's names; `d_loss_is_mean` says that D's
-    loss is the mean of its halves. Of several trainings in a log it is the worst one's, and a note
-    says so. Raises `UserError` where nothing can be read.
+    loss is the mean of its halves, `program` (of `programs.programs`) what printed the log. Of
+    several trainings in a log it is the worst one's, and a note says so. Raises `UserError` where
+    nothing can be read.
     """
     name = ""
     if isinstance(source, str):
@@ -58,7 +61,13 @@ def diagnose(
     elif isinstance(source, Mapping | Sequence):
         source, name = io.StringIO(json.dumps(source, default=float)), ROWS
     try:
-        found = judge(source, objective=objective, mapping=mapping, d_loss_is_mean=d_loss_is_mean)
+        found = judge(
+            source,
+            objective=objective,
+            mapping=mapping,
+            d_loss_is_mean=d_loss_is_mean,
+            program=program,
+        )
     except UserError as error:
         raise UserError(str(error).replace(STREAM, name or STREAM)) from None
     diagnoses = [diagnosis for _, diagnosis in found]

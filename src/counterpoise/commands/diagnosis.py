@@ -30,6 +30,7 @@ def run(
     objective: str | None = None,
     mapping: Sequence[str] = (),
     d_loss_is_mean: bool = False,
+    program: str | None = None,
     format: str = TEXT,
     everything: bool = False,
     baseline: str | None = None,
@@ -43,7 +44,11 @@ def run(
 
     def read(source: str) -> list[tuple[Trace, Diagnosis]]:
         return judge(
-            _opened(source), objective=objective, mapping=columns, d_loss_is_mean=d_loss_is_mean
+            _opened(source),
+            objective=objective,
+            mapping=columns,
+            d_loss_is_mean=d_loss_is_mean,
+            program=program,
         )
 
     earlier = [] if baseline is None else read(baseline)

@@ -146,7 +146,7 @@ def _merged(rule: Rule, answers: Sequence[Judged]) -> Finding | None:
         found,
         severity="warning" if is_problem else "note",
         confidence=found.confidence * total,
-        evidence=[*found.evidence, condition(answers)],
+        evidence=[*found.evidence[:1], condition(answers), *found.evidence[1:]],
     )
     names = tuple(dict.fromkeys(view.objective_name for _, view, _ in held))
     return dataclasses.replace(_finding(view, rule, found), if_objective=names)

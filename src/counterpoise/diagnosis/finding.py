@@ -42,7 +42,7 @@ class Finding:
     remedies: tuple[Remedy, ...] = ()
     source: str = ""
     # Where the log leaves more than one objective: those under which it is so. Empty where it is so
-    # under all that are likely. Such a finding is a `warning` or a `note`, and the last of its
+    # under all that are likely. Such a finding is a `warning` or a `note`, and the second of its
     # evidence says how likely they are.
     if_objective: tuple[str, ...] = ()
 
