@@ -310,7 +310,7 @@ def _about_curve(
 ) -> np.ndarray:
     """The density of G's losses about the curve that ties them to D's, both halves summed."""
     if objective.g_loss_at is None:
-        return BROAD / np.maximum(np.abs(g_loss), 0.5)
+        return np.asarray(BROAD / np.maximum(np.abs(g_loss), 0.5))
     curve = objective.g_loss_at(np.maximum(loss, 1e-12) / 2)
     if is_mean and objective.compares_scores:
         curve = curve / 2  # G's loss is then the mean of its halves, too
