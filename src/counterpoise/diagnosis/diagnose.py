@@ -70,7 +70,7 @@ def diagnose(
         profile = programs().get(trace.program)
     if name is not None:
         trace = dataclasses.replace(trace, objective=objective_name(name))
-    if d_loss_is_mean or (profile is not None and profile.d_loss_is_mean):
+    if d_loss_is_mean:
         trace = dataclasses.replace(trace, d_loss_is_mean=True)
     judged = views(trace, profile, _who_says(trace, objective))
     findings, not_judged = [], []

@@ -30,6 +30,7 @@ ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 5
 NONE, MEAN, TURNED, FLIPPED, MORE, OTHERWISE = 0.08, 0.1, 0.03, 0.01, 0.06, 0.1
 MISFIT = 0.01  # share of rows whose loss of G may be anything
 ALONE = 2.5  # how much likelier the first of them is where there is D's loss alone
+MEAN_BY_PROGRAM = 0.85  # the same prior, where the program is known to print the mean
 # Densities, over the log of D's loss: of a number that says nothing, and the least of a row.
 BROAD, FLOOR = 0.1, 3e-3
 # How fast density falls with D's loss over the least of its outputs, under it (as numbers of other
@@ -80,7 +81,7 @@ def infer(trace: Trace, program: Program | None = None, given: str = "") -> tupl
     readings = [each for name in names for each in numbers.readings(name)]
     known = (trace.objective,) if trace.objective else program.objectives if program else ()
     weights = np.array(
-        [_log_prior(each, known) + numbers.log_likelihood(each) for each in readings]
+        [_log_prior(each, known, program) + numbers.log_likelihood(each) for each in readings]
     )
     weights = np.exp(weights - weights.max())
     shares = weights / weights.sum()
@@ -110,7 +111,7 @@ def _percentages(ranked: Sequence[tuple[float, Reading]], source: str) -> str:
     return f"{head}; {', '.join(rest)}" if rest else head
 
 
-def _log_prior(reading: Reading, known: Sequence[str]) -> float:
+def _log_prior(reading: Reading, known: Sequence[str], program: Program | None) -> float:
     rows = OBJECTIVES.values()
     total = sum(row.prior for row in rows)
     name = reading.objective
@@ -122,6 +123,8 @@ def _log_prior(reading: Reading, known: Sequence[str]) -> float:
         share = OTHERWISE * share + (1 - OTHERWISE) * own
     compares = name != UNKNOWN and OBJECTIVES[name].compares_scores
     mean = 0.5 if compares else MEAN  # ESRGAN's loop, which most others are from, prints the mean
+    if program is not None and program.d_loss_is_mean:
+        mean = MEAN_BY_PROGRAM
     odds = (reading.is_mean, mean), (reading.is_turned, TURNED), (reading.labels_flipped, FLIPPED)
     return float(np.log(share) + sum(np.log(odd if yes else 1 - odd) for yes, odd in odds))
 
@@ -157,6 +160,9 @@ class _Numbers:
         self.are_pinned = len(outputs) >= LEAST_ROWS and bool(at_end.mean() > 0.4)
         # Both halves, as far as the trace itself says how they are printed.
         self._says_mean = trace.d_loss_is_mean and trace.has("d_loss")
+        # Whoever prints the mean of the halves prints halves themselves as they are.
+        mean = program is not None and program.d_loss_is_mean
+        self._says_mean |= mean and not trace.has("d_loss")
         self._below_zero = mostly_below_zero(trace)
         logits = ("", "") if self.are_probabilities else ("real_logit_mean", "fake_logit_mean")
         real = trace.first(logits[0], "d_real")
