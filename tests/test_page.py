@@ -179,7 +179,7 @@ def test_the_verdict_names_the_worst():
     )
     calm = diagnose(trace(**bce_columns(np.full(60, 0.6123), np.full(60, 0.3876))))
     assert verdict(calm) == "Healthy, as far as this log can show."
-    assert "cannot say" in verdict(diagnose(trace(60, d_loss=0.1)))
+    assert "cannot say" in verdict(diagnose(trace(60, g_loss=0.1)))
     assert verdict(None).startswith("G is trained alone")
     assert verdict(diagnose(trace(0)), "A") == "A: Nothing to judge yet."
 

@@ -55,7 +55,7 @@ def test_it_says_what_is_wrong_in_any_terminal(width, height):
     assert [len(line) for line in lines] == [width] * height
     text = "\n".join(lines)
     assert ("Not healthy" in text) == (width >= 30)
-    assert ("to do first: Lower D's learning rate" in text) == (width >= 80)
+    assert ("to do first: If D has batch" in text) == (width >= 80)
     assert ("D(x)" in text) == (width >= 80)
 
 

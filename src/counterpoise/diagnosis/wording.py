@@ -119,6 +119,9 @@ def title_of(finding: Finding) -> str:
 def _within_sentence(finding: Finding) -> str:
     """What is wrong, as part of a sentence and in the words of those who ask."""
     title = title_of(finding)
+    if finding.if_objective:
+        known = [OBJECTIVES[each].title for each in finding.if_objective if each in OBJECTIVES]
+        title += f", if D's loss is {' or '.join(known[:3])}"
     if lead := LEADS.get(finding.id):
         return f"{lead}: {title.removeprefix('D is ').removeprefix('D ')}"
     # A small first letter, unless it begins with the name of a network.
