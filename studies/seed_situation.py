@@ -91,7 +91,7 @@ def crops(folders: list[Path], setting: Setting) -> Iterator[tuple[Tensor, Tenso
     config = DataConfig(folders=tuple(folders), crop_px=setting.crop_px)
     images, _ = scan(config, 4)
     dataset = CropPairs(images, 4, "bicubic", setting.crop_px, setting.seed, True, True)
-    for lr, hr in batches(dataset, setting.batch_size, 0, 1, 0, 0, pin_memory=False):
+    for lr, hr in batches(dataset, setting.batch_size, 0, 1, 0, 0):
         yield lr.float() / 255, hr.float() / 255
 
 

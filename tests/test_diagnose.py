@@ -277,6 +277,11 @@ FEW = {
         "bce",
         {"not-enough-evidence"},
     ),
+    "unbounded": (
+        {"d_loss": -7900 + noise(30, 30), "g_loss": -3950 + noise(30, 30)},
+        "wgan",
+        {"not-enough-evidence"},
+    ),
     "smoothed": (
         {"d_loss": 0.327 + 0.004 * np.arange(30) % 0.02, "g_loss": 8.5 + noise(0.5, 30)},
         "bce",

@@ -56,6 +56,12 @@ PROGRAMS = [
     ("so-vits-svc", "Losses: [2.5, 1.5, 7, 30, 3], step: 5, lr: 0.1\n", 5, {D: 2.5, A: 1.5}),
     ("hifi-gan", "Steps : 5, Gen Loss Total : 40.5, Mel-Spec. Error : 0.6, s/b : 1", 5, {G: 40.5}),
     ("parallel-wavegan", WAVEGAN, 9, {A: 1.5, "d_loss_real": 0.25, D: 0.5}),
+    (
+        "wav2lip",
+        "L1: 0.1, Sync: 0.0, Percep: 0.75 | Fake: 0.5, Real: 0.25: : 25it [02:03,  2.3s/it]\n",
+        25,
+        {A: 0.75, "d_loss_fake": 0.5, "d_loss_real": 0.25},
+    ),
     ("coqui", COQUI.format(10, 1) + COQUI.format(20, 0.5) + EVALUATION, 20, {D: 0.5, A: 2, C: 22}),
     ("vocos", BAR.format(7, "discriminator/total=3.5, generator/total_loss=9"), 7, {D: 3.5, G: 9}),
     ("dac", BOX, 1, {D: 0.25}),

@@ -41,7 +41,7 @@ def test_a_whole_run(folder):
     assert run.notes == []
     assert (run.state.status.kind, run.state.progress) == ("ended", "step 60 of 60")
     assert run.state.policy == "auto"
-    assert run.policy_options["r1"] == 0.03
+    assert run.policy_options["r1"] == 0.1
     assert run.bicubic == {"psnr_y": 26.0, "rmse": 12.0, "lpips": 0.4}
     drawn = run.metric_curves.curves[METRIC, "psnr_y"].to_json([])["y"]
     assert drawn[-1] == 27.0

@@ -25,6 +25,9 @@ LEAST_LINES, GROWN = 16, 5.0
 # A distance that fades to this share may be none, where nobody has said that it is one: the value
 # that D maximises under BCE begins at 1.386, below the second.
 FADED, LARGEST_VALUE = 0.1, 2.0
+# A distance beyond it is of no critic that is bounded: images in [-1, 1] are at most
+# 2 * sqrt(values) apart, 888 at 256 pixels a side in colour.
+UNBOUNDED = 1e3
 
 NOT_ENOUGH, HEALTHY = described("not-enough-evidence", None), described("healthy", None)
 RULES = (NOT_ENOUGH, HEALTHY)
@@ -35,7 +38,7 @@ def verdict(view: View) -> tuple[Rule, Found]:
     known = int(np.isfinite(view.lead).sum())
     against, sure = contradictions(view), 1.0
     if view.rows < LEAST_ROWS:
-        text = f"there are {lines(view.rows)}, and it takes {LEAST_ROWS}"
+        text = f"it has {lines(view.rows)}, and {LEAST_ROWS} are needed"
         evidence = Evidence("lines", float(view.rows), text)
     elif against:
         return NOT_ENOUGH, Found("note", view.whole, sure, against)
@@ -111,6 +114,11 @@ def _distance(view: View) -> tuple[float, str]:
         fault = (
             f"D's loss is above 0 nearly all along (median {number(float(np.median(raw)))}): its "
             "sign is turned, or the critic does not rank real above fake; print its mean scores"
+        )
+    elif abs(last) > UNBOUNDED:
+        fault = (
+            f"the critic's distance is {number(last)}: nothing bounds its slope, or D's loss is a "
+            "sum over a batch; print its penalty or gradient norm"
         )
     elif len(distance) >= LEAST_LINES and rises and parts[-1] > GROWN * max(parts[0], 0.0):
         fault = (
