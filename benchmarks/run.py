@@ -15,6 +15,7 @@ import torch
 ALL = (
     "training_speed",
     "balance_cost",
+    "r1_cost",
     "waiting",
     "data_path",
     "upscale_speed",

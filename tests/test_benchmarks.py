@@ -70,6 +70,7 @@ def test_the_loops_train_the_same_networks_on_the_same_batches():
          {"bare loop", "BasicSR's order", "ours", "ours, no sensors"}),
         ("balance_cost", [], BRIEF,
          {"without", "policy none", "policy auto, without R1", "policy auto"}),
+        ("r1_cost", [], {"rounds": 1, "batch": 1, "device": "cpu"}, {"without", "exact", "estimate"}),
         ("data_path", [], {"images": 6, "count": 1, "workers": 0, "rounds": 1}, {"ratio"}),
         ("waiting", ["demo", SMALL, 2], {}, {"share"}),
         ("growth", ["demo", [2], [32, 64], SMALL], {"steps": 1},

@@ -181,7 +181,7 @@ def test_ctrl_c_gives_the_terminal_back(start, path, request):
     ours, theirs = pty.openpty()
     request.addfinalizer(partial(os.close, ours))
     request.addfinalizer(partial(os.close, theirs))
-    termios.tcsetwinsize(theirs, (30, 100))
+    termios.tcsetwinsize(theirs, (50, 100))  # the path may be long
     before = termios.tcgetattr(theirs)
     environment = os.environ | {"TERM": "xterm-256color"}
     streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
