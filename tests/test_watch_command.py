@@ -183,7 +183,10 @@ def test_ctrl_c_gives_the_terminal_back(start, path, request):
     request.addfinalizer(partial(os.close, theirs))
     termios.tcsetwinsize(theirs, (50, 100))  # the path may be long
     before = termios.tcgetattr(theirs)
-    environment = os.environ | {"TERM": "xterm-256color"}
+    # The terminal's size, not that which the test's runner was given.
+    sized = ("COLUMNS", "LINES")
+    environment = {name: value for name, value in os.environ.items() if name not in sized}
+    environment["TERM"] = "xterm-256color"
     streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
     process = start(path, **streams, start_new_session=True, env=environment)
     shown = b""
