@@ -4,12 +4,10 @@ A program's loss says what its numbers may mean before any of them is looked at,
 there. The reader of a log names the program (`Trace.program`), or whoever asks does.
 """
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
-from counterpoise.registry import Registry
+from counterpoise.registry import Registry, read_table
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,7 @@ class Program:
 @cache
 def programs() -> Registry[Program]:
     """Every program, by name."""
-    text = resources.files("counterpoise").joinpath("programs.toml").read_text(encoding="utf-8")
-    rows = tomllib.loads(text).items()
+    rows = read_table("counterpoise", "programs.toml").items()
     return Registry(
         "program",
         *(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from counterpoise.diagnosis.finding import PROBLEMS, SEVERITIES, Diagnosis, Finding
+from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis, Finding
 
 NEW, WORSE, SAME, BETTER, GONE, UNKNOWN = "new", "worse", "same", "better", "gone", "not judged"
 
@@ -32,8 +32,8 @@ def changes(now: Diagnosis, before: Diagnosis) -> Iterator[Change]:
         yield Change(state, finding, severity)
     # Where nothing could be judged, nothing is gone.
     silent = {item.id for item in now.not_judged}
-    is_silent = not now.healthy and not now.problems  # nothing could be judged
-    still = {finding.id for finding in now.findings if finding.severity in PROBLEMS}
+    is_silent = not now.healthy and not now.problems
+    still = {finding.id for finding in now.problems}
     for finding in earlier.values():
         if finding.id not in still:
             unknown = is_silent or finding.id in silent

@@ -3,26 +3,19 @@
 The order of remedies has its one home in the second.
 """
 
-import tomllib
-from importlib import resources
 from typing import Any
 
 from counterpoise.diagnosis.finding import Remedy
 from counterpoise.diagnosis.found import Judge, Rule
-from counterpoise.registry import Registry
+from counterpoise.registry import Registry, read_table
 
-
-def _table(name: str) -> dict[str, dict[str, Any]]:
-    text = resources.files("counterpoise.diagnosis").joinpath(f"{name}.toml").read_text("utf-8")
-    return tomllib.loads(text)
-
-
+_ROWS = read_table("counterpoise.diagnosis", "remedies.toml")
 REMEDIES: Registry[Remedy] = Registry(
-    "remedy", *((name, Remedy(**row)) for name, row in _table("remedies").items())
+    "remedy", *((name, Remedy(**row)) for name, row in _ROWS.items())
 )
 # By what they did to a D that had won, where that was measured.
 MEASURED = tuple(REMEDIES.values())[:8]
-_FINDINGS = Registry("finding", *_table("findings").items())
+_FINDINGS = Registry("finding", *read_table("counterpoise.diagnosis", "findings.toml").items())
 
 
 def described(name: str, judge: Judge | None, **row: Any) -> Rule:

@@ -26,7 +26,7 @@ LEAST_LINES, GROWN = 16, 5.0
 # that D maximises under BCE begins at 1.386, below the second.
 FADED, LARGEST_VALUE = 0.1, 2.0
 # A distance beyond it is of no critic that is bounded: images in [-1, 1] are at most
-# 2 * sqrt(values) apart, 888 at 256 pixels a side in colour.
+# 2 * sqrt(values) apart, 887 at 256 pixels a side in colour.
 UNBOUNDED = 1e3
 
 NOT_ENOUGH, HEALTHY = described("not-enough-evidence", None), described("healthy", None)

@@ -72,10 +72,10 @@ class R1:
             return self.leave_out(NO_IMAGES)
         if not self.estimated and mixes_images(self._d):
             self.estimate(MIXES_IMAGES)
-        aside, term, flat, error = self._gradient(images, gamma, change, objective)
+        trained, term, flat, error = self._gradient(images, gamma, change, objective)
         if flat[0] > 0 and not self.estimated:
             self.estimate(FAILED.format(error=error))
-            aside, term, flat, error = self._gradient(images, gamma, change, objective)
+            trained, term, flat, error = self._gradient(images, gamma, change, objective)
         if flat[0] > 0:
             return self.leave_out(FAILED.format(error=error))
         if not flat.isfinite().all():
@@ -83,18 +83,17 @@ class R1:
         scale = getattr(self._optimizer, "grad_scale", None)
         if scale is not None:
             flat = flat * scale.to(flat.device)
-        trained = _trained(aside)
-        parts = torch.split(flat[1:], [weight.numel() for weight, _ in trained])
-        for (weight, _), part in zip(trained, parts, strict=True):
+        parts = torch.split(flat[1:], [weight.numel() for weight in trained])
+        for weight, part in zip(trained, parts, strict=True):
             gradient = part.reshape(weight.shape).to(weight.dtype)
             weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
         return term.detach()
 
     def _gradient(
         self, images: Tensor, gamma: float, change: InputChange, objective: GameObjective
-    ) -> tuple[Aside, Tensor, Tensor, str]:
-        """D aside; the term; its gradient over all weights, behind a number above 0 where it failed
-        in any process; and how it failed."""
+    ) -> tuple[list[Tensor], Tensor, Tensor, str]:
+        """D's weights that are trained; the term; its gradient over them, behind a number above 0
+        where it failed in any process; and how it failed."""
         aside = Aside(answering_in_logits(self._d, objective))
         term, error = torch.zeros((), device=images.device), ""
         seen = change.real(images)
@@ -111,15 +110,10 @@ class R1:
             raise
         except RuntimeError as failure:
             error = str(failure).strip().partition("\n")[0]
-        gradients = [
-            torch.zeros_like(own) if own.grad is None else own.grad for _, own in _trained(aside)
-        ]
+        trained = [(weight, own) for weight, own in aside.weights() if weight.requires_grad]
+        gradients = [torch.zeros_like(own) if own.grad is None else own.grad for _, own in trained]
         # One message: whether it failed anywhere, and the gradient.
         failed = torch.full((1,), float(bool(error)), device=images.device)
         flat = torch.cat([failed, *(g.float().flatten() for g in gradients)])
-        return aside, term, average_over_processes(flat), error or "in another process"
-
-
-def _trained(aside: Aside) -> list[tuple[Tensor, Tensor]]:
-    """The weights that are trained, each with its copy aside."""
-    return [(weight, own) for weight, own in aside.weights() if weight.requires_grad]
+        weights = [weight for weight, _ in trained]
+        return weights, term, average_over_processes(flat), error or "in another process"

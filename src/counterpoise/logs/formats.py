@@ -3,19 +3,15 @@
 training, and what its own names mean."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
 from counterpoise.logs.runs import Position
-from counterpoise.registry import Registry
+from counterpoise.registry import Registry, read_table
 
-_ROWS: dict[str, Any] = tomllib.loads(
-    Path(__file__).with_name("formats.toml").read_text(encoding="utf-8")
-)
+_ROWS = read_table("counterpoise.logs", "formats.toml")
 _PARTS = {**_ROWS["parts"], "STEP": "|".join(STEP_NAMES), "EPOCH": "|".join(EPOCH_NAMES)}
 
 
@@ -106,8 +102,8 @@ class LineFormat:
 
 
 @dataclass(frozen=True)
-class Program:
-    """A program that is known by what it prints."""
+class ProgramSign:
+    """What a program is known by: what it prints."""
 
     name: str
     sign: re.Pattern[str]  # in a line of it, or in the names of a table side by side
@@ -116,7 +112,7 @@ class Program:
     advice: str = ""  # where to look, if the log has no losses
 
 
-def program_of(text: str) -> Program | None:
+def program_of(text: str) -> ProgramSign | None:
     """The program that printed a line, or these names; None for any other."""
     return next((program for program in PROGRAMS if program.sign.search(text)), None)
 
@@ -159,4 +155,4 @@ _FORMATS = (
     LineFormat(**{**row, "place": _pattern(row["place"], re.IGNORECASE)}) for row in _ROWS["format"]
 )
 FORMATS: Registry[LineFormat] = Registry("log format", *((row.name, row) for row in _FORMATS))
-PROGRAMS = [Program(**{**row, "sign": _pattern(row["sign"])}) for row in _ROWS["program"]]
+PROGRAMS = [ProgramSign(**{**row, "sign": _pattern(row["sign"])}) for row in _ROWS["program"]]

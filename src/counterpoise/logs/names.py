@@ -6,17 +6,13 @@ format (`D_real` is a loss in one and an output in another): those are said with
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from counterpoise.errors import UserError
+from counterpoise.registry import read_table
 from counterpoise.trace import COLUMNS
 
-_NAMES: dict[str, Any] = tomllib.loads(
-    Path(__file__).with_name("names.toml").read_text(encoding="utf-8")
-)
+_NAMES = read_table("counterpoise.logs", "names.toml")
 STEP_NAMES, EPOCH_NAMES = tuple(_NAMES["steps"]), tuple(_NAMES["epochs"])
 # Recognised in any format; values are columns of a trace.
 SPELLINGS: dict[str, list[str]] = _NAMES["spellings"]

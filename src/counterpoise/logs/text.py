@@ -16,7 +16,7 @@ from counterpoise.logs.formats import (
     VERTICAL,
     LineFormat,
     Place,
-    Program,
+    ProgramSign,
     generic_place,
     heading_place,
     program_of,
@@ -101,7 +101,7 @@ class TextReader(FormatReader):
     def __init__(self, mapping: Mapping[str, str]) -> None:
         super().__init__(mapping)
         self._format: LineFormat | None = None
-        self._program: Program | None = None
+        self._program: ProgramSign | None = None
         self._collectors: dict[str, RunCollector] = {}
         self._format_name = GENERIC
         self._looked = 0  # lines that were looked at for a format and a program
