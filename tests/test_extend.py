@@ -140,7 +140,7 @@ def used(tmp_path_factory):
     folder = tmp_path_factory.mktemp("extended")
     package = folder / "counterpoise"
     own = Path(counterpoise.__file__).parent
-    shutil.copytree(own, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(own, package)
     for blocks in examples().values():
         for block in blocks:
             apply(package, block)

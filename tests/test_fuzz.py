@@ -13,7 +13,7 @@ from targets import TARGETS
 
 # For one input on the slowest of machines.
 SECONDS = 60.0
-COUNTS = {"logs": 500, "configurations": 60, "pictures": 300, "weights": 200}
+COUNTS = {"logs": 300, "configurations": 60, "pictures": 300, "weights": 200}
 
 
 @pytest.fixture(autouse=True)

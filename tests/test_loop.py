@@ -175,25 +175,46 @@ def test_every_kind_of_training_runs(tmp_path, overrides):
     assert all("non_finite" not in row for row in signals(tmp_path / "run"))
 
 
-@pytest.mark.parametrize("launcher", ["devices", pytest.param("torchrun", marks=pytest.mark.slow)])
-def test_two_processes_give_the_losses_of_one(tmp_path, launcher):
+# A process of two as a cluster's launcher would have started it; the second is a fork of the first.
+ONE_OF_TWO = """
+import os, socket
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+rank = "0" if os.fork() else "1"
+os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+os.environ |= {"TORCHELASTIC_RUN_ID": "test"}
+"""
+
+
+def started(launcher, fault_server, *arguments):
+    """What a training of two processes printed."""
+    if launcher == "forks":
+        ended = fault_server.run(*arguments, before=(ONE_OF_TWO,))
+        assert ended.code == 0, ended.err
+        return ended.out
+    line = [sys.executable, "-m"]
+    if launcher == "torchrun":
+        line += ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    line += ["counterpoise", *map(str, arguments), *(["--devices", "2"] * (launcher == "devices"))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    ["forks", *(pytest.param(name, marks=pytest.mark.slow) for name in ("devices", "torchrun"))],
+)
+def test_two_processes_give_the_losses_of_one(tmp_path, launcher, fault_server):
     """And each of them its share of what is read now and then."""
     config = tiny("train.log_every=1", "sensors={every: 2, probes_every: 3, held_out_crops: 4}")
     (tmp_path / "tiny.yaml").write_text(config.to_yaml())
     run(config, tmp_path / "one")
-    line = [sys.executable, "-m"]
-    if launcher == "torchrun":
-        line += ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    line += ["counterpoise", "train", "--config", tmp_path / "tiny.yaml"]
-    line += ["--run-dir", tmp_path / "two", *(["--devices", "2"] * (launcher == "devices"))]
-    result = subprocess.run(
-        list(map(str, line)),
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr
+    line = ("train", "--config", tmp_path / "tiny.yaml", "--run-dir", tmp_path / "two")
+    printed = started(launcher, fault_server, *line)
     one, two = signals(tmp_path / "one"), signals(tmp_path / "two")
     assert len(one) == len(two) == 8
     losses = ("g_loss", "d_loss", "d_real", "d_fake_before", "d_fake_after")
@@ -207,4 +228,4 @@ def test_two_processes_give_the_losses_of_one(tmp_path, launcher):
         for name in tolerances.keys() & single.keys():
             expected = pytest.approx(single[name], **tolerances[name])
             assert double[name] == expected, (single["step"], name)
-    assert result.stdout.count("Held-out images") == 1
+    assert printed.count("Held-out images") == 1

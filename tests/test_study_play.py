@@ -32,6 +32,7 @@ def small_sr(monkeypatch):
     """Super-resolution from few crops, after 5 steps of squared error instead of 200."""
     monkeypatch.setattr(super_resolution, "TRAINING_CROPS", 30)
     monkeypatch.setattr(play, "EVALUATION_SAMPLES", 16)
+    monkeypatch.setattr(play, "EVALUATIONS", 4)
     task = dataclasses.replace(TASKS["sr"], pretrain_steps=5)
     monkeypatch.setattr(play, "TASKS", {**TASKS, "sr": task})
 
@@ -187,7 +188,7 @@ def test_a_cell_gives_the_same_row_again_in_strict_json(key):
     assert DoneRow.model_validate_json(first.model_dump_json()) == first
     assert first.score == first.metrics[first.score_name]
     assert 0 <= first.metrics["coverage"] <= 1
-    assert len(first.curve["step"]) == EVALUATIONS
+    assert len(first.curve["step"]) == play.EVALUATIONS
     assert first.d_updates >= first.steps * (cell.strategy != "loss-gate")
 
 

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import time
 import traceback
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,12 @@ def main() -> None:
     print(f"{len(wanted)} trainings to play, {len(done)} are there", flush=True)
     jobs = [(cell, arguments.data.resolve(), arguments.steps) for cell in wanted]
     began = time.monotonic()
-    # Spawned: PyTorch's threads do not survive a fork.
+    # Spawned: PyTorch's threads do not survive a fork. One alone needs no process of its own.
+    several = arguments.workers > 1
     with (
-        multiprocessing.get_context("spawn").Pool(arguments.workers) as pool,
+        (multiprocessing.get_context("spawn").Pool if several else ThreadPool)(
+            arguments.workers
+        ) as pool,
         (arguments.out / ROWS).open("a", encoding="utf-8") as file,
     ):
         for count, row in enumerate(pool.imap_unordered(play_cell, jobs), start=1):
