@@ -59,7 +59,7 @@ def test_a_run_of_balance_has_neither_metrics_nor_a_plan(folder):
     folder.config.write_text("balance:\n  policy: none\n", encoding="utf-8")
     write_lines(folder.events, [event(0, "began"), event(STEPS, "closed")])
     run = read(folder)
-    assert (run.letters, run.notes, run.outlook) == ("", [], None)
+    assert (run.letters, run.notes) == ("", [])
     state = run.state
     assert (state.policy, state.status.kind, state.progress) == ("none", "closed", "step 60")
 
@@ -95,11 +95,8 @@ def best_json(step=60, **changes):
     return {"version": 2, "recommended": recommended} | changes
 
 
-def test_the_outlook_and_the_recommendation(folder):
-    run = read(folder)
-    assert run.outlook[0] == "More training is likely to pay"
-    assert "RMSE" in run.outlook[1]
-    assert run.best is None
+def test_the_recommendation(folder):
+    assert read(folder).best is None
     folder.best.write_text(json.dumps(best_json()))
     run = read(folder)
     assert (run.notes, run.best["recommended"]["step"]) == ([], 60)

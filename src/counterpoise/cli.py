@@ -225,7 +225,7 @@ def report(given: Namespace) -> int:
 
 
 def best(given: Namespace) -> None:
-    """Say which checkpoint of a run to take, and whether more training is likely to pay.
+    """Say which checkpoint of a run to take.
 
     Goes by the held-out metrics that the training recorded: the nearest to the lowest distortion
     and the lowest perceptual distance. Writes best.json and generator-best.safetensors.

@@ -87,7 +87,7 @@ def student_mean(values: np.ndarray) -> Estimate:
     mean = float(values.mean())
     if len(values) == 1:
         return Estimate(mean, None, len(values))
-    quantile = float(scipy_stats().t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
+    quantile = float(_scipy_stats().t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
     half = quantile * float(values.std(ddof=1)) / math.sqrt(len(values))
     return Estimate(mean, Interval(mean - half, mean + half), len(values))
 
@@ -159,10 +159,10 @@ def ranks(quality: np.ndarray, failed: np.ndarray) -> np.ndarray:
     """
     order = np.where(np.isnan(quality), np.finfo(float).max, -quality)
     order = np.where(failed, np.inf, order)
-    return np.asarray(scipy_stats().rankdata(order, method="average", axis=-1), dtype=float)
+    return np.asarray(_scipy_stats().rankdata(order, method="average", axis=-1), dtype=float)
 
 
-def scipy_stats() -> Any:
+def _scipy_stats() -> Any:
     """`scipy.stats`, imported when first needed."""
     # scipy comes with scikit-image, has no types and takes a second to import.
     return importlib.import_module("scipy.stats")

@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from counterpoise.best_step import nearest_to_ideal, stage_rows
 from counterpoise.commands.console import print_metrics, say
 from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
-from counterpoise.outlook import WORDS, nearest_to_ideal, outlook, stage_rows
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import BICUBIC, RunFolder
 from counterpoise.training import checkpoint
@@ -38,7 +37,6 @@ def run(path: Path, as_json: bool, console: Console) -> None:
     if licence := saved.values.get("licence"):
         facts["licence"] = str(licence)
     save_generator(folder.best_generator, generator, facts)
-    found = outlook(rows)
     why = f"its distortion and perception are nearest to the best of {len(candidates)} checkpoints"
     result: dict[str, Any] = {
         "version": 2,
@@ -50,7 +48,6 @@ def run(path: Path, as_json: bool, console: Console) -> None:
             "why": why,
         },
         "candidates": candidates,
-        "outlook": asdict(found),
         "notes": notes,
     }
     with atomic_write(folder.best) as temporary:
@@ -64,7 +61,6 @@ def run(path: Path, as_json: bool, console: Console) -> None:
     for note in notes:
         say(console, f"note: {note}")
     say(console, f"Recommended: step {step}, since {why}.")
-    say(console, f"{WORDS[found.more_training_pays]}: {found.reason}.")
     say(console, f"weights      {folder.best_generator}")
     say(console, f"all of it    {folder.best}")
 

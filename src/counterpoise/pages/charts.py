@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.outlook import TITLES
+from counterpoise.best_step import TITLES
 from counterpoise.pages.curves import ACCURACY
 from counterpoise.registry import read_table
 

@@ -15,12 +15,11 @@ from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.config import RunConfig
 from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
 from counterpoise.diagnosis.wording import headline, objective_line, title_of, verdict
-from counterpoise.outlook import WORDS, outlook, stage_rows
 from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves, numbers
 from counterpoise.pages.samples import Samples, read_samples
 from counterpoise.pages.timeline import Reasons
-from counterpoise.run_folder import BICUBIC, DIVERGED, RunFolder
+from counterpoise.run_folder import BICUBIC, RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.trace import Trace
 from counterpoise.watching.sources import RunSource, WatchOptions
@@ -59,7 +58,6 @@ class PageRun:
         self.samples, self.metric_curves = Samples(), Curves()
         self.metrics: list[dict[str, Any]] = []
         self.bicubic: dict[str, float] = {}
-        self.outlook: tuple[str, str] | None = None  # whether more training pays, and why
         self.best: dict[str, Any] | None = None  # what `counterpoise best` recommends
         self.letters = ""  # of the losses, of a run of ours that this version can read
         self.config_tree: dict[str, Any] = {}
@@ -103,9 +101,6 @@ class PageRun:
             "seconds per step": seconds and f"{seconds.mean:.3g} (mean)",
         }
         self.facts += [(name, str(fact)) for name, fact in facts.items() if fact not in (None, "")]
-        if self.metrics and (self.state.status is None or self.state.status.kind != DIVERGED):
-            found = outlook(stage_rows(self.metrics))
-            self.outlook = WORDS[found.more_training_pays], found.reason
         self.best = _read_best(reader.run, self.notes)
 
     @property

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from counterpoise.best_step import nearest_to_ideal
 from counterpoise.evaluate.measures import HELD_OUT
 from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.bicubic import bicubic_upsample
-from counterpoise.outlook import nearest_to_ideal
 from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import BICUBIC, SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX, RunFolder
 from counterpoise.run_writer import RunWriter
