@@ -31,8 +31,7 @@ def logits_of(probabilities: Tensor) -> Tensor:
     """
     p = probabilities.float()
     smallest = torch.finfo(torch.float32).tiny
-    with torch.no_grad():
-        bounded = p.clamp_min(smallest).log() - torch.log1p(-p).clamp_min(-_LARGEST_LOGIT)
+    bounded = p.detach().clamp_min(smallest).logit().clamp_max(_LARGEST_LOGIT)
     if not p.requires_grad:
         return bounded
     inside = (p > _DIFFERENTIABLE) & (p < 1)
