@@ -118,7 +118,6 @@ class Run:
     found: dict[str, int] = field(default_factory=dict)
     lines: dict[str, str] = field(default_factory=dict)
     balance: Any = None
-    d_names: tuple[str, ...] = ()
     turn: int = 0
 
     def watch(
@@ -131,7 +130,6 @@ class Run:
             else:
                 named = given if isinstance(given, dict) else dict(enumerate(given))
                 self.networks.update({f"{name} {key}": one for key, one in named.items()})
-        self.d_names = tuple(d) if isinstance(d, dict) else ()
         if not self.balanced:
             self.balance = Bare()
         else:

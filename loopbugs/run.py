@@ -105,7 +105,7 @@ def inside(loop: common.Loop, line: str) -> bool:
 def diagnosed(run: common.Run) -> tuple[set[str], set[str]]:
     """Codes of the diagnosis of every D, and of those the severe ones and warnings."""
     findings = []
-    for names in [(name,) for name in run.d_names] or [()]:
+    for names in [(name,) for name in run.balance.actions if name] or [()]:
         findings += run.balance.diagnosis(*names).findings
     return {one.id for one in findings}, {one.id for one in findings if one.severity in PROBLEMS}
 

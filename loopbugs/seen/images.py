@@ -244,12 +244,12 @@ def several_d_steps(run, bug):
     opt_g, opt_d = adam(g), adam(d)
     balance = run.watch(g, d, opt_g, opt_d)
     kept = g(noise()).detach()
-    for real in run.batches():
-        for _ in range(3):
+    for batches in run.batches(lambda seed: [images(seed) for _ in range(3)]):
+        for real in batches:
             balance.d_step()
             fake = kept if bug == "same-fake" else g(noise()).detach()
             opt_d.zero_grad()
-            loss = F.relu(1 - d(real + 0.05 * torch.randn_like(real))) + F.relu(1 + d(fake))
+            loss = F.relu(1 - d(real)) + F.relu(1 + d(fake))
             loss.mean().backward()
             opt_d.step()
         balance.g_step()

@@ -53,7 +53,7 @@ def wgan(run, bug):
     G, C = generator(), discriminator()
     g_opt = torch.optim.RMSprop(G.parameters(), lr=5e-5)
     c_opt = torch.optim.RMSprop(C.parameters(), lr=5e-5)
-    balance = run.watch(G, C, g_opt, c_opt, objective="wgan")
+    balance = run.watch(G, C, g_opt, c_opt)
     for real in run.batches():
         for _ in range(2):
             balance.d_step()

@@ -459,7 +459,7 @@ def critic_ascends(run, bug):
     netG, netD = generator(), discriminator()
     optimizerD = torch.optim.RMSprop(netD.parameters(), lr=5e-5)
     optimizerG = torch.optim.RMSprop(netG.parameters(), lr=5e-5)
-    balance = run.watch(netG, netD, optimizerG, optimizerD, objective="wgan")
+    balance = run.watch(netG, netD, optimizerG, optimizerD)
     one = torch.tensor(1.0)
     mone = one * -1
     for real in run.batches():
