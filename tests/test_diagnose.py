@@ -1,5 +1,6 @@
 """Every rule on hand-made traces with a known verdict, and on the question's own logs."""
 
+import io
 import json
 import math
 from pathlib import Path
@@ -271,6 +272,30 @@ FEW = {
         None,
         {"divergence"},
     ),
+    # A G whose loss is that of one that fools D altogether; a D that is wrong by its accuracy.
+    "fooled": (
+        {"d_loss": 60 + noise(9, 8), "g_loss": np.zeros(8)},
+        None,
+        {"divergence"},
+    ),
+    "wrong": (
+        {"d_loss": 0.86 + noise(0.03, 8), "g_loss": 0.4 + noise(0.02, 8), "d_accuracy": 0.03},
+        None,
+        {"d-too-weak"},
+    ),
+    # Keras' accuracy of smoothed labels is 0, whatever D does.
+    "no accuracy": ({"d_loss": 0.6 + noise(0.02, 8), "d_accuracy": 0.0}, "bce", {"healthy"}),
+    # Few lines that all show one thing.
+    "certain so far": (
+        {"d_loss": np.array([0.01, 0.004, 0.02]), "g_loss": np.array([6.0, 7, 5])},
+        "bce",
+        {"d-saturated", "not-enough-evidence"},
+    ),
+    "at chance so far": (
+        {"d_loss": np.array([0.5, 0.5001, 0.4999])},
+        "lsgan",
+        {"d-too-weak", "not-enough-evidence"},
+    ),
     # What forbids the word healthy.
     "hopeless": (
         {"d_loss": 0.9 + noise(0.1, 30), "g_loss": 9 + noise(0.5, 30)},
@@ -300,6 +325,13 @@ def test_never_healthy_where_a_number_contradicts_it(name):
     columns, objective, ids = FEW[name]
     rows = next(len(c) for c in columns.values() if isinstance(c, np.ndarray))
     assert diagnose(trace(rows, **columns), objective).ids() == ids
+
+
+@pytest.mark.parametrize("line", ["iter = {}/250000 D: {} G: 0.8", "epoch 1 step {} D: {} G: 0.8"])
+def test_the_first_steps_one_by_one_are_no_health(line):
+    log = "".join(line.format(n, 1 + n % 3 / 10) + "\n" for n in range(1, 9))
+    (short,) = read_log(io.StringIO(log))
+    assert diagnose(short).ids() == {"not-enough-evidence"}
 
 
 def test_remedies_come_in_the_order_that_was_measured():

@@ -47,19 +47,19 @@ def test_the_questions_logs_are_explained(diagnose):
     for finding in ("d-frozen", "d-restarts", "d-saturated", "lsgan-on-sigmoid"):
         assert f"[{finding}]" in out
     assert "▁" in out
-    assert out.count("What to do first: ") == out.count("Not judged, for lack of") == 3
+    assert out.count("What to do first: ") == out.count("checks could not be made") == 3
 
 
 def test_the_answer_comes_first_and_the_rest_is_folded(diagnose):
     _, out, _ = diagnose(LOGS[1])
     start = 0
-    for part in ("Not healthy, from the first line to the last: D is not trained at all",
-                 "Objective: ", "▁", "- D(G(z)) is the same", "What to do first: ", "Not judged",
+    for part in ("Not healthy, from the first line to the last: D is not trained in any printed",
+                 "Objective: ", "What to do first: ", "- D(G(z)) is the same", "▁", "could not be",
                  "--all"):  # fmt: skip
         start = out.index(part, start)
     assert "2. " not in out
     _, whole, _ = diagnose(LOGS[1], "--all")
-    assert whole.index("2. ") < whole.index("Not judged")
+    assert whole.index("2. ") < whole.index("Checks that could not be made")
     assert all(finding.meaning[:40] in whole for finding in cp.diagnose(LOGS[1]).problems)
 
 
@@ -204,9 +204,9 @@ def test_from_python(tmp_path):
         diagnosis = cp.diagnose(numbers, objective="bce")
         assert "d-saturated" in diagnosis.ids()
         assert diagnosis.source == "rows"
-        text = str(diagnosis)
+        text = " ".join(str(diagnosis).split())
         assert (
-            text.index("D is too strong") < text.index("0.01 (median)") < text.index("to do first")
+            text.index("D is too strong") < text.index("to do first") < text.index("0.01 (median)")
         )
     with pytest.raises(UserError, match="^rows: "):
         cp.diagnose([{"step": 1, "colour": 0.5}])

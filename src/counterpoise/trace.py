@@ -42,7 +42,7 @@ COLUMNS: dict[str, str] = {
     "g_learning_rate": "G's learning rate",
     "d_learning_rate_scale": "the policy's factor on D's learning rate, in `d_learning_rate`",
     "g_learning_rate_scale": "the policy's factor on G's learning rate, in `g_learning_rate`",
-    "held_out_distance": "sliced Wasserstein distance of held-out images",
+    "held_out_distance": "distance of G's images to real ones: sliced Wasserstein, FID, KID, LPIPS",
 } | dict.fromkeys(READINGS, "a reading of a sensor: see `records.Readings`")
 
 # A trace is thinned to half where it would grow beyond this.
@@ -72,6 +72,7 @@ class Trace:
     program: str = ""  # which program printed it, where its layout or its names tell
     objective: str | None = None  # where the log or a run's configuration says it
     policy: str | None = None  # where a run's configuration says it
+    counts_batches: bool = False  # `steps` count batches for certain: another log's may be epochs
     d_loss_is_mean: bool = False  # `d_loss` is the mean of D's two halves, not their sum
     rows_read: int = 0
     non_finite: tuple[tuple[int, str], ...] = ()  # (step, column) of NaN and infinity

@@ -121,14 +121,15 @@ def parse_mapping(items: Sequence[str]) -> dict[str, str]:
 
 
 def shown(judged: Judged, width: int, *, everything: bool) -> str:
-    """The page in the terminal: the answer, the evidence, what to do first, what is left open."""
+    """The page in the terminal: the answer, what to do first, the evidence, what is left open."""
     diagnosis, trace = judged.diagnosis, judged.trace
     parts = (
         wording.answer(diagnosis),
         _changed(judged),
-        wording.curves(trace, judged.trace_before, width),
+        wording.advice(diagnosis, trace.policy, everything=everything),
         wording.evidence(diagnosis, everything=everything),
-        wording.advice(diagnosis, trace.policy, more="" if everything else "--all"),
+        wording.curves(trace, judged.trace_before, width),
+        wording.rest(diagnosis, more="" if everything else "--all"),
     )
     colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return wording.rendered(parts, width, COLOURS if colours else None)

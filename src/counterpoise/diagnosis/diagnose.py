@@ -23,7 +23,7 @@ from counterpoise.diagnosis.finding import (
     Finding,
     NotJudged,
 )
-from counterpoise.diagnosis.found import Answer, Found, Missing, Rule
+from counterpoise.diagnosis.found import FEW_ROWS, Answer, Found, Missing, Rule
 from counterpoise.diagnosis.interpretation import views
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import UNKNOWN, objective_name
@@ -120,11 +120,10 @@ def _answer(view: View, rule: Rule) -> Answer:
     if rule.judge is None:
         return None
     if view.rows < rule.least_rows:
+        if rule.few is not None and view.rows >= FEW_ROWS and (found := rule.few(view)):
+            return dataclasses.replace(found, severity="note")
         return Missing(f"at least {rule.least_rows} lines")
-    # Where the rows are our own records of single steps; other logs' lines may be epochs.
-    every_step = view.trace.format in ("", "run folder") and view.rows > 1
-    every_step = every_step and np.median(np.diff(view.steps)) <= 1
-    if every_step and view.steps[-1] - view.steps[0] < rule.least_steps:
+    if view.single_steps is not None and view.single_steps < rule.least_steps:
         return Missing(f"at least {rule.least_steps} steps")
     return rule.judge(view)
 

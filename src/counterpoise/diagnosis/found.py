@@ -8,6 +8,7 @@ from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import Spell
 
 LEAST_ROWS = 6  # lines below which only what needs no trend is judged
+FEW_ROWS = 3  # lines from which on something is said of each
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Rule:
     # Steps that a training on record step by step must have had before it is judged by this: every
     # young D is at chance, every young G's outputs are alike, and every game swings at first.
     least_steps: int = 0
-    # Lines below which it is not asked.
+    # Lines below which it is not asked; `few` is, from three on, for what each line shows: a note.
     least_rows: int = LEAST_ROWS
+    few: Callable[[View], Found | None] | None = None
 
 
 def sureness(rows: int, directness: float = 1.0) -> float:

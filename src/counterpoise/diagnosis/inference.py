@@ -39,6 +39,8 @@ SHARP, SHARPER, ABOVE_CHANCE = 2.0, 4.0, 3.0
 # G's loss about its curve: its spread (absolute, of the curve's value), wider above; under hinge
 # margins are exceeded, and a critic's scores may be anywhere.
 SPREAD, SHARE, WIDER, BEYOND_MARGIN, OF_A_CRITIC = 0.15, 0.3, 1.5, 1.2, 3.0
+# D's loss on fakes, over that of both halves at chance, from which on G's loss shows D fooled.
+FOOLED = 2.0
 SMOOTHED = 0.32  # about the entropy of a label of 0.9
 # The largest BCE of one image as programs cut it: Keras' epsilon of 1e-7 in float32, PyTorch's
 # clamp, and -log of 1e-6, 1e-8, 1e-10 and 1e-12.
@@ -86,7 +88,10 @@ def infer(trace: Trace, program: Program | None = None, given: str = "") -> tupl
     weights = np.exp(weights - weights.max())
     shares = weights / weights.sum()
     ranked = sorted(zip(shares, readings, strict=True), key=lambda pair: -pair[0])
-    evidence = given or _percentages(ranked, numbers.source(program))
+    is_usual = program is not None and UNKNOWN in program.objectives
+    evidence = given or _percentages(ranked, numbers.source(), is_usual=is_usual)
+    if not given and program is not None and program.objectives:
+        evidence += _as_program(ranked[0][1].objective, program)
     if ranked[0][1].is_mean:
         evidence += "; D's loss is the mean of its halves"
     return tuple(
@@ -95,7 +100,16 @@ def infer(trace: Trace, program: Program | None = None, given: str = "") -> tupl
     )
 
 
-def _percentages(ranked: Sequence[tuple[float, Reading]], source: str) -> str:
+def _as_program(objective: str, program: Program) -> str:
+    """Whether the objective is one that the program trains with, in words."""
+    if objective in program.objectives:
+        return f"; {program.title} trains with it"
+    titles = [OBJECTIVES[each].title for each in program.objectives if each in OBJECTIVES]
+    usual = ", ".join(titles) or "what is no game of real against fake"
+    return f"; but {program.title} trains with {usual}"
+
+
+def _percentages(ranked: Sequence[tuple[float, Reading]], source: str, *, is_usual: bool) -> str:
     """How likely the likeliest objective is, by what, and what else it may be."""
     shares: dict[str, float] = {}
     for share, reading in ranked:
@@ -104,7 +118,7 @@ def _percentages(ranked: Sequence[tuple[float, Reading]], source: str) -> str:
     (first, most), *others = shares.items()
     rest = [f"{title} {share:.0%}" for title, share in others if share >= WORTH_A_WORD]
     head = f"{min(most, 0.99):.0%} {source}"
-    if ranked[0][1].objective == UNKNOWN:
+    if ranked[0][1].objective == UNKNOWN and not is_usual:
         head = f"none that is known explains the numbers ({head})"
     elif most <= 0.5:
         head, rest = source, [f"{first} {most:.0%}", *rest]
@@ -176,13 +190,14 @@ class _Numbers:
         rows = rows[:: max(1, len(rows) // MOST_ROWS)]
         self._real, self._fake, self._loss = real[rows], fake[rows], loss[rows]
         self._g_loss = g_loss[rows]
+        self._half_fake = trace.get("d_loss_fake")[rows]
         self._has_more = program is not None and program.g_has_more
         self._has_more |= not trace.has("g_adversarial") and trace.has("g_content")
         self._has_pair = not self._has_more and bool(np.isfinite(self._g_loss).any())
         self._digit = min(PRINTED, last_digit(self._loss))
         self._digits = last_digit(self._real), last_digit(self._fake)
 
-    def source(self, program: Program | None) -> str:
+    def source(self) -> str:
         """What an objective is inferred from, in words."""
         if self._has_outputs:
             by = "D's loss beside D's outputs"
@@ -190,7 +205,7 @@ class _Numbers:
             by = "D's and G's losses beside each other"
         else:
             by = "D's loss alone" if len(self._loss) else "nothing but what is common"
-        return f"by {by}" + (f", and by what {program.title} trains with" if program else "")
+        return f"by {by}"
 
     def readings(self, name: str) -> list[Reading]:
         """The ways to read this log's numbers under an objective that are worth weighing."""
@@ -226,7 +241,24 @@ class _Numbers:
             least = min(ROWS_OF_OUTPUTS, len(loss))
             return least * float(self._of_outputs(reading, loss).mean()) + self._of_range(reading)
         count = min(ROWS_OF_LOSSES, len(np.unique(loss)))
-        return alone + count * float(_of_level(reading, loss).mean()) + self._of_pair(reading, loss)
+        levels = _of_level(reading, loss, self._is_fooled(reading, loss))
+        return alone + count * float(levels.mean()) + self._of_pair(reading, loss)
+
+    def _is_fooled(self, reading: Reading, loss: np.ndarray) -> np.ndarray:
+        """Rows whose G's loss says that D takes fakes for real, so that D's loss may be large."""
+        objective = OBJECTIVES.get(reading.objective)
+        # Only what is no square grows without end.
+        if (
+            objective is None
+            or objective.g_loss_at is None
+            or not objective.has_sigmoid
+            or objective.g_gradient_saturates
+            or not self._has_pair
+        ):
+            return np.zeros(len(loss), bool)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fooled = objective.g_loss_at(self._g_loss)
+        return fooled > np.maximum(loss / 2, FOOLED * objective.equilibrium_d_loss)
 
     def _of_range(self, reading: Reading) -> float:
         """What it says that D's outputs lie in [0, 1], or end there."""
@@ -253,6 +285,8 @@ class _Numbers:
             above = (loss - difference) / (np.median(np.abs(difference)) + 1e-6)
             density = np.where(above > 0, 0.5 * np.exp(-np.minimum(above, 50)), 0.05)
             density = np.where(np.abs(above) < TOLERANCE, 5.0, density)
+            # Printed halves are the mean scores themselves, whatever penalty comes on top.
+            density = np.where(np.abs(self._half_fake - fake) > np.abs(fake) / 2, 0.0, density)
             return np.log(density + FLOOR)
         # Outputs are rounded, and so is what the loss is at least: anything within that fits.
         of = least_of_probabilities if self.are_probabilities else least_of_scores
@@ -297,9 +331,9 @@ class _Numbers:
         return float(np.logaddexp(as_it_is, np.log(MORE) + count * np.log(nothing).sum()))
 
 
-def _of_level(reading: Reading, loss: np.ndarray) -> np.ndarray:
+def _of_level(reading: Reading, loss: np.ndarray, is_fooled: np.ndarray) -> np.ndarray:
     """The log density of each row's loss of D, without its outputs: anywhere below its value at
-    chance, seldom far above, often just there."""
+    chance, seldom far above but where D is fooled, often just there."""
     if reading.objective == UNKNOWN:
         return np.log(np.where(loss > 0, BROAD, BROAD / 5))
     objective = OBJECTIVES[reading.objective]
@@ -308,6 +342,7 @@ def _of_level(reading: Reading, loss: np.ndarray) -> np.ndarray:
     above = np.log(np.maximum(loss, 1e-12) / objective.equilibrium_d_loss)
     density = BROAD * np.exp(-ABOVE_CHANCE * np.maximum(above - 0.15, 0))
     density += 0.8 * np.exp(-np.abs(above) / 0.03)
+    density = np.where(is_fooled, BROAD / 2, density)
     return np.asarray(np.log(np.where(loss < -1e-6, 0.0, density) + FLOOR / 10))
 
 
@@ -332,7 +367,8 @@ def _about_curve(
         density = 0.6 * density + 0.2 * surer + 0.2 * smoothed
         cut = np.abs(g_loss[:, None] / CLIPS - 1).min(axis=1) < 1e-3
         density = np.where(cut, 5.0, density)
-    return np.where(g_loss <= 0, 0.0, density)
+    # Printed as 0 it is that of a D which is fooled altogether.
+    return np.where((g_loss < 0) | ((g_loss == 0) & (curve > SPREAD)), 0.0, density)
 
 
 def _spread(g_loss: np.ndarray, curve: np.ndarray, beyond: np.ndarray | float) -> np.ndarray:

@@ -46,7 +46,7 @@ def views(
 ) -> list[tuple[float, View]]:
     """What the numbers of a trace may mean, each with its probability, likeliest first: one where
     that is as good as certain. `given`: who says the trace's objective, if anybody does."""
-    trace, notes = _without_untrained(trace)
+    trace, notes = _without_untrained(trace, program is not None and program.d_starts_late)
     readings = infer(trace, program, given)
     if readings[0].probability >= LIKELY:
         readings = (dataclasses.replace(readings[0], probability=1.0),)
@@ -86,7 +86,7 @@ def _factors(trace: Trace, reading: Reading, program: Program | None) -> tuple[f
     return each, (2.0 if reading.is_mean else 1.0) * each
 
 
-def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
+def _without_untrained(trace: Trace, starts_late: bool) -> tuple[Trace, tuple[str, ...]]:
     """Without D's numbers in the lines at the beginning in which D was not trained yet.
 
     Programs that let G go ahead alone (VQGAN's `disc_start`) print 0 for D's loss: exactly 0, which
@@ -103,7 +103,7 @@ def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
     # Without outputs it is the loss that has to show a D that was young when its zeros ended.
     after = loss[rows : rows + YOUNG_LINES]
     has_begun = len(after) > 0 and (after > YOUNG_LOSS).mean() > 0.5
-    if not has_begun and not np.isfinite(gap[:rows]).any():
+    if not has_begun and not starts_late and not np.isfinite(gap[:rows]).any():
         return trace, ()
     columns = {}
     for name, values in trace.columns.items():
@@ -114,8 +114,7 @@ def _without_untrained(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
         if np.isfinite(values).any():
             columns[name] = values
     note = (
-        "D's loss is exactly 0 in every line, beside outputs that hardly differ: D is not trained, "
-        "and not judged by its loss"
+        "D's loss is exactly 0 in every line: D is not trained (yet), and not judged by it"
         if never
         else f"D is not trained yet in the first {rows} lines, to step {trace.steps[rows - 1]} "
         "(its loss is exactly 0): D is judged from there on"

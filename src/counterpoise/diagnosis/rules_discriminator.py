@@ -4,6 +4,7 @@ import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence
 from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
+from counterpoise.diagnosis.inference import FOOLED
 from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, smooth
@@ -22,6 +23,10 @@ AT_CHANCE, HAS_LEARNED = 0.1, 0.12
 # above it (that is no chance), and this flat.
 NOT_LEARNED, WORSE, FLAT = 0.95, 1.5, 0.1
 WEAK_SHARE = 0.8
+# A lead below the first is no chance; below the second D is wrong about most images.
+WRONG, MOSTLY_WRONG = -0.1, -0.5
+# D's loss over chance that is chance to the last digit that matters.
+JUST_CHANCE = 0.003
 # Mean scores on real and fake that are no further apart than this are the same.
 NOT_APART = 0.05
 # Swings: between leads above and below these, at least so many times.
@@ -66,6 +71,18 @@ def d_saturated(view: View) -> Answer:
         sureness(spell.rows, 1.0 if loses_gradient else 0.7),
         _certainty(view, spell),
     )
+
+
+def certain_in_each(view: View) -> Found | None:
+    """`d_saturated` of few lines: D is certain in each of them."""
+    candidates = (
+        view.relative_d_loss < CERTAIN,
+        view.accuracy >= SURE_ACCURACY,
+        view.trace.get("auc") >= SURE_ACCURACY,
+    )
+    if not any(each.all() for each in candidates):
+        return None
+    return Found("note", view.whole, sureness(view.rows, 0.7), _certainty(view, view.whole))
 
 
 def _lasting(view: View, enters: np.ndarray, stays: np.ndarray) -> Spell | None:
@@ -128,15 +145,17 @@ def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
 
 
 def d_too_weak(view: View) -> Answer:
-    """D has been at chance from the start: it never learned."""
+    """D has been at chance from the start, so it never learned; or is wrong more often than
+    right."""
     lead = view.lead
+    if found := _wrong(view):
+        return found
     if view.rows < 2 * LEAST_SPELL:
         return Missing(f"at least {2 * LEAST_SPELL} lines")
     if not np.isfinite(lead).any():
         return _never_apart(view)
     level = view.smoothed(lead)
-    has_outputs = np.isfinite(view.accuracy).any() or np.isfinite(view.real_probability).any()
-    if has_outputs or view.trace.has("auc"):
+    if _is_told(view):
         chance, learned = np.abs(level) < AT_CHANCE, level > HAS_LEARNED
     else:
         relative = view.smoothed(view.relative_d_loss)
@@ -156,6 +175,64 @@ def d_too_weak(view: View) -> Answer:
     evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
     return Found(_how_bad(view), view.whole, sureness(view.rows, 0.8), evidence)
+
+
+def _is_told(view: View) -> bool:
+    """Whether D's lead is told by its judgements, not by its loss alone."""
+    told = (view.accuracy, view.real_probability, view.trace.get("auc"))
+    return any(np.isfinite(each).any() for each in told)
+
+
+def _wrong(view: View) -> Found | None:
+    """D is worse than one that knows nothing, all along and at the end."""
+    lead, last = view.whole.median(view.lead), view.last_third.median(view.lead)
+    by_loss = not _is_told(view)
+    if by_loss and not _fools_it(view):
+        return None  # it may be several D's loss, or have another term in it
+    if not (lead < WRONG and last < WRONG):
+        return None
+    wrong = view.whole.within(view.lead) < WRONG
+    counts = np.isfinite(view.accuracy).any() or by_loss
+    what = "D is wrong more often than right" if counts else "D rates fakes above real images"
+    text = f"{what} in {lines(int(wrong.sum()), len(wrong))}"
+    evidence = [
+        Evidence("D's lead over chance", lead, text),
+        *_loss_against_chance(view, view.whole),
+    ]
+    if by_loss:
+        value = view.whole.median(view.g_adversarial)
+        text = f"G's loss is {number(value)} (median): D takes fakes for real"
+        evidence.append(Evidence("G's loss", value, text))
+    value = view.whole.median(view.accuracy)
+    if np.isfinite(value):
+        text = f"D judges {value:.1%} of the images rightly (median)"
+        evidence.append(Evidence("D's accuracy", value, text))
+    severity = "severe" if lead < MOSTLY_WRONG and last < MOSTLY_WRONG else "warning"
+    meaning = (
+        "A D that knows nothing is right about half of the images, so one that is wrong about more "
+        "has learned the opposite of what it is asked, or G moves faster than it can follow. Look "
+        "for exchanged labels, for a D that is trained too seldom, and for a rate that breaks it."
+    )
+    return Found(severity, view.whole, sureness(view.rows, 0.9), evidence, meaning)
+
+
+def _fools_it(view: View) -> bool:
+    """Whether G's loss shows that it is on fakes that D's is so large."""
+    if view.objective is None:
+        return False
+    half, loss = view.whole.median(view.fooled_half), view.whole.median(view.d_loss)
+    return half > max(loss / 2, FOOLED * view.objective.equilibrium_d_loss)
+
+
+def wrong_or_just_chance(view: View) -> Found | None:
+    """`d_too_weak` of few lines: each is of a D that is mostly wrong, or exactly at chance."""
+    if (found := _wrong(view)) and found.severity == "severe":
+        return found
+    relative = view.whole.within(view.relative_d_loss)
+    if len(relative) < view.rows or np.abs(relative - 1).max() > JUST_CHANCE:
+        return None
+    evidence = _loss_against_chance(view, view.whole)
+    return Found("note", view.whole, sureness(view.rows, 0.8), evidence)
 
 
 def _how_bad(view: View) -> str:
@@ -240,8 +317,8 @@ def d_memorises(view: View) -> Answer:
 
 
 RULES = (
-    described("d-saturated", d_saturated),
-    described("d-too-weak", d_too_weak),
+    described("d-saturated", d_saturated, few=certain_in_each),
+    described("d-too-weak", d_too_weak, few=wrong_or_just_chance),
     described("oscillation", oscillation),
     described("d-memorises", d_memorises),
 )

@@ -5,7 +5,7 @@ import numpy as np
 from counterpoise.diagnosis.finding import Evidence
 from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.inference import bce_at_mean
-from counterpoise.diagnosis.remedies import described
+from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest
 from counterpoise.trace import COLUMNS
@@ -99,10 +99,13 @@ def _far_off(view: View) -> Found | None:
     if view.objective is not None:
         text += (
             f", {number(round(value, 1))} times what a D has that cannot tell (under "
-            f"{view.objective.title}): its lead is {number(1 - value)}"
+            f"{view.objective.title})"
         )
     evidence = Evidence("D's loss over chance", value, text)
-    return Found("severe", view.whole, sureness(view.rows, 0.9), [evidence])
+    # It is not D's rate that such a D fails by, but that it is not trained, or on other labels.
+    first = (REMEDIES["check-loop"],) if view.objective is not None else ()
+    sure = sureness(view.rows, 0.9)
+    return Found("severe", view.whole, sure, [evidence], first_remedies=first)
 
 
 def _growing(view: View) -> Answer:

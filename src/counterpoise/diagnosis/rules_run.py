@@ -29,11 +29,12 @@ def quality_falls(view: View) -> Answer:
     if not len(worse) or not worse[-1]:
         return None
     lasts = len(worse) >= LASTING and bool(worse[-LASTING:].all())
+    ours = view.trace.format in ("", "run folder")
+    what = "sliced Wasserstein distance of held-out images" if ours else "printed FID, KID or LPIPS"
     text = (
-        f"the sliced Wasserstein distance of held-out images (lower is better) was "
-        f"{number(values[best])} at step {view.steps[rows[best]]} and is {number(values[-1])} at "
-        f"step {view.steps[rows[-1]]}, worse by a quarter in {int(worse.sum())} of {len(worse)} "
-        "evaluations since"
+        f"the {what} (lower is better) was {number(values[best])} at step "
+        f"{view.steps[rows[best]]} and is {number(values[-1])} at step {view.steps[rows[-1]]}, "
+        f"worse by a quarter in {int(worse.sum())} of {len(worse)} evaluations since"
     )
     return Found(
         "severe" if lasts else "warning",

@@ -7,7 +7,7 @@ import numpy as np
 from counterpoise.diagnosis.finding import Evidence
 from counterpoise.diagnosis.found import LEAST_ROWS, Found, Rule, lines, number, sureness
 from counterpoise.diagnosis.inference import stands_still
-from counterpoise.diagnosis.remedies import described
+from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import LEAST_HOPELESS, View
 from counterpoise.trace import COLUMNS
 
@@ -29,6 +29,9 @@ FADED, LARGEST_VALUE = 0.1, 2.0
 # 2 * sqrt(values) apart, 887 at 256 pixels a side in colour.
 UNBOUNDED = 1e3
 
+# So many steps, one after the other, show no balance.
+YOUNG_STEPS = 50
+
 NOT_ENOUGH, HEALTHY = described("not-enough-evidence", None), described("healthy", None)
 RULES = (NOT_ENOUGH, HEALTHY)
 
@@ -40,14 +43,16 @@ def verdict(view: View) -> tuple[Rule, Found]:
     if view.rows < LEAST_ROWS:
         text = f"it has {lines(view.rows)}, and {LEAST_ROWS} are needed"
         evidence = Evidence("lines", float(view.rows), text)
-    elif against:
+        more = (REMEDIES["more-lines"],)
+        return NOT_ENOUGH, Found("note", view.whole, sure, [evidence], first_remedies=more)
+    if against:
         return NOT_ENOUGH, Found("note", view.whole, sure, against)
-    elif view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
+    if view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
         value = float(view.whole.within(-view.smoothed(view.d_loss))[-1])
         text = f"the critic's distance ends at {number(value)}, which says no more"
         evidence = Evidence("the critic's estimate of the distance", value, text)
         return HEALTHY, Found("healthy", view.whole, sureness(view.rows, 0.7), [evidence])
-    elif known < max(LEAST_ROWS, view.rows // 20):
+    if known < max(LEAST_ROWS, view.rows // 20):
         text = "nothing in it says how well D tells real from fake"
         if view.loss_says_nothing:
             text += ", and D is not judged by its loss (a note says why)"
@@ -65,6 +70,9 @@ def contradictions(view: View) -> list[Evidence]:
     """Every number that forbids the word healthy, whatever else looks well: the one place for them.
     What is bad enough for a finding of its own is a rule's."""
     found = []
+    if view.single_steps is not None and view.single_steps < YOUNG_STEPS:
+        text = f"it shows {view.single_steps + 1} steps of the training, one by one"
+        found.append(Evidence("steps", float(view.single_steps), text))
     lead, last = view.whole.median(view.lead), view.last_third.median(view.lead)
     if lead < WORSE_THAN_CHANCE or last < FAR_WORSE:
         value = min(lead, last)
@@ -101,7 +109,9 @@ def _distance(view: View) -> tuple[float, str]:
     raw = view.whole.within(view.d_loss)
     distance = view.whole.within(-view.smoothed(view.d_loss))
     first, last = float(distance[0]), float(distance[-1])
-    parts = [float(np.median(part)) for part in np.array_split(distance, 4) if len(part)]
+    # Of a short log every line has to rise: four parts of it would by chance.
+    count = 4 if len(distance) >= LEAST_LINES else len(distance)
+    parts = [float(np.median(part)) for part in np.array_split(distance, count)]
     rises = all(a < b for a, b in itertools.pairwise(parts))
     fault = ""
     if view.trace.objective is None and 0 < first < LARGEST_VALUE and last < FADED * first:
@@ -120,7 +130,7 @@ def _distance(view: View) -> tuple[float, str]:
             f"the critic's distance is {number(last)}: nothing bounds its slope, or D's loss is a "
             "sum over a batch; print its penalty or gradient norm"
         )
-    elif len(distance) >= LEAST_LINES and rises and parts[-1] > GROWN * max(parts[0], 0.0):
+    elif rises and parts[-1] > GROWN * max(parts[0], 0.0):
         fault = (
             f"the critic's distance only ever grows, from {number(first)} to {number(last)}: it is "
             "young, G falls behind, or nothing bounds its slope; print its penalty or gradient norm"

@@ -69,6 +69,15 @@ class View:
         return self.trace.steps
 
     @property
+    def single_steps(self) -> int | None:
+        """How many steps of the training its rows show one by one; None where they are further
+        apart, or may be epochs."""
+        counts = self.trace.format in ("", "run folder") or self.trace.counts_batches
+        if not counts or self.rows < 2 or np.median(np.diff(self.steps)) > 1:
+            return None
+        return int(self.steps[-1] - self.steps[0])
+
+    @property
     def whole(self) -> Spell:
         """All rows."""
         return Spell(0, max(0, self.rows - 1))
@@ -92,8 +101,10 @@ class View:
         return spell.last >= self.rows - 1 - self.window // 2
 
     def is_over(self, spell: Spell) -> bool:
-        """Whether a spell ended in the first half of the log: it passed, and did not come back."""
-        return spell.last < self.rows // 2
+        """Whether a spell ended in the first half of the log, by its lines or by its steps: it
+        passed, and did not come back."""
+        half = (self.steps[0] + self.steps[-1]) / 2
+        return spell.last < self.rows // 2 or bool(self.steps[spell.last] < half)
 
     @cached_property
     def real_probability(self) -> np.ndarray:
@@ -161,11 +172,12 @@ class View:
 
     @cached_property
     def fooled_half(self) -> np.ndarray:
-        """D's loss on fake images as G's loss has it: the curve between the two is its own
-        inverse."""
-        if self.objective is None or self.objective.g_loss_at is None:
+        """D's loss on fake images as G's loss has it: the curve between the two is its own inverse.
+        NaN under squares and hinge, where it has two branches or none."""
+        form = self.objective
+        if form is None or form.g_loss_at is None or not form.has_sigmoid:
             return self._nothing
-        return self.objective.g_loss_at(self.g_adversarial)
+        return self._nothing if form.g_gradient_saturates else form.g_loss_at(self.g_adversarial)
 
     @cached_property
     def loss_in_log(self) -> np.ndarray:
@@ -187,9 +199,11 @@ class View:
 
     @cached_property
     def accuracy(self) -> np.ndarray:
-        """D's accuracy over both halves; NaN where the log has none."""
+        """D's accuracy over both halves; NaN where the log has none, or 0 in every line: Keras
+        counts no image as right whose label is smoothed or is -1."""
         both = (self.trace.get("d_accuracy_real") + self.trace.get("d_accuracy_fake")) / 2
-        return np.where(np.isfinite(both), both, self.trace.get("d_accuracy"))
+        accuracy = np.where(np.isfinite(both), both, self.trace.get("d_accuracy"))
+        return accuracy if np.nanmax(accuracy, initial=0.0) > 0 else self._nothing
 
     @cached_property
     def relative_d_loss(self) -> np.ndarray:

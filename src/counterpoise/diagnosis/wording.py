@@ -1,6 +1,6 @@
 """A diagnosis in sentences, and curves in a line: alike in the terminal, on a page and in Python.
 
-Always in this order: the answer, the evidence, what to do first, what was not judged.
+Always in this order: the answer, what to do first, the evidence, what was not judged.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding, Remedy
-from counterpoise.diagnosis.found import lines, number
+from counterpoise.diagnosis.found import LEAST_ROWS, lines, number
 from counterpoise.errors import one_line
 from counterpoise.objectives import OBJECTIVES
 from counterpoise.trace import Trace
@@ -38,6 +38,11 @@ SHOWN = (
     ("diversity_ratio", "diversity of outputs"),
     ("held_out_logit_mean", "mean logit on held-out real"),
 )
+SCORES = {
+    "d_real": "mean score on real",
+    "d_fake_before": "mean score on fake before",
+    "d_fake_after": "mean score on fake after",
+}
 BLOCKS = "▁▂▃▄▅▆▇█"
 # What is beyond is drawn there: sums and differences of it would be infinite.
 LARGEST = 1e300
@@ -57,6 +62,8 @@ def shown_series(trace: Trace) -> list[tuple[str, np.ndarray]]:
         values = trace.get(name)
         values = values[np.isfinite(values)]
         if len(values) > 1:
+            if name in SCORES and (values.min() < 0 or values.max() > 1):
+                title = SCORES[name]  # no probability
             found.append((title, np.clip(values, -LARGEST, LARGEST)))
     return found
 
@@ -81,8 +88,8 @@ def headline(diagnosis: Diagnosis) -> str:
 def objective_line(diagnosis: Diagnosis) -> str:
     """The objective and how it is known."""
     name = diagnosis.objective
-    title = OBJECTIVES[name].title if name in OBJECTIVES else "unknown (say it with --objective)"
-    return f"Objective: {title}: {diagnosis.objective_evidence}."
+    title = OBJECTIVES[name].title if name in OBJECTIVES else "unknown, say it with --objective"
+    return f"Objective: {title} ({diagnosis.objective_evidence})."
 
 
 def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
@@ -96,8 +103,11 @@ def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
     if diagnosis.healthy:
         return f"{lead}Healthy, as far as this log can show."
     if not diagnosis.problems:
-        why = "; ".join(item.text for item in diagnosis.findings[0].evidence)
-        return f"{lead}This log cannot say whether the training is healthy: {why}."
+        (doubt,) = (f for f in diagnosis.findings if f.id == "not-enough-evidence")
+        why = "; ".join(item.text for item in doubt.evidence)
+        few = [f for f in diagnosis.findings if f.id in LEADS and diagnosis.rows < LEAST_ROWS]
+        so_far = f" So far {'; '.join(map(_within_sentence, few))}, in each line." if few else ""
+        return f"{lead}This log cannot say whether the training is healthy: {why}.{so_far}"
     severe = [f for f in diagnosis.problems if f.severity == "severe"]
     chosen = severe or list(diagnosis.problems)
     named = [(_within_sentence(f), when(f, diagnosis)) for f in chosen[:NAMED]]
@@ -113,7 +123,7 @@ def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
 def title_of(finding: Finding) -> str:
     """The title of a finding, as its numbers are."""
     never = finding.id == "d-frozen" and finding.severity == "severe"
-    return "D is not trained at all" if never else finding.title
+    return "D is not trained in any printed step" if never else finding.title
 
 
 def _within_sentence(finding: Finding) -> str:
@@ -201,24 +211,29 @@ def evidence(diagnosis: Diagnosis, *, everything: bool = False) -> Iterator[Said
             yield Said(f"Source: {finding.source}" if finding.source else "", "soft", 2)
 
 
-def advice(diagnosis: Diagnosis, policy: str | None = None, *, more: str = "") -> Iterator[Said]:
-    """What to do first, notes on the reading, and how much was not judged: `more` says where the
-    rest is. Without it all of that. `policy` is that of a run of ours."""
+def advice(
+    diagnosis: Diagnosis, policy: str | None = None, *, everything: bool = False
+) -> Iterator[Said]:
+    """What to do first, or all that may be done; `policy` is that of a run of ours."""
     found = remedies(diagnosis)
-    for place, remedy in enumerate(found[:1] if more else found, start=1):
+    for place, remedy in enumerate(found if everything else found[:1], start=1):
         lead, kind = ("What to do first:", "strong") if place == 1 else (f"{place}.", "")
         yield Said(f"{lead} {remedy.text}", kind)
         yield Said(remedy_how(remedy, policy), "code", 3)
+
+
+def rest(diagnosis: Diagnosis, *, more: str = "") -> Iterator[Said]:
+    """Notes on the reading, and what was not judged: how much, where `more` says how to see it."""
     yield from (Said(f"Note: {note}", "soft") for note in diagnosis.notes)
     if more:
         count = len(diagnosis.not_judged)
-        silent = f"Not judged, for lack of numbers in the log: {count} findings. " if count else ""
+        silent = f"{count} checks could not be made: the log lacks their numbers. " if count else ""
         yield Said(f"{silent}More remedies and evidence, and what is missing: {more}", "soft")
         return
     needs: dict[str, list[str]] = {}
     for item in diagnosis.not_judged:
         needs.setdefault(", or ".join(item.missing), []).append(item.id)
-    yield Said("Not judged, for lack of:" if needs else "", "strong")
+    yield Said("Checks that could not be made, for lack of:" if needs else "", "strong")
     yield from (Said(f"{need}: {', '.join(ids)}", "soft", 2) for need, ids in needs.items())
 
 
@@ -244,4 +259,5 @@ def rendered(
 def text(diagnosis: Diagnosis) -> str:
     """What `print` shows of a diagnosis."""
     more = "`findings`, `not_judged`"
-    return rendered((answer(diagnosis), evidence(diagnosis), advice(diagnosis, more=more)), WIDTH)
+    parts = answer(diagnosis), advice(diagnosis), evidence(diagnosis), rest(diagnosis, more=more)
+    return rendered(parts, WIDTH)

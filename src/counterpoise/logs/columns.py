@@ -25,6 +25,8 @@ _AROUND = re.compile(r"^(?:train(?:ing)?_)+|_(?:step|epoch|avg)$")
 MEANS = ("_epoch", "_avg")
 # Names of numbers may end with "_step": no steps are counted by them.
 _OF_A_NUMBER = re.compile(r"loss|err|acc|score")
+# How a tensor that was not brought to a number prints itself.
+_TENSOR = re.compile(r"^\s*tensor\(([^,)]+).*$")
 # Of a number over its neighbours, in Weights & Biases' export of a curve.
 _EXTREMES = ("__MIN", "__MAX")
 PLACES = ("step", "epoch")
@@ -80,7 +82,7 @@ def number_of(cell: Any) -> float | None:
         if cell.strip().lower() in ("true", "false"):
             return float(cell.strip().lower() == "true")
         try:
-            return float(cell)
+            return float(_TENSOR.sub(r"\1", cell))
         except ValueError:
             return None
     return as_float(cell) if isinstance(cell, int | float) else None

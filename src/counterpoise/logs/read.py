@@ -71,7 +71,15 @@ def read_log(
     ]
     if not found:
         raise UserError(f"{name}: {nothing_known(seen, advice)}")
-    return found
+    return [_with_unused(trace, seen) for trace in found]
+
+
+def _with_unused(trace: Trace, seen: Sequence[str]) -> Trace:
+    """A trace that has nothing of D, with a note of the numbers that D's may be among."""
+    if not seen or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
+        return trace
+    note = f"numbers that are not used: {', '.join(seen[:NAMES_LISTED])}; name D's, e.g. --map "
+    return replace(trace, notes=(*trace.notes, f"{note}'{seen[0]}=d_loss'"))
 
 
 def _read_path(path: Path, known: Mapping[str, str]) -> Found:

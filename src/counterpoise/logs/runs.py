@@ -14,6 +14,7 @@ BARS_ARE_EPOCHS = "a progress bar that begins anew after a full one is taken for
 TAKE_TURNS = "lines of several trainings take turns in this file: each is judged by itself"
 
 LARGEST_STEP = 1 << 60  # steps fit into 64 bits, whatever a log says
+MANY = 10_000  # more than anybody's epochs
 # A progress bar is full where its last line is this far: not every state of it is printed.
 FULL_BAR = 0.9
 # Runs of a file that are kept, the latest: a log whose steps fall all the time has no end of them.
@@ -48,6 +49,7 @@ class _Run:
         self._in_epoch = self._began_epoch = -1
         self._over_epochs = False  # steps with a total that is that of the whole training
         self._counted = False  # rows of one epoch that do not say their step
+        self.counts_batches = False  # rows say their step beside their epoch, or of very many
         # Of progress bars: how far the one under way is, how long, and how many are full.
         self._in_bar, self._bar_steps, self._full_bars = -1, 0, 0
 
@@ -80,6 +82,8 @@ class _Run:
         self, position: Position, values: Mapping[str, float], line: int, guesses: set[str]
     ) -> None:
         """Add a row that is the `line`th of the file."""
+        of_many = (position.epoch_steps or position.bar_steps or 0) > MANY
+        self.counts_batches |= position.step is not None and (of_many or position.epoch is not None)
         # Whatever a log says, steps do not fall within a run.
         self.last = min(max(self._step(position, guesses), self.last), LARGEST_STEP)
         self.builder.add(self.last, values)
@@ -209,6 +213,7 @@ class RunCollector:
             program=self.program,
             objective=self.objective,
             d_loss_is_mean=self.d_loss_is_mean,
+            counts_batches=run.counts_batches,
             notes=tuple(notes),
         )
 
