@@ -209,6 +209,20 @@ def accumulated(loop, balance):
         loop.g_optimizer.zero_grad()
 
 
+def g_first_accumulated(loop, balance):
+    real, fake = loop.images()
+    balance.g_step()
+    (loop.g_loss(loop.d(fake)) / 4).backward(inputs=list(loop.g.parameters()))
+    if loop.turns % 4 == 3:
+        loop.g_optimizer.step()
+        loop.g_optimizer.zero_grad()
+    balance.d_step()
+    (loop.d_loss(loop.d(real), loop.d(fake.detach())) / 4).backward()
+    if loop.turns % 4 == 3:
+        loop.d_optimizer.step()
+        loop.d_optimizer.zero_grad()
+
+
 def one_pass_on_both(loop, balance):
     real, fake = loop.images()
     with balance.d_step() as step:

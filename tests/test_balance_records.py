@@ -82,7 +82,7 @@ def lecam(real, fake):
 )  # fmt: skip
 def test_the_objective_is_read_from_ds_loss_or_is_to_be_named(tmp_path, name, d_loss):
     loop = Loop()
-    balance = loop.balance(run_dir=tmp_path / "run")
+    balance = loop.balance("auto" if name is None else "none", run_dir=tmp_path / "run")
     real, noise = loop.batch()
 
     def d_part():

@@ -3,6 +3,7 @@ ways; D's that score real images low."""
 
 import gc
 import logging
+import re
 
 import pytest
 import torch
@@ -12,8 +13,15 @@ from torch.utils.checkpoint import checkpoint
 
 from counterpoise.errors import UserError
 from counterpoise.records import Action
-from loop_helpers import BATCH, Loop, Pyramid, rows_of, scripted, small_networks, update
-from loop_shapes import a_step_for_each_half, one_pass_on_both, with_a_closure
+from loop_helpers import BATCH, Loop, rows_of, scripted, small_networks, update
+from loop_shapes import (
+    a_step_for_each_half,
+    accumulated,
+    d_begins_later,
+    g_first_accumulated,
+    one_pass_on_both,
+    with_a_closure,
+)
 
 __all__ = ["scripted"]
 
@@ -60,20 +68,67 @@ def test_what_cannot_be_done_before_d_has_judged_both_is_said(scripted, warnings
     assert "before D has judged both real and fake images" in message
 
 
-@pytest.mark.parametrize("d", ["real images alone", "one pass on both", "several outputs"])
-def test_outputs_that_are_not_seen_are_to_be_named(d):
-    loop = Loop(d=Pyramid(small_networks()[1])) if d == "several outputs" else Loop()
-    balance = loop.balance()
-    real, noise = loop.batch()
-    fake = loop.g(noise).detach()
-    with pytest.raises(UserError, match=r"step\.logits"), balance.d_step():
-        if d == "several outputs":
-            loss = sum(map(loop.d_loss, loop.d(real), loop.d(fake)))
-        else:
-            outputs = loop.d(torch.cat([real, fake]) if d == "one pass on both" else real)
-            loss = loop.g_loss(outputs)
-        update(loop.d_optimizer, loss)
-    assert balance.step == 0
+def real_alone(loop, balance):
+    real, fake = loop.images()
+    balance.d_step()
+    update(loop.d_optimizer, loop.g_loss(loop.d(real)))
+    balance.g_step()
+    loop.g_part(fake)
+
+
+class OwnLoss(nn.Module):
+    """A D that answers with its loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.d = small_networks()[1]
+
+    def forward(self, images, label):
+        return F.binary_cross_entropy_with_logits(self.d(images), label, reduction="none")
+
+
+def own_loss(loop, balance):
+    real, fake = loop.images()
+    balance.d_step()
+    ones = torch.ones(len(real), 1)
+    update(loop.d_optimizer, (loop.d(real, ones) + loop.d(fake.detach(), 0 * ones)).mean())
+    balance.g_step()
+    update(loop.g_optimizer, loop.d(fake, ones).mean())
+
+
+@pytest.mark.parametrize(("d", "turn"), [(None, real_alone), (OwnLoss, own_loss)])
+def test_what_cannot_be_read_is_a_run_without_signals(tmp_path, warnings, d, turn):
+    """A person is told once, with the line; only a policy that acts needs to know."""
+    loop = Loop(d=d and d())
+    with loop.balance(run_dir=tmp_path / "run") as balance:
+        loop.run(balance, 8, turn=turn)
+        assert balance.step == 8
+        assert str(balance.diagnosis())
+    (message,) = warnings()
+    assert re.match(r".*loop_helpers\.py:\d+: .*step\.logits", message)
+    assert all("g_loss" in row and "d_loss" not in row for row in rows_of(tmp_path / "run"))
+    loop = Loop(d=d and d())
+    with pytest.raises(UserError, match=r"step\.logits"), loop.balance("auto") as balance:
+        loop.run(balance, 8, turn=turn)
+
+
+def test_a_d_that_starts_late_is_not_acted_on_before(scripted, caplog):
+    loop = Loop()
+    balance, policy = scripted(loop, check=True)
+    with caplog.at_level(logging.INFO, "counterpoise"):
+        loop.run(balance, 30, turn=d_begins_later)
+    assert [signals.step for signals in policy.seen] == list(range(11, 31))
+    assert [each for each in caplog.messages if "begins to learn in step 11" in each]
+    assert balance.loop_findings == []
+
+
+def test_batches_whose_gradients_are_added_up_are_one_turn(scripted):
+    """Also where G comes first."""
+    for first in (accumulated, g_first_accumulated):
+        loop = Loop()
+        balance, policy = scripted(loop)
+        loop.run(balance, 21, turn=first)
+        assert len(policy.seen) in (5, 6)
 
 
 def test_training_d_alone_for_long_keeps_no_batches(loop):
@@ -278,7 +333,7 @@ def labelled(real_label, *, augmented_fake_first=False):
     ("turn", "is_reversed"),
     [
         (labelled(0.0), True),
-        (labelled(1.0, augmented_fake_first=True), True),
+        (labelled(1.0, augmented_fake_first=True), False),
         (labelled(1.0), False),
         (labelled(0.9), False),
     ],

@@ -1,7 +1,7 @@
 """G's part of a loop: its losses, and the gradients that come back to G's output in it."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,10 +10,14 @@ from torch.autograd.graph import Node
 from counterpoise.anyloop.d_part import STEPPED_EARLY
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import BACKWARD
+from counterpoise.anyloop.reading import Reader
 from counterpoise.anyloop.tap import FAKE, Phase, tensors_of
 from counterpoise.game.game import Game
 from counterpoise.game.turn import Turn
 
+# Batches whose gradients are added up before a step, at most: for so long a turn goes on without a
+# step of G's optimizer; and while none was seen at all.
+MOST_BATCHES, FIRST_BATCHES = 64, 4
 NEEDS_LOSS = (
     "the policy trains D on one half of its loss, or adds a regulariser to it, and cannot in this "
     "loop: back-propagate step.loss(real=..., fake=...) in D's part"
@@ -40,6 +44,9 @@ class GeneratorSide:
         # What G minimised in the parts of this turn, without AMP's scale, detached.
         self.losses: list[Tensor] = []
         self._parts = 1  # since the last turn's D part
+        # Whether G's optimizer has stepped in this turn; and G's parts in a row without that.
+        self.has_stepped = False
+        self._without_step, self._most_without = 0, FIRST_BATCHES
         # The node that made a D's input, and which of its outputs that is, while D judges it.
         self._source: tuple[Node, int] | None = None
         self._forget()
@@ -58,20 +65,41 @@ class GeneratorSide:
         if asked > self._parts:
             self._game.say(needs_steps("G", "g_steps", asked), "g_steps")
         self.losses = []
+        self.has_stepped = False
         self._forget()
 
-    def end(self, turn: Turn | None, phase: Phase, early: set[str]) -> bool:
-        """G's part is over; whether a turn ends with it. `early`: the Ds whose optimizer stepped
+    def end(
+        self, turn: Turn | None, phase: Phase, readers: Mapping[str, Reader], early: set[str]
+    ) -> bool:
+        """G's part is over; whether a turn ends with it: with the step of G's optimizer, so that
+        batches whose gradients are added up are one turn. `early`: the Ds whose optimizer stepped
         before there was anything to decide on."""
-        if turn is None or all(own.action is None for own in turn.ds.values()):
+        if turn is None:
             # G's part before the first of D's, or further ones after a turn.
             self._parts += 1
             return False
+        self._without_step = 0 if self.has_stepped else self._without_step + 1
+        if self.has_stepped:
+            self._most_without = MOST_BATCHES
+        # A loop that trains D and not G at all adds up nothing.
+        only_d = self._most_without == FIRST_BATCHES and any(d.updated for d in turn.ds.values())
+        if 0 < self._without_step < self._most_without and not only_d:
+            return False
         self._parts = 1
+        if all(own.action is None for own in turn.ds.values()):
+            # No D is trained yet, or none can be read.
+            self._forget()
+            if self.losses:
+                turn.end_without_d(sum(self.losses[1:], start=self.losses[0]))
+            return bool(self.losses)
         for name, own in turn.ds.items():
-            call, known = phase.call(FAKE, name), own.player.objective is not None
-            if known and call is not None:
-                turn.d_again(call.outputs, d=name)
+            if own.action is None:
+                continue
+            given = phase.given.get((name, FAKE))
+            on_fake = [call for call in phase.calls(name) if FAKE in call.kinds][:1]
+            outputs = readers[name].outputs_in_g(on_fake[0]) if on_fake and given is None else given
+            if outputs is not None:
+                turn.d_again(outputs, d=name)
         # Where nothing was back-propagated: as the objectives have it, by what the Ds said before.
         losses = self.losses or [
             own.player.known_objective().form.g_loss(*own.judged)

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +24,7 @@ from counterpoise.game.game import Game
 from counterpoise.game.players import Player
 from counterpoise.game.sensing import Sensors
 from counterpoise.game.turn import Turn
-from counterpoise.records import Action, Readings
+from counterpoise.records import NO_ACTION, Action, Readings
 
 # Readings for which D is asked about other images are taken this much more rarely.
 PROBES_EVERY = 10
@@ -44,10 +45,11 @@ class Balance:
             ...  # the same for G
 
     or write each part as a block, `with balance.d_step() as step:`. A turn is D's part (or several)
-    and the G's part after it; it becomes one row of `signals.jsonl`. A loop that cannot be read so
-    says itself what it does: `turn = balance.turn()`, and then the calls of `game.turn.Turn`.
+    and G's, to the step of G's optimizer; it becomes one row of `signals.jsonl`. A loop that cannot
+    be read so says itself what it does: `turn = balance.turn()`, and then the calls of
+    `game.turn.Turn`.
 
-    D's outputs on real and fake images are read where D is called in its part (or given by
+    D's outputs on real and fake images are read from D's loss in its part (or given by
     `step.logits`). When D's optimizer is about to step, the policy decides: the step is left out,
     or done with a scaled learning rate, and the user's rates are put back after it. Its adversarial
     weight scales the gradient that comes back through D to G. Noise and augmentation change D's
@@ -55,9 +57,9 @@ class Balance:
     is without all this.
 
     generator, discriminator: the objects that the loop calls (so the wrapped ones, under DDP).
-        Several generators behind one optimizer are a list; several discriminators are a dictionary
-        by name, each with a policy, signals and a verdict of its own.
-    d_optimizer: of all discriminators, or a dictionary by the same names.
+        Several generators behind one optimizer are a list; several discriminators are a list, or a
+        dictionary by name, each with a policy, signals and a verdict of its own.
+    d_optimizer: of all discriminators, or one for each, given as these are.
     policy, policy_options: a name from `balance.policies.POLICIES` and its options.
     objective: a name from `objectives.OBJECTIVES` or a common one ("bce", "mse"); None reads it
         from D's first loss.
@@ -73,17 +75,18 @@ class Balance:
         once, with the line of the user's code, and added to `loop_findings`.
     seed: of the noise and augmentation that a policy may ask for.
 
-    Raises `UserError` where D's part shows no outputs on real and fake images, unless earlier turns
-    did, or an objective cannot be read. Under `torch.distributed` signals are averaged over the
-    processes, so all decide alike; the first one writes.
+    Raises `UserError` where it cannot be read what D says of real and fake images, or which
+    objective D has, and the policy acts; with `none` the run has no signals, and that is said once.
+    Under `torch.distributed` signals are averaged over the processes, so all decide alike; the
+    first one writes.
     """
 
     def __init__(
         self,
         generator: nn.Module | Sequence[nn.Module],
-        discriminator: nn.Module | Mapping[str, nn.Module],
+        discriminator: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module],
         g_optimizer: Optimizer,
-        d_optimizer: Optimizer | Mapping[str, Optimizer],
+        d_optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer],
         *,
         policy: str = "auto",
         policy_options: dict[str, Any] | None = None,
@@ -161,8 +164,11 @@ class Balance:
     @property
     def action(self) -> Action:
         """What the policy asked for last: how often D (or G) should be trained in a turn, on fresh
-        batches, is `action.d_steps`. Of several discriminators see `actions`."""
-        return self._only().last_action
+        batches, is `action.d_steps` (`g_steps`), of several discriminators the most that any asks
+        for; what else each asks for is in `actions`."""
+        actions = list(self.actions.values())
+        most = {name: max(getattr(a, name) for a in actions) for name in ("d_steps", "g_steps")}
+        return replace(actions[0] if len(actions) == 1 else NO_ACTION, **most)
 
     @property
     def actions(self) -> dict[str, Action]:
@@ -171,14 +177,8 @@ class Balance:
 
     @property
     def readings(self) -> Readings:
-        """The latest readings of the sensors."""
-        return self._only().readings
-
-    def _only(self) -> Player:
-        players = list(self._game.players.values())
-        if len(players) > 1:
-            raise UserError("Balance: there are several discriminators; ask by name: .actions[...]")
-        return players[0]
+        """The latest readings of the sensors, of the first of several discriminators."""
+        return next(iter(self._game.players.values())).readings
 
     def diagnosis(self, d: str = "") -> Diagnosis:
         """What is wrong or right with the run so far; of several discriminators with that one."""
@@ -224,21 +224,27 @@ class Balance:
 
 
 def _by_name(discriminator: Any) -> dict[str, nn.Module]:
-    """The discriminators by name, "" where there is one."""
-    if isinstance(discriminator, Mapping | nn.ModuleDict) and discriminator:
-        return {str(name): d for name, d in discriminator.items()}
-    if isinstance(discriminator, nn.Module):
-        return {"": discriminator}
-    raise UserError("Balance: several discriminators are a dictionary of them by name")
+    """The discriminators by name: "" where there is one, "1", "2" of a list."""
+    if isinstance(discriminator, Sequence | nn.ModuleList):
+        ds = {str(number): d for number, d in enumerate(discriminator, 1)}
+    elif isinstance(discriminator, Mapping | nn.ModuleDict):
+        ds = {str(name): d for name, d in discriminator.items()}
+    else:
+        ds = {"": discriminator}
+    if ds and all(isinstance(d, nn.Module) for d in ds.values()):
+        return ds
+    raise UserError("Balance: discriminator is a module, a list of them, or a dictionary by name")
 
 
 def _optimizers(ds: Mapping[str, nn.Module], d_optimizer: Any) -> dict[str, Optimizer]:
     """The optimizer of each discriminator."""
     if not isinstance(d_optimizer, Mapping | Sequence):
         return dict.fromkeys(ds, innermost(d_optimizer))
+    if isinstance(d_optimizer, Sequence) and len(d_optimizer) == len(ds):
+        return dict(zip(ds, map(innermost, d_optimizer), strict=True))
     if isinstance(d_optimizer, Mapping) and set(map(str, d_optimizer)) == set(ds):
         return {str(name): innermost(each) for name, each in d_optimizer.items()}
     raise UserError(
-        "Balance: d_optimizer is one for all discriminators, or a dictionary by their names: "
+        "Balance: d_optimizer is one for all discriminators, or one for each, given as these are: "
         + ", ".join(ds)
     )

@@ -5,7 +5,6 @@ of a network is not listened to), and does nothing outside a step.
 """
 
 import functools
-import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -33,6 +32,31 @@ class ModuleHook:
 
     def __reduce__(self) -> tuple[type["ModuleHook"], tuple[()]]:
         return ModuleHook, ()
+
+
+class ForwardHook:
+    """Stands in a module's `forward`, which whoever calls it by its name does not pass by.
+
+    call: is given the module, its `forward`, and what that is called with. In copies and pickles of
+    the module its class's own `forward` is back.
+    """
+
+    def __init__(self, module: torch.nn.Module, call: Callable[..., Any]) -> None:
+        self._module, self._call, self._run = module, call, module.forward
+        self._before = vars(module).get("forward")
+        module.forward = self
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._call(self._module, self._run, args, options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._module, "forward")
+
+    def remove(self) -> None:
+        if vars(self._module).get("forward") is self:
+            del self._module.forward
+            if self._before is not None:
+                self._module.forward = self._before
 
 
 def innermost(optimizer: Any) -> Any:
@@ -117,11 +141,16 @@ BACKWARD = BackwardWatch()
 def minimised(roots: list[Tensor], grad_tensors: Any) -> Iterator[Tensor]:
     """What a backward pass with these arguments minimises, from roots of one value each:
     `loss.backward(minus_one)` minimises -loss."""
-    given = [grad_tensors] if isinstance(grad_tensors, Tensor) else list(grad_tensors or ())
-    for root, factor in itertools.zip_longest(roots, given[: len(roots)]):
+    for root, factor in zip(roots, weights_of(roots, grad_tensors), strict=True):
         if root.numel() == 1:
             value = root.detach().float().reshape(())
             yield value if factor is None else value * factor.detach().float().reshape(())
+
+
+def weights_of(roots: list[Tensor], grad_tensors: Any) -> list[Tensor | None]:
+    """What each root of a backward pass with these arguments is multiplied with."""
+    given = [grad_tensors] if isinstance(grad_tensors, Tensor) else list(grad_tensors or ())
+    return (given + [None] * len(roots))[: len(roots)]
 
 
 def user_line() -> str:

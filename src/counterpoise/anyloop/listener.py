@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from counterpoise.anyloop.d_part import DiscriminatorSide
 from counterpoise.anyloop.g_part import GeneratorSide
-from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, minimised
+from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, minimised, user_line, weights_of
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
-from counterpoise.anyloop.tap import Call, Phase, Tap
+from counterpoise.anyloop.reading import answers_in
+from counterpoise.anyloop.tap import Call, Phase, Place, Tap
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.game.processes import rank
@@ -33,6 +34,8 @@ class LoopListener:
     ) -> None:
         self.game, self._journal, self._checker = game, journal, checker
         self._turn: Turn | None = None
+        # D's part of this turn, whose loss is not back-propagated yet: in G's part, perhaps.
+        self._waiting: Phase | None = None
         self._is_closed = False
         self._d, self._g = DiscriminatorSide(game), GeneratorSide(game)
         self._tap = Tap(
@@ -54,11 +57,14 @@ class LoopListener:
     def begin_d(self) -> DiscriminatorPart:
         """D's part begins; a turn with it, unless one is under way."""
         self.end_open()
+        self._end_waiting()
+        if self._turn is not None and not self._g.losses and not self._turn.has_judged:
+            self._turn = None  # the loop has given it up, over a bad batch or an exception
         if self._turn is None:
             self._g.turn_begins()
             self._turn = self.begin_turn()
             self._d.early = set()
-        self._d.begin()
+        self._tap.compares = not self._d.is_known
         part = DiscriminatorPart(self)
         self._listen(part)
         return part
@@ -93,12 +99,28 @@ class LoopListener:
         if self._checker is not None:
             self._checker.end(part)
         if part.network == "g":
-            turn, self._turn = self._turn, None
-            if self._g.end(turn, part, self._d.early):
+            self._end_waiting()
+            if self._g.end(self._turn, part, self._d.readers, self._d.early):
+                self._turn = None
                 self._check_turn()
-        elif self._turn is not None and not self._d.end(self._turn, part):
-            self._turn = None
+        elif self._turn is not None:
+            if part.d_calls and not part.backwards:
+                self._waiting = part
+                return
+            self._end_d(part)
         part.d_calls.clear()  # with the graphs behind them
+
+    def _end_d(self, part: Phase) -> None:
+        if self._turn is not None:
+            self._d.end(self._turn, part)
+            if not part.d_calls:
+                self._tap.hear_forward()
+        part.d_calls.clear()
+
+    def _end_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._end_d(waiting)
 
     def close(self) -> None:
         """End what is open, but for D's part of an unfinished turn, and let go of everything."""
@@ -134,7 +156,7 @@ class LoopListener:
 
     def _check_turn(self) -> None:
         if self._checker is not None:
-            directions = [each.known for each in self._d.directions.values()]
+            directions = [each.direction for each in self._d.readers.values()]
             self._checker.turn_ends(directions, self._tap.g_inputs, self._tap.g_line)
             self._tap.g_inputs = []
             if self._checker.is_finished:
@@ -154,7 +176,7 @@ class LoopListener:
         """D's loss as the action wants it."""
         turn, name = self._turn, self.game.name_of(d)
         assert turn is not None, "D's part begins a turn"
-        self._d.backward(part, [real, fake], [name])
+        self._d.backward(part, [real, fake], [None, None], [name])
         self._d.decide(turn, part, name)
         return turn.d_loss(real, fake, d=name)
 
@@ -164,13 +186,17 @@ class LoopListener:
 
     # What is listened to.
 
-    def _change_input(self, images: Tensor, phase: Phase, call: Call) -> Tensor:
-        """A D's input as the policy wants it, before D sees it."""
+    def _change_input(self, phase: Phase, call: Call) -> dict[Place, Tensor]:
+        """A D's inputs that the policy wants otherwise, before D sees them."""
+        weighed: dict[Place, Tensor] = {}
         if self._turn is None:
-            return images
+            return weighed
         if phase.network == "g":
-            images = self._g.before_d(images, call.d, self._turn)
-        return self._d.change_input(images, self._turn, phase, call)
+            images = self._g.before_d(call.images, call.d, self._turn)
+            if images is not call.images:
+                weighed = {call.place: images}
+                call.arguments.update(weighed)
+        return weighed | self._d.change_input(self._turn, phase, call)
 
     def _on_backward(
         self, tensors: Any, grad_tensors: Any = None, *_: Any, inputs: Any = None, **__: Any
@@ -178,15 +204,19 @@ class LoopListener:
         part = self._tap.phase
         if part is None or BACKWARD.running:
             return  # the latter inside of another, as a reentrant checkpoint's
-        part.backwards += 1
         roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+        if self._waiting is not None and answers_in(self._waiting.d_calls, roots):
+            part = self._waiting
+        part.backwards += 1
         if part.network == "d":
-            self._d.backward(part, roots)
+            if not self._d.is_known:
+                part.line = user_line()
+            self._d.backward(part, roots, weights_of(roots, grad_tensors))
         elif self._turn is not None:
             scale = self.game.sensors.gradient_scale()
             self._g.losses += [loss / scale for loss in minimised(roots, grad_tensors)]
         if self._checker is not None:
-            self._checker.backward(part, roots, inputs)
+            self._checker.backward(part, roots, inputs, self._d.on_fake(part))
 
     def _on_step(self, names: Sequence[str], run: Callable[[], Any]) -> Any:
         """The step of an optimizer was called, of these Ds' or (none) of G's: run it as the actions
@@ -194,6 +224,9 @@ class LoopListener:
         part, turn = self._tap.phase, self._turn
         if part is None:
             return run()
+        self._g.has_stepped |= not names
+        if names and self._waiting is not None and self._waiting.backwards:
+            part = self._waiting
         is_decided = turn is not None
         if turn is not None and names and part.network == "d":
             is_decided = self._d.decide_before_step(turn, part, names)

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.direction import note_pull
 from counterpoise.anyloop.graph import ends_in_sigmoid, ends_of, leaf_ids, operation, walk
-from counterpoise.anyloop.hooks import user_line
+from counterpoise.anyloop.hooks import BACKWARD, user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
-from counterpoise.anyloop.tap import FAKE, REAL, Phase
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.game.game import Game
 from counterpoise.game.r1 import mixes_images
 
@@ -47,10 +46,12 @@ class LoopChecker:
         self._parameters = {
             key: {id(p) for p in network.parameters()} for key, network in self._networks.items()
         }
+        # A G may have D inside.
+        self._parameters["g"] -= self._parameters["d"]
         # Networks' weights as they were when the check began.
         self._initial = {
-            key: [p.detach().clone() for p in network.parameters() if p.requires_grad]
-            for key, network in self._networks.items()
+            key: [p.detach().clone() for p in self._weights(key) if p.requires_grad]
+            for key in self._networks
         }
         self._optimizer_lines: dict[str, str] = {}
         # Whether a network was kept as it is in some turn, by the policy or a loss of 0.
@@ -62,11 +63,13 @@ class LoopChecker:
         self._last_inputs: list[Tensor] = []  # of G
         self._helps = self._same_inputs = 0  # turns in a row
         # How G's loss pulled what D says of G's images in this turn, and where D was asked.
-        self._pull: dict[str, Tensor] = {}
+        self._pulls: list[Tensor] = []
         self._asked_line = ""
         # Whether what is back-propagated in this part reaches G, and on which images D's answers.
         self._reached_g = False
-        self._reached: set[str] = set()
+        self._reached: list[Call] = []
+        # Where a backward pass of D's part ran through G, until D's optimizer steps on it.
+        self._through_g = ""
         self._check_owners()
 
     @property
@@ -76,18 +79,21 @@ class LoopChecker:
     def begin(self, step: int) -> None:
         self._step = step
         self._reached_g = False
-        self._reached = set()
+        self._reached, self._through_g = [], ""
 
     def end(self, phase: Phase) -> None:
-        fake = phase.call(FAKE)
+        real, fake = phase.call(REAL), phase.call(FAKE)
         if phase.network == "g":
-            if self._reached_g and phase.d_calls and FAKE not in self._reached:
+            if self._reached_g and phase.d_calls and FAKE not in self._kinds_reached():
                 self._found("adversarial-without-gradient", phase.d_calls[-1].line)
             self._asked_line = fake.line if fake is not None else ""
-        elif (
+            return
+        if not (phase.d_calls or phase.backwards):
+            self._rests["d"] = True  # it starts late
+        if (
             fake is not None
             and fake.line
-            and phase.call(REAL) is not None
+            and real not in (None, fake)
             and mixes_images(self._networks["d"])
         ):
             self._found("batch-norm-split", fake.line)
@@ -103,43 +109,52 @@ class LoopChecker:
             if self._same_inputs >= SAME_INPUTS:
                 self._found("same-noise", g_line)
         # G must pull what D says of its images where D's loss pulls that of real ones.
-        if self._pull and set(directions) == {1}:
-            self._helps = self._helps + 1 if float(self._pull[FAKE]) < 0 else 0
+        if self._pulls and set(directions) == {1}:
+            helps = all(float(pull) < 0 for pull in self._pulls)
+            self._helps = self._helps + 1 if helps else 0
             if self._helps >= HELPS_TURNS:
                 self._found("g-helps-d", self._asked_line)
-        self._pull = {}
+        self._pulls = []
         if self._turns == UPDATED_WITHIN:
             self._check_updated()
         if self.is_finished:
             count = len(self.findings)
             LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
 
-    def backward(self, phase: Phase, roots: list[Tensor], inputs: Any) -> None:
-        """A backward pass is about to run, for these `inputs` alone where there are any."""
+    def backward(
+        self, phase: Phase, roots: list[Tensor], inputs: Any, on_fake: Sequence[Tensor]
+    ) -> None:
+        """A backward pass is about to run, for these `inputs` alone where there are any; `on_fake`:
+        what Ds say of G's images in G's part."""
         nodes = set(walk(root.grad_fn for root in roots if root.grad_fn is not None))
         leaves = leaf_ids(nodes)
         if inputs is not None:
             given = inputs.values() if isinstance(inputs, dict) else inputs
             leaves &= {id(leaf) for leaf in ([given] if isinstance(given, Tensor) else given)}
         own = phase.network
+        if not self._pulls:
+            for each in on_fake:
+                self._note_pull(each)
         if not any(bool(root.any()) for root in roots):
             # It has a weight of 0, as before the step from which a loop trains D.
             self._rests[own] = True
         if phase.backwards == 1:
             self._check_stale(own, leaves)
         # D's outputs may go into a loss one by one, and be given to Balance in one tensor.
-        judged = [c for c in phase.d_calls if any(n in nodes for n, _ in ends_of(c.outputs))]
+        judged = [
+            call
+            for call in phase.d_calls
+            if any(n in nodes for each in call.outputs for n, _ in ends_of(each))
+        ]
         for call in judged:
-            self._reached.add(FAKE if call.from_g or call.kind == FAKE else REAL)
-            if call.kind == FAKE and own == "g":
-                note_pull(self._pull, FAKE, call.outputs)
+            self._reached.append(call)
             if own == "d" and not call.training:
                 self._found("eval-mode", call.line, "D", "d")
         if judged and any(map(_is_sigmoid_before_logits_loss, nodes)):
             self._found("sigmoid-before-logits-loss", judged[0].line)
         if own == "d" and leaves & self._parameters["g"]:
             guilty = [call.line for call in judged if call.from_g]
-            self._found("fake-not-detached", guilty[0] if guilty else user_line())
+            self._through_g = guilty[0] if guilty else user_line() or self._made_at
         if own == "g":
             self._reached_g |= bool(leaves & self._parameters["g"])
             if self._reached_g and not self._networks["g"].training:
@@ -166,11 +181,36 @@ class LoopChecker:
         elif not self._step_is_due[network]:
             detail = f"{network.upper()}'s optimizer in {phase.network.upper()}'s part"
             self._found("wrong-optimizer", line, detail, network)
-        if network == phase.network == "d" and len(self._reached) == 1 and not halves_chosen:
-            skipped = phase.call(REAL if FAKE in self._reached else FAKE)
-            if skipped is not None:
-                detail = f"nothing was back-propagated from D's output on {skipped.kind} images"
+        if network == "d" and self._through_g:
+            self._found("fake-not-detached", self._through_g)
+        reached = self._kinds_reached()
+        if network == phase.network == "d" and len(reached) == 1 and not halves_chosen:
+            kind = REAL if FAKE in reached else FAKE
+            if (skipped := phase.call(kind)) is not None:
+                detail = f"nothing was back-propagated from D's output on {kind} images"
                 self._found("half-skipped", skipped.line, detail)
+
+    def _kinds_reached(self) -> set[str]:
+        """The kinds of images whose answers were back-propagated from in this part."""
+        return set().union(*(call.kinds for call in self._reached))
+
+    def _note_pull(self, outputs: Tensor) -> None:
+        """Add up how backward passes to come pull these, up where it is positive."""
+        if not outputs.requires_grad:
+            return
+        pull = torch.zeros((), device=outputs.device)
+        self._pulls.append(pull)
+
+        def note(gradient: Tensor) -> None:
+            if BACKWARD.running:
+                pull.sub_(gradient.detach().float().sum())
+
+        outputs.register_hook(note)  # type: ignore[no-untyped-call]
+
+    def _weights(self, key: str) -> list[Tensor]:
+        """A network's own."""
+        own = self._parameters[key]
+        return [p for p in self._networks[key].parameters() if id(p) in own]
 
     def _check_owners(self) -> None:
         for key, other in (("g", "d"), ("d", "g")):
@@ -184,7 +224,7 @@ class LoopChecker:
         """Gradients from before this part are stale, unless the loop is accumulating them."""
         stale = self._gradients_spent[network] and any(
             p.grad is not None and bool(p.grad.any())
-            for p in self._networks[network].parameters()
+            for p in self._weights(network)
             # Of several Ds each may have its gradients cleared just before its own backward pass.
             if id(p) in leaves
         )
@@ -194,7 +234,7 @@ class LoopChecker:
 
     def _check_updated(self) -> None:
         for key, initial in self._initial.items():
-            now = [p for p in self._networks[key].parameters() if p.requires_grad]
+            now = [p for p in self._weights(key) if p.requires_grad]
             if len(now) != len(initial) or self._rests[key] or not initial:
                 continue
             still = [p for p, before in zip(now, initial, strict=True) if torch.equal(p, before)]

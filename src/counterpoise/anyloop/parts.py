@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
-from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
+from counterpoise.anyloop.tap import FAKE, REAL, Phase
 from counterpoise.game.turn import check_tensors
 
 if TYPE_CHECKING:
@@ -26,15 +26,7 @@ class Part(Phase):
         self._listener.end(self, failed=kind is not None)
 
     def _give(self, kind: str, outputs: Tensor, d: str | None) -> None:
-        name = self._listener.game.name_of(d)
-        seen = self.call(kind, name)
-        call = Call(kind, name) if seen is None else seen
-        if call.images is not None and len(call.images) != len(outputs):
-            # D saw both kinds in one pass.
-            call.images, call.images_alone = None, False
-        call.outputs = outputs
-        if seen is None:
-            self.d_calls.append(call)
+        self.given[self._listener.game.name_of(d), kind] = outputs
 
 
 class DiscriminatorPart(Part):
@@ -44,8 +36,8 @@ class DiscriminatorPart(Part):
     network = "d"
 
     def logits(self, *, real: Tensor, fake: Tensor, d: str | None = None) -> None:
-        """Say which outputs of D are which, where that cannot be seen: D called once on both, or
-        returning more than a tensor. Logits or probabilities, (N,), (N, 1) or maps (N, 1, h, w),
+        """Say which outputs of D are which, where its loss does not show it: a D that answers with
+        its loss, say. Logits or probabilities, (N,), (N, 1) or maps (N, 1, h, w),
         with their graph, before they go into the loss."""
         check_tensors("D's outputs", real, fake)
         self._give(REAL, real, d)

@@ -1,6 +1,6 @@
 """Reading the adversarial objective from the operations between D's outputs and D's loss."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -30,16 +30,17 @@ _HINGES = {"Relu", "ClampMin", "ClampMax", "Clamp", "Threshold", "Maximum", "Min
 _ON_LOGITS = {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"}
 
 
-def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> GameObjective | None:
+def infer_objective(
+    losses: Iterable[Tensor], outputs: Sequence[Sequence[Tensor]]
+) -> GameObjective | None:
     """The objective that D's losses are, from the operations between D's outputs and them.
 
     `losses` are what is back-propagated in D's step; `outputs` those of D on real and on fake
-    images, or the first of them alone where its half is back-propagated before the other is made.
+    images, or those on one kind alone, where its half is back-propagated before the other is made.
     None where the losses do not lead to an output of D, or by operations that say nothing.
     """
     roots = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
-    outputs = list(outputs)
-    groups = [ends_of(output) for output in outputs]
+    groups = [set().union(*map(ends_of, tensors)) for tensors in outputs]
     ends = {node for group in groups for node, _ in group}
     reached = set(walk(roots, stop=ends)) - ends
     between = _between(reached, ends)
@@ -49,7 +50,11 @@ def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> Game
         return GameObjective("non-saturating", not (sigmoid_in_loss or "Exp" in operations))
     if operations & _ON_LOGITS:
         # A sigmoid before a loss on logits is a bug: the values are what that loss takes as logits.
-        return GameObjective(_relativistic(between, groups, ends) or "non-saturating", False)
+        one_sided = operations & {"Sub", "Rsub"} and "Neg" not in operations
+        name = _relativistic(between, groups, ends)
+        # A difference from what D said of the other kind, which this half takes as it is.
+        name = name or ("relativistic-average" if one_sided else "non-saturating")
+        return GameObjective(name, False)
 
     def leads(through: set[str]) -> bool:
         """Whether a way from D's outputs to its loss passes such operations alone."""
@@ -67,7 +72,8 @@ def infer_objective(losses: Iterable[Tensor], outputs: Iterable[Tensor]) -> Game
         if sigmoid_in_loss:
             return GameObjective("lsgan-on-sigmoid", False)
         return GameObjective.named(
-            "lsgan", probabilities=any(ends_in_sigmoid(output.grad_fn) for output in outputs)
+            "lsgan",
+            probabilities=any(ends_in_sigmoid(one.grad_fn) for each in outputs for one in each),
         )
     return None
 

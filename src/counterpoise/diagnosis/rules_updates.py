@@ -63,7 +63,7 @@ def d_frozen(view: View) -> Answer:
     if of < LEAST_SPELL:
         return _standing_loss(view) or _too_little_known(view)
     share = count / of
-    if share < SOME or count < 2:
+    if share < SOME or count < 2 or _is_every_kth(resting, known):
         return None
     spell = Spell.over(np.flatnonzero(resting))
     by_design = view.trace.policy in RESTING_POLICIES and share < ALL
@@ -82,6 +82,12 @@ def d_frozen(view: View) -> Answer:
         meaning=BY_DESIGN if by_design else "",
         first_remedies=(REMEDIES["check-loop"],) if broken else (),
     )
+
+
+def _is_every_kth(resting: np.ndarray, known: np.ndarray) -> bool:
+    """Whether D is trained in every k-th row, as a loop does that has it so."""
+    between = np.diff(np.flatnonzero(~resting[known]))
+    return len(between) >= LEAST_SPELL and bool((between == between[0]).all())
 
 
 def _standing_loss(view: View) -> Found | None:

@@ -7,6 +7,7 @@ objective's equilibrium.
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -93,19 +94,29 @@ class GameObjective:
         )
 
 
+# How a D is asked about images (N, ...): its outputs on them, before the loss.
+Ask = Callable[[nn.Module, Tensor], Tensor]
+
+
+def ask_alone(d: nn.Module, images: Tensor) -> Tensor:
+    """A D that needs nothing else and answers with a tensor."""
+    outputs: Tensor = d(images)
+    return outputs
+
+
 class _InLogits(nn.Module):
     """A D that ends in a sigmoid, answering in logits."""
 
-    def __init__(self, d: nn.Module, objective: GameObjective) -> None:
+    def __init__(self, d: nn.Module, objective: GameObjective, ask: Ask) -> None:
         super().__init__()
-        self.d, self._objective = d, objective
+        self.d, self._objective, self._ask = d, objective, ask
         self.training = d.training
 
     def forward(self, images: Tensor) -> Tensor:
-        return self._objective.logits(self.d(images))
+        return self._objective.logits(self._ask(self.d, images))
 
 
-def answering_in_logits(d: nn.Module, objective: GameObjective) -> nn.Module:
+def answering_in_logits(d: nn.Module, objective: GameObjective, ask: Ask) -> nn.Module:
     """D without what several processes need around it, and uncompiled, its answers (N, ...) as
     logits."""
     if isinstance(d, nn.parallel.DistributedDataParallel | nn.DataParallel):
@@ -114,4 +125,4 @@ def answering_in_logits(d: nn.Module, objective: GameObjective) -> nn.Module:
         fabric = sys.modules.get(name)
         if fabric is not None and fabric.is_wrapped(d):
             d = d.module  # type: ignore[assignment]
-    return _InLogits(getattr(d, "_orig_mod", d), objective)
+    return _InLogits(getattr(d, "_orig_mod", d), objective, ask)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import R1_NOISE, InputChange
-from counterpoise.game.objective import GameObjective, answering_in_logits
+from counterpoise.game.objective import Ask, GameObjective, answering_in_logits
 from counterpoise.game.processes import average_over_processes
 from counterpoise.losses.penalties import estimated_r1_penalty, r1_penalty
 from counterpoise.records import Action
@@ -14,7 +14,7 @@ from counterpoise.sensors.probes import Aside, random_state_kept
 
 ESTIMATED = "R1 is estimated, by D's answers on real images and on the same with noise: {why}"
 MIXES_IMAGES = "D has batch normalisation, so gradients of single images do not exist"
-NO_IMAGES = "D is not called with real images alone in its part"
+NO_IMAGES = "it cannot be seen which images D is given are the real ones"
 FAILED = "it could not be computed ({error})"
 NOT_FINITE = "R1's gradient was not finite; D was trained without it in this turn"
 
@@ -61,21 +61,27 @@ class R1:
         return self.problem
 
     def add(
-        self, images: Tensor | None, gamma: float, change: InputChange, objective: GameObjective
+        self,
+        images: Tensor | None,
+        gamma: float,
+        change: InputChange,
+        objective: GameObjective,
+        ask: Ask | None,
     ) -> Tensor | str:
-        """Add it at real images (N, ...), before the change that D sees them with.
+        """Add it at real images (N, ...), before the change that D sees them with; `ask`: how D is
+        asked about them.
 
         The term, or why it was not added: because of `problem`, or since it was not finite. All
         processes come here alike.
         """
-        if images is None:
+        if images is None or ask is None:
             return self.leave_out(NO_IMAGES)
         if not self.estimated and mixes_images(self._d):
             self.estimate(MIXES_IMAGES)
-        trained, term, flat, error = self._gradient(images, gamma, change, objective)
+        trained, term, flat, error = self._gradient(images, gamma, change, objective, ask)
         if flat[0] > 0 and not self.estimated:
             self.estimate(FAILED.format(error=error))
-            trained, term, flat, error = self._gradient(images, gamma, change, objective)
+            trained, term, flat, error = self._gradient(images, gamma, change, objective, ask)
         if flat[0] > 0:
             return self.leave_out(FAILED.format(error=error))
         if not flat.isfinite().all():
@@ -90,11 +96,16 @@ class R1:
         return term.detach()
 
     def _gradient(
-        self, images: Tensor, gamma: float, change: InputChange, objective: GameObjective
+        self,
+        images: Tensor,
+        gamma: float,
+        change: InputChange,
+        objective: GameObjective,
+        ask: Ask,
     ) -> tuple[list[Tensor], Tensor, Tensor, str]:
         """D's weights that are trained; the term; its gradient over them, behind a number above 0
         where it failed in any process; and how it failed."""
-        aside = Aside(answering_in_logits(self._d, objective))
+        aside = Aside(answering_in_logits(self._d, objective, ask))
         term, error = torch.zeros((), device=images.device), ""
         seen = change.real(images)
         try:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
-from counterpoise.game.objective import answering_in_logits
+from counterpoise.game.objective import Ask, answering_in_logits
 from counterpoise.game.players import Player
 from counterpoise.game.processes import world_size
 from counterpoise.sensors.gradients import flat, flat_gradient, gradient_readings, update_ratio
@@ -102,12 +102,12 @@ class Sensors:
         judged: tuple[Tensor, Tensor],
         change: InputChange,
         *,
-        alone: bool,
+        ask: Ask | None,
     ) -> None:
         """D has `judged` these images (N, ...), by its logits: read what they are like, and what it
         says of others.
 
-        `alone`: D needs nothing but images, so it can be asked about others.
+        `ask`: how D is asked about others; None where it needs something beside them.
         """
         if not (real.is_floating_point() and fake.is_floating_point()):
             return  # labels or tokens have no other values close to them
@@ -118,9 +118,9 @@ class Sensors:
         alike = real.shape[1:] == fake.shape[1:]
         if self.due and alike:
             read |= image_readings(fake, real, paired=self.paired, value_range=self._values)
-        if not alone:
+        if ask is None:
             return
-        d = answering_in_logits(player.network, objective)
+        d = answering_in_logits(player.network, objective, ask)
         with self._autocast():
             if self.due and self._held_out is not None:
                 # As D sees training images: without the policy's noise they would be others to it.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from counterpoise.actuators.d_terms import d_terms
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.errors import UserError
+from counterpoise.game.objective import Ask, ask_alone
 from counterpoise.game.players import Player, step_parted, step_scaled
 from counterpoise.game.r1 import without_r1
 from counterpoise.game.sensing import G, key_of
@@ -42,8 +43,9 @@ class DiscriminatorTurn:
     # D's outputs on the latest batch, graph attached, and its logits on the first, detached.
     outputs: tuple[Tensor, Tensor] | None = None
     judged: tuple[Tensor, Tensor] | None = None
-    # Real images (N, ...) of the latest batch, where D needs nothing else.
+    # Real images (N, ...) of the latest batch, and how D is asked about them.
     real: Tensor | None = None
+    ask: Ask | None = ask_alone
     # Once its numbers are known.
     signals: Signals | None = None
     saturation: Readings = NO_READINGS
@@ -120,14 +122,16 @@ class Turn:
         fake: Tensor | None = None,
         d: str | None = None,
         probabilities: bool = False,
+        ask: Ask | None = ask_alone,
         alone: bool = True,
     ) -> Action:
         """D has judged a batch: what its policy asks for, once in a turn.
 
         Outputs are D's, before the loss and with their graph: (N,), (N, 1) or maps (N, 1, h, w);
         `probabilities` where D ends in a sigmoid. `real` and `fake` are the images (N, ...) before
-        `change`, for the sensors and for R1; `alone`: D needs nothing but images. `UserError` where
-        D's objective is not known.
+        `change`, for the sensors and for R1; `ask`: how D is asked about images again (None: it
+        cannot be), and whether it needs nothing else (`alone`). `UserError` where D's objective is
+        not known.
         """
         game, part = self.game, self.of(d)
         check_tensors("D's outputs", real_outputs, fake_outputs)
@@ -136,7 +140,7 @@ class Turn:
         if not part.parts:
             self.d_begin(d)
         part.outputs = real_outputs, fake_outputs
-        part.real = None if real is None or not alone else real.detach()
+        part.real, part.ask = None if real is None else real.detach(), ask
         if part.action is not None:
             return part.action
         judged = [objective.logits(outputs.detach()) for outputs in part.outputs]
@@ -147,7 +151,9 @@ class Turn:
         player = part.player
         if game.sensors.reads_images and real is not None and fake is not None:
             with game.aside():
-                game.sensors.read_images(player, real, fake, part.judged, part.change, alone=alone)
+                game.sensors.read_images(
+                    player, real, fake, part.judged, part.change, ask=ask if alone else None
+                )
         signals = game.seen(self, part)
         action = NO_ACTION if player.is_reversed else player.policy.observe(signals)
         action = self._possible(player, action)
@@ -221,7 +227,9 @@ class Turn:
     def _add_r1(self, part: DiscriminatorTurn) -> None:
         objective = part.player.known_objective()
         with self.game.aside():
-            added = part.player.r1.add(part.real, part.asked.r1_weight, part.change_now, objective)
+            added = part.player.r1.add(
+                part.real, part.asked.r1_weight, part.change_now, objective, part.ask
+            )
         if isinstance(added, Tensor):
             self.d_penalty(added, d=part.player.name)
             if part.player.r1.estimated:
@@ -298,7 +306,17 @@ class Turn:
         """The least of what the discriminators' policies ask for."""
         return min((part.asked.g_learning_rate_scale for part in self.ds.values()), default=1.0)
 
+    @property
+    def has_judged(self) -> bool:
+        """Whether any D has."""
+        return any(part.action is not None for part in self.ds.values())
+
     # The end.
+
+    def end_without_d(self, loss: Tensor) -> None:
+        """The turn is over, and no D was trained in it, or none could be read: its row has what G
+        minimised alone."""
+        self.game.end(self, loss, {})
 
     def end(self, loss: Tensor | None = None, *, terms: Mapping[str, Tensor] | None = None) -> None:
         """The turn is over. `loss` is what G minimised; or `terms`, by name, of which it is the
@@ -308,7 +326,7 @@ class Turn:
         """
         if self.step != self.game.steps_done + 1:
             raise UserError(f"turn {self.step} is over; begin the next with turn()")
-        if self.ds and all(part.action is None for part in self.ds.values()):
+        if self.ds and not self.has_judged:
             raise UserError("turn.end: no D has judged in this turn; say turn.judge(...) in it")
         if loss is not None:
             check_tensors("G's loss", loss)
@@ -320,6 +338,7 @@ class Turn:
             scalars = dict(terms)
         for part in self.ds.values():
             part.outputs = part.real = None  # with the graphs behind them
+            part.ask = ask_alone
         self.game.end(self, loss, scalars)
 
 

@@ -66,4 +66,5 @@ def _image_gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
         # Images do not interact in the sum, so its gradient holds each image's own.
         total = logits.flatten(1).mean(1).sum()
     (gradients,) = torch.autograd.grad(total, images, create_graph=True)
-    return gradients.flatten(1)
+    # A D that judges several samples at once, packed, has one logit for them.
+    return gradients.reshape(len(logits) if len(images) % len(logits) == 0 else len(images), -1)

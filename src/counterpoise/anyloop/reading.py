@@ -1,0 +1,413 @@
+"""Reading from D's loss which of D's outputs are on real images and which on fake ones.
+
+What a loss reaches of D's answers is its adversarial output, whatever else D returns; which way the
+loss pulls it says of which images it is. Where it can be seen that a G made the images, that says
+it, and the loss says whether D is trained to score real images above fake ones, as all numbers here
+suppose.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+
+from counterpoise.anyloop.graph import walk
+from counterpoise.anyloop.tap import FAKE, INSIDE, REAL, Call, Place, floats_of
+from counterpoise.game.processes import Numbers
+from counterpoise.records import Signals
+
+# So many turns in a row must say that D is, or is not, trained to score real above fake.
+TURNS = 10
+# Turns in which a loop must be read alike to be known; after so many, it is read no more.
+AGREEING, READ_TURNS = 3, 200
+WHOLE = 0.0, 1.0
+# How far the pulls on two kinds of images are apart at least: 1 is all up, -1 all down.
+APART, ALIKE = 0.5, 1e-3
+
+REVERSED = (
+    "D's loss pulls D's outputs down on real images and up on fake ones: label real images 1 and "
+    "fake ones 0 (a loss without labels: turn its sign); or, if the loop does, say "
+    "step.logits(real=..., fake=...) in D's part, since the two were taken for each other. Until "
+    "then D's numbers are reversed, and the policy is not asked"
+)
+
+
+Rows = tuple[float, float]
+
+
+@dataclass(frozen=True, order=True)
+class Score:
+    """One of the tensors that D answered with, or some rows of it, as shares of their number."""
+
+    call: int  # its number in D's part
+    tensor: int
+    rows: Rows = WHOLE
+
+    def of(self, values: Tensor) -> Tensor:
+        """Its rows of a tensor."""
+        if self.rows == WHOLE:
+            return values
+        start, stop = (round(share * len(values)) for share in self.rows)
+        return values[start:stop]
+
+
+# The scores on each kind of images, REAL and FAKE.
+Pattern = dict[str, tuple[Score, ...]]
+
+
+class Pull(NamedTuple):
+    """How D's loss pulls a tensor: of its first half of rows, and of the second, the sum of what
+    it would be changed by, and the sum of the sizes of that."""
+
+    first: float
+    first_size: float
+    second: float
+    second_size: float
+
+    @property
+    def size(self) -> float:
+        return self.first_size + self.second_size
+
+    @property
+    def net(self) -> float:
+        return self.first + self.second
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Asks D again, as a call did: with other images (N, ...), and the same beside them."""
+
+    call: Call
+    place: Place
+    tensors: tuple[int, ...]
+
+    def __call__(self, d: nn.Module, images: Tensor) -> Tensor:
+        arguments = {
+            place: images if place == self.place else self._beside(value, len(images))
+            for place, value in self.call.arguments.items()
+        }
+        args = [value for place, value in arguments.items() if isinstance(place, int)]
+        options = {place: value for place, value in arguments.items() if isinstance(place, str)}
+        return joined([floats_of(d(*args, **options))[each] for each in self.tensors])
+
+    def _beside(self, value: Any, count: int) -> Any:
+        """What is given beside images, as often as there are any."""
+        if not isinstance(value, Tensor):
+            return value
+        times = count // len(self.call.images)
+        if value.ndim and len(value) == len(self.call.images) and times > 1:
+            value = value.repeat(times, *[1] * (value.ndim - 1))
+        return value.detach()
+
+
+@dataclass
+class Side:
+    """What D says of one kind of images."""
+
+    outputs: Tensor  # with their graph
+    tensors: list[Tensor]  # that they are made of, as D gave them
+    images: Tensor | None = None  # detached; None where they are not known
+    ask: Ask | None = None  # None where D cannot be asked about others
+
+    @property
+    def alone(self) -> bool:
+        """Whether D needs nothing but images."""
+        return self.ask is not None and len(self.ask.call.arguments) == 1
+
+
+class Reader:
+    """Reads one D's parts of the loop. What was read alike in a few turns holds for all others."""
+
+    def __init__(self) -> None:
+        # By the number of D's calls in its part: how it was read, and how often.
+        self._patterns: dict[int, tuple[Pattern, int]] = {}
+        self._latest: Pattern = {}
+        self._turns = 0
+        # Rows of a call on both kinds of images, 0 where each kind has calls of its own.
+        self._rows_of_both = 0
+        # 1 where D's loss drives real above fake, -1 the other way round, 0 while it is not known.
+        self.direction = 0
+        self._in_a_row = 0  # turns that agree; negative where they say that it is reversed
+        # Whether D's loss was seen to pull on anything.
+        self.has_begun = False
+        # Turns in a row in which it could not be seen which output is which.
+        self.unread_turns = 0
+
+    def is_known(self, calls: int = 0) -> bool:
+        """Whether nothing is to be read any more, in a part with so many calls of D."""
+        known = (count for count, (_, times) in self._patterns.items() if times >= AGREEING)
+        agreed = bool(self.direction) and max(known, default=-1) >= calls
+        return agreed or self._turns >= READ_TURNS
+
+    def kinds_of(self, call: Call, network: str, before: Collection[Call]) -> set[str]:
+        """On which kinds of images a call is, as far as can be said before D has answered;
+        `before`: D's calls before it in the part."""
+        if network == "g":
+            return {REAL if call.made is None else FAKE} | self._in_one_call(call)
+        if self._latest:
+            return {k for k, own in self._latest.items() if any(s.call == call.number for s in own)}
+        kind = FAKE if call.from_g else REAL
+        return set() if any(kind in each.kinds for each in before) else {kind}
+
+    def _in_one_call(self, call: Call) -> set[str]:
+        """Both kinds, for a call in G's part on as many images as one on both in D's."""
+        return {REAL, FAKE} if len(call.images) == self._rows_of_both else set()
+
+    def places_of(self, call: Call) -> dict[str, Place]:
+        """Where the images of each kind are, among the arguments of a call."""
+        if len(call.kinds) < 2 or any(s.rows != WHOLE for s in self._latest.get(REAL, ())):
+            return dict.fromkeys(sorted(call.kinds, reverse=True), call.place)
+        found = {kind: call.place_of(kind) for kind in call.kinds}
+        return {kind: place for kind, place in found.items() if place is not None}
+
+    def fake_in_g(self, call: Call) -> list[Tensor]:
+        """D's scores of G's images among its answers in G's part, as D gave them."""
+        numbers = {each.tensor for each in self._latest.get(FAKE, ())}
+        return [each for number, each in enumerate(call.outputs) if number in numbers]
+
+    def outputs_in_g(self, call: Call) -> Tensor | None:
+        """These as one tensor, of G's images alone."""
+        scores, tensors = self._latest.get(FAKE, ()), self.fake_in_g(call)
+        if tensors and len(call.images) == self._rows_of_both:
+            tensors = [scores[0].of(each) for each in tensors]
+        return joined(tensors) if tensors else None
+
+    # D's loss.
+
+    def note(
+        self, calls: Sequence[Call], roots: Sequence[Tensor], weights: Sequence[Tensor | None]
+    ) -> None:
+        """These losses are about to be back-propagated, times `weights`: add up, as their `pulls`,
+        how they pull the answers of D's calls."""
+        given = [(r, w) for r, w in zip(roots, weights, strict=True) if r.grad_fn is not None]
+        reached = answers_in(calls, [root for root, _ in given])
+        if not reached:
+            return
+        try:
+            pulls = torch.autograd.grad(
+                [root for root, _ in given],
+                [call.outputs[number] for call, number in reached],
+                [torch.ones_like(root) if weight is None else weight for root, weight in given],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        except RuntimeError:
+            return  # a loss that is compiled may run backwards only once
+        for (call, number), pull in zip(reached, pulls, strict=True):
+            if pull is None:
+                continue
+            flat = -pull.detach().float().reshape(len(pull), -1)
+            halves = flat[: len(flat) // 2], flat[len(flat) // 2 :]
+            sums = torch.stack([each for h in halves for each in (h.sum(), h.abs().sum())])
+            call.pulls[number] = call.pulls[number] + sums if number in call.pulls else sums
+
+    def _read(self, calls: Sequence[Call], *, by_place: bool) -> Pattern:
+        """How a part with these calls of D is to be read; what cannot be seen is missing.
+
+        `by_place`: where the loss says nothing, the first call is on real images.
+        """
+        pulled = self._read_pulls(calls) if any(call.pulls for call in calls) else 0
+        pattern = self._patterns.get(len(calls), ({}, 0))[0]
+        # A loss of one half says nothing of the other, but what a G made may be seen.
+        is_seen = pulled == 1 and 0 < sum(call.from_g for call in calls) < len(calls)
+        if not pattern and (is_seen or (by_place and not pulled)):
+            return _by_place(calls)
+        return pattern
+
+    def _read_pulls(self, calls: Sequence[Call]) -> int:
+        """Note how D's answers were pulled; of how many calls."""
+        keys = [(call.number, number) for call in calls for number in sorted(call.pulls)]
+        tensors = {key: calls[key[0]].pulls[key[1]] for key in keys}
+        numbers = Numbers(tensors, tensors[keys[0]].device).get()
+        pulls = {key: pull for key in keys if (pull := Pull(*numbers[key].tolist())).size > 0}
+        self.has_begun |= bool(pulls)
+        pattern = _by_pulls(calls, pulls)
+        if pattern:
+            known, times = self._patterns.get(len(calls), ({}, 0))
+            self._patterns[len(calls)] = pattern, times + 1 if pattern == known else 1
+        return len({number for number, _ in pulls})
+
+    def sides(
+        self, calls: Sequence[Call], given: Mapping[str, Tensor], *, by_place: bool
+    ) -> dict[str, Side]:
+        """What D says of each kind of images; of a kind that cannot be seen, nothing. `given` is
+        what the loop says that it is; `by_place`: where D's loss says nothing, the first call is on
+        real images."""
+        pattern = dict(self._read(calls, by_place=by_place))
+        matched = {
+            kind: tuple(sorted(Score(c.number, number) for c, number in answers_in(calls, [out])))
+            for kind, out in given.items()
+        }
+        if matched and not set(matched.get(REAL, ())) & set(matched.get(FAKE, ())):
+            pattern |= matched
+        if all(pattern.get(kind) for kind in (REAL, FAKE)):
+            self._latest = pattern
+            for call in calls:
+                call.kinds = self.kinds_of(call, "d", ())
+                if len(call.kinds) == 2:
+                    self._rows_of_both = len(call.images)
+        sides = {}
+        for kind in (REAL, FAKE):
+            scores = pattern.get(kind, ())
+            if kind in given:
+                sides[kind] = Side(given[kind], [given[kind]])
+            elif scores:
+                tensors = [calls[score.call].outputs[score.tensor] for score in scores]
+                sides[kind] = Side(_joined_calls(calls, scores), tensors)
+            if scores:
+                # The images that the first of the calls was on, and how D is asked as in it.
+                call = calls[scores[0].call]
+                place = self.places_of(call).get(kind, call.place)
+                sides[kind].images = scores[0].of(call.arguments[place]).detach()
+                own = tuple(score.tensor for score in scores if score.call == call.number)
+                sides[kind].ask = None if place == INSIDE else Ask(call, place, own)
+        return sides
+
+    def end(self, calls: Sequence[Call], signals: Signals) -> None:
+        """D's part is over, in a turn with these signals.
+
+        Labels that are neither 0 nor 1 pull back what is beyond them, so only turns count in which
+        D's loss drives real and fake further apart.
+        """
+        self._turns += 1
+        pull = dict.fromkeys((REAL, FAKE), 0.0)
+        for kind, scores in self._latest.items():
+            for score in scores:
+                own = calls[score.call].pulls if score.call < len(calls) else {}
+                if score.tensor in own:
+                    first, _, second, _ = own[score.tensor].tolist()
+                    pull[kind] += first * (score.rows[0] < 0.5) + second * (score.rows[1] > 0.5)
+        if not all(pull.values()):
+            return
+        apart = signals.real_logit_mean - signals.fake_logit_mean
+        way = 0
+        if pull[REAL] * pull[FAKE] < 0 and pull[REAL] * apart > 0:
+            way = 1 if apart > 0 else -1
+        self._in_a_row = way + self._in_a_row * (way * self._in_a_row > 0)
+        if abs(self._in_a_row) == TURNS:
+            self.direction = way
+
+
+def _by_pulls(calls: Sequence[Call], pulls: Mapping[tuple[int, int], Pull]) -> Pattern:
+    """How a part is to be read by how the loss pulls D's answers: calls, and tensors of them."""
+    ways: dict[int, dict[int, float]] = {}
+    # Against the most that a call's is pulled: least squares pull what is 0 already by chance.
+    for (number, tensor), pull in pulls.items():
+        most = max(other.size for (_, of), other in pulls.items() if of == tensor)
+        ways.setdefault(tensor, {})[number] = pull.net / most
+    # What is pulled alike in all calls is no score: a class, or what D makes of its own features.
+    scores = {tensor: own for tensor, own in ways.items() if _spread(own.values()) > APART}
+    if not scores and 0 < sum(call.from_g for call in calls) < len(calls):
+        # Both may be pulled up, where D says less than 0 of fake images that shall be 0.
+        # What is pulled quite alike is a loss that D makes itself.
+        scores = {
+            tensor: own
+            for tensor, own in ways.items()
+            if min(map(abs, own.values())) > APART and _spread(own.values()) > ALIKE
+        }
+    if scores:
+        numbers = {number for own in scores.values() for number in own}
+        way = {n: _mean([own[n] for own in scores.values() if n in own]) for n in numbers}
+        kinds = _kinds_of_calls(calls, way)
+        return {
+            kind: tuple(Score(n, t) for n in sorted(own) for t in sorted(scores) if n in scores[t])
+            for kind, own in kinds.items()
+        }
+    found: dict[str, list[Score]] = {REAL: [], FAKE: []}
+    for call in calls:
+        own = {tensor: pull for (number, tensor), pull in pulls.items() if number == call.number}
+        most = max((pull.size for pull in own.values()), default=1.0)
+        own_ways = {tensor: pull.net / most for tensor, pull in own.items()}
+        if call.twin() is not None and _spread(own_ways.values()) > APART:
+            middle = (max(own_ways.values()) + min(own_ways.values())) / 2
+            for tensor, way_of in own_ways.items():
+                found[REAL if way_of > middle else FAKE].append(Score(call.number, tensor))
+            continue
+        for tensor, pull in own.items():
+            for kind, rows in _rows_of(call, pull).items():
+                found[kind].append(Score(call.number, tensor, rows))
+    return {kind: tuple(own) for kind, own in found.items()} if all(found.values()) else {}
+
+
+def _kinds_of_calls(calls: Sequence[Call], way: Mapping[int, float]) -> dict[str, set[int]]:
+    """The numbers of the calls on each kind of images, by how each is pulled: what a G made is
+    fake, and real is what is pulled another way; where nothing is known of that, up is real."""
+    made = {number for number in way if calls[number].from_g}
+    rest = way.keys() - made
+    if made and rest:
+        level = _mean([way[number] for number in made])
+        real = {number for number in rest if abs(way[number] - level) > APART} or set(rest)
+        # As many of each: what a loop changes before D sees it is not always known again.
+        others = sorted(rest - real)[: max(0, len(real) - len(made))]
+        return {REAL: real, FAKE: made | set(others)}
+    middle = (max(way.values()) + min(way.values())) / 2
+    return {
+        REAL: {number for number in way if way[number] > middle},
+        FAKE: {number for number in way if way[number] <= middle},
+    }
+
+
+def _rows_of(call: Call, pull: Pull) -> dict[str, Rows]:
+    """Which rows of a call are of each kind; nothing where it is on one kind."""
+    most = max(pull.first_size, pull.second_size)
+    first, second = pull.first / most, pull.second / most
+    if abs(first - second) <= APART or max(first, second) <= APART or call.from_g:
+        return {}
+    rows: tuple[Rows, Rows] = (0.0, 0.5), (0.5, 1.0)
+    if call.made is not None:
+        start, stop = (row / len(call.images) for row in call.made)
+        return {FAKE: (start, stop), REAL: (stop, 1.0) if start == 0 else (0.0, start)}
+    return dict(zip((REAL, FAKE) if first > second else (FAKE, REAL), rows, strict=True))
+
+
+def _by_place(calls: Sequence[Call]) -> Pattern:
+    """Where the loss says nothing: of D's that answer with one tensor, what a G made is fake, and
+    the first call on anything else is real, a second one fake."""
+    single = [call for call in calls if len(call.outputs) == 1]
+    fake = [call for call in single if call.from_g] or [c for c in single if not c.from_g][1:]
+    real = [call for call in single if not call.from_g]
+    if not real or not fake:
+        return {}
+    return {REAL: (Score(real[0].number, 0),), FAKE: (Score(fake[0].number, 0),)}
+
+
+def answers_in(calls: Sequence[Call], values: Sequence[Tensor]) -> list[tuple[Call, int]]:
+    """The answers of calls that values were made of: not what lies behind these, nor what only a
+    penalty on D's gradient was made of. Each is a call and the number of its output."""
+    made_by: dict[Node, list[tuple[Call, int]]] = {}
+    for call in calls:
+        for number, each in enumerate(call.outputs):
+            if each.grad_fn is not None:
+                made_by.setdefault(each.grad_fn, []).append((call, number))
+    starts = [value.grad_fn for value in values if value.grad_fn is not None]
+    stop = {n for n in walk(starts, made_by) if n in made_by or "BackwardBackward" in n.name()}
+    return [answer for node in walk(starts, stop) for answer in made_by.get(node, ())]
+
+
+def _joined_calls(calls: Sequence[Call], scores: Sequence[Score]) -> Tensor:
+    """Scores as one tensor: those of a call beside each other, those of several calls below."""
+    by_call: dict[int, list[Tensor]] = {}
+    for score in scores:
+        by_call.setdefault(score.call, []).append(score.of(calls[score.call].outputs[score.tensor]))
+    parts = [joined(own) for own in by_call.values()]
+    alike = [part for part in parts if part.shape[1:] == parts[0].shape[1:]]
+    return alike[0] if len(alike) == 1 else torch.cat(alike)
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Several outputs on the same images as one tensor (N, values)."""
+    if len(tensors) == 1:
+        return tensors[0]
+    return torch.cat([each.reshape(len(each), -1) for each in tensors], 1)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _spread(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return max(numbers) - min(numbers) if numbers else 0.0
