@@ -113,22 +113,23 @@ class TraceBuilder:
         self.rows_read = 0
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a row; `values` may have any of `COLUMNS`, with NaN where the log says NaN."""
-        finite = {}
-        for name, value in values.items():
-            if value - value == 0:  # neither NaN nor infinite, quickly
-                finite[name] = value
-            elif len(self._non_finite) < MOST_NON_FINITE:
-                self._non_finite.append((step, name))
-        row = step, finite
-        self._latest.append(row if len(finite) == len(values) else (step, values))
+        """Add a row; `values`, which are kept, may have any of `COLUMNS`, with NaN where the log
+        says NaN."""
+        row = step, values
+        self._latest.append(row)
+        total = sum(values.values())
+        if total - total != 0:  # something is NaN or infinite, or so large that the sum is
+            odd = [name for name, value in values.items() if value - value != 0]
+            room = MOST_NON_FINITE - len(self._non_finite)
+            self._non_finite += [(step, name) for name in odd[:room]]
+            row = step, {name: value for name, value in values.items() if name not in odd}
         if self.rows_read % self._every == 0 or not self._rows:
             self._rows.append(row)
             if len(self._rows) > MOST_ROWS:
                 pairs = (self._rows[place : place + 2] for place in range(0, len(self._rows), 2))
                 self._rows = [max(pair, key=lambda row: len(row[1])) for pair in pairs]
                 self._every *= 2
-        elif len(finite) > len(self._rows[-1][1]):
+        elif len(row[1]) > len(self._rows[-1][1]):
             self._rows[-1] = row
         self.rows_read += 1
 

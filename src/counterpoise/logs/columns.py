@@ -10,6 +10,7 @@ from counterpoise.logs.names import (
     EPOCH_NAMES,
     G_CONTENT,
     KNOWN,
+    PUT_OTHERWISE,
     STEP_NAMES,
     column_of,
     plain,
@@ -30,6 +31,7 @@ _TENSOR = re.compile(r"^\s*tensor\(([^,)]+).*$")
 # Of a number over its neighbours, in Weights & Biases' export of a curve.
 _EXTREMES = ("__MIN", "__MAX")
 PLACES = ("step", "epoch")
+_PUT_OTHERWISE = {None, *PLACES, *PUT_OTHERWISE}
 
 
 def table_column(
@@ -78,13 +80,14 @@ def bare_name(name: str) -> str:
 
 def number_of(cell: Any) -> float | None:
     """The number in a cell of a table or in a value of JSON; None where there is none."""
+    if type(cell) is float:
+        return cell
     if isinstance(cell, str):
-        if cell.strip().lower() in ("true", "false"):
-            return float(cell.strip().lower() == "true")
         try:
             return float(_TENSOR.sub(r"\1", cell))
         except ValueError:
-            return None
+            word = cell.strip().lower()
+            return float(word == "true") if word in ("true", "false") else None
     return as_float(cell) if isinstance(cell, int | float) else None
 
 
@@ -104,9 +107,10 @@ class NamedRows:
         once one that is no mean over an epoch: two numbers are never mixed in one column. Different
         terms of G are all kept.
         """
-        new = [name for name in names if name not in self._columns]
-        if not new:
+        try:
             return [self._columns[name] for name in names]
+        except KeyError:
+            new = [name for name in names if name not in self._columns]
         taken = {column for column in self._columns.values() if column not in (None, *PLACES)}
         if not self.collector.program:
             self.recognise((*self._columns, *new))
@@ -144,7 +148,9 @@ class NamedRows:
         values: dict[str, float] = {}
         place: dict[str, int] = {}
         for number, column in zip(row.values(), self.columns_of(row), strict=True):
-            if column in PLACES:
+            if column not in _PUT_OTHERWISE:
+                values[column] = number  # type: ignore[index]
+            elif column in PLACES:
                 if abs(number) < LARGEST_COUNT:
                     place.setdefault(column, round(number))
             elif column is not None:

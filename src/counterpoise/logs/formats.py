@@ -40,8 +40,9 @@ def value_of(text: str) -> float:
 
 def whole(text: str) -> int | None:
     """A printed whole number, commas between its digits or not; None for what is none."""
-    digits = text.replace(",", "")
-    return int(digits) if digits.isdecimal() and len(digits) <= STEP_DIGITS else None
+    if not text.isdecimal():
+        text = text.replace(",", "")
+    return int(text) if text.isdecimal() and len(text) <= STEP_DIGITS else None
 
 
 class Place(NamedTuple):
@@ -55,12 +56,13 @@ class Place(NamedTuple):
 
     def position(self, line: str) -> Position:
         """The position that a line says."""
-        step = self.step and whole(line[self.step[0] : self.step[1]])
-        epoch = self.epoch and whole(line[self.epoch[0] : self.epoch[1]])
-        total = self.total and whole(line[self.total[0] : self.total[1]])
+        at_step, at_epoch, at_total, is_bar, first_epoch = self
+        step = at_step and whole(line[at_step[0] : at_step[1]])
+        epoch = at_epoch and whole(line[at_epoch[0] : at_epoch[1]])
+        total = at_total and whole(line[at_total[0] : at_total[1]])
         if epoch is not None:
-            epoch += 1 - self.first_epoch
-        return Position(step, epoch, *((None, total) if self.is_bar else (total, None)))
+            epoch += 1 - first_epoch
+        return Position(step, epoch, None, total) if is_bar else Position(step, epoch, total)
 
 
 def _span(match: re.Match[str] | None, name: str) -> Span | None:

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from counterpoise.logs.columns import NamedRows, number_of
 from counterpoise.logs.runs import FormatReader, RunCollector
 
 STYLEGAN = "stylegan-stats"
+_decode = json.JSONDecoder().decode  # without what `json.loads` looks at in every line
 DEPTH = 4  # objects within objects that are looked into
 # A document's first line, or the part of it that is there.
 _DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{])')
@@ -72,13 +73,15 @@ class JsonReader(FormatReader):
             self._rows.add({n: number for n, number in some.items() if number is not None})
 
 
-def _flat(row: Mapping[str, Any], depth: int) -> Iterator[tuple[str, Any]]:
+def _flat(row: Mapping[str, Any], depth: int) -> list[tuple[str, Any]]:
     """The names and values of an object and of those in it."""
+    flat = []
     for name, value in row.items():
         if not isinstance(value, dict):
-            yield name, value
+            flat.append((name, value))
         elif depth:
-            yield from ((f"{name}/{inner}", v) for inner, v in _flat(value, depth - 1))
+            flat += [(f"{name}/{inner}", v) for inner, v in _flat(value, depth - 1)]
+    return flat
 
 
 def begins_json(line: str) -> bool:
@@ -104,7 +107,7 @@ def _objects(line: str) -> list[dict[str, Any] | None]:
     text = line.strip().removeprefix("[").removesuffix("]").strip().removesuffix(",")
     try:
         # An array on one line is as many objects.
-        rows = json.loads(f"[{text}]")
+        rows = _decode(f"[{text}]")
     except (ValueError, RecursionError):
         rows = [None]
     return [row if isinstance(row, dict) else None for row in rows]

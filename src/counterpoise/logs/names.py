@@ -26,6 +26,8 @@ _WORDS = {word: what for what, words in _NAMES["words"].items() for word in word
 CONTENT = re.compile(_NAMES["content"], re.VERBOSE)
 G_CONTENT = "g_content"  # the column that is a sum of what is printed
 LARGEST_SHARE = 1.5  # whoever prints D's accuracy above this prints per cent
+# Columns whose numbers are not but put there: see `put_value`.
+PUT_OTHERWISE = {G_CONTENT, *(name for name in COLUMNS if name.startswith("d_accuracy"))}
 _NOT_PLAIN = re.compile(r"[\W_]+")
 
 
@@ -97,11 +99,11 @@ def put_value(
     values: dict[str, float], column: str, number: float, *, in_percent: bool = False
 ) -> None:
     """Add a number to a row's values as what its column is."""
-    if column == G_CONTENT:
+    if column not in PUT_OTHERWISE:
+        values[column] = number
+    elif column == G_CONTENT:
         values[column] = values.get(column, 0.0) + number
-    elif column.startswith("d_accuracy"):
+    else:
         # The first is D's; after it may come that of the model that G is trained in.
         in_percent |= number > LARGEST_SHARE
         values.setdefault(column, number / 100 if in_percent else number)
-    else:
-        values[column] = number

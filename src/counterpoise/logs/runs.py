@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from counterpoise.trace import Trace, TraceBuilder
 
@@ -25,14 +26,16 @@ TURN_ROWS = 12
 FAR_SMALLER = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where in a training a line is, as far as it says. Steps count from 0 or 1 as in the log."""
 
     step: int | None = None  # within the epoch, or over the whole training
     epoch: int | None = None  # None: `step` counts over the whole training
     epoch_steps: int | None = None  # length of the epoch
     bar_steps: int | None = None  # length of a progress bar that does not say whose it is
+
+
+NOWHERE = Position()
 
 
 class _Run:
@@ -63,7 +66,7 @@ class _Run:
             self._full_bars += 1
             guesses.add(BARS_ARE_EPOCHS)
         self._in_bar, self._bar_steps = step, length
-        return replace(position, step=step + self._full_bars * length)
+        return position._replace(step=step + self._full_bars * length)
 
     def advance(self, position: Position) -> tuple[int, int] | None:
         """How far on it a position is, in epochs and in steps; None where it is before the end."""
@@ -85,7 +88,8 @@ class _Run:
         of_many = (position.epoch_steps or position.bar_steps or 0) > MANY
         self.counts_batches |= position.step is not None and (of_many or position.epoch is not None)
         # Whatever a log says, steps do not fall within a run.
-        self.last = min(max(self._step(position, guesses), self.last), LARGEST_STEP)
+        if (step := self._step(position, guesses)) > self.last:
+            self.last = min(step, LARGEST_STEP)
         self.builder.add(self.last, values)
         self.line = line
 

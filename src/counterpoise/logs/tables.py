@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
@@ -64,6 +65,7 @@ class TableReader(FormatReader):
         self._notes: list[str] = []
 
     def feed(self, lines: Iterable[str]) -> None:
+        read = partial(_number, delimiter=";") if self._delimiter == ";" else number_of
         for line in table_lines(lines):
             if not self._header:
                 own = table_delimiter(line.strip())
@@ -76,7 +78,7 @@ class TableReader(FormatReader):
                 self._names = ["", *self._header] if has_index else self._header
                 self._check()
             named = zip(self._names, cells, strict=False)
-            found = [(name, _number(cell, self._delimiter)) for name, cell in named]
+            found = [(name, read(cell)) for name, cell in named]
             numbers = {name: number for name, number in found if number is not None}
             self._rows.add(numbers)
             # A header may be repeated; a row of a validation has other numbers.
@@ -108,6 +110,8 @@ def split_cells(line: str, delimiter: str) -> list[str]:
         return [cell.strip() for cell in inner.split("|")]
     if delimiter in (SPACES, WIDE_SPACES):
         return (_WIDE if delimiter else _WHITE).split(line.strip())
+    if '"' not in line:
+        return line.replace("\0", "").split(delimiter)
     try:
         return next(csv.reader([line.replace("\0", "")], delimiter=delimiter), [])
     except csv.Error:

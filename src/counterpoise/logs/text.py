@@ -1,9 +1,10 @@
 """Log lines of programs: found between anything else that a terminal shows."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from counterpoise.logs.columns import MEANS, UNKNOWN_KEPT, named_column, number_of
@@ -25,11 +26,12 @@ from counterpoise.logs.formats import (
 from counterpoise.logs.names import (
     AMBIGUOUS,
     G_CONTENT,
+    PUT_OTHERWISE,
     names_network,
     plain,
     put_value,
 )
-from counterpoise.logs.runs import FormatReader, Position, RunCollector
+from counterpoise.logs.runs import NOWHERE, FormatReader, Position, RunCollector
 
 GENERIC = "name: value lines"
 LINE_CHARACTERS = 4000  # what is read of a line
@@ -42,7 +44,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)
 # many without.
 LINES_TELL, LINES_WITHOUT_NUMBERS = 5000, 25
 PLANS_KEPT = 2048
-_DIGITS = str.maketrans("123456789", "0" * 9)
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 VALIDATION_WITHIN = 160  # characters of a line
 _EVALUATION, _TRAINING = "EVALUATION", "TRAINING"  # headings of coqui's
 TORN = "the last line is torn: left out"
@@ -53,14 +55,19 @@ _ON_SIDES = frozenset(("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_adve
 def clean_lines(lines: Iterable[str]) -> Iterator[str]:
     """Lines without colours, each state of a progress bar by itself, cut where they have no end."""
     for line in lines:
-        if "\x1b" in line:
-            line = _ANSI.sub("", line)
-        for part in line.rstrip("\r\n").split("\r"):
-            if part and not part.isspace():
-                yield part[:LINE_CHARACTERS]
+        yield from states(line)
 
 
-@dataclass
+def states(line: str) -> list[str]:
+    """What a line showed, one after the other: see `clean_lines`."""
+    if "\x1b" in line:
+        line = _ANSI.sub("", line)
+    line = line.rstrip("\r\n")
+    parts = line.split("\r") if "\r" in line else (line,)
+    return [part[:LINE_CHARACTERS] for part in parts if part and not part.isspace()]
+
+
+@dataclass(slots=True)
 class _OpenRow:
     """What the lines of one step say so far."""
 
@@ -68,6 +75,10 @@ class _OpenRow:
     position: Position
     values: dict[str, float]
     torn: bool
+
+
+def _is_content(values: Mapping[str, float]) -> bool:
+    return len(values) == 1 and G_CONTENT in values
 
 
 class Number(NamedTuple):
@@ -87,7 +98,24 @@ class _Plan(NamedTuple):
 
     place: Place
     numbers: Sequence[Number] = ()
+    # Of numbers that are but put in their columns, these and where they stand, by side; the others.
+    parts: Sequence[tuple[str, Sequence[str], Callable[[str], Sequence[str]]]] = ()
+    others: Sequence[Number] = ()
     names: Sequence[tuple[int, int, str]] = ()  # with digits in them, which must be the same
+
+    @classmethod
+    def of(
+        cls, place: Place, numbers: Sequence[Number], names: Sequence[tuple[int, int, str]]
+    ) -> "_Plan":
+        """The plan for these numbers."""
+        sides: dict[str, dict[str, slice]] = {}
+        for n in numbers:
+            if n.column not in PUT_OTHERWISE:
+                sides.setdefault(n.side, {})[n.column] = slice(n.start, n.end)
+        # At least two are picked, so that it answers a sequence.
+        parts = [(s, list(of), itemgetter(*of.values(), slice(0))) for s, of in sides.items()]
+        others = [n for n in numbers if n.column in PUT_OTHERWISE]
+        return cls(place, numbers, parts, others, names)
 
     def fits(self, line: str) -> bool:
         """Whether the names with digits are those of this line, too."""
@@ -105,7 +133,7 @@ class TextReader(FormatReader):
         self._collectors: dict[str, RunCollector] = {}
         self._format_name = GENERIC
         self._looked = 0  # lines that were looked at for a format and a program
-        self._heading = Position()  # as a line before has said it
+        self._heading = NOWHERE  # as a line before has said it
         self._open: _OpenRow | None = None  # its step may have further lines
         self._name = lru_cache(NAMES_KEPT)(self._column_and_side)
         self._rank: str | None = None
@@ -114,23 +142,22 @@ class TextReader(FormatReader):
         self._may_be_torn = self._evaluating = False
         self._latest: dict[str, Set[str]] = {}  # the columns of the latest line
         self._header: list[str] = []  # of a table with a row for each network
-        self._plans: dict[str, _Plan] = {}  # by the line with a 0 for every digit
+        self._plans: dict[bytes, _Plan] = {}  # by the line with a 0 for every digit
         self._seen: list[tuple[int, int, str]] = []  # names with digits in the line
 
     def feed(self, lines: Iterable[str]) -> None:
         for raw in lines:
             # Only the last line can be without an end: it may be torn.
             self._may_be_torn = not raw.endswith(("\n", "\r"))
-            for line in clean_lines([raw]):
+            for line in states(raw):
                 self._read_line(line)
 
     def finish(self) -> None:
         """No line will come: what may be a part of a step's lines is the whole."""
-        if self._open is not None:
-            row, self._open = self._open, None
+        row, self._open = self._open, None
+        if row is not None and not _is_content(row.values):
             torn, self._may_be_torn = self._may_be_torn, row.torn
-            if row.values.keys() != {G_CONTENT}:
-                self._add(row.position, {"": row.values})
+            self._add(row.position, {"": row.values})
             self._may_be_torn = torn
 
     def collectors(self) -> list[RunCollector]:
@@ -144,9 +171,9 @@ class TextReader(FormatReader):
         odd = self._evaluating or "ank" in line or "ANK" in line or _EVALUATION in line
         if odd and self._format is None and self._is_of_none(line):
             return
-        likeness = line.translate(_DIGITS)
+        likeness = line.encode(errors="surrogatepass").translate(_DIGITS)
         plan = self._plans.get(likeness)
-        if plan is None or not plan.fits(line):
+        if plan is None or (plan.names and not plan.fits(line)):
             if self._looked < LINES_TELL:
                 self._looked += 1
                 self._recognise(line)
@@ -156,10 +183,11 @@ class TextReader(FormatReader):
             self._plans[likeness] = plan
         self._looked += LINES_WITHOUT_NUMBERS if plan.numbers else 0
         sides: dict[str, dict[str, float]] = {}
-        for number in plan.numbers:
-            value = value_of(line[number.start : number.end])
-            of_side = sides.setdefault(number.side, {})
-            put_value(of_side, number.column, value, in_percent=number.in_percent)
+        for side, columns, pick in plan.parts:
+            sides[side] = dict(zip(columns, map(value_of, pick(line)), strict=False))
+        for _, column, side, start, end, in_percent in plan.others:
+            of_side = sides.setdefault(side, {})
+            put_value(of_side, column, value_of(line[start:end]), in_percent=in_percent)
         own = plan.place.position(line)
         if self._format is None:
             self._read_generic(own, sides)
@@ -208,11 +236,11 @@ class TextReader(FormatReader):
     def _read_generic(self, own: Position, sides: dict[str, dict[str, float]]) -> None:
         """Read a line of an unknown format; those of one step become one row."""
         values = sides.get("", {})
-        if (not sides or values.keys() == {G_CONTENT}) and own != Position():
+        if (not sides or _is_content(values)) and own != NOWHERE:
             # It says the place of the lines after it.
             self.finish()
             is_step = own.epoch is None
-            self._heading = replace(self._heading, step=own.step) if is_step else own
+            self._heading = self._heading._replace(step=own.step) if is_step else own
         if not values:
             if sides:
                 self.finish()
@@ -220,7 +248,7 @@ class TextReader(FormatReader):
             return
         row = self._open
         if row is not None:
-            if own in (row.own, Position()) and row.values.keys() & values.keys() <= {G_CONTENT}:
+            if own in (row.own, NOWHERE) and row.values.keys() & values.keys() <= {G_CONTENT}:
                 content = row.values.get(G_CONTENT, 0.0)
                 row.values |= values
                 if G_CONTENT in values:
@@ -230,15 +258,17 @@ class TextReader(FormatReader):
             self.finish()
         self._open = _OpenRow(own, self._placed(own), values, self._may_be_torn)
         if self._heading.step is not None:
-            self._heading = replace(self._heading, step=None)  # it is that of one row
+            self._heading = self._heading._replace(step=None)  # it is that of one row
 
     def _placed(self, own: Position) -> Position:
         """The position of a line, with what headings said before it."""
+        if self._heading == NOWHERE:
+            return own
         step = self._heading.step if own.step is None else own.step
         epoch = self._heading.epoch if own.epoch is None else own.epoch
         length = own.epoch_steps or (self._heading.epoch_steps if own.step is None else None)
         if epoch is None:
-            return replace(own, step=step)
+            return own._replace(step=step)
         return Position(step, epoch, length or (own.bar_steps if own.epoch is None else None))
 
     def _plan(self, line: str) -> _Plan:
@@ -251,12 +281,13 @@ class TextReader(FormatReader):
             numbers = [Number("", column, "", *span) for column, span in spans.items()]
             numbers = self._alone(numbers or list(self._numbers(line)))
             is_content = {number.column for number in numbers} <= {G_CONTENT}
-            return _Plan(place, () if is_content else numbers, self._seen)
+            return _Plan.of(place, () if is_content else numbers, self._seen)
         if self._is_of_none(line):
             return _Plan(Place())
         numbers = self._alone(self._numbers_of_any(line))
         is_heading = {number.column for number in numbers} <= {G_CONTENT}
-        return _Plan((heading_place if is_heading else generic_place)(line), numbers, self._seen)
+        place = (heading_place if is_heading else generic_place)(line)
+        return _Plan.of(place, numbers, self._seen)
 
     def _numbers_of_any(self, line: str) -> list[Number]:
         """The known numbers of a line of an unknown format, however they stand behind names."""
