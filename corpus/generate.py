@@ -49,6 +49,20 @@ def objective_is_known(case: Case) -> bool:
     return evident and ("d_real" in form.fields or "real_logit_mean" in form.fields)
 
 
+def printed_of(case: Case, rows: list[Row]) -> Printed:
+    """What the loop of this case prints, of these rows."""
+    return Printed(
+        rows=rows,
+        steps=case.settings.steps,
+        seed=case.settings.seed,
+        objective=OBJECTIVES[case.settings.objective].package_name,
+        policy=case.policy,
+        policy_options=(("threshold", case.settings.gate or 0.0), ("loss_multiplier", 2.0))
+        if case.policy == "loss-gate"
+        else (),
+    )
+
+
 def make(case: Case, train_case=train) -> dict | None:  # noqa: ANN001
     """Train one case and write its log; its entry in the manifest, or None where it is dropped."""
     form = FORMATS[case.format]
@@ -77,16 +91,7 @@ def make(case: Case, train_case=train) -> dict | None:  # noqa: ANN001
     }
     if not expected and "healthy" not in allowed:
         return {**entry, "dropped": True}
-    printed = Printed(
-        rows=rows,
-        steps=case.settings.steps,
-        seed=case.settings.seed,
-        objective=OBJECTIVES[case.settings.objective].package_name,
-        policy=case.policy,
-        policy_options=(("threshold", case.settings.gate or 0.0), ("loss_multiplier", 2.0))
-        if case.policy == "loss-gate"
-        else (),
-    )
+    printed = printed_of(case, rows)
     entry["file"] = save(case.format, printed, FOLDER / case.split, case.name)
     return entry
 

@@ -4,7 +4,6 @@
 (`truth`): the labels rest on the second alone.
 """
 
-import copy
 import math
 from dataclasses import dataclass, field
 
@@ -15,7 +14,8 @@ from objectives import OBJECTIVES
 from tasks import TASKS, Task, high_frequency, mean_distance
 from torch import Tensor, nn
 
-EVALUATIONS = 40
+# The last quarter of as many as are spread over a training.
+EVALUATIONS, LAST_EVALUATIONS = 40, 10
 # What some programs print as means over the steps since the last line.
 AVERAGED = ("g_loss", "d_loss", "real_logit", "fake_logit", "real_sign", "fake_sign")
 
@@ -40,7 +40,6 @@ class Settings:
     gradient_penalty: float = 0.0
     r1: float = 0.0
     instance_noise: float = 0.0
-    d_steps: int = 1
     d_every: int = 1  # D is trained in every so many steps; 0: never
     gate: float | None = None  # the loss gate of the question; the halves are doubled before it
     freeze_from: float = 2.0  # D is not trained from this share of the steps on
@@ -49,7 +48,14 @@ class Settings:
     linear_output: bool = False  # G without a sigmoid at its end, for `digits`
     zero_border: bool = False  # G's images end in a border of zeros
     momentum_sgd: bool = False
-    g_steps: int = 1
+    # What is done against a fault (`cure.py`): beside the penalties above.
+    label_smoothing: float = 0.0  # one-sided, under cross-entropy
+    clip: float = 0.0  # the largest norm of each network's gradient
+    r2: float = 0.0  # R1's penalty, on fake images
+    lecam: float = 0.0
+    augment: bool = False  # what D sees: moved by up to a pixel, brighter or darker
+    minibatch_deviation: bool = False
+    spectral: bool = False  # D's layers are normalised
     break_at: float = 2.0  # D's learning rate is multiplied by `break_by` at this share
     break_by: float = 1.0
     nan_at: float = 2.0  # a real batch has a NaN from this share on (a broken image)
@@ -76,6 +82,39 @@ def auc(real: Tensor, fake: Tensor) -> float:
     """Probability that D scores a real image above a fake one; ties count half."""
     difference = real.flatten()[:, None] - fake.flatten()[None, :]
     return ((difference > 0).float().mean() + (difference == 0).float().mean() / 2).item()
+
+
+class _WithDeviation(nn.Module):
+    """D with the mean deviation within its batch as one more input (Karras et al. 2018, 3)."""
+
+    def __init__(self, d: nn.Sequential) -> None:
+        super().__init__()
+        first = d[0]
+        d[0] = nn.Linear(first.in_features + 1, first.out_features)
+        self.d = d
+
+    def forward(self, images: Tensor) -> Tensor:
+        deviation = images.std(dim=0).mean().expand(len(images), 1)
+        return self.d(torch.cat([images, deviation], dim=1))
+
+
+def discriminator(task: Task, s: Settings) -> nn.Module:
+    """D as the settings want it."""
+    d = task.discriminator(s.d_width)
+    for layer in d if s.spectral else ():
+        if hasattr(layer, "weight"):
+            torch.nn.utils.parametrizations.spectral_norm(layer)
+    return _WithDeviation(d) if s.minibatch_deviation else d
+
+
+def augmented(images: Tensor, side: int, draw: torch.Generator) -> Tensor:
+    """Images moved by up to a pixel each way, and made brighter or darker (Zhao et al. 2020)."""
+    square = F.pad(images.unflatten(1, (side, side)), (1, 1, 1, 1))
+    offset = torch.randint(3, (2, len(images), 1), generator=draw)
+    rows, columns = offset + torch.arange(side)
+    moved = square[torch.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None]]
+    light = 0.5 * torch.rand(len(images), 1, 1, generator=draw) - 0.25
+    return (moved + light).flatten(1)
 
 
 def _penalty(d: nn.Module, images: Tensor, centre: float) -> Tensor:
@@ -114,7 +153,7 @@ def oracle_accuracy(task: Task, generator: nn.Module) -> float:
     return right.item() / 2
 
 
-def train(s: Settings) -> Run:
+def train(s: Settings, *, ask_oracle: bool = True) -> Run:
     """Train as told; takes seconds. Deterministic on one machine with one thread."""
     objective = OBJECTIVES[s.objective]
     torch.manual_seed(s.seed)
@@ -127,7 +166,13 @@ def train(s: Settings) -> Run:
         return _bordered(fake, task.image_side, "constant") if s.zero_border else fake
 
     generator = _Called(network, generate)
-    d = task.discriminator(s.d_width)
+    d = discriminator(task, s)
+    real_mean, fake_mean = torch.zeros(()), torch.zeros(())  # LeCam's
+
+    def seen_by_d(images: Tensor) -> Tensor:
+        if s.instance_noise:
+            images = images + s.instance_noise * torch.randn(images.shape, generator=draw)
+        return augmented(images, task.image_side, draw) if s.augment else images
 
     def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
         if s.momentum_sgd:
@@ -155,22 +200,18 @@ def train(s: Settings) -> Run:
 
         # D's step.
         fake = generate(source)
-        noise = s.instance_noise
-        d_real_in = real + noise * torch.randn(real.shape, generator=draw) if noise else real
-        d_fake_in = (
-            fake.detach() + noise * torch.randn(fake.shape, generator=draw)
-            if noise
-            else fake.detach()
-        )
+        d_real_in, d_fake_in = seen_by_d(real), seen_by_d(fake.detach())
         real_logits, fake_logits = d(d_real_in).flatten(), d(d_fake_in).flatten()
         d_real_loss, d_fake_loss = objective.d_loss(real_logits, fake_logits)
+        if s.label_smoothing:  # as cross-entropy with such a label
+            d_real_loss = d_real_loss + s.label_smoothing * real_logits.mean()
         halves = [d_real_loss, d_fake_loss]
         if s.gate is not None:
             halves = [half for half in halves if 2 * half.item() > s.gate]
         frozen = s.d_every == 0 or step % s.d_every or step >= s.freeze_from * s.steps
         penalty = None
         if not frozen and halves:
-            before = copy.deepcopy([p.detach() for p in d_parameters])
+            before = [p.detach().clone() for p in d_parameters]
             d_optimizer.zero_grad()
             total = sum(halves[1:], start=halves[0])
             if s.gradient_penalty:
@@ -180,37 +221,41 @@ def train(s: Settings) -> Run:
             if s.r1:
                 penalty = _penalty(d, real, 0.0)
                 total = total + s.r1 / 2 * penalty
+            if s.r2:
+                total = total + s.r2 / 2 * _penalty(d, fake, 0.0)
+            if s.lecam:
+                real_mean = 0.99 * real_mean + 0.01 * real_logits.detach().mean()
+                fake_mean = 0.99 * fake_mean + 0.01 * fake_logits.detach().mean()
+                pull = (real_logits - fake_mean).square() + (fake_logits - real_mean).square()
+                total = total + s.lecam * pull.mean()
             total.backward()
             d_gradient_norm = flat_norm([p.grad for p in d_parameters])
+            if s.clip:
+                nn.utils.clip_grad_norm_(d_parameters, s.clip)
             d_optimizer.step()
             moved = torch._foreach_sub([p.detach() for p in d_parameters], before)
             d_moved = flat_norm(list(moved))
-            for _ in range(s.d_steps - 1):
-                _extra_d_step(s, task, generate, d, d_optimizer, draw)
         else:
             d_gradient_norm, d_moved = 0.0, 0.0
 
         # G's step.
-        for turn in range(s.g_steps):
-            if turn:
-                source, _ = task.batch(s.batch, draw)
-                fake = generate(source)
-            seen = fake + noise * torch.randn(fake.shape, generator=draw) if noise else fake
-            after_logits = d(seen).flatten()
-            real_again = d(d_real_in).flatten().detach() if s.objective == "ragan" else real_logits
-            adversarial = s.adversarial_weight * objective.g_loss(real_again.detach(), after_logits)
-            (slope,) = torch.autograd.grad(adversarial, after_logits, retain_graph=True)
-            (g_adversarial,) = torch.autograd.grad(adversarial, fake, retain_graph=True)
-            gradient = g_adversarial
-            content, content_norm = None, math.nan
-            if task.paired and s.content_weight:
-                content = s.content_weight * (fake - real).square().mean()
-                (g_content,) = torch.autograd.grad(content, fake, retain_graph=True)
-                gradient, content_norm = gradient + g_content, g_content.norm().item()
-            g_optimizer.zero_grad()
-            fake.backward(gradient)
-            g_gradient_norm = flat_norm([p.grad for p in g_parameters])
-            g_optimizer.step()
+        after_logits = d(seen_by_d(fake)).flatten()
+        real_again = d(d_real_in).flatten() if objective.compares else real_logits
+        adversarial = s.adversarial_weight * objective.g_loss(real_again.detach(), after_logits)
+        (slope,) = torch.autograd.grad(adversarial, after_logits, retain_graph=True)
+        (g_adversarial,) = torch.autograd.grad(adversarial, fake, retain_graph=True)
+        gradient = g_adversarial
+        content, content_norm = None, math.nan
+        if task.paired and s.content_weight:
+            content = s.content_weight * (fake - real).square().mean()
+            (g_content,) = torch.autograd.grad(content, fake, retain_graph=True)
+            gradient, content_norm = gradient + g_content, g_content.norm().item()
+        g_optimizer.zero_grad()
+        fake.backward(gradient)
+        g_gradient_norm = flat_norm([p.grad for p in g_parameters])
+        if s.clip:
+            nn.utils.clip_grad_norm_(g_parameters, s.clip)
+        g_optimizer.step()
 
         # What happened.
         with torch.no_grad():
@@ -241,7 +286,7 @@ def train(s: Settings) -> Run:
         for name, value in now.items():
             measured.setdefault(name, []).append(value)
         since_print.append(now)
-        if step % evaluate_every == 0:
+        if step % evaluate_every == 0 and step > s.steps - LAST_EVALUATIONS * evaluate_every:
             evaluations.append(_evaluate(task, generator, d, s, objective.threshold))
         if not printing:
             continue
@@ -285,9 +330,9 @@ def train(s: Settings) -> Run:
         rows.append(row)
 
     arrays = {name: np.array(values) for name, values in measured.items()}
-    last = evaluations[-EVALUATIONS // 4 :]
-    truth = {name: float(np.median([e[name] for e in last])) for name in evaluations[-1]}
-    truth["oracle_accuracy"] = oracle_accuracy(task, generator)
+    truth = {name: float(np.median([e[name] for e in evaluations])) for name in evaluations[-1]}
+    if ask_oracle:
+        truth["oracle_accuracy"] = oracle_accuracy(task, generator)
     return Run(s, rows, truth, int(arrays["gate_acted"].sum()), arrays)
 
 
@@ -304,19 +349,6 @@ class _Called(nn.Module):
 
 def _threshold(threshold: float | None, real: Tensor, fake: Tensor) -> Tensor | float:
     return (real.mean() + fake.mean()) / 2 if threshold is None else threshold
-
-
-def _extra_d_step(s, task, generate, d, d_optimizer, draw) -> None:  # noqa: ANN001
-    source, real = task.batch(s.batch, draw)
-    with torch.no_grad():
-        fake = generate(source)
-    d_optimizer.zero_grad()
-    total = sum(OBJECTIVES[s.objective].d_loss(d(real).flatten(), d(fake).flatten()))
-    if s.gradient_penalty:
-        mix = torch.rand(len(real), 1, generator=draw)
-        total = total + s.gradient_penalty * _penalty(d, mix * real + (1 - mix) * fake, 1.0)
-    total.backward()
-    d_optimizer.step()
 
 
 def _leaks(task: Task, d: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:

@@ -23,6 +23,7 @@ class Objective:
     is_probability: bool
     # Its name in the package, None where the package has none.
     package_name: str | None
+    compares: bool = False  # whether G's loss needs the real logits after D's step
 
 
 def _logits(x: Tensor) -> Tensor:
@@ -100,5 +101,15 @@ OBJECTIVES = {
         False,
         "wgan",
     ),
-    "ragan": Objective(_ragan_d, _ragan_g, _logits, None, False, "relativistic-average"),
+    "ragan": Objective(_ragan_d, _ragan_g, _logits, None, False, "relativistic-average", True),
+    # Huang et al. 2024.
+    "rpgan": Objective(
+        lambda real, fake: (F.softplus(fake - real).mean(), torch.zeros(())),
+        lambda real, fake: F.softplus(real - fake).mean(),
+        _logits,
+        None,
+        False,
+        "relativistic-paired",
+        True,
+    ),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from counterpoise.diagnosis.diagnose import RULES
+from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.logs.read import read_log
 
 FOLDER = Path(__file__).parent.parent / "corpus"
@@ -72,10 +73,20 @@ def test_every_log_reads_as_one_run_with_all_its_lines_and_fields(split):
         assert traces[0].rows_read == entry["measured"]["lines"], name
 
 
+def test_what_is_advised_first_is_what_cured_most():
+    rows = map(json.loads, (FOLDER / "cure.jsonl").read_text(encoding="utf-8").splitlines())
+    known = {name for manifest in MANIFESTS.values() for name in manifest}
+    assert {row["case"] for row in rows} <= known
+    for finding, of in json.loads((FOLDER / "cures.json").read_text(encoding="utf-8")).items():
+        cured = {REMEDIES[name]: counts for name, counts in of["remedies"].items()}
+        first, *others = (cured[each] for each in RULES[finding].remedies if each in cured)
+        assert all(first[0] * other[1] >= other[0] * first[1] for other in others), finding
+
+
 def test_labels_do_not_look_at_the_code_that_they_test():
     for path in FOLDER.glob("*.py"):
         imports = re.findall(r"^\s*(?:from|import) (counterpoise\S*)", path.read_text(), re.M)
-        assert path.name == "score.py" or set(imports) <= {"counterpoise.records"}
+        assert path.name in ("score.py", "cure.py") or set(imports) <= {"counterpoise.records"}
 
 
 def test_jensen_violations_are_counted_line_by_line(labels):

@@ -231,6 +231,20 @@ def test_findings_begin_where_they_show():
     assert diagnosis.findings[0].first_step == 1300
 
 
+@pytest.mark.parametrize(
+    ("before", "first"),
+    [
+        (balanced(), "check-batches"),
+        (balanced() | {"g_loss": np.exp(np.arange(ROWS) / 4)}, "clip-gradients"),
+        (certain(0, ROWS), "losses-from-logits"),
+    ],
+)
+def test_a_nan_is_answered_by_what_stood_before_it(before, first):
+    nan = found(diagnose(trace(**before, non_finite=[(40, "d_loss")]), "bce"), "non-finite")
+    assert nan.remedies[0] == REMEDIES[first]
+    assert len(set(nan.remedies)) == len(nan.remedies)
+
+
 def test_remedies_are_for_this_log():
     frozen = found(diagnose(trace(**at_rest(True, balanced()))), "d-frozen")
     assert "check=True" in frozen.remedies[0].code  # D is bad, and still does not move
@@ -338,7 +352,7 @@ def test_remedies_come_in_the_order_that_was_measured():
     for rule in RULES.values():
         places = [MEASURED.index(each) for each in rule.remedies if each in MEASURED]
         assert places == sorted(places), rule.id
-    assert [len(MEASURED), MEASURED[-1]] == [8, REMEDIES["auto"]]
+    assert [len(MEASURED), MEASURED[-1]] == [9, REMEDIES["auto"]]
 
 
 @pytest.mark.parametrize("short", [TraceBuilder().build(), trace(4, **balanced(4))])

@@ -8,6 +8,7 @@ from generated import (
     Pages,
     command_line,
     configuration,
+    cures,
     findings,
     layers,
     losses,
@@ -35,6 +36,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     _made.clear()
     for module in (
         findings,
+        cures,
         policies,
         losses,
         programs,

@@ -10,12 +10,14 @@ from types import FunctionType
 from counterpoise.diagnosis.diagnose import RULES, diagnose
 from counterpoise.diagnosis.finding import SEVERITIES, Finding, Remedy
 from counterpoise.diagnosis.found import Rule
+from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.verdict import LEAST_ROWS
 from counterpoise.logs.read import read_log
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
 from generated import ROOT, Pages
 from generated.charts import charts
+from generated.cures import said
 from generated.markdown import (
     capitalised,
     code,
@@ -141,7 +143,7 @@ def _page(rule: Rule, example: Example | None) -> str:
     if example is not None:
         parts += ["## How it looks", *_example_parts(example)]
     parts += ["## What to change, likeliest first" if rule.judge else "## What to do"]
-    parts += [_remedy(number, remedy) for number, remedy in enumerate(rule.remedies, start=1)] or [
+    parts += [_remedy(number, rule, remedy) for number, remedy in enumerate(rule.remedies, 1)] or [
         "Nothing."
     ]
     if rule.source:
@@ -149,7 +151,7 @@ def _page(rule: Rule, example: Example | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _remedy(number: int, remedy: Remedy) -> str:
+def _remedy(number: int, rule: Rule, remedy: Remedy) -> str:
     heading, more = first_sentence(remedy.text)
     parts = [f"### {number}. {heading}"] + ([more] if more else [])
     if remedy.config:
@@ -164,6 +166,9 @@ def _remedy(number: int, remedy: Remedy) -> str:
         parts += ["On the command line:", fence(f"counterpoise diagnose LOG {remedy.code}", "sh")]
     elif remedy.code:
         parts += ["In your own loop:", fence(remedy.code, "python")]
+    name = next((name for name, each in REMEDIES.items() if each is remedy), "")
+    if cures := said(rule.id, name):
+        parts.append(f"[Cured sick trainings of the corpus](../reference/cures.md): {cures}.")
     if remedy.source:
         parts.append(f"Source: {with_links(remedy.source)}.")
     return "\n\n".join(parts)

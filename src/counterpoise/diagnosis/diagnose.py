@@ -201,7 +201,9 @@ def _finding(view: View, rule: Rule, found: Found) -> Finding:
         meaning=found.meaning or rule.meaning,
         evidence=tuple(found.evidence),
         remedies=tuple(
-            remedy for remedy in (*found.first_remedies, *rule.remedies) if remedy.config != useless
+            remedy
+            for remedy in dict.fromkeys((*found.first_remedies, *rule.remedies))
+            if remedy.config != useless
         ),
         source=rule.source,
     )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import Evidence
+from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.inference import bce_at_mean
 from counterpoise.diagnosis.remedies import REMEDIES, described
@@ -31,6 +31,9 @@ OF_A_CRITIC = {"d_penalty": 50.0, "g_gradient_norm": 1e3, "d_gradient_norm": 1e3
 OF_A_COMPARISON = {name: size for name, size in GROWING.items() if "logit_mean" not in name}
 # Growth over the calm part of the training that counts as divergence, and where it ends.
 EXPLODED, CALM_AGAIN = 20.0, 8.0
+# Before a NaN: growth over the usual size, and D's loss over chance, that tell where it comes from,
+# and the rows that show them.
+GREW, CERTAIN, LEAST_BEFORE = 10.0, 0.01, 3
 # Sizes that no loss or score has in a training that is under way, and the lines that it takes.
 ABSURD, LEAST_ABSURD = 1e9, 2
 # D's loss over chance, in most lines: D is wrong, and worse than any D that knows nothing; the same
@@ -60,8 +63,30 @@ def non_finite(view: View) -> Answer:
     names = sorted({column for _, column in values})
     what = ", ".join(COLUMNS.get(column, column) for column in names[:4])
     text = f"first at step {step}; not finite: {what}"
-    evidence = Evidence("values that are not finite", float(len(values)), text)
-    return Found("severe", Spell(row, last), 1.0, [evidence])
+    before, first = _before(view, row)
+    evidence = [Evidence("values that are not finite", float(len(values)), text), *before]
+    return Found("severe", Spell(row, last), 1.0, evidence, first_remedies=first)
+
+
+def _before(view: View, row: int) -> tuple[list[Evidence], tuple[Remedy, ...]]:
+    """How the numbers of the rows before one stood, and what is to be changed first by that."""
+    for name in ("g_loss", "g_adversarial", "d_loss"):
+        size = np.abs(view.trace.get(name)[:row])
+        size = size[np.isfinite(size)]
+        if len(size) < LEAST_BEFORE:
+            continue
+        usual, late = float(np.median(size)), float(size[-LEAST_BEFORE:].max())
+        if late > max(GREW * usual, GROWING[name]):
+            text = f"before it {COLUMNS[name]} grew from {number(usual)} to {number(late)}"
+            return [Evidence(f"growth of {COLUMNS[name]}", late / max(usual, 1e-9), text)], (
+                REMEDIES["clip-gradients"],
+            )
+    late_loss = view.relative_d_loss[:row][-LEAST_BEFORE:]
+    if row >= LEAST_BEFORE and (late_loss < CERTAIN).all():
+        text = "before it D was certain: the logarithm of a probability of 0 or 1 is likely"
+        evidence = Evidence("D's relative loss before it", float(late_loss.max()), text)
+        return [evidence], (REMEDIES["losses-from-logits"],)
+    return [], ()
 
 
 def divergence(view: View) -> Answer:
