@@ -186,10 +186,14 @@ class DiscriminatorSide:
 
     def _sides(self, phase: Phase, d: str) -> dict[str, Side]:
         """What a D says of each kind of images in a part, as far as it can be seen."""
-        given = {kind: outputs for (of, kind), outputs in phase.given.items() if of == d}
-        player = self._game.players[d]
-        by_place = bool(player.objective or player.objective_name)
-        return self.readers[d].sides(phase.calls(d), given, by_place=by_place)
+        calls, player = phase.calls(d), self._game.players[d]
+        key = d, len(calls), len(phase.given), phase.backwards
+        if phase.read is None or phase.read[0] != key:
+            given = {kind: outputs for (of, kind), outputs in phase.given.items() if of == d}
+            by_place = bool(player.objective or player.objective_name)
+            phase.read = key, self.readers[d].sides(calls, given, by_place=by_place)
+        sides: dict[str, Side] = phase.read[1]
+        return sides
 
     def _is_ready(self, phase: Phase, d: str) -> bool:
         """Whether D has judged both kinds of images in this part, and the objective is known, or

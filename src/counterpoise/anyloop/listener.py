@@ -109,6 +109,7 @@ class LoopListener:
                 return
             self._end_d(part)
         part.d_calls.clear()  # with the graphs behind them
+        part.read = None
 
     def _end_d(self, part: Phase) -> None:
         if self._turn is not None:

@@ -125,6 +125,7 @@ class Reader:
         # By the number of D's calls in its part: how it was read, and how often.
         self._patterns: dict[int, tuple[Pattern, int]] = {}
         self._latest: Pattern = {}
+        self._agreed = -1  # the most calls that a part had which was read alike in several turns
         self._turns = 0
         # Rows of a call on both kinds of images, 0 where each kind has calls of its own.
         self._rows_of_both = 0
@@ -138,9 +139,7 @@ class Reader:
 
     def is_known(self, calls: int = 0) -> bool:
         """Whether nothing is to be read any more, in a part with so many calls of D."""
-        known = (count for count, (_, times) in self._patterns.items() if times >= AGREEING)
-        agreed = bool(self.direction) and max(known, default=-1) >= calls
-        return agreed or self._turns >= READ_TURNS
+        return self._turns >= READ_TURNS or (bool(self.direction) and calls <= self._agreed)
 
     def kinds_of(self, call: Call, network: str, before: Collection[Call]) -> set[str]:
         """On which kinds of images a call is, as far as can be said before D has answered;
@@ -227,7 +226,10 @@ class Reader:
         pattern = _by_pulls(calls, pulls)
         if pattern:
             known, times = self._patterns.get(len(calls), ({}, 0))
-            self._patterns[len(calls)] = pattern, times + 1 if pattern == known else 1
+            times = times + 1 if pattern == known else 1
+            self._patterns[len(calls)] = pattern, times
+            if times >= AGREEING:
+                self._agreed = max(self._agreed, len(calls))
         return len({number for number, _ in pulls})
 
     def sides(
@@ -236,14 +238,14 @@ class Reader:
         """What D says of each kind of images; of a kind that cannot be seen, nothing. `given` is
         what the loop says that it is; `by_place`: where D's loss says nothing, the first call is on
         real images."""
-        pattern = dict(self._read(calls, by_place=by_place))
+        pattern = self._read(calls, by_place=by_place)
         matched = {
             kind: tuple(sorted(Score(c.number, number) for c, number in answers_in(calls, [out])))
             for kind, out in given.items()
         }
         if matched and not set(matched.get(REAL, ())) & set(matched.get(FAKE, ())):
-            pattern |= matched
-        if all(pattern.get(kind) for kind in (REAL, FAKE)):
+            pattern = pattern | matched
+        if pattern != self._latest and all(pattern.get(kind) for kind in (REAL, FAKE)):
             self._latest = pattern
             for call in calls:
                 call.kinds = self.kinds_of(call, "d", ())

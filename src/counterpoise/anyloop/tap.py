@@ -76,6 +76,7 @@ class Phase:
     given: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     backwards: int = 0  # backward passes that were begun in it
     line: str = ""  # of the last one, while it is not known how the loop is to be read
+    read: tuple[Any, Any] | None = None  # what was read last, and by what it was known then
 
     def calls(self, d: str) -> list[Call]:
         """Those of one D."""
