@@ -12,7 +12,8 @@ def pages() -> Pages:
         (
             f"[{program.title}](#{name})",
             code(name),
-            ", ".join(OBJECTIVES[each].title for each in program.objectives),
+            ", ".join(OBJECTIVES[each].title for each in program.objectives if each in OBJECTIVES)
+            or "not known, or none",
             str(program.discriminators),
             "mean" if program.d_loss_is_mean else "sum",
             "late" if program.d_starts_late else "at once",
