@@ -11,7 +11,6 @@ from generated import ROOT
 from generated.charts import log_charts
 from generated.layers import picture, unit_list
 from generated.markdown import code, fence, table
-from generated.study import question_changes
 
 
 def loop_bugs() -> str:
@@ -59,7 +58,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "log formats": log_formats,
     "column names": column_names,
     "question loop": question_loop,
-    "question changes": question_changes,
     "measures": measures,
     "layer picture": picture,
     "layer units": unit_list,
