@@ -100,7 +100,7 @@ CHANGES: dict[str, Callable[[Settings, Numbers], Change]] = {
     "lower-d-rate": lambda s, _: _slower(s, "d", by=4),
     "label-smoothing": lambda s, _: _if(s.objective in BCE, label_smoothing=0.1),
     "no-sigmoid": lambda s, _: _if(s.objective == "lsgan-sigmoid", objective="lsgan"),
-    "non-saturating": lambda s, _: {"objective": "bce-logits"},
+    "non-saturating": lambda s, _: {"objective": "bce-logits", "r1": 1.0},
     "print-of-one-step": lambda s, _: {},
     "move-threshold": lambda s, _: _if(s.gate is not None, gate=None),
     "d-alone": lambda s, _: _slower(s, "d", by=4),
