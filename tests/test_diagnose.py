@@ -348,6 +348,13 @@ def test_the_first_steps_one_by_one_are_no_health(line):
     assert diagnose(short).ids() == {"not-enough-evidence"}
 
 
+def test_a_d_that_is_trained_in_every_third_step_is_not_frozen():
+    updated = (np.arange(ROWS) % 3 == 0).astype(float)
+    assert "d-frozen" not in diagnose(trace(**balanced(), d_updated=updated)).ids()
+    updated[ROWS // 2 :] = 0
+    assert "d-frozen" in diagnose(trace(**balanced(), d_updated=updated)).ids()
+
+
 def test_remedies_come_in_the_order_that_was_measured():
     for rule in RULES.values():
         places = [MEASURED.index(each) for each in rule.remedies if each in MEASURED]

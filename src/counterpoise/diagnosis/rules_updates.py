@@ -86,8 +86,13 @@ def d_frozen(view: View) -> Answer:
 
 def _is_every_kth(resting: np.ndarray, known: np.ndarray) -> bool:
     """Whether D is trained in every k-th row, as a loop does that has it so."""
-    between = np.diff(np.flatnonzero(~resting[known]))
-    return len(between) >= LEAST_SPELL and bool((between == between[0]).all())
+    rest = resting[known]
+    trained = np.flatnonzero(~rest)
+    between = np.diff(trained)
+    if len(between) < LEAST_SPELL or (between != between[0]).any():
+        return False
+    # Not one that stood still before, or does since.
+    return bool(trained[0] < between[0] and len(rest) - trained[-1] <= between[0])
 
 
 def _standing_loss(view: View) -> Found | None:
