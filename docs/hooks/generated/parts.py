@@ -15,7 +15,7 @@ from generated.markdown import code, fence, table
 
 def loop_bugs() -> str:
     """What `check=True` finds."""
-    rows = [(code(name), *words) for name, words in LOOP_BUGS.items()]
+    rows = [(code(name), bug.meaning, bug.change) for name, bug in LOOP_BUGS.items()]
     return table(("bug", "what is wrong", "what to change"), rows)
 
 

@@ -153,17 +153,23 @@ def weights_of(roots: list[Tensor], grad_tensors: Any) -> list[Tensor | None]:
     return (given + [None] * len(roots))[: len(roots)]
 
 
+def user_frames() -> Iterator[types.FrameType]:
+    """The frames that are the user's, innermost first."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if module not in _NOT_THE_USERS:
+            yield frame
+        frame = frame.f_back
+
+
 def user_line() -> str:
     """`file:line` of the innermost frame that is the user's, or "" where there is none.
 
     A file below the current folder is named as the user would type it.
     """
-    frame = sys._getframe(1)
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if module not in _NOT_THE_USERS:
-            path, here = Path(frame.f_code.co_filename), Path.cwd()
-            path = path.relative_to(here) if path.is_relative_to(here) else path
-            return f"{path}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+    for frame in user_frames():
+        path, here = Path(frame.f_code.co_filename), Path.cwd()
+        path = path.relative_to(here) if path.is_relative_to(here) else path
+        return f"{path}:{frame.f_lineno}"
     return ""

@@ -46,6 +46,8 @@ class LoopListener:
             self._g.after_d,
             with_lines=checker is not None,
         )
+        if checker is not None:
+            checker.hear(lambda: self._tap.phase)
         game.aside, game.after_turn = self._unheard, partial(self.flush, wait=False)
         self._watches = [OptimizerWatch(game.g_optimizer, partial(self._on_step, []))]
         for each in game.d_optimizers:
@@ -131,6 +133,8 @@ class LoopListener:
         self.flush()
         self._is_closed = True
         self._tap.close()
+        if self._checker is not None:
+            self._checker.close()
         for watch in self._watches:
             watch.close()
         self._journal.close()
@@ -157,9 +161,7 @@ class LoopListener:
 
     def _check_turn(self) -> None:
         if self._checker is not None:
-            directions = [each.direction for each in self._d.readers.values()]
-            self._checker.turn_ends(directions, self._tap.g_inputs, self._tap.g_line)
-            self._tap.g_inputs = []
+            self._checker.turn_ends()
             if self._checker.is_finished:
                 self._checker, self._tap.with_lines = None, False
 
@@ -217,7 +219,7 @@ class LoopListener:
             scale = self.game.sensors.gradient_scale()
             self._g.losses += [loss / scale for loss in minimised(roots, grad_tensors)]
         if self._checker is not None:
-            self._checker.backward(part, roots, inputs, self._d.on_fake(part))
+            self._checker.backward(part, roots, inputs)
 
     def _on_step(self, names: Sequence[str], run: Callable[[], Any]) -> Any:
         """The step of an optimizer was called, of these Ds' or (none) of G's: run it as the actions

@@ -5,17 +5,25 @@ about to run through; what an optimizer owns and whether a network moves, from t
 loop's numbers stay as they are.
 """
 
+import functools
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 
-from counterpoise.anyloop.graph import ends_in_sigmoid, ends_of, leaf_ids, operation, walk
-from counterpoise.anyloop.hooks import BACKWARD, user_line
+from counterpoise.anyloop.check_averages import Averages
+from counterpoise.anyloop.check_graph import Lifetimes, Players
+from counterpoise.anyloop.check_judgement import Judgement
+from counterpoise.anyloop.check_optimizers import Optimizers
+from counterpoise.anyloop.check_penalties import Penalties
+from counterpoise.anyloop.check_values import Values
+from counterpoise.anyloop.graph import ends_of, leaf_ids, walk
+from counterpoise.anyloop.hooks import user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
+from counterpoise.anyloop.scene import Check, Sight, Witness
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
 from counterpoise.game.game import Game
 from counterpoise.game.r1 import mixes_images
@@ -26,9 +34,8 @@ LOGGER = logging.getLogger("counterpoise")
 CHECKED_TURNS = 100
 # Turns after which a network that has not moved counts as never updated.
 UPDATED_WITHIN = 20
-# So many turns in a row must show what chance can show in one.
-HELPS_TURNS = 10
-SAME_INPUTS = 3
+# What costs more is looked at in so many turns in which D is trained.
+LOOKED_AT_TURNS = 15
 
 
 class LoopChecker:
@@ -60,17 +67,22 @@ class LoopChecker:
         self._gradients_spent = {"g": True, "d": True}
         # Whether a network's own loss has left its gradients, and nothing else has since.
         self._step_is_due = {"g": False, "d": False}
-        self._last_inputs: list[Tensor] = []  # of G
-        self._helps = self._same_inputs = 0  # turns in a row
-        # How G's loss pulled what D says of G's images in this turn, and where D was asked.
-        self._pulls: list[Tensor] = []
-        self._asked_line = ""
         # Whether what is back-propagated in this part reaches G, and on which images D's answers.
         self._reached_g = False
         self._reached: list[Call] = []
         # Where a backward pass of D's part ran through G, until D's optimizer steps on it.
         self._through_g = ""
         self._check_owners()
+        self._gs = list(generator) if isinstance(generator, nn.ModuleList) else [generator]
+        self._ds = {name: player.network for name, player in game.players.items()}
+        self._in_a_row: Counter[tuple[str, str]] = Counter()  # turns in a row, by bug and network
+        self._looked_at = 0
+        self._witness = Witness(self._gs, self._ds, self._guarded)
+        self._witness.checks = self._make_checks(game)
+
+    def hear(self, phase: Callable[[], Phase | None]) -> None:
+        """The open part, of the loop's own doing, from now on."""
+        self._witness.phase = phase
 
     @property
     def is_finished(self) -> bool:
@@ -84,9 +96,9 @@ class LoopChecker:
     def end(self, phase: Phase) -> None:
         real, fake = phase.call(REAL), phase.call(FAKE)
         if phase.network == "g":
+            self._look()
             if self._reached_g and phase.d_calls and FAKE not in self._kinds_reached():
                 self._found("adversarial-without-gradient", phase.d_calls[-1].line)
-            self._asked_line = fake.line if fake is not None else ""
             return
         if not (phase.d_calls or phase.backwards):
             self._rests["d"] = True  # it starts late
@@ -98,43 +110,65 @@ class LoopChecker:
         ):
             self._found("batch-norm-split", fake.line)
 
-    def turn_ends(self, directions: Sequence[int], g_inputs: Sequence[Tensor], g_line: str) -> None:
-        """D's and G's parts of a turn are over. `directions` are what is known of the Ds'; G made
-        its last images from `g_inputs`, if any, at `g_line`."""
+    def turn_ends(self) -> None:
+        """D's and G's parts of a turn are over."""
         self._turns += 1
-        if g_inputs:
-            last, self._last_inputs = self._last_inputs, [each.clone() for each in g_inputs]
-            same = len(last) == len(g_inputs) and all(map(torch.equal, last, g_inputs))
-            self._same_inputs = self._same_inputs + 1 if same else 0
-            if self._same_inputs >= SAME_INPUTS:
-                self._found("same-noise", g_line)
-        # G must pull what D says of its images where D's loss pulls that of real ones.
-        if self._pulls and set(directions) == {1}:
-            helps = all(float(pull) < 0 for pull in self._pulls)
-            self._helps = self._helps + 1 if helps else 0
-            if self._helps >= HELPS_TURNS:
-                self._found("g-helps-d", self._asked_line)
-        self._pulls = []
         if self._turns == UPDATED_WITHIN:
             self._check_updated()
         if self.is_finished:
+            self.close()
             count = len(self.findings)
             LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
 
-    def backward(
-        self, phase: Phase, roots: list[Tensor], inputs: Any, on_fake: Sequence[Tensor]
-    ) -> None:
-        """A backward pass is about to run, for these `inputs` alone where there are any; `on_fake`:
-        what Ds say of G's images in G's part."""
+    def close(self) -> None:
+        """Let go of everything."""
+        if self._witness.checks:
+            self._witness.close()
+        for check in self._witness.checks:
+            check.close()
+        self._witness.checks = []
+
+    def _look(self) -> None:
+        """Let the checks look at a turn; a bug is one that shows in as many in a row as it must."""
+        scene, checks = self._witness.scene, list(self._witness.checks)
+        sights: dict[tuple[str, str], Sight] = {}
+        for check in checks:
+            for sight in self._guarded(lambda c=check: list(c.look(scene)))() or ():
+                key = sight.name, sight.network
+                sights[key] = sights[key] if key in sights and sights[key].seen else sight
+        for key, sight in sights.items():
+            self._in_a_row[key] = self._in_a_row[key] + 1 if sight.seen else 0
+            spared = sight.name == "never-updated" and self._rests[sight.network]
+            if self._in_a_row[key] >= LOOP_BUGS[sight.name].turns and not spared:
+                self._found(sight.name, sight.line or self._made_at, *sight[3:])
+        self._looked_at += bool(scene.calls("d"))
+        self._witness.next_scene()
+        if self._looked_at == LOOKED_AT_TURNS:
+            self.close()
+
+    def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """A call from a hook that does not raise: the loop goes on without these checks."""
+
+        @functools.wraps(call)
+        def guarded(*arguments: Any, **options: Any) -> Any:
+            try:
+                return call(*arguments, **options) if self._witness.checks else None
+            except Exception:
+                LOGGER.debug("loop check: given up", exc_info=True)
+                self.close()
+                return None
+
+        return guarded
+
+    def backward(self, phase: Phase, roots: list[Tensor], inputs: Any) -> None:
+        """A backward pass is about to run, for these `inputs` alone where there are any."""
         nodes = set(walk(root.grad_fn for root in roots if root.grad_fn is not None))
         leaves = leaf_ids(nodes)
         if inputs is not None:
             given = inputs.values() if isinstance(inputs, dict) else inputs
             leaves &= {id(leaf) for leaf in ([given] if isinstance(given, Tensor) else given)}
         own = phase.network
-        if not self._pulls:
-            for each in on_fake:
-                self._note_pull(each)
+        self._guarded(self._witness.backward)(own, roots, nodes, leaves)
         if not any(bool(root.any()) for root in roots):
             # It has a weight of 0, as before the step from which a loop trains D.
             self._rests[own] = True
@@ -148,16 +182,15 @@ class LoopChecker:
         ]
         for call in judged:
             self._reached.append(call)
-            if own == "d" and not call.training:
+            if own == "d" and not call.training and _is_another_in_eval(self._ds[call.d]):
                 self._found("eval-mode", call.line, "D", "d")
-        if judged and any(map(_is_sigmoid_before_logits_loss, nodes)):
-            self._found("sigmoid-before-logits-loss", judged[0].line)
         if own == "d" and leaves & self._parameters["g"]:
             guilty = [call.line for call in judged if call.from_g]
             self._through_g = guilty[0] if guilty else user_line() or self._made_at
         if own == "g":
             self._reached_g |= bool(leaves & self._parameters["g"])
-            if self._reached_g and not self._networks["g"].training:
+            in_eval = (g for g in self._gs if not g.training and _is_another_in_eval(g))
+            if self._reached_g and any(in_eval):
                 self._found("eval-mode", user_line(), "G", "g")
             if not self._reached_g:
                 self._found("no-gradient-to-generator", user_line())
@@ -190,22 +223,30 @@ class LoopChecker:
                 detail = f"nothing was back-propagated from D's output on {kind} images"
                 self._found("half-skipped", skipped.line, detail)
 
+    def _make_checks(self, game: Game) -> list[Check]:
+        weights = {}
+        for key, network in self._networks.items():
+            hidden = {id(p): p for p in _hidden(network)}
+            own = [p for p in [*self._weights(key), *hidden.values()] if p.requires_grad]
+            weights[key] = list({id(p): p for p in own}.values())
+
+        def uses_real(d: str) -> bool | None:
+            objective = game.players[d].objective
+            return None if objective is None else "relativistic" in objective.name
+
+        return [
+            Values(),
+            Judgement(),
+            Penalties(self._ds),
+            Optimizers(self._witness, self._optimizers, weights, self._ds.values(), self._guarded),
+            Lifetimes(),
+            Players(self._weights("g"), self._ds, uses_real),
+            Averages(self._gs),
+        ]
+
     def _kinds_reached(self) -> set[str]:
         """The kinds of images whose answers were back-propagated from in this part."""
         return set().union(*(call.kinds for call in self._reached))
-
-    def _note_pull(self, outputs: Tensor) -> None:
-        """Add up how backward passes to come pull these, up where it is positive."""
-        if not outputs.requires_grad:
-            return
-        pull = torch.zeros((), device=outputs.device)
-        self._pulls.append(pull)
-
-        def note(gradient: Tensor) -> None:
-            if BACKWARD.running:
-                pull.sub_(gradient.detach().float().sum())
-
-        outputs.register_hook(note)  # type: ignore[no-untyped-call]
 
     def _weights(self, key: str) -> list[Tensor]:
         """A network's own."""
@@ -238,12 +279,6 @@ class LoopChecker:
             if len(now) != len(initial) or self._rests[key] or not initial:
                 continue
             still = [p for p, before in zip(now, initial, strict=True) if torch.equal(p, before)]
-            owned = _owned(self._optimizers[key])
-            # Another optimizer, that was not given, may own them; then they move.
-            unowned = [p for p in still if id(p) not in owned]
-            if unowned:
-                detail = f"{len(unowned)} of {key.upper()}'s {len(now)} parameters"
-                self._found("unowned-parameters", self._made_at, detail, key)
             if len(still) < len(now):
                 continue
             line = self._optimizer_lines.get(key, "")
@@ -257,7 +292,8 @@ class LoopChecker:
         if (name, network) in self._reported:
             return
         self._reported.add((name, network))
-        finding = LoopFinding(name, *LOOP_BUGS[name], line, self._step, detail)
+        bug = LOOP_BUGS[name]
+        finding = LoopFinding(name, bug.meaning, bug.change, line, self._step, detail)
         self.findings.append(finding)
         self._tell(self._step, "loop-bug", str(finding), logging.WARNING)
 
@@ -267,7 +303,22 @@ def _owned(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
     return {id(p) for each in optimizers for group in each.param_groups for p in group["params"]}
 
 
-def _is_sigmoid_before_logits_loss(node: Node) -> bool:
-    return operation(node) == "BinaryCrossEntropyWithLogits" and ends_in_sigmoid(
-        node.next_functions[0][0]
-    )
+def _is_another_in_eval(network: nn.Module) -> bool:
+    """Whether a network, in eval mode, has layers that work otherwise in it."""
+    for module in network.modules():
+        forward = getattr(type(module).forward, "__code__", None)
+        drops = getattr(module, "p", getattr(module, "dropout", 1))
+        if not module.training and forward and "training" in forward.co_names and drops:
+            return True
+    return False
+
+
+def _hidden(network: nn.Module) -> Iterator[nn.Parameter]:
+    """Parameters of modules that a network keeps in plain lists or dictionaries."""
+    for module in network.modules():
+        for value in vars(module).values():
+            if isinstance(value, list | tuple | dict):
+                values = value.values() if isinstance(value, dict) else value
+                for each in values:
+                    if isinstance(each, nn.Module):
+                        yield from each.parameters()
