@@ -39,12 +39,13 @@ class Judgement(Check):
             for number in asked.pulls
             for node, _ in ends_of(asked.outputs[number])
         ]
+        line = backward.asked[0].line if backward.asked else backward.line
         for node in backward.outside:
             if operation(node) in SQUASHING and _is_squashed(node):
-                self._squashed = backward.line
+                self._squashed = line
         for node in [*backward.outside, *ends]:
             if operation(node) in SOFTMAX and _is_over_batch(node):
-                self._over_batch = backward.line
+                self._over_batch = line
 
     def look(self, scene: Scene) -> Iterator[Sight]:
         if scene.passes:

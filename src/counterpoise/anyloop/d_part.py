@@ -65,16 +65,6 @@ class DiscriminatorSide:
                 changed[place] = by(call.arguments[place])
         return changed
 
-    def on_fake(self, phase: Phase) -> list[Tensor]:
-        """What Ds say of G's images in G's part, as they gave it or as the loop does."""
-        if phase.network == "d":
-            return []
-        found = [outputs for (_, kind), outputs in phase.given.items() if kind == FAKE]
-        for call in phase.d_calls:
-            if FAKE in call.kinds:
-                found += self.readers[call.d].fake_in_g(call)
-        return found
-
     def backward(
         self,
         phase: Phase,

@@ -18,7 +18,7 @@ from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
 from counterpoise.balance.policies import build_policy
-from counterpoise.diagnosis.finding import Diagnosis
+from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.game.players import Player
@@ -181,12 +181,18 @@ class Balance:
         return next(iter(self._game.players.values())).readings
 
     def diagnosis(self, d: str = "") -> Diagnosis:
-        """What is wrong or right with the run so far; of several discriminators with that one."""
+        """What is wrong or right with the run so far; of several discriminators with that one.
+        First, what the loop check has found."""
         self._listener.flush()
         found = self._journal.diagnosis.diagnoses()
         if d not in found:
             raise UserError(f"Balance: diagnosis of which discriminator? {', '.join(found)}")
-        return found[d]
+        if not self.loop_findings:
+            return found[d]
+        bugs = [each.as_finding(found[d].last_step) for each in self.loop_findings]
+        others = [each for each in found[d].findings if each.severity != "healthy"]
+        findings = sorted([*bugs, *others], key=lambda each: SEVERITIES.index(each.severity))
+        return replace(found[d], findings=tuple(findings))
 
     def state_dict(self) -> dict[str, Any]:
         """What goes on with a resumed loop, as plain JSON values: save it with the networks."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from counterpoise.diagnosis.finding import Evidence, Finding, Remedy
 from counterpoise.registry import read_table
 
 
@@ -13,6 +14,7 @@ class LoopBug:
     meaning: str
     change: str
     turns: int = 3
+    severity: str = "severe"
 
 
 LOOP_BUGS = {
@@ -36,3 +38,12 @@ class LoopFinding:
         where = f"{self.line}: " if self.line else ""
         detail = f" ({self.detail})" if self.detail else ""
         return f"{where}{self.id}: {self.meaning}{detail}. {self.change}."
+
+    def as_finding(self, last_step: int) -> Finding:
+        """Of a diagnosis of the steps up to this one."""
+        title = self.meaning.partition(":")[0] + (f" ({self.line})" if self.line else "")
+        remedy = Remedy(self.change)
+        evidence = Evidence("the loop check", None, f"the loop check saw it in step {self.step}")
+        severity = LOOP_BUGS[self.id].severity
+        steps = self.step, max(self.step, last_step)
+        return Finding(self.id, severity, *steps, 1.0, title, str(self), (evidence,), (remedy,))

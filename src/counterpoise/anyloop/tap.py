@@ -92,8 +92,8 @@ class Tap:
 
     change_input: what is done to D's inputs, given the call, those that change by their places.
     generated: images with a graph that a G made. judged: a D's answer. With `with_lines` the lines
-    of the user's code are noted, for a check of the loop, and what a G made images with a graph
-    from last. While `compares` is set, what a G made is known by its values too.
+    of the user's code are noted, for a check of the loop. While `compares` is set, what a G made
+    is known by its values too.
     """
 
     def __init__(
@@ -122,8 +122,6 @@ class Tap:
         # outputs a D was seen to judge.
         self._made: dict[int, list[Tensor]] = {}
         self._judged_output: dict[int, int] = {}
-        self.g_inputs: list[Tensor] = []
-        self.g_line = ""
         after_g, after_d = ModuleHook(self._after_g), ModuleHook(self._after_d)
         before_d = ModuleHook(self._before_d)
         self._handles = [g.register_forward_hook(after_g, with_kwargs=True) for g in generators]
@@ -166,9 +164,6 @@ class Tap:
         images = made[min(self._judged_output.get(id(module), 0), len(made) - 1)]
         if images.requires_grad:
             self._generated(images)
-            if self.with_lines:
-                self.g_inputs = [each.detach() for each in given]
-                self.g_line = user_line()
 
     def _before_d(
         self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]

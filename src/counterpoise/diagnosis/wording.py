@@ -98,7 +98,7 @@ def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
     lead = f"{name}: " if name else ""
     if diagnosis is None:
         return f"{lead}G is trained alone: nothing to judge until D joins."
-    if diagnosis.rows == 0:
+    if diagnosis.rows == 0 and not diagnosis.problems:
         return f"{lead}Nothing to judge yet."
     if diagnosis.healthy:
         return f"{lead}Healthy, as far as this log can show."
