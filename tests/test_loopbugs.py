@@ -9,7 +9,17 @@ from counterpoise.anyloop.loop_bugs import LOOP_BUGS
 from loopbugs import common, run
 
 LOOPS = run.load(Path(run.FOLDER) / "seen")
-BUGS = [(loop, bug) for loop in LOOPS for bug in loop.bugs]
+# Bugs that test_check_loop.py plants.
+ELSEWHERE = {
+    "never-updated", "stale-d-gradients", "stale-g-gradients", "foreign-parameters", "eval-mode",
+    "wrong-optimizer", "half-skipped", "adversarial-without-gradient", "g-helps-d", "same-noise",
+    "fake-not-detached", "sigmoid-before-logits-loss", "unowned-parameters", "batch-norm-split",
+    "no-gradient-to-generator",
+}  # fmt: skip
+BUGS = [(loop, bug) for loop in LOOPS for bug in loop.bugs if not bug.accept & ELSEWHERE]
+# Right loops in which a check could err.
+RIGHT = ("one_batch_fake_first", "flipped_labels", "information", "pools", "averaged", "amp",
+         "relativistic_penalties", "table", "critic_ascends", "late_discriminator")  # fmt: skip
 
 
 def test_every_loop_runs():
@@ -21,22 +31,23 @@ def test_every_loop_runs():
         assert all(torch.isfinite(p).all() for p in weights), loop.name
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("loop", "bug"), BUGS, ids=[f"{one.name}-{bug.name}" for one, bug in BUGS])
 def test_a_bug_is_found(loop, bug):
     result = run.judge("seen", loop, bug, None)
     assert result.found_after_turns, (result.checks, result.diagnosis, result.error)
 
 
-@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.name)
-def test_a_right_loop_has_no_alarm_and_the_same_weights(loop):
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_loop_has_no_alarm_and_the_same_weights(name):
+    (loop,) = [loop for loop in LOOPS if loop.name == name]
     result = run.judge("seen", loop, None, None)
-    assert (result.alarms, result.equal) == ([], True)
+    assert (result.alarms, result.equal, result.error) == ([], True, "")
 
 
-def test_every_kind_has_a_bug_that_is_planted():
-    planted = set().union(*(bug.accept for _, bug in BUGS))
-    elsewhere = {"unowned-parameters", "no-gradient-to-generator", "batch-norm-split"}
-    assert set(LOOP_BUGS) - elsewhere - {"batch-norm-in-penalty"} <= planted
+def test_every_kind_is_planted():
+    planted = set().union(*(bug.accept for loop in LOOPS for bug in loop.bugs))
+    assert set(LOOP_BUGS) - ELSEWHERE - {"batch-norm-in-penalty"} <= planted
 
 
 def test_the_figures_of_one_loop(capsys):

@@ -18,7 +18,8 @@ class Values(Check):
     """Compares what networks are given with what they were given in the turn before."""
 
     def __init__(self) -> None:
-        self._inputs: list[Made] = []
+        # What Gs were given in the last two turns: one may begin with the images of the next.
+        self._inputs: list[list[Made]] = []
         self._samples: list[Tensor] = []
 
     def look(self, scene: Scene) -> Iterator[Sight]:
@@ -31,19 +32,14 @@ class Values(Check):
         judged["g"] = judged["g"] or [made for made in scene.made if made.with_gradient]
         groups = [group for group in judged.values() if group]
         same = [group for group in groups if all(map(self._is_repeated, group))]
-        if groups and self._inputs:
+        if groups and len(self._inputs) == 2:
             yield Sight("same-noise", bool(same), same[0][-1].line if same else "")
-        self._inputs = scene.made
+        self._inputs = [*self._inputs[-1:], scene.made]
 
     def _is_repeated(self, made: Made) -> bool:
-        """Whether a G was given all of it, or noise for each image beside other things, in the turn
-        before."""
-        for before in self._inputs:
-            if before.g == made.g and len(before.inputs) == len(made.inputs) > 0:
-                same = [*map(is_same, before.inputs, made.inputs)]
-                if all(same) or any(map(all, zip(same, made.varied, strict=True))):
-                    return True
-        return False
+        """Whether a G was given all of it, or noise for each image beside other things, in both
+        turns before."""
+        return all(any(_is_like(made, old) for old in turn) for turn in self._inputs)
 
     def _same_images(self, scene: Scene) -> Iterator[Sight]:
         calls = scene.calls("d")
@@ -78,6 +74,13 @@ class Values(Check):
                 detail = f"real ones are in [{least:.2g}, {most:.2g}], G's in [{low:g}, {high:g}]"
                 yield Sight("value-ranges", seen, real.line, detail)
                 return
+
+
+def _is_like(made: Made, before: Made) -> bool:
+    if before.g != made.g or not len(before.inputs) == len(made.inputs) > 0:
+        return False
+    same = [*map(is_same, before.inputs, made.inputs)]
+    return all(same) or any(map(all, zip(same, made.varied, strict=True)))
 
 
 def _real_values(real: Asked, fake: Asked) -> Tensor | None:

@@ -206,9 +206,12 @@ class Witness:
         for handle in self._handles:
             handle.remove()
         ENGINE.remove(self._heard)
-        self.scene = self._before = Scene()
+        self.next_scene()
+        self.next_scene()
 
     def next_scene(self) -> None:
+        for asked in self.scene.asked:
+            asked.outputs = []  # whose hooks lead back here: the graphs go without a collection
         self._before, self.scene = Scene(made=self.scene.made), Scene()
 
     def _after_g(self, module: nn.Module, args: Any, options: Any, output: Any) -> None:
