@@ -12,6 +12,8 @@ from counterpoise.anyloop.scene import Asked, Check, Pass, Scene, Sight, is_same
 
 # Scenes after which nothing of a graph should be left.
 KEPT = 3
+# Turns in a row in which more and more is left.
+GROWING = 4
 # Where operations keep the weights that they were computed with.
 WEIGHTS = ("_saved_weight", "_saved_mat2", "variable")
 # Names under which marks hang on a graph's nodes.
@@ -34,7 +36,7 @@ class Lifetimes(Check):
 
     def __init__(self) -> None:
         self._roots: list[tuple[int, str, weakref.ref[_Mark]]] = []  # with their scene and line
-        self._scene = self._alive = 0
+        self._scene = self._alive = self._growing = 0
         self._nodes: list[Node] = []
         self._retained: list[tuple[_Mark, str]] = []  # in this scene, and in the one before
         self._before: list[tuple[_Mark, str]] = []
@@ -60,13 +62,14 @@ class Lifetimes(Check):
         self._scene += 1
         self._roots = [each for each in self._roots if each[2]() is not None]
         old = self._scene - KEPT
-        if any(number <= old for number, *_ in self._roots):
-            gc.collect()  # What waits for it is not kept by the loop.
-        kept = {number: line for number, line, mark in self._roots if number <= old and mark()}
-        if old > 1:
-            line = next(iter(kept.values()), "")
-            yield Sight("memory-grows", len(kept) > max(1, self._alive), line)
+        kept = {number: line for number, line, _ in self._roots if number <= old}
+        self._growing = self._growing + 1 if len(kept) > max(1, self._alive) else 0
         self._alive = len(kept)
+        if self._growing == GROWING:
+            gc.collect()  # What waits for it is not kept by the loop.
+            alive = [line for number, line, mark in self._roots if number <= old and mark()]
+            yield Sight("memory-grows", len(alive) >= len(kept), next(iter(alive), ""))
+            self._growing = 0
         if self._before:
             lines = [line for mark, line in self._before if not mark.is_used]
             yield Sight("needless-retain-graph", bool(lines), lines[0] if lines else "")
