@@ -165,6 +165,8 @@ class Watched:
 
     def _stand_in(self) -> Callable[..., Any]:
         def stand_in(*arguments: Any, **options: Any) -> Any:
+            # Listeners must not use up what the function is to be given.
+            arguments = tuple(list(a) if isinstance(a, Iterator) else a for a in arguments)
             after = [tell(*arguments, **options) for tell in tuple(self._listeners)]
             assert self._original is not None
             result = self._original(*arguments, **options)
@@ -195,6 +197,7 @@ class Witness:
         self._gs = {id(g): number for number, g in enumerate(generators)}
         self._ds = {id(d): name for name, d in discriminators.items()}
         self._bounds: dict[int, tuple[float, float]] = {}
+        self._places: dict[str, int] = {}  # of the images among what a D is given
         after_g, after_d = ModuleHook(guard(self._after_g)), ModuleHook(guard(self._after_d))
         self._handles = [g.register_forward_hook(after_g, with_kwargs=True) for g in generators]
         for d in discriminators.values():
@@ -239,15 +242,14 @@ class Witness:
     def _after_d(self, module: nn.Module, args: Any, options: Any, output: Any) -> None:
         phase = self.phase()
         given, name = floats_of((args, options)), self._ds.get(id(module))
-        shapes = {made.images.shape for made in self.scene.made}
-        given.sort(key=lambda each: each.shape not in shapes)
         if phase is None or name is None or not given:
             return
+        images = given[min(self._places.get(name, 0), len(given) - 1)]
         asked = Asked(
             phase.network,
             name,
-            given[0].detach(),
-            sample_of(given[0]),
+            images.detach(),
+            sample_of(images),
             floats_of(output),
             torch.is_grad_enabled(),
             not any(p.requires_grad for p in module.parameters()),
@@ -255,8 +257,9 @@ class Witness:
             user_line(),
         )
         for made in [*reversed(self.scene.made), *self._before.made]:
-            for images in given:
+            for place, images in enumerate(given):
                 if _find(asked, images.detach(), made):
+                    self._places[name] = place
                     break
             if asked.made is not None:
                 made.judged_in.add(phase.network)
@@ -288,7 +291,7 @@ class Witness:
                     asked.classes.add(number)
         for slope in self.scene.slopes:
             slope.is_used |= slope.node in nodes
-        own = list({asked for asked, _ in reached})
+        own = [asked for asked in self.scene.asked if any(asked is each for each, _ in reached)]
         operations = {operation(node) for node in outside}
         new = Pass(network, leaves, own, outside, operations, user_line())
         self.scene.passes.append(new)
