@@ -42,10 +42,10 @@ class Judgement(Check):
         line = backward.asked[0].line if backward.asked else backward.line
         for node in backward.outside:
             if operation(node) in SQUASHING and _is_squashed(node):
-                self._squashed = line
+                self._squashed = self._squashed or line
         for node in [*backward.outside, *ends]:
             if operation(node) in SOFTMAX and _is_over_batch(node):
-                self._over_batch = line
+                self._over_batch = self._over_batch or line
 
     def look(self, scene: Scene) -> Iterator[Sight]:
         if scene.passes:
