@@ -93,7 +93,7 @@ def test_the_readme_s_links_work_on_a_repository_s_page():
 
 def test_the_tutorial_s_table_of_changes_is_the_study_s():
     text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-    assert parts.question_changes().strip() in text
+    assert study.question_changes().strip() in text
 
 
 def test_what_a_page_would_load_from_the_network_is_seen():

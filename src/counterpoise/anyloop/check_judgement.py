@@ -74,7 +74,9 @@ def _labels(scene: Scene, d: str, number: int) -> Iterator[Sight]:
     if asks_fake is None or asks_real is None:
         return
     labels = asks_real, asks_fake
-    same = _is_same(*labels, (*labels, 0.0))
+    # A D that answers with its own loss has all of that brought down: it is never below 0.
+    own = all(bool((call.outputs[number] >= 0).all()) for call in in_d)
+    same = _is_same(*labels, (*labels, 0.0)) and not (own and asks_real == -math.inf)
     yield Sight("fake-labelled-real", same, fakes[-1].line)
     if asks_g is None:
         return

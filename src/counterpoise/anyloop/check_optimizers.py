@@ -109,6 +109,9 @@ class Optimizers(Check):
         yield Sight("accumulation-not-divided", bool(track.added), track.added, "", key)
         if key == "d" and track.is_changed is not None:
             linear = all(each.operations <= LINEAR for each in passes)
+            # Never below 0, they may be probabilities, or the loss of a D that has it in.
+            answers = [out for each in passes for asked in each.asked for out in asked.outputs]
+            linear = linear and any(bool((answer < 0).any()) for answer in answers)
             free = linear and not (self._is_limited or scene.slopes or track.is_changed)
             yield Sight("clip-missing", free, track.line)
         owned = set().union(*(each.ids for each in self._tracks))

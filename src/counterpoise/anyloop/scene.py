@@ -21,6 +21,7 @@ from counterpoise.anyloop.tap import Phase, floats_of, tensors_of
 
 # Values by which tensors are compared between turns.
 SAMPLES = 256
+GOLDEN = 0.6180339887498949
 BOUNDS = {"Tanh": (-1.0, 1.0), "Sigmoid": (0.0, 1.0)}
 
 
@@ -375,12 +376,22 @@ def _hook(tensor: Tensor, call: Callable[..., None], *arguments: Any) -> None:
 def sample_of(tensor: Tensor) -> Tensor:
     """Some of a tensor's values, by which it is known again."""
     flat = tensor.detach().flatten()
-    return flat[:: max(1, len(flat) // SAMPLES)].clone()
+    return flat[_places(len(flat), flat.device)]
+
+
+@functools.cache
+def _places(length: int, device: torch.device) -> Tensor:
+    """Where a tensor of so many values is looked at: spread by the golden ratio, since every n-th
+    value may be the border of an image, which is black in all."""
+    spread = torch.arange(min(length, SAMPLES), dtype=torch.float64) * GOLDEN % 1
+    return (spread * length).long().to(device)
 
 
 def is_same(one: Tensor, other: Tensor) -> bool:
-    """Whether two samples are of the same values."""
-    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+    """Whether two samples are of the same values, and not of one alone: a black border's."""
+    if one.shape != other.shape or one.dtype != other.dtype or not torch.equal(one, other):
+        return False
+    return len(one) < SAMPLES or bool((one != one[0]).any())
 
 
 def _is_varied(given: Tensor) -> bool:
