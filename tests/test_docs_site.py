@@ -17,7 +17,7 @@ from docs_helpers import ROOT
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 
 import loads
-from generated import command_line, configuration, findings, parts, policies, study
+from generated import command_line, configuration, findings, policies, study
 
 
 def words_of(text):
