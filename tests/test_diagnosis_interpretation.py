@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.inference import infer, least_of_probabilities, least_of_scores
+from counterpoise.diagnosis.inference import infer
 from counterpoise.diagnosis.interpretation import interpret
 from counterpoise.errors import UserError
-from counterpoise.objectives import OBJECTIVES, UNKNOWN
+from counterpoise.objectives import OBJECTIVES, UNKNOWN, least_of_probabilities, least_of_scores
 from counterpoise.programs import programs
 from log_helpers import one
 from trace_helpers import ROWS, found, noise, trace

@@ -50,6 +50,14 @@ class Objective:
     # Other names by which people know it.
     aliases: tuple[str, ...] = ()
 
+    def fooled_half(self, g_loss: np.ndarray) -> np.ndarray:
+        """D's loss on fake images as G's loss has it: the curve between the two is its own inverse.
+        NaN under squares and hinge, where it has two branches or none."""
+        if self.g_loss_at is None or not self.has_sigmoid or self.g_gradient_saturates:
+            return np.full_like(g_loss, np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.g_loss_at(g_loss)
+
 
 def _bce_of_fooled(half: np.ndarray) -> np.ndarray:
     """-log D(G(z)) where -log(1 - D(G(z))) is `half`."""
@@ -138,3 +146,34 @@ def objective_name(name: str) -> str:
     own = next((own for own, objective in OBJECTIVES.items() if plain in objective.aliases), plain)
     OBJECTIVES[own]
     return own
+
+
+def bce_at_mean(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least BCE halves that go with mean outputs D(x) and D(G(z))."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return -np.log(real), -np.log1p(-fake)
+
+
+def least_of_probabilities(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]:
+    """The least sums of D's halves by objective, at mean outputs in [0, 1]."""
+    squares = (real - 1) ** 2 + fake**2
+    return {
+        "non-saturating": np.sum(bce_at_mean(real, fake), axis=0),
+        "lsgan": squares,
+        "lsgan-on-sigmoid": squares,
+    }
+
+
+def least_of_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]:
+    """The least sums of D's halves by objective, at mean outputs before any sigmoid."""
+    with np.errstate(invalid="ignore"):
+        squares = (real - 1) ** 2 + fake**2
+        compared = np.logaddexp(0, fake - real)
+        return {
+            "non-saturating": np.logaddexp(0, -real) + np.logaddexp(0, fake),
+            "lsgan": squares,
+            "lsgan-on-sigmoid": squares,
+            "hinge": np.maximum(1 - real, 0) + np.maximum(1 + fake, 0),
+            "relativistic-average": compared * 2,
+            "relativistic-paired": compared,
+        }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.graph import REARRANGING, edges_of, ends_of, operation
+from counterpoise.anyloop.graph import REARRANGING, edges_of, ends_in_sigmoid, ends_of, operation
 from counterpoise.anyloop.scene import Asked, Check, Pass, Scene, Sight
 
 # Losses that apply a sigmoid to what they are given.
@@ -150,10 +150,8 @@ def _one(labels: list[float | None]) -> float | None:
 
 
 def _is_squashed(node: Node) -> bool:
-    below: Node | None = next((each for each, _ in edges_of(node)), None)
-    while below is not None and operation(below) in BETWEEN:
-        below = next((each for each, _ in edges_of(below)), None)
-    return below is not None and operation(below) in ("Sigmoid", "Softmax")
+    below = next((each for each, _ in edges_of(node)), None)
+    return ends_in_sigmoid(below, BETWEEN)
 
 
 def _is_over_batch(node: Node) -> bool:

@@ -10,8 +10,9 @@ from torch.autograd.graph import Node
 from torch.optim import Optimizer
 
 from counterpoise.anyloop.graph import REARRANGING, operation
-from counterpoise.anyloop.hooks import innermost, user_line
-from counterpoise.anyloop.scene import Check, Guard, Pass, Scene, Sight, Watched, Witness
+from counterpoise.anyloop.hooks import Watched, innermost, user_line
+from counterpoise.anyloop.scene import Check, Pass, Scene, Sight
+from counterpoise.anyloop.witness import Guard, Witness
 
 CLIPS = (
     Watched(torch.nn.utils.clip_grad, "_clip_grads_with_norm_"),
@@ -28,18 +29,18 @@ LINEAR = REARRANGING | {"Mean", "Sum", "Sub", "Rsub", "Add", "Neg", "Mul", "Div"
 
 class Optimizers(Check):
     """Follows the gradients of each optimizer's parameters to its step. optimizers, weights: of
-    "g" and "d"; of the weights those too that a network hides from `parameters()`."""
+    "g" and "d"; of the weights those too that a network hides from `parameters()`, each with a copy
+    of what it was at first."""
 
     def __init__(
         self,
         witness: Witness,
         optimizers: Mapping[str, Sequence[Optimizer]],
-        weights: Mapping[str, Sequence[Tensor]],
+        weights: Mapping[str, Sequence[tuple[Tensor, Tensor]]],
         discriminators: Collection[nn.Module],
         guard: Guard,
     ) -> None:
         self._witness, self._weights = witness, weights
-        self._initial = {key: [w.detach().clone() for w in own] for key, own in weights.items()}
         self._is_limited = any(map(_is_limited, discriminators))
         self._tracks = [
             _Track(key, optimizer) for key, own in optimizers.items() for optimizer in own
@@ -100,7 +101,7 @@ class Optimizers(Check):
         passes = [each for each in scene.passes if each.network == key and each.asked]
         if not passes:
             return
-        pairs = list(zip(self._weights[key], self._initial[key], strict=True))
+        pairs = self._weights[key]
         still = [weight for weight, initial in pairs if torch.equal(weight, initial)]
         yield Sight("zeroed-before-step", bool(track.zeroed), track.zeroed, "", key)
         detail = f"{key.upper()}; its gradients are cleared before its optimizer steps"

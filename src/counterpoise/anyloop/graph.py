@@ -71,8 +71,14 @@ def ends_of(tensor: Tensor) -> set[Edge]:
     return ends
 
 
-def ends_in_sigmoid(node: Node | None) -> bool:
-    """Whether what a node makes is a sigmoid's or a softmax's output, rearranged at most."""
-    while node is not None and operation(node) in REARRANGING:
+def made_by(node: Node | None, through: Collection[str] = REARRANGING) -> Node | None:
+    """The node whose values a node has, past operations that only rearrange them."""
+    while node is not None and operation(node) in through:
         node = next((following for following, _ in edges_of(node)), None)
-    return node is not None and operation(node) in ("Sigmoid", "Softmax")
+    return node
+
+
+def ends_in_sigmoid(node: Node | None, through: Collection[str] = REARRANGING) -> bool:
+    """Whether what a node makes is a sigmoid's or a softmax's output, rearranged at most."""
+    made = made_by(node, through)
+    return made is not None and operation(made) in ("Sigmoid", "Softmax")

@@ -98,39 +98,63 @@ class OptimizerWatch:
                 self._optimizer.step = self._before  # type: ignore[method-assign]
 
 
-class BackwardWatch:
-    """Tells listeners of every call of `torch.autograd.backward`, before it, while there are any.
+class Watched:
+    """A function of a module or class that is listened to, while anybody listens: each listener is
+    called before it, and what that returns, if anything, after it with the result.
 
-    `Tensor.backward` goes through it too; `autograd.grad` does not. One replacement serves all
-    listeners, so that several loops in one process may begin and end their steps in any order.
+    One replacement serves all, so that several loops in one process may begin and end their steps
+    in any order. Where a version of PyTorch lacks the function, nothing is heard.
     """
 
-    def __init__(self) -> None:
-        self._original: Callable[..., None] = torch.autograd.backward
-        self._listeners: list[Callable[..., None]] = []
-        self.running = 0  # calls under way that listeners were told of
+    def __init__(self, owner: Any, name: str) -> None:
+        self._owner, self._name = owner, name
+        self._original: Callable[..., Any] | None = getattr(owner, name, None)
+        self._listeners: list[Callable[..., Any]] = []
 
-    def add(self, listener: Callable[..., None]) -> None:
+    def add(self, listener: Callable[..., Any]) -> None:
         """Call `listener` with the arguments of every later call."""
-        if not self._listeners:
-            self._original = torch.autograd.backward
-            torch.autograd.backward = self._call
+        if not self._listeners and self._original is not None:
+            self._original = getattr(self._owner, self._name)
+            setattr(self._owner, self._name, functools.wraps(self._original)(self._stand_in()))
         self._listeners.append(listener)
 
-    def remove(self, listener: Callable[..., None]) -> None:
+    def remove(self, listener: Callable[..., Any]) -> None:
         """Stop calling `listener`; with the last one, the function is itself again."""
         self._listeners.remove(listener)
-        if not self._listeners:
-            torch.autograd.backward = self._original
+        if not self._listeners and self._original is not None:
+            setattr(self._owner, self._name, self._original)
 
-    def _call(self, *arguments: Any, **options: Any) -> None:
-        if isinstance(options.get("inputs"), Iterator):
-            options["inputs"] = tuple(options["inputs"])  # listeners must not use it up
-        for listener in tuple(self._listeners):
-            listener(*arguments, **options)
+    def _stand_in(self) -> Callable[..., Any]:
+        # A function, since a method of a class is called with its object.
+        def stand_in(*arguments: Any, **options: Any) -> Any:
+            # Listeners must not use up what the function is to be given.
+            arguments = tuple(tuple(a) if isinstance(a, Iterator) else a for a in arguments)
+            options = {n: tuple(o) if isinstance(o, Iterator) else o for n, o in options.items()}
+            after = [tell(*arguments, **options) for tell in tuple(self._listeners)]
+            result = self._run(*arguments, **options)
+            for each in filter(None, after):
+                each(result)
+            return result
+
+        return stand_in
+
+    def _run(self, *arguments: Any, **options: Any) -> Any:
+        assert self._original is not None, "else nothing stands in for it"
+        return self._original(*arguments, **options)
+
+
+class BackwardWatch(Watched):
+    """Of `torch.autograd.backward`, which `Tensor.backward` goes through too; `autograd.grad` does
+    not."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.autograd, "backward")
+        self.running = 0  # calls under way that listeners were told of
+
+    def _run(self, *arguments: Any, **options: Any) -> Any:
         self.running += 1
         try:
-            self._original(*arguments, **options)
+            return super()._run(*arguments, **options)
         finally:
             self.running -= 1
 
@@ -153,12 +177,16 @@ def weights_of(roots: list[Tensor], grad_tensors: Any) -> list[Tensor | None]:
     return (given + [None] * len(roots))[: len(roots)]
 
 
+def package_of(frame: types.FrameType) -> str:
+    """The package whose code a frame runs."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
 def user_frames() -> Iterator[types.FrameType]:
     """The frames that are the user's, innermost first."""
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
-        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if module not in _NOT_THE_USERS:
+        if package_of(frame) not in _NOT_THE_USERS:
             yield frame
         frame = frame.f_back
 

@@ -23,8 +23,9 @@ from counterpoise.anyloop.check_values import Values
 from counterpoise.anyloop.graph import ends_of, leaf_ids, walk
 from counterpoise.anyloop.hooks import user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
-from counterpoise.anyloop.scene import Check, Sight, Witness
+from counterpoise.anyloop.scene import Check, Sight
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Phase
+from counterpoise.anyloop.witness import Witness
 from counterpoise.game.game import Game
 from counterpoise.game.r1 import mixes_images
 
@@ -55,11 +56,8 @@ class LoopChecker:
         }
         # A G may have D inside.
         self._parameters["g"] -= self._parameters["d"]
-        # Networks' weights as they were when the check began.
-        self._initial = {
-            key: [p.detach().clone() for p in self._weights(key) if p.requires_grad]
-            for key in self._networks
-        }
+        # Networks' weights, those too that they hide, each with what it was when the check began.
+        self._initial = {key: self._with_copies(key) for key in self._networks}
         self._optimizer_lines: dict[str, str] = {}
         # Whether a network was kept as it is in some turn, by the policy or a loss of 0.
         self._rests = {"g": False, "d": False}
@@ -224,12 +222,6 @@ class LoopChecker:
                 self._found("half-skipped", skipped.line, detail)
 
     def _make_checks(self, game: Game) -> list[Check]:
-        weights = {}
-        for key, network in self._networks.items():
-            hidden = {id(p): p for p in _hidden(network)}
-            own = [p for p in [*self._weights(key), *hidden.values()] if p.requires_grad]
-            weights[key] = list({id(p): p for p in own}.values())
-
         def uses_real(d: str) -> bool | None:
             objective = game.players[d].objective
             return None if objective is None else "relativistic" in objective.name
@@ -238,7 +230,9 @@ class LoopChecker:
             Values(),
             Judgement(),
             Penalties(self._ds),
-            Optimizers(self._witness, self._optimizers, weights, self._ds.values(), self._guarded),
+            Optimizers(
+                self._witness, self._optimizers, self._initial, self._ds.values(), self._guarded
+            ),
             Lifetimes(),
             Players(self._weights("g"), self._ds, uses_real),
             Averages(self._gs),
@@ -252,6 +246,12 @@ class LoopChecker:
         """A network's own."""
         own = self._parameters[key]
         return [p for p in self._networks[key].parameters() if id(p) in own]
+
+    def _with_copies(self, key: str) -> list[tuple[Tensor, Tensor]]:
+        """What of a network's weights is trained, and copies of it."""
+        weights = [*self._weights(key), *_hidden(self._networks[key])]
+        trained = {id(p): p for p in weights if p.requires_grad}
+        return [(weight, weight.detach().clone()) for weight in trained.values()]
 
     def _check_owners(self) -> None:
         for key, other in (("g", "d"), ("d", "g")):
@@ -274,18 +274,19 @@ class LoopChecker:
             self._found(f"stale-{network}-gradients", user_line())
 
     def _check_updated(self) -> None:
-        for key, initial in self._initial.items():
+        for key, pairs in self._initial.items():
+            own = [(p, before) for p, before in pairs if id(p) in self._parameters[key]]
             now = [p for p in self._weights(key) if p.requires_grad]
-            if len(now) != len(initial) or self._rests[key] or not initial:
+            if len(now) != len(own) or self._rests[key] or not own:
                 continue
-            still = [p for p, before in zip(now, initial, strict=True) if torch.equal(p, before)]
-            if len(still) < len(now):
+            if not all(torch.equal(weight, before) for weight, before in own):
                 continue
             line = self._optimizer_lines.get(key, "")
             detail = f"{key.upper()}, in {self._turns} turns; its optimizer " + (
                 "steps, but has no gradients for it" if line else "never steps"
             )
             self._found("never-updated", line or self._made_at, detail, key)
+        self._initial = {}
 
     def _found(self, name: str, line: str, detail: str = "", network: str = "") -> None:
         """Report a bug, once; those that either network may have, once for each."""

@@ -157,7 +157,7 @@ class Tap:
         made, given = floats_of(output), tensors_of((args, options))
         if id(module) not in self._generators or any(map(_without_values, made + given)):
             return
-        made = [each for each in made if not any(_same_memory(each, one) for one in given)]
+        made = [each for each in made if not any(same_memory(each, one) for one in given)]
         if not made:
             return
         self._made[id(module)] = [each.detach() for each in made]
@@ -225,7 +225,7 @@ class Tap:
         made, alike = [each for made in self._made.values() for each in made], dict(given)
         if made:
             alike = {p: v for p, v in given.items() if any(_are_alike(v, each) for each in made)}
-        shown = [p for p, v in given.items() if any(_same_memory(v, each) for each in made)]
+        shown = [p for p, v in given.items() if any(same_memory(v, each) for each in made)]
         if phase.network == "g":
             shown += [place for place, value in alike.items() if value.grad_fn is not None]
         # A code may be made too, as that of a BiGAN's encoder.
@@ -260,7 +260,7 @@ def floats_of(answer: Any) -> list[Tensor]:
 
 
 def _rows_of(images: Tensor, made: Tensor, *, compares: bool) -> tuple[int, int] | None:
-    if _same_memory(images, made):
+    if same_memory(images, made):
         return 0, len(images)
     if not _are_alike(images, made) or (images.dtype, images.device) != (made.dtype, made.device):
         return None
@@ -283,7 +283,7 @@ def _are_alike(images: Tensor, made: Tensor) -> bool:
     )
 
 
-def _same_memory(a: Tensor, b: Tensor) -> bool:
+def same_memory(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are views of the same values, or of values side by side."""
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
+from counterpoise.objectives import (
+    OBJECTIVES,
+    UNKNOWN,
+    Objective,
+    least_of_probabilities,
+    least_of_scores,
+)
 from counterpoise.programs import Program
 from counterpoise.trace import Trace
 
@@ -247,17 +253,9 @@ class _Numbers:
     def _is_fooled(self, reading: Reading, loss: np.ndarray) -> np.ndarray:
         """Rows whose G's loss says that D takes fakes for real, so that D's loss may be large."""
         objective = OBJECTIVES.get(reading.objective)
-        # Only what is no square grows without end.
-        if (
-            objective is None
-            or objective.g_loss_at is None
-            or not objective.has_sigmoid
-            or objective.g_gradient_saturates
-            or not self._has_pair
-        ):
+        if objective is None or not self._has_pair:
             return np.zeros(len(loss), bool)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            fooled = objective.g_loss_at(self._g_loss)
+        fooled = objective.fooled_half(self._g_loss)
         return fooled > np.maximum(loss / 2, FOOLED * objective.equilibrium_d_loss)
 
     def _of_range(self, reading: Reading) -> float:
@@ -377,37 +375,6 @@ def _spread(g_loss: np.ndarray, curve: np.ndarray, beyond: np.ndarray | float) -
     above, off = WIDER * below + beyond, g_loss - curve
     near = np.abs(off) / np.where(off > 0, above, below)
     return np.asarray(np.exp(-near) / (below + above))
-
-
-def bce_at_mean(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least BCE halves that go with mean outputs D(x) and D(G(z))."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return -np.log(real), -np.log1p(-fake)
-
-
-def least_of_probabilities(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]:
-    """The least sums of D's halves by objective, at mean outputs in [0, 1]."""
-    squares = (real - 1) ** 2 + fake**2
-    return {
-        "non-saturating": np.sum(bce_at_mean(real, fake), axis=0),
-        "lsgan": squares,
-        "lsgan-on-sigmoid": squares,
-    }
-
-
-def least_of_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]:
-    """The least sums of D's halves by objective, at mean outputs before any sigmoid."""
-    with np.errstate(invalid="ignore"):
-        squares = (real - 1) ** 2 + fake**2
-        compared = np.logaddexp(0, fake - real)
-        return {
-            "non-saturating": np.logaddexp(0, -real) + np.logaddexp(0, fake),
-            "lsgan": squares,
-            "lsgan-on-sigmoid": squares,
-            "hinge": np.maximum(1 - real, 0) + np.maximum(1 + fake, 0),
-            "relativistic-average": compared * 2,
-            "relativistic-paired": compared,
-        }
 
 
 def last_digit(values: np.ndarray) -> float:

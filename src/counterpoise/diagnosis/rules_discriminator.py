@@ -38,8 +38,6 @@ WIDE, LEAST_WIDE_SWINGS = 0.3, 6
 BY_HEART, NOT_BY_HEART = 0.6, 0.4
 LEADS = 0.5  # the lead that a D has which knows its images by heart
 
-OUTPUTS_OR_LOSS = "D's outputs, accuracy or AUC, or D's loss with a known objective (--objective)"
-
 
 def d_saturated(view: View) -> Answer:
     """D is certain about nearly every image, and stays so: by its loss, or by its accuracy or AUC.

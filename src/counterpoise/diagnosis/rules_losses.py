@@ -4,10 +4,10 @@ import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Remedy
 from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
-from counterpoise.diagnosis.inference import bce_at_mean
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
 from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest
+from counterpoise.objectives import bce_at_mean
 from counterpoise.trace import COLUMNS
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.

@@ -29,8 +29,9 @@ def quality_falls(view: View) -> Answer:
     if not len(worse) or not worse[-1]:
         return None
     lasts = len(worse) >= LASTING and bool(worse[-LASTING:].all())
-    ours = view.trace.format in ("", "run folder")
-    what = "sliced Wasserstein distance of held-out images" if ours else "printed FID, KID or LPIPS"
+    what = "printed FID, KID or LPIPS"
+    if view.is_own_record:
+        what = "sliced Wasserstein distance of held-out images"
     text = (
         f"the {what} (lower is better) was {number(values[best])} at step "
         f"{view.steps[rows[best]]} and is {number(values[-1])} at step {view.steps[rows[-1]]}, "

@@ -27,7 +27,6 @@ HALF_GATE = 0.3  # the half loss of D below which common gates do not train it
 BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
 
 PAIR = "D(G(z)) before and after D's update"
-PAIR_OR_FLAG = f"{PAIR}, or whether D was updated"
 
 
 def rests(view: View) -> tuple[np.ndarray, np.ndarray]:

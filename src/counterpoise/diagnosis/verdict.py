@@ -8,12 +8,10 @@ from counterpoise.diagnosis.finding import Evidence
 from counterpoise.diagnosis.found import LEAST_ROWS, Found, Rule, lines, number, sureness
 from counterpoise.diagnosis.inference import stands_still
 from counterpoise.diagnosis.remedies import REMEDIES, described
+from counterpoise.diagnosis.rules_discriminator import MOSTLY_WRONG, WRONG
 from counterpoise.diagnosis.view import LEAST_HOPELESS, View
 from counterpoise.trace import COLUMNS
 
-# A D that is wrong more often than right is not in balance with G, whatever it is; nor is one that
-# was far from it in the last third.
-WORSE_THAN_CHANCE, FAR_WORSE = -0.1, -0.5
 # G's loss over what goes with D's: a D with which G has so little success is lively on real images
 # alone.
 HOPELESS = 2.5
@@ -74,7 +72,8 @@ def contradictions(view: View) -> list[Evidence]:
         text = f"it shows {view.single_steps + 1} steps of the training, one by one"
         found.append(Evidence("steps", float(view.single_steps), text))
     lead, last = view.whole.median(view.lead), view.last_third.median(view.lead)
-    if lead < WORSE_THAN_CHANCE or last < FAR_WORSE:
+    # Of a D that is not told by its judgements it may be another loss: no finding, and no health.
+    if lead < WRONG or last < MOSTLY_WRONG:
         value = min(lead, last)
         text = f"D's lead is {number(value)}: D is wrong more often than right"
         found.append(Evidence("D's lead", value, text))

@@ -8,12 +8,11 @@ import numpy as np
 
 from counterpoise.diagnosis.inference import (
     Reading,
-    bce_at_mean,
     mostly_below_zero,
     summed_loss,
 )
 from counterpoise.diagnosis.windows import Spell, smooth
-from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective
+from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective, bce_at_mean
 from counterpoise.programs import Program
 from counterpoise.trace import Trace
 
@@ -69,10 +68,15 @@ class View:
         return self.trace.steps
 
     @property
+    def is_own_record(self) -> bool:
+        """Whether this package wrote the rows, and no other program."""
+        return self.trace.format in ("", "run folder")
+
+    @property
     def single_steps(self) -> int | None:
         """How many steps of the training its rows show one by one; None where they are further
         apart, or may be epochs."""
-        counts = self.trace.format in ("", "run folder") or self.trace.counts_batches
+        counts = self.is_own_record or self.trace.counts_batches
         if not counts or self.rows < 2 or np.median(np.diff(self.steps)) > 1:
             return None
         return int(self.steps[-1] - self.steps[0])
@@ -172,12 +176,10 @@ class View:
 
     @cached_property
     def fooled_half(self) -> np.ndarray:
-        """D's loss on fake images as G's loss has it: the curve between the two is its own inverse.
-        NaN under squares and hinge, where it has two branches or none."""
-        form = self.objective
-        if form is None or form.g_loss_at is None or not form.has_sigmoid:
+        """D's loss on fake images as G's loss has it."""
+        if self.objective is None:
             return self._nothing
-        return self._nothing if form.g_gradient_saturates else form.g_loss_at(self.g_adversarial)
+        return self.objective.fooled_half(self.g_adversarial)
 
     @cached_property
     def loss_in_log(self) -> np.ndarray:
