@@ -211,6 +211,10 @@ def main(arguments: list[str] | None = None) -> list[Result]:
     parser.add_argument("--details", action="store_true", help="a line for each run")
     parser.add_argument("--json", action="store_true", help="every result, as JSON")
     options = parser.parse_args(arguments)
+    if options.extra is not None and not any(options.extra.glob("*.py")):
+        parser.error(f"--extra {options.extra}: no loops there; give a folder of .py files")
+    if options.half == "held" and options.extra is None:
+        parser.error("--half held: these loops are not here; say where with --extra FOLDER")
     folders = {"seen": FOLDER / "seen", "held": options.extra}
     results = []
     for half, folder in folders.items():
@@ -220,6 +224,8 @@ def main(arguments: list[str] | None = None) -> list[Result]:
             if options.only in loop.name:
                 forms = [None, *loop.bugs]
                 results += [judge(half, loop, bug, options.turns) for bug in forms]
+    if not results:
+        parser.error(f"--only {options.only}: no loop has that in its name")
     if options.json:
         print(json.dumps([asdict(one) for one in results], indent=1))
     else:
