@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoise.commands.training import make_fabric
 from counterpoise.config_file import load_config
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_writer import RunWriter
 from counterpoise.training.checks import check_training
+from counterpoise.training.fabric import make_fabric
 from counterpoise.training.loop import Training
 from counterpoise.training.reporting import Reporter
 from counterpoise.training.setup import Batches, build_parts

@@ -20,9 +20,13 @@ PLAN = StudyPlan(
     strategies=("none", "auto"),
     seeds=(0, 1),
 )
-# The cell that misbehaves, and where it leaves a trace; set by the test, inherited by workers.
+# The cell that misbehaves; it leaves a trace in the file that is the plan's name.
 BAD = Cell(task="ring", stressor="none", strategy="auto", seed=0)
-TRACE = "COUNTERPOISE_TEST_TRACE"
+
+
+def traced(path: Path) -> StudyPlan:
+    """The plan whose bad cell leaves its trace there."""
+    return PLAN.model_copy(update={"name": str(path)})
 
 
 def row_of(cell: Cell, *, score=None, **changes):
@@ -58,7 +62,7 @@ def play_slowly(cell: Cell, plan: StudyPlan):
 
 
 def play_and_die_once(cell: Cell, plan: StudyPlan):
-    trace = Path(os.environ[TRACE])
+    trace = Path(plan.name)
     if cell == BAD and not trace.exists():
         trace.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -68,9 +72,9 @@ def play_and_die_once(cell: Cell, plan: StudyPlan):
 def play_and_hang(cell: Cell, plan: StudyPlan):
     """The bad cell says in which process it is, and does not end."""
     if cell == BAD:
-        new = Path(os.environ[TRACE] + ".new")
+        new = Path(plan.name + ".new")
         new.write_text(str(os.getpid()))
-        new.replace(os.environ[TRACE])
+        new.replace(plan.name)
         time.sleep(600)
     return row_of(cell)
 

@@ -20,13 +20,13 @@ from counterpoise.study.workers import local_workers, ray_workers
 from study_helpers import (
     BAD,
     PLAN,
-    TRACE,
     InThisProcess,
     play,
     play_and_die_once,
     play_and_hang,
     play_and_miss,
     row_of,
+    traced,
 )
 
 # Far beyond what a busy machine needs: it only keeps a broken test from waiting for ever.
@@ -103,9 +103,8 @@ def test_a_user_error_stops_everything_and_nothing_is_started_for_nothing():
 
 
 def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monkeypatch):
-    monkeypatch.setenv(TRACE, str(tmp_path / "died"))
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    rows, lost = rows_of(local_workers(play_and_say, PLAN, 2))
+    rows, lost = rows_of(local_workers(play_and_say, traced(tmp_path / "died"), 2))
     assert [words.partition(" (")[0] for words in lost] == [f"{BAD.key}: its worker died"]
     seen = [row.findings for row in rows.values()]
     assert {(threads, deaf) for _, threads, deaf in seen} == {("1 1", "deaf")}
@@ -116,10 +115,9 @@ def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monke
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_closing_stops_workers_at_once(tmp_path, monkeypatch):
-    monkeypatch.setenv(TRACE, str(tmp_path / "pid"))
+def test_closing_stops_workers_at_once(tmp_path):
     other = cells_of(PLAN)[0]
-    running = outcomes([other, BAD], local_workers(play_and_hang, PLAN, 2))
+    running = outcomes([other, BAD], local_workers(play_and_hang, traced(tmp_path / "pid"), 2))
     assert next(running).key == other.key
     pid = wait_for(lambda: pid_in(tmp_path / "pid"))
     assert is_alive(pid)
@@ -130,10 +128,10 @@ def test_closing_stops_workers_at_once(tmp_path, monkeypatch):
 def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path):
     code = (
         "from test_study_workers import *\n"
-        "list(outcomes([BAD], local_workers(play_and_hang, PLAN, 1)))"
+        f"plan = traced({str(tmp_path / 'pid')!r})\n"
+        "list(outcomes([BAD], local_workers(play_and_hang, plan, 1)))"
     )
-    environment = os.environ | {TRACE: str(tmp_path / "pid")}
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment) as parent:
         pid = wait_for(lambda: pid_in(tmp_path / "pid"))
         assert is_alive(pid)
@@ -145,7 +143,7 @@ def test_a_worker_that_cannot_be_started_is_one_line(monkeypatch):
     def no_process(self):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", no_process)
+    monkeypatch.setattr("multiprocessing.context.ForkServerProcess.start", no_process)
     with pytest.raises(UserError, match=r"cannot be started \(Resource temp.*fewer --workers"):
         rows_of(local_workers(play, PLAN, 2))
 
@@ -226,9 +224,10 @@ def test_what_ray_cannot_do_is_one_line(fake, monkeypatch):
 
 RAY_SCRIPT = """
 import signal
+import sys
 from test_study_workers import *
 before = signal.getsignal(signal.SIGTERM)
-rows, lost = rows_of(ray_workers(play_and_die_once, PLAN, 2))
+rows, lost = rows_of(ray_workers(play_and_die_once, traced(sys.argv[1]), 2))
 assert signal.getsignal(signal.SIGTERM) is before
 import ray
 assert not ray.is_initialized()
@@ -241,10 +240,9 @@ print(json.dumps(lost))
 def test_the_real_ray_gives_the_same_rows_though_a_worker_dies(tmp_path):
     if importlib.util.find_spec("ray") is None:
         pytest.skip("ray is not installed")
-    environment = os.environ | {TRACE: str(tmp_path / "died")}
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-c", RAY_SCRIPT],
+        [sys.executable, "-c", RAY_SCRIPT, tmp_path / "died"],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,46 +1,24 @@
 """`train` and `resume` behind the command line: devices, the run folder and the closing words."""
 
 import itertools
-import os
 import signal
 from pathlib import Path
 
-from lightning_fabric import Fabric
 from rich.console import Console
 
 from counterpoise.commands.console import ConsoleReporter, print_metrics, say
 from counterpoise.commands.reporting import write_at_end
 from counterpoise.config import RunConfig
 from counterpoise.config_file import load_config
-from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.errors import TrainingDivergedError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import BICUBIC, UNSAVED, RunFolder
 from counterpoise.training.checks import check_training
+from counterpoise.training.fabric import make_fabric
 from counterpoise.training.loop import Outcome
 from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
 from counterpoise.training.session import train as run_training
 from counterpoise.training.setup import build_parts, take_initial_weights
-
-
-def make_fabric(config: RunConfig) -> Fabric:
-    """The devices and precision of a configuration; torchrun's processes where it started us."""
-    devices, nodes = config.train.devices, 1
-    if "LOCAL_WORLD_SIZE" in os.environ:
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
-    try:
-        return Fabric(
-            accelerator=config.train.accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            precision=config.train.precision,
-            strategy="ddp" if devices * nodes > 1 else "auto",
-        )
-    except (RuntimeError, ValueError) as error:
-        detail = " ".join(str(error).split())
-        raise UserError(
-            f"train.accelerator {config.train.accelerator} with {devices} device(s): {detail}"
-        ) from error
 
 
 def start(

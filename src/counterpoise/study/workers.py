@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -52,7 +53,9 @@ WorkersContext = contextlib.AbstractContextManager[Workers]
 def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
     """At most `count` processes of this machine, each with one thread and a pool of its own: where
     one dies, only its cell is lost. `submit` raises `UserError` where none can be started."""
-    context = multiprocessing.get_context("spawn")
+    # Forked from a process that has imported what they need, where that is safe.
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload([play.__module__])
     theirs, ours = context.Pipe(duplex=False)
     latest: dict[ProcessPoolExecutor, Future[StudyRow | UserError]] = {}
 

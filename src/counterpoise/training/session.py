@@ -4,8 +4,6 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightning_fabric import Fabric
-
 from counterpoise.config import RunConfig
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
@@ -22,6 +20,7 @@ from counterpoise.run_folder import (
 from counterpoise.run_writer import RunWriter
 from counterpoise.training import checkpoint
 from counterpoise.training.checkpoint import Checkpoint
+from counterpoise.training.fabric import Fabric
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.loop import Outcome, Training
 from counterpoise.training.reporting import Reporter

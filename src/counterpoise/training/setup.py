@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from counterpoise.balance.policies import build_policy
@@ -38,6 +37,7 @@ from counterpoise.training.acceleration import (
     fits_on_device,
     memory_format,
 )
+from counterpoise.training.fabric import Fabric
 
 # Crops whose mean activations stand for the data set's in `features.normalisation: dataset`.
 CALIBRATION_CROPS = 64

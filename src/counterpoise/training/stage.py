@@ -10,7 +10,6 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
@@ -24,6 +23,7 @@ from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.seeding import generator_for_step
 from counterpoise.sensors.gradients import output_gradients
 from counterpoise.training.acceleration import chosen
+from counterpoise.training.fabric import Fabric
 from counterpoise.training.plan import Stage
 from counterpoise.training.setup import Batches, Parts, adam
 
