@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow score bench audit fuzz study-quick docs lint format lock clean
+.PHONY: demo test test-slow score bench audit fuzz study-quick pages docs lint format lock clean
 
 $(VENV): $(VENV)/.installed
 
@@ -44,10 +44,16 @@ study-quick: $(VENV)/.installed
 	$(BIN)/counterpoise study run
 	$(BIN)/counterpoise study report runs/study-quick
 
-# The documentation site, into build/site; a warning is an error. (The variable: Material's notice
+# Pages, charts and blocks of the documentation that are made from the code; they are committed.
+pages: $(VENV)/.installed
+	$(BIN)/python docs/hooks/write.py
+
+# The documentation site, into build/site; a warning is an error, and so is anything that a page
+# would load from the network. (The variable: Material's notice
 # on MkDocs 2 is not one of ours.)
-docs: $(VENV)/.installed
+docs: pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python docs/hooks/loads.py build/site
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

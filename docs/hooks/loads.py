@@ -2,6 +2,7 @@
 
 import html.parser
 import re
+import sys
 from pathlib import Path
 
 REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
@@ -49,3 +50,7 @@ def problems_of_site(folder: Path) -> list[str]:
             text = path.read_text(encoding="utf-8")
             found += [f"{path.relative_to(folder)}: {problem}" for problem in problems(text)]
     return found
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(problems_of_site(Path(sys.argv[1]))) or None)

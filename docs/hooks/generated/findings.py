@@ -9,14 +9,12 @@ from types import FunctionType
 
 from counterpoise.diagnosis.diagnose import RULES, diagnose
 from counterpoise.diagnosis.finding import SEVERITIES, Finding, Remedy
-from counterpoise.diagnosis.found import Rule
+from counterpoise.diagnosis.found import FEW_ROWS, LEAST_ROWS, Rule
 from counterpoise.diagnosis.remedies import REMEDIES
-from counterpoise.diagnosis.verdict import LEAST_ROWS
 from counterpoise.logs.read import read_log
 from counterpoise.registry import Registry
-from counterpoise.trace import Trace
 from generated import ROOT, Pages
-from generated.charts import charts
+from generated.charts import FOLDER, chart
 from generated.cures import said
 from generated.markdown import (
     capitalised,
@@ -56,16 +54,20 @@ class Example:
 
     log: str
     cause: str
-    trace: Trace
     finding: Finding
+    # SVG, and the same in words.
+    chart: tuple[str, str]
 
 
 def pages(rules: Registry[Rule] = RULES) -> Pages:
-    """The index and a page for every finding."""
+    """The index, a page for every finding, and their charts."""
     examples = _examples()
     made = {"findings/index.md": _index(rules)}
     for rule in rules.values():
-        made[f"findings/{rule.id}.md"] = _page(rule, examples.get(rule.id))
+        example = examples.get(rule.id)
+        made[f"findings/{rule.id}.md"] = _page(rule, example)
+        if example is not None:
+            made[f"{FOLDER}/{rule.id}.svg"] = example.chart[0]
     return made
 
 
@@ -100,25 +102,23 @@ def _index(rules: Registry[Rule]) -> str:
     ]
     waits = sorted((r.least_steps, r.id) for r in rules.values() if r.least_steps)
     severity_rows = [(code(name), SEVERITY_MEANS[name]) for name in SEVERITIES]
-    return "\n".join(
+    return "\n\n".join(
         [
             "# Findings",
-            "",
             "Everything that `counterpoise diagnose`, a training under way and "
             "`Balance.diagnosis()` can say. These pages are made from the table that they speak "
             "from (`counterpoise.diagnosis.diagnose.RULES`), so they say the same.",
-            "",
             table(("finding", "id", "can be", "what a log must have for it"), rows),
             "## How bad",
-            "",
             table(("severity", "means"), severity_rows),
-            f"Below {LEAST_ROWS} lines only NaN is judged. In a training that is recorded step by "
-            "step, some findings wait, since every young D is at chance and every game swings at "
-            "first: " + "; ".join(f"{code(name)} for {steps} steps" for steps, name in waits) + ".",
-            "",
+            f"From {FEW_ROWS} lines on it is said what each of them shows, as a note; from "
+            f"{LEAST_ROWS} on, what they show together. A NaN is seen in one. In a training that "
+            "is recorded step by step, some findings wait, since every young D is at chance and "
+            "every game swings at first: "
+            + "; ".join(f"{code(name)} for {steps} steps" for steps, name in waits)
+            + ".",
             "How often the diagnosis is right is measured on logs of known causes: see "
-            "[Diagnose a log](../how-to/diagnose.md#how-often-is-it-right).",
-            "",
+            "[Diagnose a log](../how-to/diagnose.md#how-often-is-it-right).\n",
         ]
     )
 
@@ -177,13 +177,12 @@ def _remedy(number: int, rule: Rule, remedy: Remedy) -> str:
 def _example_parts(example: Example) -> list[str]:
     finding = example.finding
     evidence = "\n".join(f"- {item.text}" for item in finding.evidence)
-    columns = TELLING.get(finding.id, USUAL)
     return [
         f"`counterpoise diagnose {example.log}` ({example.cause}) finds it, "
         f"**{finding.severity}**, from step {finding.first_step:,} to {finding.last_step:,}, by "
         "this evidence:",
         evidence,
-        charts(example.trace, columns, (finding,)),
+        f"![{example.chart[1]}](../{FOLDER}/{finding.id}.svg)",
     ]
 
 
@@ -208,6 +207,9 @@ def _examples() -> dict[str, Example]:
         for finding in diagnose(trace).findings:
             if finding.id in expected and finding.id not in found:
                 found[finding.id] = Example(
-                    path.relative_to(ROOT).as_posix(), cause, trace, finding
+                    path.relative_to(ROOT).as_posix(),
+                    cause,
+                    finding,
+                    chart(trace, TELLING.get(finding.id, USUAL), (finding,)),
                 )
     return found

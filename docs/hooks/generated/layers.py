@@ -1,13 +1,14 @@
 """The layers of the package: their picture, and the API reference by layer."""
 
 import ast
-import html
+import functools
+import textwrap
 import tomllib
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from generated import ROOT, Pages
-from generated.markdown import capitalised, code, table
+from generated.markdown import capitalised, code, fence, table, with_links, without_emphasis
 
 PACKAGE = ROOT / "src" / "counterpoise"
 TABLE = ROOT / "docs" / "layers.toml"
@@ -60,15 +61,16 @@ def layers() -> list[Layer]:
 
 
 def picture() -> str:
-    """The layers, highest on top, as HTML."""
-    rows = []
+    """The layers, highest on top."""
+    width = max(len(layer.name) for layer in layers()) + 2
+    lines = []
     for layer in reversed(layers()):
-        units = "".join(
-            f"<li><b>{html.escape(unit.name)}</b> <span>{html.escape(unit.what)}</span></li>"
-            for unit in layer.units
-        )
-        rows.append(f"<li><em>{html.escape(layer.name)}</em><ul>{units}</ul></li>")
-    return f'<ol class="layers" reversed>{"".join(rows)}</ol>'.replace("`", "") + "\n"
+        units = ", ".join(unit.name for unit in layer.units)
+        lines += textwrap.wrap(
+            f"{layer.name:<{width}}{units}", 90, subsequent_indent=" " * width, tabsize=1,
+            drop_whitespace=False, break_long_words=False,
+        )  # fmt: skip
+    return fence("\n".join(line.rstrip() for line in lines), "text")
 
 
 def unit_list() -> str:
@@ -88,28 +90,53 @@ def pages() -> Pages:
         "# API",
         "The public modules from their own docstrings, grouped by [layer](../architecture.md), "
         "highest first. For a loop of your own, "
-        "[`counterpoise.Balance`](anyloop.md#counterpoise.anyloop.handle.Balance) is all it takes; "
-        "the rest is for those who build on the parts.",
+        f"[`counterpoise.Balance`](anyloop.md#{anchor('counterpoise.anyloop.handle')}) is all it "
+        "takes; the rest is for those who build on the parts.",
     ]
     for layer, units in _public():
         parts.append(f"## {layer.name}")
         rows = []
         for unit in units:
-            modules = "\n\n".join(f"::: {module}" for module in unit.modules())
-            made[unit.page] = f"# {unit.name}\n\n{capitalised(unit.what)}.\n\n{modules}\n"
+            modules = "\n".join(map(_module, unit.modules()))
+            made[unit.page] = f"# {unit.name}\n\n{capitalised(unit.what)}.\n\n{modules}"
             rows += [
-                (f"[`{name}`]({unit.name}.md#{name})", first_line(name)) for name in unit.modules()
+                (f"[`{name}`]({unit.name}.md#{anchor(name)})", _summary(_parsed(name)))
+                for name in unit.modules()
             ]
         parts.append(table(("module", "what it is for"), rows))
     return {"api/index.md": "\n\n".join(parts) + "\n"} | made
 
 
-def navigation() -> list[Any]:
-    """The API pages for MkDocs' navigation, by layer."""
-    return [
-        "api/index.md",
-        *({layer.name: [unit.page for unit in units]} for layer, units in _public()),
+def _module(name: str) -> str:
+    """A module in short, for who reads the file; `site_hook.py` puts all of it in its place."""
+    definitions = (
+        node
+        for node in _parsed(name).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    )
+    rows = [(code(node.name), _summary(node)) for node in definitions]
+    source = _file(name).relative_to(ROOT).as_posix()
+    parts = [
+        f"## {name}",
+        _summary(_parsed(name)),
+        *([table(("name", "what it is"), rows)] if rows else []),
+        f"Source: [{source}](../../{source})",
     ]
+    return "\n\n".join(parts) + "\n"
+
+
+def anchor(module: str) -> str:
+    """A module's anchor in its page, the same for a code host and for the site."""
+    return module.replace(".", "")
+
+
+def navigation() -> str:
+    """The API pages for MkDocs' navigation, by layer."""
+    lines = ["      - api/index.md"]
+    for layer, units in _public():
+        lines.append(f"      - {layer.name}:")
+        lines += [f"          - {unit.page}" for unit in units]
+    return "\n".join(lines) + "\n"
 
 
 def _public() -> list[tuple[Layer, list[Unit]]]:
@@ -118,8 +145,17 @@ def _public() -> list[tuple[Layer, list[Unit]]]:
     return [(layer, units) for layer, units in chosen if units]
 
 
-def first_line(module: str) -> str:
-    """The first line of a module's docstring."""
+def _file(module: str) -> Path:
     path = ROOT / "src" / module.replace(".", "/")
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@functools.cache
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(_file(module).read_text(encoding="utf-8"))
+
+
+def _summary(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
+    """The first paragraph of a docstring."""
+    paragraph = (ast.get_docstring(node) or "").partition("\n\n")[0]
+    return with_links(without_emphasis(" ".join(paragraph.split())))

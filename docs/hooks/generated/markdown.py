@@ -10,7 +10,7 @@ ARXIV = re.compile(r"(?:arXiv\s+)?\b(\d{4}\.\d{5})\b")
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; cells are Markdown, with `|` and line ends taken care of."""
     lines = [heading, ["---"] * len(heading), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
 def _cell(text: str) -> str:
@@ -19,7 +19,7 @@ def _cell(text: str) -> str:
 
 def fence(code: str, language: str) -> str:
     """A block of code."""
-    return f"```{language}\n{code.rstrip()}\n```\n"
+    return f"```{language}\n{code.rstrip()}\n```"
 
 
 def code(text: object) -> str:

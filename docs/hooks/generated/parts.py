@@ -1,5 +1,6 @@
-"""Parts of hand-written pages, each put in place of a line `<!-- generated: NAME -->`."""
+"""Parts of hand-written pages, by the names of their blocks (see write.py)."""
 
+import functools
 import textwrap
 from collections.abc import Callable
 
@@ -8,9 +9,10 @@ from counterpoise.evaluate.measures import MEASURES
 from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.names import SPELLINGS
 from generated import ROOT
-from generated.charts import log_charts
+from generated.charts import FOLDER, QUESTION, log_chart
 from generated.layers import picture, unit_list
 from generated.markdown import code, fence, table
+from generated.study import question_changes
 
 
 def loop_bugs() -> str:
@@ -34,7 +36,8 @@ def column_names() -> str:
 def question_loop() -> str:
     """One step of the loop that the project began with."""
     text = (ROOT / "examples" / "seed_loop_before.py").read_text(encoding="utf-8")
-    return fence(textwrap.dedent(text[text.index("    train_d = False") :]), "python")
+    step = fence(textwrap.dedent(text[text.index("    train_d = False") :]), "python")
+    return f"<!-- test: compile -->\n{step}"
 
 
 def measures() -> str:
@@ -53,6 +56,11 @@ def measures() -> str:
     return table(heading, rows)
 
 
+def log_image(name: str) -> str:
+    """The chart of one of the question's logs."""
+    return f"![{log_chart(name)[1]}]({FOLDER}/{name}.svg)"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "loop bugs": loop_bugs,
     "log formats": log_formats,
@@ -61,7 +69,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "measures": measures,
     "layer picture": picture,
     "layer units": unit_list,
-    "chart bce_epoch1": lambda: log_charts("tests/data/seed/bce_epoch1.log"),
-    "chart bce_epoch3": lambda: log_charts("tests/data/seed/bce_epoch3.log"),
-    "chart mse_epoch1": lambda: log_charts("tests/data/seed/mse_epoch1.log"),
-}
+    "question changes": question_changes,
+} | {f"chart {name}": functools.partial(log_image, name) for name in QUESTION}
