@@ -26,10 +26,13 @@ def test_what_is_made_from_the_code_is_as_the_code_has_it():
     assert stale == [], "`make pages` brings them up to date"
 
 
-@pytest.mark.parametrize("pattern", ["*.md", "docs/**/*.md", "corpus/*.md", "loopbugs/*.md"])
-def test_no_link_is_dead_on_a_code_host(pattern):
-    pages = sorted(ROOT.glob(pattern))
-    assert pages
+def test_no_link_is_dead_on_a_code_host():
+    folders = ("docs", "corpus", "loopbugs", "studies")
+    pages = [
+        *ROOT.glob("*.md"),
+        *(page for name in folders for page in (ROOT / name).rglob("*.md")),
+    ]
+    assert len(pages) > 80
     assert [dead for page in pages for dead in dead_links(page)] == []
 
 
