@@ -1,6 +1,5 @@
 """The site and its files: every part of the code has its page, every link leads somewhere."""
 
-import dataclasses
 import os
 import re
 import subprocess
@@ -8,8 +7,6 @@ import sys
 
 import pytest
 
-from counterpoise.balance.policies import POLICIES
-from counterpoise.cli import VERBS
 from counterpoise.diagnosis.diagnose import RULES
 from counterpoise.diagnosis.finding import SEVERITIES
 from docs_helpers import DOCS, ROOT, dead_links
@@ -74,13 +71,6 @@ def test_severities_are_those_that_the_rules_can_give():
     assert all(said.values())
 
 
-def test_every_policy_is_in_the_catalogue_with_its_options():
-    for name, policy in POLICIES.items():
-        section = page("reference/policies.md").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-        for option in dataclasses.fields(policy):
-            assert not option.init or f"`{option.name}`" in section
-
-
 def test_changes_to_the_questions_loop_are_as_the_committed_rows_have_them():
     text = page("tutorial.md")
     (loop,) = re.findall(r"\| the question's loop as it is \| (.*) \|", text)
@@ -88,14 +78,10 @@ def test_changes_to_the_questions_loop_are_as_the_committed_rows_have_them():
     assert re.search(r"\| auto in place of the gate .* \| \+0\.22 \(-0\.43 to \+0\.64\) \|", text)
 
 
-def test_every_verb_and_every_key_is_in_the_reference():
-    text = page("reference/command-line.md")
-    assert [name for name in VERBS if f"\n## counterpoise {name}\n" not in text] == []
-    assert "`--dry-run`" in text
-    keys = page("reference/configuration.md")
-    assert "| `loss.adversarial.r1` | `0.0` | 0 or more | Weights gamma" in keys
-    assert "`balance.policy`" in keys
-    assert "\n## enet-pat\n" in page("reference/presets.md")
+def test_verbs_have_their_options_and_keys_their_default_range_and_meaning():
+    assert "\n| `--dry-run` | " in page("reference/command-line.md")
+    key = "| `loss.adversarial.r1` | `0.0` | 0 or more | Weights gamma"
+    assert key in page("reference/configuration.md")
 
 
 def test_what_a_page_would_load_from_the_network_is_seen():
@@ -137,6 +123,8 @@ def test_the_site_builds_strictly_and_reads_without_a_network(site):
     pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
     assert pages - {path.relative_to(site) for path in site.rglob("*.html")} == set()
     assert loads.problems_of_site(site) == []
+    assert not (site / "hooks").exists()
+    assert not (site / "layers.toml").exists()
 
 
 @pytest.mark.slow
@@ -146,12 +134,6 @@ def test_the_site_is_searched_from_disk(site):
     assert "d-saturated" in index
     assert "assets/iframe-worker.js" in (site / "index.html").read_text(encoding="utf-8")
     assert (site / "assets" / "iframe-worker.js").is_file()
-
-
-@pytest.mark.slow
-def test_hooks_and_tables_are_not_published(site):
-    assert not (site / "hooks").exists()
-    assert not (site / "layers.toml").exists()
 
 
 def test_modules_have_their_docstrings_on_the_site():
