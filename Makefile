@@ -1,4 +1,5 @@
-# Everything needs only Python 3.11+, make and pip: `.venv` is made from the lock on first use.
+# Everything needs only Python 3.11+, make and pip: `.venv` is made on first use, with the lock's
+# versions; for the demo with what a training needs, for all else with all of it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,14 +8,17 @@ BIN := $(VENV)/bin
 
 $(VENV): $(VENV)/.installed
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.demo: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("counterpoise needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[train]'
 	touch $@
 
-demo: $(VENV)/.installed
+$(VENV)/.installed: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	touch $@
+
+demo: $(VENV)/.demo
 	$(BIN)/counterpoise train --preset demo
 
 test: $(VENV)/.installed
