@@ -19,8 +19,8 @@ from counterpoise.balance.policies import (
     policy_options,
     policy_problems,
 )
-from counterpoise.balance.policy import CHECKED, Needs, Stateful
-from counterpoise.balance.smoothing import Average, blend, clamp, is_finite
+from counterpoise.balance.policy import CHECKED, Needs, Policy
+from counterpoise.balance.smoothing import NO_AVERAGE, averaged, blend, clamp, is_finite
 from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Readings, Signals
@@ -178,7 +178,7 @@ WITH_MEMORY = [name for name, state in STATES.items() if state]
 @pytest.mark.parametrize("other", WITH_MEMORY)
 def test_only_its_own_state_is_loaded(name, other):
     policy, state = build_policy(name, {}), json.loads(json.dumps(STATES[other]))
-    if STATES[name].keys() == STATES[other].keys():
+    if STATES[name].keys() <= STATES[other].keys():
         policy.load_state_dict(state)
         return
     with pytest.raises(UserError, match="the state is broken, or that of another policy"):
@@ -198,7 +198,7 @@ def test_a_value_that_is_missing_is_refused(name):
 
 
 @dataclass(config=CHECKED)
-class Mine(Stateful):
+class Mine(Policy):
     """A policy of somebody's, with memories of other types than ours have."""
 
     pairs: list[int] = field(default_factory=lambda: [1, 2])
@@ -225,22 +225,22 @@ decays = st.floats(0, 0.999)
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30), decays)
 def test_average_is_the_normalised_weighted_sum(values, decay):
-    average = Average(decay)
+    average = NO_AVERAGE
     for value in values:
-        average.update(value)
+        average = averaged(average, value, decay)
     weights = [decay ** (len(values) - 1 - i) for i in range(len(values))]
     expected = sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights)
-    assert average.value == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert average[0] == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 @given(st.lists(st.floats(), max_size=20), decays)
 def test_average_stays_within_the_finite_values_that_it_saw(values, decay):
-    average = Average(decay)
+    average = NO_AVERAGE
     for value in values:
-        average.update(value)
+        average = averaged(average, value, decay)
     seen = [value for value in values if math.isfinite(value)]
-    assert average.count == len(seen)
-    assert average.value is None if not seen else min(seen) <= average.value <= max(seen)
+    assert average[1] == len(seen)
+    assert average[0] is None if not seen else min(seen) <= average[0] <= max(seen)
 
 
 def test_blend_and_clamp_and_is_finite():

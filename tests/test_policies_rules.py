@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.balance.policies import build_policy
+from counterpoise.balance.policies import build_policy, objective_problems
 from counterpoise.records import NO_ACTION, Action, Readings
 from helpers import SIGNALS
 
@@ -113,7 +113,6 @@ def test_skip_band_skips_with_the_stated_probability(loss, probability):
 def test_skip_band_is_a_share_of_any_equilibrium_loss_and_draws_by_its_seed():
     reference = skips(build_policy("skip-band", {}), 0.7 * 2, 50)
     assert skips(build_policy("skip-band", {}), 0.7 * LN4, 50, LN4) == reference
-    assert skips(build_policy("skip-band", {"equilibrium_loss": 1.0}), 0.7, 50) == reference
     assert skips(build_policy("skip-band", {"seed": 1}), 1.4, 50) != reference
     half, resumed = build_policy("skip-band", {}), build_policy("skip-band", {})
     start = skips(half, 1.4, 25)
@@ -201,12 +200,6 @@ def test_gap_lr_is_the_published_function_of_the_smoothed_loss(losses, ideal, x_
         assert action.d_learning_rate_scale == pytest.approx(expected, rel=1e-6)
 
 
-def test_gap_lr_takes_the_ideal_loss_from_its_option_first():
-    policy = build_policy("gap-lr", {"equilibrium_loss": 2 * LN4, "decay": 0.0})
-    assert policy.observe(with_loss(2 * LN4)) == NO_ACTION
-    assert policy.observe(with_loss(LN4)).d_learning_rate_scale == pytest.approx(0.1)
-
-
 # The adversarial weight.
 
 
@@ -269,21 +262,25 @@ def test_lecam_anchors_are_averages_of_all_steps_and_used_from_the_start_on(hist
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "shown", "problem"),
+    ("name", "options", "problems"),
     [
-        ("gap-lr", {}, with_loss(0.1, None), "set equilibrium_loss"),
-        ("gap-lr", {}, with_loss(-3.0, 0.0), "set x_min and x_max"),
-        ("skip-band", {}, with_loss(0.1, None), "unknown"),
-        ("skip-band", {}, with_loss(0.1, 0.0), "which is 0"),
-        ("gradient-balance", {}, SIGNALS, "turn sensors on"),
-        ("gradient-balance", {}, with_gradients(0.0, 1.0), "adversarial gradient"),
-        ("gradient-balance", {}, with_gradients(1.0, 0.0), "content gradient"),
+        ("gap-lr", {}, 1),
+        ("gap-lr", {"x_min": 0.1, "x_max": 0.1}, 0),
+        ("skip-band", {}, 1),
+        ("accuracy-band", {}, 0),
     ],
 )
-def test_what_it_lacks_is_said_once(name, options, shown, problem):
+def test_shares_of_an_ideal_loss_of_0_are_refused(name, options, problems):
     policy = build_policy(name, options)
-    assert problem in policy.observe(shown).reason
-    assert policy.observe(shown) == NO_ACTION
+    assert len(objective_problems(policy, "wgan")) == problems
+    assert objective_problems(policy, "hinge") == []
+
+
+@pytest.mark.parametrize("gradients", [(None, None), (0.0, 1.0), (1.0, 0.0)])
+def test_a_weight_that_cannot_be_chosen_stays_and_that_is_said(gradients):
+    action = build_policy("gradient-balance", {}).observe(with_gradients(*gradients))
+    assert action.adversarial_weight_scale == 1
+    assert action.reason
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, MostScale, Stateful, joined
+from counterpoise.balance.policy import CHECKED, MostScale, Policy, joined
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.config import NonNegativeFloat, NonNegativeInt, PositiveInt
 from counterpoise.records import Action, Signals
@@ -34,7 +34,7 @@ EXPLOSION, EXPLOSION_LEAST, EXPLOSION_TURNS = 10.0, 20.0, 3
 
 
 @dataclass(config=CHECKED)
-class AutoPolicy(Stateful):
+class AutoPolicy(Policy):
     """R1 and, where G learns from D alone, two steps of D: the fixed recipe that was best in games
     that nobody tuned on. What needs evidence beyond it is a trial, or is undone.
 

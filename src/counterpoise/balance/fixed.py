@@ -4,7 +4,7 @@ from dataclasses import field
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Policy, Stateful
+from counterpoise.balance.policy import CHECKED, Policy
 from counterpoise.balance.smoothing import clamp
 from counterpoise.config import PositiveFloat, PositiveInt
 from counterpoise.records import NO_ACTION, Action, Signals
@@ -64,7 +64,7 @@ class TturPolicy(Policy):
 
 
 @dataclass(config=CHECKED)
-class InstanceNoisePolicy(Stateful):
+class InstanceNoisePolicy(Policy):
     """Add Gaussian noise to all of D's inputs, real and fake, annealed linearly to nothing.
 
         std_t = std * max(1 - t / anneal_steps, 0)

@@ -6,15 +6,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import (
-    CHECKED,
-    Policy,
-    PositiveShare,
-    Share,
-    Stateful,
-    equilibrium_loss,
-    joined,
-)
+from counterpoise.balance.policy import CHECKED, Policy, PositiveShare, Share, joined
 from counterpoise.balance.smoothing import blend, clamp, is_finite
 from counterpoise.config import Fraction, NonNegativeFloat, PositiveFloat
 from counterpoise.records import NO_ACTION, Action, Signals
@@ -87,7 +79,7 @@ class LossGatePolicy(Policy):
 
 
 @dataclass(config=CHECKED)
-class SkipBandPolicy(Stateful):
+class SkipBandPolicy(Policy):
     """Skip D's update with a probability that grows linearly as D's loss falls through a band.
 
     With L D's loss on the current batch and L* its loss at equilibrium,
@@ -97,7 +89,6 @@ class SkipBandPolicy(Stateful):
     so D trains always above upper * L* and never below lower * L*; between the two it is slowed,
     not stopped. The defaults 0.9 and 0.5 are the source's for a hinge loss whose halves are
     averaged (L* = 1); as shares of L* they carry over to other losses above 0.
-    `equilibrium_loss` overrides the L* that comes with the signals (0: take the signals').
 
     Random numbers are a function of `seed` and of how many were drawn, so a resumed training draws
     the ones it would have drawn.
@@ -108,7 +99,6 @@ class SkipBandPolicy(Stateful):
 
     upper: PositiveFloat = 0.9
     lower: NonNegativeFloat = 0.5
-    equilibrium_loss: NonNegativeFloat = 0.0
     seed: int = 0
     _draws: int = field(default=0, init=False)
 
@@ -117,14 +107,11 @@ class SkipBandPolicy(Stateful):
             raise ValueError("upper must be above lower")
 
     def observe(self, signals: Signals) -> Action:
-        ideal = equilibrium_loss(self.equilibrium_loss, signals)
-        if ideal is None:
-            return self._idle("D's loss at equilibrium is unknown; set equilibrium_loss")
-        if ideal <= 0:
-            return self._idle("the band is made of shares of D's loss at equilibrium, which is 0")
-        loss = signals.d_loss_real + signals.d_loss_fake
-        if not is_finite(loss):
-            return Action(reason="D is not skipped: its loss is not finite")
+        loss, ideal = signals.d_loss_real + signals.d_loss_fake, signals.d_equilibrium_loss
+        if not ideal or not is_finite(loss, ideal):
+            return Action(
+                reason="D is not skipped: its loss is not finite, or its ideal is unknown"
+            )
         probability = clamp((self.upper - loss / ideal) / (self.upper - self.lower), 0, 1)
         drawn = random.Random(f"{self.seed}:{self._draws}").random()  # noqa: S311 (no secret)
         self._draws += 1
@@ -138,7 +125,7 @@ class SkipBandPolicy(Stateful):
 
 
 @dataclass(config=CHECKED)
-class WinRatePolicy(Stateful):
+class WinRatePolicy(Policy):
     """Train G alone while D succeeds often enough, else D alone.
 
     With w D's smoothed success (it starts at `target`), a step trains only G where w >= target and

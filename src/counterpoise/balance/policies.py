@@ -65,6 +65,12 @@ def objective_problems(policy: Policy, objective: str) -> list[Problem]:
     if isinstance(policy, gates.LossGatePolicy) and facts.compares_scores:
         message = "'loss-gate' trains D on one half of its loss, and the halves of "
         return [Problem("balance.policy", f"{message}'{objective}' cannot be told apart")]
+    needs_band = isinstance(policy, gates.SkipBandPolicy) or (
+        isinstance(policy, scales.GapLearningRatePolicy) and not (policy.x_min and policy.x_max)
+    )
+    if needs_band and not facts.equilibrium_d_loss:
+        message = f"D's loss at equilibrium is 0 under '{objective}', and this needs shares of it"
+        return [Problem("balance.policy", message)]
     of_output = isinstance(policy, gates.ThresholdPolicy) and policy.measure == "mean-output"
     if of_output and not facts.has_probability:
         message = f"D(x) is no probability under '{objective}'; use accuracy"

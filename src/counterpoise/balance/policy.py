@@ -6,14 +6,12 @@ file with a class like those here, and a row in `policies.POLICIES`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from counterpoise.balance.smoothing import is_finite
 from counterpoise.errors import UserError
 from counterpoise.records import Action, Signals
 
@@ -33,9 +31,8 @@ class Policy(ABC):
     """Decides, each step, what is trained and how.
 
     A dataclass, of pydantic's for options that are checked. What `__init__` takes are its options,
-    each with a default; the fields with `init=False` are its memory, which is saved and restored
-    with a training: plain JSON values, or what has a `state_dict` of such. Their leading underscore
-    is not part of a saved name.
+    each with a default; the fields with `init=False` are its memory, plain JSON values that are
+    saved and restored with a training. Their leading underscore is not part of a saved name.
     """
 
     # Numbers that are not needed are waited for neither on a GPU nor at the end of a turn; those of
@@ -51,31 +48,19 @@ class Policy(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of what is remembered, as plain JSON values."""
-        values = {saved: getattr(self, name) for saved, name in self._remembered().items()}
-        return {
-            saved: value.state_dict() if hasattr(value, "state_dict") else deepcopy(value)
-            for saved, value in values.items()
-        }
+        return {saved: deepcopy(getattr(self, name)) for saved, name in self._remembered().items()}
 
     def load_state_dict(self, state: Any) -> None:
         """Undo `state_dict`; `UserError` for the state of something else, which changes nothing.
 
-        What remembers nothing loads the state of anything.
+        What earlier versions remembered besides is left out.
         """
         names = self._remembered()
-        if not names:
-            return
-        if not isinstance(state, Mapping):
-            raise UserError(f"the state of a policy cannot be {state!r:.40}")
-        if odd := sorted(map(str, names.keys() ^ state.keys())):
-            what = f"'{odd[0]}' is missing or has no place"
+        if missing := sorted(names.keys() - state.keys()):
+            what = f"'{missing[0]}' is missing"
             raise UserError(f"the state is broken, or that of another policy: {what}")
         for saved, name in names.items():
-            current = getattr(self, name)
-            if hasattr(current, "load_state_dict"):
-                current.load_state_dict(state[saved])
-            else:
-                setattr(self, name, deepcopy(state[saved]))
+            setattr(self, name, deepcopy(state[saved]))
 
     def _remembered(self) -> dict[str, str]:
         """Attributes by the names that they are saved under."""
@@ -83,27 +68,6 @@ class Policy(ABC):
         return {name.lstrip("_"): name for name in names}
 
 
-@dataclass
-class Stateful(Policy):
-    """A policy with a memory, which includes what it has said already: one that cannot act is not
-    silent, and no nuisance."""
-
-    _said: list[str] = field(default_factory=list, init=False, repr=False)
-
-    def _idle(self, problem: str) -> Action:
-        """Leave everything as configured, and give the reason the first time."""
-        if problem in self._said:
-            return Action()
-        self._said.append(problem)
-        return Action(reason=f"nothing is done: {problem}")
-
-
 def joined(*reasons: str) -> str:
     """The reasons that there are, as one."""
     return "; ".join(reason for reason in reasons if reason)
-
-
-def equilibrium_loss(option: float, signals: Signals) -> float | None:
-    """D's loss at equilibrium: the option where it is set (not 0), else the signals' own."""
-    value = option or signals.d_equilibrium_loss
-    return value if is_finite(value) else None

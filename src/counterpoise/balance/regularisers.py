@@ -6,14 +6,14 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, PositiveShare, Stateful, joined
-from counterpoise.balance.smoothing import Average, clamp, is_finite
+from counterpoise.balance.policy import CHECKED, Policy, PositiveShare, joined
+from counterpoise.balance.smoothing import NO_AVERAGE, Average, averaged, clamp, is_finite
 from counterpoise.config import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from counterpoise.records import Action, Signals
 
 
 @dataclass(config=CHECKED)
-class AdaPolicy(Stateful):
+class AdaPolicy(Policy):
     """Augment D's inputs more while D is sure of its training images, and less otherwise.
 
     Every `interval_steps` steps, with r the mean over them of r_t = E[sign D(real)], which is
@@ -64,7 +64,7 @@ class AdaPolicy(Stateful):
 
 
 @dataclass(config=CHECKED)
-class LeCamPolicy(Stateful):
+class LeCamPolicy(Policy):
     """Penalise D for logits far beyond the moving averages of its logits on the other kind.
 
     D's loss gets weight * (E[relu(D(x) - A_fake)^2] + E[relu(A_real - D(G(z)))^2]) with A_real and
@@ -83,18 +83,16 @@ class LeCamPolicy(Stateful):
     weight: PositiveFloat = 0.3
     decay: Fraction = 0.99
     start_steps: NonNegativeInt = 1000
-    _real: Average = field(init=False)
-    _fake: Average = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._real, self._fake = Average(self.decay), Average(self.decay)
+    _real: Average = field(default=NO_AVERAGE, init=False)
+    _fake: Average = field(default=NO_AVERAGE, init=False)
 
     def observe(self, signals: Signals) -> Action:
         logits = (signals.real_logit_mean, signals.fake_logit_mean)
         held = "" if is_finite(*logits) else "held: D's mean logits are not finite"
-        real, fake = self._real.update(logits[0]), self._fake.update(logits[1])
-        counted = min(self._real.count, self._fake.count)
-        if real is None or fake is None or counted <= self.start_steps:
+        self._real = averaged(self._real, logits[0], self.decay)
+        self._fake = averaged(self._fake, logits[1], self.decay)
+        (real, of_real), (fake, of_fake) = self._real, self._fake
+        if real is None or fake is None or min(of_real, of_fake) <= self.start_steps:
             return Action(reason=held)
         reason = (
             f"LeCam: D's logits are held to their averages {real:.3g} (real) and {fake:.3g} (fake)"

@@ -5,22 +5,14 @@ from dataclasses import field
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import (
-    CHECKED,
-    MostScale,
-    PositiveShare,
-    Share,
-    Stateful,
-    equilibrium_loss,
-    joined,
-)
-from counterpoise.balance.smoothing import Average, blend, clamp, is_finite
-from counterpoise.config import FiniteFloat, Fraction, NonNegativeFloat, PositiveFloat
-from counterpoise.records import Action, Signals
+from counterpoise.balance.policy import CHECKED, MostScale, Policy, PositiveShare, Share, joined
+from counterpoise.balance.smoothing import NO_AVERAGE, Average, averaged, blend, clamp, is_finite
+from counterpoise.config import Fraction, NonNegativeFloat, PositiveFloat
+from counterpoise.records import NO_ACTION, Action, Signals
 
 
 @dataclass(config=CHECKED)
-class AccuracyBandPolicy(Stateful):
+class AccuracyBandPolicy(Policy):
     """Slow D down while it is too good and let it come back while it is too weak.
 
     With a the smoothed mean of D's accuracies on real and fake images, in each step
@@ -48,15 +40,15 @@ class AccuracyBandPolicy(Stateful):
     max_scale: MostScale = 1.0
     decay: Fraction = 0.95
     _log_scale: float = field(default=0.0, init=False)
-    _accuracy: Average = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._accuracy = Average(self.decay)
+    _accuracy: Average = field(default=NO_AVERAGE, init=False)
 
     def observe(self, signals: Signals) -> Action:
         measured = (signals.d_accuracy_real + signals.d_accuracy_fake) / 2
         held = "" if is_finite(measured) else "held: D's accuracy is not finite"
-        accuracy = self._accuracy.update(measured if held else clamp(measured, 0, 1))
+        self._accuracy = averaged(
+            self._accuracy, measured if held else clamp(measured, 0, 1), self.decay
+        )
+        accuracy = self._accuracy[0]
         if accuracy is None:
             return Action(reason=held)
         error = self.target - accuracy
@@ -76,7 +68,7 @@ class AccuracyBandPolicy(Stateful):
 
 
 @dataclass(config=CHECKED)
-class GapLearningRatePolicy(Stateful):
+class GapLearningRatePolicy(Policy):
     """Scale D's learning rate by its optimality gap.
 
     With L an exponential moving average of D's loss (it starts at the ideal L*), and the gap
@@ -86,9 +78,8 @@ class GapLearningRatePolicy(Stateful):
         h(x) = max(h_min ^ (x / x_min), h_min)    where L <  L*  (D is better than ideal)
 
     L* is D's loss where it cannot tell real from fake: ln 4 (non-saturating), 0.5 (least squares),
-    2 (hinge), 0 (Wasserstein). It comes with the signals; `equilibrium_loss` overrides it (0: take
-    the signals'), for a loop whose losses are scaled. `x_min` and `x_max` of 0 mean 0.1 |L*|; with
-    an L* of 0 they must be given.
+    2 (hinge), 0 (Wasserstein). It comes with the signals. `x_min` and `x_max` of 0 mean 0.1 |L*|;
+    with an L* of 0 they must be given.
 
     Source: Hazimeh and Ponomareva 2023 (arXiv 2302.00089), the scheduling function, and table 1
     for L*; the numbers, the start and the decay are those of the authors' code.
@@ -96,7 +87,6 @@ class GapLearningRatePolicy(Stateful):
 
     needs = "last turn"
 
-    equilibrium_loss: FiniteFloat = 0.0
     x_min: NonNegativeFloat = 0.0
     x_max: NonNegativeFloat = 0.0
     h_min: PositiveShare = 0.1
@@ -105,12 +95,12 @@ class GapLearningRatePolicy(Stateful):
     _loss: float | None = field(default=None, init=False)
 
     def observe(self, signals: Signals) -> Action:
-        ideal = equilibrium_loss(self.equilibrium_loss, signals)
-        if ideal is None:
-            return self._idle("D's loss at equilibrium is unknown; set equilibrium_loss")
+        ideal = signals.d_equilibrium_loss
+        if ideal is None or not is_finite(ideal):
+            return NO_ACTION  # of the first turn nothing may be known yet
         x_min, x_max = self.x_min or 0.1 * abs(ideal), self.x_max or 0.1 * abs(ideal)
         if not x_min or not x_max:
-            return self._idle("D's loss at equilibrium is 0; set x_min and x_max")
+            return NO_ACTION
         loss, held = signals.d_loss_real + signals.d_loss_fake, "held: D's loss is not finite"
         smoothed = ideal if self._loss is None else self._loss
         if is_finite(loss):
@@ -132,7 +122,7 @@ class GapLearningRatePolicy(Stateful):
 
 
 @dataclass(config=CHECKED)
-class GradientBalancePolicy(Stateful):
+class GradientBalancePolicy(Policy):
     """Scale the adversarial weight until its gradient is `ratio` times the content terms'.
 
     With a and c the norms, at G's output, of the gradients of the adversarial term and of all other
@@ -142,7 +132,7 @@ class GradientBalancePolicy(Stateful):
 
     a must be the gradient of the term weighted as configured, *before* this policy's scale; else
     the scale would chase itself. Both come with `Signals.readings`; until both were read, and while
-    either is 0, the scale stays. A gradient of 0 cannot be scaled to anything: it is said once.
+    either is 0, the scale stays.
 
     Source: Esser et al. 2021 (VQGAN, arXiv 2012.09841), equation 7: |grad content| / |grad
     adversarial| at the last layer, there unsmoothed with a factor of 0.75 to 0.8. Users report it
@@ -158,41 +148,31 @@ class GradientBalancePolicy(Stateful):
     max_change: PositiveFloat = 0.02
     decay: Fraction = 0.9
     _log_scale: float = field(default=0.0, init=False)
-    _wanted: Average = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._wanted = Average(self.decay)
+    _wanted: Average = field(default=NO_AVERAGE, init=False)
 
     def observe(self, signals: Signals) -> Action:
         adversarial = signals.readings.g_gradient_unscaled
         content = signals.readings.g_gradient_content
-        problem = reason = ""
         if adversarial is None or content is None:
-            problem = "the gradients of G's loss terms at its output are not read; turn sensors on"
-        elif not is_finite(adversarial, content):
-            problem = "a gradient at G's output is not finite"
-        elif adversarial <= 0 or content <= 0:
-            name = "adversarial" if adversarial <= 0 else "content"
-            problem = f"the {name} gradient at G's output is 0"
+            reason = (
+                "the gradients at G's output were not read yet: the adversarial weight stays at"
+            )
         else:
-            self._follow(math.log(self.ratio) + math.log(content) - math.log(adversarial))
             reason = (
                 f"gradients at G's output are {adversarial:.3g} (adversarial) and {content:.3g} "
-                "(content): the adversarial weight is "
+                "(content): the adversarial weight is"
             )
+            if is_finite(adversarial, content) and min(adversarial, content) > 0:
+                self._follow(math.log(self.ratio) + math.log(content) - math.log(adversarial))
         scale = clamp(math.exp(self._log_scale), self.min_scale, self.max_scale)
-        if scale == 1:
-            return self._idle(problem) if problem else Action()
-        if problem:
-            reason = f"{problem}; the adversarial weight stays at {scale:.3g} times the configured"
-        else:
-            reason += f"{scale:.3g} times the configured one"
+        reason += f" {scale:.3g} times the configured one"
         return Action(adversarial_weight_scale=scale, reason=reason)
 
     def _follow(self, log_wanted: float) -> None:
         limits = (math.log(self.min_scale), math.log(self.max_scale))
         # Clipped before it is smoothed, so that a spike or a long saturation is soon forgotten.
-        wanted = self._wanted.update(clamp(log_wanted, *limits))
+        self._wanted = averaged(self._wanted, clamp(log_wanted, *limits), self.decay)
+        wanted = self._wanted[0]
         assert wanted is not None
         change = clamp(wanted - self._log_scale, -self.max_change, self.max_change)
         self._log_scale = clamp(self._log_scale + change, *limits)

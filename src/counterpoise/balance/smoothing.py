@@ -1,7 +1,11 @@
 """Smoothed signals: what a policy steers by instead of one batch's noise."""
 
 import math
-from typing import Any
+
+# A bias-corrected exponential moving average: its value, None before the first one, and of how
+# many values it is.
+Average = tuple[float | None, int]
+NO_AVERAGE: Average = (None, 0)
 
 
 def blend(old: float, new: float, decay: float) -> float:
@@ -19,31 +23,15 @@ def is_finite(*values: float | None) -> bool:
     return all(value is not None and math.isfinite(value) for value in values)
 
 
-class Average:
-    """A bias-corrected exponential moving average that ignores NaN and infinities.
+def averaged(average: Average, value: float, decay: float) -> Average:
+    """`average` with another value in it; NaN and infinities change nothing.
 
     value = sum of decay^(n-i) x_i / sum of decay^(n-i): the first value counts in full, as in
     Adam (Kingma and Ba 2015, section 3), so that nothing pulls towards zero at the start. It
     remembers about 1 / (1 - decay) values; at decay 0 it is the latest one.
     """
-
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
-        self.value: float | None = None
-        self.count = 0
-
-    def update(self, value: float) -> float | None:
-        """Take in `value` if it is finite; the average, or None before the first finite value."""
-        if math.isfinite(value):
-            self.count += 1
-            weight = (1 - self.decay) / (1 - self.decay**self.count)
-            self.value = value if self.value is None else blend(self.value, value, 1 - weight)
-        return self.value
-
-    def state_dict(self) -> list[Any]:
-        """The average's state as plain JSON values."""
-        return [self.value, self.count]
-
-    def load_state_dict(self, state: list[Any]) -> None:
-        """Undo `state_dict`."""
-        self.value, self.count = state
+    before, count = average
+    if not math.isfinite(value):
+        return before, count
+    weight = (1 - decay) / (1 - decay ** (count + 1))
+    return value if before is None else blend(before, value, 1 - weight), count + 1
