@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import counterpoise as cp
-from counterpoise.balance.policies import build_policy
 from counterpoise.config import DataConfig, DiscriminatorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
@@ -186,10 +185,10 @@ def share(readings: Readings) -> float | None:
     return adversarial / (adversarial + content)
 
 
-def summary(setting: Setting, rows: list[dict], warm_up: int, band: tuple[float, float]) -> dict:
+def summary(setting: Setting, rows: list[dict], warm_up: int) -> dict:
     """What a training came to, after its warm-up."""
     late = rows[warm_up:]
-    held = [band[0] <= row["smoothed_accuracy"] <= band[1] for row in late]
+    held = [0.6 <= row["smoothed_accuracy"] <= 0.9 for row in late]
 
     def median(name: str) -> float:
         return float(torch.tensor([row[name] for row in late[-200:]]).median())
@@ -255,8 +254,6 @@ def main() -> None:
         if arguments.ablate
         else {name: replace(base, policy=name) for name in arguments.policies}
     )
-    auto = build_policy("auto", {}) if "auto" in arguments.policies else None
-    band = (getattr(auto, "low", 0.6), getattr(auto, "high", 0.9))
     results = {}
     for name, setting in cases.items():
         started = time.perf_counter()
@@ -264,7 +261,7 @@ def main() -> None:
         if not quiet:
             print(f"\n== {name}")
         rows = train(setting, crops(arguments.data, setting), 0 if quiet else arguments.log_every)
-        results[name] = summary(setting, rows, arguments.warm_up, band)
+        results[name] = summary(setting, rows, arguments.warm_up)
         results[name]["seconds"] = round(time.perf_counter() - started, 1)
         say(name, results[name])
     if arguments.json:

@@ -41,11 +41,9 @@ def row_of(cell: Cell, *, score=None, **changes):
         "higher_is_better": not digits,
         "metrics": {"coverage": 1.0},
         "d_last_quarter": {"accuracy": 0.7, "auc": 0.8},
-        "curve": {"step": (1, 2), "auc": (0.5, 0.8), "score": (None, value)},
         "findings": ("healthy",),
         "steps": 10,
         "d_updates": 10,
-        "roll_backs": 0,
         "seconds": 0.01,
         "versions": {"torch": "2"},
     }

@@ -123,7 +123,6 @@ def test_a_mistake_is_one_line(counterpoise, monkeypatch, tmp_path, options, wor
 
 @pytest.mark.usefixtures("playing")
 def test_a_report_prints_its_table_and_where_it_lies(counterpoise, plan_file, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     folder = tmp_path / "out"
     code, _, err = counterpoise("study", "report", folder)
     assert (code, len(err.splitlines())) == (2, 1)

@@ -188,7 +188,6 @@ def test_a_cell_gives_the_same_row_again_in_strict_json(key):
     assert DoneRow.model_validate_json(first.model_dump_json()) == first
     assert first.score == first.metrics[first.score_name]
     assert 0 <= first.metrics["coverage"] <= 1
-    assert len(first.curve["step"]) == play.EVALUATIONS
     assert first.d_updates >= first.steps * (cell.strategy != "loss-gate")
 
 
@@ -199,7 +198,6 @@ def test_a_training_that_diverges_is_stopped_and_counted():
     row = train(TASKS["ring"], start, 0)
     assert "diverged" in row["failures"]
     assert row["score"] is None
-    assert row["curve"]["step"][-1] < 100
 
 
 class Constant(nn.Module):
@@ -221,14 +219,14 @@ def test_collapse_and_saturation_are_found():
         d.weight.copy_(torch.tensor([[-1.0, 0.0]]))
     fresh = task.batches(dataclasses.replace(task.setting, batch_size=256), 3)
     evaluation = Evaluation(task, g, d, fresh)
-    for step in range(EVALUATIONS):
-        evaluation.measure(step)
+    for _ in range(EVALUATIONS):
+        evaluation.measure()
     row = evaluation.verdict()
     assert row["failures"] == ["collapsed"]
     assert row["metrics"]["modes"] == 1
     g.sample.data = torch.tensor([9.0, 0.0])
-    for step in range(EVALUATIONS):
-        evaluation.measure(step)
+    for _ in range(EVALUATIONS):
+        evaluation.measure()
     assert evaluation.verdict()["failures"] == ["collapsed", "d-saturated"]
     assert evaluation.verdict()["d_last_quarter"] == {"accuracy": 1.0, "auc": 1.0}
 
@@ -321,8 +319,7 @@ def test_the_real_photographs_are_perfect_and_black_is_lost():
     real, black = task.measure(Same()), task.measure(Black())
     assert (real["coverage"], black["coverage"]) == (1, 0)
     assert real["sliced_wasserstein"] < 10 < black["sliced_wasserstein"]
-    assert real["psnr_y"] > 45
-    assert real["rmse"] < 1 < black["rmse"]
+    assert real["psnr_y"] > 45 > black["psnr_y"]
 
 
 def test_the_classifier_knows_unseen_digits():

@@ -3,7 +3,7 @@
 # What is not of the core, by the extra that brings it.
 EXTRAS = {
     "train": "cv2 lightning_fabric safetensors skimage tensorboard tifffile torch torchmetrics",
-    "study": "matplotlib sklearn",
+    "study": "sklearn",
     "ray": "ray",
 }
 

@@ -46,33 +46,20 @@ NO_ESTIMATE = Estimate(None, None, 0)
 
 
 @lru_cache(maxsize=8)
-def resampled_weights(counts: tuple[int, ...]) -> np.ndarray:
-    """The weight of every value in every resampled mean, (RESAMPLES, sum(counts)).
+def resamples(counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What every resampled mean is made of: situations (RESAMPLES, n, 1), places of values in each
+    (RESAMPLES, n, max(counts)), and the weights of these in the situation's mean.
 
     `counts` are the values (seeds) of each situation, all at least 1. Situations are drawn with
     replacement, then as many values within each: a two-stage (hierarchical) bootstrap, of a mean
-    in which every situation counts alike. A product with the values gives the resampled means.
+    in which every situation counts alike.
     """
     generator = np.random.default_rng(RESAMPLING_SEED)
-    sizes = np.asarray(counts)
-    starts = np.cumsum(sizes) - sizes
-    situations, most = len(sizes), int(sizes.max())
-    drawn = generator.integers(situations, size=(RESAMPLES, situations))
-    drawn_sizes = sizes[drawn][..., None]
-    places = generator.random((RESAMPLES, situations, most))
-    values = starts[drawn][..., None] + (places * drawn_sizes).astype(np.int64)
-    weights = np.where(np.arange(most) < drawn_sizes, 1.0 / (situations * drawn_sizes), 0.0)
-    total = int(sizes.sum())
-    slots = np.arange(RESAMPLES)[:, None, None] * total + np.minimum(values, total - 1)
-    summed = np.bincount(slots.ravel(), weights.ravel(), minlength=RESAMPLES * total)
-    return summed.reshape(RESAMPLES, total)
-
-
-def percentile_interval(resampled: np.ndarray) -> Interval:
-    """The middle 95 % of resampled means."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return Interval(float(low), float(high))
+    situations, most = len(counts), max(counts)
+    drawn = generator.integers(situations, size=(RESAMPLES, situations))[..., None]
+    sizes = np.asarray(counts)[drawn]
+    places = (generator.random((RESAMPLES, situations, most)) * sizes).astype(np.int64)
+    return drawn, places, np.where(np.arange(most) < sizes, 1.0 / sizes, 0.0)
 
 
 def student_mean(values: np.ndarray) -> Estimate:
@@ -117,17 +104,20 @@ def hierarchical_mean(values: np.ndarray) -> Estimate:
     seeds of one situation; of few the interval is too narrow: of 5 normal ones it covers the true
     mean in 83 % of cases, of 10 in 91 %, of 30 in 93 %.
     """
-    present = ~np.isnan(values)
-    counts = present.sum(1)
-    kept = counts > 0
-    if not kept.any():
+    values = values[~np.isnan(values).all(1)]
+    counts = (~np.isnan(values)).sum(1)
+    if not len(values):
         return NO_ESTIMATE
-    count = int(counts.sum())
-    mean = float(np.mean(np.nansum(values[kept], axis=1) / counts[kept]))
+    count, mean = int(counts.sum()), float(np.nanmean(values, axis=1).mean())
     if counts.max() == 1:
         return Estimate(mean, None, count)
-    weights = resampled_weights(tuple(int(c) for c in counts[kept]))
-    return Estimate(mean, percentile_interval(weights @ values[kept][present[kept]]), count)
+    # The values that there are come first.
+    order = np.argsort(np.isnan(values), axis=1, kind="stable")
+    drawn, places, weights = resamples(tuple(int(c) for c in counts))
+    picked = np.nan_to_num(np.take_along_axis(values, order, axis=1))[drawn, places]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile((picked * weights).sum(2).mean(1), [tail, 1 - tail])
+    return Estimate(mean, Interval(float(low), float(high)), count)
 
 
 def standardised(scores: np.ndarray, higher_is_better: bool, done: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ from loop import play
 from strategies import STRATEGIES
 from stressors import STRESSORS
 
+from counterpoise.json_lines import read_json_lines
+
 ROWS = "rows.jsonl"
 # For judging. Those below 10 are for whoever tunes.
 JUDGING_SEEDS = (10, 11, 12)
@@ -41,15 +43,13 @@ def play_cell(job: tuple[Cell, Path, int | None]) -> dict[str, Any]:
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """The newest row of each training, whole ones only: an interruption may have cut the last."""
-    rows: dict[Cell, dict[str, Any]] = {}
-    path = folder / ROWS
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        rows[row["game"], row["stressor"], row["seed"], row["strategy"]] = row
-    return list(rows.values())
+    rows, _ = read_json_lines(folder / ROWS)
+    return list({cell_of(row): row for row in rows}.values())
+
+
+def cell_of(row: dict[str, Any]) -> Cell:
+    """Which training a row is of."""
+    return row["game"], row["stressor"], row["seed"], row["strategy"]
 
 
 def cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -78,11 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     arguments.out.mkdir(parents=True, exist_ok=True)
-    done = {
-        (row["game"], row["stressor"], row["seed"], row["strategy"])
-        for row in read_rows(arguments.out)
-        if "error" not in row
-    }
+    done = {cell_of(row) for row in read_rows(arguments.out) if "error" not in row}
     wanted = [cell for cell in cells(arguments) if cell not in done]
     print(f"{len(wanted)} trainings to play, {len(done)} are there", flush=True)
     jobs = [(cell, arguments.data.resolve(), arguments.steps) for cell in wanted]

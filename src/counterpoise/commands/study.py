@@ -9,8 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from counterpoise.commands.console import ConsoleReporter, say
+from counterpoise.plain_files import atomic_write
 from counterpoise.study.plan import load_plan
 from counterpoise.study.play import play_cell
+from counterpoise.study.report import DETAILS, study_report
 from counterpoise.study.results import DoneRow, ErrorRow, StudyRow, is_study_of, read_results
 from counterpoise.study.run import run_study, selected
 from counterpoise.study.workers import local_workers, ray_workers
@@ -71,14 +73,11 @@ def run(
 
 def report(folder: Path, console: Console) -> None:
     """Write a study's report and print how it begins."""
-    # A study runs where what its report draws with is not installed.
-    from counterpoise.study.report import study_report, write_report
-
-    found = study_report(folder)
-    written = write_report(folder, found)
-    say(console, found.beginning)
-    for path in written:
-        say(console, str(path))
+    text = study_report(folder)
+    with atomic_write(folder / "report.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(console, text.partition(DETAILS)[0])
+    say(console, str(folder / "report.md"))
 
 
 def usable_cores() -> int:

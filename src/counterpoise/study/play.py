@@ -29,7 +29,6 @@ EVALUATION_SAMPLES = 256  # samples of each kind on which D is evaluated
 # A D that ranks real above fake in this share of pairs is saturated; samples that cover less than
 # this share of the data have collapsed.
 SATURATED_AUC, COLLAPSED_COVERAGE = 0.99, 0.5
-LSGAN_ON_SIGMOID = "lsgan-on-sigmoid"
 
 
 def setting_of(cell: Cell, plan: StudyPlan) -> Setting:
@@ -82,8 +81,7 @@ def train(task: Task, setting: Setting, seed: int) -> dict[str, Any]:
         d_optimizer,
         policy=setting.policy,
         policy_options=dict(setting.policy_options),
-        # The squares behind a sigmoid it recognises itself.
-        objective=None if setting.form == LSGAN_ON_SIGMOID else setting.form,
+        objective=setting.form,
         paired=isinstance(task, SuperResolution),
         log_every=setting.steps + 1,
         seed=seed,
@@ -95,7 +93,7 @@ def train(task: Task, setting: Setting, seed: int) -> dict[str, Any]:
             losses.of_d(step, real, fake).backward()  # type: ignore[no-untyped-call]
             d_optimizer.step()
 
-    d_updates = roll_backs = 0
+    d_updates = 0
     with balance:
         for step in range(1, setting.steps + 1):
             if setting.shock != 1 and step == setting.steps // 2 + 1:
@@ -116,12 +114,10 @@ def train(task: Task, setting: Setting, seed: int) -> dict[str, Any]:
                 g_optimizer.zero_grad()
                 losses.of_g(g_step, real, fake).backward()  # type: ignore[no-untyped-call]
                 g_optimizer.step()
-            action = balance.action
-            d_updates += action.d_steps * (not action.roll_back)
-            roll_backs += action.roll_back
+            d_updates += balance.action.d_steps * (not balance.action.roll_back)
 
             if step * EVALUATIONS // setting.steps > (step - 1) * EVALUATIONS // setting.steps:
-                evaluation.measure(step)
+                evaluation.measure()
                 if evaluation.is_lost():
                     break
         findings = sorted(balance.diagnosis().ids())
@@ -129,7 +125,6 @@ def train(task: Task, setting: Setting, seed: int) -> dict[str, Any]:
         "findings": findings,
         "steps": setting.steps,
         "d_updates": d_updates,
-        "roll_backs": roll_backs,
     }
 
 
@@ -143,9 +138,11 @@ class Losses:
     draw: torch.Generator
 
     def __post_init__(self) -> None:
-        on_sigmoid = self.setting.form == LSGAN_ON_SIGMOID
-        self._form = ADVERSARIAL_FORMS["lsgan" if on_sigmoid else self.setting.form]
-        self._sigmoid_in_loss = on_sigmoid and not self.setting.d_ends_in_sigmoid
+        form = self.setting.form
+        # Where D ends in the sigmoid the loss has none.
+        if form == "lsgan-on-sigmoid" and self.setting.d_ends_in_sigmoid:
+            form = "lsgan"
+        self._form = ADVERSARIAL_FORMS[form]
 
     def of_d(self, step: Any, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss as the policy wants it, with the penalties."""
@@ -160,8 +157,6 @@ class Losses:
             step.logits(real=real_outputs, fake=fake_outputs)
         else:
             real_outputs, fake_outputs = self.d(real), self.d(fake)
-        if self._sigmoid_in_loss:
-            real_outputs, fake_outputs = real_outputs.sigmoid(), fake_outputs.sigmoid()
         loss_real, loss_fake = self._form.d_loss(real_outputs, fake_outputs)
         if setting.real_target != 1:
             target = torch.full_like(real_outputs, setting.real_target)
@@ -183,10 +178,7 @@ class Losses:
         """G's loss: adversarial, and content where the task has it."""
         setting = self.setting
         real_outputs = self.d(real).detach() if self._form.g_needs_real else None
-        fake_outputs = self.d(fake)
-        if self._sigmoid_in_loss:
-            fake_outputs = fake_outputs.sigmoid()
-        adversarial = self._form.g_loss(real_outputs, fake_outputs)
+        adversarial = self._form.g_loss(real_outputs, self.d(fake))
         weight = setting.adversarial_weight * setting.loss_multiplier
         loss: Tensor = step.adversarial(weight * adversarial)
         content = self.task.content_loss(fake, real) if setting.content_weight else None
@@ -204,7 +196,7 @@ class Evaluation:
     points: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     @torch.no_grad()
-    def measure(self, step: int) -> None:
+    def measure(self) -> None:
         """Measure G on unseen samples, and D on fresh ones of what it is trained on."""
         source, real = next(self.fresh)
         outputs = self.d(real), self.d(self.g(source))
@@ -221,14 +213,14 @@ class Evaluation:
             point |= self.task.measure(self.g)
             self.g.train()
         finite = finite and all(map(math.isfinite, point.values()))
-        self.points.append(point | {"step": step, "finite": finite})
+        self.points.append(point | {"finite": finite})
 
     def is_lost(self) -> bool:
         """Whether the last two evaluations found something that is not finite."""
         return len(self.points) > 1 and not any(p["finite"] for p in self.points[-2:])
 
     def verdict(self) -> dict[str, Any]:
-        """What a training came to: how it failed if it did, its score, and its curves."""
+        """What a training came to: how it failed if it did, and its score."""
         score_name, last = self.task.score_name, self.points[-1]
         late = self.points[-EVALUATIONS // 4 :]
         means = {key: sum(p[key] for p in late) / len(late) for key in ("accuracy", "auc")}
@@ -237,7 +229,7 @@ class Evaluation:
             failures.append("collapsed")
         if means["auc"] >= SATURATED_AUC:
             failures.append("d-saturated")
-        of_d = ("step", "auc", "accuracy", "finite")
+        of_d = ("auc", "accuracy", "finite")
         return {
             "failures": failures,
             "score": finite_or_none(last[score_name]) if last["finite"] else None,
@@ -245,11 +237,6 @@ class Evaluation:
             "higher_is_better": self.task.higher_is_better,
             "metrics": {k: finite_or_none(value) for k, value in last.items() if k not in of_d},
             "d_last_quarter": {name: finite_or_none(mean) for name, mean in means.items()},
-            "curve": {
-                "step": [p["step"] for p in self.points],
-                "auc": [finite_or_none(p["auc"]) for p in self.points],
-                "score": [finite_or_none(p.get(score_name)) for p in self.points],
-            },
         }
 
 

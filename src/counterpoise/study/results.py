@@ -18,6 +18,9 @@ from counterpoise.study.plan import Cell, StudyPlan, load_plan
 
 PLAN_FILE, RESULTS_FILE = "study.yaml", "results.jsonl"
 
+# Columns of earlier versions.
+GONE = ("curve", "roll_backs")
+
 Failure = Literal["diverged", "collapsed", "d-saturated"]
 
 
@@ -33,11 +36,9 @@ class DoneRow(Cell):
     higher_is_better: bool
     metrics: dict[str, float | None]
     d_last_quarter: dict[str, float | None]
-    curve: dict[str, tuple[int | float | None, ...]]
     findings: tuple[str, ...]
     steps: PositiveInt
     d_updates: NonNegativeInt
-    roll_backs: NonNegativeInt
     seconds: float
     versions: dict[str, str]
 
@@ -76,7 +77,7 @@ def read_results(folder: Path) -> Results:
             continue
         kind = ErrorRow if data.get("status") == "error" else DoneRow
         try:
-            row = kind.model_validate(data)
+            row = kind.model_validate({k: v for k, v in data.items() if k not in GONE})
         except ValidationError as error:
             wrong = "; ".join(map(str, problems_of(error)))
             raise UserError(

@@ -14,7 +14,6 @@ from counterpoise.config import DataConfig, DiscriminatorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.resize import downscale
 from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, to_luma
-from counterpoise.metrics.perceptual import lpips, why_no_lpips
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.discriminator import build_discriminator
@@ -122,13 +121,9 @@ class SuperResolution(Task):
         plain = crop_border(to_luma(quantise(bicubic_upsample(lr, SCALE, "half-pixel"))), BORDER_PX)
         values, reference = psnr(*luma), psnr(plain, luma[1])
         distances = sliced_wasserstein(quantise(fake), real, patches_per_image=64, projections=128)
-        perceptual = {}
-        if not why_no_lpips():
-            perceptual["lpips"] = float(lpips()(quantise(fake), real).mean())
-        return perceptual | {
+        return {
             "psnr_y": float(values.mean()),
             "ssim_y": float(ssim(*luma).mean()),
-            "rmse": float((255 * (luma[0] - luma[1]).square().flatten(1).mean(1).sqrt()).mean()),
             "sliced_wasserstein": sum(distances.values()) / len(distances),
             "coverage": float((values > reference - LOST_DB).float().mean()),
         }

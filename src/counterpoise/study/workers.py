@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -62,9 +61,10 @@ def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
     def submit(cell: Cell) -> "Future[StudyRow | UserError]":
         idle = [pool for pool, last in latest.items() if last.done() and not last.exception()]
         pool = idle[0] if idle else ProcessPoolExecutor(1, context, _begin, (theirs,))
+        # Ctrl-C: a child keeps that for life, so that the parent alone decides what it ends.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            with interrupts_held_back():
-                latest[pool] = pool.submit(answer_of, play, cell, plan)
+            latest[pool] = pool.submit(answer_of, play, cell, plan)
         except BrokenProcessPool:  # its process died while it was idle
             del latest[pool]
             return submit(cell)
@@ -73,6 +73,8 @@ def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
                 f"a worker process cannot be started ({error.strerror or error}); "
                 "give fewer --workers"
             ) from error
+        finally:
+            signal.signal(signal.SIGINT, before)
         return latest[pool]
 
     os.environ.update(ONE_THREAD)  # read in the processes to come, when libraries are imported
@@ -113,20 +115,20 @@ def ray_workers(
 def _start_ray(ray: Any, count: int, address: str | None) -> None:
     """Start Ray, or join the cluster."""
     own = {"num_cpus": count, "include_dashboard": False} if address is None else {}
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # broken off while it starts, Ray crashes
     try:
         if address is not None and address != "auto":
             # Where nobody listens Ray itself would try for a quarter of an hour.
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-        with interrupts_held_back():  # Broken off while it starts, Ray crashes.
-            ray.init(
-                address=address or "local",
-                log_to_driver=False,
-                configure_logging=False,
-                runtime_env={"env_vars": ONE_THREAD},
-                **own,
-            )
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            configure_logging=False,
+            runtime_env={"env_vars": ONE_THREAD},
+            **own,
+        )
     except Exception as error:
         # Of a start that fails or takes too long, Ray raises exceptions of any kind.
         where = f"no cluster at {address}" if address else "cannot start here"
@@ -135,7 +137,8 @@ def _start_ray(ray: Any, count: int, address: str | None) -> None:
             "auto of a cluster that runs"
         ) from error
     finally:
-        signal.signal(signal.SIGTERM, before)  # Ray leaves its own.
+        for number, handler in before.items():
+            signal.signal(number, handler)  # Ray leaves its own
 
 
 def answer_of(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError:
@@ -175,15 +178,3 @@ def _begin(pipe: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Block Ctrl-C: a child keeps that for life, so that the parent alone decides what it ends."""
-    # Starting this helper of multiprocessing's unblocks SIGINT: it must be there before.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
