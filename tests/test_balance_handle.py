@@ -50,21 +50,16 @@ def test_schedulers_made_before_and_after_keep_working(scripted, loop):
 
 
 @pytest.mark.parametrize(
-    ("action", "options", "said"),
+    ("action", "said"),
     [
-        (Action(d_trains_on_real=False), {}, "step.loss(real=..., fake=...)"),
-        (Action(lecam_weight=1.0), {}, "step.loss(real=..., fake=...)"),
-        (Action(label_smoothing=0.1), {"objective": "bce"}, "step.loss(real=..., fake=...)"),
-        # There it would change nothing.
-        (Action(label_smoothing=0.1), {"objective": "wgan"}, None),
-        (Action(d_steps=3), {}, "3 steps of D"),
-        (Action(g_steps=2), {}, "2 steps of G"),
+        (Action(d_trains_on_real=False), "step.loss(real=..., fake=...)"),
+        (Action(lecam_weight=1.0), "step.loss(real=..., fake=...)"),
+        (Action(d_steps=3), "3 steps of D"),
+        (Action(g_steps=2), "2 steps of G"),
     ],
 )
-def test_a_loop_that_cannot_do_what_is_asked_is_told_once(
-    scripted, caplog, loop, action, options, said
-):
-    balance, _ = scripted(loop, *[action] * 3, **options)
+def test_a_loop_that_cannot_do_what_is_asked_is_told_once(scripted, caplog, loop, action, said):
+    balance, _ = scripted(loop, *[action] * 3)
     with caplog.at_level(logging.INFO, "counterpoise"):
         loop.run(balance, 1)
         # A loop may have asked before the turn began, or may yet do them.
@@ -72,8 +67,8 @@ def test_a_loop_that_cannot_do_what_is_asked_is_told_once(
         assert not steps
         loop.run(balance, 2)
     messages = [r.message for r in caplog.records if "the policy" in r.message]
-    assert len(messages) == (said is not None)
-    assert all(said in message for message in messages)
+    assert len(messages) == 1
+    assert said in messages[0]
 
 
 def test_two_steps_of_g_that_are_asked_for_and_done_are_not_missed(scripted, caplog, loop):
@@ -139,8 +134,8 @@ def test_mistakes_are_one_line(loop, options):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"policy": {"previous": None}}, "has no place"),
-        ({"policy": 3}, "3"),
+        ({"policy": {"previous": None}}, "is missing"),
+        ({"policy": 3}, "int"),
         ({"action": {"foo": 1}}, "foo"),
         ({"readings": []}, "list"),
         ({"objective": {"name": 3, "probabilities": True}}, "3"),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Policy, PositiveShare, Share, joined
+from counterpoise.balance.policy import CHECKED, Policy, PositiveShare, Share
 from counterpoise.balance.smoothing import blend, clamp, is_finite
 from counterpoise.config import Fraction, NonNegativeFloat, PositiveFloat
 from counterpoise.records import NO_ACTION, Action, Signals
@@ -152,9 +152,8 @@ class WinRatePolicy(Policy):
         g_trains = success >= self.target
         fake, real = signals.d_accuracy_fake, signals.d_accuracy_real
         measured = fake if g_trains else (real + fake) / 2
-        held = "held: D's accuracy is not finite"
         if is_finite(measured):
-            held, self._success = "", blend(success, clamp(measured, 0, 1), self.decay)
+            self._success = blend(success, clamp(measured, 0, 1), self.decay)
         side, trained = ("at least", "G") if g_trains else ("below", "D")
         reason = f"D's smoothed success {success:.3f} is {side} {self.target:g}: {trained} trains"
-        return Action(d_steps=int(not g_trains), g_steps=int(g_trains), reason=joined(reason, held))
+        return Action(d_steps=int(not g_trains), g_steps=int(g_trains), reason=reason)

@@ -6,10 +6,10 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, Policy, PositiveShare, joined
+from counterpoise.balance.policy import CHECKED, Policy, PositiveShare
 from counterpoise.balance.smoothing import NO_AVERAGE, Average, averaged, clamp, is_finite
 from counterpoise.config import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
-from counterpoise.records import Action, Signals
+from counterpoise.records import NO_ACTION, Action, Signals
 
 
 @dataclass(config=CHECKED)
@@ -43,9 +43,7 @@ class AdaPolicy(Policy):
     _last_sign: float = field(default=0.0, init=False)
 
     def observe(self, signals: Signals) -> Action:
-        held = "held: D's accuracy on real images is not finite"
         if is_finite(signals.d_accuracy_real):
-            held = ""
             self._sign_sum += 2 * clamp(signals.d_accuracy_real, 0, 1) - 1
             self._sign_count += 1
         if self._sign_count >= self.interval_steps:
@@ -55,12 +53,12 @@ class AdaPolicy(Policy):
             change = direction * self.interval_steps / self.ramp_steps
             self._probability = clamp(self._probability + change, 0, self.max_probability)
         if not self._probability:
-            return Action(reason=held)
+            return NO_ACTION
         reason = (
             f"r_t was {self._last_sign:.2f} (target {self.target:g}): D's inputs are augmented "
             f"with probability {self._probability:.3g}"
         )
-        return Action(augment_probability=self._probability, reason=joined(reason, held))
+        return Action(augment_probability=self._probability, reason=reason)
 
 
 @dataclass(config=CHECKED)
@@ -87,13 +85,11 @@ class LeCamPolicy(Policy):
     _fake: Average = field(default=NO_AVERAGE, init=False)
 
     def observe(self, signals: Signals) -> Action:
-        logits = (signals.real_logit_mean, signals.fake_logit_mean)
-        held = "" if is_finite(*logits) else "held: D's mean logits are not finite"
-        self._real = averaged(self._real, logits[0], self.decay)
-        self._fake = averaged(self._fake, logits[1], self.decay)
+        self._real = averaged(self._real, signals.real_logit_mean, self.decay)
+        self._fake = averaged(self._fake, signals.fake_logit_mean, self.decay)
         (real, of_real), (fake, of_fake) = self._real, self._fake
         if real is None or fake is None or min(of_real, of_fake) <= self.start_steps:
-            return Action(reason=held)
+            return NO_ACTION
         reason = (
             f"LeCam: D's logits are held to their averages {real:.3g} (real) and {fake:.3g} (fake)"
         )
@@ -101,5 +97,5 @@ class LeCamPolicy(Policy):
             lecam_weight=self.weight,
             lecam_real_anchor=real,
             lecam_fake_anchor=fake,
-            reason=joined(reason, held),
+            reason=reason,
         )

@@ -5,7 +5,7 @@ from dataclasses import field
 
 from pydantic.dataclasses import dataclass
 
-from counterpoise.balance.policy import CHECKED, MostScale, Policy, PositiveShare, Share, joined
+from counterpoise.balance.policy import CHECKED, MostScale, Policy, PositiveShare, Share
 from counterpoise.balance.smoothing import NO_AVERAGE, Average, averaged, blend, clamp, is_finite
 from counterpoise.config import Fraction, NonNegativeFloat, PositiveFloat
 from counterpoise.records import NO_ACTION, Action, Signals
@@ -44,27 +44,25 @@ class AccuracyBandPolicy(Policy):
 
     def observe(self, signals: Signals) -> Action:
         measured = (signals.d_accuracy_real + signals.d_accuracy_fake) / 2
-        held = "" if is_finite(measured) else "held: D's accuracy is not finite"
-        self._accuracy = averaged(
-            self._accuracy, measured if held else clamp(measured, 0, 1), self.decay
-        )
+        if is_finite(measured):
+            self._accuracy = averaged(self._accuracy, clamp(measured, 0, 1), self.decay)
         accuracy = self._accuracy[0]
         if accuracy is None:
-            return Action(reason=held)
+            return NO_ACTION
         error = self.target - accuracy
         outside = abs(error) > self.half_width
-        if outside and not held:
+        if outside and is_finite(measured):
             limits = (math.log(self.min_scale), math.log(self.max_scale))
             self._log_scale = clamp(self._log_scale + self.gain * error, *limits)
         scale = clamp(math.exp(self._log_scale), self.min_scale, self.max_scale)
         if scale == 1:
-            return Action(reason=held)
+            return NO_ACTION
         reason = (
             f"D's smoothed accuracy {accuracy:.2f} is {'outside' if outside else 'inside'} "
             f"{self.target:g} +- {self.half_width:g}: its learning rate is {scale:.3g} times the "
             "configured one"
         )
-        return Action(d_learning_rate_scale=scale, reason=joined(reason, held))
+        return Action(d_learning_rate_scale=scale, reason=reason)
 
 
 @dataclass(config=CHECKED)
@@ -101,11 +99,10 @@ class GapLearningRatePolicy(Policy):
         x_min, x_max = self.x_min or 0.1 * abs(ideal), self.x_max or 0.1 * abs(ideal)
         if not x_min or not x_max:
             return NO_ACTION
-        loss, held = signals.d_loss_real + signals.d_loss_fake, "held: D's loss is not finite"
+        loss = signals.d_loss_real + signals.d_loss_fake
         smoothed = ideal if self._loss is None else self._loss
         if is_finite(loss):
-            held, smoothed = "", blend(smoothed, loss, self.decay)
-            self._loss = smoothed
+            self._loss = smoothed = blend(smoothed, loss, self.decay)
         gap = smoothed - ideal
         # The exponent is limited, not the power: the same function, which cannot overflow.
         if gap >= 0:
@@ -113,12 +110,12 @@ class GapLearningRatePolicy(Policy):
         else:
             scale = self.h_min ** min(-gap / x_min, 1.0)
         if scale == 1:
-            return Action(reason=held)
+            return NO_ACTION
         reason = (
             f"D's smoothed loss {smoothed:.3g} is {'above' if gap > 0 else 'below'} its ideal "
             f"{ideal:.3g}: its learning rate is {scale:.3g} times the configured one"
         )
-        return Action(d_learning_rate_scale=scale, reason=joined(reason, held))
+        return Action(d_learning_rate_scale=scale, reason=reason)
 
 
 @dataclass(config=CHECKED)
