@@ -40,7 +40,7 @@ def row(step: int, policy: str, draw: random.Random) -> StepRecord:
         scale = draw.uniform(0.1, 1)
         action = Action(
             d_learning_rate_scale=scale,
-            label_smoothing=0.1,
+            lecam_weight=0.1,
             reason=f"D's smoothed accuracy {draw.random():.2f} for a target of 0.75: its learning "
             f"rate is {scale:.3g} times the configured one",
         )

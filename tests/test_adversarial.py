@@ -64,7 +64,7 @@ def test_a_new_objective_is_a_row_and_a_class(monkeypatch):
     monkeypatch.setitem(OBJECTIVES, "absolute", row)
     monkeypatch.setitem(ADVERSARIAL_FORMS, "absolute", Absolute(row))
     form = ADVERSARIAL_FORMS[AdversarialLossConfig(form="l1").form]
-    assert (form.equilibrium_d_loss, form.g_needs_real) == (1.0, False)
+    assert (form.objective.equilibrium_d_loss, form.g_needs_real) == (1.0, False)
     assert form.sigmoid_inputs(torch.ones(1), torch.ones(1)) is None
     diagnosis = diagnose(trace(d_loss=0.01, g_loss=1.0), objective="l1")
     assert diagnosis.objective == "absolute"
@@ -127,10 +127,10 @@ def test_equilibrium_is_the_least_loss_of_a_d_that_cannot_tell(name):
     form = ADVERSARIAL_FORMS[name]
     candidates = torch.linspace(-3, 3, 601)
     losses = [sum(form.d_loss(c.reshape(1, 1), c.reshape(1, 1))).item() for c in candidates]
-    assert min(losses) == pytest.approx(form.equilibrium_d_loss, abs=1e-4)
+    assert min(losses) == pytest.approx(form.objective.equilibrium_d_loss, abs=1e-4)
     if name == "wgan" or OBJECTIVES[name].compares_scores:
         # Only differences count, so every common score is the equilibrium.
-        assert max(losses) == pytest.approx(form.equilibrium_d_loss, abs=1e-6)
+        assert max(losses) == pytest.approx(form.objective.equilibrium_d_loss, abs=1e-6)
 
 
 @every_form
@@ -149,21 +149,6 @@ def test_halves_and_g_depend_on_the_logits_that_they_say(name, real, fake):
     assert (gradient[fake < 1] < 0).all()
     if form.g_needs_real:
         assert (torch.autograd.grad(loss, real)[0] > 0).all()
-
-
-def test_smoothing_adds_what_another_target_does(real):
-    # The gradients of the loss to the target 0.9, less those to 1.
-    for name, loss in (
-        ("non-saturating", bce),
-        ("lsgan", mse),
-        ("lsgan-on-sigmoid", lambda x, target: mse(x.sigmoid(), target)),
-    ):
-        x = real.clone().requires_grad_()
-        (expected,) = torch.autograd.grad(loss(x, 0.9) - loss(x, 1.0), x)
-        term = ADVERSARIAL_FORMS[name].smoothing_term(x, 0.1)
-        torch.testing.assert_close(torch.autograd.grad(term, x)[0], expected)
-    for name in ("hinge", "wgan", *RELATIVISTIC):
-        assert ADVERSARIAL_FORMS[name].smoothing_term(real, 0.1).item() == 0
 
 
 @every_form

@@ -30,7 +30,6 @@ OURS_ALONE = {"g_terms", "fake_out_of_range", "seconds"}
 
 SCRIPTS = {
     "nothing": {},
-    "smoothed labels": {2: Action(label_smoothing=0.1), 3: Action(label_smoothing=0.2)},
     "noise and further steps of D": {
         1: Action(noise_std=0.5),
         2: Action(noise_std=1.5, d_steps=3, augment_probability=0.5),

@@ -1,6 +1,5 @@
 """What every registered policy promises: its options, its actions, and its saved state."""
 
-import dataclasses
 import json
 import math
 from copy import deepcopy
@@ -66,10 +65,7 @@ def test_actions_can_be_carried_out_and_say_why(name, history):
         assert 0 <= action.lecam_weight < math.inf
         assert math.isfinite(action.lecam_real_anchor)
         assert math.isfinite(action.lecam_fake_anchor)
-        assert 0 <= action.label_smoothing < 1
-        # Smoothed labels are on throughout, as the policy's documentation says.
-        said = dataclasses.replace(action, label_smoothing=0.0)
-        assert action.reason or said == NO_ACTION
+        assert action.reason or action == NO_ACTION
         json.dumps(action.changes(), allow_nan=False)
 
 

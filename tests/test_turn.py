@@ -97,10 +97,6 @@ HALVES = {
     "both": (Action(), lambda r, f: sum(FORM.d_loss(r, f))),
     "real": (Action(d_trains_on_fake=False), lambda r, f: FORM.d_loss(r, f)[0]),
     "fake": (Action(d_trains_on_real=False), lambda r, f: FORM.d_loss(r, f)[1]),
-    "smoothed": (
-        Action(label_smoothing=0.3),
-        lambda r, f: sum(FORM.d_loss(r, f)) + 0.3 * r.mean(),
-    ),
     "LeCam": (
         Action(lecam_weight=3.0, lecam_real_anchor=0.7, lecam_fake_anchor=-0.7),
         lambda r, f: sum(FORM.d_loss(r, f)) + 3 * lecam_penalty(r, f, 0.7, -0.7),
@@ -200,7 +196,7 @@ def test_an_optimizer_is_shared_by_discriminators_with_different_actions():
 @pytest.mark.parametrize("needs", ["nothing", "last turn", "this turn"])
 def test_late_numbers_are_the_same_rows(needs):
     """As on a GPU: nothing waits for numbers that the policy does not need in the turn."""
-    actions = [Action(), Action(label_smoothing=0.2), Action(d_steps=0)]
+    actions = [Action(), Action(lecam_weight=0.2), Action(d_steps=0)]
     at_once, late = Play(*actions), Play(*actions, deferred=True, needs=needs)
     for play in (at_once, late):
         for _ in actions:

@@ -137,8 +137,6 @@ class Action:
     lecam_fake_anchor: float = 0.0
     # Gamma of R1 in D's loss, in this step, on top of what is configured.
     r1_weight: float = 0.0
-    # D's target on real images is 1 minus this (one-sided), where its objective has such a target.
-    label_smoothing: float = 0.0
     # Keep both networks and optimizers as they are before this step as the state to come back to.
     keep_snapshot: bool = False
     # Put the kept state back instead of training this step.
@@ -160,7 +158,7 @@ _read_asked = attrgetter(*_ASKED)
 
 def without_gone_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """A saved action or readings without the fields that earlier versions had besides."""
-    gone = ("probe_discriminator", "d_probe_accuracy")
+    gone = ("probe_discriminator", "d_probe_accuracy", "label_smoothing")
     return {name: value for name, value in values.items() if name not in gone}
 
 

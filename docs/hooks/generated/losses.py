@@ -38,8 +38,8 @@ def pages() -> Pages:
             [
                 (
                     f"[`{name}`](#{name})",
-                    _number(form.equilibrium_d_loss),
-                    "a probability" if form.has_probability else "a score",
+                    _number(form.objective.equilibrium_d_loss),
+                    "a probability" if form.objective.has_probability else "a score",
                     "yes" if form.g_needs_real else "no",
                 )
                 for name, form in ADVERSARIAL_FORMS.items()

@@ -1,6 +1,6 @@
 """What an action adds to D's loss, from D's logits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,18 +8,8 @@ from torch import Tensor
 from counterpoise.records import Action
 
 
-def d_terms(
-    action: Action,
-    smoothing_term: Callable[[Tensor, float], Tensor],
-    real_logits: Tensor,
-    fake_logits: Tensor,
-) -> Iterator[Tensor]:
-    """The terms that the action asks for, weighted scalars with their graph: one-sided label
-    smoothing (Salimans et al. 2016, section 3.4) where D is trained on real images, and LeCam's
-    regulariser. `smoothing_term` is the objective's, from D's logits on real images and the amount.
-    """
-    if action.label_smoothing and action.d_trains_on_real:
-        yield smoothing_term(real_logits, action.label_smoothing)
+def d_terms(action: Action, real_logits: Tensor, fake_logits: Tensor) -> Iterator[Tensor]:
+    """The terms that the action asks for, weighted scalars with their graph."""
     if action.lecam_weight:
         anchors = action.lecam_real_anchor, action.lecam_fake_anchor
         yield action.lecam_weight * lecam_penalty(real_logits, fake_logits, *anchors)

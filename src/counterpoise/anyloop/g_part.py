@@ -1,6 +1,5 @@
 """G's part of a loop: its losses, and the gradients that come back to G's output in it."""
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -21,10 +20,6 @@ MOST_BATCHES, FIRST_BATCHES = 64, 4
 NEEDS_LOSS = (
     "the policy trains D on one half of its loss, or adds a regulariser to it, and cannot in this "
     "loop: back-propagate step.loss(real=..., fake=...) in D's part"
-)
-SMOOTHING_NEEDS_LOSS = (
-    "the policy would smooth D's labels, and cannot in this loop: back-propagate "
-    "step.loss(real=..., fake=...) in D's part to have that too"
 )
 
 
@@ -90,7 +85,7 @@ class GeneratorSide:
             # No D is trained yet, or none can be read.
             self._forget()
             if self.losses:
-                turn.end_without_d(sum(self.losses[1:], start=self.losses[0]))
+                self._game.end(turn, sum(self.losses[1:], start=self.losses[0]), {})
             return bool(self.losses)
         for name, own in turn.ds.items():
             if own.action is None:
@@ -119,13 +114,10 @@ class GeneratorSide:
         stepped before there was anything to decide on."""
         say = self._game.say
         for name, part in turn.ds.items():
-            action, objective = part.asked, part.player.objective
+            action = part.asked
             one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
             if (one_half or action.lecam_weight) and not part.has_d_loss:
                 say(NEEDS_LOSS, "halves")
-            smoothing_helps = objective is not None and objective.form.smoothing_slope != 0
-            if action.label_smoothing and smoothing_helps and not part.has_d_loss:
-                say(SMOOTHING_NEEDS_LOSS, "smoothing", logging.INFO)
             if name in stepped_early and not (action.d_steps and action.d_learning_rate_scale == 1):
                 say(STEPPED_EARLY)
             # A loop may read the number before the turn begins.

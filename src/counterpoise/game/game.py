@@ -31,7 +31,7 @@ from counterpoise.records import (
     without_gone_fields,
 )
 from counterpoise.run_folder import ROLL_BACK
-from counterpoise.sensors.discriminator import saturation_readings, signals_from_statistics
+from counterpoise.sensors.discriminator import numbers_of
 from counterpoise.sensors.images import ratio
 
 # Tells a person: the step, the kind of event, the message, and how much it matters (a level of
@@ -71,8 +71,9 @@ class Game:
         self.tell, self.seed, self.stage = tell, seed, stage
         self.device = next(generator.parameters(), torch.zeros(())).device
         # Whether nothing waits for numbers that no policy needs in the turn itself; a policy that
-        # says `needs = "last turn"` sees those of the turn before then.
-        self.deferred = self.device.type == "cuda"
+        # says `needs = "last turn"` sees those of the turn before then. Several processes wait, so
+        # that they meet at the same place.
+        self.deferred = self.device.type == "cuda" and not distributed()
         self.steps_done = 0
         # Batches that D's inputs were changed for: each has random numbers of its own.
         self.batches = 0
@@ -135,27 +136,28 @@ class Game:
         # In one message, from where the networks are.
         if distributed():
             statistics = average_over_processes(statistics.to(self.device))
-        return self._signals(turn, part, statistics.tolist())
+        return self._signals(turn, part, statistics)
 
-    def _signals(self, turn: Turn, part: DiscriminatorTurn, values: Sequence[float]) -> Signals:
+    def _signals(self, turn: Turn, part: DiscriminatorTurn, statistics: Tensor) -> Signals:
         """The signals of a turn, from statistics of all processes."""
-        player = part.player
-        objective = player.known_objective()
-        part.signals = signals_from_statistics(
+        player, objective = part.player, part.player.known_objective()
+        numbers, saturation = numbers_of(statistics)
+        part.signals = Signals(
             turn.step,
-            values,
-            objective.form.equilibrium_d_loss,
-            player.readings,
-            d_takes_r1=player.r1.is_possible,
+            **numbers,
+            d_equilibrium_loss=objective.form.objective.equilibrium_d_loss,
+            d_takes_r1=not player.r1.problem,
+            readings=player.readings,
         )
         if objective.has_sigmoid:
-            part.saturation = saturation_readings(values)
+            part.saturation = saturation
         return part.signals
 
     # The end of a turn.
 
     def end(self, turn: Turn, loss: Tensor | None, terms: Mapping[str, Tensor]) -> None:
-        """A turn is over; `Turn.end` is for a loop to call."""
+        """A turn is over, perhaps one in which no D was trained: its row then has what G minimised
+        alone. `Turn.end` is for a loop to call."""
         self.steps_done = turn.step
         rates = {G: _rate(self.g_optimizer) * turn.g_learning_rate_scale}
         for name, part in turn.ds.items():
@@ -209,10 +211,8 @@ class Game:
         for name, part in turn.ds.items():
             # Of a D that has no signals yet.
             judged = [tensors.pop(k) for what in JUDGED if (k := (what, name)) in tensors]
-            if len(judged) == 2:
-                judged = [part.player.known_objective().statistics(*judged)]
             if judged:
-                self._signals(turn, part, judged[0].tolist())
+                self._signals(turn, part, part.player.known_objective().statistics(*judged))
         values = _scalars(tensors)
         terms = {name: value for (what, name), value in values.items() if what == TERM}
         g_loss = values.get(LOSS, sum(terms.values()))
@@ -313,11 +313,8 @@ def _fetched(
         if part.penalties:
             tensors[PENALTY, name] = sum(part.penalties[1:], start=part.penalties[0])
         if part.signals is None and part.judged is not None:
-            # What statistics are made of on the host; of several processes the statistics.
-            judged: Sequence[Tensor] = part.judged
-            if distributed():
-                judged = [part.player.known_objective().statistics(*judged)]
-            tensors |= {(what, name): each for what, each in zip(JUDGED, judged, strict=False)}
+            # What statistics are made of on the host.
+            tensors |= {(what, name): each for what, each in zip(JUDGED, part.judged, strict=True)}
     for network, readings in read.items():
         tensors |= {(network, name): value for name, value in readings.items()}
     return tensors

@@ -5,39 +5,27 @@ smoothed labels and penalties of the loop's loss are left out, so that they comp
 objective's equilibrium.
 """
 
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.objectives import objective_name
 from counterpoise.sensors.discriminator import discriminator_statistics
 
-# Where float32 rounds a probability to 1, its logit is at least that of half a step below 1.
-_LARGEST_LOGIT = 25 * math.log(2)
-
-# Below it the square of a float32 is too small to divide by.
-_DIFFERENTIABLE = 1e-18
+# Between these a sigmoid's float32 output has a logit, and two finite derivatives of it.
+_LEAST, _MOST = 1e-18, 1 - 2**-24
 
 
 def logits_of(probabilities: Tensor) -> Tensor:
     """The logits of a sigmoid's float32 outputs, exact to float32's rounding of p itself.
 
-    Where p was rounded to 1 or 0 the logit is not known and the bound is returned: 17.3 and -87.3.
-    Its derivatives are those of a constant there, and the second one is finite everywhere.
+    They are bounded at -41.4 and 16.6, behind which float32 rounds p, or its derivatives, to 0 or
+    1; there the derivatives are 0.
     """
-    p = probabilities.float()
-    smallest = torch.finfo(torch.float32).tiny
-    bounded = p.detach().clamp_min(smallest).logit().clamp_max(_LARGEST_LOGIT)
-    if not p.requires_grad:
-        return bounded
-    inside = (p > _DIFFERENTIABLE) & (p < 1)
-    safe = torch.where(inside, p, 0.5)
-    return torch.where(inside, safe.log() - torch.log1p(-safe), bounded)
+    return probabilities.float().clamp(_LEAST, _MOST).logit()
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ class GameObjective:
         return self.form.decision_threshold(real_logits, fake_logits)
 
     def statistics(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """`discriminator_statistics` from D's logits, where they are."""
+        """`discriminator_statistics` from D's logits, on the host."""
         logits = real_logits, fake_logits
         return discriminator_statistics(
             *self.form.d_loss(*logits),

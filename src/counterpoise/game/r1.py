@@ -46,11 +46,6 @@ class R1:
         # That it is estimated, and why, once that is known: what a person is to be told.
         self.estimated = ""
 
-    @property
-    def is_possible(self) -> bool:
-        """Whether nothing is known to stand in its way."""
-        return not self.problem
-
     def estimate(self, why: str) -> None:
         """Estimate it from now on."""
         self.estimated = ESTIMATED.format(why=why)
@@ -121,7 +116,7 @@ class R1:
             raise
         except RuntimeError as failure:
             error = str(failure).strip().partition("\n")[0]
-        trained = [(weight, own) for weight, own in aside.weights() if weight.requires_grad]
+        trained = [(weight, own) for weight, own in aside.own.items() if weight.requires_grad]
         gradients = [torch.zeros_like(own) if own.grad is None else own.grad for _, own in trained]
         # One message: whether it failed anywhere, and the gradient.
         failed = torch.full((1,), float(bool(error)), device=images.device)

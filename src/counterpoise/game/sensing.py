@@ -1,6 +1,6 @@
 """Reads the sensors of a game, each when it is due, without changing what is trained."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -17,8 +17,6 @@ from counterpoise.sensors.sums import norm
 
 # What is read, scalars by the names of `records.Readings`, where the networks are.
 Measured = dict[str, Tensor]
-
-_NOTHING: AbstractContextManager[None] = nullcontext()
 
 # What is read at G's output.
 OF_OUTPUT = ("g_gradient_content", "g_gradient_adversarial", "g_adversarial_scale")
@@ -150,16 +148,14 @@ class Sensors:
             # Where G learns from D alone the content's is known too; 0 is not "not read".
             read.setdefault("g_gradient_content", torch.zeros(()))
 
-    def update(self, *keys: str) -> AbstractContextManager[None]:
-        """Around an optimizer's step: the gradients of these networks, and how far they go."""
-        new = [key for key in keys if key not in self._updated]
-        return self._update(new) if new and (self.due or self.due_next) else _NOTHING
-
     @contextmanager
-    def _update(self, keys: Sequence[str]) -> Iterator[None]:
-        self._updated.update(keys)
+    def update(self, *keys: str) -> Iterator[None]:
+        """Around an optimizer's step: the gradients of these networks, and how far they go."""
         before = {}
-        for key in keys:
+        due = self.due or self.due_next
+        new = [key for key in keys if due and key not in self._updated]
+        self._updated.update(new)
+        for key in new:
             network, kept, read = self._networks[key], self._kept.pop(key, None), self._read[key]
             if self.due:
                 length, cosine = gradient_readings(flat_gradient(network), kept)

@@ -164,7 +164,7 @@ class Turn:
 
     def _possible(self, player: Player, action: Action) -> Action:
         """The action without what cannot be had; a person is told."""
-        if action.r1_weight and not player.r1.is_possible:
+        if action.r1_weight and player.r1.problem:
             self.game.say(player.r1.problem)
             action = without_r1(action)
         if action.roll_back and self.game.snapshot.taken_step is None:
@@ -174,8 +174,8 @@ class Turn:
         return action
 
     def d_loss(self, real: Tensor, fake: Tensor, *, d: str | None = None) -> Tensor:
-        """D's loss from its halves, as the action wants it: both or one of them, with smoothed
-        labels and LeCam's regulariser where it adds them. `judge` comes before."""
+        """D's loss from its halves, as the action wants it: both or one of them, with what
+        `actuators.d_terms` adds. `judge` comes before."""
         part = self.of(d)
         check_tensors("D's losses", real, fake)
         if part.action is None or part.outputs is None:
@@ -187,7 +187,7 @@ class Turn:
         loss = sum(wanted[1:], start=wanted[0]) if wanted else real + fake
         part.has_d_loss = True
         on_real, on_fake = (objective.logits(outputs) for outputs in part.outputs)
-        for term in d_terms(action, objective.form.smoothing_term, on_real, on_fake):
+        for term in d_terms(action, on_real, on_fake):
             loss = loss + term
             self.d_penalty(term, d=d)
         return loss
@@ -312,11 +312,6 @@ class Turn:
         return any(part.action is not None for part in self.ds.values())
 
     # The end.
-
-    def end_without_d(self, loss: Tensor) -> None:
-        """The turn is over, and no D was trained in it, or none could be read: its row has what G
-        minimised alone."""
-        self.game.end(self, loss, {})
 
     def end(self, loss: Tensor | None = None, *, terms: Mapping[str, Tensor] | None = None) -> None:
         """The turn is over. `loss` is what G minimised; or `terms`, by name, of which it is the

@@ -24,9 +24,6 @@ class AdversarialForm(abc.ABC):
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        self.equilibrium_d_loss = objective.equilibrium_d_loss
-        self.has_probability = objective.has_probability
-        self.smoothing_slope = objective.smoothing_slope
         # Whether G's loss looks at D's logits on real images too.
         self.g_needs_real = objective.compares_scores
 
@@ -37,11 +34,6 @@ class AdversarialForm(abc.ABC):
     @abc.abstractmethod
     def g_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
         """G's adversarial loss, a scalar; `real_logits` may be None unless `g_needs_real`."""
-
-    def smoothing_term(self, real_logits: Tensor, amount: float) -> Tensor:
-        """What D's loss grows by, up to a constant, with the target 1 - `amount` for real images:
-        a scalar with its graph, 0 where D has no target for them."""
-        return amount * self.smoothing_slope * real_logits.mean()
 
     def probability(self, logits: Tensor) -> Tensor:
         """What a log prints as D(x): behind the loss's sigmoid where it has one, else the score."""
@@ -102,9 +94,6 @@ class LeastSquaresOnSigmoid(AdversarialForm):
     def g_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
         return (fake_logits.sigmoid() - 1).square().mean()
 
-    def smoothing_term(self, real_logits: Tensor, amount: float) -> Tensor:
-        return super().smoothing_term(real_logits.sigmoid(), amount)
-
 
 class Hinge(AdversarialForm):
     """Hinge loss for D; G raises D's score. D's score is no probability.
@@ -151,8 +140,8 @@ class RelativisticAverage(AdversarialForm):
 
     def g_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
         assert real_logits is not None, "g_needs_real"
-        real, fake = self.sigmoid_inputs(real_logits, fake_logits)
-        return F.softplus(real).mean() + F.softplus(-fake).mean()
+        on_fake, on_real = self.d_loss(fake_logits, real_logits)  # with the roles exchanged
+        return on_fake + on_real
 
     def sigmoid_inputs(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         return real_logits - fake_logits.mean(), fake_logits - real_logits.mean()

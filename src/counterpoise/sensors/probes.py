@@ -29,27 +29,17 @@ class Aside(nn.Module):
     def __init__(self, discriminator: nn.Module) -> None:
         super().__init__()
         self._discriminator = discriminator
+        self._places = dict(_places(discriminator, "_parameters"))
         # By the weight that they stand for: D may have one in several places.
-        self._weights: dict[int, tuple[Tensor, Tensor]] = {}
-        self._places: dict[str, int] = {}
-        for place, weight in _places(discriminator, "_parameters"):
-            if id(weight) not in self._weights:
-                own = weight.detach().requires_grad_(weight.requires_grad)
-                self._weights[id(weight)] = weight, own
-            self._places[place] = id(weight)
-        self._copies = {
-            place: buffer.clone() for place, buffer in _places(discriminator, "_buffers")
-        }
+        self.own = {w: w.detach().requires_grad_(w.requires_grad) for w in self._places.values()}
+        self._copies = {k: buffer.clone() for k, buffer in _places(discriminator, "_buffers")}
 
     def forward(self, images: Tensor) -> Tensor:
-        weights = {place: self._weights[key][1] for place, key in self._places.items()}
+        weights = {place: self.own[weight] for place, weight in self._places.items()}
         logits: Tensor = functional_call(
             self._discriminator, weights | self._copies, (images,), tie_weights=False
         )
         return logits.float()
-
-    def weights(self) -> list[tuple[Tensor, Tensor]]:
-        return list(self._weights.values())
 
 
 def _places(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
