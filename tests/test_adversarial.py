@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from counterpoise.config import AdversarialLossConfig
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
+from counterpoise.game.objective import GameObjective
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.objectives import OBJECTIVES, Objective, objective_name
 from trace_helpers import trace
@@ -153,14 +154,13 @@ def test_halves_and_g_depend_on_the_logits_that_they_say(name, real, fake):
 
 @every_form
 def test_the_threshold_lies_between_well_separated_logits(name):
-    form = ADVERSARIAL_FORMS[name]
     real = torch.tensor([[2.0], [4.0]], requires_grad=True)
-    threshold = form.decision_threshold(real, torch.tensor([[-2.0], [0.0]]))
+    threshold = GameObjective(name).threshold(real, torch.tensor([[-2.0], [0.0]]))
     moves = name == "wgan" or OBJECTIVES[name].compares_scores
     assert threshold.item() == (1 if moves else 0.5 if name == "lsgan" else 0)
     assert not threshold.requires_grad
     # Scores that have no zero of their own take the threshold with them.
-    further = form.decision_threshold(real + 100, torch.tensor([[98.0], [100.0]]))
+    further = GameObjective(name).threshold(real + 100, torch.tensor([[98.0], [100.0]]))
     assert (further.item() == 101) == moves
 
 

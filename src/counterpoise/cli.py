@@ -272,7 +272,7 @@ def study_run(given: Namespace) -> int:
 
 
 def study_report(given: Namespace) -> None:
-    """Turn a study's results into report.md and a picture."""
+    """Turn a study's results into report.md."""
     from counterpoise.commands import study
 
     study.report(given.folder, console())

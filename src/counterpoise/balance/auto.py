@@ -104,11 +104,9 @@ class AutoPolicy(Policy):
 
     def _take_in(self, signals: Signals) -> None:
         """Add a turn to the block; decide where that is whole."""
-        accuracy = (signals.d_accuracy_real + signals.d_accuracy_fake) / 2
-        rank = accuracy if signals.auc is None else signals.auc
-        if not 0 <= rank <= 1:
+        if signals.auc is None or not 0 <= signals.auc <= 1:
             return  # not a number
-        self._block.append(rank)
+        self._block.append(signals.auc)
         if len(self._block) < BLOCK_TURNS:
             return
         _remember(self._auc, fmean(self._block))

@@ -65,10 +65,11 @@ class GameObjective:
         return logits.sigmoid() if self.probabilities else self.form.probability(logits)
 
     def threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The logit above which D counts an image as real."""
-        if self.probabilities:
-            return real_logits.new_zeros(())
-        return self.form.decision_threshold(real_logits, fake_logits)
+        """The logit above which D counts an image as real: a scalar without a graph."""
+        threshold = 0.0 if self.probabilities else self.form.threshold
+        if threshold is None:
+            return (real_logits.detach().mean() + fake_logits.detach().mean()) / 2
+        return real_logits.new_full((), threshold)
 
     def statistics(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """`discriminator_statistics` from D's logits, on the host."""

@@ -46,12 +46,6 @@ class AdversarialForm(abc.ABC):
         None where the loss has none. Far from 0 its slope is gone."""
         return (real_logits, fake_logits) if self.objective.has_sigmoid else None
 
-    def decision_threshold(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The logit above which D counts an image as real: a scalar without a graph."""
-        if self.threshold is not None:
-            return real_logits.new_full((), self.threshold)
-        return (real_logits.detach().mean() + fake_logits.detach().mean()) / 2
-
 
 class NonSaturating(AdversarialForm):
     """Binary cross-entropy; G minimises -log D(G(z)), which does not saturate where D is sure.
