@@ -45,6 +45,7 @@ def test_a_game_in_balance_gets_r1_and_is_left_alone():
     # A part of the turns computes it, for all.
     assert gammas(actions) == [policy.r1 * policy.r1_every_turns] * (1000 // policy.r1_every_turns)
     assert "gamma" in actions[-1].reason
+    assert "nothing was changed since turn 0" in actions[-1].reason
     assert sum(action.keep_snapshot for action in actions) >= 4
 
 

@@ -113,8 +113,8 @@ def test_the_report_says_it(study):
     assert "Fewest failures: r1, 0 of 27 (0 %)." in beginning
     assert "auto fails in 3 of 27 (11 %); where it was never tuned, 3 of 3 (100 %)" in beginning
     assert "- digits/batch-4: r1 (" in details
-    assert "| 27 of 27 (100 %) |" in beginning
-    assert "| none | 0 | 33 | 0 |" in details
+    assert "| 27 of 27 (100 %) |" in details
+    assert "| none | · 0 | ▒ 33 | · 0 |" in beginning
 
 
 def test_where_auto_is_beaten_is_not_said_of_what_is_missing(study):

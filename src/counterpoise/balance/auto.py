@@ -60,7 +60,7 @@ class AutoPolicy(Policy):
     One-sided label smoothing, and a weight that rises wherever a D has less than a tenth of G's
     gradient, were in it and went: they helped in no game that nobody tuned on, and a vocoder, whose
     spectral loss is meant to lead, became worse.
-    What it holds is in its reason. Source: this project (docs/experiments.md).
+    What it holds, and since when, is in its reason. Source: this project (docs/experiments.md).
     """
 
     needs = "last turn"
@@ -84,6 +84,8 @@ class AutoPolicy(Policy):
     _trial_turns: int = field(default=0, init=False)
     _wait_turns: int = field(default=TRIAL_TURNS, init=False)
     _before_trial: list[float] = field(default_factory=list, init=False)
+    # The turn in which it last changed anything.
+    _same_since: int = field(default=0, init=False)
     _calm_turns: int = field(default=0, init=False)
     _exploded_turns: int = field(default=0, init=False)
     _has_snapshot: bool = field(default=False, init=False)
@@ -96,11 +98,19 @@ class AutoPolicy(Policy):
         broken = self._what_broke(signals)
         if broken and self._exploded_turns >= EXPLOSION_TURNS:
             return self._roll_back(broken)
+        before = self._held()
         self._count_trial()
         if not broken:
             self._take_in(signals)
+        if self._held() != before:
+            self._same_since = self._turns
         reason = joined(broken, *self._why())
         return replace(self._hold(reason), keep_snapshot=self._snapshot_due(calm=not broken))
+
+    def _held(self) -> tuple[float, ...]:
+        """What may change in a training."""
+        slowed = self._trial_turns > 0
+        return self._d_steps, self._log_weight, slowed, self._roll_backs
 
     def _take_in(self, signals: Signals) -> None:
         """Add a turn to the block; decide where that is whole."""
@@ -218,6 +228,8 @@ class AutoPolicy(Policy):
                 f"diversity) and D at chance: a trial of {G_TRIAL_SCALE:g} times G's learning "
                 f"rate, {self._trial_turns} turns left"
             )
+        if self._turns - self._same_since >= SNAPSHOT_EVERY_TURNS:
+            yield f"nothing was changed since turn {self._same_since}"
         if self._roll_backs:
             yield f"went back {self._roll_backs} times: D's learning rate is halved as often"
 

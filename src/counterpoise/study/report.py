@@ -12,8 +12,10 @@ from counterpoise.study.analysis import FailureCount, Grid, strategy_results, wh
 from counterpoise.study.results import DoneRow, plan_of, read_results
 
 NOT_KNOWN = "-"
-# What comes before it is the summary, and all strategies.
-DETAILS = "\n## Which stressor fails whom"
+# What comes before it is the summary, and which stressor fails whom.
+DETAILS = "\n## All strategies"
+# A cell of that map, by its share: a heat map that every terminal and page can show.
+HEAT = "·░▒▓█"
 
 
 def study_report(folder: Path) -> str:
@@ -38,20 +40,25 @@ def study_report(folder: Path) -> str:
         missing=grid.missing.sum(),
         versions=versions,
         details=DETAILS,
-        failures=[_failures(grid, row.name) for row in rows],
+        failures=[
+            [row.name + " (not in all tasks)" * (not row.everywhere), *_failures(grid, row.name)]
+            for row in rows
+        ],
         beaten=where_beaten(grid) if "auto" in grid.strategies else {},
         scores=[_scores(grid, row) for row in {r.task: r for r in results.done}.values()],
     )
 
 
 def _failures(grid: Grid, strategy: str) -> list[str]:
-    """A strategy, and its share of failed trainings under each stressor, over tasks and seeds."""
+    """A strategy's share of failed trainings under each stressor, over tasks and seeds."""
     failed = grid.failed_percent()[:, grid.strategies.index(strategy)]
-    line = [strategy]
+    line = []
     for stressor in grid.stressors:
         values = failed[[pair[1] == stressor for pair in grid.pairs]]
         values = values[~np.isnan(values)]
-        line.append(f"{values.mean():.0f}" if len(values) else NOT_KNOWN)
+        share = values.mean() if len(values) else np.nan
+        heat = "" if np.isnan(share) else HEAT[int(np.ceil(share / 100 * (len(HEAT) - 1)))]
+        line.append(f"{heat} {share:.0f}" if heat else NOT_KNOWN)
     return line
 
 
