@@ -2,7 +2,7 @@
 
 import argparse
 
-from counterpoise.cli import VERBS, WHAT, Parser, help_of
+from counterpoise.cli import VERBS, WHAT, Parser
 from generated import Pages
 from generated.markdown import code, table
 
@@ -10,7 +10,7 @@ from generated.markdown import code, table
 def pages() -> Pages:
     """One page with every verb, its arguments and options."""
     summaries = [
-        (f"[`counterpoise {verb}`](#{_anchor(verb)})", help_of(verb).partition("\n\n")[0])
+        (f"[`counterpoise {verb}`](#{_anchor(verb)})", VERBS[verb]["help"].partition("\n\n")[0])
         for verb in VERBS
     ]
     parts = [
@@ -36,7 +36,11 @@ def _section(verb: str) -> str:
         for action in parser._actions
         if "--help" not in action.option_strings
     ]
-    parts = [f"## counterpoise {verb}", help_of(verb), f"```text\n{' '.join(usage.split())}\n```"]
+    parts = [
+        f"## counterpoise {verb}",
+        VERBS[verb]["help"],
+        f"```text\n{' '.join(usage.split())}\n```",
+    ]
     if rows:
         parts.append(table(("argument or option", "meaning"), rows))
     return "\n\n".join(parts)

@@ -22,10 +22,10 @@ from counterpoise.training.checkpoint import Checkpoint
 Row = Mapping[str, Any]
 
 
-def run(path: Path, as_json: bool, console: Console) -> None:
+def run(run: Path, as_json: bool) -> None:
     """Recommend a checkpoint of a run's newest stage; write `best.json` and its averaged weights
     into the run's folder."""
-    folder = RunFolder.open(path)
+    folder, console = RunFolder.open(run), Console()
     metrics, notes = read_json_lines(folder.metrics)
     rows = stage_rows(metrics)
     step, saved, candidates = _nearest_to_ideal(folder, rows, notes)
@@ -44,7 +44,7 @@ def run(path: Path, as_json: bool, console: Console) -> None:
         "recommended": {
             "step": step,
             "weights": "average",
-            "checkpoint": str(folder.checkpoint(step).relative_to(path)),
+            "checkpoint": str(folder.checkpoint(step).relative_to(run)),
             "why": why,
         },
         "candidates": candidates,
@@ -57,7 +57,7 @@ def run(path: Path, as_json: bool, console: Console) -> None:
         return
     bicubic = [(BICUBIC, row) for row in metrics if row.get("stage") == BICUBIC]
     table = [*bicubic, *((f"step {row['step']}", row) for row in candidates)]
-    print_metrics(console, f"{path}: held-out images", table)
+    print_metrics(console, f"{run}: held-out images", table)
     for note in notes:
         say(console, f"note: {note}")
     say(console, f"Recommended: step {step}, since {why}.")

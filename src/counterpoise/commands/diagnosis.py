@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
-from counterpoise.commands.diagnosis_formats import FORMATS, TEXT, Judged
+from counterpoise.commands.diagnosis_formats import FORMATS, TEXT, Judged, json_schema
 from counterpoise.diagnosis import wording
 from counterpoise.diagnosis.baseline import NEW
 from counterpoise.diagnosis.finding import Diagnosis
@@ -37,6 +37,9 @@ def run(
     page: Path | None = None,
 ) -> int:
     """Judge every source that can be read, and print what was found; the exit code."""
+    if format == "schema":
+        print(json_schema())  # noqa: T201
+        return EXIT_HEALTHY
     if not sources:
         raise UserError("give a log file, a run folder, or - to read a pipe")
     show = None if format == TEXT else FORMATS[format]

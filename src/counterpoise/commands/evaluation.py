@@ -55,9 +55,8 @@ class MethodSource:
 
 
 def run(
-    console: Console,
-    *,
-    folders: Sequence[Path],
+    sets: Sequence[Path],
+    data: Sequence[Path],
     weights: Sequence[Path],
     outputs: Sequence[Path],
     metrics: str | None,
@@ -72,6 +71,7 @@ def run(
     The two of `compare` are weights or folders of outputs. `scale` is of outputs where there are no
     weights to know it from.
     """
+    console, folders = Console(), [*data, *sets]
     measures, notes = choose_measures(metrics)
     chosen = pick_device(device)
     pair = [real_path(path) for path in compare or ()]
@@ -89,18 +89,18 @@ def run(
             )
     scored = list(sources.values())
     common_scale = _common_scale(scored, scale)
-    sets: dict[str, list[Scores]] = {}
+    found: dict[str, list[Scores]] = {}
     for folder in folders:
-        names = [set_name(folder)] + [f"{set_name(folder)}-{n}" for n in range(2, len(sets) + 2)]
-        name = next(one for one in names if one not in sets)
+        names = [set_name(folder)] + [f"{set_name(folder)}-{n}" for n in range(2, len(found) + 2)]
+        name = next(one for one in names if one not in found)
         catalog = catalog_folder(folder, common_scale, SSIM_WINDOW_PX + 2 * common_scale)
         for item in catalog.skipped:
             say(console, f"skipped {item.path}: {item.reason}")
         catalog, methods = _methods(scored, catalog, name, len(folders) > 1, chosen, console)
         sheet = CropSheet(common_scale)
         seen = sheet.add if figures is not None else lambda image: None
-        sets[name] = score_methods(catalog, methods, measures, seen)
-        _say_set(console, name, sets[name], measures, common_scale)
+        found[name] = score_methods(catalog, methods, measures, seen)
+        _say_set(console, name, found[name], measures, common_scale)
         if figures is not None:
             path = figures / f"crops-{name}.png"
             sheet.save(path)
@@ -109,11 +109,11 @@ def run(
         say(console, f"not computed: {note}")
     if pair:
         a, b = (sources[path].method_name for path in pair)
-        for name, scores in sets.items():
+        for name, scores in found.items():
             of = {one.method: one for one in scores}
             _say_differences(console, name, of[a], of[b])
     if csv is not None:
-        write_csv(csv, sets)
+        write_csv(csv, found)
         say(console, f"per image: {csv}")
 
 

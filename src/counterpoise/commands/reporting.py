@@ -13,20 +13,19 @@ from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import RunFolder
 
 
-def run(runs: Sequence[Path], out: Path | None, console: Console) -> int:
-    """Write the page of one run into its folder, that of several where you say; the exit code."""
-    if out is None and len(runs) > 1:
+def run(run: Sequence[Path], out: Path | None) -> None:
+    """Write the page of one run into its folder, that of several where you say."""
+    if out is None and len(run) > 1:
         raise UserError("a page of several runs: say where, e.g. --out compared.html")
-    path = out or RunFolder(runs[0]).report
+    path = out or RunFolder(run[0]).report
     if path.is_dir():
         raise UserError(f"{path}: a folder; give a file, e.g. --out {path / 'report.html'}")
-    found = read_runs(runs)
+    found, console = read_runs(run), Console()
     write_page(path, found)
     for one in found:
         lead = "" if len(found) == 1 else f"{one.name}: "
         say(console, lead + " ".join(sentence for sentence, _ in one.verdicts))
     say(console, f"report: {path}")
-    return 0
 
 
 def write_page(path: Path, runs: Sequence[PageRun]) -> None:

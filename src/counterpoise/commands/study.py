@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from counterpoise.commands.console import ConsoleReporter, say
+from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
 from counterpoise.study.plan import load_plan
 from counterpoise.study.play import play_cell
@@ -33,9 +34,11 @@ def run(
     address: str | None,
     only: Sequence[str],
     dry_run: bool,
-    console: Console,
 ) -> int:
     """Run a study with its progress shown; the exit code."""
+    if address is not None and executor != "ray":
+        raise UserError("--address is for --executor ray")
+    console = Console()
     plan = load_plan(source, overrides)
     # A plan is resumed, and played by Ray, from anywhere.
     folders = tuple(Path(os.path.abspath(folder)) for folder in plan.data_folders)
@@ -71,11 +74,12 @@ def run(
     return 1 if errors else 0
 
 
-def report(folder: Path, console: Console) -> None:
+def report(folder: Path) -> None:
     """Write a study's report and print how it begins."""
     text = study_report(folder)
     with atomic_write(folder / "report.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
+    console = Console()
     say(console, text.partition(DETAILS)[0])
     say(console, str(folder / "report.md"))
 

@@ -1,17 +1,22 @@
 """`train` and `resume` behind the command line: devices, the run folder and the closing words."""
 
 import itertools
+import json
 import signal
 from pathlib import Path
 
 from rich.console import Console
 
+from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.commands.console import ConsoleReporter, print_metrics, say
 from counterpoise.commands.reporting import write_at_end
 from counterpoise.config import RunConfig
-from counterpoise.config_file import load_config
-from counterpoise.errors import TrainingDivergedError
+from counterpoise.config_file import load_config, preset_names
+from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
+from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
+from counterpoise.models.discriminator import DISCRIMINATORS
+from counterpoise.models.generator import GENERATORS
 from counterpoise.run_folder import BICUBIC, UNSAVED, RunFolder
 from counterpoise.training.checks import check_training
 from counterpoise.training.fabric import make_fabric
@@ -22,22 +27,53 @@ from counterpoise.training.setup import build_parts, take_initial_weights
 
 
 def start(
-    source: str, settings: list[str], run_dir: Path | None, console: Console, *, dry_run: bool
+    preset: str | None,
+    config: Path | None,
+    data: list[Path],
+    run_dir: Path | None,
+    devices: int | None,
+    overrides: list[str],
+    dry_run: bool,
 ) -> int:
     """Train anew, or with `dry_run` print what would be trained; the exit code."""
-    config = load_config(source, settings, checks=(check_training,))
+    if (preset is None) == (config is None):
+        raise UserError("give --preset NAME or --config FILE; `counterpoise presets` lists")
+    source, settings, console = preset or str(config), list(overrides), Console()
+    if data:
+        settings += [f"data.folders={json.dumps([str(folder) for folder in data])}"]
+    if devices is not None:
+        settings += [f"train.devices={devices}"]
+    resolved = load_config(source, settings, checks=(check_training,))
     if dry_run:
-        _describe(config, console)
+        _describe(resolved, console)
         return 0
     run = RunFolder(run_dir if run_dir is not None else free_folder(Path(source).stem))
-    return _run(config, run, console, resume=False)
+    return _run(resolved, run, console, resume=False)
 
 
-def resume(path: Path, settings: list[str], console: Console) -> int:
+def resume(run: Path, steps: int | None, overrides: list[str]) -> int:
     """Go on with a run, with other settings where some are given; the exit code."""
-    run = RunFolder.open(path)
-    config = load_config(str(run.config), settings, checks=(check_training,))
-    return _run(config, run, console, resume=True)
+    folder = RunFolder.open(run)
+    settings = [] if steps is None else [f"train.steps={steps}"]
+    config = load_config(folder.config, settings + overrides, checks=(check_training,))
+    return _run(config, folder, Console(), resume=True)
+
+
+def presets() -> None:
+    """Print the names of the presets, and of all that a configuration chooses by name."""
+    choices = {
+        "presets": preset_names(),
+        "generator.name": GENERATORS,
+        "discriminator.name": DISCRIMINATORS,
+        "loss.adversarial.form": ADVERSARIAL_FORMS,
+    }
+    console = Console()
+    for title, names in choices.items():
+        say(console, f"{title}: {', '.join(names)}")
+    say(console, "balance.policy, with its balance.options:")
+    for name, policy in POLICIES.items():
+        options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
+        say(console, f"  {name:<17}{options}".rstrip())
 
 
 def _describe(config: RunConfig, console: Console) -> None:

@@ -9,6 +9,11 @@ from rich.progress import Progress
 
 from counterpoise.commands.console import progress_columns, say
 from counterpoise.errors import UserError
+from counterpoise.models.import_weights import (
+    OFFICIAL_LICENCE,
+    OFFICIAL_SOURCE,
+    import_official,
+)
 from counterpoise.models.weights import SHIPPED, load_generator
 from counterpoise.upscale import Progress as TileProgress
 from counterpoise.upscale import plan_pictures, upscale_pictures
@@ -21,9 +26,9 @@ def run(
     device: str,
     tile_px: int,
     overwrite: bool,
-    console: Console,
 ) -> None:
     """Upscale with a progress bar; say what was written, skipped and lost."""
+    console = Console()
     loaded = load_generator(SHIPPED if weights is None else weights)
     scale = loaded.generator.config.scale
     if destination is None:
@@ -52,6 +57,14 @@ def run(
         say(console, f"weights of this package ({trained}); --weights takes others")
     if licence := loaded.metadata.get("licence"):
         say(console, f"weights under {licence}")
+
+
+def import_weights(file: Path, output: Path) -> None:
+    """Convert the authors' weights; say what they are, and under which licence."""
+    tensors, parameters = import_official(file, output)
+    what = f"{tensors} tensors, {parameters:,} parameters, from {OFFICIAL_SOURCE}"
+    say(Console(), f"{output}: {what}")
+    say(Console(), f"Licence of these weights: {OFFICIAL_LICENCE}")
 
 
 def pick_device(name: str) -> torch.device:

@@ -41,9 +41,9 @@ def run(
     objective: str | None,
     mapping: Sequence[str],
     d_loss_is_mean: bool,
-    console: Console,
-) -> int:
-    """Show a training until Ctrl-C; the exit code."""
+) -> None:
+    """Show a training until Ctrl-C."""
+    console = Console()
     if once and web:
         raise UserError("--once with --web: a page that ends at once; give one of them")
     options = WatchOptions(
@@ -53,7 +53,7 @@ def run(
     )
     if once:
         show_once(open_source(path, options), console)
-        return 0
+        return
     # A request to terminate ends it as Ctrl-C does, quietly: watching changes nothing.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
@@ -63,7 +63,6 @@ def run(
             draw(open_source(path, options), console)
         else:
             tell(states(open_source(path, options).look), console)
-    return 0
 
 
 def show_once(source: Source, console: Console) -> None:
