@@ -23,7 +23,7 @@ from counterpoise.pages import page
 COMMANDS = ("best", "diagnosis", "evaluation", "reporting", "study", "training", "upscaling")
 LATER = (
     *("skimage.metrics", "skimage.exposure", "torch.profiler", "PIL.JpegImagePlugin"),
-    *("tensorboard.summary.writer.record_writer", "torch.utils.tensorboard.summary"),
+    "torch.utils.tensorboard",
     *("plotly.offline.offline", "scipy.stats"),
 )
 

@@ -21,39 +21,38 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: a device or a pipe; give a file to write")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # Some writers make private files; ours are as readable as the folder that they are in,
-        # where the file system knows of such things.
-        with contextlib.suppress(PermissionError):
-            temporary.chmod(path.parent.stat().st_mode & 0o666)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            # Some writers make private files; ours are as readable as the folder that they are in,
+            # where the file system knows of such things.
+            with contextlib.suppress(PermissionError):
+                temporary.chmod(path.parent.stat().st_mode & 0o666)
+            temporary.replace(path)
+            # So that a power cut does not undo the rename; where that can be asked.
+            with contextlib.suppress(OSError):
+                folder = os.open(path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring a rename to the disk, so that a power cut does not undo it; where that can be asked."""
-    with contextlib.suppress(OSError):
-        file = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
-
-
-def cannot_write(path: Path, error: OSError) -> UserError:
-    """The one line for a file that cannot be written."""
-    return UserError(
-        f"{path}: cannot be written ({error.strerror or error}); "
-        "free some space or choose another folder"
-    )
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An `OSError` inside becomes the one line for a file that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "free some space or choose another folder"
+        ) from error
 
 
 def is_leftover(name: str) -> bool:
@@ -70,34 +69,31 @@ class AppendedFile:
 
     def __init__(self, path: Path) -> None:
         self.path, self.note = path, ""
-        try:
+        with writing(path):
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             content = path.read_bytes()
             whole = content.rfind(b"\n") + 1
             if torn := len(content) - whole:
                 os.ftruncate(self._file, whole)
                 self.note = f"{path.name}: an unfinished last line ({torn} bytes) was cut off"
-        except OSError as error:
-            raise cannot_write(path, error) from error
 
     def append_line(self, line: str) -> None:
         """Append a text and the end of its line."""
         data = (line + "\n").encode(errors="backslashreplace")
         before = os.fstat(self._file).st_size
-        try:
-            while data:
-                data = data[os.write(self._file, data) :]
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, before)
-            raise cannot_write(self.path, error) from error
+        with writing(self.path):
+            try:
+                while data:
+                    data = data[os.write(self._file, data) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._file, before)
+                raise
 
     def sync(self) -> None:
         """Bring all lines to the disk, so that a power cut does not take them."""
-        try:
+        with writing(self.path):
             os.fsync(self._file)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def close(self) -> None:
         """Close the file; nothing is written to it afterwards."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import LOCK_FILE, FolderLock
-from counterpoise.plain_files import atomic_write, cannot_write, is_leftover
+from counterpoise.plain_files import atomic_write, is_leftover, writing
 
 # A sheet of samples: columns of square crops with gaps between, under a line of titles.
 SHEET_COLUMNS = ("LR (pixels enlarged)", "bicubic", "output", "HR")
@@ -82,12 +82,8 @@ class RunFolder:
 
         Raises `UserError` where it cannot be looked into.
         """
-        try:
-            names = os.listdir(self.path)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+        with writing(self.path):
+            names = os.listdir(self.path) if os.path.lexists(self.path) else []
         return any(name != LOCK_FILE and not is_leftover(name) for name in names)
 
     def refuse_if_used(self) -> None:
@@ -118,13 +114,8 @@ class RunFolder:
 
         Raises `UserError` naming the process that does already. Readers are not kept out.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            return FolderLock(
-                self.path, "writes this run", "wait for it, stop it, or choose another folder"
-            )
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+        instead = "wait for it, stop it, or choose another folder"
+        return FolderLock(self.path, "writes this run", instead)
 
     def remove_leftovers(self) -> None:
         """Delete temporary files of writes that a crash interrupted."""

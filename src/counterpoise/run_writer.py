@@ -1,20 +1,20 @@
 """The one writer of a run's rows: `signals.jsonl`, `metrics.jsonl`, `events.jsonl`, `train.log` and
 TensorBoard's files."""
 
-import contextlib
 import datetime
-import os
-import socket
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from counterpoise.json_lines import JsonLines, drop_rows_after
-from counterpoise.plain_files import AppendedFile, cannot_write
+from counterpoise.plain_files import AppendedFile, writing
 from counterpoise.records import StepRecord, compact, is_written, rows_every
 from counterpoise.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class RunWriter:
@@ -30,7 +30,7 @@ class RunWriter:
         self.notes: list[str] = []
         self._rows: dict[str, JsonLines] = {}
         self._logs: list[AppendedFile] = []
-        self._tensorboard: _TensorBoard | None = None
+        self._tensorboard: SummaryWriter | None = None
         if run is None:
             return
         if resumed_step is not None:
@@ -41,7 +41,12 @@ class RunWriter:
         self._logs = [AppendedFile(run.log)]
         if tensorboard:
             self._rows["metrics"] = JsonLines(run.metrics)
-            self._tensorboard = _TensorBoard(run, resumed_step)
+            from torch.utils import tensorboard as board  # Heavy, and not for a `Balance`.
+
+            # What was shown of later steps is not any more.
+            later = None if resumed_step is None else resumed_step + 1
+            with writing(run.tensorboard):
+                self._tensorboard = board.SummaryWriter(run.tensorboard, purge_step=later)
         self.notes += [f.note for f in [*self._rows.values(), *self._logs] if f.note]
 
     def step(self, record: StepRecord, row: Mapping[str, Any]) -> str:
@@ -73,13 +78,17 @@ class RunWriter:
 
     def _scalars(self, step: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:
-            for name, value in values.items():
-                self._tensorboard.add(step, "scalar", name, value)
+            with writing(Path(self._tensorboard.log_dir)):
+                for name, value in values.items():
+                    self._tensorboard.add_scalar(name, value, step)
+                self._tensorboard.flush()  # A full disk is told of here, not later by its thread.
 
     def samples(self, step: int, grid: np.ndarray) -> None:
         """Show a sheet of samples (H, W, 3) in TensorBoard."""
         if self._tensorboard is not None:
-            self._tensorboard.add(step, "image", "samples", grid, dataformats="HWC")
+            with writing(Path(self._tensorboard.log_dir)):
+                self._tensorboard.add_image("samples", grid, step, dataformats="HWC")
+                self._tensorboard.flush()
 
     def sync(self) -> None:
         """Bring all rows to the disk: a checkpoint must not outlive the rows before it."""
@@ -92,7 +101,8 @@ class RunWriter:
             file.close()
         self._rows, self._logs = {}, []
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            with writing(Path(self._tensorboard.log_dir)):
+                self._tensorboard.close()
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         if name in self._rows:
@@ -121,10 +131,8 @@ def _drop_samples_after(run: RunFolder, step: int) -> None:
     """Delete the sheets of steps that are made anew: the newest is what people look at."""
     for sheet in run.sample_files():
         if sheet > run.sample(max(step, 0)):
-            try:
+            with writing(sheet):
                 sheet.unlink()
-            except OSError as error:
-                raise cannot_write(sheet, error) from error
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -136,48 +144,3 @@ def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(value, int | float) and name != "step":
             numbers[prefix + name] = float(value)
     return numbers
-
-
-class _TensorBoard:
-    """TensorBoard's file of events, written at once: the thread of `SummaryWriter` tells of a full
-    disk late, and with a traceback."""
-
-    def __init__(self, run: RunFolder, resumed_step: int | None) -> None:
-        # Heavy, and not for a `Balance`.
-        from tensorboard.compat.proto import event_pb2
-        from tensorboard.summary.writer import record_writer
-        from torch.utils.tensorboard import summary
-
-        events: Any = event_pb2
-        records: Any = record_writer
-        self._event, self._summary = events.Event, summary
-        now = time.time()
-        name = f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._path = run.tensorboard / name
-        with self._told():
-            run.tensorboard.mkdir(exist_ok=True)
-            self._writer = records.RecordWriter(self._path.open("wb"))
-        self._write(file_version="brain.Event:2")
-        if resumed_step is not None:  # what was shown of later steps is not any more
-            start = events.SessionLog(status=events.SessionLog.START)
-            self._write(step=resumed_step + 1, session_log=start)
-
-    def add(self, step: int, kind: str, name: str, value: Any, **options: Any) -> None:
-        """Show a value as a kind of `torch.utils.tensorboard.summary`."""
-        self._write(step=step, summary=getattr(self._summary, kind)(name, value, **options))
-
-    def close(self) -> None:
-        with self._told():
-            self._writer.close()
-
-    def _write(self, **fields: Any) -> None:
-        with self._told():
-            self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
-            self._writer.flush()
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise cannot_write(self._path, error) from error

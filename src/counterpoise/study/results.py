@@ -13,7 +13,7 @@ from counterpoise.config_file import problems_of
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
 from counterpoise.json_lines import JsonLines, iterate_json_lines
-from counterpoise.plain_files import atomic_write, cannot_write
+from counterpoise.plain_files import atomic_write
 from counterpoise.study.plan import Cell, StudyPlan, load_plan
 
 PLAN_FILE, RESULTS_FILE = "study.yaml", "results.jsonl"
@@ -119,12 +119,7 @@ def opened_study(folder: Path, plan: StudyPlan) -> Iterator[tuple[JsonLines, lis
     `UserError` where another process writes there, and as `is_study_of` does."""
     # Before anything is written: the folder may be somebody's photographs.
     is_study_of(folder, plan)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FolderLock(folder, "runs this study", "wait for it, or give another --out")
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    with lock:
+    with FolderLock(folder, "runs this study", "wait for it, or give another --out") as lock:
         if not is_study_of(folder, plan):
             with atomic_write(folder / PLAN_FILE) as temporary:
                 temporary.write_text(plan.to_yaml(), encoding="utf-8")
