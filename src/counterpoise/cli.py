@@ -62,7 +62,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks becomes "?"
             stream.reconfigure(errors="replace")
     try:
-        code = _run(sys.argv[1:])
+        code = _run(sys.argv[1:]) or 0
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:  # Whoever reads the output has seen enough.

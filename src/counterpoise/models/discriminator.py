@@ -6,6 +6,7 @@ its row in `DISCRIMINATORS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,11 @@ from counterpoise.registry import Registry
 class _ImageInput(nn.Module):
     """Subtracts the mean colour from images in [0, 1]."""
 
+    mean: Tensor
+
     def __init__(self, mean: tuple[float, float, float]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
-
-    mean: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
         return images - self.mean
@@ -48,15 +49,13 @@ class _Builder:
         """Convolution, normalisation and activation; batch and instance norm spare the first."""
         normalised = self._norm in ("batch", "instance") and not first
         # A bias before a normalisation would be subtracted again at once.
-        layers = [
-            self.spectral(
-                nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=not normalised)
+        layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=not normalised)
+        layers = [self.spectral(layer)]
+        if normalised:
+            is_batch = self._norm == "batch"
+            layers.append(
+                nn.BatchNorm2d(outputs) if is_batch else nn.InstanceNorm2d(outputs, affine=True)
             )
-        ]
-        if normalised and self._norm == "batch":
-            layers.append(nn.BatchNorm2d(outputs))
-        elif normalised:
-            layers.append(nn.InstanceNorm2d(outputs, affine=True))
         return [*layers, self.activation()]
 
 
@@ -127,19 +126,15 @@ class UNetDiscriminator(nn.Module):
         width, self._slope = config.width, config.leaky_slope
         self.input = _ImageInput(config.input_mean)
         self.head = nn.Conv2d(3, width, 3, padding=1)
-        self.down = nn.ModuleList(
-            spectral_norm(
-                nn.Conv2d(width * 2**n, width * 2 ** (n + 1), 4, 2, padding=1, bias=False)
-            )
-            for n in range(3)
-        )
-        self.up = nn.ModuleList(
-            spectral_norm(nn.Conv2d(width * 2 ** (n + 1), width * 2**n, 3, padding=1, bias=False))
-            for n in reversed(range(3))
-        )
-        self.refine = nn.ModuleList(
-            spectral_norm(nn.Conv2d(width, width, 3, padding=1, bias=False)) for _ in range(2)
-        )
+
+        def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Module:
+            layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=False)
+            return spectral_norm(layer)
+
+        widths = [width, 2 * width, 4 * width, 8 * width]
+        self.down = nn.ModuleList(convolution(*pair, 4, 2) for pair in pairwise(widths))
+        self.up = nn.ModuleList(convolution(*pair) for pair in pairwise(widths[::-1]))
+        self.refine = nn.ModuleList(convolution(width, width) for _ in range(2))
         self.tail = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Frozen networks whose activations the perceptual and texture losses compare."""
 
 import socket
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -37,17 +38,32 @@ MEAN_EPSILON = 1e-6
 
 
 class FeatureExtractor(nn.Module):
-    """A frozen network with named layers. Gradients flow to the images, never to its weights.
-
-    `available_layers` are in the order of computation.
-    """
+    """A frozen network with named layers. Gradients flow to the images, never to its weights."""
 
     description: str
-    available_layers: tuple[str, ...]
+    available_layers: tuple[str, ...]  # in the order of computation
+    features: nn.Sequential  # a module for each of them
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """RGB images in [0, 1] as the first layer wants them."""
+        raise NotImplementedError
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
-        raise NotImplementedError
+        x, found = self.prepared(images), dict[str, Tensor]()
+        for name, layer in zip(self.available_layers, self.features, strict=True):
+            if found.keys() >= set(layers):
+                break
+            if name.startswith("pool") and min(x.shape[-2:]) < 2:
+                least_px = 2 ** int(name.removeprefix("pool"))
+                raise UserError(
+                    f"features: {name} needs images of {least_px} pixels or more; use larger crops "
+                    "(data.crop_px), larger patches (loss.texture.patch_px), or an earlier layer"
+                )
+            x = layer(x)
+            if name in layers:
+                found[name] = x
+        return found
 
     def check_layers(self, layers: Sequence[str]) -> None:
         """Raise `UserError` for a layer that is not there."""
@@ -57,16 +73,6 @@ class FeatureExtractor(nn.Module):
                 f"features: {self.description} has no layer {', '.join(missing)}; it has "
                 f"{', '.join(self.available_layers)}"
             )
-
-
-def check_poolable(features: Tensor, layer: str) -> None:
-    """Raise `UserError` where features (N, C, h, w) are too small for a 2x2 pooling."""
-    if min(features.shape[-2:]) < 2:
-        least_px = 2 ** int(layer.removeprefix("pool"))
-        raise UserError(
-            f"features: {layer} needs images of {least_px} pixels or more; use larger crops "
-            "(data.crop_px), larger patches (loss.texture.patch_px), or an earlier layer"
-        )
 
 
 def vgg19_layers() -> list[tuple[str, int]]:
@@ -104,7 +110,8 @@ class VGG19(FeatureExtractor):
                 if not weights.keys() >= {f"features.{index}.weight", f"features.{index}.bias"}:
                     break
                 outputs = VGG19_WIDTHS[int(layer[4]) - 1]
-                self.features.append(_unassigned_convolution(channels, outputs, 3, padding=1))
+                with torch.device("meta"):  # Weights are assigned: it draws no random numbers.
+                    self.features.append(nn.Conv2d(channels, outputs, 3, padding=1))
                 channels = outputs
             else:
                 self.features.append(nn.ReLU() if layer.startswith("relu") else nn.MaxPool2d(2))
@@ -123,24 +130,8 @@ class VGG19(FeatureExtractor):
         self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 3, 1, 1))
         self.eval().requires_grad_(False)
 
-    def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        x = (images * self._scale - self.mean) / self.deviation
-        found: dict[str, Tensor] = {}
-        for name, layer in zip(self.available_layers, self.features, strict=True):
-            if found.keys() >= set(layers):
-                break
-            if name.startswith("pool"):
-                check_poolable(x, name)
-            x = layer(x)
-            if name in layers:
-                found[name] = x
-        return found
-
-
-def _unassigned_convolution(inputs: int, outputs: int, kernel: int, **options: Any) -> nn.Conv2d:
-    """A convolution whose weights are assigned later: it draws no random numbers."""
-    with torch.device("meta"):
-        return nn.Conv2d(inputs, outputs, kernel, **options)
+    def prepared(self, images: Tensor) -> Tensor:
+        return (images * self._scale - self.mean) / self.deviation
 
 
 class VGGNotFoundError(UserError):
@@ -157,7 +148,7 @@ def load_vgg19(
     never guessed. Raises `VGGNotFoundError` where there is no file to be had, `UserError` for an
     unusable one.
     """
-    path = weights if weights is not None else _cached_or_downloaded()
+    path = weights or _cached_or_downloaded()
     if not path.is_file():
         raise UserError(f"features.weights {path}: {why_no_file(path)}; give a VGG-19 file")
     tensors, metadata = read_safetensors(path) if path.suffix == ".safetensors" else _read(path)
@@ -220,39 +211,33 @@ class EmbeddedExtractor(FeatureExtractor):
     weights are the same on every machine: `benchmarks/embedded_bank.py` made their file.
     """
 
+    description = "embedded filter bank (not VGG, no download)"
+
     def __init__(self) -> None:
         super().__init__()
-        self.description = "embedded filter bank (not VGG, no download)"
-        self.convolutions = nn.ModuleList()
-        tensors, _ = read_safetensors(EMBEDDED_BANK)
-        for _, weight in sorted(tensors.items()):
-            outputs, inputs, kernel, _ = weight.shape
-            convolution = _unassigned_convolution(inputs, outputs, kernel, bias=False)
-            convolution.weight = nn.Parameter(weight)
-            self.convolutions.append(convolution)
+        self.features, layers = nn.Sequential(), []
         # One convolution, ReLU and pooling per block, with VGG's names.
-        kinds = ("conv{}_1", "relu{}_1", "pool{}")
-        blocks = range(1, len(tensors) + 1)
-        self.available_layers = tuple(kind.format(block) for block in blocks for kind in kinds)
+        for block, (_, weight) in enumerate(sorted(read_safetensors(EMBEDDED_BANK)[0].items()), 1):
+            self.features.extend([_BothSigns(weight), nn.ReLU(), nn.AvgPool2d(2)])
+            layers += [f"conv{block}_1", f"relu{block}_1", f"pool{block}"]
+        self.available_layers = tuple(layers)
         self.eval().requires_grad_(False)
 
-    def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def prepared(self, images: Tensor) -> Tensor:
         # Around mid-grey, so that a local mean is as often below zero as above.
-        x, wanted = images - 0.5, set(layers)
-        found: dict[str, Tensor] = {}
-        for block, convolution in enumerate(self.convolutions, start=1):
-            reach_px = 3 if block == 1 else 1
-            response = convolution(F.pad(x, (reach_px,) * 4, mode="replicate"))
-            response = torch.cat([response, -response], dim=1)
-            rectified = F.relu(response)
-            found |= {f"conv{block}_1": response, f"relu{block}_1": rectified}
-            if wanted <= found.keys():
-                break
-            check_poolable(rectified, f"pool{block}")
-            x = found[f"pool{block}"] = F.avg_pool2d(rectified, 2)
-            if wanted <= found.keys():
-                break
-        return {name: found[name] for name in layers}
+        return images - 0.5
+
+
+class _BothSigns(nn.Module):
+    """The responses to filters (C, inputs, k, k) and to their negatives, (N, 2 C, h, w)."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight, self._reach_px = nn.Parameter(weight), weight.shape[-1] // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        response = F.conv2d(F.pad(x, (self._reach_px,) * 4, mode="replicate"), self.weight)
+        return torch.cat([response, -response], dim=1)
 
 
 class NormalisedFeatures(nn.Module):
@@ -271,16 +256,15 @@ class NormalisedFeatures(nn.Module):
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Measure the channels' mean activations on batches of images (N, 3, H, W) in [0, 1]."""
-        sums: dict[str, Tensor] = {}
+        sums: defaultdict[str, Tensor | float] = defaultdict(float)
         count = 0
         with torch.no_grad():
             for images in batches:
                 for layer, features in self.extractor(images, self.layers).items():
-                    mean = F.relu(features).mean((0, 2, 3)) * len(images)
-                    sums[layer] = sums[layer] + mean if layer in sums else mean
+                    sums[layer] += F.relu(features).mean((0, 2, 3), keepdim=True) * len(images)
                 count += len(images)
         for layer, total in sums.items():
-            mean = total.reshape(1, -1, 1, 1) / count
+            mean = torch.as_tensor(total) / count
             # A channel that was never active is left as it is, not blown up.
             self._means[layer] = torch.where(mean > MEAN_EPSILON, mean, torch.ones_like(mean))
 
