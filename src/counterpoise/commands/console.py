@@ -7,7 +7,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -36,25 +35,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
-def progress_columns() -> tuple[ProgressColumn, ...]:
-    """What a bar of ours shows: what, how much of it, since when, and for how long."""
-    return (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-
-
 class ConsoleReporter(Reporter):
     """Prints a training's lines above a progress bar with ETA (no bar where output is piped)."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            *progress_columns(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
             transient=True,
@@ -76,7 +68,7 @@ class ConsoleReporter(Reporter):
         if self._task is None:
             # The bar counts from where this process took over, so that its ETA is right.
             self._task = self._progress.add_task(stage, total=total_steps, completed=step - 1)
-        self._progress.update(self._task, completed=step, description=stage)
+        self._progress.update(self._task, total=total_steps, completed=step, description=stage)
 
 
 def print_metrics(

@@ -5,9 +5,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
-from counterpoise.commands.console import progress_columns, say
+from counterpoise.commands.console import ConsoleReporter, say
 from counterpoise.errors import UserError
 from counterpoise.models.import_weights import (
     OFFICIAL_LICENCE,
@@ -15,7 +14,6 @@ from counterpoise.models.import_weights import (
     import_official,
 )
 from counterpoise.models.weights import SHIPPED, load_generator
-from counterpoise.upscale import Progress as TileProgress
 from counterpoise.upscale import plan_pictures, upscale_pictures
 
 
@@ -38,15 +36,14 @@ def run(
     pairs = plan_pictures(source, destination, overwrite=overwrite)
     chosen = pick_device(device)
     loaded.generator.to(chosen)
-    with Progress(
-        *progress_columns(), console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-
-        def progress(path: Path) -> TileProgress:
-            task = bar.add_task(escape(path.name))
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
-        summary = upscale_pictures(loaded.generator, pairs, chosen, tile_px, progress)
+    with ConsoleReporter(console) as bar:
+        summary = upscale_pictures(
+            loaded.generator,
+            pairs,
+            chosen,
+            tile_px,
+            lambda path: lambda done, total: bar.progress(done, total, escape(path.name)),
+        )
     for note in summary.notes:
         say(console, f"note: {note}")
     for error in summary.skipped:
