@@ -10,8 +10,7 @@ from counterpoise.json_lines import read_json_lines
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint, setup
-from counterpoise.training.acceleration import Passes
-from counterpoise.training.cuda_graphs import ReplayedPasses
+from counterpoise.training.cuda_graphs import Passes, ReplayedPasses
 from training_helpers import run, signals, tiny, without_time
 
 

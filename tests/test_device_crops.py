@@ -6,7 +6,7 @@ from counterpoise.config import DataConfig
 from counterpoise.data.catalog import ImageFiles, decode, scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.device_crops import DeviceCrops
-from counterpoise.training.acceleration import fits_on_device
+from counterpoise.training.setup import fits_on_device
 from helpers import smooth_pixels, write_images
 from training_helpers import tiny
 

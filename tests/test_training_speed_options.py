@@ -8,8 +8,8 @@ import torch
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.run_folder import RunFolder
-from counterpoise.training.acceleration import accelerated, chosen
-from counterpoise.training.setup import adam
+from counterpoise.training.cuda_graphs import accelerated
+from counterpoise.training.setup import adam, chosen
 from training_helpers import (
     differing_tensors,
     run,

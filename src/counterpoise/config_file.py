@@ -6,7 +6,7 @@ All errors of one configuration are reported together, each with its key path.
 import contextlib
 import importlib.resources
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,6 +132,17 @@ def read_mapping(path: Path, where: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise UserError(f"{where}: expected a mapping of sections at the top level")
     return tree
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of a raw configuration by key path. What may have any keys is one setting: the
+    options of a policy, the layers of a loss."""
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and not key.endswith((".options", ".layers")):
+            yield from leaves(value, f"{key}.")
+        else:
+            yield key, value
 
 
 def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from counterpoise.config_file import leaves
 from counterpoise.diagnosis.finding import PROBLEMS
 from counterpoise.diagnosis.wording import remedy_how, span
 from counterpoise.pages.charts import Chart, charts_of, curve_key, metric_text, metric_title
@@ -127,18 +128,10 @@ def _data(runs: Sequence[PageRun], charts: Sequence[Chart]) -> dict[str, Any]:
 
 def _config_differences(runs: Sequence[PageRun]) -> list[tuple[str, list[str]]]:
     """The configured values that are not the same in all runs."""
-    flat = [dict(_flat(run.config_tree)) for run in runs]
+    flat = [{path: json.dumps(v, default=str) for path, v in leaves(r.config_tree)} for r in runs]
     paths = dict.fromkeys(path for tree in flat for path in tree)
     rows = [(path, [tree.get(path, "not set") for tree in flat]) for path in paths]
     return [(path, values) for path, values in rows if len(set(values)) > 1]
-
-
-def _flat(tree: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
-    if isinstance(tree, dict) and tree:
-        for key, value in tree.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, json.dumps(tree, default=str)
 
 
 def _metric_table(runs: Sequence[PageRun]) -> dict[str, Any] | None:

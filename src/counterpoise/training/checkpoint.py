@@ -22,8 +22,7 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
-    # The file that it was read from.
-    path: Path | None = None
+    path: Path | None = None  # the file that it was read from
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of one part, by their names within it."""
@@ -56,16 +55,11 @@ def load(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise UserError(f"{path}: not a checkpoint of counterpoise")
-            values = json.loads(metadata["values"])
-            if not isinstance(values, dict):
-                raise UserError(f"{path}: damaged checkpoint (its values are no JSON object)")
+                raise ValueError("it is something else")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Checkpoint(tensors, values, path)
-    except UserError:
-        raise
+            return Checkpoint(tensors, dict(json.loads(metadata["values"])), path)
     except Exception as error:  # of many kinds, as what is damaged
-        raise UserError(f"{path}: damaged checkpoint ({error})") from error
+        raise UserError(f"{path}: damaged checkpoint, or none ({error})") from error
 
 
 def load_newest(run: RunFolder) -> tuple[Checkpoint | None, list[str]]:

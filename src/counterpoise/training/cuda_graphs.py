@@ -6,11 +6,17 @@ longer than running them; a replayed graph is one launch. PyTorch records them
 """
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from counterpoise.config import TrainConfig
+from counterpoise.errors import UserError
+from counterpoise.losses.generator_loss import FeatureFunction
+from counterpoise.models.features import NormalisedFeatures
 
 
 class ReplayedPasses:
@@ -106,3 +112,42 @@ class _Pass(nn.Module):
     def forward(self, images: Tensor) -> Any:
         """The network's result."""
         return self.module(images, *self.options)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The passes of the networks as a training runs them."""
+
+    run_g: Callable[[Tensor], Tensor]
+    run_d: Callable[[Tensor], Tensor] | None
+    run_features: FeatureFunction | None
+
+    @property
+    def replayed(self) -> list[ReplayedPasses]:
+        """Those that are replayed from CUDA graphs."""
+        return [own for own in vars(self).values() if isinstance(own, ReplayedPasses)]
+
+
+def accelerated(
+    g: nn.Module,
+    d: nn.Module | None,
+    features: NormalisedFeatures | None,
+    train: TrainConfig,
+    device: torch.device,
+) -> Passes:
+    """The networks' passes as the configuration wants them: replayed on a GPU, or as they are."""
+    if device.type != "cuda" and train.cuda_graphs == "always":
+        raise UserError("train.cuda_graphs=always: there is no GPU here; set it to auto")
+    if device.type != "cuda" or train.cuda_graphs == "never":
+        return Passes(g, d, features)
+    # Recording leaves nodes of weights' gradients on its stream; that they wait for it is meant.
+    quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
+    if quiet is not None:
+        quiet(False)
+    # Passes of D on real and on fake images, and of the features, wait together for their backward
+    # passes.
+    return Passes(
+        ReplayedPasses(g, "G", most_pending=1),
+        None if d is None else ReplayedPasses(d, "D", most_pending=2),
+        None if features is None else ReplayedPasses(features, "the features", most_pending=2),
+    )

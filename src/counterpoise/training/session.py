@@ -1,10 +1,9 @@
 """From a configuration to a run's end: begins or resumes a training and keeps its folder."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from counterpoise.config import RunConfig
+from counterpoise.config_file import leaves
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import (
@@ -124,7 +123,13 @@ def resume_from(training: Training, saved: Checkpoint, run: RunFolder) -> list[s
     for name, now in parts.fingerprints.items():
         if values.get(name, now) != now:
             raise UserError(f"{run.path}: {OTHER[name]}, or start a new run")
-    changed = changed_settings(values, parts.config)
+    # Of a checkpoint of before they were kept in it, none; a key that is new in this version has
+    # its default, as it had then.
+    old, new = (
+        dict(leaves(values.get("config", {}))),
+        dict(leaves(parts.config.model_dump(mode="json"))),
+    )
+    changed = {key: (old[key], new[key]) for key in new if old.get(key, new[key]) != new[key]}
     for key, (then, now) in changed.items():
         if key in FIXED or key.partition(".")[0] in FIXED_SECTIONS:
             raise UserError(
@@ -161,25 +166,3 @@ def refuse_lost_checkpoints(training: Training, run: RunFolder) -> None:
             f"{run.checkpoints.name}/ back, or begin anew in another --run-dir (from its weights: "
             f"--set train.initial_weights={run.path})"
         )
-
-
-def changed_settings(values: Mapping[str, Any], config: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """The settings that differ from those that a checkpoint was made with: then, and now.
-
-    Empty for a checkpoint of before they were kept in it.
-    """
-    old, new = (
-        dict(_leaves(tree)) for tree in (values.get("config", {}), config.model_dump(mode="json"))
-    )
-    # A key that is new in this version has its default, as it had then.
-    return {key: (old[key], new[key]) for key in new if key in old and old[key] != new[key]}
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        # What may have any keys is one setting: the options of a policy, the layers of a loss.
-        if isinstance(value, Mapping) and not key.endswith((".options", ".layers")):
-            yield from _leaves(value, f"{key}.")
-        else:
-            yield key, value

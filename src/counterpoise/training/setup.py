@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from counterpoise.balance.policies import build_policy
 from counterpoise.balance.policy import Policy
-from counterpoise.config import AdamConfig, RunConfig
+from counterpoise.config import AdamConfig, RunConfig, Switch, TrainConfig
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.dataset import CropPairs, Pair, central_crops, central_part, full_pairs
 from counterpoise.data.device_crops import DeviceCrops
@@ -30,13 +30,7 @@ from counterpoise.models.features import (
 from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.weights import load_generator
 from counterpoise.seeding import seed_everything
-from counterpoise.training.acceleration import (
-    Passes,
-    accelerated,
-    chosen,
-    fits_on_device,
-    memory_format,
-)
+from counterpoise.training.cuda_graphs import Passes, accelerated
 from counterpoise.training.fabric import Fabric
 
 # Crops whose mean activations stand for the data set's in `features.normalisation: dataset`.
@@ -44,6 +38,8 @@ CALIBRATION_CROPS = 64
 CALIBRATION_BATCH = 8
 SAMPLE_CROPS = 4
 SAMPLE_PX = 192
+# Of a GPU's free memory, for images: networks and their activations need the rest.
+MOST_OF_FREE_MEMORY = 0.25
 
 Pairs = list[tuple[str, np.ndarray, np.ndarray]]
 Placed = TypeVar("Placed", bound=nn.Module)
@@ -112,22 +108,42 @@ class Batches:
 
     def next(self) -> Pair:
         """The next batch: LR (N, 3, h, w), HR (N, 3, H, W)."""
+        parts, fabric = self._parts, self._parts.fabric
         if self._batches is None:
-            self._batches = self._from(self.drawn)
+            first = self.drawn
+            share = parts.config.train.batch_size, fabric.global_rank, fabric.world_size, first
+            if parts.images.device_crops is not None:
+                self._batches = map(parts.images.device_crops.batch, shares(*share))
+            else:
+                threads = parts.config.data.worker_threads
+                self._batches = batches(parts.images.dataset, *share, threads)
         self.drawn += 1
-        device = self._parts.fabric.device
         lr, hr = (
-            x.to(device, non_blocking=True).float().div_(255).contiguous(memory_format=self._layout)
+            x.to(fabric.device, non_blocking=True)
+            .float()
+            .div_(255)
+            .contiguous(memory_format=self._layout)
             for x in next(self._batches)
         )
         return lr, hr
 
-    def _from(self, first: int) -> Iterator[Pair]:
-        parts, fabric = self._parts, self._parts.fabric
-        share = parts.config.train.batch_size, fabric.global_rank, fabric.world_size, first
-        if parts.images.device_crops is not None:
-            return map(parts.images.device_crops.batch, shares(*share))
-        return batches(parts.images.dataset, *share, parts.config.data.worker_threads)
+
+def chosen(switch: Switch, device: torch.device) -> bool:
+    """Whether a means of speed is used: as the configuration says, or where it helps."""
+    return switch == "always" or (switch == "auto" and device.type == "cuda")
+
+
+def memory_format(train: TrainConfig, device: torch.device) -> torch.memory_format:
+    """How weights and images lie in memory."""
+    return torch.channels_last if chosen(train.channels_last, device) else torch.contiguous_format
+
+
+def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
+    """Whether all images and their low-resolution twins may be kept on a GPU with so much free."""
+    hr_bytes = sum(image.hr.nbytes for image in images.images if image is not None)
+    needed = hr_bytes * (1 + 1 / config.generator.scale**2)
+    room = min(config.data.device_cache_mib * 2**20, free_bytes * MOST_OF_FREE_MEMORY)
+    return images.in_memory and needed <= room
 
 
 def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
@@ -136,10 +152,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     training_images, held_out = scan(config.data, config.generator.scale)
     dataset = crop_pairs(training_images, config)
     notes = [training_images.description, f"held out: {held_out.description}"]
-    notes += [
-        f"skipped {item.path}: {item.reason}"
-        for item in (*training_images.skipped, *held_out.skipped)
-    ]
+    notes += [f"skipped {item}" for item in (*training_images.skipped, *held_out.skipped)]
     samples = central_crops(held_out, config.generator.degradation, SAMPLE_PX, SAMPLE_CROPS)
     device, train = fabric.device, config.train
     device_crops = None
@@ -164,12 +177,20 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         layers = [*config.loss.perceptual.layers, *config.loss.texture.layers]
         extractor, feature_notes = build_extractor(config, layers)
         # (Earlier versions computed the bank, with roundings of their own.)
-        is_embedded = isinstance(extractor, EmbeddedExtractor)
-        fingerprints["features"] = "embedded" if is_embedded else weights_fingerprint(extractor)
+        fingerprints["features"] = "embedded"
+        if not isinstance(extractor, EmbeddedExtractor):
+            weights = sorted(extractor.state_dict().items())
+            fingerprints["features"] = _short_hash(w.cpu().numpy().tobytes() for _, w in weights)
         notes += feature_notes
         features = place(NormalisedFeatures(extractor, layers))
         if config.features.normalisation == "dataset":
-            features.calibrate(calibration_batches(dataset, device))
+            features.calibrate(
+                torch.stack([dataset[first + n][1] for n in range(CALIBRATION_BATCH)])
+                .to(device)
+                .float()
+                .div(255)
+                for first in range(0, CALIBRATION_CROPS, CALIBRATION_BATCH)
+            )
     passes = accelerated(g, d, features, train, device)
     fused = chosen(train.fused_adam, device)
     return Parts(
@@ -265,13 +286,6 @@ def crop_pairs(images: Catalog, config: RunConfig) -> CropPairs:
     return CropPairs(images, g.scale, g.degradation, data.crop_px, seed, data.flips, data.rotations)
 
 
-def calibration_batches(dataset: CropPairs, device: torch.device) -> Iterator[Tensor]:
-    """The first crops of the training, (N, 3, H, W) in [0, 1]: a fixed sample of the data set."""
-    for first in range(0, CALIBRATION_CROPS, CALIBRATION_BATCH):
-        crops = [dataset[position][1] for position in range(first, first + CALIBRATION_BATCH)]
-        yield torch.stack(crops).to(device).float() / 255
-
-
 def held_out_pairs(held_out: Catalog, config: RunConfig) -> Pairs:
     """The held-out images and their LR, reduced to a central part of at most `held_out_px`."""
     most_px = config.data.held_out_px // held_out.scale
@@ -300,12 +314,6 @@ def images_fingerprint(*catalogs: Catalog) -> str:
             lines.append(f"{image.name} {[path.stat().st_size for path in paths]}")
         lines.append("")
     return _short_hash(line.encode() for line in lines)
-
-
-def weights_fingerprint(network: nn.Module) -> str:
-    """Changes where a weight does."""
-    state = network.state_dict()
-    return _short_hash(state[name].detach().cpu().numpy().tobytes() for name in sorted(state))
 
 
 def _short_hash(parts: Iterable[bytes]) -> str:

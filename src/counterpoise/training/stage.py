@@ -22,10 +22,9 @@ from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.seeding import generator_for_step
 from counterpoise.sensors.gradients import output_gradients
-from counterpoise.training.acceleration import chosen
 from counterpoise.training.fabric import Fabric
 from counterpoise.training.plan import Stage
-from counterpoise.training.setup import Batches, Parts, adam
+from counterpoise.training.setup import Batches, Parts, adam, chosen
 
 
 class StageTraining:
