@@ -49,7 +49,9 @@ def test_the_best_is_found_and_written(counterpoise, folder):
     code, out, err = counterpoise("best", folder.path)
     assert (code, err) == (0, "")
     assert "Recommended: step 6, since" in out
-    result = json.loads(folder.best.read_text())
+    code, printed, _ = counterpoise("best", folder.path, "--json")
+    assert code == 0
+    result = json.loads(printed)
     best = result["recommended"]
     assert (best["step"], best["weights"]) == (6, "average")
     assert best["checkpoint"] == "checkpoints/step-00000006.safetensors"
@@ -60,8 +62,6 @@ def test_the_best_is_found_and_written(counterpoise, folder):
     saved = checkpoint.load(folder.checkpoint(6)).part("g_average")
     for name, tensor in chosen.generator.state_dict().items():
         assert tensor.equal(saved[name])
-    code, out, _ = counterpoise("best", folder.path, "--json")
-    assert (code, json.loads(out)) == (0, result)
 
 
 def test_a_checkpoint_that_is_gone_is_told(counterpoise, folder):
@@ -81,9 +81,9 @@ def test_a_damaged_checkpoint_is_named_and_left_out(counterpoise, folder):
     assert "Recommended: step 8" not in out
     for file in folder.checkpoint_files():
         file.write_bytes(b"torn")
-    before = folder.best.read_text()
+    before = folder.best_generator.read_bytes()
     one_line(counterpoise("best", folder.path), "no checkpoint that can be read")
-    assert folder.best.read_text() == before
+    assert folder.best_generator.read_bytes() == before
 
 
 def one_line(result, expected):
@@ -97,7 +97,7 @@ def test_runs_without_checkpoints(counterpoise, folder, tmp_path):
     shutil.rmtree(folder.checkpoints)
     one_line(counterpoise("best", folder.path), "has no checkpoint yet")
     one_line(counterpoise("best", tmp_path), "not a run folder")
-    assert not folder.best.exists()
+    assert not folder.best_generator.exists()
 
 
 def test_the_best_held_out_checkpoint_outlives_the_newest_ones(tmp_path, photos, monkeypatch):

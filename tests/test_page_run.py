@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 
 import numpy as np
@@ -90,32 +89,13 @@ def test_a_configuration_of_another_version_or_none_at_all(folder, text):
 # ------------------------------------------------------------------------------ what to take
 
 
-def best_json(step=60, **changes):
-    recommended = {"step": step, "weights": "average", "why": "it is the only one"}
-    return {"version": 2, "recommended": recommended} | changes
-
-
-def test_the_recommendation(folder):
-    assert read(folder).best is None
-    folder.best.write_text(json.dumps(best_json()))
+def test_the_recommendation_is_of_a_checkpoint_that_is_there(folder):
+    assert read(folder).best_step is None
+    folder.checkpoints.mkdir()
+    for step in (40, 50):
+        folder.checkpoint(step).touch()
     run = read(folder)
-    assert (run.notes, run.best["recommended"]["step"]) == ([], 60)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        json.dumps(best_json(recommended=3)),
-        json.dumps(best_json(step="<b>")),
-    ],
-)
-def test_a_recommendation_of_no_use_is_a_note(folder, text):
-    folder.best.write_text(text)
-    run = read(folder)
-    assert run.best is None
-    (note,) = run.notes
-    assert note.endswith(f"make it anew with `counterpoise best {folder.path}`")
+    assert (run.notes, run.best_step) == ([], 50)
 
 
 # ------------------------------------------------------------------------------ samples

@@ -10,7 +10,7 @@ samples/           step-00001000.png: a sheet of `SHEET_COLUMNS`, a row per crop
 report.html        `counterpoise report`
 tensorboard/       event files
 generator.safetensors, generator-pretrained.safetensors   weights to use
-best.json, generator-best.safetensors   what `counterpoise best` recommends
+generator-best.safetensors   what `counterpoise best` recommends
 .lock              held by the process that writes the run
 """
 
@@ -74,7 +74,6 @@ class RunFolder:
         self.report = path / "report.html"
         self.generator = path / "generator.safetensors"
         self.pretrained_generator = path / "generator-pretrained.safetensors"
-        self.best = path / "best.json"
         self.best_generator = path / "generator-best.safetensors"
 
     def is_used(self) -> bool:

@@ -14,7 +14,6 @@ from counterpoise.errors import UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
-from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import BICUBIC, RunFolder
 from counterpoise.training import checkpoint
 from counterpoise.training.checkpoint import Checkpoint
@@ -23,8 +22,8 @@ Row = Mapping[str, Any]
 
 
 def run(run: Path, as_json: bool) -> None:
-    """Recommend a checkpoint of a run's newest stage; write `best.json` and its averaged weights
-    into the run's folder."""
+    """Recommend a checkpoint of a run's newest stage; write its averaged weights into the run's
+    folder."""
     folder, console = RunFolder.open(run), Console()
     metrics, notes = read_json_lines(folder.metrics)
     rows = stage_rows(metrics)
@@ -38,22 +37,11 @@ def run(run: Path, as_json: bool) -> None:
         facts["licence"] = str(licence)
     save_generator(folder.best_generator, generator, facts)
     why = f"its distortion and perception are nearest to the best of {len(candidates)} checkpoints"
-    result: dict[str, Any] = {
-        "version": 2,
-        "stage": stage,
-        "recommended": {
-            "step": step,
-            "weights": "average",
-            "checkpoint": str(folder.checkpoint(step).relative_to(run)),
-            "why": why,
-        },
-        "candidates": candidates,
-        "notes": notes,
-    }
-    with atomic_write(folder.best) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if as_json:
-        print(json.dumps(result))  # noqa: T201
+        place = str(folder.checkpoint(step).relative_to(run))
+        best = {"step": step, "weights": "average", "checkpoint": place, "why": why}
+        result = {"version": 2, "stage": stage, "recommended": best}
+        print(json.dumps(result | {"candidates": candidates, "notes": notes}))  # noqa: T201
         return
     bicubic = [(BICUBIC, row) for row in metrics if row.get("stage") == BICUBIC]
     table = [*bicubic, *((f"step {row['step']}", row) for row in candidates)]
@@ -62,7 +50,6 @@ def run(run: Path, as_json: bool) -> None:
         say(console, f"note: {note}")
     say(console, f"Recommended: step {step}, since {why}.")
     say(console, f"weights      {folder.best_generator}")
-    say(console, f"all of it    {folder.best}")
 
 
 def _nearest_to_ideal(

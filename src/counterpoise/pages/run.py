@@ -1,7 +1,6 @@
 """What a page shows of one training: a run folder, read whole or as it grows, or a log."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -12,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from counterpoise.balance.policies import POLICIES, policy_options
+from counterpoise.best_step import nearest_to_ideal, stage_rows
 from counterpoise.config import RunConfig
 from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
 from counterpoise.diagnosis.wording import headline, objective_line, title_of, verdict
@@ -58,7 +58,7 @@ class PageRun:
         self.samples, self.metric_curves = Samples(), Curves()
         self.metrics: list[dict[str, Any]] = []
         self.bicubic: dict[str, float] = {}
-        self.best: dict[str, Any] | None = None  # what `counterpoise best` recommends
+        self.best_step: int | None = None  # of the checkpoint to take
         self.letters = ""  # of the losses, of a run of ours that this version can read
         self.config_tree: dict[str, Any] = {}
         self.policy_options: dict[str, Any] = {}  # as given, with the defaults of the others
@@ -101,7 +101,8 @@ class PageRun:
             "seconds per step": seconds and f"{seconds.mean:.3g} (mean)",
         }
         self.facts += [(name, str(fact)) for name, fact in facts.items() if fact not in (None, "")]
-        self.best = _read_best(reader.run, self.notes)
+        rows = [r for r in stage_rows(self.metrics) if reader.run.checkpoint(r["step"]).is_file()]
+        self.best_step = nearest_to_ideal(rows)
 
     @property
     def verdicts(self) -> list[tuple[str, str]]:
@@ -171,18 +172,3 @@ def _samples(files: tuple[Path, ...], changed: tuple[int, ...], most_bytes: int)
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a row of `metrics.jsonl`: what is a number in it, but the step."""
     return {name: value for name, value in numbers(row).items() if name != "step"}
-
-
-def _read_best(folder: RunFolder, notes: list[str]) -> dict[str, Any] | None:
-    """What stands in `best.json`; None where there is none, and where it is of no use, which is a
-    note."""
-    try:
-        best: dict[str, Any] = json.loads(folder.best.read_bytes())
-        int(best["recommended"]["step"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        again = f"make it anew with `counterpoise best {folder.path}`"
-        notes.append(f"best.json cannot be read ({error}): {again}")
-        return None
-    return best
