@@ -1,7 +1,6 @@
 """`kill -9`, or a disk that gets full, at any write: nothing half-written, and all goes on as if
 nothing had been."""
 
-import json
 import random
 import shutil
 from pathlib import Path

@@ -178,18 +178,15 @@ PLAIN_MESSAGES = {
 }
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
-    """What pydantic found wrong."""
-    return [Problem(".".join(map(str, e["loc"])), plain_message(e)) for e in error.errors()]
-
-
-def plain_message(error: Any) -> str:
-    """What is wrong with a value, from pydantic's account of it."""
-    if error["type"] in PLAIN_MESSAGES:
-        return PLAIN_MESSAGES[error["type"]]
-    message = str(error["msg"]).removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    given = error.get("input")
-    if error["type"] == "value_error" or isinstance(given, dict | Section):
-        return message
-    return f"{message} (given: {reprlib.repr(given)})"
+def problems_of(error: ValidationError, *under: str) -> list[Problem]:
+    """What pydantic found wrong with the value under these keys."""
+    problems = []
+    for each in error.errors():
+        message = PLAIN_MESSAGES.get(each["type"], "")
+        if not message:
+            message = each["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
+            if each["type"] != "value_error" and not isinstance(each["input"], dict | Section):
+                message += f" (given: {reprlib.repr(each['input'])})"
+        problems.append(Problem(".".join(map(str, (*under, *each["loc"]))), message))
+    return problems

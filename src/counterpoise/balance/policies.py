@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from counterpoise.balance import auto, fixed, gates, regularisers, scales
 from counterpoise.balance.policy import Policy
 from counterpoise.config import RunConfig
-from counterpoise.config_file import Problem, plain_message
+from counterpoise.config_file import Problem, problems_of
 from counterpoise.errors import UserError
 from counterpoise.objectives import OBJECTIVES
 from counterpoise.registry import Registry
@@ -89,8 +89,5 @@ def policy_problems(name: str, options: dict[str, Any]) -> list[Problem]:
     try:
         POLICIES[name](**{key: value for key, value in options.items() if key in known})
     except ValidationError as error:
-        problems += [
-            Problem(".".join(("balance.options", *map(str, each["loc"]))), plain_message(each))
-            for each in error.errors()
-        ]
+        problems += problems_of(error, "balance.options")
     return problems

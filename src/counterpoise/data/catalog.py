@@ -163,16 +163,29 @@ def _of_folders(
     scale: int,
     reserved: Collection[Path] = (),
 ) -> Catalog:
-    """The images of folders, but for those that are `reserved`, with their LR images if given."""
+    """The images of folders, but for those that are `reserved`, with their LR images if given.
+
+    An LR image has the name of its HR image, suffix aside, or that name with `x4`. Where a name is
+    met twice on either side, no pair is guessed.
+    """
     files: list[ImageFiles] = []
     skipped: list[UnreadableImageError] = []
-    for name, path in _distinct(folders):
+    lr_files: dict[str, list[Path]] = {}
+    for name, path in _distinct(lr_folders):
+        lr_files.setdefault(re.sub(rf"[_-]?x{scale}$", "", _stem(name)), []).append(path)
+    found = _distinct(folders)
+    times = Counter(_stem(name) for name, path in found if real_path(path) not in reserved)
+    for name, path in found:
+        pair = lr_files.get(_stem(name), [])
         if real_path(path) in reserved:
             skipped.append(UnreadableImageError(path, "is held out (data.held_out_folders)"))
-        else:
+        elif not lr_folders:
             files.append(ImageFiles(name, path))
-    if lr_folders:
-        files = _pair(files, lr_folders, scale, skipped)
+        elif len(pair) == times[_stem(name)] == 1:
+            files.append(ImageFiles(name, path, pair[0]))
+        else:
+            reason = "has no image of its name in lr_folders, or shares it"
+            skipped.append(UnreadableImageError(path, reason))
     return _catalog(files, skipped, config, scale, ", ".join(map(str, folders)))
 
 
@@ -183,31 +196,6 @@ def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
         for path in find_images(folder):
             found.setdefault(real_path(path), (str(path.relative_to(folder)), path))
     return list(found.values())
-
-
-def _pair(
-    files: Sequence[ImageFiles],
-    lr_folders: Sequence[Path],
-    scale: int,
-    skipped: list[UnreadableImageError],
-) -> list[ImageFiles]:
-    """Give each HR image the LR image of its name, suffix aside, or of its name with `x4`.
-
-    Where a name is met twice on either side, no pair is guessed. `skipped` gets those without.
-    """
-    lr_files: dict[str, list[Path]] = {}
-    for name, path in _distinct(lr_folders):
-        lr_files.setdefault(re.sub(rf"[_-]?x{scale}$", "", _stem(name)), []).append(path)
-    times = Counter(_stem(file.name) for file in files)
-    paired: list[ImageFiles] = []
-    for file in files:
-        candidates = lr_files.get(_stem(file.name), [])
-        if len(candidates) == times[_stem(file.name)] == 1:
-            paired.append(replace(file, lr_path=candidates[0]))
-        else:
-            reason = "has no image of its name in lr_folders, or shares it"
-            skipped.append(UnreadableImageError(file.hr_path, reason))
-    return paired
 
 
 def _stem(name: str) -> str:
