@@ -26,9 +26,8 @@ def check_writable(path: Path, longest_px: int = 1) -> None:
         raise UserError(f"{path}: cannot write '{suffix}'; use {', '.join(IMAGE_SUFFIXES)}")
     longest = LONGEST_SIDE_PX.get(suffix, longest_px)
     if longest_px > longest:
-        raise UserError(
-            f"{path}: {longest_px} pixels a side, {suffix} ends at {longest}; write PNG or TIFF"
-        )
+        size = f"{longest_px} pixels a side, {suffix} ends at {longest}"
+        raise UserError(f"{path}: {size}; write PNG or TIFF")
 
 
 def write_picture(path: Path, picture: Picture) -> list[str]:

@@ -88,10 +88,10 @@ class RunFolder:
     def refuse_if_used(self) -> None:
         """Raise `UserError` where the folder has something in it, or cannot be looked into."""
         if self.is_used():
-            raise UserError(
-                f"{self.path}: exists already; continue it with `counterpoise resume {self.path}`, "
-                "or choose another --run-dir"
+            instead = (
+                f"continue it with `counterpoise resume {self.path}`, or give another --run-dir"
             )
+            raise UserError(f"{self.path}: exists already; {instead}")
 
     def save_config(self, config_yaml: str) -> None:
         """Write the configuration that the run goes on with."""
@@ -103,9 +103,7 @@ class RunFolder:
         """An existing run folder; `UserError` where there is none."""
         run = cls(path)
         if not run.config.is_file():
-            raise UserError(
-                f"{path}: not a run folder (it has no config.yaml); give the folder of a run"
-            )
+            raise UserError(f"{path}: not a run folder (it has no config.yaml); give one")
         return run
 
     def lock(self) -> FolderLock:

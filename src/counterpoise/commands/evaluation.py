@@ -66,9 +66,7 @@ def run(
         raise UserError("give --data FOLDER, the HR images to compare with")
     for folder in folders:
         if RunFolder(folder).config.is_file() or folder.suffix == ".safetensors":
-            raise UserError(
-                f"{folder}: weights, where HR images are wanted; give --weights once for each"
-            )
+            raise UserError(f"{folder}: weights, no HR images; give --weights once for each")
     scales: set[int] = {g.config.scale for _, g in sources.values() if isinstance(g, Generator)}
     scales |= set() if scale is None else {scale}
     if len(scales) > 1:

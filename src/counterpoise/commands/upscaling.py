@@ -69,7 +69,5 @@ def pick_device(name: str) -> torch.device:
     modules = {"cuda": torch.cuda, "mps": torch.backends.mps, "cpu": torch.cpu}
     here = [kind for kind, module in modules.items() if module.is_available()]
     if name not in ("auto", *here):
-        raise UserError(
-            f"--device {name}: unknown, or not on this machine; here are {', '.join(here)}"
-        )
+        raise UserError(f"--device {name}: unknown, or not here; here are {', '.join(here)}")
     return torch.device(here[0] if name == "auto" else name)

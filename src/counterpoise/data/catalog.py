@@ -116,10 +116,8 @@ def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
     held = _spread(len(everything), config.held_out_images)
     rest = sorted(set(range(len(everything))) - set(held))
     if not rest:
-        raise UserError(
-            f"data.folders: {len(everything)} usable image(s), all of them held out; give more "
-            "images, or others in data.held_out_folders"
-        )
+        why = f"{len(everything)} usable image(s), all of them held out"
+        raise UserError(f"data.folders: {why}; give more images, or data.held_out_folders")
     return everything.subset(rest), replace(everything.subset(held), skipped=())
 
 
@@ -142,10 +140,9 @@ def decode(file: ImageFiles, scale: int, square_px: int | None) -> Decoded:
     if file.lr_path is not None:
         lr = read_rgb(file.lr_path)
         if lr.shape[:2] != (height, width):
+            sizes = f"{lr.shape[1]}x{lr.shape[0]}, not {width}x{height}"
             raise UnreadableImageError(
-                file.lr_path,
-                f"is {lr.shape[1]}x{lr.shape[0]}, its HR image at x{scale} asks for "
-                f"{width}x{height}",
+                file.lr_path, f"is {sizes} as its HR image wants at x{scale}"
             )
     return Decoded(np.ascontiguousarray(hr[: height * scale, : width * scale]), lr)
 

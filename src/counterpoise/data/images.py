@@ -121,9 +121,7 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
     image.load()
     icc_profile = image.info.get("icc_profile")
     if image.mode == "F":
-        raise UnreadableImageError(
-            path, "holds floats without a known range; convert it to 8 or 16 bits"
-        )
+        raise UnreadableImageError(path, "holds floats of no known range; convert to 8 or 16 bits")
     if image.mode.startswith("I") or (is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA")):
         return Picture(*_deep(path, image), icc_profile, notes)
     if is_16_bit:

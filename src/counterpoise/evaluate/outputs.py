@@ -30,8 +30,7 @@ def match_outputs(folder: Path, catalog: Catalog) -> dict[str, Path]:
         other = images.setdefault(HR_MARK.sub("", Path(name).stem), name)
         if other != name:
             raise UserError(
-                f"{other} and {name} have one name, so outputs cannot be told apart; "
-                "evaluate their folders one at a time"
+                f"{other} and {name} have one name; evaluate their folders one at a time"
             )
     found: dict[str, list[Path]] = defaultdict(list)
     for path in find_images(folder):
@@ -43,16 +42,12 @@ def match_outputs(folder: Path, catalog: Catalog) -> dict[str, Path]:
         chosen, *others = [path for path in paths if path.stem == stem] or paths
         if others:
             files = ", ".join(str(path.relative_to(folder)) for path in (chosen, *others))
-            raise UserError(
-                f"{folder}: {files} are all of {images[stem]}; keep one method's outputs in a "
-                "folder"
-            )
+            why = f"{files} are all of {images[stem]}"
+            raise UserError(f"{folder}: {why}; keep one method's outputs in a folder")
         matched[images[stem]] = chosen
     if not matched:
-        raise UserError(
-            f"{folder}: no image in it has the name of one of the {len(catalog)} images to compare "
-            f"with ({catalog.names[0]}, ...)"
-        )
+        which = f"the {len(catalog)} images to compare with ({catalog.names[0]}, ...)"
+        raise UserError(f"{folder}: no image in it has the name of one of {which}")
     return matched
 
 
@@ -74,10 +69,8 @@ def by_files(files: Mapping[str, Path], scale: int) -> Upscale:
         height, width = scale * lr.shape[0], scale * lr.shape[1]
         rows, columns = pixels.shape[:2]
         if not (height <= rows < height + scale and width <= columns < width + scale):
-            raise UserError(
-                f"{files[image]} is {columns}x{rows}, not {width}x{height}: outputs must be as "
-                "large as their originals, or as those cut to multiples of the scale"
-            )
+            sizes = f"{columns}x{rows}, not {width}x{height}"
+            raise UserError(f"{files[image]} is {sizes}: outputs are as large as their originals")
         return to_tensor(pixels[:height, :width])
 
     return upscale

@@ -151,9 +151,8 @@ def niqe_model() -> NiqeModel:
             mean = file["mu_pris_param"].reshape(FEATURES).astype(float)
             covariance = file["cov_pris_param"].reshape(FEATURES, FEATURES).astype(float)
     except Exception as error:
-        raise UserError(
-            f"{path} does not hold NIQE's model; remove it ({type(error).__name__})"
-        ) from error
+        why = type(error).__name__
+        raise UserError(f"{path} does not hold NIQE's model; remove it ({why})") from error
     return NiqeModel(mean, covariance)
 
 

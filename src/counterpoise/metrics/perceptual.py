@@ -93,9 +93,8 @@ def lpips() -> Lpips:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict({f: weights[f"features.{f}"] for f in network.state_dict()})
     except Exception as error:
-        raise UserError(
-            f"{path} does not hold AlexNet's weights; remove it ({type(error).__name__})"
-        ) from error
+        why = type(error).__name__
+        raise UserError(f"{path} does not hold AlexNet's weights; remove it ({why})") from error
     found = find_spec("torchmetrics")  # importing it would take seconds
     assert found is not None
     assert found.origin is not None, "a dependency"

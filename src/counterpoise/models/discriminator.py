@@ -180,10 +180,8 @@ def check_discriminator(config: DiscriminatorConfig, crop_px: int) -> None:
     """Raise `UserError` where there is none of that name, norm and side of its square crops."""
     kind = DISCRIMINATORS[config.name]
     if config.norm not in kind.norms:
-        raise UserError(
-            f"the {config.name} discriminator is made with {' or '.join(kind.norms)} norm only "
-            f"(given: {config.norm})"
-        )
+        norms = f"{' or '.join(kind.norms)} norm only (given: {config.norm})"
+        raise UserError(f"the {config.name} discriminator is made with {norms}")
     least_px, norm = kind.least_crop_px, ""
     if config.norm == "instance" and kind.least_instance_norm_crop_px:
         least_px, norm = kind.least_instance_norm_crop_px, " with instance norm"

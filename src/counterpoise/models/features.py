@@ -67,12 +67,9 @@ class FeatureExtractor(nn.Module):
 
     def check_layers(self, layers: Sequence[str]) -> None:
         """Raise `UserError` for a layer that is not there."""
-        missing = [layer for layer in layers if layer not in self.available_layers]
-        if missing:
-            raise UserError(
-                f"features: {self.description} has no layer {', '.join(missing)}; it has "
-                f"{', '.join(self.available_layers)}"
-            )
+        if missing := ", ".join(name for name in layers if name not in self.available_layers):
+            known = ", ".join(self.available_layers)
+            raise UserError(f"features: {self.description} has no layer {missing}; it has {known}")
 
 
 def vgg19_layers() -> list[tuple[str, int]]:
@@ -155,10 +152,9 @@ def load_vgg19(
     recorded = "torchvision" if path.name == VGG19_FILE else metadata.get("input_scaling")
     scaling = input_scaling or next((s for s in INPUT_SCALINGS if s == recorded), None)
     if scaling is None:
+        why = "nothing says how it wants its input; set features.input_scaling"
         raise UserError(
-            f"features.weights {path}: nothing says how it wants its input; set "
-            "features.input_scaling to torchvision (mean and standard deviation) or caffe (255 x "
-            "minus means)"
+            f"features.weights {path}: {why} to torchvision or caffe (255 x minus means)"
         )
     vgg = VGG19(tensors, scaling, f"VGG-19 of {path.name}")
     vgg.check_layers(layers)
@@ -195,10 +191,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     # On a file that is something else, torch's restricted unpickler raises whatever it runs into.
     except Exception as error:
         detail = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"features.weights {path}: cannot be read as weights ({detail}); give a .safetensors "
-            "file or a state dict saved by torch"
-        ) from error
+        why = f"cannot be read as weights ({detail}); give a .safetensors or torch's state dict"
+        raise UserError(f"features.weights {path}: {why}") from error
 
 
 class EmbeddedExtractor(FeatureExtractor):

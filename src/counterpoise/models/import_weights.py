@@ -45,10 +45,8 @@ def import_official(source: Path, destination: Path) -> tuple[int, int]:
         raise UserError(f"{destination}: exists already; choose another name")
     checkpoint = source.read_bytes()
     if hashlib.sha256(checkpoint).hexdigest() != PUBLISHED_SHA256:
-        raise UserError(
-            f"{source}: not the published ENet-PAT, or damaged; fetch the file `weights` anew from "
-            "github.com/msmsajjadi/EnhanceNet-Code"
-        )
+        where = "github.com/msmsajjadi/EnhanceNet-Code"
+        raise UserError(f"{source}: not the published ENet-PAT, or damaged; fetch it from {where}")
     generator = build_generator(OFFICIAL_CONFIG)
     state = {}
     for number, module in enumerate(_modules(OFFICIAL_CONFIG)):

@@ -64,16 +64,11 @@ def load_generator(path: Path) -> LoadedGenerator:
     if path.is_dir():
         run = RunFolder.open(path)
         if not run.generator.is_file():
-            raise UserError(
-                f"{path}: this run has no {run.generator.name}; it comes with the next checkpoint"
-            )
+            raise UserError(f"{path}: no {run.generator.name} yet; it comes with a checkpoint")
         path = run.generator
     tensors, metadata = read_safetensors(path)
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):
-        raise UserError(
-            f"{path}: the weights of another network, not a generator, or of a newer format; give "
-            "a file that this counterpoise wrote"
-        )
+        raise UserError(f"{path}: no weights of a generator that this counterpoise wrote")
     try:
         config = GeneratorConfig.model_validate_json(metadata["config"])
         for name, tensor in tensors.items():

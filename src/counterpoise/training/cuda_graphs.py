@@ -79,9 +79,7 @@ class ReplayedPasses:
         uncached = torch.autocast(kind, dtype, torch.is_autocast_enabled(kind), cache_enabled=False)
         with uncached, torch.cuda.stream(stream):
             if self._changes_buffers(sample, options):
-                raise RuntimeError(
-                    "its passes change its buffers (batch or spectral normalisation)"
-                )
+                raise RuntimeError("its passes change its buffers (batch or spectral norm)")
             sample.requires_grad_(torch.is_grad_enabled() and images.requires_grad)
             return torch.cuda.make_graphed_callables(
                 _Pass(self._module, options), (sample,), allow_unused_input=True

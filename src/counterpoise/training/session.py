@@ -125,25 +125,19 @@ def resume_from(training: Training, saved: Checkpoint, run: RunFolder) -> list[s
             raise UserError(f"{run.path}: {OTHER[name]}, or start a new run")
     # Of a checkpoint of before they were kept in it, none; a key that is new in this version has
     # its default, as it had then.
-    old, new = (
-        dict(leaves(values.get("config", {}))),
-        dict(leaves(parts.config.model_dump(mode="json"))),
-    )
+    old, now_set = values.get("config", {}), parts.config.model_dump(mode="json")
+    old, new = dict(leaves(old)), dict(leaves(now_set))
     changed = {key: (old[key], new[key]) for key in new if old.get(key, new[key]) != new[key]}
     for key, (then, now) in changed.items():
         if key in FIXED or key.partition(".")[0] in FIXED_SECTIONS:
-            raise UserError(
-                f"{run.config}: {key} is {now}, and was {then} when this run was begun; "
-                "set it back, or start a new run"
-            )
+            was = f"{key} is {now}, and was {then} when this run was begun"
+            raise UserError(f"{run.config}: {was}; set it back, or start a new run")
     if "balance.policy" in changed:  # It has nothing of the other's to remember.
         values["policy"] = parts.policy.state_dict()
     step, total = values.get("step"), training.total_steps
     if isinstance(step, int) and step > total:
-        raise UserError(
-            f"{run.path}: has {step} steps already (pretraining included), more than the "
-            f"{total} asked for; give a larger --steps"
-        )
+        count = f"has {step} steps already (pretraining included)"
+        raise UserError(f"{run.path}: {count}, more than the {total} asked for")
     try:
         training.state.restore(saved)
     except UserError as error:

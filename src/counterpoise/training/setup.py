@@ -225,10 +225,8 @@ def take_initial_weights(parts: Parts) -> None:
         parts.config.generator, loaded.generator.config, strict=True
     ):
         if own != theirs and name != "degradation":
-            raise UserError(
-                f"train.initial_weights {path}: weights of another generator, {name} is {theirs} "
-                f"there and {own} here; set generator.{name} to it"
-            )
+            why = f"of another generator, {name} is {theirs} there and {own} here"
+            raise UserError(f"train.initial_weights {path}: {why}; set generator.{name} to it")
         if own != theirs:
             parts.notes.append(f"G was trained on {theirs} images before, and is on {own} ones now")
     for g in (parts.networks.g, parts.networks.g_average):
