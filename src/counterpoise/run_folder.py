@@ -88,10 +88,8 @@ class RunFolder:
     def refuse_if_used(self) -> None:
         """Raise `UserError` where the folder has something in it, or cannot be looked into."""
         if self.is_used():
-            instead = (
-                f"continue it with `counterpoise resume {self.path}`, or give another --run-dir"
-            )
-            raise UserError(f"{self.path}: exists already; {instead}")
+            again = f"continue it with `counterpoise resume {self.path}`"
+            raise UserError(f"{self.path}: exists already; {again}, or choose another --run-dir")
 
     def save_config(self, config_yaml: str) -> None:
         """Write the configuration that the run goes on with."""

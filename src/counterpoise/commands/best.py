@@ -58,9 +58,8 @@ def _nearest_to_ideal(
     """The checkpoint to recommend with its step, and the rows of all that can be read."""
     if not folder.checkpoint_files():
         raise UserError(
-            f"{folder.path}: this run has no checkpoint yet; wait for its first "
-            "(train.checkpoint_every). A loop of your own keeps them elsewhere: score its outputs "
-            "with `counterpoise evaluate --outputs FOLDER --data HR`"
+            f"{folder.path}: this run has no checkpoint yet; wait for its first. Score what a loop "
+            "of your own made with `counterpoise evaluate --outputs FOLDER --data HR`"
         )
     candidates = [row for row in rows if folder.checkpoint(row["step"]).is_file()]
     while (step := nearest_to_ideal(candidates)) is not None:

@@ -47,7 +47,10 @@ def start(
     if dry_run:
         _describe(resolved, console)
         return 0
-    run = RunFolder(run_dir if run_dir is not None else free_folder(Path(source).stem))
+    # `runs/name`, or the first of `runs/name-2`, `runs/name-3`... that does not exist.
+    name, ends = Path(source).stem, itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+    free = (path for end in ends if not (path := Path("runs", name + end)).exists())
+    run = RunFolder(run_dir or next(free))
     return _run(resolved, run, console, resume=False)
 
 
@@ -91,12 +94,6 @@ def _describe(config: RunConfig, console: Console) -> None:
         say(console, note)
     stages = ", then ".join(f"{s.name} for {s.steps:,} steps" for s in plan_stages(config))
     say(console, f"would train: {stages} on {fabric.device}")
-
-
-def free_folder(name: str) -> Path:
-    """`runs/name`, or the first of `runs/name-2`, `runs/name-3`... that does not exist."""
-    candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(path for each in candidates if not (path := Path("runs", each)).exists())
 
 
 def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -> int:

@@ -141,9 +141,7 @@ def decode(file: ImageFiles, scale: int, square_px: int | None) -> Decoded:
         lr = read_rgb(file.lr_path)
         if lr.shape[:2] != (height, width):
             sizes = f"{lr.shape[1]}x{lr.shape[0]}, not {width}x{height}"
-            raise UnreadableImageError(
-                file.lr_path, f"is {sizes} as its HR image wants at x{scale}"
-            )
+            raise UnreadableImageError(file.lr_path, f"is {sizes} (1/{scale} of its HR image)")
     return Decoded(np.ascontiguousarray(hr[: height * scale, : width * scale]), lr)
 
 

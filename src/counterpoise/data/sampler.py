@@ -21,7 +21,7 @@ def shares(batch_size: int, rank: int, world_size: int, start_batch: int) -> Ite
     of w takes the r-th of w equal runs.
     """
     if batch_size % world_size:
-        raise UserError(f"train.batch_size {batch_size} is no multiple of {world_size} processes")
+        raise UserError(f"train.batch_size {batch_size} cannot be shared by {world_size} processes")
     share = batch_size // world_size
     for batch in itertools.count(start_batch):
         first = batch * batch_size + rank * share

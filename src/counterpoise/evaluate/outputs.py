@@ -29,9 +29,7 @@ def match_outputs(folder: Path, catalog: Catalog) -> dict[str, Path]:
     for name in catalog.names:
         other = images.setdefault(HR_MARK.sub("", Path(name).stem), name)
         if other != name:
-            raise UserError(
-                f"{other} and {name} have one name; evaluate their folders one at a time"
-            )
+            raise UserError(f"{other} and {name} have one name; evaluate their folders apart")
     found: dict[str, list[Path]] = defaultdict(list)
     for path in find_images(folder):
         fitting = [stem for stem in images if _is_output_of(path.stem, stem, catalog.scale)]

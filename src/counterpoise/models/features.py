@@ -153,9 +153,7 @@ def load_vgg19(
     scaling = input_scaling or next((s for s in INPUT_SCALINGS if s == recorded), None)
     if scaling is None:
         why = "nothing says how it wants its input; set features.input_scaling"
-        raise UserError(
-            f"features.weights {path}: {why} to torchvision or caffe (255 x minus means)"
-        )
+        raise UserError(f"features.weights {path}: {why} to torchvision or caffe (255 x - mean)")
     vgg = VGG19(tensors, scaling, f"VGG-19 of {path.name}")
     vgg.check_layers(layers)
     return vgg

@@ -68,7 +68,7 @@ def load_generator(path: Path) -> LoadedGenerator:
         path = run.generator
     tensors, metadata = read_safetensors(path)
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):
-        raise UserError(f"{path}: no weights of a generator that this counterpoise wrote")
+        raise UserError(f"{path}: the weights of another network, or of a newer format")
     try:
         config = GeneratorConfig.model_validate_json(metadata["config"])
         for name, tensor in tensors.items():
