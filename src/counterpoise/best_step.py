@@ -32,23 +32,14 @@ def nearest_to_ideal(rows: Sequence[Mapping[str, Any]]) -> int | None:
     """The step of the evaluation nearest to the lowest RMSE and the lowest perceptual distance.
 
     In shares of these lowest values, for lack of a spread over images; of equals, the later one.
-    None where there is no such pair of measures.
+    The perceptual measure is the first that all rows have. None where there is no such pair.
     """
-    perception = _perception(rows)
-    if perception is None:
-        return None
-    points = np.array([(row[DISTORTION], row[perception]) for row in rows], dtype=float)
-    lowest = np.maximum(points.min(0), SMALLEST)
-    distances = ((points / lowest - 1) ** 2).sum(1)
-    return int(rows[len(rows) - 1 - int(np.argmin(distances[::-1]))]["step"])
-
-
-def _perception(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The perceptual measure to judge by: the first that all rows have, as they have a distortion;
-    None where there is none."""
-
-    def has(name: str) -> bool:
-        values = [row.get(name) for row in rows]
-        return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
-
-    return next((name for name in PERCEPTION if rows and has(name) and has(DISTORTION)), None)
+    for name in PERCEPTION:
+        values = [(row.get(DISTORTION), row.get(name)) for row in rows]
+        known = [isinstance(v, int | float) and math.isfinite(v) for pair in values for v in pair]
+        if rows and all(known):
+            points = np.array(values, dtype=float)
+            lowest = np.maximum(points.min(0), SMALLEST)
+            distances = ((points / lowest - 1) ** 2).sum(1)
+            return int(rows[len(rows) - 1 - int(np.argmin(distances[::-1]))]["step"])
+    return None

@@ -15,7 +15,7 @@ LOCK_FILE = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
-class FolderLock:
+class FolderLock(contextlib.ExitStack):
     """Holds a folder from its making until `release`, or the end of this process.
 
     The lock is the system's, on the file `.lock`: that the file is there says nothing, so nothing
@@ -30,14 +30,15 @@ class FolderLock:
         """
         from filelock import FileLock, Timeout  # Readers, who take no lock, need not wait for it.
 
+        super().__init__()
         # Says where the file system has no locks, so that a second process is not kept out.
         self.note = ""
         path, who = folder / LOCK_FILE, "another process"
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path, blocking=False, thread_local=False)
+            lock = FileLock(path, blocking=False, thread_local=False)
             try:
-                self._lock.acquire()
+                self.enter_context(lock)
             except Timeout:
                 with contextlib.suppress(OSError):
                     who += f" ({path.read_text(encoding='utf-8', errors='replace')})"
@@ -55,12 +56,6 @@ class FolderLock:
         with contextlib.suppress(OSError):
             path.write_text(holder, encoding="utf-8")
 
-    def __enter__(self) -> "FolderLock":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
     def release(self) -> None:
         """Give the folder back; nothing where that is done already."""
-        self._lock.release()
+        self.close()

@@ -23,17 +23,16 @@ def imresize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     rows = _weights(image.shape[0], size[0])
     columns = _weights(image.shape[1], size[1])
-    settle = _round_to_uint8 if image.dtype == np.uint8 else np.float32
+
+    def settled(values: np.ndarray) -> np.ndarray:
+        """Halves are rounded up, as in MATLAB."""
+        if image.dtype == np.uint8:
+            values = np.floor(np.clip(values, 0, 255) + 0.5)
+        return values.astype(image.dtype if image.dtype == np.uint8 else np.float32)
+
     flat = image.reshape(image.shape[0], -1).astype(np.float64)
-    shrunk = settle(rows @ flat).reshape(size[0], image.shape[1], -1).astype(np.float64)
-    resized: np.ndarray = settle(columns @ shrunk).reshape(*size, *image.shape[2:])
-    return resized
-
-
-def _round_to_uint8(values: np.ndarray) -> np.ndarray:
-    """Halves are rounded up, as in MATLAB."""
-    rounded: np.ndarray = np.floor(np.clip(values, 0, 255) + 0.5).astype(np.uint8)
-    return rounded
+    shrunk = settled(rows @ flat).reshape(size[0], image.shape[1], -1).astype(np.float64)
+    return settled(columns @ shrunk).reshape(*size, *image.shape[2:])
 
 
 def downscale(image: np.ndarray, scale: int, degradation: Degradation) -> np.ndarray:

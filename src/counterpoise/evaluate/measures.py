@@ -43,15 +43,6 @@ class Measure:
         return "-" if value != value else f"{value:.{self.digits}f}"
 
 
-def _lpips(fake: Tensor, real: Tensor) -> Tensor:
-    distances: Tensor = lpips()(fake, real)
-    return distances
-
-
-def _niqe(fake: Tensor, real: Tensor) -> float:
-    return niqe_model()(fake)
-
-
 _ALL = (
     Measure("psnr_y", "PSNR (Y)", 2, True, "y", psnr),
     Measure("ssim_y", "SSIM (Y)", 4, True, "y", ssim, SSIM_WINDOW_PX),
@@ -60,9 +51,13 @@ _ALL = (
     Measure("rmse", "RMSE (Y)", 2, False, "y", rmse),
     Measure("sliced_wasserstein", "sliced W.", 1, False, "rgb", image_sliced_wasserstein, PATCH_PX),
     Measure(
-        "lpips", "LPIPS", 4, False, "rgb", _lpips, LPIPS_LEAST_PX, "AlexNet's weights", why_no_lpips
+        *("lpips", "LPIPS", 4, False, "rgb", lambda fake, real: lpips()(fake, real)),
+        *(LPIPS_LEAST_PX, "AlexNet's weights", why_no_lpips),
     ),
-    Measure("niqe", "NIQE", 2, False, "y", _niqe, NIQE_LEAST_PX, "its authors' model", why_no_niqe),
+    Measure(
+        *("niqe", "NIQE", 2, False, "y", lambda fake, _: niqe_model()(fake)),
+        *(NIQE_LEAST_PX, "its authors' model", why_no_niqe),
+    ),
 )
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
 # What a training's held-out images are measured by.

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.data.catalog import Catalog
-from counterpoise.data.resize import Degradation, downscale, imresize
+from counterpoise.data.resize import Degradation, downscale
 from counterpoise.evaluate.measures import MEASURES, Measure, measure_image
+from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.plain_files import atomic_write
 from counterpoise.statistics import Estimate, hierarchical_mean
 
@@ -103,11 +104,7 @@ def score_pairs(
 def by_bicubic(scale: int) -> Upscale:
     """Plain bicubic upscaling (MATLAB's imresize)."""
 
-    def upscale(name: str, lr: np.ndarray) -> Tensor:
-        size = (lr.shape[0] * scale, lr.shape[1] * scale)
-        return to_tensor(imresize(lr.astype(np.float64) / 255, size))
-
-    return upscale
+    return lambda name, lr: bicubic_upsample(to_tensor(lr)[None], scale, "half-pixel")[0]
 
 
 def by_generator(generator: nn.Module, device: torch.device) -> Upscale:

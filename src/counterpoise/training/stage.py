@@ -196,14 +196,12 @@ class StageTraining:
 @contextlib.contextmanager
 def without_gradients(module: nn.Module | None) -> Iterator[None]:
     """Let gradients through `module` without collecting any in its parameters."""
-    if module is None:
-        yield
-        return
-    module.requires_grad_(False)
+    frozen = nn.Identity() if module is None else module
+    frozen.requires_grad_(False)
     try:
         yield
     finally:
-        module.requires_grad_(True)
+        frozen.requires_grad_(True)
 
 
 def average_gradients(fabric: Fabric, module: nn.Module) -> None:
