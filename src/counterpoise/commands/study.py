@@ -19,8 +19,7 @@ from counterpoise.study.run import run_study, selected
 from counterpoise.study.workers import local_workers, ray_workers
 from counterpoise.training.interruption import StopRequest
 
-# Where the output is piped, a line comes after each such share of the cells.
-LINE_EVERY_SHARE = 0.05
+LINES = 20  # that are printed in all where the output is piped
 SHOWN_ERRORS = 5
 EXIT_INTERRUPTED = 130
 
@@ -40,9 +39,6 @@ def run(
         raise UserError("--address is for --executor ray")
     console = Console()
     plan = load_plan(source, overrides)
-    # A plan is resumed, and played by Ray, from anywhere.
-    folders = tuple(Path(os.path.abspath(folder)) for folder in plan.data_folders)
-    plan = plan.model_copy(update={"data_folders": folders})
     folder = out if out is not None else Path("runs") / f"study-{plan.name}"
     count = count if count is not None else usable_cores()
     cells = selected(plan, only)
@@ -93,16 +89,13 @@ def _shown(
     reporter: ConsoleReporter, console: Console, cells: int
 ) -> Callable[[Sequence[StudyRow], str], None]:
     """Shows how far a study is: a bar in a terminal, now and then a line where it is piped."""
-    next_line = 0.0
 
     def show(rows: Sequence[StudyRow], message: str) -> None:
-        nonlocal next_line
-        if message:
-            reporter.say(message)
         done = len(rows)
         reporter.progress(done, cells, "cells")
-        if not console.is_terminal and (done >= next_line or done == cells):
-            next_line = done + LINE_EVERY_SHARE * cells
+        if message:
+            reporter.say(message)
+        elif not console.is_terminal and (done == cells or done % max(1, cells // LINES) == 0):
             failed = sum(isinstance(row, DoneRow) and bool(row.failures) for row in rows)
             errors = sum(isinstance(row, ErrorRow) for row in rows)
             reporter.say(f"{done} of {cells} cells, {failed} failed trainings, {errors} errors")

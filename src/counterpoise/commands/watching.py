@@ -4,7 +4,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,7 +124,7 @@ class Changes:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._before = State("")
+        self._before, self._said = State(""), dict[Hashable, str]()
         self._news: dict[str, FindingNews] = {}
         self._verdicts: dict[str, str] = {}
         self._said_at = -math.inf
@@ -137,23 +137,23 @@ class Changes:
             # Another training, or this one from an earlier step: what is wrong is told anew.
             self._news.clear()
             self._verdicts.clear()
-        lines = []
-        if state.status and (before.status is None or before.status.kind != state.status.kind):
-            lines.append(f"{state.source}: {state.status.text}")
-        if state.stage and before.stage != state.stage:
-            lines.append(f"stage {state.stage}")
-        for event in state.events:
-            if event.kind not in (FINDING, *FINAL) and event not in before.events:
-                lines.append(f"step {event.step}: {event.message}")
-        lines += [f"note: {note}" for note in state.notes if note not in before.notes]
+        said, self._said = self._said, dict(_facts(state))
+        lines = [text for fact, text in self._said.items() if fact not in said]
         if state.games is not before.games:
             lines += self._found(state)
         if state.sample is not None and before.sample != state.sample:
             lines.append(f"samples: {state.sample}")
-        return lines + self._how_far(state)
+        now = self._clock()
+        if state.unread_bytes or state.step in (None, self._said_step):
+            return lines
+        if now - self._said_at < PROGRESS_SECONDS:
+            return lines
+        self._said_at, self._said_step = now, state.step
+        series = shown_series(state.games[0].whole) if state.games else []
+        numbers = [f"{title} {number(float(v[-1]))}" for title, v in series[:SHOWN_NUMBERS]]
+        return [*lines, ", ".join([state.progress, *numbers])]
 
-    def _found(self, state: State) -> list[str]:
-        lines = []
+    def _found(self, state: State) -> Iterator[str]:
         for game in state.games:
             diagnosis, title = game.diagnosis, game.title
             if diagnosis is None:
@@ -161,21 +161,22 @@ class Changes:
             news = self._news.setdefault(title, FindingNews()).of(diagnosis.findings)
             words = verdict(diagnosis, title)
             if self._verdicts.get(title) != words and (news or title not in self._verdicts):
-                lines.append(words)
+                yield words
                 self._verdicts[title] = words
             for item in news:
-                lines.append(f"{title}: {item.text}" if title else item.text)
+                yield f"{title}: {item.text}" if title else item.text
                 if item.finding is not None and (remedies := item.finding.remedies):
-                    lines.append(f"  what to do first: {remedies[0].text}")
-        return lines
+                    yield f"  what to do first: {remedies[0].text}"
 
-    def _how_far(self, state: State) -> list[str]:
-        now = self._clock()
-        if state.unread_bytes or state.step in (None, self._said_step):
-            return []
-        if now - self._said_at < PROGRESS_SECONDS:
-            return []
-        self._said_at, self._said_step = now, state.step
-        series = shown_series(state.games[0].whole) if state.games else []
-        numbers = [f"{title} {number(float(v[-1]))}" for title, v in series[:SHOWN_NUMBERS]]
-        return [", ".join([state.progress, *numbers])]
+
+def _facts(state: State) -> Iterator[tuple[Hashable, str]]:
+    """What is said once, as long as it holds: what it is, and in words."""
+    if state.status:
+        yield ("status", state.status.kind), f"{state.source}: {state.status.text}"
+    if state.stage:
+        yield ("stage", state.stage), f"stage {state.stage}"
+    for event in state.events:
+        if event.kind not in (FINDING, *FINAL):
+            yield event, f"step {event.step}: {event.message}"
+    for note in state.notes:
+        yield ("note", note), f"note: {note}"

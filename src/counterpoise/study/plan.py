@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from counterpoise.config import NonNegativeInt, PositiveFloat, Section
+from counterpoise.config import AnyPath, NonNegativeInt, PositiveFloat, Section
 from counterpoise.config_file import read_mapping, validated
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry, read_table
@@ -37,7 +37,7 @@ class StudyPlan(Section):
     steps_scale: PositiveFloat = 1.0  # a factor on every task's number of steps
     device: Literal["cpu"] = "cpu"  # what plans of old may say
     # Photographs for the super-resolution tasks; empty: those inside scikit-image's package.
-    data_folders: tuple[Path, ...] = ()
+    data_folders: tuple[AnyPath, ...] = ()
 
 
 _TABLES = read_table("counterpoise.study", "plans.toml")
