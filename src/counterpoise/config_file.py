@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from counterpoise.config import RunConfig, Section
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 
 
 class BadYamlError(ValueError):
@@ -119,16 +119,11 @@ def validated(
 
 def read_mapping(path: Path, where: str) -> dict[str, Any]:
     """The mapping that a YAML file holds; `UserError`, which calls it `where`, for any other."""
-    try:
-        tree = read_yaml(path)
-    except OSError as error:
-        raise UserError(
-            f"{where}: cannot be read ({error.strerror or error}); give its name or a YAML file"
-        ) from None
-    except BadYamlError as error:
-        raise UserError(f"{where}: not valid YAML: {error}") from None
-    if tree is None:
-        tree = {}
+    with refusing(f"{where}: cannot be read", OSError, instead="give its name or a YAML file"):
+        try:
+            tree = read_yaml(path) or {}
+        except BadYamlError as error:
+            raise UserError(f"{where}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{where}: expected a mapping of sections at the top level")
     return tree

@@ -1,5 +1,8 @@
 """The two ways in which counterpoise stops on purpose, and what it says of what is missing."""
 
+import contextlib
+from collections.abc import Iterator
+
 # What is not of the core, by the extra that brings it.
 EXTRAS = {
     "train": "cv2 lightning_fabric safetensors skimage tensorboard tifffile torch torchmetrics",
@@ -31,6 +34,21 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+@contextlib.contextmanager
+def refusing(what: str, *kinds: type[Exception], instead: str = "") -> Iterator[None]:
+    """Errors of these kinds inside become a `UserError`: what is wrong, why, and what to do
+    `instead`. Where none is named, all but `UserError`: of a damaged file, readers raise whatever
+    they run into."""
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, kinds) if kinds else not isinstance(error, UserError)):
+            raise
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        todo = f"; {instead}" if instead else ""
+        raise UserError(f"{what} ({reason[:400] or type(error).__name__}){todo}") from error
 
 
 class TrainingDivergedError(Exception):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from counterpoise.errors import UserError
+from counterpoise.errors import refusing
 from counterpoise.plain_files import AppendedFile, atomic_write
 
 # Made once: `json.dumps` with an option makes one for every row.
@@ -61,17 +61,15 @@ def iterate_json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | 
 
     Of a file that does not exist there are none. Raises `UserError` for one that cannot be read.
     """
-    try:
-        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-            for number, line in enumerate(map(str.strip, file), start=1):
-                if line:
-                    yield number, line, parse_row(line)
-    except FileNotFoundError:
+    if not path.exists():
         return
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror or error}); replace or remove it"
-        ) from error
+    with (
+        refusing(f"{path}: cannot be read", OSError, instead="replace or remove it"),
+        path.open(encoding="utf-8", errors="replace", newline="\n") as file,
+    ):
+        for number, line in enumerate(map(str.strip, file), start=1):
+            if line:
+                yield number, line, parse_row(line)
 
 
 def _torn(path: Path, number: int) -> str:

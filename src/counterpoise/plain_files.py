@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 
 
 @contextlib.contextmanager
@@ -43,16 +43,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> contextlib.AbstractContextManager[None]:
     """An `OSError` inside becomes the one line for a file that cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "free some space or choose another folder"
-        ) from error
+    todo = "free some space or choose another folder"
+    return refusing(f"{path}: cannot be written", OSError, instead=todo)
 
 
 def is_leftover(name: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.metrics.perceptual import hub_path
 
 # The authors' model as BasicSR ships it; in torch.hub's folder the same file does.
@@ -146,14 +146,11 @@ def niqe_model() -> NiqeModel:
     if why := why_no_niqe():
         raise UserError(why)
     path = _model_path()
-    try:
+    with refusing(f"{path} does not hold NIQE's model", instead="remove it"):
         with np.load(path, allow_pickle=False) as file:
             mean = file["mu_pris_param"].reshape(FEATURES).astype(float)
             covariance = file["cov_pris_param"].reshape(FEATURES, FEATURES).astype(float)
-    except Exception as error:
-        why = type(error).__name__
-        raise UserError(f"{path} does not hold NIQE's model; remove it ({why})") from error
-    return NiqeModel(mean, covariance)
+        return NiqeModel(mean, covariance)
 
 
 def _model_path() -> Path:

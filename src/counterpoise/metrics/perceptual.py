@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 
 LPIPS_LEAST_PX = 31
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
@@ -89,12 +89,9 @@ def lpips() -> Lpips:
     if why := why_no_lpips():
         raise UserError(why)
     network, path = alexnet(), hub_path(ALEXNET_FILE)
-    try:
+    with refusing(f"{path} does not hold AlexNet's weights", instead="remove it"):
         weights = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict({f: weights[f"features.{f}"] for f in network.state_dict()})
-    except Exception as error:
-        why = type(error).__name__
-        raise UserError(f"{path} does not hold AlexNet's weights; remove it ({why})") from error
     found = find_spec("torchmetrics")  # importing it would take seconds
     assert found is not None
     assert found.origin is not None, "a dependency"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.models.weights import read_safetensors
 from counterpoise.plain_files import why_no_file
 
@@ -116,10 +116,8 @@ class VGG19(FeatureExtractor):
         if not layers:
             raise UserError(f"{name}: has no features.0.weight, so it is no VGG-19")
         own = {key: weights[f"features.{key}"].float() for key in self.features.state_dict()}
-        try:
+        with refusing(f"{name}: is not VGG-19's", RuntimeError):
             self.features.load_state_dict(own, assign=True)
-        except RuntimeError as error:
-            raise UserError(f"{name}: is not VGG-19's: {' '.join(str(error).split())}") from error
         self.available_layers = tuple(layers)
         self.description = f"{name}, up to {layers[-1]}, {input_scaling} input"
         self._scale, mean, deviation = INPUT_SCALINGS[input_scaling]
@@ -183,14 +181,10 @@ def _cached_or_downloaded() -> Path:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a state dict saved by torch."""
-    try:
+    todo = "give a .safetensors file or a state dict saved by torch"
+    with refusing(f"features.weights {path}: cannot be read as weights", instead=todo):
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
         return {k: v.float() for k, v in state.items() if k.startswith("features.")}, {}
-    # On a file that is something else, torch's restricted unpickler raises whatever it runs into.
-    except Exception as error:
-        detail = " ".join(str(error).split())[:120]
-        why = f"cannot be read as weights ({detail}); give a .safetensors or torch's state dict"
-        raise UserError(f"features.weights {path}: {why}") from error
 
 
 class EmbeddedExtractor(FeatureExtractor):

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from counterpoise.config import GeneratorConfig
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.models.generator import Generator, build_generator
 from counterpoise.plain_files import atomic_write, why_no_file
 from counterpoise.run_folder import RunFolder
@@ -69,7 +69,7 @@ def load_generator(path: Path) -> LoadedGenerator:
     tensors, metadata = read_safetensors(path)
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):
         raise UserError(f"{path}: the weights of another network, or of a newer format")
-    try:
+    with refusing(f"{path}: its weights do not fit its own description", Exception):
         config = GeneratorConfig.model_validate_json(metadata["config"])
         for name, tensor in tensors.items():
             if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
@@ -80,9 +80,6 @@ def load_generator(path: Path) -> LoadedGenerator:
             build_generator(config).load_state_dict(tensors, assign=True)
         generator = build_generator(config)
         generator.load_state_dict(tensors)
-    except (UserError, KeyError, ValueError, RuntimeError, TypeError, OverflowError) as error:
-        detail = " ".join(str(error).split())[:400]
-        raise UserError(f"{path}: its weights do not fit its own description: {detail}") from error
     return LoadedGenerator(generator.eval().requires_grad_(False), metadata)
 
 
@@ -90,13 +87,11 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
     if not path.is_file():
         raise UserError(f"{path}: {why_no_file(path)}; give a weight file (.safetensors)")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
+    todo = "the authors' ENet-PAT becomes one by `counterpoise import-weights`"
     # Kinds of numbers that torch lacks come as AttributeError, KeyError...: by its version.
-    except Exception as error:
-        raise UserError(
-            f"{path}: not a safetensors file, or damaged ({error}); give a .safetensors file (the "
-            "authors' ENet-PAT becomes one by `counterpoise import-weights`)"
-        ) from error
+    with (
+        refusing(f"{path}: not a safetensors file, or damaged", instead=todo),
+        safe_open(path, framework="pt") as file,
+    ):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, file.metadata() or {}

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.models.weights import write_safetensors
 from counterpoise.run_folder import RunFolder
 
@@ -51,15 +51,15 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint; `UserError` for a file that is damaged or something else."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError("it is something else")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Checkpoint(tensors, dict(json.loads(metadata["values"])), path)
-    except Exception as error:  # of many kinds, as what is damaged
-        raise UserError(f"{path}: damaged checkpoint, or none ({error})") from error
+    with (
+        refusing(f"{path}: damaged checkpoint, or none"),
+        safe_open(path, framework="pt") as file,
+    ):
+        metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise ValueError("it is something else")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Checkpoint(tensors, dict(json.loads(metadata["values"])), path)
 
 
 def load_newest(run: RunFolder) -> tuple[Checkpoint | None, list[str]]:

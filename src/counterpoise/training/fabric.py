@@ -4,7 +4,7 @@ import os
 import sys
 
 from counterpoise.config import RunConfig
-from counterpoise.errors import UserError
+from counterpoise.errors import refusing
 
 # Fabric imports torchmetrics, and that matplotlib, to look at a version for something that is not
 # used here: half of the seconds in which a training starts.
@@ -25,7 +25,8 @@ def make_fabric(config: RunConfig) -> Fabric:
     if "LOCAL_WORLD_SIZE" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    try:
+    what = f"train.accelerator {config.train.accelerator} with {devices} device(s)"
+    with refusing(what, RuntimeError, ValueError):
         return Fabric(
             accelerator=config.train.accelerator,
             devices=devices,
@@ -33,8 +34,3 @@ def make_fabric(config: RunConfig) -> Fabric:
             precision=config.train.precision,
             strategy="ddp" if devices * nodes > 1 else "auto",
         )
-    except (RuntimeError, ValueError) as error:
-        detail = " ".join(str(error).split())
-        raise UserError(
-            f"train.accelerator {config.train.accelerator} with {devices} device(s): {detail}"
-        ) from error

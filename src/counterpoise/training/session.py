@@ -4,7 +4,7 @@ import contextlib
 
 from counterpoise.config import RunConfig
 from counterpoise.config_file import leaves
-from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.errors import TrainingDivergedError, UserError, refusing
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import (
     BEGAN,
@@ -138,13 +138,10 @@ def resume_from(training: Training, saved: Checkpoint, run: RunFolder) -> list[s
     if isinstance(step, int) and step > total:
         count = f"has {step} steps already (pretraining included)"
         raise UserError(f"{run.path}: {count}, more than the {total} asked for")
-    try:
+    todo = f"undo the edit of {run.config.name}, delete it to go on from the one before"
+    what = f"{saved.path}: does not fit this training"
+    with refusing(what, Exception, instead=f"{todo}, or start anew"):
         training.state.restore(saved)
-    except UserError as error:
-        raise UserError(
-            f"{saved.path}: {error}; undo the edit of {run.config.name}, delete this checkpoint to "
-            "go on from the one before, or start anew"
-        ) from error
     return [f"changed from here on: {key}: {then} -> {now}" for key, (then, now) in changed.items()]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from counterpoise.errors import TrainingDivergedError, UserError
+from counterpoise.errors import TrainingDivergedError
 from counterpoise.game.game import Tell
 from counterpoise.records import Action, Readings, without_gone_fields
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
@@ -16,8 +16,6 @@ from counterpoise.training.stage import StageTraining
 
 # The part that holds the state to come back to, where one is kept.
 KEPT = "kept"
-# What the state of something else makes of the objects that are to load it.
-UNFIT = (UserError, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 
 
 class TrainingState:
@@ -77,15 +75,8 @@ class TrainingState:
     def restore(self, saved: Checkpoint) -> None:
         """Load a checkpoint, in a training that was just built.
 
-        Raises `UserError` for one that does not fit; nothing of the run's folder is changed.
+        One that does not fit raises whatever its parts make of it.
         """
-        try:
-            self._restore(saved)
-        except UNFIT as error:
-            detail = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"does not fit this training: {detail}") from error
-
-    def _restore(self, saved: Checkpoint) -> None:
         parts, values = self.parts, saved.values
         self.step, self.batches.drawn = int(values["step"]), int(values["batches_drawn"])
         parts.licence = str(values.get("licence", ""))
