@@ -119,11 +119,11 @@ def validated(
 
 def read_mapping(path: Path, where: str) -> dict[str, Any]:
     """The mapping that a YAML file holds; `UserError`, which calls it `where`, for any other."""
-    with refusing(f"{where}: cannot be read", OSError, instead="give its name or a YAML file"):
-        try:
-            tree = read_yaml(path) or {}
-        except BadYamlError as error:
-            raise UserError(f"{where}: not valid YAML: {error}") from None
+    with (
+        refusing(f"{where}: cannot be read", OSError, instead="give its name or a YAML file"),
+        refusing(f"{where}: not valid YAML", BadYamlError),
+    ):
+        tree = read_yaml(path) or {}
     if not isinstance(tree, dict):
         raise UserError(f"{where}: expected a mapping of sections at the top level")
     return tree

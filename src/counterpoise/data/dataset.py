@@ -2,13 +2,13 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from counterpoise.data.catalog import Catalog
 from counterpoise.data.resize import Degradation, downscale_crop
@@ -25,7 +25,8 @@ class Cut(NamedTuple):
     turns: int
 
 
-class CropPairs(Dataset[Pair]):
+@dataclass(frozen=True)
+class CropPairs:
     """Training crops by position in an endless stream: `pairs[position]` is (LR, HR), uint8.
 
     Shapes are (3, crop_px / scale, crop_px / scale) and (3, crop_px, crop_px). Everything random
@@ -34,19 +35,17 @@ class CropPairs(Dataset[Pair]):
     Each run of as many positions as there are images uses every image once.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        scale: int,
-        degradation: Degradation,
-        crop_px: int,
-        seed: int,
-        flips: bool,
-        rotations: bool,
-    ) -> None:
-        self.catalog, self.scale, self.lr_crop_px = catalog, scale, crop_px // scale
-        self.degradation, self._seed = degradation, seed
-        self._flips, self._rotations = flips, rotations
+    catalog: Catalog
+    scale: int
+    degradation: Degradation
+    crop_px: int
+    seed: int
+    flips: bool
+    rotations: bool
+
+    @property
+    def lr_crop_px(self) -> int:
+        return self.crop_px // self.scale
 
     def __getitem__(self, position: int) -> Pair:
         image = self.catalog.load(self.image_at(position))
@@ -65,18 +64,18 @@ class CropPairs(Dataset[Pair]):
     def image_at(self, position: int) -> int:
         """The index of the image that a position's crop is cut from."""
         count = len(self.catalog)
-        return int(_permutation(self._seed, position // count, count)[position % count])
+        return int(_permutation(self.seed, position // count, count)[position % count])
 
     def cut(self, position: int, hr_shape: Sequence[int]) -> Cut:
         """All else that is random about a position, whose image has this HR shape."""
         size = self.lr_crop_px
         height, width = hr_shape[0] // self.scale, hr_shape[1] // self.scale
-        random = np.random.default_rng([self._seed, 1, position])
+        random = np.random.default_rng([self.seed, 1, position])
         return Cut(
             top=int(random.integers(height - size + 1)),
             left=int(random.integers(width - size + 1)),
-            mirrored=self._flips and bool(random.integers(2)),
-            turns=int(random.integers(4)) if self._rotations else 0,
+            mirrored=self.flips and bool(random.integers(2)),
+            turns=int(random.integers(4)) if self.rotations else 0,
         )
 
 

@@ -4,8 +4,7 @@ import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from counterpoise.records import DISCRIMINATORS, Action
 from counterpoise.trace import COLUMNS, Trace, as_float
@@ -25,8 +24,7 @@ ACTION_DEFAULTS = {
 }
 
 
-@dataclass(slots=True)
-class Cell:
+class Cell(NamedTuple):
     """Neighbouring values of one curve."""
 
     first_step: int
@@ -34,17 +32,13 @@ class Cell:
     values: int
     total: float
     low: tuple[float, int]  # the least value, and its first step
-    high: tuple[float, int]  # the largest
+    high: tuple[float, int]  # the largest, and that of its steps with a minus
 
-    def join(self, later: "Cell") -> None:
-        """Take in the cell after this one."""
-        self.last_step = later.last_step
-        self.values += later.values
-        self.total += later.total
-        if later.low[0] < self.low[0]:
-            self.low = later.low
-        if later.high[0] > self.high[0]:
-            self.high = later.high
+    def joined(self, later: "Cell") -> "Cell":
+        """With the cell after this one."""
+        values, total = self.values + later.values, self.total + later.total
+        low, high = min(self.low, later.low), max(self.high, later.high)
+        return Cell(self.first_step, later.last_step, values, total, low, high)
 
 
 class Curve:
@@ -68,11 +62,10 @@ class Curve:
                 cells.pop()
             self.non_finite = [at for at in self.non_finite if at < step]
             self.non_finite_count = min(self.non_finite_count, len(self.non_finite))
-        cell = Cell(step, step, 1, value, (value, step), (value, step))
+        cell = Cell(step, step, 1, value, (value, step), (value, -step))
         if cells and cells[-1].values < self.per_cell:
-            cells[-1].join(cell)
-        else:
-            cells.append(cell)
+            cell = cells.pop().joined(cell)
+        cells.append(cell)
         if len(cells) > CELLS:
             self.cells, self.per_cell = halved(cells), 2 * self.per_cell
 
@@ -105,7 +98,7 @@ class Curve:
             if last is not None and bisect_right(ends, last) < bisect_right(ends, cell.first_step):
                 rows.append((None, None, None))
             mean = _short(cell.total / cell.values)
-            points = {cell.low[::-1], cell.high[::-1]}
+            points = {cell.low[::-1], (-cell.high[1], cell.high[0])}
             rows += [(step, _short(value), mean) for step, value in sorted(points)]
             last = cell.last_step
         drawn = {key: [row[place] for row in rows] for place, key in enumerate("xym")}
@@ -114,10 +107,8 @@ class Curve:
 
 def halved(cells: list[Cell]) -> list[Cell]:
     """One cell of every two."""
-    found = [replace(cell) for cell in cells[::2]]
-    for cell, later in zip(found, cells[1::2], strict=False):
-        cell.join(later)
-    return found
+    pairs = zip(cells[::2], cells[1::2], strict=False)
+    return [cell.joined(later) for cell, later in pairs] + cells[len(cells) // 2 * 2 :]
 
 
 def _short(value: float) -> float | None:

@@ -5,7 +5,6 @@ It is read-only, listens on 127.0.0.1 only, and answers only requests that name 
 a URL ever becomes a path.
 """
 
-import errno
 import hashlib
 import threading
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Any
 
-from counterpoise.errors import UserError
+from counterpoise.errors import refusing
 from counterpoise.pages.page import page, page_body, samples_data
 from counterpoise.pages.run import Book, PageRun
 from counterpoise.watching.sources import Source
@@ -44,11 +43,8 @@ class WatchServer(ThreadingTCPServer):
     allow_reuse_address = True
 
     def __init__(self, source: Source, book: Book, port: int) -> None:
-        try:
+        with refusing(f"--port {port}", OSError, instead="give another, or 0 for a free one"):
             super().__init__((ADDRESS, port), Handler)
-        except OSError as error:
-            why = "in use already" if error.errno == errno.EADDRINUSE else error.strerror or error
-            raise UserError(f"--port {port}: {why}; give another, or 0 for a free one") from None
         port = self.server_address[1]
         self.hosts = [[f"{name}:{port}"] for name in (ADDRESS, "localhost")]
         self.url = f"http://{ADDRESS}:{port}/"

@@ -17,7 +17,7 @@ from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.dataset import CropPairs, Pair, central_crops, central_part, full_pairs
 from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.data.sampler import batches, shares
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.features import (
@@ -217,10 +217,8 @@ def take_initial_weights(parts: Parts) -> None:
     path = parts.config.train.initial_weights
     if path is None:
         return
-    try:
+    with refusing("train.initial_weights", Exception):
         loaded = load_generator(path)
-    except UserError as error:
-        raise UserError(f"train.initial_weights: {error}") from None
     for (name, own), (_, theirs) in zip(
         parts.config.generator, loaded.generator.config, strict=True
     ):
