@@ -2,16 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -40,19 +32,19 @@ class ConsoleReporter(Reporter):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("ETA"),
+            progress.TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
             transient=True,
             speed_estimate_period=ETA_SECONDS,
         )
-        self._task: TaskID | None = None
+        self._task: progress.TaskID | None = None
 
     def __enter__(self) -> "ConsoleReporter":
         self._progress.start()

@@ -11,19 +11,10 @@ from counterpoise.commands.upscaling import pick_device
 from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.errors import UserError
+from counterpoise.evaluate import scores as scoring
 from counterpoise.evaluate.crops import CropSheet
 from counterpoise.evaluate.measures import Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
-from counterpoise.evaluate.scores import (
-    FEW_IMAGES,
-    Method,
-    Scores,
-    by_bicubic,
-    by_generator,
-    differences_between,
-    score_methods,
-    write_csv,
-)
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
 from counterpoise.models.generator import Generator
 from counterpoise.models.weights import load_generator
@@ -73,7 +64,7 @@ def run(
         known = " and ".join(f"x{one}" for one in sorted(scales))
         raise UserError(f"{known} cannot be in one table: give weights of one scale")
     common_scale = scales.pop() if scales else DEFAULT_SCALE
-    found: dict[str, list[Scores]] = {}
+    found: dict[str, list[scoring.Scores]] = {}
     for folder in folders:
         # A folder that is only called HR goes by the one above it.
         whole = folder.absolute()
@@ -86,7 +77,7 @@ def run(
         catalog, methods = _methods(sources, catalog, name, len(folders) > 1, chosen, console)
         sheet = CropSheet(common_scale)
         seen = sheet.add if figures is not None else lambda image: None
-        found[name] = score_methods(catalog, methods, measures, seen)
+        found[name] = scoring.score_methods(catalog, methods, measures, seen)
         _say_set(console, name, found[name], measures, common_scale)
         if figures is not None:
             path = figures / f"crops-{name}.png"
@@ -99,7 +90,7 @@ def run(
             of = {one.method: one for one in scores}
             _say_differences(console, name, *(of[sources[path][0]] for path in pair))
     if csv is not None:
-        write_csv(csv, found)
+        scoring.write_csv(csv, found)
         say(console, f"per image: {csv}")
 
 
@@ -134,7 +125,7 @@ def _methods(
     own_folders: bool,
     device: torch.device,
     console: Console,
-) -> tuple[Catalog, list[Method]]:
+) -> tuple[Catalog, list[scoring.Method]]:
     """The images of a set that every folder of outputs has, and the methods, bicubic first.
 
     With `own_folders`, each set's outputs are in a folder of the set's name.
@@ -142,7 +133,9 @@ def _methods(
     methods, common = [], set(catalog.names)
     for title, made in sources.values():
         if isinstance(made, Generator):
-            methods.append(Method(title, made.config.degradation, by_generator(made, device)))
+            methods.append(
+                scoring.Method(title, made.config.degradation, scoring.by_generator(made, device))
+            )
             continue
         folder = made / name
         if own_folders and not folder.is_dir():
@@ -152,19 +145,23 @@ def _methods(
         for image in [image for image in catalog.names if image not in files]:
             say(console, f"{folder}: no output for {image}, which is left out for all methods")
         common &= files.keys()
-        methods.append(Method(title, "bicubic", by_files(files, catalog.scale)))
+        methods.append(scoring.Method(title, "bicubic", by_files(files, catalog.scale)))
     if not common:
         raise UserError(f"{name}: no image has an output in every folder")
     kept = [index for index, image in enumerate(catalog.names) if image in common]
     # The field's bicubic row starts from bicubic LR, whatever the networks were trained on.
     kinds = dict.fromkeys(["bicubic", *(method.degradation for method in methods)])
-    bicubic = by_bicubic(catalog.scale)
-    plain = [Method(f"bicubic ({kind} LR)", kind, bicubic) for kind in kinds]
+    bicubic = scoring.by_bicubic(catalog.scale)
+    plain = [scoring.Method(f"bicubic ({kind} LR)", kind, bicubic) for kind in kinds]
     return catalog.subset(kept), plain + methods
 
 
 def _say_set(
-    console: Console, name: str, scores: Sequence[Scores], measures: Sequence[Measure], scale: int
+    console: Console,
+    name: str,
+    scores: Sequence[scoring.Scores],
+    measures: Sequence[Measure],
+    scale: int,
 ) -> None:
     """A set's table and its notes."""
     count = len(scores[0].rows)
@@ -179,10 +176,10 @@ def _say_set(
             )
 
 
-def _say_differences(console: Console, name: str, a: Scores, b: Scores) -> None:
+def _say_differences(console: Console, name: str, a: scoring.Scores, b: scoring.Scores) -> None:
     """Paired differences of two methods on a set."""
     rows, count = [], 0
-    for d in differences_between(a, b):
+    for d in scoring.differences_between(a, b):
         interval, digits = d.difference.interval, d.measure.digits + 1
         count = max(count, d.difference.count)
         row = [d.measure.title, d.measure.text(d.mean_a), d.measure.text(d.mean_b)]
@@ -194,5 +191,5 @@ def _say_differences(console: Console, name: str, a: Scores, b: Scores) -> None:
     print_table(console, f"{name}: B against A", DIFFERENCE_COLUMNS, rows)
     say(console, f"A: {a.method}")
     say(console, f"B: {b.method}")
-    if 1 < count < FEW_IMAGES:
+    if 1 < count < scoring.FEW_IMAGES:
         say(console, f"Of {count} images, an interval by resampling is rather too narrow.")

@@ -8,11 +8,7 @@ from rich.markup import escape
 
 from counterpoise.commands.console import ConsoleReporter, say
 from counterpoise.errors import UserError
-from counterpoise.models.import_weights import (
-    OFFICIAL_LICENCE,
-    OFFICIAL_SOURCE,
-    import_official,
-)
+from counterpoise.models import import_weights as official
 from counterpoise.models.weights import SHIPPED, load_generator
 from counterpoise.upscale import plan_pictures, upscale_pictures
 
@@ -58,10 +54,10 @@ def run(
 
 def import_weights(file: Path, output: Path) -> None:
     """Convert the authors' weights; say what they are, and under which licence."""
-    tensors, parameters = import_official(file, output)
-    what = f"{tensors} tensors, {parameters:,} parameters, from {OFFICIAL_SOURCE}"
+    tensors, parameters = official.import_official(file, output)
+    what = f"{tensors} tensors, {parameters:,} parameters, from {official.OFFICIAL_SOURCE}"
     say(Console(), f"{output}: {what}")
-    say(Console(), f"Licence of these weights: {OFFICIAL_LICENCE}")
+    say(Console(), f"Licence of these weights: {official.OFFICIAL_LICENCE}")
 
 
 def pick_device(name: str) -> torch.device:

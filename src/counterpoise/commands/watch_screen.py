@@ -10,17 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from counterpoise.commands.console import SEVERITY_STYLES, printable
+from counterpoise.diagnosis import wording
 from counterpoise.diagnosis.finding import PROBLEMS
 from counterpoise.diagnosis.found import number
-from counterpoise.diagnosis.wording import (
-    SHOWN,
-    objective_line,
-    shown_series,
-    span,
-    sparkline,
-    title_of,
-    verdict,
-)
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED
 from counterpoise.run_status import RUNNING, STARTING, UNREADABLE
 from counterpoise.watching.state import FINDING, JudgedTraining, State
@@ -59,7 +51,7 @@ def _head(state: State) -> Iterator[RenderableType]:
     for game in state.games:
         judged = game.diagnosis
         style = SEVERITY_STYLES[judged.findings[0].severity] if judged else "bold"
-        yield _text(verdict(judged, game.title), style)
+        yield _text(wording.verdict(judged, game.title), style)
 
 
 def _findings(state: State) -> Iterator[RenderableType]:
@@ -70,8 +62,8 @@ def _findings(state: State) -> Iterator[RenderableType]:
             continue
         lead = f"{game.title}: " if len(state.games) > 1 else ""
         title = _text(f"{finding.severity}: ", SEVERITY_STYLES[finding.severity])
-        title.append(printable(f"{lead}{title_of(finding)} "), "bold")
-        yield title.append(f"[{finding.id}] {span(finding)}", "dim")
+        title.append(printable(f"{lead}{wording.title_of(finding)} "), "bold")
+        yield title.append(f"[{finding.id}] {wording.span(finding)}", "dim")
         for item in finding.evidence[:1]:
             yield Padding(_text(f"- {item.text}"), (0, 0, 0, 2))
         if finding.remedies and finding.severity in PROBLEMS:
@@ -83,9 +75,11 @@ def _findings(state: State) -> Iterator[RenderableType]:
 def _charts(games: Iterable[JudgedTraining], width: int) -> Iterator[RenderableType]:
     """The curves of all games, most telling first: where each is now, and its range."""
     # By curve, then by game; what several D's have in common, as G's loss, is shown once.
-    found: dict[str, dict[bytes, tuple[str, np.ndarray]]] = {title: {} for _, title in SHOWN}
+    found: dict[str, dict[bytes, tuple[str, np.ndarray]]] = {
+        title: {} for _, title in wording.SHOWN
+    }
     for game in games:
-        for title, values in shown_series(game.whole):
+        for title, values in wording.shown_series(game.whole):
             name = f"{game.title}: {title}" if game.title else title
             found[title].setdefault(values.tobytes(), (name, values))
     titled = [one for alike in found.values() for one in alike.values()]
@@ -100,7 +94,9 @@ def _charts(games: Iterable[JudgedTraining], width: int) -> Iterator[RenderableT
     room = max(8, width - names - NUMBERS_WIDTH)
     for name, values in titled:
         latest, least, most = map(number, (values[-1], values.min(), values.max()))
-        table.add_row(_text(name, cut=True), sparkline(values, room), latest, f"{least} to {most}")
+        table.add_row(
+            _text(name, cut=True), wording.sparkline(values, room), latest, f"{least} to {most}"
+        )
     yield table
 
 
@@ -108,7 +104,7 @@ def _facts(state: State) -> Iterator[RenderableType]:
     known = [fact for fact in state.facts if fact[0] != "stage"]  # It stands at the top.
     judged = [game.diagnosis for game in state.games if game.diagnosis and game.diagnosis.rows]
     # Games of one log mostly have the same.
-    for line in dict.fromkeys(map(objective_line, judged)):
+    for line in dict.fromkeys(map(wording.objective_line, judged)):
         known.append(("objective", line.removeprefix("Objective: ")))
     known += [("note", note) for note in state.notes]
     if state.sample is not None:

@@ -7,15 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from counterpoise.errors import UserError
-from counterpoise.metrics.functional import (
-    SSIM_WINDOW_PX,
-    crop_border,
-    psnr,
-    quantise,
-    rmse,
-    ssim,
-    to_luma,
-)
+from counterpoise.metrics import functional
 from counterpoise.metrics.niqe import LEAST_PX as NIQE_LEAST_PX
 from counterpoise.metrics.niqe import niqe_model, why_no_niqe
 from counterpoise.metrics.perceptual import LPIPS_LEAST_PX, lpips, why_no_lpips
@@ -44,11 +36,11 @@ class Measure:
 
 
 _ALL = (
-    Measure("psnr_y", "PSNR (Y)", 2, True, "y", psnr),
-    Measure("ssim_y", "SSIM (Y)", 4, True, "y", ssim, SSIM_WINDOW_PX),
-    Measure("psnr_rgb", "PSNR (RGB)", 2, True, "rgb", psnr),
-    Measure("ssim_rgb", "SSIM (RGB)", 4, True, "rgb", ssim, SSIM_WINDOW_PX),
-    Measure("rmse", "RMSE (Y)", 2, False, "y", rmse),
+    Measure("psnr_y", "PSNR (Y)", 2, True, "y", functional.psnr),
+    Measure("ssim_y", "SSIM (Y)", 4, True, "y", functional.ssim, functional.SSIM_WINDOW_PX),
+    Measure("psnr_rgb", "PSNR (RGB)", 2, True, "rgb", functional.psnr),
+    Measure("ssim_rgb", "SSIM (RGB)", 4, True, "rgb", functional.ssim, functional.SSIM_WINDOW_PX),
+    Measure("rmse", "RMSE (Y)", 2, False, "y", functional.rmse),
     Measure("sliced_wasserstein", "sliced W.", 1, False, "rgb", image_sliced_wasserstein, PATCH_PX),
     Measure(
         *("lpips", "LPIPS", 4, False, "rgb", lambda fake, real: lpips()(fake, real)),
@@ -98,8 +90,8 @@ def measure_image(
     it (the scale factor). `_y`, RMSE and NIQE are of BT.601 luma as MATLAB's rgb2ycbcr gives it,
     the others of all channels. NaN where the image is too small.
     """
-    rgb = [crop_border(quantise(x[None]), border_px) for x in (fake, hr)]
-    pairs = {"rgb": rgb, "y": [to_luma(x) for x in rgb]}
+    rgb = [functional.crop_border(functional.quantise(x[None]), border_px) for x in (fake, hr)]
+    pairs = {"rgb": rgb, "y": [functional.to_luma(x) for x in rgb]}
     side = min(rgb[0].shape[-2:])
     return {
         m.name: float(m.of(*pairs[m.channels])) if side >= m.least_px else float("nan")

@@ -3,12 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from counterpoise.balance.policies import (
-    build_policy,
-    check_balance,
-    objective_problems,
-    policy_problems,
-)
+from counterpoise.balance import policies
 from counterpoise.config import RunConfig
 from counterpoise.config_file import Problem
 from counterpoise.errors import UserError
@@ -45,16 +40,16 @@ def check_training(config: RunConfig) -> list[Problem]:
             "images do not exist; use instance, spectral or none",
         ),
     ]
-    problems = check_balance(config)
+    problems = policies.check_balance(config)
     problems += _refused("generator.name", lambda: GENERATORS[config.generator.name])
     if adversarial.weight:
         check = partial(check_discriminator, config.discriminator, data.crop_px)
         problems += _refused("discriminator", check)
     problems += [Problem(key, why) for key, is_so, why in wrong if is_so]
     balance = config.balance
-    if adversarial.weight and not policy_problems(balance.policy, balance.options):
-        policy = build_policy(balance.policy, balance.options)
-        problems += objective_problems(policy, adversarial.form)
+    if adversarial.weight and not policies.policy_problems(balance.policy, balance.options):
+        policy = policies.build_policy(balance.policy, balance.options)
+        problems += policies.objective_problems(policy, adversarial.form)
     return problems
 
 
