@@ -23,7 +23,7 @@ from counterpoise.pages import page
 COMMANDS = ("best", "diagnosis", "evaluation", "reporting", "study", "training", "upscaling")
 LATER = (
     *("skimage.metrics", "skimage.exposure", "torch.profiler", "PIL.JpegImagePlugin"),
-    "torch.utils.tensorboard",
+    *("tensorboard.summary.writer.record_writer", "torch.utils.tensorboard.summary"),
     *("plotly.offline.offline", "scipy.stats"),
 )
 

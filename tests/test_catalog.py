@@ -111,7 +111,7 @@ UNPAIRED = "has no image of its name in lr_folders, or shares it"
         ("a/0 a/1 a/2 a/3", "l/0 l/1x4 l/2-x4", {"0": "0", "1": "1x4", "2": "2-x4"}, [UNPAIRED]),
         ("a/0 a/1 a/2", "l/0 l/0-x4 l/1 l/2", {"1": "1", "2": "2"}, [UNPAIRED]),
         ("a/0 b/0 b/1 b/2", "l/0 m/0 l/1 m/2", {"1": "1", "2": "2"}, [UNPAIRED] * 2),
-        ("a/0 a/1 a/2", "l/0 l/1 small/2", {"0": "0", "1": "1"}, ["is 16x11, its HR image"]),
+        ("a/0 a/1 a/2", "l/0 l/1 small/2", {"0": "0", "1": "1"}, ["is 16x11, not 16x12"]),
     ],
 )
 def test_pairs_by_name(tmp_path, hr, lr, pairs, reasons):

@@ -2,9 +2,12 @@
 TensorBoard's files."""
 
 import datetime
+import os
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +15,6 @@ from counterpoise.json_lines import JsonLines, drop_rows_after
 from counterpoise.plain_files import AppendedFile, writing
 from counterpoise.records import StepRecord, compact, is_written, rows_every
 from counterpoise.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class RunWriter:
@@ -30,7 +30,7 @@ class RunWriter:
         self.notes: list[str] = []
         self._rows: dict[str, JsonLines] = {}
         self._logs: list[AppendedFile] = []
-        self._tensorboard: SummaryWriter | None = None
+        self._tensorboard: _TensorBoard | None = None
         if run is None:
             return
         if resumed_step is not None:
@@ -41,12 +41,7 @@ class RunWriter:
         self._logs = [AppendedFile(run.log)]
         if tensorboard:
             self._rows["metrics"] = JsonLines(run.metrics)
-            from torch.utils import tensorboard as board  # Heavy, and not for a `Balance`.
-
-            # What was shown of later steps is not any more.
-            later = None if resumed_step is None else resumed_step + 1
-            with writing(run.tensorboard):
-                self._tensorboard = board.SummaryWriter(run.tensorboard, purge_step=later)
+            self._tensorboard = _TensorBoard(run.tensorboard, resumed_step)
         self.notes += [f.note for f in [*self._rows.values(), *self._logs] if f.note]
 
     def step(self, record: StepRecord, row: Mapping[str, Any]) -> str:
@@ -78,17 +73,16 @@ class RunWriter:
 
     def _scalars(self, step: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:
-            with writing(Path(self._tensorboard.log_dir)):
-                for name, value in values.items():
-                    self._tensorboard.add_scalar(name, value, step)
-                self._tensorboard.flush()  # A full disk is told of here, not later by its thread.
+            for name, value in values.items():
+                self._tensorboard.add(
+                    step=step, summary=self._tensorboard.kinds.scalar(name, value)
+                )
 
     def samples(self, step: int, grid: np.ndarray) -> None:
         """Show a sheet of samples (H, W, 3) in TensorBoard."""
         if self._tensorboard is not None:
-            with writing(Path(self._tensorboard.log_dir)):
-                self._tensorboard.add_image("samples", grid, step, dataformats="HWC")
-                self._tensorboard.flush()
+            image = self._tensorboard.kinds.image("samples", grid, dataformats="HWC")
+            self._tensorboard.add(step=step, summary=image)
 
     def sync(self) -> None:
         """Bring all rows to the disk: a checkpoint must not outlive the rows before it."""
@@ -101,8 +95,7 @@ class RunWriter:
             file.close()
         self._rows, self._logs = {}, []
         if self._tensorboard is not None:
-            with writing(Path(self._tensorboard.log_dir)):
-                self._tensorboard.close()
+            self._tensorboard.close()
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         if name in self._rows:
@@ -144,3 +137,38 @@ def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(value, int | float) and name != "step":
             numbers[prefix + name] = float(value)
     return numbers
+
+
+class _TensorBoard:
+    """TensorBoard's file of events, written at once: the thread of `SummaryWriter` tells of a full
+    disk late, and with a traceback."""
+
+    def __init__(self, folder: Path, resumed_step: int | None) -> None:
+        # Heavy, and not for a `Balance`.
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer import record_writer
+        from torch.utils.tensorboard import summary
+
+        untyped: Any = record_writer
+        self._events: Any = event_pb2
+        self.kinds = summary
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._path = folder / name
+        with writing(self._path):
+            folder.mkdir(exist_ok=True)
+            self._writer = untyped.RecordWriter(self._path.open("wb"))
+        self.add(file_version="brain.Event:2")
+        if resumed_step is not None:  # what was shown of later steps is not any more
+            start = self._events.SessionLog(status=self._events.SessionLog.START)
+            self.add(step=resumed_step + 1, session_log=start)
+
+    def add(self, **fields: Any) -> None:
+        """Write an event: a `step`, and a `summary` that one of `kinds` makes."""
+        with writing(self._path):
+            event = self._events.Event(wall_time=time.time(), **fields)
+            self._writer.write(event.SerializeToString())
+            self._writer.flush()
+
+    def close(self) -> None:
+        with writing(self._path):
+            self._writer.close()
