@@ -36,7 +36,11 @@ class RunWriter:
         if resumed_step is not None:
             self.notes += drop_rows_after(run.signals, resumed_step)
             self.notes += drop_rows_after(run.metrics, resumed_step)
-            _drop_samples_after(run, resumed_step)
+            # Sheets of steps that are made anew go too: the newest is what people look at.
+            for sheet in run.sample_files():
+                if sheet > run.sample(max(resumed_step, 0)):
+                    with writing(sheet):
+                        sheet.unlink()
         self._rows = {"signals": JsonLines(run.signals), "events": JsonLines(run.events)}
         self._logs = [AppendedFile(run.log)]
         if tensorboard:
@@ -118,14 +122,6 @@ def loss_line(record: StepRecord) -> str:
         if d.fake_after is not None:
             text += f" / {d.fake_after:.6f}"
     return text
-
-
-def _drop_samples_after(run: RunFolder, step: int) -> None:
-    """Delete the sheets of steps that are made anew: the newest is what people look at."""
-    for sheet in run.sample_files():
-        if sheet > run.sample(max(step, 0)):
-            with writing(sheet):
-                sheet.unlink()
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -40,7 +40,8 @@ def run(
     console = Console()
     plan = load_plan(source, overrides)
     folder = out if out is not None else Path("runs") / f"study-{plan.name}"
-    count = count if count is not None else usable_cores()
+    may_use = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    count = count or len(may_use(0))
     cells = selected(plan, only)
     if dry_run:
         is_study_of(folder, plan)
@@ -78,11 +79,6 @@ def report(folder: Path) -> None:
     console = Console()
     say(console, text.partition(DETAILS)[0])
     say(console, str(folder / "report.md"))
-
-
-def usable_cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shown(

@@ -133,8 +133,13 @@ def decode(file: ImageFiles, scale: int, square_px: int | None) -> Decoded:
     Raises `UnreadableImageError` also where a given LR image is not 1/scale of its HR image.
     """
     hr = read_rgb(file.hr_path)
-    if square_px is not None:
-        hr = _centre_square(hr, square_px)
+    if square_px is not None:  # EnhanceNet's preparation (section 5.3): centre square, shrunk
+        side = min(hr.shape[:2])
+        top, left = (hr.shape[0] - side) // 2, (hr.shape[1] - side) // 2
+        hr = hr[top : top + side, left : left + side]
+        if side > square_px:  # never enlarged: it is skipped if a crop does not fit
+            size = (square_px, square_px)
+            hr = np.asarray(Image.fromarray(hr).resize(size, Image.Resampling.BICUBIC))
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     lr = None
     if file.lr_path is not None:
@@ -236,16 +241,6 @@ def _catalog(
         why = "; ".join(f"{count}x {reason}" for reason, count in reasons)
         raise UserError(f"{origin}: no usable image among {len(left_out)} ({why})")
     return Catalog(tuple(kept), tuple(images), tuple(left_out), scale, config.square_px, origin)
-
-
-def _centre_square(image: np.ndarray, side_px: int) -> np.ndarray:
-    """EnhanceNet's preparation (section 5.3): centre square, shrunk; too small stays too small."""
-    side = min(image.shape[:2])
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    square = Image.fromarray(image[top : top + side, left : left + side])
-    if side < side_px:
-        return np.asarray(square)  # never enlarged: it is skipped if a crop does not fit
-    return np.asarray(square.resize((side_px, side_px), Image.Resampling.BICUBIC))
 
 
 def _spread(count: int, wanted: int) -> list[int]:

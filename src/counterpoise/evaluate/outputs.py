@@ -30,9 +30,10 @@ def match_outputs(folder: Path, catalog: Catalog) -> dict[str, Path]:
         other = images.setdefault(HR_MARK.sub("", Path(name).stem), name)
         if other != name:
             raise UserError(f"{other} and {name} have one name; evaluate their folders apart")
+    mark = rf"([\W_].*|[xX]{catalog.scale}.*)?"
     found: dict[str, list[Path]] = defaultdict(list)
     for path in find_images(folder):
-        fitting = [stem for stem in images if _is_output_of(path.stem, stem, catalog.scale)]
+        fitting = [stem for stem in images if re.fullmatch(re.escape(stem) + mark, path.stem)]
         if fitting:
             found[max(fitting, key=len)].append(path)
     matched = {}
@@ -47,12 +48,6 @@ def match_outputs(folder: Path, catalog: Catalog) -> dict[str, Path]:
         which = f"the {len(catalog)} images to compare with ({catalog.names[0]}, ...)"
         raise UserError(f"{folder}: no image in it has the name of one of {which}")
     return matched
-
-
-def _is_output_of(stem: str, image: str, scale: int) -> bool:
-    rest = stem.removeprefix(image)
-    marked = not rest or not rest[0].isalnum() or rest.lower().startswith(f"x{scale}")
-    return stem.startswith(image) and marked
 
 
 def by_files(files: Mapping[str, Path], scale: int) -> Upscale:

@@ -80,10 +80,6 @@ class Curve:
         """Of all values."""
         return sum(c.total for c in self.cells) / max(1, sum(c.values for c in self.cells))
 
-    def is_always(self, value: float) -> bool:
-        """Whether there is no other value."""
-        return all(cell.low[0] == cell.high[0] == value for cell in self.cells)
-
     def to_json(self, breaks: list[int], most: int = CELLS) -> dict[str, Any]:
         """Steps `x` and values `y`, through the least and the largest value of every cell, and
         their means `m`; and what is not finite. None is a gap: a value that is not finite, or
@@ -167,12 +163,12 @@ class Curves:
 
     def drawn(self) -> dict[tuple[str, str], Curve]:
         """The curves that have a value; of what a policy may set, those that it ever changed."""
-        return {
-            (game, name): curve
-            for (game, name), curve in self.curves.items()
-            if curve.cells
-            and not curve.is_always(ACTION_DEFAULTS.get(name.removeprefix(ACTION), math.nan))
-        }
+        found = {}
+        for (game, name), curve in self.curves.items():
+            asked = ACTION_DEFAULTS.get(name.removeprefix(ACTION))
+            if not all(cell.low[0] == cell.high[0] == asked for cell in curve.cells):
+                found[game, name] = curve
+        return found
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, float]:

@@ -51,7 +51,11 @@ def page(runs: Sequence[PageRun], *, live: bool = False) -> str:
     for run in runs:
         # Told apart by their paths.
         run.name = run.state.source if names.count(run.name) > 1 else run.name
-    scripts = [_plotly(), *(_text_of(name) for name in SCRIPTS if live or name != "live.js")]
+    from plotly.offline.offline import get_plotlyjs  # Slow, and not for a page's body.
+
+    library: str = get_plotlyjs()  # type: ignore[no-untyped-call]
+    assert "</script" not in library, "it would end the element that it is in"
+    scripts = [library, *(_text_of(name) for name in SCRIPTS if live or name != "live.js")]
     return page_body(
         runs,
         live=live,
@@ -171,14 +175,6 @@ def _json(value: Any) -> str:
 def _text_of(name: str) -> str:
     """A style sheet or script, to be put into a page as it is."""
     return (files("counterpoise.pages") / name).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    from plotly.offline.offline import get_plotlyjs
-
-    library: str = get_plotlyjs()  # type: ignore[no-untyped-call]
-    assert "</script" not in library, "it would end the element that it is in"
-    return library
 
 
 def _security_policy(scripts: Iterable[str], *, live: bool) -> str:

@@ -193,13 +193,17 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
             )
     passes = accelerated(g, d, features, train, device)
     fused = chosen(train.fused_adam, device)
+    most_px = config.data.held_out_px // held_out.scale
     return Parts(
         config=config,
         fabric=fabric,
         images=Images(
             dataset,
             device_crops,
-            held_out_pairs(held_out, config),
+            [
+                (name, *central_part(lr, hr, *(min(side, most_px) for side in lr.shape[:2])))
+                for name, lr, hr in full_pairs(held_out, config.generator.degradation)
+            ],
             (samples[0].to(device), samples[1].to(device)),
             held_out_crops(held_out, config, fabric),
         ),
@@ -280,16 +284,6 @@ def crop_pairs(images: Catalog, config: RunConfig) -> CropPairs:
     """Crops of images as the training cuts them."""
     g, data, seed = config.generator, config.data, config.train.seed
     return CropPairs(images, g.scale, g.degradation, data.crop_px, seed, data.flips, data.rotations)
-
-
-def held_out_pairs(held_out: Catalog, config: RunConfig) -> Pairs:
-    """The held-out images and their LR, reduced to a central part of at most `held_out_px`."""
-    most_px = config.data.held_out_px // held_out.scale
-    pairs = []
-    for name, lr, hr in full_pairs(held_out, config.generator.degradation):
-        height, width = (min(side, most_px) for side in lr.shape[:2])
-        pairs.append((name, *central_part(lr, hr, height, width)))
-    return pairs
 
 
 def held_out_crops(held_out: Catalog, config: RunConfig, fabric: Fabric) -> Tensor:
