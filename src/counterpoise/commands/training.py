@@ -86,10 +86,10 @@ def _describe(config: RunConfig, console: Console) -> None:
     parts = build_parts(config, fabric)
     take_initial_weights(parts)
     say(console, config.to_yaml())
-    for name, network in {"generator": parts.networks.g, "discriminator": parts.networks.d}.items():
-        if network is not None:
-            count = sum(p.numel() for p in network.parameters())
-            say(console, f"{name}: {count:,} parameters")
+    networks = {"generator": parts.networks.g, "discriminator": parts.networks.d}
+    for name, own in networks.items():
+        if own is not None:
+            say(console, f"{name}: {sum(p.numel() for p in own.parameters()):,} parameters")
     for note in parts.notes:
         say(console, note)
     stages = ", then ".join(f"{s.name} for {s.steps:,} steps" for s in plan_stages(config))
@@ -136,21 +136,14 @@ def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Con
         return
     if outcome.step == outcome.first_step:
         say(console, "This run is complete: nothing left to train (--steps N extends it).")
-    rows, _ = read_json_lines(run.metrics)
     titles = {BICUBIC: "bicubic", PRETRAIN: "E (pretrained)", TRAIN: config.loss.letters}
-    newest = {}
-    for row in rows:
-        stage = row.get("stage")
-        if isinstance(stage, str) and stage in titles:
-            newest[titles[stage]] = {k: v for k, v in row.items() if isinstance(v, int | float)}
-    print_metrics(console, "Held-out images", list(newest.items()))
-    places = {
-        "weights": run.generator,
-        "samples": run.sample(outcome.step),
-        "signals": run.signals,
-        "TensorBoard": run.tensorboard,
-    }
-    for what, path in places.items():
-        say(console, f"{what:<12} {path}")
-    how = f"counterpoise upscale IN OUT --weights {run.generator}"
-    say(console, f"Upscale your own pictures: {how}")
+    newest = {str(row.get("stage")): row for row in read_json_lines(run.metrics)[0]}
+    rows = [(title, newest[stage]) for stage, title in titles.items() if stage in newest]
+    print_metrics(console, "Held-out images", rows)
+    say(console, f"weights      {run.generator}")
+    say(console, f"samples      {run.sample(outcome.step)}")
+    say(console, f"signals      {run.signals}")
+    say(console, f"TensorBoard  {run.tensorboard}")
+    say(
+        console, f"Upscale your own pictures: counterpoise upscale IN OUT --weights {run.generator}"
+    )

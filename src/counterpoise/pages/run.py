@@ -101,7 +101,10 @@ class PageRun:
             "seconds per step": seconds and f"{seconds.mean:.3g} (mean)",
         }
         self.facts += [(name, str(fact)) for name, fact in facts.items() if fact not in (None, "")]
-        rows = [r for r in stage_rows(self.metrics) if reader.run.checkpoint(r["step"]).is_file()]
+        kept = reader.run.checkpoint_files()
+        rows = [
+            row for row in stage_rows(self.metrics) if reader.run.checkpoint(row["step"]) in kept
+        ]
         self.best_step = nearest_to_ideal(rows)
 
     @property

@@ -18,27 +18,16 @@ def check_training(config: RunConfig) -> list[Problem]:
     devices = train.devices
     features, adversarial = config.features, config.loss.adversarial
     penalised = adversarial.r1 or adversarial.r2 or adversarial.gradient_penalty
+    mixed = adversarial.weight and penalised and config.discriminator.norm == "batch"
+    unread = features.weights is not None and features.extractor == "embedded"
     least_px = SSIM_WINDOW_PX + 2 * scale
     wrong = [
         ("data.crop_px", data.crop_px % scale, f"must be a multiple of generator.scale {scale}"),
         ("data.crop_px", data.crop_px < least_px, f"must be at least {least_px} for the metrics"),
         ("data.held_out_px", data.held_out_px < data.crop_px, "must be at least data.crop_px"),
-        (
-            "train.batch_size",
-            train.batch_size % devices,
-            f"{devices} devices cannot share it evenly",
-        ),
-        (
-            "features.weights",
-            features.weights is not None and features.extractor == "embedded",
-            "not read with the embedded filter bank; set features.extractor=vgg19 to use it",
-        ),
-        (
-            "discriminator.norm",
-            adversarial.weight and penalised and config.discriminator.norm == "batch",
-            "batch norm mixes the images of a batch, so the penalties' gradients of single "
-            "images do not exist; use instance, spectral or none",
-        ),
+        ("train.batch_size", train.batch_size % devices, f"{devices} devices cannot share it"),
+        ("features.weights", unread, "not read with features.extractor=embedded, but with vgg19"),
+        ("discriminator.norm", mixed, "with it no image has a gradient of its own; use another"),
     ]
     problems = policies.check_balance(config)
     problems += _refused("generator.name", lambda: GENERATORS[config.generator.name])
