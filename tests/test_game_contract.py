@@ -77,7 +77,7 @@ class HandWritten:
             self.d_optimizer,
             policy="none",
             sensors_every=1,
-            held_out=parts.images.held_out_crops,
+            held_out=parts.held_out_crops,
             paired=True,
             seed=config.train.seed,
             **options,

@@ -52,7 +52,12 @@ def run(
         d_loss_is_mean=d_loss_is_mean,
     )
     if once:
-        show_once(open_source(path, options), console)
+        source = open_source(path, options)
+        while (state := source.look()).unread_bytes:
+            pass
+        if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
+            raise UserError(f"{state.source}: {state.status.text}")
+        console.print(screen(state, console.width))
         return
     # A request to terminate ends it as Ctrl-C does, quietly: watching changes nothing.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -63,15 +68,6 @@ def run(
             draw(open_source(path, options), console)
         else:
             tell(states(open_source(path, options).look), console)
-
-
-def show_once(source: Source, console: Console) -> None:
-    """Print the state once all is read; `UserError` where the log tells nothing."""
-    while (state := source.look()).unread_bytes:
-        pass
-    if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
-        raise UserError(f"{state.source}: {state.status.text}")
-    console.print(screen(state, console.width))
 
 
 def draw(source: Source, console: Console) -> None:

@@ -34,7 +34,7 @@ class HeldOut:
         """Record bicubic's metrics."""
         if self._parts.fabric.is_global_zero:
             scale = self._parts.config.generator.scale
-            pairs = self._parts.images.held_out
+            pairs = self._parts.held_out
             scores = score_pairs(BICUBIC, pairs, scale, by_bicubic(scale), HELD_OUT)
             writer.metrics(0, BICUBIC, scores.means())
 
@@ -52,14 +52,14 @@ class HeldOut:
 
     def _show(self, stop: StopRequest, writer: RunWriter) -> bool:
         parts, state = self._parts, self._state
-        images, g, scale = parts.images, parts.networks.g_average, parts.config.generator.scale
+        g, scale = parts.networks.g_average, parts.config.generator.scale
         name = state.stage.name
         scores, upscale = Scores(name), by_generator(g, parts.fabric.device)
-        for pair in images.held_out:
+        for pair in parts.held_out:
             if stop.requested:
                 return False
             scores.rows += score_pairs(name, [pair], scale, upscale, HELD_OUT).rows
-        grid = sample_grid(g, *images.samples, scale)
+        grid = sample_grid(g, *parts.samples, scale)
         with atomic_write(self._run.sample(state.step)) as temporary:
             Image.fromarray(grid).save(temporary, format="PNG")
         writer.samples(state.step, grid)

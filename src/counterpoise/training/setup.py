@@ -46,19 +46,6 @@ Placed = TypeVar("Placed", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Images:
-    """The images of a training, and what is shown and measured on."""
-
-    dataset: CropPairs
-    # Cuts the crops of `dataset` on the device; None where the host does.
-    device_crops: DeviceCrops | None
-    held_out: Pairs
-    samples: Pair
-    # Real crops that nothing is trained on, this process's share: (N, 3, H, W) in [0, 1].
-    held_out_crops: Tensor
-
-
-@dataclass(frozen=True)
 class Networks:
     """The networks of a training, on their device."""
 
@@ -81,7 +68,14 @@ class Parts:
 
     config: RunConfig
     fabric: Fabric
-    images: Images
+    dataset: CropPairs
+    # Cuts the crops of `dataset` on the device; None where the host does.
+    device_crops: DeviceCrops | None
+    # Images that nothing is trained on: to be measured, and shown.
+    held_out: Pairs
+    samples: Pair
+    # Crops of such images, this process's share: (N, 3, H, W) in [0, 1].
+    held_out_crops: Tensor
     networks: Networks
     d_optimizer: torch.optim.Optimizer | None
     form: AdversarialForm
@@ -112,11 +106,11 @@ class Batches:
         if self._batches is None:
             first = self.drawn
             share = parts.config.train.batch_size, fabric.global_rank, fabric.world_size, first
-            if parts.images.device_crops is not None:
-                self._batches = map(parts.images.device_crops.batch, shares(*share))
+            if parts.device_crops is not None:
+                self._batches = map(parts.device_crops.batch, shares(*share))
             else:
                 threads = parts.config.data.worker_threads
-                self._batches = batches(parts.images.dataset, *share, threads)
+                self._batches = batches(parts.dataset, *share, threads)
         self.drawn += 1
         lr, hr = (
             x.to(fabric.device, non_blocking=True)
@@ -197,16 +191,14 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     return Parts(
         config=config,
         fabric=fabric,
-        images=Images(
-            dataset,
-            device_crops,
-            [
-                (name, *central_part(lr, hr, *(min(side, most_px) for side in lr.shape[:2])))
-                for name, lr, hr in full_pairs(held_out, config.generator.degradation)
-            ],
-            (samples[0].to(device), samples[1].to(device)),
-            held_out_crops(held_out, config, fabric),
-        ),
+        dataset=dataset,
+        device_crops=device_crops,
+        held_out=[
+            (name, *central_part(lr, hr, *(min(side, most_px) for side in lr.shape[:2])))
+            for name, lr, hr in full_pairs(held_out, config.generator.degradation)
+        ],
+        samples=(samples[0].to(device), samples[1].to(device)),
+        held_out_crops=held_out_crops(held_out, config, fabric),
         networks=Networks(g, copy.deepcopy(g).eval().requires_grad_(False), d, features, passes),
         d_optimizer=None if d is None else adam(d.parameters(), config.optimizer.d, fused=fused),
         form=ADVERSARIAL_FORMS[config.loss.adversarial.form],

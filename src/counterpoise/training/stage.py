@@ -58,7 +58,7 @@ class StageTraining:
                 {} if networks.d is None else {"": networks.d},
                 every=config.sensors.every,
                 probes_every=config.sensors.probes_every,
-                held_out=parts.images.held_out_crops,
+                held_out=parts.held_out_crops,
                 paired=True,
                 values=(0.0, 1.0),
                 autocast=self.fabric.autocast,
