@@ -63,7 +63,14 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         if web:
-            serve(path, options, port, console)
+            from counterpoise.pages.run import Book
+            from counterpoise.pages.server import WatchServer
+
+            book = Book()
+            source = open_source(path, replace(options, begin=book.begin))
+            with WatchServer(source, book, port) as server:
+                say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
+                tell(states(server.look), console)
         elif console.is_terminal:
             draw(open_source(path, options), console)
         else:
@@ -88,17 +95,6 @@ def tell(states: Iterable[State], console: Console) -> None:
     for state in states:
         for line in changes.lines(state):
             say(console, printable(line))
-
-
-def serve(path: Path, options: WatchOptions, port: int, console: Console) -> None:
-    """Serve the page, and print a line per change."""
-    from counterpoise.pages.run import Book
-    from counterpoise.pages.server import WatchServer
-
-    book = Book()
-    with WatchServer(open_source(path, replace(options, begin=book.begin)), book, port) as server:
-        say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
-        tell(states(server.look), console)
 
 
 def states(

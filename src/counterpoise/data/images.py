@@ -98,18 +98,16 @@ def read_picture(path: Path) -> Picture:
                 return _decode(path, image)
     except UnreadableImageError:
         raise
-    except FileNotFoundError:
-        raise UnreadableImageError(path, "no such file") from None
-    except UnidentifiedImageError:
-        kinds = ", ".join(FORMATS)
-        raise UnreadableImageError(path, f"not an image that can be decoded (of {kinds})") from None
-    except Image.DecompressionBombError:
-        millions = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000  # Pillow's limit
-        reason = f"too large: more than {millions} million pixels"
-        raise UnreadableImageError(path, reason) from None
     except Exception as error:  # decoders raise whatever they like on damaged files
-        detail = " ".join(str(error).split())
-        raise UnreadableImageError(path, f"damaged ({detail})") from error
+        reason = f"damaged ({' '.join(str(error).split())})"
+        if isinstance(error, FileNotFoundError):
+            reason = "no such file"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = f"not an image that can be decoded (of {', '.join(FORMATS)})"
+        elif isinstance(error, Image.DecompressionBombError):
+            millions = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000  # Pillow's limit
+            reason = f"too large: more than {millions} million pixels"
+        raise UnreadableImageError(path, reason) from error
 
 
 def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:

@@ -142,8 +142,7 @@ def accelerated(
     quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
     if quiet is not None:
         quiet(False)
-    # Passes of D on real and on fake images, and of the features, wait together for their backward
-    # passes.
+    # Passes on real and on fake images wait together for their backward passes.
     return Passes(
         ReplayedPasses(g, "G", most_pending=1),
         None if d is None else ReplayedPasses(d, "D", most_pending=2),

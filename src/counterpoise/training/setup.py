@@ -19,14 +19,8 @@ from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.data.sampler import batches, shares
 from counterpoise.errors import UserError, refusing
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
+from counterpoise.models import features as extractors
 from counterpoise.models.discriminator import build_discriminator
-from counterpoise.models.features import (
-    EmbeddedExtractor,
-    FeatureExtractor,
-    NormalisedFeatures,
-    VGGNotFoundError,
-    load_vgg19,
-)
 from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.weights import load_generator
 from counterpoise.seeding import seed_everything
@@ -52,7 +46,7 @@ class Networks:
     g: nn.Module
     g_average: Generator
     d: nn.Module | None
-    features: NormalisedFeatures | None
+    features: extractors.NormalisedFeatures | None
     # As the steps run g, d and features; sensors, penalties and evaluations use the modules.
     passes: Passes
 
@@ -172,11 +166,11 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
         extractor, feature_notes = build_extractor(config, layers)
         # (Earlier versions computed the bank, with roundings of their own.)
         fingerprints["features"] = "embedded"
-        if not isinstance(extractor, EmbeddedExtractor):
+        if not isinstance(extractor, extractors.EmbeddedExtractor):
             weights = sorted(extractor.state_dict().items())
             fingerprints["features"] = _short_hash(w.cpu().numpy().tobytes() for _, w in weights)
         notes += feature_notes
-        features = place(NormalisedFeatures(extractor, layers))
+        features = place(extractors.NormalisedFeatures(extractor, layers))
         if config.features.normalisation == "dataset":
             features.calibrate(
                 torch.stack([dataset[first + n][1] for n in range(CALIBRATION_BATCH)])
@@ -256,19 +250,21 @@ def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
                 state[name] = torch.empty_like(weight).copy_(value)
 
 
-def build_extractor(config: RunConfig, layers: Sequence[str]) -> tuple[FeatureExtractor, list[str]]:
+def build_extractor(
+    config: RunConfig, layers: Sequence[str]
+) -> tuple[extractors.FeatureExtractor, list[str]]:
     """The feature extractor that the configuration asks for, and what to say about it."""
     wanted = config.features
     notes, words = [], ""
     if wanted.extractor != "embedded":
         try:
-            vgg = load_vgg19(wanted.weights, wanted.input_scaling, layers)
+            vgg = extractors.load_vgg19(wanted.weights, wanted.input_scaling, layers)
             return vgg, [f"features: {vgg.description}"]
-        except VGGNotFoundError as error:
+        except extractors.VGGNotFoundError as error:
             if wanted.extractor == "vgg19":
                 raise
             notes, words = [f"VGG-19 is not here ({error})"], "; the results are not the paper's"
-    embedded = EmbeddedExtractor()
+    embedded = extractors.EmbeddedExtractor()
     return embedded, [*notes, f"features: {embedded.description}{words}"]
 
 
