@@ -52,7 +52,7 @@ def test_a_resumed_training_does_not_begin_again_and_a_licence_stays(
         ("generator.bicubic=tf1-legacy", "bicubic is half-pixel there and tf1-legacy here"),
         (
             "train.initial_weights=missing.safetensors",
-            "train.initial_weights: .*missing.safetensors",
+            "train.initial_weights .*missing.safetensors",
         ),
     ],
 )
