@@ -110,7 +110,6 @@ def _run(words: Sequence[str]) -> int | None:
 
 
 def split_verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The verb that a command line begins with, of one word or of two ("study run"), and the
-    rest."""
+    """The verb that a command line begins with, of one word or two ("study run"), and the rest."""
     count = 2 if " ".join(words[:2]) in VERBS else 0 if words[:1] in (["-h"], ["--help"]) else 1
     return " ".join(words[:count]), words[count:]

@@ -1,7 +1,4 @@
-"""The configuration of a run: every default of the project has its one home here.
-
-`config_file` reads one.
-"""
+"""The configuration of a run: every default of the project has its one home here."""
 
 import os
 from pathlib import Path

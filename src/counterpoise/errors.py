@@ -38,9 +38,8 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def refusing(what: str, *kinds: type[Exception], instead: str = "") -> Iterator[None]:
-    """Errors of these kinds inside become a `UserError`: what is wrong, why, and what to do
-    `instead`. Where none is named, all but `UserError`: of a damaged file, readers raise whatever
-    they run into."""
+    """Errors of these kinds inside (none named: of all but `UserError`, for readers of what may be
+    damaged) become a `UserError`: what is wrong, why, and what to do `instead`."""
     try:
         yield
     except Exception as error:

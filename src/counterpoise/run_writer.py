@@ -1,5 +1,4 @@
-"""The one writer of a run's rows: `signals.jsonl`, `metrics.jsonl`, `events.jsonl`, `train.log` and
-TensorBoard's files."""
+"""The one writer of a run's rows, `.jsonl`, of its `train.log` and of TensorBoard's files."""
 
 import datetime
 import os

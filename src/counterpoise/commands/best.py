@@ -22,8 +22,7 @@ Row = Mapping[str, Any]
 
 
 def run(run: Path, as_json: bool) -> None:
-    """Recommend a checkpoint of a run's newest stage; write its averaged weights into the run's
-    folder."""
+    """Recommend a checkpoint of a run's newest stage; write its averaged weights to its folder."""
     folder, console = RunFolder.open(run), Console()
     metrics, notes = read_json_lines(folder.metrics)
     rows = stage_rows(metrics)

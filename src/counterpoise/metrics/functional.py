@@ -66,6 +66,5 @@ def ssim(fake: Tensor, real: Tensor) -> Tensor:
 
 
 def rmse(fake: Tensor, real: Tensor) -> Tensor:
-    """Root of the mean squared error in grey levels (255 is the whole range), (N,); lower is
-    better."""
+    """Root of the mean squared error in grey levels, in [0, 255], (N,); lower is better."""
     return 255 * (fake - real).square().flatten(1).mean(1).sqrt()

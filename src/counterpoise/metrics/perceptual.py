@@ -20,8 +20,7 @@ MEAN, DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
 def alexnet() -> nn.Sequential:
-    """AlexNet's convolutional part (Krizhevsky 2014) with torchvision's names, up to its last
-    ReLU."""
+    """AlexNet's convolutions (Krizhevsky 2014) with torchvision's names, up to the last ReLU."""
     return nn.Sequential(
         nn.Conv2d(3, 64, 11, stride=4, padding=2),
         nn.ReLU(),

@@ -51,8 +51,7 @@ class Curve:
         self.non_finite_count = 0
 
     def add(self, step: int, value: float) -> None:
-        """Take the value of a step; one that is not past the last takes the place of those after
-        it."""
+        """Take the value of a step; one not past the last takes the place of those after it."""
         if not math.isfinite(value):
             self.mark(step)
             return

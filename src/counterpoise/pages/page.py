@@ -45,8 +45,7 @@ def read_runs(paths: Sequence[Path]) -> list[PageRun]:
 
 def page(runs: Sequence[PageRun], *, live: bool = False) -> str:
     """The page of these trainings; `live` is one that is served and follows by itself. It loads
-    nothing from elsewhere, escapes what comes from files, and lets a browser run its own scripts
-    alone."""
+    nothing, escapes what comes from files, and lets a browser run its own scripts alone."""
     names = [run.name for run in runs]
     for run in runs:
         # Told apart by their paths.
@@ -67,8 +66,7 @@ def page(runs: Sequence[PageRun], *, live: bool = False) -> str:
 
 
 def page_body(runs: Sequence[PageRun], *, live: bool = True, **parts: Any) -> str:
-    """The page with these parts; without its samples, style and scripts, for a page that
-    follows."""
+    """The page with these parts; without samples, style and scripts, for a page that follows."""
     first_number = 1
     for run in runs:
         run.first_number = first_number

@@ -85,8 +85,7 @@ def spread(steps: Sequence[int], count: int) -> list[int]:
 
 
 def _columns(path: Path) -> np.ndarray:
-    """The crops of a sheet (`SHEET_COLUMNS`, crops, height, width, RGB); `ValueError` where it is
-    none."""
+    """The crops of a sheet (`SHEET_COLUMNS`, crops, height, width, RGB); else `ValueError`."""
     with Image.open(path, formats=["PNG"]) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     side, odd_columns = divmod(pixels.shape[1] + SHEET_GAP_PX, len(SHEET_COLUMNS))

@@ -30,8 +30,7 @@ class Checkpoint:
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
     def optimizer_state(self, part: str, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """The `state_dict` of an optimizer, with the settings that it has now: a person may have
-        changed them."""
+        """The `state_dict` of an optimizer, with its settings of now, which may have changed."""
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in self.part(part).items():
             index, key = name.split("/")

@@ -45,8 +45,7 @@ class HeldOut:
         return step % every == 0 or step == self._state.stage.last_step
 
     def show(self, stop: StopRequest, writer: RunWriter) -> bool:
-        """Write samples and metrics; False where the first process was asked to stop before it had
-        them."""
+        """Write samples and metrics; False where the first process was asked to stop before."""
         fabric = self._parts.fabric
         return bool(fabric.broadcast(fabric.is_global_zero and self._show(stop, writer)))
 

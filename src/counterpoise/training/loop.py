@@ -58,8 +58,7 @@ class Training:
     def event(
         self, kind: str, message: str, step: int | None = None, *, quiet: bool = False
     ) -> None:
-        """Record something that happened at a step (this one), and tell the person unless they see
-        it anyway."""
+        """Record what happened at a step (this one), and tell the person where not `quiet`."""
         self.writer.event(self.step if step is None else step, kind, message)
         if not quiet:
             self.writer.log(message)

@@ -152,8 +152,6 @@ def refuse_lost_checkpoints(training: Training, run: RunFolder) -> None:
     rows, _ = read_json_lines(run.signals)
     last_step = max((row["step"] for row in rows if isinstance(row.get("step"), int)), default=0)
     if last_step > first:
-        raise UserError(
-            f"{run.path}: has {last_step:,} steps on record, and no checkpoint to go on from; put "
-            f"{run.checkpoints.name}/ back, or begin anew in another --run-dir (from its weights: "
-            f"--set train.initial_weights={run.path})"
-        )
+        what = f"{run.path}: has {last_step:,} steps on record, and no checkpoint to go on from"
+        anew = f"begin anew elsewhere, from its weights: --set train.initial_weights={run.path}"
+        raise UserError(f"{what}; put {run.checkpoints.name}/ back, or {anew}")

@@ -83,8 +83,7 @@ class Parts:
 
 
 class Batches:
-    """LR and HR crops of this process, float32 in [0, 1], on its device, one batch after the other
-    and from any one on."""
+    """This process's batches of LR and HR crops, float32 in [0, 1], on its device, in order."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

@@ -73,10 +73,7 @@ class TrainingState:
         return Checkpoint(tensors, values)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Load a checkpoint, in a training that was just built.
-
-        One that does not fit raises whatever its parts make of it.
-        """
+        """Load a checkpoint into a training just built; one that does not fit raises anything."""
         parts, values = self.parts, saved.values
         self.step, self.batches.drawn = int(values["step"]), int(values["batches_drawn"])
         parts.licence = str(values.get("licence", ""))
