@@ -79,14 +79,12 @@ def main() -> None:
             raise
         _stop(advice, EXIT_USER_ERROR)
     except OSError as error:
-        # Where it is known what was being read or written, a UserError has said so.
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if error.filename is None and not is_full:
+        # A path that the system refuses before anything asked what it is (a long name...), a full
+        # disk: where it is known what was being written, a UserError has said so.
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        # Else a path that the system refuses, before anything asked what it is (a long name...).
-        what = f"{error.filename}: " if error.filename is not None else ""
-        todo = "free some space" if is_full else "give another path"
-        _stop(one_line(f"{what}{error.strerror}; {todo}"), EXIT_USER_ERROR)
+        what = f"{error.filename or 'the disk'}: {error.strerror}"
+        _stop(one_line(f"{what}; give another path, or free some space"), EXIT_USER_ERROR)
 
 
 def _stop(message: str, code: int) -> None:

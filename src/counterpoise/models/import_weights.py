@@ -49,7 +49,11 @@ def import_official(source: Path, destination: Path) -> tuple[int, int]:
         raise UserError(f"{source}: not the published ENet-PAT, or damaged; fetch it from {where}")
     generator = build_generator(OFFICIAL_CONFIG)
     state = {}
-    for number, module in enumerate(_modules(OFFICIAL_CONFIG)):
+    # Our names of the official convolutions, in the order in which theirs are numbered.
+    halves = [(block, half) for block in range(10) for half in ("first", "second")]
+    modules = ["head", *(f"blocks.{block}.{half}" for block, half in halves)]
+    modules += ["upsampling.0", "upsampling.1", "refine", "tail"]
+    for number, module in enumerate(modules):
         scope = f"generator/Conv_{number}" if number else "generator/Conv"
         outputs, inputs, *kernel = generator.get_parameter(f"{module}.weight").shape
         weights = _read(checkpoint, f"{scope}/weights", (*kernel, inputs, outputs))
@@ -59,15 +63,6 @@ def import_official(source: Path, destination: Path) -> tuple[int, int]:
     facts = {"source": OFFICIAL_SOURCE, "licence": OFFICIAL_LICENCE}
     save_generator(destination, generator, facts)
     return len(state), sum(tensor.numel() for tensor in state.values())
-
-
-def _modules(config: GeneratorConfig) -> list[str]:
-    """Our names of the official convolutions, in the order in which theirs are numbered."""
-    modules = ["head"]
-    for block in range(config.blocks):
-        modules += [f"blocks.{block}.first", f"blocks.{block}.second"]
-    doublings = config.scale.bit_length() - 1
-    return [*modules, *(f"upsampling.{n}" for n in range(doublings)), "refine", "tail"]
 
 
 def _read(checkpoint: bytes, name: str, shape: Sequence[int]) -> Tensor:
