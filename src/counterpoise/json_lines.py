@@ -61,15 +61,13 @@ def iterate_json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | 
 
     Of a file that does not exist there are none. Raises `UserError` for one that cannot be read.
     """
-    if not path.exists():
-        return
-    with (
-        refusing(f"{path}: cannot be read", OSError, instead="replace or remove it"),
-        path.open(encoding="utf-8", errors="replace", newline="\n") as file,
-    ):
-        for number, line in enumerate(map(str.strip, file), start=1):
-            if line:
-                yield number, line, parse_row(line)
+    with refusing(f"{path}: cannot be read", OSError, instead="replace or remove it"):
+        if not path.exists():
+            return
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            for number, line in enumerate(map(str.strip, file), start=1):
+                if line:
+                    yield number, line, parse_row(line)
 
 
 def _torn(path: Path, number: int) -> str:
