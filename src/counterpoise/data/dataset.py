@@ -1,7 +1,6 @@
 """Pairs of LR and HR: random crops for training, whole images and central crops for measuring."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -88,22 +87,14 @@ def _to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def full_pairs(
-    catalog: Catalog, degradation: Degradation
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Whole images as (name, LR (h, w, 3), HR (H, W, 3)), uint8."""
-    for index, name in enumerate(catalog.names):
-        yield name, *catalog.pair(index, degradation)
-
-
 def central_crops(catalog: Catalog, degradation: Degradation, crop_px: int, count: int) -> Pair:
     """The central crops of the first `count` images: LR and HR batches, float32 in [0, 1].
 
     Crops are smaller than `crop_px` where one of the images is.
     """
-    pairs = [pair for _, *pair in itertools.islice(full_pairs(catalog, degradation), count)]
+    pairs = [catalog.pair(index, degradation) for index in range(min(count, len(catalog)))]
     size = min(crop_px // catalog.scale, *(side for lr, _ in pairs for side in lr.shape[:2]))
-    parts = [central_part(lr, hr, size, size) for lr, hr in pairs]
+    parts = [central_part(lr, hr, size) for lr, hr in pairs]
     lr, hr = (
         torch.stack([_to_tensor(image) for image in images]).float() / 255
         for images in zip(*parts, strict=True)
@@ -111,11 +102,10 @@ def central_crops(catalog: Catalog, degradation: Degradation, crop_px: int, coun
     return lr, hr
 
 
-def central_part(
-    lr: np.ndarray, hr: np.ndarray, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The central part of a pair, its size in low-resolution pixels."""
+def central_part(lr: np.ndarray, hr: np.ndarray, most_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """The central part of a pair, of at most so many low-resolution pixels a side."""
     scale = hr.shape[0] // lr.shape[0]
+    height, width = (min(side, most_px) for side in lr.shape[:2])
     top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
     lr = lr[top : top + height, left : left + width]
     top, left, height, width = (scale * n for n in (top, left, height, width))

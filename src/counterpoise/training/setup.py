@@ -14,7 +14,7 @@ from counterpoise.balance.policies import build_policy
 from counterpoise.balance.policy import Policy
 from counterpoise.config import AdamConfig, RunConfig, Switch, TrainConfig
 from counterpoise.data.catalog import Catalog, scan
-from counterpoise.data.dataset import CropPairs, Pair, central_crops, central_part, full_pairs
+from counterpoise.data.dataset import CropPairs, Pair, central_crops, central_part
 from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.data.sampler import batches, shares
 from counterpoise.errors import UserError, refusing
@@ -140,12 +140,12 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     dataset = crop_pairs(training_images, config)
     notes = [training_images.description, f"held out: {held_out.description}"]
     notes += [f"skipped {item}" for item in (*training_images.skipped, *held_out.skipped)]
-    samples = central_crops(held_out, config.generator.degradation, SAMPLE_PX, SAMPLE_CROPS)
+    degradation, most_px = config.generator.degradation, config.data.held_out_px // held_out.scale
+    samples = central_crops(held_out, degradation, SAMPLE_PX, SAMPLE_CROPS)
     device, train = fabric.device, config.train
     device_crops = None
-    if device.type == "cuda" and fits_on_device(
-        training_images, config, torch.cuda.mem_get_info(device)[0]
-    ):
+    free_bytes = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    if free_bytes and fits_on_device(training_images, config, free_bytes):
         device_crops = DeviceCrops(dataset, device)
         notes.append("crops are cut on the GPU, where the images are kept")
     layout = memory_format(train, device)
@@ -180,15 +180,14 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
             )
     passes = accelerated(g, d, features, train, device)
     fused = chosen(train.fused_adam, device)
-    most_px = config.data.held_out_px // held_out.scale
     return Parts(
         config=config,
         fabric=fabric,
         dataset=dataset,
         device_crops=device_crops,
         held_out=[
-            (name, *central_part(lr, hr, *(min(side, most_px) for side in lr.shape[:2])))
-            for name, lr, hr in full_pairs(held_out, config.generator.degradation)
+            (name, *central_part(*held_out.pair(index, degradation), most_px))
+            for index, name in enumerate(held_out.names)
         ],
         samples=(samples[0].to(device), samples[1].to(device)),
         held_out_crops=held_out_crops(held_out, config, fabric),
