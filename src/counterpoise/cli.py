@@ -101,9 +101,9 @@ def _run(words: Sequence[str]) -> int | None:
         lines = [f"  {verb:<16}{VERBS[verb]['help'].splitlines()[0]}" for verb in group]
         print("\n".join((WHAT, "", "`counterpoise VERB --help` says more.", "", *lines)))  # noqa: T201
         return None
+    given = vars(Parser(name).parse_intermixed_args(rest))
     module, _, function = VERBS[name]["does"].partition(".")
-    does = getattr(import_module(f"counterpoise.commands.{module}"), function)
-    code: int | None = does(**vars(Parser(name).parse_intermixed_args(rest)))
+    code: int | None = getattr(import_module(f"counterpoise.commands.{module}"), function)(**given)
     return code
 
 
