@@ -105,6 +105,23 @@ def test_dry_run_writes_nothing(counterpoise, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
 
 
+@pytest.mark.parametrize("extractor", ["auto", "vgg19"])
+def test_a_dry_run_downloads_nothing(counterpoise, tmp_path, monkeypatch, extractor):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", _no_network)
+    small = ["--set", "features.normalisation=none", "--set", f"features.extractor={extractor}"]
+    code, out, _ = counterpoise("train", "--preset", "enet-pat", "--dry-run", *small)
+    assert code == 0
+    assert "would download" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_presets_are_not_for_sample_photographs(counterpoise, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one_line(counterpoise("train", "--preset", "enet-e"), "--preset demo")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_presets_lists_every_choice(counterpoise):
     code, out, _ = counterpoise("presets")
     assert code == 0

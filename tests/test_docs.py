@@ -149,7 +149,7 @@ def test_commands_run(program, command):
         pytest.skip("reads a pipe: tests/test_diagnosis_command.py has one")
     more += tuple(option for option in ADDED[CHECKED[verb]] if option not in command.words)
     if verb == "train":
-        # A dry run may download VGG's weights, and measures its features on the photographs.
+        # It measures the features of the photographs.
         more += ("--set", "features.extractor=embedded", "--set", "features.normalisation=none")
     code, out, err = program(command, more)
     assert code in ((0, 1, 3) if verb == "diagnose" else (0,)), err

@@ -24,8 +24,12 @@ def run(run: Sequence[Path], out: Path | None) -> None:
     write_page(path, found)
     for one in found:
         lead = "" if len(found) == 1 else f"{one.name}: "
-        say(console, lead + " ".join(sentence for sentence, _ in one.verdicts))
+        say(console, lead + _verdict(one))
     say(console, f"report: {path}")
+
+
+def _verdict(run: PageRun) -> str:
+    return " ".join(sentence for sentence, _ in run.verdicts)
 
 
 def write_page(path: Path, runs: Sequence[PageRun]) -> None:
@@ -36,10 +40,12 @@ def write_page(path: Path, runs: Sequence[PageRun]) -> None:
 
 
 def write_at_end(run_folder: RunFolder, console: Console) -> None:
-    """Write the report of a training that has just ended; a failure is one line, no more."""
+    """Write the report of a training that has just ended, and say its verdict; a failure is one
+    line, no more."""
     try:
-        write_page(run_folder.report, read_runs([run_folder.path]))
-        line = f"{'report':<12} {run_folder.report}"
+        (found,) = read_runs([run_folder.path])
+        write_page(run_folder.report, [found])
+        line = f"{'report':<12} {run_folder.report}\nVerdict: {_verdict(found)}"
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         line = f"no report: {reason}; try again with: counterpoise report {run_folder.path}"

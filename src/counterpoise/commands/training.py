@@ -25,6 +25,9 @@ from counterpoise.training.plan import PRETRAIN, TRAIN, plan_stages
 from counterpoise.training.session import train as run_training
 from counterpoise.training.setup import build_parts, take_initial_weights
 
+# The preset that is for the sample photographs.
+DEMO = "demo"
+
 
 def start(
     preset: str | None,
@@ -47,6 +50,11 @@ def start(
     if dry_run:
         _describe(resolved, console)
         return 0
+    if preset not in (None, DEMO) and not resolved.data.folders:
+        raise UserError(
+            f"without --data, {preset} would train on eleven sample photographs; give --data "
+            f"FOLDER, or --preset {DEMO}, which is made for them"
+        )
     # `runs/name`, or the first of `runs/name-2`, `runs/name-3`... that does not exist.
     name, ends = Path(source).stem, itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
     free = (path for end in ends if not (path := Path("runs", name + end)).exists())
@@ -83,7 +91,7 @@ def _describe(config: RunConfig, console: Console) -> None:
     """Print the resolved configuration, the networks' sizes and the data."""
     one_device = config.train.model_copy(update={"devices": 1})
     fabric = make_fabric(config.model_copy(update={"train": one_device}))
-    parts = build_parts(config, fabric)
+    parts = build_parts(config, fabric, downloads=False)
     take_initial_weights(parts)
     say(console, config.to_yaml())
     networks = {"generator": parts.networks.g, "discriminator": parts.networks.d}
@@ -124,6 +132,10 @@ def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -
         return 128 + (outcome.signal_number or signal.SIGINT)
     if fabric.is_global_zero:
         write_at_end(run, console)
+        say(console, "Next:")
+        say(console, f"  counterpoise diagnose {run.path}  # the verdict, with its evidence")
+        say(console, f"  counterpoise upscale photo.jpg --weights {run.generator}")
+        say(console, f"  counterpoise resume {run.path} --steps {2 * config.train.steps}  # go on")
     return 0
 
 
@@ -144,6 +156,3 @@ def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Con
     say(console, f"samples      {run.sample(outcome.step)}")
     say(console, f"signals      {run.signals}")
     say(console, f"TensorBoard  {run.tensorboard}")
-    say(
-        console, f"Upscale your own pictures: counterpoise upscale IN OUT --weights {run.generator}"
-    )

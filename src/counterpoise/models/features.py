@@ -134,16 +134,21 @@ class VGGNotFoundError(UserError):
 
 
 def load_vgg19(
-    weights: Path | None, input_scaling: InputScaling | None, layers: Sequence[str]
+    weights: Path | None,
+    input_scaling: InputScaling | None,
+    layers: Sequence[str],
+    *,
+    downloads: bool = True,
 ) -> VGG19:
-    """VGG-19 from the given file; else from torch.hub's cache; else downloaded from torchvision.
+    """VGG-19 from the given file; else from torch.hub's cache; else, where `downloads`, downloaded
+    from torchvision.
 
     The file may end after any layer, as long as it has those asked for. `input_scaling` None means
     as the file's metadata (`input_scaling`) says, or as torchvision's name for it does; it is
     never guessed. Raises `VGGNotFoundError` where there is no file to be had, `UserError` for an
     unusable one.
     """
-    path = weights or _cached_or_downloaded()
+    path = weights or _cached_or_downloaded(downloads=downloads)
     if not path.is_file():
         raise UserError(f"features.weights {path}: {why_no_file(path)}; give a VGG-19 file")
     tensors, metadata = read_safetensors(path) if path.suffix == ".safetensors" else _read(path)
@@ -157,10 +162,12 @@ def load_vgg19(
     return vgg
 
 
-def _cached_or_downloaded() -> Path:
+def _cached_or_downloaded(*, downloads: bool) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE
     if path.is_file():
         return path
+    if not downloads:
+        raise VGGNotFoundError(f"a training would download its 548 MB from {VGG19_URL} to {path}")
     # torch.hub sets no timeout: without a network, some machines would wait for minutes.
     timeout_seconds = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)

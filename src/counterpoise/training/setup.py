@@ -133,8 +133,9 @@ def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
     return images.in_memory and needed <= room
 
 
-def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
-    """Everything a training needs, from the seed on."""
+def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) -> Parts:
+    """Everything a training needs, from the seed on; VGG-19 is downloaded where it is missing and
+    `downloads`."""
     seed_everything(config.train.seed)
     training_images, held_out = scan(config.data, config.generator.scale)
     dataset = crop_pairs(training_images, config)
@@ -162,7 +163,7 @@ def build_parts(config: RunConfig, fabric: Fabric) -> Parts:
     fingerprints = {"images": images_fingerprint(training_images, held_out)}
     if config.loss.needs_features:
         layers = [*config.loss.perceptual.layers, *config.loss.texture.layers]
-        extractor, feature_notes = build_extractor(config, layers)
+        extractor, feature_notes = build_extractor(config, layers, downloads=downloads)
         # (Earlier versions computed the bank, with roundings of their own.)
         fingerprints["features"] = "embedded"
         if not isinstance(extractor, extractors.EmbeddedExtractor):
@@ -249,17 +250,19 @@ def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
 
 
 def build_extractor(
-    config: RunConfig, layers: Sequence[str]
+    config: RunConfig, layers: Sequence[str], *, downloads: bool
 ) -> tuple[extractors.FeatureExtractor, list[str]]:
     """The feature extractor that the configuration asks for, and what to say about it."""
     wanted = config.features
     notes, words = [], ""
     if wanted.extractor != "embedded":
         try:
-            vgg = extractors.load_vgg19(wanted.weights, wanted.input_scaling, layers)
+            vgg = extractors.load_vgg19(
+                wanted.weights, wanted.input_scaling, layers, downloads=downloads
+            )
             return vgg, [f"features: {vgg.description}"]
         except extractors.VGGNotFoundError as error:
-            if wanted.extractor == "vgg19":
+            if wanted.extractor == "vgg19" and downloads:
                 raise
             notes, words = [f"VGG-19 is not here ({error})"], "; the results are not the paper's"
     embedded = extractors.EmbeddedExtractor()
