@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 
-from counterpoise.logs.lines import LineReader
 from counterpoise.logs.read import read_log
 
 SEED_LINE = (
@@ -38,16 +37,3 @@ def rows(trace):
         (int(step), {n: float(c[row]) for n, c in columns.items() if np.isfinite(c[row])})
         for row, step in enumerate(trace.steps)
     ]
-
-
-def in_portions(text, cuts):
-    """The only run of a text that comes in portions, which end at these lines."""
-    lines = text.splitlines(keepends=True)
-    reader, last = LineReader({}), 0
-    for cut in [*sorted(cuts), len(lines)]:
-        reader.feed(lines[last:cut])
-        reader.collectors()
-        last = max(last, cut)
-    reader.finish()
-    (trace,) = reader.traces()
-    return trace

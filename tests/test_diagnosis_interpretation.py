@@ -9,15 +9,20 @@ import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.inference import infer
-from counterpoise.diagnosis.interpretation import interpret
+from counterpoise.diagnosis.interpretation import views
 from counterpoise.errors import UserError
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, least_of_probabilities, least_of_scores
-from counterpoise.programs import programs
+from counterpoise.programs import PROGRAMS
 from log_helpers import one
 from trace_helpers import ROWS, found, noise, trace
 
 NOT_ENOUGH = {"not-enough-evidence"}
 YOUNG = np.arange(ROWS) < ROWS // 2
+
+
+def interpret(trace):
+    """What its numbers most likely mean."""
+    return views(trace, given="said" if trace.objective else "")[0]
 
 
 def scores(real, fake):
@@ -171,13 +176,13 @@ def test_what_holds_under_some_objectives_is_said_with_its_condition():
 def test_a_program_says_what_its_numbers_are(columns, program, ids):
     diagnosis = diagnose(trace(**columns), program=program)
     assert (diagnosis.ids(), diagnosis.program) == (ids, program)
-    assert programs()[program].normal in diagnosis.notes[-1]
+    assert PROGRAMS[program].normal in diagnosis.notes[-1]
     named = dataclasses.replace(trace(**columns), program=program)
     assert diagnose(named) == diagnosis
 
 
 def test_every_program_is_of_objectives_that_are_known():
-    for program in programs().values():
+    for program in PROGRAMS.values():
         assert set(program.objectives) <= {*OBJECTIVES, UNKNOWN}, program.name
         assert re.search(r"\d", program.normal), program.name
         assert re.fullmatch(r"[\w-]+/[\w-]+: \S+(, \S+)*", program.source), program.name

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from counterpoise import file_tail
 from counterpoise.file_tail import FileTail
-from counterpoise.logs.lines import encoding_of
 
 
 @pytest.fixture
@@ -40,18 +39,6 @@ def test_lines_are_those_of_the_whole_file_wherever_its_writes_are_parted(parts,
     # A line without an end may go on; a carriage return at the end may be half of an end.
     end = max(whole.rfind(b"\n"), whole.rfind(b"\r", 0, -1)) + 1
     assert lines == list(io.StringIO(whole[:end].decode(), newline=None))
-
-
-@pytest.mark.parametrize("piece", [2, 3, 1000])
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_encodings_are_told_by_how_a_file_begins(path, piece, encoding):
-    path.touch()
-    follower, lines = FileTail(path, encoding_of), []
-    data = "step: 1 \u0a0a\r\nstep: 2\n".encode(encoding)
-    for start in range(0, len(data), piece):
-        append(path, data[start : start + piece])
-        lines += follower.poll().lines
-    assert lines == ["step: 1 \u0a0a\n", "step: 2\n"]
 
 
 def test_a_look_hands_on_and_reads_only_what_is_new(path, monkeypatch):

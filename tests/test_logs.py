@@ -153,7 +153,6 @@ def test_lines_of_every_format(name, text, expected):
 
 def test_what_a_format_says_beside_its_numbers():
     by_name = {name: text for name, text, _ in FORMATS}
-    assert one(by_name["stylegan-stats"]).objective == "non-saturating"
     assert one(by_name["basicsr"]).non_finite == ((1000, "d_loss_fake"),)
     means = {name for name, text in by_name.items() if one(text).d_loss_is_mean}
     assert means == {"pytorch-gan", "keras-gan", "pix2pix"}

@@ -1,14 +1,10 @@
 """Tables as programs draw and export them: what is read of them, and what is refused."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from counterpoise.errors import UserError
-from counterpoise.logs import lines as log_lines
 from counterpoise.logs.columns import NamedRows
-from counterpoise.logs.runs import RunCollector
-from log_helpers import TWO_ROWS, in_portions, one, read, rows
+from log_helpers import TWO_ROWS, one, read, rows
 
 LINES = "".join(f"step {step} d_loss: 0.5 g_loss: 1.5\n" for step in range(12))
 BOX = "+-----+-----+\n| lr_d | 0.0002 |\n| d_loss | 3 |\n+-----+-----+\n"
@@ -70,18 +66,6 @@ def test_holes_and_a_header_that_comes_again():
     assert [v for _, v in rows(one("d_loss\n0.5\n0.25\n"))] == [{"d_loss": 0.5}, {"d_loss": 0.25}]
 
 
-@given(
-    text=st.sampled_from([text for kind, text in TABLES.items() if kind != "pipes"]),
-    cuts=st.lists(st.integers(0, 12), max_size=4),
-    look_ahead=st.integers(4, 9),
-)
-@settings(max_examples=60)
-def test_portions_are_read_as_at_once(text, cuts, look_ahead):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_lines, "LOOK_AHEAD", look_ahead)
-        assert rows(in_portions(text, cuts)) == TWO_ROWS
-
-
 @pytest.mark.parametrize(
     ("names", "mapping", "columns"),
     [
@@ -95,7 +79,7 @@ def test_portions_are_read_as_at_once(text, cuts, look_ahead):
     ],
 )
 def test_of_two_columns_of_one_number_one_is_read(names, mapping, columns):
-    assert NamedRows(RunCollector(), mapping).columns_of(names) == columns
+    assert NamedRows(mapping).columns_of(names) == columns
 
 
 def test_a_column_that_is_left_out_is_told():
@@ -107,7 +91,7 @@ def test_a_column_that_is_left_out_is_told():
 @pytest.mark.parametrize("text", ["0,0.5,1.5\n1,0.25,2\n", "0.5 1.5\n0.25 2\n", "1;0,5\n2;0,25\n"])
 def test_a_table_without_a_header(text):
     for whole in (text, text * 40):
-        with pytest.raises(UserError, match="without a header"):
+        with pytest.raises(UserError, match="a line of names above it"):
             read(whole)
 
 

@@ -69,8 +69,8 @@ def test_once_takes_the_names_of_a_log(counterpoise, path):
     [
         (None, (), "no such file or folder; give a run folder or a log file"),
         (b"MZ\0\1", (), "a binary file, not a log; give a text log or a run folder"),
-        (b"hello\n", ("--once",), "nothing in it yet that is known: no losses"),
-        (b"foo,bar\n1,2\n", ("--once",), "nothing in it yet that is known"),
+        (b"hello\n", ("--once",), "no losses or outputs of D that are known"),
+        (b"foo,bar\n1,2\n", ("--once",), "its numbers are foo, bar"),
         (b"", ("--once", "--web"), "--once with --web"),
         (b"", ("--objective", "bcd"), "bcd"),
         (b"", ("--map", "errD=nothing"), "nothing"),
@@ -90,8 +90,8 @@ class StopError(Exception):
     """In place of Ctrl-C, which pytest would take for its own."""
 
 
-def test_states_come_at_their_pace_and_without_a_pause_while_reading(path, monkeypatch):
-    append(path, *seed_lines())
+def test_states_come_at_their_pace_and_without_a_pause_while_reading(tmp_path, monkeypatch):
+    path = begin_run(tmp_path / "run", steps=40).path
     monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 500)
     monkeypatch.setattr(watching, "EVERY_SECONDS", 0.01)
     slept, seen = [], []

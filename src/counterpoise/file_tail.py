@@ -3,7 +3,6 @@
 import codecs
 import io
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,15 +27,13 @@ class Portion:
 class FileTail:
     """Follows a file by looking at it; what stands in it already comes first."""
 
-    def __init__(self, path: Path, encoding_of: Callable[[bytes], str] = lambda _: "utf-8") -> None:
-        """`encoding_of` tells the encoding by how the file begins."""
-        self.path, self._encoding_of = path, encoding_of
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._begin()
 
     def _begin(self) -> None:
         self._offset, self._mark, self._rest = 0, b"", ""
-        # Known when there is anything to read.
-        self._decoder: codecs.IncrementalDecoder | None = None
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def poll(self) -> Portion:
         """The lines that were completed since the last look. Never raises: the next may do."""
@@ -66,10 +63,6 @@ class FileTail:
     def _lines(self, data: bytes) -> list[str]:
         self._offset += len(data)
         self._mark = (self._mark + data)[-MARK_BYTES:]
-        if self._decoder is None:
-            if not data:
-                return []
-            self._decoder = codecs.getincrementaldecoder(self._encoding_of(data))(errors="replace")
         whole = self._rest + self._decoder.decode(data)
         # A carriage return at the very end may be half of a line end.
         end = max(whole.rfind("\n"), whole.rfind("\r", 0, -1)) + 1

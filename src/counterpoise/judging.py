@@ -22,19 +22,12 @@ ROWS, STREAM = "rows", "standard input"
 
 
 def judge(
-    source: Path | IO[str],
-    *,
-    objective: str | None = None,
-    mapping: Mapping[str, str] | None = None,
-    d_loss_is_mean: bool = False,
-    program: str | None = None,
+    source: Path | IO[str], *, mapping: Mapping[str, str] | None = None, **said: Any
 ) -> list[tuple[Trace, Diagnosis]]:
     """Every training in a log file, a run folder or a stream of text, with its diagnosis; the
     options are those of `diagnose`. Raises `UserError` where nothing can be read."""
-    return [
-        (trace, rules.diagnose(trace, objective, d_loss_is_mean=d_loss_is_mean, program=program))
-        for trace in read_log(source, mapping=mapping, objective=objective)
-    ]
+    traces = read_log(source, mapping=mapping, objective=said.get("objective"))
+    return [(trace, rules.diagnose(trace, **said)) for trace in traces]
 
 
 def diagnose(
@@ -51,7 +44,7 @@ def diagnose(
     an object to a step (`[{"step": 1, "d_loss": 1.3}, ...]`) or a list to a name (`{"d_loss": [1.3,
     ...]}`), of any kind that `float` takes. `objective` is any name of `objectives.OBJECTIVES`;
     `mapping` gives our columns (`trace.COLUMNS`) by the log's names; `d_loss_is_mean` says that D's
-    loss is the mean of its halves, `program` (of `programs.programs`) what printed the log. Of
+    loss is the mean of its halves, `program` (of `programs.PROGRAMS`) what printed the log. Of
     several trainings in a log it is the worst one's, and a note says so. Raises `UserError` where
     nothing can be read.
     """

@@ -4,8 +4,8 @@ A program's loss says what its numbers may mean before any of them is looked at,
 there. The reader of a log names the program (`Trace.program`), or whoever asks does.
 """
 
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from counterpoise.registry import Registry, read_table
 
@@ -15,10 +15,14 @@ class Program:
     """One program: its losses, and how it prints them."""
 
     name: str
-    title: str
-    objectives: tuple[str, ...]  # names of `objectives.OBJECTIVES`, likeliest first
-    normal: str  # what is normal there: a sentence or two with numbers
-    source: str  # where that was read: a public repository and its files
+    title: str = ""
+    objectives: tuple[str, ...] = ()  # names of `objectives.OBJECTIVES`, likeliest first
+    normal: str = ""  # what is normal there: a sentence or two with numbers
+    source: str = ""  # where that was read: a public repository and its files
+    sign: str = ""  # what its logs are known by: a pattern of `logs.formats`
+    # Plain names that mean something else here than elsewhere, or nothing ("").
+    names: Mapping[str, str] = field(default_factory=dict)
+    advice: str = ""  # where to look, if the log has no losses
     discriminators: int = 1  # how many D's are summed in the loss of D, and in G's
     d_loss_is_mean: bool = False  # `d_loss` is the mean of D's two halves
     d_starts_late: bool = False  # G goes ahead alone
@@ -26,14 +30,11 @@ class Program:
     chance_is_normal: bool = False  # D near chance all along is how a good training looks
 
 
-@cache
-def programs() -> Registry[Program]:
-    """Every program, by name."""
-    rows = read_table("counterpoise", "programs.toml").items()
-    return Registry(
-        "program",
-        *(
-            (name, Program(name, **row | {"objectives": tuple(row["objectives"])}))
-            for name, row in rows
-        ),
-    )
+UNKNOWN_PROGRAM = Program("")
+PROGRAMS: Registry[Program] = Registry(
+    "program",
+    *(
+        (name, Program(name, **row | {"objectives": tuple(row["objectives"])}))
+        for name, row in read_table("counterpoise", "programs.toml").items()
+    ),
+)

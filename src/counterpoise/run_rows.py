@@ -1,5 +1,7 @@
 """The one reader of a run's files, whole or as they grow."""
 
+import contextlib
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -9,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from counterpoise.errors import UserError
-from counterpoise.file_tail import FileTail, Portion
-from counterpoise.json_lines import parse_row
+from counterpoise.file_tail import FileTail
+from counterpoise.json_lines import parse_row, read_json_lines
 from counterpoise.records import DISCRIMINATORS
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_status import Event
@@ -68,14 +70,11 @@ class SignalRows:
         for name, one in flat.items():
             self._builders[name].add(step, signals_row_values(one))
 
-    def traces(
-        self, objective: Objective = None, policy: str | None = None, *, latest: bool = False
-    ) -> list[Trace]:
-        """The stage under way, whole or its latest rows, for each discriminator; titled by its
-        name."""
+    def traces(self, objective: Objective = None, policy: str | None = None) -> list[Trace]:
+        """The stage under way, for each discriminator; titled by its name."""
         return [
             replace(
-                builder.latest() if latest else builder.build(),
+                builder.build(),
                 source=self._source,
                 format=RUN_FOLDER,
                 title=name,
@@ -88,7 +87,8 @@ class SignalRows:
 
     def notes(self) -> list[str]:
         """What a person must know of the reading."""
-        return [_left_out("signals.jsonl", self.left_out)] if self.left_out else []
+        what = "signals.jsonl: {} lines without a step, torn or not a JSON object: left out"
+        return [what.format(self.left_out)] if self.left_out else []
 
 
 def with_quality(trace: Trace, metrics: Iterable[Row]) -> Trace:
@@ -104,45 +104,6 @@ def with_quality(trace: Trace, metrics: Iterable[Row]) -> Trace:
     return replace(trace, columns=trace.columns | {"held_out_distance": distance})
 
 
-def _left_out(name: str, count: int) -> str:
-    return f"{name}: {count} lines without a step, torn or not a JSON object: left out"
-
-
-class JsonRows:
-    """The rows of a JSONL file that grows: `metrics.jsonl` or `events.jsonl`."""
-
-    def __init__(self, path: Path) -> None:
-        self._tail = FileTail(path)
-        self._begin()
-
-    def _begin(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self._torn = 0
-
-    def look(self) -> Portion:
-        """Read a portion of what is new. Never raises."""
-        self._portion = self._tail.poll()
-        if self._portion.anew:
-            self._begin()
-        self._add(self._portion.lines)
-        return self._portion
-
-    def take_rest(self) -> None:
-        """Take a last line that has no end: no more is to come."""
-        self._add([self._tail.take_rest()])
-
-    def _add(self, lines: Iterable[str]) -> None:
-        parsed = [parse_row(line) for line in lines if line.strip()]
-        self.rows += [row for row in parsed if row is not None]
-        self._torn += parsed.count(None)
-
-    def notes(self) -> list[str]:
-        """What a person must know of the reading."""
-        name, problem = self._tail.path.name, self._portion.problem
-        notes = [f"{name} {problem}"] if problem else []
-        return notes + ([_left_out(name, self._torn)] if self._torn else [])
-
-
 class RunReader:
     """Reads the files of a run folder, whole or at each look what is new; one that is replaced, as
     by a training that is resumed, is read anew."""
@@ -152,14 +113,17 @@ class RunReader:
         begin anew."""
         self.run, self._begin = run, begin
         self.config: dict[str, Any] = {}
-        self._config_problem = ""
-        self._config_seen: tuple[int, int] | None = None
-        self._events, self._metrics = JsonRows(run.events), JsonRows(run.metrics)
+        # Of the files that are read anew when they change: their times of modification and sizes,
+        # what a person must know of the reading, and the rows of `metrics` and `events.jsonl`.
+        self._seen: dict[Path, tuple[int, int] | None] = {}
+        self._notes: dict[Path, list[str]] = {}
+        self._rows: dict[Path, list[dict[str, Any]]] = {run.events: [], run.metrics: []}
         self._tail = FileTail(run.signals)
         self.changed_at = 0.0  # the newest time of a modification, in seconds since the epoch
         self.unread_bytes = 0
         self.problem = ""  # why signals.jsonl cannot be read
-        self._read_config()
+        if self._has_changed(run.config):
+            self._read_config()
         self._forget_signals()
 
     def _forget_signals(self) -> None:
@@ -167,16 +131,32 @@ class RunReader:
 
     def look(self) -> bool:
         """Read a portion of what is new; whether there was anything. Never raises."""
-        news = self._read_config()
+        changed = {path for path in (self.run.config, *self._rows) if self._has_changed(path)}
+        if self.run.config in changed:
+            self._read_config()
         # Events first: an event that ends a run is of a step that is there already.
-        portions = [self._events.look(), self._metrics.look(), self._tail.poll()]
-        signals = portions[-1]
+        for path in self._rows.keys() & changed:
+            try:
+                self._rows[path], self._notes[path] = read_json_lines(path)
+            except UserError as error:
+                self._rows[path], self._notes[path] = [], [str(error)]
+        signals = self._tail.poll()
         self.problem, self.unread_bytes = signals.problem, signals.unread_bytes
         if signals.anew:
             self._forget_signals()
         self.signals.feed(signals.lines)
-        self.changed_at = max(self.changed_at, *(one.changed_at for one in portions))
-        return news or any(one.anew or one.lines for one in portions)
+        self.changed_at = max(self.changed_at, signals.changed_at)
+        return bool(changed or signals.anew or signals.lines)
+
+    def _has_changed(self, path: Path) -> bool:
+        """Whether a file is not as it was at the last look."""
+        seen = None
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            seen = status.st_mtime_ns, status.st_size
+            self.changed_at = max(self.changed_at, status.st_mtime)
+        before, self._seen[path] = self._seen.get(path), seen
+        return seen != before
 
     def read_whole(self) -> "RunReader":
         """Read everything that stands in the files; `UserError` where signals.jsonl cannot be."""
@@ -184,41 +164,35 @@ class RunReader:
             pass
         if self.problem:
             raise UserError(f"{self.run.signals}: {self.problem}; replace or remove it")
-        self._events.take_rest()
-        self._metrics.take_rest()
         self.signals.feed([self._tail.take_rest()])
         return self
 
-    def _read_config(self) -> bool:
-        try:
-            status = self.run.config.stat()
-        except OSError:
-            return False
-        seen = (status.st_mtime_ns, status.st_size)
-        if seen == self._config_seen:
-            return False
-        self._config_seen, self.config, self._config_problem = seen, {}, ""
+    def _read_config(self) -> None:
         from counterpoise.config_file import BadYamlError, read_yaml  # Slow, and not for logs.
 
+        self.config, problem = {}, ""
         try:
             tree = read_yaml(self.run.config)
             if isinstance(tree, dict):
                 self.config = tree
             else:
-                self._config_problem = "it is no mapping of sections"
+                problem = "it is no mapping of sections"
+        except FileNotFoundError:
+            pass
         except (OSError, BadYamlError) as error:
-            self._config_problem = " ".join(str(error).split())
-        return True
+            problem = " ".join(str(error).split())
+        self._notes[self.run.config] = [f"config.yaml is damaged: {problem}"] if problem else []
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`."""
-        return self._metrics.rows
+        return self._rows[self.run.metrics]
 
     @property
     def events(self) -> list[Event]:
         """The rows of `events.jsonl` that are events, oldest first."""
-        return [event for row in self._events.rows if (event := Event.of(row)) is not None]
+        events = map(Event.of, self._rows[self.run.events])
+        return [event for event in events if event is not None]
 
     def step_seconds(self) -> list[float]:
         """What the latest steps took, as they say."""
@@ -254,16 +228,14 @@ class RunReader:
         counts = [0 if pretrain is None else pretrain, steps]
         return sum(counts) if all(type(count) is int for count in counts) else None
 
-    def traces(self, objective: Objective = None, *, latest: bool = False) -> list[Trace]:
+    def traces(self, objective: Objective = None) -> list[Trace]:
         """Those of `signals`, with what the other files say; `objective` where a person says it."""
-        found = self.signals.traces(objective or self.objective, self.policy, latest=latest)
+        found = self.signals.traces(objective or self.objective, self.policy)
         return [with_quality(trace, self.metrics) for trace in found]
 
     def notes(self) -> list[str]:
         """What a person must know of the reading."""
-        problem = self._config_problem
-        notes = [f"config.yaml is damaged: {problem}"] if problem else []
-        return [*notes, *self.signals.notes(), *self._metrics.notes(), *self._events.notes()]
+        return [*itertools.chain(*self._notes.values()), *self.signals.notes()]
 
 
 def _text(value: object) -> str | None:

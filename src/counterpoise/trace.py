@@ -5,9 +5,8 @@ same rules. A trace holds a bounded number of rows, however long the log was.
 """
 
 import math
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,8 +47,8 @@ COLUMNS: dict[str, str] = {
 # A trace is thinned to half where it would grow beyond this.
 MOST_ROWS = 16_384
 MOST_NON_FINITE = 100
-# Rows that a training under way is judged by, the latest: what is past is past, and a diagnosis
-# must cost little.
+# Rows that a training under way is judged by, the latest that are kept: what is past is past, and a
+# diagnosis must cost little.
 LATEST_ROWS = 2048
 
 # Fields of an action that change nothing: a policy that only looks (earlier versions probed D), or
@@ -69,6 +68,7 @@ class Trace:
     source: str = ""  # file name, as given
     format: str = ""  # name of the log format it was read from
     title: str = ""  # which run of the file this is, where there are several
+    is_latest: bool = True  # of several runs, that which the file ends with
     program: str = ""  # which program printed it, where its layout or its names tell
     objective: str | None = None  # where the log or a run's configuration says it
     policy: str | None = None  # where a run's configuration says it
@@ -94,21 +94,28 @@ class Trace:
         """The first of some columns that is there; all NaN where none is."""
         return self.get(next((name for name in names if self.has(name)), ""))
 
+    def latest(self) -> "Trace":
+        """The last `LATEST_ROWS` rows."""
+        if len(self) <= LATEST_ROWS:
+            return self
+        steps = self.steps[-LATEST_ROWS:]
+        columns = {name: values[-LATEST_ROWS:] for name, values in self.columns.items()}
+        non_finite = tuple(each for each in self.non_finite if each[0] >= steps[0])
+        return replace(self, steps=steps, columns=columns, non_finite=non_finite)
+
 
 class TraceBuilder:
     """Collects rows in bounded memory: beyond `MOST_ROWS`, one of every two is dropped for good.
 
     Of neighbouring rows the one with the most values is kept, of equals the first: what is measured
     every tenth step, say, is not lost because every eighth row is kept. No value decides, so it is
-    a fair sample. Rows with a non-finite value are listed apart and so never lost. The last
-    `LATEST_ROWS` are kept whole beside them.
+    a fair sample. Rows with a non-finite value are listed apart and so never lost.
     """
 
     def __init__(self) -> None:
         # Steps with their finite values; of all rows, or of one in `_every`.
         self._rows: list[Row] = []
         self._every = 1
-        self._latest: deque[Row] = deque(maxlen=LATEST_ROWS)
         self._non_finite: list[tuple[int, str]] = []
         self.rows_read = 0
 
@@ -116,7 +123,6 @@ class TraceBuilder:
         """Add a row; `values`, which are kept, may have any of `COLUMNS`, with NaN where the log
         says NaN."""
         row = step, values
-        self._latest.append(row)
         total = sum(values.values())
         if total - total != 0:  # something is NaN or infinite, or so large that the sum is
             odd = [name for name, value in values.items() if value - value != 0]
@@ -137,14 +143,6 @@ class TraceBuilder:
         """Forget the rows past `step`: a training went on from an earlier state."""
         self._rows = [row for row in self._rows if row[0] <= step]
         self._non_finite = [row for row in self._non_finite if row[0] <= step]
-        self._latest = deque((row for row in self._latest if row[0] <= step), maxlen=LATEST_ROWS)
-
-    def latest(self) -> Trace:
-        """The last `LATEST_ROWS` rows, every one."""
-        builder = TraceBuilder()
-        for step, values in self._latest:
-            builder.add(step, values)
-        return builder.build()
 
     def build(self) -> Trace:
         """The trace of what was added so far."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.finding import PROBLEMS, Finding
-from counterpoise.diagnosis.found import number
+from counterpoise.diagnosis.finding import PROBLEMS, Finding, number
 from counterpoise.diagnosis.wording import SHOWN
 from counterpoise.logs.read import read_log
 from counterpoise.trace import Trace

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from types import FunctionType
 
 from counterpoise.diagnosis.diagnose import RULES, diagnose
-from counterpoise.diagnosis.finding import SEVERITIES, Finding, Remedy
-from counterpoise.diagnosis.found import FEW_ROWS, LEAST_ROWS, Rule
+from counterpoise.diagnosis.finding import SEVERITIES, Finding, Remedy, Rule
 from counterpoise.diagnosis.remedies import REMEDIES
+from counterpoise.diagnosis.view import LEAST_ROWS
 from counterpoise.logs.read import read_log
 from counterpoise.registry import Registry
 from generated import ROOT, Pages
@@ -81,7 +81,7 @@ def severities(rule: Rule) -> tuple[str, ...]:
 
 
 def _words(function: FunctionType | type, seen: set[str]) -> set[str]:
-    """The texts in a function and in those (and the classes) of its own module that it calls."""
+    """The texts in a function, in those of its own module that it calls, and in our classes."""
     seen.add(function.__name__)
     words = set()
     for node in ast.walk(ast.parse(inspect.getsource(function))):
@@ -90,7 +90,8 @@ def _words(function: FunctionType | type, seen: set[str]) -> set[str]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             called = getattr(sys.modules[function.__module__], node.func.id, None)
             is_code = isinstance(called, FunctionType | type)
-            if is_code and called.__module__ == function.__module__:
+            known = "counterpoise." if isinstance(called, type) else function.__module__
+            if is_code and called.__module__.startswith(known):
                 words |= _words(called, seen) if called.__name__ not in seen else set()
     return words
 
@@ -100,6 +101,7 @@ def _index(rules: Registry[Rule]) -> str:
         (f"[{r.title}]({r.id}.md)", code(r.id), _severity_text(r), r.needs or "nothing")
         for r in rules.values()
     ]
+    least = rules["d-saturated"].least_rows
     waits = sorted((r.least_steps, r.id) for r in rules.values() if r.least_steps)
     severity_rows = [(code(name), SEVERITY_MEANS[name]) for name in SEVERITIES]
     return "\n\n".join(
@@ -111,7 +113,7 @@ def _index(rules: Registry[Rule]) -> str:
             table(("finding", "id", "can be", "what a log must have for it"), rows),
             "## How bad",
             table(("severity", "means"), severity_rows),
-            f"From {FEW_ROWS} lines on it is said what each of them shows, as a note; from "
+            f"From {least} lines on it is said what each of them shows, as a note; from "
             f"{LEAST_ROWS} on, what they show together. A NaN is seen in one. In a training that "
             "is recorded step by step, some findings wait, since every young D is at chance and "
             "every game swings at first: "

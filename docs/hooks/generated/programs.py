@@ -1,7 +1,7 @@
 """The programs whose logs people post, from their table."""
 
 from counterpoise.objectives import OBJECTIVES
-from counterpoise.programs import programs
+from counterpoise.programs import PROGRAMS
 from generated import Pages
 from generated.markdown import code, table
 
@@ -18,7 +18,7 @@ def pages() -> Pages:
             "mean" if program.d_loss_is_mean else "sum",
             "late" if program.d_starts_late else "at once",
         )
-        for name, program in programs().items()
+        for name, program in PROGRAMS.items()
     ]
     parts = [
         "# Programs",
@@ -27,6 +27,6 @@ def pages() -> Pages:
         "where the weighing of objectives begins; the numbers of the log have the last word.",
         table(("program", "name", "objectives, likeliest first", "D's", "halves", "D"), rows),
     ]
-    for name, program in programs().items():
+    for name, program in PROGRAMS.items():
         parts.append(f"## {name}\n\n{program.title}. {program.normal}\n\nRead in {program.source}.")
     return {"reference/programs.md": "\n\n".join(parts) + "\n"}

@@ -6,15 +6,15 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from counterpoise.commands.diagnosis_formats import FORMATS, TEXT, Judged, json_schema
+from counterpoise.commands.diagnosis_formats import FORMATS, TEXT, Judged
 from counterpoise.diagnosis import wording
-from counterpoise.diagnosis.baseline import NEW
 from counterpoise.diagnosis.finding import Diagnosis
+from counterpoise.diagnosis.news import NEW
 from counterpoise.errors import UserError
 from counterpoise.judging import judge
-from counterpoise.logs.lines import text_encoding
+from counterpoise.logs.read import text_encoding
 from counterpoise.trace import Trace
 
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREADABLE, EXIT_UNCLEAR = 0, 1, 2, 3
@@ -27,32 +27,22 @@ COLOURS |= {"strong": "1", "soft": "2", "code": "36"}
 def run(
     sources: Sequence[str],
     *,
-    objective: str | None = None,
     mapping: Sequence[str] = (),
-    d_loss_is_mean: bool = False,
-    program: str | None = None,
     format: str = TEXT,
     everything: bool = False,
     baseline: str | None = None,
     page: Path | None = None,
+    **said: Any,
 ) -> int:
-    """Judge every source that can be read, and print what was found; the exit code."""
-    if format == "schema":
-        print(json_schema())  # noqa: T201
-        return EXIT_HEALTHY
+    """Judge every source that can be read, and print what was found; the exit code. `said` are
+    further options of `judge`."""
     if not sources:
         raise UserError("give a log file, a run folder, or - to read a pipe")
     show = None if format == TEXT else FORMATS[format]
     columns = parse_mapping(mapping)
 
     def read(source: str) -> list[tuple[Trace, Diagnosis]]:
-        return judge(
-            _opened(source),
-            objective=objective,
-            mapping=columns,
-            d_loss_is_mean=d_loss_is_mean,
-            program=program,
-        )
+        return judge(_opened(source), mapping=columns, **said)
 
     earlier = [] if baseline is None else read(baseline)
     found: list[tuple[Trace, Diagnosis]] = []
@@ -66,7 +56,7 @@ def run(
     # The page first: a reader of the output may stop reading.
     if page is not None and found:
         _write_page(page, found)
-    runs = [Judged(*one, *_same_training(one[1], earlier)) for one in found]
+    runs = [Judged(*one, _same_training(one[1], earlier)) for one in found]
     if show is not None:
         print(show(runs), end="")  # noqa: T201
     else:
@@ -95,10 +85,10 @@ def _opened(source: str) -> Path | IO[str]:
 
 def _same_training(
     diagnosis: Diagnosis, earlier: Sequence[tuple[Trace, Diagnosis]]
-) -> tuple[Trace | None, Diagnosis | None]:
+) -> tuple[Trace, Diagnosis] | None:
     """The training of an earlier log that goes by the same title, or that is alone in it."""
-    alike = [one for one in earlier if one[1].title == diagnosis.title or len(earlier) == 1]
-    return alike[0] if alike else (None, None)
+    alike = (one for one in earlier if one[1].title == diagnosis.title or len(earlier) == 1)
+    return next(alike, None)
 
 
 def _write_page(path: Path, runs: Iterable[tuple[Trace, Diagnosis]]) -> None:
@@ -131,7 +121,7 @@ def shown(judged: Judged, width: int, *, everything: bool) -> str:
         _changed(judged),
         wording.advice(diagnosis, trace.policy, everything=everything),
         wording.evidence(diagnosis, everything=everything),
-        wording.curves(trace, judged.trace_before, width),
+        wording.curves(trace, judged.before and judged.before[0], width),
         wording.rest(diagnosis, more="" if everything else "--all"),
     )
     colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -142,7 +132,7 @@ def _changed(judged: Judged) -> Iterable[wording.Said]:
     """What became of each problem since the baseline."""
     if judged.before is None:
         return
-    yield wording.Said(f"Against {judged.before.source}:", "strong")
+    yield wording.Said(f"Against {judged.before[1].source}:", "strong")
     for change in judged.changes:
         finding = change.finding
         was = f", was {change.severity_before}" if change.state != NEW else ""

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
 
-from counterpoise.diagnosis import baseline
-from counterpoise.diagnosis.baseline import Change, changes
 from counterpoise.diagnosis.diagnose import RULES
 from counterpoise.diagnosis.finding import Diagnosis, Finding
+from counterpoise.diagnosis.news import BETTER, GONE, NEW, SAME, WORSE, Change, changes
 from counterpoise.diagnosis.wording import remedies, span, title_of, verdict
 from counterpoise.errors import one_line
 from counterpoise.registry import Registry
@@ -23,13 +22,7 @@ COMMANDS = {"severe": "error", "warning": "warning", "note": "notice", "healthy"
 # SARIF's kind of what is no fault.
 KINDS = {"healthy": "pass", "not-enough-evidence": "open"}
 # SARIF's words for what became of a problem; of one that is not judged any more it has none.
-STATES = {
-    baseline.NEW: "new",
-    baseline.WORSE: "updated",
-    baseline.BETTER: "updated",
-    baseline.SAME: "unchanged",
-    baseline.GONE: "absent",
-}
+STATES = {NEW: "new", WORSE: "updated", BETTER: "updated", SAME: "unchanged", GONE: "absent"}
 
 
 @dataclass(frozen=True)
@@ -38,13 +31,12 @@ class Judged:
 
     trace: Trace
     diagnosis: Diagnosis
-    trace_before: Trace | None = None
-    before: Diagnosis | None = None
+    before: tuple[Trace, Diagnosis] | None = None
 
     @property
     def changes(self) -> list[Change]:
         """What became of each problem since then."""
-        return [] if self.before is None else [*changes(self.diagnosis, self.before)]
+        return [] if self.before is None else [*changes(self.diagnosis, self.before[1])]
 
 
 def json_lines(runs: Iterable[Judged]) -> str:
@@ -53,15 +45,15 @@ def json_lines(runs: Iterable[Judged]) -> str:
 
 
 def to_json(judged: Judged) -> str:
-    """A line of the schema that `json_schema` gives; numbers that JSON lacks are null."""
-    diagnosis, before = judged.diagnosis, judged.before
+    """A line of the schema in `docs/diagnosis.schema.json`; numbers that JSON lacks are null."""
+    diagnosis = judged.diagnosis
     first = next(map(asdict, remedies(diagnosis)), None)
     # In the order in which it is said everywhere.
     tree = {"answer": verdict(diagnosis), "findings": (), "do_first": first, "not_judged": ()}
     tree |= asdict(diagnosis)
-    if before is not None:
+    if judged.before is not None:
         changed = [{"state": c.state, "id": c.finding.id} for c in judged.changes]
-        tree["against"] = {"source": before.source, "changes": changed}
+        tree["against"] = {"source": judged.before[1].source, "changes": changed}
     return json.dumps(_plain(tree), separators=(",", ":"))
 
 
@@ -71,25 +63,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def json_schema() -> str:
-    """The JSON schema of a line of `diagnose --format json`."""
-    from pydantic import TypeAdapter
-
-    schema = TypeAdapter(Diagnosis).json_schema(mode="serialization")
-    text, listed = {"type": "string"}, {"type": "array"}
-    changed = {"type": "object", "properties": {"state": text, "id": text}}
-    schema["properties"] |= {
-        "answer": text,
-        "do_first": {"anyOf": [{"$ref": "#/$defs/Remedy"}, {"type": "null"}]},
-        "against": {
-            "type": "object",
-            "properties": {"source": text, "changes": listed | {"items": changed}},
-        },
-    }
-    schema["required"] += ["answer", "do_first"]
-    return json.dumps(schema, indent=2)
 
 
 def sarif(runs: Sequence[Judged]) -> str:
@@ -106,7 +79,7 @@ def sarif(runs: Sequence[Judged]) -> str:
 def _results(judged: Judged) -> Iterator[dict[str, Any]]:
     uri = quote(judged.diagnosis.source)
     states = {change.finding.id: change.state for change in judged.changes}
-    gone = [change.finding for change in judged.changes if change.state == baseline.GONE]
+    gone = [change.finding for change in judged.changes if change.state == GONE]
     for finding in (*judged.diagnosis.findings, *gone):
         # Of what is no fault the level has to be none.
         kind = KINDS.get(finding.id, "fail")

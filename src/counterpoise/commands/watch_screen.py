@@ -11,8 +11,7 @@ from rich.text import Text
 
 from counterpoise.commands.console import SEVERITY_STYLES, printable
 from counterpoise.diagnosis import wording
-from counterpoise.diagnosis.finding import PROBLEMS
-from counterpoise.diagnosis.found import number
+from counterpoise.diagnosis.finding import PROBLEMS, number
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED
 from counterpoise.run_status import RUNNING, STARTING, UNREADABLE
 from counterpoise.watching.state import FINDING, JudgedTraining, State

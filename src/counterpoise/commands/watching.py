@@ -14,7 +14,7 @@ from rich.live import Live
 from counterpoise.commands.console import printable, say
 from counterpoise.commands.diagnosis import parse_mapping
 from counterpoise.commands.watch_screen import screen
-from counterpoise.diagnosis.found import number
+from counterpoise.diagnosis.finding import number
 from counterpoise.diagnosis.news import FindingNews
 from counterpoise.diagnosis.wording import shown_series, verdict
 from counterpoise.errors import UserError

@@ -2,6 +2,7 @@
 recorded numbers: the same for a log file and for a training under way."""
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,29 +11,31 @@ from counterpoise.diagnosis import (
     rules_discriminator,
     rules_generator,
     rules_losses,
-    rules_run,
     rules_updates,
     verdict,
 )
 from counterpoise.diagnosis.finding import (
     PROBLEMS,
     SEVERITIES,
+    Answer,
     Candidate,
     Diagnosis,
     Evidence,
     Finding,
+    Found,
+    Missing,
     NotJudged,
+    Rule,
 )
-from counterpoise.diagnosis.found import FEW_ROWS, Answer, Found, Missing, Rule
 from counterpoise.diagnosis.interpretation import views
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import UNKNOWN, objective_name
-from counterpoise.programs import programs
+from counterpoise.programs import PROGRAMS, UNKNOWN_PROGRAM
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
 
 # Of equal severity, nearer causes come first.
-MODULES = rules_losses, rules_run, rules_updates, rules_discriminator, rules_generator, verdict
+MODULES = rules_losses, rules_updates, rules_discriminator, rules_generator, verdict
 RULES: Registry[Rule] = Registry(
     "finding",
     *((rule.id, rule) for module in MODULES for rule in module.RULES),
@@ -40,10 +43,8 @@ RULES: Registry[Rule] = Registry(
 # Where the log leaves several objectives: the probability of those under which a finding holds
 # that makes it be said outright, as a warning with its condition, or as a note with it.
 OUTRIGHT, WARNED, NOTED = 0.9, 0.5, 0.2
-# Formats that say their objective by their layout alone, which others share.
-BY_LAYOUT = ("stylegan-stats",)
 
-Judged = tuple[float, View, Answer]
+Judged = tuple[View, Answer]
 
 
 # Numbers of any size may be in a log; what overflows is infinite, and no rule is met by it.
@@ -58,37 +59,39 @@ def diagnose(
     """Everything that the numbers of a training show, worst first.
 
     `objective` is any name of `objectives.OBJECTIVES` or an alias, and overrides what the trace
-    says; `program`, a name of `programs.programs`, is what printed the log; `UserError` for an
+    says; `program`, a name of `programs.PROGRAMS`, is what printed the log; `UserError` for an
     unknown one. `d_loss_is_mean` says that `d_loss` is the mean of D's two halves; without it that
     is taken from the trace or the program, or inferred. Where the numbers leave more than one
     objective, findings are judged under each, and say under which they hold. Where nothing is
     found, the diagnosis is `healthy`, or `not-enough-evidence` where the log could not show it.
     """
-    name = objective or trace.objective
-    profile = programs()[program] if program else None
-    if profile is None and trace.program:
-        profile = programs().get(trace.program)
-    if name is not None:
+    profile = PROGRAMS[program] if program else PROGRAMS.get(trace.program, UNKNOWN_PROGRAM)
+    given = ""  # who says what the objective is
+    if name := objective or trace.objective:
         trace = dataclasses.replace(trace, objective=objective_name(name))
+        is_run = trace.format == "run folder"
+        given = "the run's own configuration" if is_run else "as it was said"
+    if objective is not None:
+        given = "as you said"
     if d_loss_is_mean:
         trace = dataclasses.replace(trace, d_loss_is_mean=True)
-    judged = views(trace, profile, _who_says(trace, objective))
+    judged = views(trace, profile, given)
     findings, not_judged = [], []
     for rule in RULES.values():
-        answers = [(share, view, _answer(view, rule)) for share, view in judged]
+        answers = [(view, _answer(view, rule)) for view in judged]
         if found := _merged(rule, answers):
             findings.append(found)
-        elif missing := [a for _, _, a in answers if isinstance(a, Missing)]:
+        elif missing := [answer for _, answer in answers if isinstance(answer, Missing)]:
             not_judged.append(NotJudged(rule.id, (missing[0].need or rule.needs,)))
     if not any(finding.severity in PROBLEMS for finding in findings):
         findings.append(_verdict(judged, any(finding.if_objective for finding in findings)))
     findings.sort(key=lambda f: SEVERITIES.index(f.severity))
-    shares: dict[str, float] = {}
-    for share, each in judged:
-        shares[each.objective_name] = shares.get(each.objective_name, 0.0) + share
+    shares: dict[str, float] = defaultdict(float)
+    for each in judged:
+        shares[each.objective_name] += each.reading.probability
     likeliest = max(shares, key=lambda each: shares[each])
-    view = judged[0][1]
-    normal = (f"normal for {profile.title}: {profile.normal}",) if profile else ()
+    view = judged[0]
+    normal = (f"normal for {profile.title}: {profile.normal}",) if profile.normal else ()
     return Diagnosis(
         findings=tuple(findings),
         source=trace.source,
@@ -102,17 +105,8 @@ def diagnose(
         rows=view.rows,
         notes=(*trace.notes, *view.notes, *normal),
         objectives=tuple(Candidate(each, round(share, 3)) for each, share in shares.items()),
-        program=profile.name if profile else "",
+        program=profile.name,
     )
-
-
-def _who_says(trace: Trace, objective: str | None) -> str:
-    """Who says what the objective is; "" where it is only what the layout is known for."""
-    if objective is not None:
-        return "as you said"
-    if trace.objective is None or trace.format in BY_LAYOUT or trace.program:
-        return ""
-    return "the run's own configuration" if trace.format == "run folder" else "as it was said"
 
 
 def _answer(view: View, rule: Rule) -> Answer:
@@ -120,8 +114,6 @@ def _answer(view: View, rule: Rule) -> Answer:
     if rule.judge is None:
         return None
     if view.rows < rule.least_rows:
-        if rule.few is not None and view.rows >= FEW_ROWS and (found := rule.few(view)):
-            return dataclasses.replace(found, severity="note")
         return Missing(f"at least {rule.least_rows} lines")
     if view.single_steps is not None and view.single_steps < rule.least_steps:
         return Missing(f"at least {rule.least_steps} steps")
@@ -131,57 +123,60 @@ def _answer(view: View, rule: Rule) -> Answer:
 def _merged(rule: Rule, answers: Sequence[Judged]) -> Finding | None:
     """What a rule finds under the objectives that the log leaves: as severe as it is under nearly
     all of them, or with its condition; None where it is found under few."""
-    held = [(share, view, found) for share, view, found in answers if isinstance(found, Found)]
-    total = sum(share for share, _, _ in held)
-    if total < NOTED:
+    held = [(view, found) for view, found in answers if isinstance(found, Found)]
+
+    def share(severities: Sequence[str]) -> float:
+        return sum(view.reading.probability for view, each in held if each.severity in severities)
+
+    if (total := share(SEVERITIES)) < NOTED:
         return None
-    (_, view, found), *_ = held
-    for severity in SEVERITIES:
-        worse = SEVERITIES[: SEVERITIES.index(severity) + 1]
-        if sum(share for share, _, each in held if each.severity in worse) >= OUTRIGHT - 1e-9:
+    view, found = held[0]
+    for place, severity in enumerate(SEVERITIES, start=1):
+        if share(SEVERITIES[:place]) >= OUTRIGHT - 1e-9:
             return _finding(view, rule, dataclasses.replace(found, severity=severity))
-    is_problem = sum(share for share, _, each in held if each.severity in PROBLEMS) > WARNED
+    is_problem = share(PROBLEMS) > WARNED
     found = dataclasses.replace(
         found,
         severity="warning" if is_problem else "note",
         confidence=found.confidence * total,
         evidence=[*found.evidence[:1], condition(answers), *found.evidence[1:]],
     )
-    names = tuple(dict.fromkeys(view.objective_name for _, view, _ in held))
+    names = tuple(dict.fromkeys(view.objective_name for view, _ in held))
     return dataclasses.replace(_finding(view, rule, found), if_objective=names)
 
 
 def condition(answers: Sequence[Judged], what: str = "so") -> Evidence:
     """Under which objectives a finding holds and under which it does not, and what settles it."""
-    shares: dict[bool, dict[str, float]] = {True: {}, False: {}}
-    for share, view, found in answers:
-        side, title = shares[isinstance(found, Found)], view.reading.title
-        side[title] = side.get(title, 0.0) + share
-    yes, no = (
+    sides: list[dict[str, float]] = [defaultdict(float), defaultdict(float)]
+    for view, found in answers:
+        sides[isinstance(found, Found)][view.reading.title] += view.reading.probability
+    no, yes = (
         ", ".join(f"{title} {share:.0%}" for title, share in side.items() if share >= 0.005)
-        for side in (shares[True], shares[False])
+        for side in sides
     )
     text = (
         f"{what} if D's loss is {yes}; not {what}, or not to be told, if it is {no}; "
         "--objective NAME settles it"
     )
     name = "probability of the objectives under which it is so"
-    return Evidence(name, sum(shares[True].values()), text)
+    return Evidence(name, sum(sides[True].values()), text)
 
 
-def _verdict(judged: Sequence[tuple[float, View]], is_doubted: bool) -> Finding:
+def _verdict(judged: Sequence[View], is_doubted: bool) -> Finding:
     """`healthy` where it is that under nearly all objectives that are left, and no finding holds
     under some; else why it cannot be said."""
-    verdicts = [(share, view, *verdict.verdict(view)) for share, view in judged]
-    healthy = [each for each in verdicts if each[2] is verdict.HEALTHY]
-    total = sum(share for share, *_ in healthy)
+    verdicts = [(view, verdict.verdict(view)) for view in judged]
+    healthy = [each for each in verdicts if each[1].severity == "healthy"]
+    total = sum(view.reading.probability for view, _ in healthy)
     if total >= OUTRIGHT and not is_doubted:
-        _, view, rule, found = healthy[0]
-        return _finding(view, rule, dataclasses.replace(found, confidence=found.confidence * total))
-    others = [each for each in verdicts if each[2] is not verdict.HEALTHY]
-    _, view, rule, found = others[0] if others else verdicts[0]
+        view, found = healthy[0]
+        found = dataclasses.replace(found, confidence=found.confidence * total)
+        return _finding(view, verdict.HEALTHY, found)
+    view, found = next((e for e in verdicts if e[1].severity != "healthy"), verdicts[0])
     if healthy:
-        answers = [(s, v, f if r is verdict.HEALTHY else None) for s, v, r, f in verdicts]
+        answers = [
+            (view, found if found.severity == "healthy" else None) for view, found in verdicts
+        ]
         found = dataclasses.replace(
             found, severity="note", evidence=[*found.evidence, condition(answers, "healthy")]
         )

@@ -1,6 +1,9 @@
-"""What a diagnosis says, and how it is written down."""
+"""What a diagnosis says and how it is written down; what a rule is and what it answers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from counterpoise.diagnosis.view import LEAST_ROWS, Spell, View
 
 # From worst to best. `severe`: training on as it is will not help; `warning`: look at it, change
 # something; `note`: worth knowing, no fault; `healthy`: nothing found, with enough evidence.
@@ -80,7 +83,7 @@ class Diagnosis:
     not_judged: tuple[NotJudged, ...]
     notes: tuple[str, ...]  # on the reading of the log
     objectives: tuple[Candidate, ...] = ()  # likeliest first; their probabilities add up to 1
-    program: str = ""  # a name of `programs.programs`, where it is known what printed the log
+    program: str = ""  # a name of `programs.PROGRAMS`, where it is known what printed the log
 
     @property
     def healthy(self) -> bool:
@@ -100,3 +103,62 @@ class Diagnosis:
         from counterpoise.diagnosis import wording  # It is of diagnoses.
 
         return wording.text(self)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A rule's yes: how bad, over which rows, how sure, on which numbers."""
+
+    severity: str
+    spell: Spell
+    confidence: float
+    evidence: Sequence[Evidence]
+    meaning: str = ""  # instead of the rule's own, of this log
+    first_remedies: tuple[Remedy, ...] = ()  # before the rule's own, for this log
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A rule that this log gives nothing to judge by."""
+
+    need: str = ""  # what it lacks, in words, where that is not all that the rule needs
+
+
+Answer = Found | Missing | None
+Judge = Callable[[View], Answer]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A finding: what shows it, what it means, what to change."""
+
+    id: str
+    # None for the verdicts that stand where no rule has found a problem.
+    judge: Judge | None
+    title: str
+    meaning: str  # two sentences
+    remedies: tuple[Remedy, ...]  # the likeliest to help first
+    needs: str = ""  # what a log must have for it to be judged, in words
+    source: str = ""
+    # Steps that a training on record step by step must have had before it is judged by this: every
+    # young D is at chance, every young G's outputs are alike, and every game swings at first.
+    least_steps: int = 0
+    least_rows: int = LEAST_ROWS  # lines below which it is not asked
+
+
+def sureness(rows: int, directness: float = 1.0) -> float:
+    """Confidence from the number of rows that speak, times how directly they do."""
+    return float(round(directness * (1 - 0.5 ** (rows / 4)), 2))
+
+
+def lines(count: int, of: int | None = None) -> str:
+    """ "5 of 15 lines", "1 line"."""
+    word = "line" if (of or count) == 1 else "lines"
+    return f"{count} {word}" if of is None else f"{count} of {of} {word}"
+
+
+def number(value: float) -> str:
+    """A number as people write it: `0.06`, `3.1e-05`."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    return f"{value:.2g}"

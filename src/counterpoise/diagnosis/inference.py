@@ -8,6 +8,8 @@ ties the two together. Rows of one training are alike, so only some count as if 
 
 import dataclasses
 import itertools
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +22,7 @@ from counterpoise.objectives import (
     least_of_probabilities,
     least_of_scores,
 )
-from counterpoise.programs import Program
+from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import Trace
 
 # A printed number may be off by this share of itself before it contradicts another.
@@ -55,6 +57,10 @@ IMPOSSIBLE = -60.0  # the log likelihood of what is not so, but for a slip of th
 LIKELY, WORTH_A_WORD = 0.95, 0.02  # probabilities: of what is taken for so, of what is named
 
 
+# An objective of which nothing is known: no number of it says anything.
+SOMETHING_ELSE = Objective(UNKNOWN, "something else", math.nan, d_loss_reaches_zero=False)
+
+
 @dataclass(frozen=True)
 class Reading:
     """One way to take a log's numbers."""
@@ -67,16 +73,21 @@ class Reading:
     evidence: str = ""  # how it is known, the others beside it
 
     @property
+    def facts(self) -> Objective:
+        """What is known of its objective."""
+        return OBJECTIVES.get(self.objective, SOMETHING_ELSE)
+
+    @property
     def title(self) -> str:
         """What it is called in a sentence."""
-        title = OBJECTIVES[self.objective].title if self.objective != UNKNOWN else "something else"
         parts = [(self.is_mean, "mean of its halves"), (self.is_turned, "sign turned")]
         rest = ", ".join(text for yes, text in parts if yes)
-        return f"{title} ({rest})" if rest else title
+        return f"{self.facts.title} ({rest})" if rest else self.facts.title
 
 
-def infer(trace: Trace, program: Program | None = None, given: str = "") -> tuple[Reading, ...]:
-    """The ways to read a trace, likeliest first; their probabilities add up to 1.
+def infer(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> tuple[Reading, ...]:
+    """The likely ways to read a trace, likeliest first, one where that is as good as certain; their
+    probabilities add up to 1.
 
     `given`: who says what the trace's objective is, in words; "" where it follows from the layout.
     """
@@ -87,40 +98,36 @@ def infer(trace: Trace, program: Program | None = None, given: str = "") -> tupl
         given = "the run says least squares, and D's outputs end at 0 and 1"
     names = (says,) if says else (*OBJECTIVES, UNKNOWN)
     readings = [each for name in names for each in numbers.readings(name)]
-    known = (trace.objective,) if trace.objective else program.objectives if program else ()
-    weights = np.array(
-        [_log_prior(each, known, program) + numbers.log_likelihood(each) for each in readings]
-    )
-    weights = np.exp(weights - weights.max())
+    known = (trace.objective,) if trace.objective else program.objectives
+    logs = [_log_prior(each, known, program) + numbers.log_likelihood(each) for each in readings]
+    weights = np.exp(np.array(logs) - max(logs))
     shares = weights / weights.sum()
     ranked = sorted(zip(shares, readings, strict=True), key=lambda pair: -pair[0])
-    is_usual = program is not None and UNKNOWN in program.objectives
+    is_usual = UNKNOWN in program.objectives
     evidence = given or _percentages(ranked, numbers.source(), is_usual=is_usual)
-    if not given and program is not None and program.objectives:
-        evidence += _as_program(ranked[0][1].objective, program)
+    if not given and program.objectives:
+        titles = [OBJECTIVES[each].title for each in program.objectives if each in OBJECTIVES]
+        usual = ", ".join(titles) or "what is no game of real against fake"
+        is_of_program = ranked[0][1].objective in program.objectives
+        how = f"{program.title} trains with {'it' if is_of_program else usual}"
+        evidence += f"; {how}" if is_of_program else f"; but {how}"
     if ranked[0][1].is_mean:
         evidence += "; D's loss is the mean of its halves"
+    if ranked[0][0] >= LIKELY:
+        ranked = ranked[:1]
+    likely = [each for each in ranked if each[0] >= WORTH_A_WORD]
+    total = sum(share for share, _ in likely)
     return tuple(
-        dataclasses.replace(reading, probability=float(share), evidence=evidence)
-        for share, reading in ranked
+        dataclasses.replace(reading, probability=float(share / total), evidence=evidence)
+        for share, reading in likely
     )
-
-
-def _as_program(objective: str, program: Program) -> str:
-    """Whether the objective is one that the program trains with, in words."""
-    if objective in program.objectives:
-        return f"; {program.title} trains with it"
-    titles = [OBJECTIVES[each].title for each in program.objectives if each in OBJECTIVES]
-    usual = ", ".join(titles) or "what is no game of real against fake"
-    return f"; but {program.title} trains with {usual}"
 
 
 def _percentages(ranked: Sequence[tuple[float, Reading]], source: str, *, is_usual: bool) -> str:
     """How likely the likeliest objective is, by what, and what else it may be."""
-    shares: dict[str, float] = {}
+    shares: dict[str, float] = defaultdict(float)
     for share, reading in ranked:
-        title = dataclasses.replace(reading, is_mean=False).title
-        shares[title] = shares.get(title, 0.0) + share
+        shares[dataclasses.replace(reading, is_mean=False).title] += share
     (first, most), *others = shares.items()
     rest = [f"{title} {share:.0%}" for title, share in others if share >= WORTH_A_WORD]
     head = f"{min(most, 0.99):.0%} {source}"
@@ -131,7 +138,7 @@ def _percentages(ranked: Sequence[tuple[float, Reading]], source: str, *, is_usu
     return f"{head}; {', '.join(rest)}" if rest else head
 
 
-def _log_prior(reading: Reading, known: Sequence[str], program: Program | None) -> float:
+def _log_prior(reading: Reading, known: Sequence[str], program: Program) -> float:
     rows = OBJECTIVES.values()
     total = sum(row.prior for row in rows)
     name = reading.objective
@@ -141,9 +148,9 @@ def _log_prior(reading: Reading, known: Sequence[str], program: Program | None) 
         of_program = {each: 3.0**-place for place, each in enumerate(known)}
         own = of_program.get(name, 0.0) / sum(of_program.values())
         share = OTHERWISE * share + (1 - OTHERWISE) * own
-    compares = name != UNKNOWN and OBJECTIVES[name].compares_scores
-    mean = 0.5 if compares else MEAN  # ESRGAN's loop, which most others are from, prints the mean
-    if program is not None and program.d_loss_is_mean:
+    # ESRGAN's loop, which most others of such a loss are from, prints the mean.
+    mean = 0.5 if reading.facts.compares_scores else MEAN
+    if program.d_loss_is_mean:
         mean = MEAN_BY_PROGRAM
     odds = (reading.is_mean, mean), (reading.is_turned, TURNED), (reading.labels_flipped, FLIPPED)
     return float(np.log(share) + sum(np.log(odd if yes else 1 - odd) for yes, odd in odds))
@@ -170,7 +177,7 @@ def summed_loss(trace: Trace, d_loss_factor: float = 1.0, half_factor: float = 1
 class _Numbers:
     """A trace's outputs of D and losses, and how they look under an objective."""
 
-    def __init__(self, trace: Trace, program: Program | None) -> None:
+    def __init__(self, trace: Trace, program: Program) -> None:
         outputs = np.concatenate([trace.get("d_real"), trace.get("d_fake_before")])
         outputs = outputs[np.isfinite(outputs)]
         inside = bool(((outputs >= 0) & (outputs <= 1)).all())
@@ -178,16 +185,15 @@ class _Numbers:
         # Whether they often come within a hundredth of 0 or 1, which raw scores would pass.
         at_end = np.minimum(outputs, 1 - outputs) < 0.01
         self.are_pinned = len(outputs) >= LEAST_ROWS and bool(at_end.mean() > 0.4)
-        # Both halves, as far as the trace itself says how they are printed.
-        self._says_mean = trace.d_loss_is_mean and trace.has("d_loss")
-        # Whoever prints the mean of the halves prints halves themselves as they are.
-        mean = program is not None and program.d_loss_is_mean
-        self._says_mean |= mean and not trace.has("d_loss")
+        # Both halves, as far as the trace itself says how they are printed; whoever prints the mean
+        # of the halves prints halves themselves as they are.
+        own = trace if trace.has("d_loss") else program
+        self._says_mean = own.d_loss_is_mean
         self._below_zero = mostly_below_zero(trace)
         logits = ("", "") if self.are_probabilities else ("real_logit_mean", "fake_logit_mean")
         real = trace.first(logits[0], "d_real")
         fake = trace.first(logits[1], "d_fake_before")
-        count = program.discriminators if program else 1
+        count = program.discriminators
         loss = summed_loss(trace, (2.0 if trace.d_loss_is_mean else 1.0) / count, 1 / count)
         g_loss = trace.first("g_adversarial", "g_loss") / count
         finite = np.isfinite([real, fake, loss]).all(axis=0)
@@ -197,45 +203,36 @@ class _Numbers:
         self._real, self._fake, self._loss = real[rows], fake[rows], loss[rows]
         self._g_loss = g_loss[rows]
         self._half_fake = trace.get("d_loss_fake")[rows]
-        self._has_more = program is not None and program.g_has_more
-        self._has_more |= not trace.has("g_adversarial") and trace.has("g_content")
-        self._has_pair = not self._has_more and bool(np.isfinite(self._g_loss).any())
+        has_more = not trace.has("g_adversarial") and trace.has("g_content")
+        has_more |= program.g_has_more
+        self._has_pair = not has_more and bool(np.isfinite(self._g_loss).any())
         self._digit = min(PRINTED, last_digit(self._loss))
         self._digits = last_digit(self._real), last_digit(self._fake)
 
     def source(self) -> str:
         """What an objective is inferred from, in words."""
         if self._has_outputs:
-            by = "D's loss beside D's outputs"
-        elif self._has_pair:
-            by = "D's and G's losses beside each other"
-        else:
-            by = "D's loss alone" if len(self._loss) else "nothing but what is common"
-        return f"by {by}"
+            return "by D's loss beside D's outputs"
+        if self._has_pair:
+            return "by D's and G's losses beside each other"
+        return "by D's loss alone" if len(self._loss) else "by nothing but what is common"
 
     def readings(self, name: str) -> list[Reading]:
         """The ways to read this log's numbers under an objective that are worth weighing."""
         if name == UNKNOWN:
             return [Reading(name)]
-        objective, plain = OBJECTIVES[name], Reading(name)
+        objective = OBJECTIVES[name]
         may_be_mean = objective.has_halves and not self._says_mean
-        flags = itertools.product(
-            (False, True) if may_be_mean else (False,),
-            (False, True) if self._may_be_turned(objective) else (False,),
-            (False, True)
-            if objective.smoothing_slope == 1 and self.are_probabilities
-            else (False,),
+        # Minus D's loss: below 0, and within its range.
+        may_be_turned = (
+            name == "non-saturating"
+            and self._below_zero
+            and np.median(-self._loss) < 1.1 * objective.equilibrium_d_loss
         )
-        return [
-            dataclasses.replace(plain, is_mean=mean, is_turned=turned, labels_flipped=flipped)
-            for mean, turned, flipped in flags
-        ]
-
-    def _may_be_turned(self, objective: Objective) -> bool:
-        """Whether D's loss may be minus that of the objective: below 0, and within its range."""
-        if objective.name != "non-saturating" or not self._below_zero:
-            return False
-        return bool(np.median(-self._loss) < 1.1 * objective.equilibrium_d_loss)
+        may_be_flipped = objective.smoothing_slope == 1 and self.are_probabilities
+        may_be = may_be_mean, may_be_turned, may_be_flipped
+        flags = itertools.product(*((False, True) if each else (False,) for each in may_be))
+        return [Reading(name, mean, turned, flipped) for mean, turned, flipped in flags]
 
     def log_likelihood(self, reading: Reading) -> float:
         """The log of how well these numbers go with a reading, up to a constant."""
@@ -247,16 +244,8 @@ class _Numbers:
             least = min(ROWS_OF_OUTPUTS, len(loss))
             return least * float(self._of_outputs(reading, loss).mean()) + self._of_range(reading)
         count = min(ROWS_OF_LOSSES, len(np.unique(loss)))
-        levels = _of_level(reading, loss, self._is_fooled(reading, loss))
+        levels = self._of_level(reading, loss)
         return alone + count * float(levels.mean()) + self._of_pair(reading, loss)
-
-    def _is_fooled(self, reading: Reading, loss: np.ndarray) -> np.ndarray:
-        """Rows whose G's loss says that D takes fakes for real, so that D's loss may be large."""
-        objective = OBJECTIVES.get(reading.objective)
-        if objective is None or not self._has_pair:
-            return np.zeros(len(loss), bool)
-        fooled = objective.fooled_half(self._g_loss)
-        return fooled > np.maximum(loss / 2, FOOLED * objective.equilibrium_d_loss)
 
     def _of_range(self, reading: Reading) -> float:
         """What it says that D's outputs lie in [0, 1], or end there."""
@@ -269,7 +258,7 @@ class _Numbers:
             return 2.5 if self.are_pinned == (name == "lsgan-on-sigmoid") else -2.5
         # Raw scores would leave [0, 1] now and then; a critic's may be clipped.
         is_clipped = name == "wgan" and self._below_zero
-        return 0.0 if OBJECTIVES[name].has_probability or is_clipped else IMPOSSIBLE
+        return 0.0 if reading.facts.has_probability or is_clipped else IMPOSSIBLE
 
     def _of_outputs(self, reading: Reading, loss: np.ndarray) -> np.ndarray:
         """The log density of each row's loss at its outputs."""
@@ -290,12 +279,11 @@ class _Numbers:
         of = least_of_probabilities if self.are_probabilities else least_of_scores
         if name not in of(real, fake):
             of = least_of_scores
+        ends = (0, 1) if self.are_probabilities else (-np.inf, np.inf)
         leasts = []
         for way in (-0.5, 0.0, 0.5):
             outputs = real + way * self._digits[0], fake - way * self._digits[1]
-            if self.are_probabilities:
-                outputs = np.clip(outputs[0], 0, 1), np.clip(outputs[1], 0, 1)
-            leasts.append(np.minimum(of(*outputs)[name], 1e9))
+            leasts.append(np.minimum(of(*(np.clip(each, *ends) for each in outputs))[name], 1e9))
         low, high = np.min(leasts, axis=0), np.max(leasts, axis=0)
         near = np.clip(loss, low, high) + self._digit
         excess = np.log(np.maximum(loss + self._digit, 1e-12) / near)
@@ -307,8 +295,26 @@ class _Numbers:
             density = np.where(excess > 0, np.maximum(density, anywhere), density)
             density = np.where(loss > most * (1 + TOLERANCE), 0.0, density)
         # A D that is steadily worse than chance is seldom meant.
-        worse = np.log(np.maximum(loss, 1e-12) / OBJECTIVES[name].equilibrium_d_loss) - 0.25
+        worse = np.log(np.maximum(loss, 1e-12) / reading.facts.equilibrium_d_loss) - 0.25
         return np.asarray(np.log(density + FLOOR) - 2 * np.clip(worse, 0, 1.5))
+
+    def _of_level(self, reading: Reading, loss: np.ndarray) -> np.ndarray:
+        """The log density of each row's loss of D, without its outputs: anywhere below its value at
+        chance, seldom far above but where D is fooled, often just there."""
+        if reading.objective == UNKNOWN:
+            return np.log(np.where(loss > 0, BROAD, BROAD / 5))
+        objective = reading.facts
+        chance = objective.equilibrium_d_loss
+        if not objective.d_loss_reaches_zero:
+            return np.log(np.where(loss > 0, BROAD / 5, BROAD))
+        above = np.log(np.maximum(loss, 1e-12) / chance)
+        density = BROAD * np.exp(-ABOVE_CHANCE * np.maximum(above - 0.15, 0))
+        density += 0.8 * np.exp(-np.abs(above) / 0.03)
+        if self._has_pair:
+            # Where G's loss says that D takes fakes for real, D's loss may be large.
+            fooled = objective.fooled_half(self._g_loss) > np.maximum(loss / 2, FOOLED * chance)
+            density = np.where(fooled, BROAD / 2, density)
+        return np.asarray(np.log(np.where(loss < -1e-6, 0.0, density) + FLOOR / 10))
 
     def _of_pair(self, reading: Reading, loss: np.ndarray) -> float:
         """The log density of G's losses beside D's."""
@@ -320,8 +326,8 @@ class _Numbers:
         density = nothing
         if reading.objective == "wgan":
             density = 1 / (np.pi * OF_A_CRITIC * (1 + (g_loss / OF_A_CRITIC) ** 2))
-        elif reading.objective != UNKNOWN:
-            density = _about_curve(OBJECTIVES[reading.objective], reading.is_mean, loss, g_loss)
+        elif reading.facts.g_loss_at is not None:
+            density = _about_curve(reading, loss, g_loss)
         rows = np.log((1 - MISFIT) * density + MISFIT * nothing)
         pairs = len(np.unique(np.stack([loss, g_loss]), axis=1).T)
         count = min(ROWS_OF_LOSSES, pairs) / len(loss)
@@ -329,30 +335,19 @@ class _Numbers:
         return float(np.logaddexp(as_it_is, np.log(MORE) + count * np.log(nothing).sum()))
 
 
-def _of_level(reading: Reading, loss: np.ndarray, is_fooled: np.ndarray) -> np.ndarray:
-    """The log density of each row's loss of D, without its outputs: anywhere below its value at
-    chance, seldom far above but where D is fooled, often just there."""
-    if reading.objective == UNKNOWN:
-        return np.log(np.where(loss > 0, BROAD, BROAD / 5))
-    objective = OBJECTIVES[reading.objective]
-    if not objective.d_loss_reaches_zero:
-        return np.log(np.where(loss > 0, BROAD / 5, BROAD))
-    above = np.log(np.maximum(loss, 1e-12) / objective.equilibrium_d_loss)
-    density = BROAD * np.exp(-ABOVE_CHANCE * np.maximum(above - 0.15, 0))
-    density += 0.8 * np.exp(-np.abs(above) / 0.03)
-    density = np.where(is_fooled, BROAD / 2, density)
-    return np.asarray(np.log(np.where(loss < -1e-6, 0.0, density) + FLOOR / 10))
-
-
-def _about_curve(
-    objective: Objective, is_mean: bool, loss: np.ndarray, g_loss: np.ndarray
-) -> np.ndarray:
-    """The density of G's losses about the curve that ties them to D's, both halves summed."""
+def g_curve(reading: Reading, loss: np.ndarray) -> np.ndarray:
+    """G's adversarial loss that goes with D's, both halves summed, where these are alike."""
+    objective = reading.facts
     if objective.g_loss_at is None:
-        return np.asarray(BROAD / np.maximum(np.abs(g_loss), 0.5))
+        return np.full_like(loss, np.nan)
     curve = objective.g_loss_at(np.maximum(loss, 1e-12) / 2)
-    if is_mean and objective.compares_scores:
-        curve = curve / 2  # G's loss is then the mean of its halves, too
+    # Where D's loss is the mean of its halves, G's is then, too.
+    return curve / 2 if reading.is_mean and objective.compares_scores else curve
+
+
+def _about_curve(reading: Reading, loss: np.ndarray, g_loss: np.ndarray) -> np.ndarray:
+    """The density of G's losses about the curve that ties them to D's, both halves summed."""
+    objective, curve = reading.facts, g_curve(reading, loss)
     beyond = BEYOND_MARGIN if objective.name == "hinge" else 0.0
     density = _spread(g_loss, curve, beyond)
     if objective.name == "hinge":
@@ -360,7 +355,7 @@ def _about_curve(
     if objective.name == "non-saturating":
         # D may be surer of fakes than of real images, whose labels of 0.9 may be in its loss.
         surer = _spread(g_loss, curve, WIDER * curve)
-        floor = objective.g_loss_at(np.maximum(loss - SMOOTHED, 1e-4))
+        floor = g_curve(reading, 2 * np.maximum(loss - SMOOTHED, 1e-4))
         smoothed = np.where(loss > SMOOTHED, _spread(g_loss, floor, 0.0), surer)
         density = 0.6 * density + 0.2 * surer + 0.2 * smoothed
         cut = np.abs(g_loss[:, None] / CLIPS - 1).min(axis=1) < 1e-3

@@ -11,15 +11,12 @@ import numpy as np
 
 from counterpoise.diagnosis.inference import (
     LEAST_ROWS,
-    LIKELY,
-    WORTH_A_WORD,
     Reading,
     infer,
     summed_loss,
 )
 from counterpoise.diagnosis.view import View
-from counterpoise.objectives import OBJECTIVES, UNKNOWN
-from counterpoise.programs import Program
+from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import Trace
 
 # Lines that must show a thing about the whole log, and their share.
@@ -36,30 +33,22 @@ YOUNG_LOSS, YOUNG_LINES = 0.1, 10
 D_COLUMNS = ("d_loss", "d_real", "d_fake", "d_accuracy", "real_logit", "fake_logit", "auc")
 
 
-def interpret(trace: Trace) -> View:
-    """What the numbers of a trace most likely mean."""
-    return views(trace, given="said")[0][1] if trace.objective else views(trace)[0][1]
+def views(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> list[View]:
+    """What the numbers of a trace may mean, likeliest first. `given`: who says the trace's
+    objective, if anybody does."""
+    trace, notes = _without_untrained(trace, program.d_starts_late)
+    return [_view(trace, program, each, notes) for each in infer(trace, program, given)]
 
 
-def views(
-    trace: Trace, program: Program | None = None, given: str = ""
-) -> list[tuple[float, View]]:
-    """What the numbers of a trace may mean, each with its probability, likeliest first: one where
-    that is as good as certain. `given`: who says the trace's objective, if anybody does."""
-    trace, notes = _without_untrained(trace, program is not None and program.d_starts_late)
-    readings = infer(trace, program, given)
-    if readings[0].probability >= LIKELY:
-        readings = (dataclasses.replace(readings[0], probability=1.0),)
-    likely = [reading for reading in readings if reading.probability >= WORTH_A_WORD]
-    total = sum(reading.probability for reading in likely)
-    return [
-        (reading.probability / total, _view(trace, program, reading, notes)) for reading in likely
-    ]
-
-
-def _view(trace: Trace, program: Program | None, reading: Reading, notes: tuple[str, ...]) -> View:
+def _view(trace: Trace, program: Program, reading: Reading, notes: tuple[str, ...]) -> View:
     if reading.labels_flipped:
-        trace = _exchanged(trace)
+        # The outputs of a D which is asked for 1 on real images and 0 on fake ones.
+        columns = dict(trace.columns)
+        for name in columns.keys() & {"d_real", "d_fake_before", "d_fake_after", "auc"}:
+            columns[name] = 1 - columns[name]
+        for name in columns.keys() & {"real_logit_mean", "fake_logit_mean", "held_out_logit_mean"}:
+            columns[name] = -columns[name]
+        trace = dataclasses.replace(trace, columns=columns)
         notes += (
             "labels are flipped (real images asked for 0, fake ones for 1): D(x) and D(G(z)) of "
             "the findings are 1 minus those of the log",
@@ -72,14 +61,14 @@ def _view(trace: Trace, program: Program | None, reading: Reading, notes: tuple[
     return view
 
 
-def _factors(trace: Trace, reading: Reading, program: Program | None) -> tuple[float, float]:
+def _factors(trace: Trace, reading: Reading, program: Program) -> tuple[float, float]:
     """What makes the printed loss, and the printed halves, add up to the sum of one D's halves.
 
     Programs that print the mean as D's loss print halves as they are (CycleGAN); where there are
     only halves, and those are too small, each was halved (BasicSR's ESRGAN).
     """
-    each = (-1.0 if reading.is_turned else 1.0) / (program.discriminators if program else 1)
-    if reading.objective != UNKNOWN and not OBJECTIVES[reading.objective].has_halves:
+    each = (-1.0 if reading.is_turned else 1.0) / program.discriminators
+    if not reading.facts.has_halves:
         return each, each
     if trace.has("d_loss"):
         return (2.0 if trace.d_loss_is_mean or reading.is_mean else 1.0) * each, each
@@ -122,20 +111,10 @@ def _without_untrained(trace: Trace, starts_late: bool) -> tuple[Trace, tuple[st
     return dataclasses.replace(trace, columns=columns), (note,)
 
 
-def _exchanged(trace: Trace) -> Trace:
-    """The outputs that a D would have which was asked for 1 on real images and 0 on fake ones."""
-    columns = dict(trace.columns)
-    for name in columns.keys() & {"d_real", "d_fake_before", "d_fake_after", "auc"}:
-        columns[name] = 1 - columns[name]
-    for name in columns.keys() & {"real_logit_mean", "fake_logit_mean", "held_out_logit_mean"}:
-        columns[name] = -columns[name]
-    return dataclasses.replace(trace, columns=columns)
-
-
 def _why_loss_says_nothing(view: View) -> str:
     """Why D's loss is none of what the objective's rules are about, and what to do; or nothing."""
     trace, objective = view.trace, view.objective
-    if objective is None or not objective.d_loss_reaches_zero:
+    if not objective.d_loss_reaches_zero:
         return ""
     loss = view.whole.within(view.loss_in_log)
     if len(loss) >= LEAST_ROWS and (loss < -1e-3).mean() > 0.5:

@@ -3,12 +3,9 @@
 The order of remedies has its one home in the second.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from counterpoise.diagnosis.finding import Remedy
-from counterpoise.diagnosis.found import Found, Judge, Rule
-from counterpoise.diagnosis.view import View
+from counterpoise.diagnosis.finding import Judge, Remedy, Rule
 from counterpoise.registry import Registry, read_table
 
 _ROWS = read_table("counterpoise.diagnosis", "remedies.toml")
@@ -20,15 +17,9 @@ MEASURED = tuple(REMEDIES.values())[:9]
 _FINDINGS = Registry("finding", *read_table("counterpoise.diagnosis", "findings.toml").items())
 
 
-def described(
-    name: str,
-    judge: Judge | None,
-    *,
-    few: Callable[[View], Found | None] | None = None,
-    **row: Any,
-) -> Rule:
+def described(name: str, judge: Judge | None, **row: Any) -> Rule:
     """The rule that answers for a finding, with what the table says of it (or `row`, of the same
     fields); `remedies` are names of `REMEDIES`."""
     row = row or _FINDINGS[name]
     remedies = tuple(REMEDIES[each] for each in row["remedies"])
-    return Rule(name, judge, few=few, **row | {"remedies": remedies})
+    return Rule(name, judge, **row | {"remedies": remedies})

@@ -1,13 +1,15 @@
 """Rules on who leads: `d-saturated`, `d-too-weak`, `oscillation`, `d-memorises`."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from counterpoise.diagnosis.finding import Evidence
-from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
+from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.inference import FOOLED
 from counterpoise.diagnosis.remedies import described
-from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest, smooth
+from counterpoise.diagnosis.rules_generator import ColumnReadings
+from counterpoise.diagnosis.view import LEAST_ROWS, LEAST_SPELL, Spell, View, longest, smooth
+from counterpoise.objectives import UNKNOWN
 
 # D's loss over its value at chance: below the first D is certain, above the second no more.
 CERTAIN, UNSURE = 0.08, 0.2
@@ -37,67 +39,53 @@ WIDE, LEAST_WIDE_SWINGS = 0.3, 6
 # Share of the way from real to fake at which held-out real images are judged.
 BY_HEART, NOT_BY_HEART = 0.6, 0.4
 LEADS = 0.5  # the lead that a D has which knows its images by heart
+ENOUGH_LINES = f"at least {LEAST_ROWS} lines"
 
 
 def d_saturated(view: View) -> Answer:
     """D is certain about nearly every image, and stays so: by its loss, or by its accuracy or AUC.
     At most a warning where the loss does not go down that far: G's gradient need not be gone."""
     relative, shows = view.relative_d_loss, None
+    accuracy = view.accuracy if np.isfinite(view.accuracy).any() else view.trace.get("auc")
+    level = view.smoothed(accuracy)
+    # On raw scores G's gradient does not fade with D's certainty.
+    loses_gradient = view.objective_name == UNKNOWN or view.objective.has_probability
     if np.isfinite(relative).any():
-        level, shows = view.smoothed(relative), relative < CERTAIN
-        enters, stays = level < CERTAIN, level < UNSURE
-    elif np.isfinite(view.accuracy).any() or view.trace.has("auc"):
-        is_printed = np.isfinite(view.accuracy).any()
-        level = view.smoothed(view.accuracy if is_printed else view.trace.get("auc"))
-        enters, stays = level >= SURE_ACCURACY, level >= UNSURE_ACCURACY
+        loss, shows = view.smoothed(relative), relative < CERTAIN
+        spell = _lasting(view, loss < CERTAIN, loss < UNSURE)
+        if spell is None:
+            # Though its loss is not near 0: smoothed labels leave their entropy in it, and a D that
+            # is right about nearly every image may be certain enough of them.
+            of_fake, level = view.smoothed(view.fake_share_of_loss), view.smoothed(view.accuracy)
+            low = loss < FAR_BELOW_CHANCE
+            enters = (of_fake < CERTAIN / 2) | ((level >= SURE_ACCURACY) & low)
+            stays = (of_fake < UNSURE / 2) | ((level >= UNSURE_ACCURACY) & low)
+            spell, shows = _lasting(view, enters, stays), relative < FAR_BELOW_CHANCE
+            loses_gradient = False
+    elif np.isfinite(accuracy).any():
+        spell = _lasting(view, level >= SURE_ACCURACY, level >= UNSURE_ACCURACY)
     else:
         return Missing()
-    spell = _lasting(view, enters, stays)
-    # On raw scores G's gradient does not fade with D's certainty.
-    loses_gradient = view.objective is None or view.objective.has_probability
-    if spell is None and shows is not None:
-        spell, shows = _certain_all_the_same(view), relative < FAR_BELOW_CHANCE
-        loses_gradient = False
     if spell is None:
-        return None
+        return Missing(ENOUGH_LINES) if view.is_short else None
     severity = "severe" if view.lasts(spell) and loses_gradient else "warning"
     if shows is not None:
         spell = spell.begin_where(shows)
     return Found(
-        "note" if view.is_over(spell) else severity,
+        "note" if view.is_short or view.is_over(spell) else severity,
         spell,
         sureness(spell.rows, 1.0 if loses_gradient else 0.7),
         _certainty(view, spell),
     )
 
 
-def certain_in_each(view: View) -> Found | None:
-    """`d_saturated` of few lines: D is certain in each of them."""
-    candidates = (
-        view.relative_d_loss < CERTAIN,
-        view.accuracy >= SURE_ACCURACY,
-        view.trace.get("auc") >= SURE_ACCURACY,
-    )
-    if not any(each.all() for each in candidates):
-        return None
-    return Found("note", view.whole, sureness(view.rows, 0.7), _certainty(view, view.whole))
-
-
 def _lasting(view: View, enters: np.ndarray, stays: np.ndarray) -> Spell | None:
-    """The longest spell of certainty, where it is long enough to be a problem."""
+    """The longest spell of certainty, where it is long enough to be a problem: of few lines all."""
+    if view.is_short:
+        return view.whole if enters.all() else None
     spell = longest(enters, stays)
     least = max(LEAST_SPELL, LASTING_SHARE * view.rows)
     return None if spell is None or spell.rows < least else spell
-
-
-def _certain_all_the_same(view: View) -> Spell | None:
-    """Where D is certain though its loss is not near 0: smoothed labels leave their entropy in it,
-    and a D that is right about nearly every image may be certain enough of them."""
-    of_fake, accuracy = view.smoothed(view.fake_share_of_loss), view.smoothed(view.accuracy)
-    low = view.smoothed(view.relative_d_loss) < FAR_BELOW_CHANCE
-    enters = (of_fake < CERTAIN / 2) | ((accuracy >= SURE_ACCURACY) & low)
-    stays = (of_fake < UNSURE / 2) | ((accuracy >= UNSURE_ACCURACY) & low)
-    return _lasting(view, enters, stays)
 
 
 def _certainty(view: View, spell: Spell) -> list[Evidence]:
@@ -129,7 +117,7 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
 def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
     """D's loss, or the least that goes with its outputs, and what it is at chance."""
     relative = spell.median(view.relative_d_loss)
-    if view.objective is None or not np.isfinite(relative):
+    if not np.isfinite(relative):
         return []
     chance, loss = view.objective.equilibrium_d_loss, spell.median(view.d_loss)
     least, halves = "", view.halves_are_summed
@@ -146,12 +134,35 @@ def d_too_weak(view: View) -> Answer:
     """D has been at chance from the start, so it never learned; or is wrong more often than
     right."""
     lead = view.lead
-    if found := _wrong(view):
+    found = _wrong(view)
+    if view.is_short:
+        # Of few lines each must be of a D that is mostly wrong, or exactly at chance.
+        if found and found.severity == "severe":
+            return replace(found, severity="note")
+        relative = view.whole.within(view.relative_d_loss)
+        if len(relative) < view.rows or np.abs(relative - 1).max() > JUST_CHANCE:
+            return Missing(ENOUGH_LINES)
+        evidence = _loss_against_chance(view, view.whole)
+        return Found("note", view.whole, sureness(view.rows, 0.8), evidence)
+    if found:
         return found
     if view.rows < 2 * LEAST_SPELL:
         return Missing(f"at least {2 * LEAST_SPELL} lines")
+    # There are programs whose good trainings stay near chance.
+    severity = "note" if view.program.chance_is_normal else "warning"
     if not np.isfinite(lead).any():
-        return _never_apart(view)
+        # Raw scores tell at least whether they have ever differed.
+        trace, fakes = view.trace, ("fake_logit_mean", "d_fake_before")
+        gap = trace.first("real_logit_mean", "d_real") - trace.first(*fakes)
+        gap = view.whole.within(np.abs(view.smoothed(gap)))
+        if len(gap) < 2 * LEAST_SPELL:
+            return Missing()
+        if (largest := float(gap.max())) > NOT_APART:
+            return None
+        name = "largest distance of D's mean scores"
+        text = f"{name} on real and fake images: {number(largest)}, next to nothing on any scale"
+        evidence = [Evidence(name, largest, text)]
+        return Found(severity, view.whole, sureness(view.rows, 0.7), evidence)
     level = view.smoothed(lead)
     if _is_told(view):
         chance, learned = np.abs(level) < AT_CHANCE, level > HAS_LEARNED
@@ -172,7 +183,7 @@ def d_too_weak(view: View) -> Answer:
     text = f"D's lead is {number(value)} of 1 (median), and was above {HAS_LEARNED} {when}"
     evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
-    return Found(_how_bad(view), view.whole, sureness(view.rows, 0.8), evidence)
+    return Found(severity, view.whole, sureness(view.rows, 0.8), evidence)
 
 
 def _is_told(view: View) -> bool:
@@ -185,8 +196,12 @@ def _wrong(view: View) -> Found | None:
     """D is worse than one that knows nothing, all along and at the end."""
     lead, last = view.whole.median(view.lead), view.last_third.median(view.lead)
     by_loss = not _is_told(view)
-    if by_loss and not _fools_it(view):
-        return None  # it may be several D's loss, or have another term in it
+    if by_loss:
+        # Unless G's loss shows that it is on fakes that D's is so large, it may be several D's, or
+        # have another term in it.
+        half, loss = view.whole.median(view.fooled_half), view.whole.median(view.d_loss)
+        if not half > max(loss / 2, FOOLED * view.objective.equilibrium_d_loss):
+            return None
     if not (lead < WRONG and last < WRONG):
         return None
     wrong = view.whole.within(view.lead) < WRONG
@@ -212,45 +227,6 @@ def _wrong(view: View) -> Found | None:
         "for exchanged labels, for a D that is trained too seldom, and for a rate that breaks it."
     )
     return Found(severity, view.whole, sureness(view.rows, 0.9), evidence, meaning)
-
-
-def _fools_it(view: View) -> bool:
-    """Whether G's loss shows that it is on fakes that D's is so large."""
-    if view.objective is None:
-        return False
-    half, loss = view.whole.median(view.fooled_half), view.whole.median(view.d_loss)
-    return half > max(loss / 2, FOOLED * view.objective.equilibrium_d_loss)
-
-
-def wrong_or_just_chance(view: View) -> Found | None:
-    """`d_too_weak` of few lines: each is of a D that is mostly wrong, or exactly at chance."""
-    if (found := _wrong(view)) and found.severity == "severe":
-        return found
-    relative = view.whole.within(view.relative_d_loss)
-    if len(relative) < view.rows or np.abs(relative - 1).max() > JUST_CHANCE:
-        return None
-    evidence = _loss_against_chance(view, view.whole)
-    return Found("note", view.whole, sureness(view.rows, 0.8), evidence)
-
-
-def _how_bad(view: View) -> str:
-    """How bad it is that D stays at chance: there are programs whose good trainings do."""
-    is_normal = view.program is not None and view.program.chance_is_normal
-    return "note" if is_normal else "warning"
-
-
-def _never_apart(view: View) -> Answer:
-    """D's scores on real and fake have never differed, as far as raw scores tell."""
-    gap = view.whole.within(np.abs(view.smoothed(view.score_gap)))
-    if len(gap) < 2 * LEAST_SPELL:
-        return Missing()
-    largest = float(gap.max())
-    if largest > NOT_APART:
-        return None
-    name = "largest distance of D's mean scores"
-    text = f"{name} on real and fake images: {number(largest)}, next to nothing on any usual scale"
-    evidence = Evidence(name, largest, text)
-    return Found(_how_bad(view), view.whole, sureness(view.rows, 0.7), [evidence])
 
 
 def oscillation(view: View) -> Answer:
@@ -291,32 +267,24 @@ def d_memorises(view: View) -> Answer:
     """Held-out real images are judged like fakes."""
     names = ("real_logit_mean", "held_out_logit_mean", "fake_logit_mean")
     real, held_out, fake = (view.trace.get(name) for name in names)
-    # Readings are made now and then: judge the rows that have them.
-    rows = np.flatnonzero(np.isfinite(real - held_out - fake))
-    if len(rows) < LEAST_SPELL:
+    readings = ColumnReadings(view, real - held_out - fake)
+    if len(readings) < LEAST_SPELL:
         return Missing()
-    window = max(3, len(rows) // 6)
-    gap = smooth((real - fake)[rows], window)
-    way = smooth((real - held_out)[rows], window) / np.where(gap > 0, gap, np.nan)
-    leads = smooth(view.lead[rows], window) > LEADS
+    gap = readings.smooth(real - fake)
+    way = readings.smooth(real - held_out) / np.where(gap > 0, gap, np.nan)
+    leads = readings.smooth(view.lead) > LEADS
     spell = longest((way > BY_HEART) & leads, (way > NOT_BY_HEART) & leads)
-    if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * len(rows)):
+    if spell is None or spell.rows < max(LEAST_SPELL, LASTING_SHARE * len(readings)):
         return None
     value = spell.median(way)
-    goes_on = spell.last >= len(rows) - 2
     name = "held-out real images, on the way from real (0) to fake (1)"
     text = f"{name}: {number(value)} (median over {spell.rows} readings)"
-    return Found(
-        "severe" if goes_on and value > 0.8 else "warning",
-        Spell.over(rows[[spell.first, spell.last]]),
-        sureness(spell.rows),
-        [Evidence(name, value, text)],
-    )
+    return readings.found(spell, Evidence(name, value, text), severe=value > 0.8)
 
 
 RULES = (
-    described("d-saturated", d_saturated, few=certain_in_each),
-    described("d-too-weak", d_too_weak, few=wrong_or_just_chance),
+    described("d-saturated", d_saturated),
+    described("d-too-weak", d_too_weak),
     described("oscillation", oscillation),
     described("d-memorises", d_memorises),
 )

@@ -1,23 +1,22 @@
 """Rules on what reaches G and what it makes: `g-vanishing-gradient`, `mode-collapse`,
-`adversarial-term-drowned`, `content-term-drowned`, `trivially-separable`.
+`adversarial-term-drowned`, `content-term-drowned`, `trivially-separable`, `quality-falls`.
 """
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import Evidence
-from counterpoise.diagnosis.found import Answer, Found, Missing, number, sureness
+from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, number, sureness
 from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
-from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import Spell, longest, smooth
+from counterpoise.diagnosis.view import Spell, View, longest, smooth
+from counterpoise.objectives import UNKNOWN
 
 # Readings that a finding must rest on.
 LEAST_READINGS = 3
 # G's adversarial gradient over its own largest level: gone below, back above.
 GONE, BACK = 0.01, 0.03
-DROWNED, AUDIBLE = 0.01, 0.03  # share of the adversarial term in the gradient at G's output
-# The same of the content terms, which hold G to the image, and the share of the training.
-CONTENT_DROWNED = 0.05, 0.1, 0.25
+# Share of the adversarial term in the gradient at G's output where it is drowned, where it is
+# heard again, and the share of the training; the same of the content terms.
+DROWNED, CONTENT_DROWNED = (0.01, 0.03, 0.5), (0.05, 0.1, 0.25)
 COLLAPSED, DIVERSE = 0.35, 0.5  # outputs' diversity over that of real images
 # AUC that D loses when its inputs are disturbed, and where it is sure.
 SURE_AUC, LOST_AUC = 0.9, 0.2
@@ -28,7 +27,10 @@ PROBES = {
     "auc_border_hidden": "the borders of real and fake images are hidden",
 }
 
-TERM_GRADIENTS = "the gradients of G's terms at its output"
+
+# Evaluations that it takes to speak of a trend; how much worse than the best one quality is where
+# it has fallen, and in how many of the last ones before that counts as lasting.
+LEAST_EVALUATIONS, WORSE, LASTING = 3, 1.25, 2
 
 
 class ColumnReadings:
@@ -66,8 +68,18 @@ def g_vanishing_gradient(view: View) -> Answer:
     """Next to nothing of the adversarial loss reaches G."""
     gradient = _adversarial_gradient(view)
     if np.isfinite(gradient).sum() >= 2 * LEAST_READINGS:
-        return _vanished(view, gradient)
-    if view.objective is None:
+        readings = ColumnReadings(view, gradient)
+        largest = float(np.nanmax(readings.level))
+        relative = readings.level / largest if largest else np.zeros(len(readings))
+        spell = longest(relative < GONE, relative < BACK)
+        value = spell.median(relative) if spell is not None else np.nan
+        text = f"is {number(value)} of its largest ({number(largest)})"
+        if not largest:
+            text = "is exactly 0 all along: its weight is 0 so far, or nothing comes back through D"
+        text = f"the adversarial gradient at G's output {text}"
+        evidence = Evidence("G's adversarial gradient", value, text)
+        return readings.found(spell, evidence, severe=largest > 0)
+    if view.objective_name == UNKNOWN:
         return Missing()
     if not view.objective.g_gradient_saturates:
         # G's loss keeps its slope in D's output, however sure D is.
@@ -83,24 +95,6 @@ def g_vanishing_gradient(view: View) -> Answer:
     share = squared_sigmoid_slope(output)[1]
     text = f"at D(G(z)) = {number(output)} {share:.1%} of the largest gradient reaches G"
     return readings.found(spell, Evidence("share of the gradient", share, text))
-
-
-def _vanished(view: View, gradient: np.ndarray) -> Answer:
-    """The adversarial gradient at G's output far below its own largest level, or 0."""
-    readings = ColumnReadings(view, gradient)
-    largest = float(np.nanmax(readings.level))
-    relative = readings.level / largest if largest else np.zeros(len(readings))
-    spell = longest(relative < GONE, relative < BACK)
-    if spell is None:
-        return None
-    value = spell.median(relative)
-    text = f"is {number(value)} of its largest ({number(largest)})"
-    if not largest:
-        text = "is exactly 0 all along: its weight is 0 so far, or nothing comes back through D"
-    evidence = Evidence(
-        "G's adversarial gradient", value, f"the adversarial gradient at G's output {text}"
-    )
-    return readings.found(spell, evidence, severe=largest > 0)
 
 
 def _adversarial_gradient(view: View) -> np.ndarray:
@@ -128,15 +122,15 @@ def mode_collapse(view: View) -> Answer:
 
 def adversarial_term_drowned(view: View) -> Answer:
     """The adversarial term has no share in the gradient at G's output."""
-    return _drowned(view, "the adversarial term", is_content=False)
+    return _drowned(view, is_content=False)
 
 
 def content_term_drowned(view: View) -> Answer:
     """The content terms have no share in the gradient at G's output."""
-    return _drowned(view, "the content terms", is_content=True)
+    return _drowned(view, is_content=True)
 
 
-def _drowned(view: View, term: str, *, is_content: bool) -> Answer:
+def _drowned(view: View, *, is_content: bool) -> Answer:
     adversarial, content = _adversarial_gradient(view), view.trace.get("g_gradient_content")
     # Without a content term there is nothing to share with.
     share = np.where(content > 0, adversarial / (adversarial + content), np.nan)
@@ -144,11 +138,12 @@ def _drowned(view: View, term: str, *, is_content: bool) -> Answer:
     if len(readings) < LEAST_READINGS:
         return Missing()
     level = 1 - readings.level if is_content else readings.level
-    drowned, audible, least = CONTENT_DROWNED if is_content else (DROWNED, AUDIBLE, 0.5)
-    spell = longest(level < drowned, level < audible)
+    silent, audible, least = CONTENT_DROWNED if is_content else DROWNED
+    spell = longest(level < silent, level < audible)
     if spell is None or spell.rows < least * len(readings):
         return None
     value = spell.median(level)
+    term = "the content terms" if is_content else "the adversarial term"
     text = f"{value:.2%} of the gradient at G's output (median of {spell.rows} readings)"
     evidence = Evidence(f"share of {term}", value, f"the share of {term} is {text}")
     return readings.found(spell, evidence, severe=False)
@@ -184,10 +179,39 @@ def trivially_separable(view: View) -> Answer:
     return readings.found(spell, Evidence("fakes' values out of range", value, text))
 
 
+def quality_falls(view: View) -> Answer:
+    """The held-out distance is worse than it was, whatever the losses say."""
+    distance = view.trace.get("held_out_distance")
+    rows = np.flatnonzero(np.isfinite(distance))
+    if len(rows) < LEAST_EVALUATIONS:
+        return Missing()
+    values = distance[rows]
+    best = int(np.argmin(values))
+    worse = values[best + 1 :] > WORSE * values[best]
+    if not len(worse) or not worse[-1]:
+        return None
+    lasts = len(worse) >= LASTING and bool(worse[-LASTING:].all())
+    what = "printed FID, KID or LPIPS"
+    if view.is_own_record:
+        what = "sliced Wasserstein distance of held-out images"
+    text = (
+        f"the {what} (lower is better) was {number(values[best])} at step "
+        f"{view.steps[rows[best]]} and is {number(values[-1])} at step {view.steps[rows[-1]]}, "
+        f"worse by a quarter in {int(worse.sum())} of {len(worse)} evaluations since"
+    )
+    return Found(
+        "severe" if lasts else "warning",
+        Spell(int(rows[best]), int(rows[-1])),
+        0.9 if lasts else 0.6,
+        [Evidence("held-out distance over its best", float(values[-1] / values[best]), text)],
+    )
+
+
 RULES = (
     described("g-vanishing-gradient", g_vanishing_gradient),
     described("mode-collapse", mode_collapse),
     described("adversarial-term-drowned", adversarial_term_drowned),
     described("content-term-drowned", content_term_drowned),
     described("trivially-separable", trivially_separable),
+    described("quality-falls", quality_falls),
 )

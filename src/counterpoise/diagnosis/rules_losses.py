@@ -2,12 +2,20 @@
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import Evidence, Remedy
-from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
+from counterpoise.diagnosis.finding import (
+    Answer,
+    Evidence,
+    Found,
+    Missing,
+    Remedy,
+    lines,
+    number,
+    sureness,
+)
+from counterpoise.diagnosis.inference import mostly_below_zero
 from counterpoise.diagnosis.remedies import REMEDIES, described
-from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, longest
-from counterpoise.objectives import bce_at_mean
+from counterpoise.diagnosis.view import LEAST_SPELL, Spell, View, longest
+from counterpoise.objectives import UNKNOWN, bce_at_mean
 from counterpoise.trace import COLUMNS
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.
@@ -113,7 +121,7 @@ def _far_off(view: View) -> Found | None:
     if view.rows < LEAST_FAR_OFF or view.objective_name == "wgan":
         return None
     chance, limits = 1.0, (FAR_OFF_UNKNOWN, FAR_OFF_UNKNOWN / 2)
-    if view.objective is not None:
+    if view.objective_name != UNKNOWN:
         chance, limits = view.objective.equilibrium_d_loss, (FAR_OFF, MOSTLY_FAR_OFF)
     elif not np.divide(*np.quantile(np.append(view.whole.within(loss), 0), (0.9, 0.2))) > VARIES:
         return None
@@ -121,14 +129,14 @@ def _far_off(view: View) -> Found | None:
     if not (value > limits[0] and late > limits[1]):
         return None
     text = f"D's loss is {number(view.whole.median(loss))} (median{view.halves_are_summed})"
-    if view.objective is not None:
+    if view.objective_name != UNKNOWN:
         text += (
             f", {number(round(value, 1))} times what a D has that cannot tell (under "
             f"{view.objective.title})"
         )
     evidence = Evidence("D's loss over chance", value, text)
     # It is not D's rate that such a D fails by, but that it is not trained, or on other labels.
-    first = (REMEDIES["check-loop"],) if view.objective is not None else ()
+    first = (REMEDIES["check-loop"],) if view.objective_name != UNKNOWN else ()
     sure = sureness(view.rows, 0.9)
     return Found("severe", view.whole, sure, [evidence], first_remedies=first)
 
@@ -136,9 +144,12 @@ def _far_off(view: View) -> Found | None:
 def _growing(view: View) -> Answer:
     """Something is far above what it was while the training was calm, and does not come back."""
     worst, found, judged = 0.0, None, False
-    compares = view.objective is not None and view.objective.compares_scores
-    growing = OF_A_COMPARISON if compares else GROWING
-    for name, harmless in (OF_A_CRITIC if view.is_critic else growing).items():
+    growing = OF_A_COMPARISON if view.objective.compares_scores else GROWING
+    # A difference of scores, or what looks like one whatever is said.
+    below_zero = mostly_below_zero(view.trace) and not view.reading.is_turned
+    if view.objective_name == "wgan" or below_zero:
+        growing = OF_A_CRITIC
+    for name, harmless in growing.items():
         size = np.abs(view.trace.get(name))
         if np.isfinite(size).sum() < 2 * LEAST_SPELL:
             continue
@@ -164,7 +175,7 @@ def _growing(view: View) -> Answer:
 def lsgan_on_sigmoid(view: View) -> Answer:
     """Squares of probabilities, with D(G(z)) pinned where the sigmoid is flat."""
     if view.objective_name != "lsgan-on-sigmoid":
-        return Missing() if view.objective is None else None
+        return Missing() if view.objective_name == UNKNOWN else None
     raw, smooth = view.fake_probability, view.smoothed(view.fake_probability)
     from_end = np.minimum(smooth, 1 - smooth)
     spell, severity = longest(from_end < PINNED, from_end < UNPINNED), "warning"

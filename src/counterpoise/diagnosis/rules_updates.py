@@ -1,14 +1,13 @@
-"""Rules on whether D is trained: `d-frozen`, `d-restarts`, `inert-rule`."""
+"""Rules on whether the networks are trained, and on what a policy does: `d-frozen`, `d-restarts`,
+`inert-rule`, `held-back`."""
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import Evidence
-from counterpoise.diagnosis.found import Answer, Found, Missing, lines, number, sureness
+from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.inference import last_digit, stands_still
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import d_saturated
-from counterpoise.diagnosis.view import View
-from counterpoise.diagnosis.windows import LEAST_SPELL, Spell, runs_of
+from counterpoise.diagnosis.view import LEAST_SPELL, Spell, View, runs_of
 
 SOME, ALL = 0.1, 0.9  # shares of the judged rows in which D was not trained
 # A step of D may move D(G(z)) by as little as this share of p (1 - p): where that is less than the
@@ -25,8 +24,12 @@ RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 LEAST_STANDING = 3  # lines of one and the same loss of D, of three digits or more
 HALF_GATE = 0.3  # the half loss of D below which common gates do not train it
 BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
+TOO_FEW_DIGITS = "D(G(z)) before and after D's update, away from 0 and 1 or with more digits"
 
-PAIR = "D(G(z)) before and after D's update"
+
+# A policy's factor on a learning rate under which it holds a network back, and the share of the
+# training from which on that is no passing trial; under the second factor hardly anything is left.
+HELD_BACK, MOST_OF_IT, STRANGLED = 0.5, 0.5, 0.1
 
 
 def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -50,9 +53,8 @@ def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _too_little_known(view: View) -> Missing:
-    if view.trace.has("d_fake_before", "d_fake_after"):
-        return Missing(f"{PAIR}, away from 0 and 1 or with more digits")
-    return Missing()
+    is_printed = view.trace.has("d_fake_before", "d_fake_after")
+    return Missing(TOO_FEW_DIGITS if is_printed else "")
 
 
 def d_frozen(view: View) -> Answer:
@@ -62,8 +64,15 @@ def d_frozen(view: View) -> Answer:
     if of < LEAST_SPELL:
         return _standing_loss(view) or _too_little_known(view)
     share = count / of
-    if share < SOME or count < 2 or _is_every_kth(resting, known):
+    if share < SOME or count < 2 or _is_every_kth(resting[known]):
         return None
+    unbroken = max((run.rows for run in runs_of(resting[known])), default=0)
+    what = "D was not updated in"
+    if not view.trace.has("d_updated"):
+        what = "D(G(z)) is the same number before and after D's update in"
+    text = f"{what} {lines(count, of)} ({share:.0%})"
+    if 1 < unbroken < of:
+        text += f", {unbroken} of them in a row"
     spell = Spell.over(np.flatnonzero(resting))
     by_design = view.trace.policy in RESTING_POLICIES and share < ALL
     # A D that is bad and still does not move: the loop is broken.
@@ -73,7 +82,7 @@ def d_frozen(view: View) -> Answer:
         spell,
         sureness(of),
         [
-            _how_often(view, resting, known),
+            Evidence("share of steps in which D was not trained", share, text),
             *_gate(view, resting, known),
             *_pair(view, resting, known),
             *_meanwhile(view, resting, known),
@@ -83,9 +92,8 @@ def d_frozen(view: View) -> Answer:
     )
 
 
-def _is_every_kth(resting: np.ndarray, known: np.ndarray) -> bool:
+def _is_every_kth(rest: np.ndarray) -> bool:
     """Whether D is trained in every k-th row, as a loop does that has it so."""
-    rest = resting[known]
     trained = np.flatnonzero(~rest)
     between = np.diff(trained)
     if len(between) < LEAST_SPELL or (between != between[0]).any():
@@ -103,23 +111,10 @@ def _standing_loss(view: View) -> Found | None:
         f"D's loss is {number(float(loss[0]))} in all of {lines(len(loss))}: batches differ, so D "
         "is not trained, or its output no longer depends on what it sees"
     )
-    evidence = Evidence("D's loss, unchanging", float(loss[0]), text)
+    evidence = [Evidence("D's loss, unchanging", float(loss[0]), text)]
     severity = "severe" if len(loss) >= 2 * LEAST_STANDING else "warning"
-    return Found(
-        severity, view.whole, sureness(len(loss)), [evidence], "", (REMEDIES["check-loop"],)
-    )
-
-
-def _how_often(view: View, resting: np.ndarray, known: np.ndarray) -> Evidence:
-    count, of = int(resting.sum()), int(known.sum())
-    unbroken = max((run.rows for run in runs_of(resting[known])), default=0)
-    what = "D was not updated in"
-    if not view.trace.has("d_updated"):
-        what = "D(G(z)) is the same number before and after D's update in"
-    text = f"{what} {lines(count, of)} ({count / of:.0%})"
-    if 1 < unbroken < of:
-        text += f", {unbroken} of them in a row"
-    return Evidence("share of steps in which D was not trained", count / of, text)
+    first = (REMEDIES["check-loop"],)
+    return Found(severity, view.whole, sureness(len(loss)), evidence, first_remedies=first)
 
 
 def _gate(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
@@ -185,6 +180,7 @@ def d_restarts(view: View) -> Answer:
     if known.sum() < LEAST_SPELL:
         return _too_little_known(view)
     flags = resting[known]
+    rows_of_rests, bursts = ([run.rows for run in runs_of(each)] for each in (flags, ~flags))
     restarts = int((flags[:-1] & ~flags[1:]).sum())
     if restarts < 2 or not SOME <= flags.mean() <= ALL:
         return None
@@ -197,9 +193,8 @@ def d_restarts(view: View) -> Answer:
     gated = float((free[:, None] > held[None, :]).mean())
     every_row = np.median(np.diff(view.steps)) <= 1
     # Where every step is on record, single rests between steps are no bursts.
-    if gated < GATED or (every_row and np.mean([run.rows for run in runs_of(flags)]) < 2):
+    if gated < GATED or (every_row and np.mean(rows_of_rests) < 2):
         return None
-    bursts = [run.rows for run in runs_of(~flags)]
     how_often = (
         f"D starts again {restarts} times after standing still; it is trained in {len(bursts)} "
         f"bursts of {min(bursts)} to {max(bursts)} lines"
@@ -237,8 +232,31 @@ def inert_rule(view: View) -> Answer:
     return Found("note", view.whole, sureness(count), [evidence])
 
 
+def held_back(view: View) -> Answer:
+    """A policy keeps a network's learning rate down for most of the training."""
+    evidence, least, held = [], 1.0, np.zeros(view.rows, dtype=bool)
+    for key, network in (("g", "G"), ("d", "D")):
+        scale = view.trace.get(f"{key}_learning_rate_scale")
+        slowed = scale < HELD_BACK  # NaN is not below
+        if not view.rows or slowed.mean() < MOST_OF_IT:
+            continue
+        value = float(np.median(scale[slowed]))
+        text = (
+            f"{network}'s learning rate was under {HELD_BACK:g} times the configured one in "
+            f"{lines(int(slowed.sum()), view.rows)} ({slowed.mean():.0%}), {number(value)} times "
+            "in the median of these"
+        )
+        evidence.append(Evidence(f"the policy's factor on {network}'s learning rate", value, text))
+        least, held = min(least, value), held | slowed
+    if not evidence:
+        return None if view.trace.has("g_learning_rate_scale") else Missing()
+    severity = "severe" if least < STRANGLED else "warning"
+    return Found(severity, Spell.over(np.flatnonzero(held)), 0.9, evidence)
+
+
 RULES = (
     described("d-frozen", d_frozen),
     described("d-restarts", d_restarts),
     described("inert-rule", inert_rule),
+    described("held-back", held_back),
 )

@@ -4,12 +4,11 @@ import itertools
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import Evidence
-from counterpoise.diagnosis.found import LEAST_ROWS, Found, Rule, lines, number, sureness
+from counterpoise.diagnosis.finding import Evidence, Found, lines, number, sureness
 from counterpoise.diagnosis.inference import stands_still
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import MOSTLY_WRONG, WRONG
-from counterpoise.diagnosis.view import LEAST_HOPELESS, View
+from counterpoise.diagnosis.view import LEAST_HOPELESS, LEAST_ROWS, View
 from counterpoise.trace import COLUMNS
 
 # G's loss over what goes with D's: a D with which G has so little success is lively on real images
@@ -34,22 +33,21 @@ NOT_ENOUGH, HEALTHY = described("not-enough-evidence", None), described("healthy
 RULES = (NOT_ENOUGH, HEALTHY)
 
 
-def verdict(view: View) -> tuple[Rule, Found]:
-    """`healthy`, or why that cannot be said."""
-    known = int(np.isfinite(view.lead).sum())
-    against, sure = contradictions(view), 1.0
+def verdict(view: View) -> Found:
+    """That a training is healthy, by its severity; or a note on why that cannot be said."""
     if view.rows < LEAST_ROWS:
         text = f"it has {lines(view.rows)}, and {LEAST_ROWS} are needed"
         evidence = Evidence("lines", float(view.rows), text)
         more = (REMEDIES["more-lines"],)
-        return NOT_ENOUGH, Found("note", view.whole, sure, [evidence], first_remedies=more)
-    if against:
-        return NOT_ENOUGH, Found("note", view.whole, sure, against)
+        return Found("note", view.whole, 1.0, [evidence], first_remedies=more)
+    if against := contradictions(view):
+        return Found("note", view.whole, 1.0, against)
     if view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
         value = float(view.whole.within(-view.smoothed(view.d_loss))[-1])
         text = f"the critic's distance ends at {number(value)}, which says no more"
         evidence = Evidence("the critic's estimate of the distance", value, text)
-        return HEALTHY, Found("healthy", view.whole, sureness(view.rows, 0.7), [evidence])
+        return Found("healthy", view.whole, sureness(view.rows, 0.7), [evidence])
+    known = int(np.isfinite(view.lead).sum())
     if known < max(LEAST_ROWS, view.rows // 20):
         text = "nothing in it says how well D tells real from fake"
         if view.loss_says_nothing:
@@ -57,11 +55,11 @@ def verdict(view: View) -> tuple[Rule, Found]:
         elif np.isfinite(view.d_loss).any():
             text += f"; what its losses are of is not sure ({view.reading.evidence})"
         evidence = Evidence("lines that say who leads", float(known), text)
-    else:
-        value, sure = float(np.nanmedian(view.lead)), sureness(known, 0.9)
-        text = f"D's lead is {number(value)} (median; 0 is chance, 1 certainty) over {lines(known)}"
-        return HEALTHY, Found("healthy", view.whole, sure, [Evidence("D's lead", value, text)])
-    return NOT_ENOUGH, Found("note", view.whole, sure, [evidence])
+        return Found("note", view.whole, 1.0, [evidence])
+    value = float(np.nanmedian(view.lead))
+    text = f"D's lead is {number(value)} (median; 0 is chance, 1 certainty) over {lines(known)}"
+    evidence = Evidence("D's lead", value, text)
+    return Found("healthy", view.whole, sureness(known, 0.9), [evidence])
 
 
 def contradictions(view: View) -> list[Evidence]:

@@ -1,4 +1,5 @@
-"""A trace as the rules see it: columns under one meaning, whatever log they came from."""
+"""A trace as the rules see it: columns under one meaning, whatever log they came from, smoothed,
+and in spells with hysteresis: how single noisy rows become "since step 1200"."""
 
 import math
 from dataclasses import dataclass
@@ -6,14 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.inference import (
-    Reading,
-    mostly_below_zero,
-    summed_loss,
-)
-from counterpoise.diagnosis.windows import Spell, smooth
-from counterpoise.objectives import OBJECTIVES, UNKNOWN, Objective, bce_at_mean
-from counterpoise.programs import Program
+from counterpoise.diagnosis.inference import Reading, g_curve, summed_loss
+from counterpoise.objectives import Objective, bce_at_mean
+from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import Trace
 
 # D's labels on real images where they are smoothed: the least that anybody asks for, how near D's
@@ -24,8 +20,78 @@ LIKE_THE_LABEL, ABOVE_PLAIN = 0.2, 1.4
 STILL = 0.03
 # The entropies of labels of 0.8, 0.9 and 0.95, what D's loss on real images is at least there.
 LABEL_ENTROPIES = 0.5004, 0.3251, 0.1985
+LEAST_ROWS = 6  # lines below which only what needs no trend is judged
 LEAST_HOPELESS = 4.0  # G's loss under BCE where D is certain about fakes, D(G(z)) being 0.02
 RIGHT = 0.95  # the accuracy that such a D has at least, where the log has one
+
+
+LEAST_SPELL = 4  # rows that a spell must have before it is worth a word
+
+
+def smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """The centred moving mean over `window` rows (fewer at the ends), of those that have a value;
+    NaN where none has."""
+    if not len(values):
+        return values
+    known = np.isfinite(values)
+    # The window around a row has `window // 2` rows after it.
+    rows = slice(window // 2, window // 2 + len(values))
+    each = np.where(known, values, 0.0), known.astype(float)
+    totals, counts = (np.convolve(one, np.ones(window))[rows] for one in each)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = totals / counts
+    return np.where(counts > 0.5, means, np.nan)
+
+
+@dataclass(frozen=True)
+class Spell:
+    """Rows `first` to `last` (both included) over which something held."""
+
+    first: int
+    last: int
+
+    @classmethod
+    def over(cls, rows: np.ndarray) -> "Spell":
+        """From the first to the last of some rows, which increase."""
+        return cls(int(rows[0]), int(rows[-1]))
+
+    @property
+    def rows(self) -> int:
+        return self.last - self.first + 1
+
+    def within(self, values: np.ndarray) -> np.ndarray:
+        """The finite values of a column in these rows."""
+        part = values[self.first : self.last + 1]
+        known: np.ndarray = part[np.isfinite(part)]
+        return known
+
+    def median(self, values: np.ndarray) -> float:
+        """Their median; NaN where there are none."""
+        part = self.within(values)
+        return float(np.median(part)) if len(part) else float("nan")
+
+    def begin_where(self, raw: np.ndarray) -> "Spell":
+        """This spell, found in smoothed values, from the first of its rows that shows it itself."""
+        first = self.first
+        while first > 0 and raw[first - 1]:
+            first -= 1
+        rows = np.flatnonzero(raw[first : self.last + 1])
+        return self if not len(rows) else Spell(first + int(rows[0]), self.last)
+
+
+def runs_of(flags: np.ndarray) -> list[Spell]:
+    """The unbroken runs of True."""
+    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return [Spell(int(start), int(end) - 1) for start, end in zip(starts, ends, strict=True)]
+
+
+def longest(enters: np.ndarray, stays: np.ndarray) -> Spell | None:
+    """The longest spell that begins where `enters` holds and lasts as long as the looser `stays`
+    does (hysteresis), with the rows of `stays` just before it; the later one of equals. Both are
+    boolean, (rows,)."""
+    entered = [spell for spell in runs_of(stays | enters) if spell.within(enters).any()]
+    return max(entered, key=lambda spell: (spell.rows, spell.first), default=None)
 
 
 @dataclass(frozen=True)
@@ -37,7 +103,7 @@ class View:
     # images were asked for 1.
     trace: Trace
     reading: Reading  # which objective, how D's loss is printed, and how that is known
-    program: Program | None = None  # what printed it, where that is known
+    program: Program = UNKNOWN_PROGRAM  # what printed it
     d_loss_factor: float = 1.0  # what makes the printed `d_loss` the sum of D's two halves
     half_factor: float = 1.0  # the same for `d_loss_real` and `d_loss_fake`
     loss_says_nothing: str = ""  # why D is not judged by its loss; empty where it is
@@ -49,19 +115,18 @@ class View:
         return self.reading.objective
 
     @property
-    def objective(self) -> Objective | None:
-        """None where it is unknown."""
-        return None if self.objective_name == UNKNOWN else OBJECTIVES[self.objective_name]
-
-    @cached_property
-    def is_critic(self) -> bool:
-        """Whether D's loss is a difference of scores, or looks like one whatever is said."""
-        below_zero = mostly_below_zero(self.trace) and not self.reading.is_turned
-        return self.objective_name == "wgan" or below_zero
+    def objective(self) -> Objective:
+        """What is known of it."""
+        return self.reading.facts
 
     @property
     def rows(self) -> int:
         return len(self.trace)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether there are so few lines that something is said only of each."""
+        return self.rows < LEAST_ROWS
 
     @property
     def steps(self) -> np.ndarray:
@@ -94,7 +159,7 @@ class View:
     @cached_property
     def window(self) -> int:
         """How many rows a smoothed value stands for."""
-        return int(np.clip(round(self.rows / 12), 3, 200))
+        return 1 if self.is_short else int(np.clip(round(self.rows / 12), 3, 200))
 
     def smoothed(self, values: np.ndarray) -> np.ndarray:
         """The moving mean over this view's window."""
@@ -121,7 +186,7 @@ class View:
         return self._probability("d_fake_before", "fake_logit_mean")
 
     def _probability(self, output: str, logit: str) -> np.ndarray:
-        if self.objective is None or not self.objective.has_probability:
+        if not self.objective.has_probability:
             return self._nothing
         values = self.trace.get(output)
         known = values[np.isfinite(values)]
@@ -136,17 +201,10 @@ class View:
         return np.full(self.rows, np.nan)
 
     @property
-    def score_gap(self) -> np.ndarray:
-        """D's mean score on real images above that on fake ones."""
-        real = self.trace.first("real_logit_mean", "d_real")
-        gap: np.ndarray = real - self.trace.first("fake_logit_mean", "d_fake_before")
-        return gap
-
-    @property
     def halves_are_summed(self) -> str:
         """What is said beside D's loss where it is not the number that the log gives."""
         factor, text = max(abs(self.d_loss_factor), abs(self.half_factor)), ""
-        if self.program is not None and self.program.discriminators > 1:
+        if self.program.discriminators > 1:
             factor *= self.program.discriminators
             text = f", of each of {self.program.discriminators} D's whose sum is printed"
         text += ", twice the mean of its halves that is printed" if factor != 1 else ""
@@ -156,29 +214,20 @@ class View:
     def g_adversarial(self) -> np.ndarray:
         """G's adversarial loss, of one D; all NaN where the log has it only with other terms or a
         weight, as far as is known."""
-        program = self.program
-        if program is not None and program.g_has_more:
+        has_more = not self.trace.has("g_adversarial") and self.trace.has("g_content")
+        if has_more or self.program.g_has_more:
             return self._nothing
-        if not self.trace.has("g_adversarial") and self.trace.has("g_content"):
-            return self._nothing
-        loss = self.trace.first("g_adversarial", "g_loss")
-        loss = loss / (program.discriminators if program else 1)
+        loss = self.trace.first("g_adversarial", "g_loss") / self.program.discriminators
         return np.where(loss > 0, loss, np.nan)
 
     @cached_property
     def g_curve(self) -> np.ndarray:
         """G's adversarial loss that goes with D's loss, where both halves of it are alike."""
-        if self.objective is None or self.objective.g_loss_at is None:
-            return self._nothing
-        curve = self.objective.g_loss_at(np.maximum(self.d_loss, 1e-12) / 2)
-        is_half = self.reading.is_mean and self.objective.compares_scores
-        return curve / 2 if is_half else curve
+        return g_curve(self.reading, self.d_loss)
 
     @cached_property
     def fooled_half(self) -> np.ndarray:
         """D's loss on fake images as G's loss has it."""
-        if self.objective is None:
-            return self._nothing
         return self.objective.fooled_half(self.g_adversarial)
 
     @cached_property
@@ -214,7 +263,7 @@ class View:
         From D's mean outputs where they are probabilities (the least that BCE can be there), so
         that a printed loss that is an average over many steps does not blur it; else from the loss.
         """
-        if self.objective is None or not self.objective.d_loss_reaches_zero:
+        if not self.objective.d_loss_reaches_zero:
             return self._nothing
         # Below 0 it is not the loss that its name says, and no certainty.
         loss = np.where(self.d_loss >= 0, self.d_loss, np.nan)

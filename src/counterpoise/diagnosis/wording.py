@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding, Remedy
-from counterpoise.diagnosis.found import LEAST_ROWS, lines, number
+from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding, Remedy, lines, number
+from counterpoise.diagnosis.view import LEAST_ROWS
 from counterpoise.errors import one_line
 from counterpoise.objectives import OBJECTIVES
 from counterpoise.trace import Trace
@@ -38,11 +38,6 @@ SHOWN = (
     ("diversity_ratio", "diversity of outputs"),
     ("held_out_logit_mean", "mean logit on held-out real"),
 )
-SCORES = {
-    "d_real": "mean score on real",
-    "d_fake_before": "mean score on fake before",
-    "d_fake_after": "mean score on fake after",
-}
 BLOCKS = "▁▂▃▄▅▆▇█"
 # What is beyond is drawn there: sums and differences of it would be infinite.
 LARGEST = 1e300
@@ -62,8 +57,9 @@ def shown_series(trace: Trace) -> list[tuple[str, np.ndarray]]:
         values = trace.get(name)
         values = values[np.isfinite(values)]
         if len(values) > 1:
-            if name in SCORES and (values.min() < 0 or values.max() > 1):
-                title = SCORES[name]  # no probability
+            if title.startswith("D(") and (values.min() < 0 or values.max() > 1):
+                of = title.replace("D(x)", "real").replace("D(G(z))", "fake")
+                title = f"mean score on {of}"  # no probability
             found.append((title, np.clip(values, -LARGEST, LARGEST)))
     return found
 

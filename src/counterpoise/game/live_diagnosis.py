@@ -37,10 +37,10 @@ class LiveDiagnosis:
         """What is new of each problem, by the latest rows or by all; D's name is before it where
         there are several."""
         news = []
-        for trace in self._rows.traces(self.objectives, self._policy, latest=latest):
+        for trace in self._rows.traces(self.objectives, self._policy):
             lead = f"D '{trace.title}': " if trace.title else ""
             told = self._news.setdefault(trace.title, FindingNews())
-            new = told.of(diagnose(trace).findings)
+            new = told.of(diagnose(trace.latest() if latest else trace).findings)
             news += [News(lead + each.text, each.finding) for each in new]
         return news
 

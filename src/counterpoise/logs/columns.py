@@ -6,23 +6,20 @@ from typing import Any
 
 from counterpoise.logs.formats import program_of
 from counterpoise.logs.names import (
-    CONTENT,
     EPOCH_NAMES,
     G_CONTENT,
     KNOWN,
     PUT_OTHERWISE,
     STEP_NAMES,
+    bare_name,
     column_of,
     plain,
     put_value,
 )
-from counterpoise.logs.runs import Position, RunCollector
+from counterpoise.logs.runs import FormatReader, Position, RunCollector
 from counterpoise.trace import as_float
 
 LARGEST_COUNT = 1e15  # larger numbers count no steps
-UNKNOWN_KEPT = 32  # names of numbers that are no column
-# How Lightning logged a number, or of what it is the mean; where a tracker has it.
-_AROUND = re.compile(r"^(?:train(?:ing)?_)+|_(?:step|epoch|avg)$")
 MEANS = ("_epoch", "_avg")
 # Names of numbers may end with "_step": no steps are counted by them.
 _OF_A_NUMBER = re.compile(r"loss|err|acc|score")
@@ -53,29 +50,7 @@ def table_column(
             return "step"
         if tail in EPOCH_NAMES:
             return "epoch"
-    return named_column(known, mapping, own) if len(known) > 1 else mapping.get(known)
-
-
-def named_column(
-    name: str, mapping: Mapping[str, str], own: Mapping[str, str] | None = None
-) -> str | None:
-    """The column of a plain name, by the mapping, the names of its program, and anybody's."""
-    bare = bare_name(name)
-    for known in (mapping, own or {}):
-        for each in (name, bare):
-            if each in known:
-                return known[each] or None
-    for each in (name, bare):
-        if (column := column_of(each, mapping, most_before=2)) is not None:
-            return column
-        if CONTENT.fullmatch(each):
-            return G_CONTENT
-    return None
-
-
-def bare_name(name: str) -> str:
-    """A plain name as a program has it: `train_d_loss_step` is `d_loss`."""
-    return _AROUND.sub("", name)
+    return column_of(known, mapping, own) if len(known) > 1 else mapping.get(known)
 
 
 def number_of(cell: Any) -> float | None:
@@ -91,14 +66,17 @@ def number_of(cell: Any) -> float | None:
     return as_float(cell) if isinstance(cell, int | float) else None
 
 
-class NamedRows:
-    """Puts rows of numbers by name into a run; each column is read from one name."""
+class NamedRows(FormatReader):
+    """Reads rows of numbers by name into a run; each column is read from one name."""
 
-    def __init__(self, collector: RunCollector, mapping: Mapping[str, str]) -> None:
-        self.collector, self._mapping = collector, mapping
+    def __init__(self, mapping: Mapping[str, str], format: str = "") -> None:
+        super().__init__(mapping)
+        self.collector = RunCollector(format)
         self._columns: dict[str, str | None] = {}
         self._own: Mapping[str, str] = {}  # what the program's own names mean
-        self.unknown: list[str] = []  # the first names that are no column
+
+    def collectors(self) -> list[RunCollector]:
+        return [self.collector]
 
     def columns_of(self, names: Collection[str]) -> list[str | None]:
         """The columns of names that stand side by side, none twice.
@@ -126,8 +104,8 @@ class NamedRows:
             if what is not None:
                 taken.add(what)
             self._columns[name] = column
-            if column is None and len(self.unknown) < UNKNOWN_KEPT:
-                self.unknown.append(name)
+            if column is None:
+                self.note_unknown(name)
         return [self._columns[name] for name in names]
 
     def recognise(self, names: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
-"""The text formats and the programs that are known, a row of `formats.toml` each. One scanner reads
-`name: number` pairs of any line; a format says which line betrays it, where that stands in the
-training, and what its own names mean."""
+"""The text formats that are known, a row of `formats.toml` each. One scanner reads `name: number`
+pairs of any line; a format says which line betrays it, where that stands in the training, and what
+its own names mean."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from counterpoise.logs.names import EPOCH_NAMES, STEP_NAMES
 from counterpoise.logs.runs import Position
+from counterpoise.programs import PROGRAMS, Program
 from counterpoise.registry import Registry, read_table
 
 _ROWS = read_table("counterpoise.logs", "formats.toml")
@@ -40,8 +41,7 @@ def value_of(text: str) -> float:
 
 def whole(text: str) -> int | None:
     """A printed whole number, commas between its digits or not; None for what is none."""
-    if not text.isdecimal():
-        text = text.replace(",", "")
+    text = text.replace(",", "")
     return int(text) if text.isdecimal() and len(text) <= STEP_DIGITS else None
 
 
@@ -103,20 +103,9 @@ class LineFormat:
         return place, {name: span for name, span in spans.items() if span is not None}
 
 
-@dataclass(frozen=True)
-class ProgramSign:
-    """What a program is known by: what it prints."""
-
-    name: str
-    sign: re.Pattern[str]  # in a line of it, or in the names of a table side by side
-    # Plain names that mean something else here than elsewhere, or nothing ("").
-    names: Mapping[str, str] = field(default_factory=dict)
-    advice: str = ""  # where to look, if the log has no losses
-
-
-def program_of(text: str) -> ProgramSign | None:
+def program_of(text: str) -> Program | None:
     """The program that printed a line, or these names; None for any other."""
-    return next((program for program in PROGRAMS if program.sign.search(text)), None)
+    return next((program for sign, program in _SIGNS if sign.search(text)), None)
 
 
 def generic_place(line: str) -> Place:
@@ -157,4 +146,4 @@ _FORMATS = (
     LineFormat(**{**row, "place": _pattern(row["place"], re.IGNORECASE)}) for row in _ROWS["format"]
 )
 FORMATS: Registry[LineFormat] = Registry("log format", *((row.name, row) for row in _FORMATS))
-PROGRAMS = [ProgramSign(**{**row, "sign": _pattern(row["sign"])}) for row in _ROWS["program"]]
+_SIGNS = [(_pattern(program.sign), program) for program in PROGRAMS.values()]

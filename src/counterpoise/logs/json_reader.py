@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from counterpoise.logs.columns import NamedRows, number_of
-from counterpoise.logs.runs import FormatReader, RunCollector
+from counterpoise.logs.runs import RunCollector
 
 STYLEGAN = "stylegan-stats"
 _decode = json.JSONDecoder().decode  # without what `json.loads` looks at in every line
@@ -15,16 +15,12 @@ DEPTH = 4  # objects within objects that are looked into
 _DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{])')
 
 
-class JsonReader(FormatReader):
+class JsonReader(NamedRows):
     """Reads JSON lines: StyleGAN's stats, or objects with known names, those of objects within
-    objects joined ("losses/d_loss"); lists of numbers are as many rows."""
+    objects joined ("losses/d_loss"); lists of numbers are as many rows. Its format is known from
+    the first object on."""
 
-    def __init__(self, mapping: Mapping[str, str]) -> None:
-        super().__init__(mapping)
-        self._collector = RunCollector()  # its format is known from the first object on
-        self._rows = NamedRows(self._collector, mapping)
-        self.unknown_names = self._rows.unknown
-        self._broken = 0
+    _broken = 0
 
     def feed(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -37,18 +33,17 @@ class JsonReader(FormatReader):
     def collectors(self) -> list[RunCollector]:
         if self._broken:
             word = "line is" if self._broken == 1 else "lines are"
-            self._collector.notes = [f"{self._broken} {word} torn or not a JSON object: left out"]
-        return [self._collector]
+            self.collector.notes = [f"{self._broken} {word} torn or not a JSON object: left out"]
+        return [self.collector]
 
     def read_row(self, row: Mapping[str, Any]) -> None:
         """Read an object."""
-        collector = self._collector
+        collector = self.collector
         if not collector.format:
             collector.format = "jsonl"
             if any(name.startswith(("Loss/scores/", "Loss/D/")) for name in row):
                 collector.format = STYLEGAN
-                if self._rows.recognise(row) != "stylegan-xl":
-                    collector.objective = "non-saturating"  # its only one
+                self.recognise(row)  # by names that say nothing else here, too
         self._read_object(_stylegan_row(row) if collector.format == STYLEGAN else row)
 
     def _read_object(self, row: Mapping[str, Any]) -> None:
@@ -63,14 +58,14 @@ class JsonReader(FormatReader):
                 numbers[name] = number
         # Beside a number that is known a list is no column: Adam's betas, say. A number of epochs
         # may be that of a whole history.
-        if not lists or set(self._rows.columns_of(numbers)) - {None, "epoch"}:
-            self._rows.add(numbers)
+        if not lists or set(self.columns_of(numbers)) - {None, "epoch"}:
+            self.add(numbers)
             return
-        columns = zip(lists.items(), self._rows.columns_of(lists), strict=True)
+        columns = zip(lists.items(), self.columns_of(lists), strict=True)
         known = {name: each for (name, each), column in columns if column is not None}
         for place in range(max(map(len, known.values()), default=0)):
             some = {n: number_of(each[place]) for n, each in known.items() if place < len(each)}
-            self._rows.add({n: number for n, number in some.items() if number is not None})
+            self.add({n: number for n, number in some.items() if number is not None})
 
 
 def _flat(row: Mapping[str, Any], depth: int) -> list[tuple[str, Any]]:

@@ -28,6 +28,8 @@ G_CONTENT = "g_content"  # the column that is a sum of what is printed
 LARGEST_SHARE = 1.5  # whoever prints D's accuracy above this prints per cent
 # Columns whose numbers are not but put there: see `put_value`.
 PUT_OTHERWISE = {G_CONTENT, *(name for name in COLUMNS if name.startswith("d_accuracy"))}
+# How Lightning logged a number, or of what it is the mean; where a tracker has it.
+_AROUND = re.compile(r"^(?:train(?:ing)?_)+|_(?:step|epoch|avg)$")
 _NOT_PLAIN = re.compile(r"[\W_]+")
 
 
@@ -47,15 +49,35 @@ def checked_mapping(mapping: Mapping[str, str] | None) -> dict[str, str]:
     return checked
 
 
-def column_of(name: str, mapping: Mapping[str, str], most_before: int = 0) -> str | None:
-    """The column that a plain name is, by the mapping first; None for another number.
+def column_of(
+    name: str, mapping: Mapping[str, str], own: Mapping[str, str] | None = None
+) -> str | None:
+    """The column that a plain name is, by the mapping, the names of its program (`own`), and
+    anybody's; None for another number."""
+    each = name, bare_name(name)
+    for known in (mapping, own or {}):
+        if found := [known[one] for one in each if one in known]:
+            return found[0] or None
+    for one in each:
+        if (column := _anybodys(one, mapping)) is not None:
+            return column
+        if CONTENT.fullmatch(one):
+            return G_CONTENT
+    return None
 
-    Up to `most_before` words before it may be a logger's or a tracker's ("INFO Loss_D: 1",
-    "train/loss_d"), as long as they do not say that the number is something else's.
-    """
+
+def bare_name(name: str) -> str:
+    """A plain name as a program has it: `train_d_loss_step` is `d_loss`."""
+    return _AROUND.sub("", name)
+
+
+def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
+    """The column of a name that is common. Up to two words before it may be a logger's or a
+    tracker's ("INFO Loss_D: 1", "train/loss_d"), as long as they do not say that the number is
+    something else's."""
     found = mapping.get(name) or KNOWN.get(name) or _by_words(name.split("_"))
     of_g = False
-    for _ in range(most_before):
+    for _ in range(2):
         word, _, name = name.partition("_")
         if found is not None or not name or word in _OF_ANOTHER:
             break

@@ -1,23 +1,34 @@
 """Reads a log of any program as traces: one for each training run in it."""
 
+import contextlib
 import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, dropwhile, islice, pairwise
 from pathlib import Path
 from typing import IO, Any
 
 from counterpoise.errors import UserError, one_line
-from counterpoise.logs.folders import EventFile, logs_in, read_run_folder
-from counterpoise.logs.json_reader import JsonReader, begins_document
-from counterpoise.logs.lines import LineReader, html_rows, text_encoding
+from counterpoise.logs.columns import PLACES, NamedRows
+from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
 from counterpoise.logs.names import checked_mapping, may_be_loss
-from counterpoise.logs.runs import FormatReader
+from counterpoise.logs.runs import FormatReader, Position
+from counterpoise.logs.tables import TableReader, table_start
+from counterpoise.logs.text import TextReader
+from counterpoise.run_folder import RunFolder
+from counterpoise.run_rows import RunReader
 from counterpoise.trace import COLUMNS, Trace
 
+EVENT_FILES = "events.out.tfevents*"
+TENSORBOARD = "tensorboard"
+LOOK_BYTES = 4096  # bytes that tell a text from another file
+# A cell of a table in HTML, or the end of its row; what belongs to such a table.
+_CELL = re.compile(r"<t[hd]\b[^>]*>([^<]*)</t[hd]>|(</tr>)", re.IGNORECASE)
+_TAG = re.compile(r"</?t(?:able|r|h|d|head|body)\b", re.IGNORECASE)
+LOOK_AHEAD = 50  # lines that are looked at to tell what a file is
 # Longer lines are read in parts, so that a file without line ends fits into memory.
 CHARACTERS_AT_ONCE = 1 << 16
 NAMES_LISTED = 8  # in a refusal
@@ -30,8 +41,6 @@ TELLING = {
 }
 # What rows are called that are named by their place.
 _STEP = re.compile(r"(?:step|iter(?:ation)?|epoch)?[ _-]?(\d{1,15})", re.IGNORECASE)
-# Traces, the names of numbers that are none of theirs, and where else to look.
-Found = tuple[list[Trace], Sequence[str], str]
 
 
 def read_log(
@@ -39,24 +48,32 @@ def read_log(
     *,
     mapping: Mapping[str, str] | None = None,
     objective: str | None = None,
+    growing: bool = False,
 ) -> list[Trace]:
     """The training runs in a log file, a run folder or a stream of text.
 
     A file may be a log of any of `formats.FORMATS`, `name: value` lines, CSV, TSV, columns under a
     header, JSON lines, a JSON document, a notebook or TensorBoard events; a folder one of ours, or
     one with event files or `stats.jsonl`. `mapping` gives columns (of `trace.COLUMNS`, or `step`)
-    by the log's names, `objective` is written into the traces. Memory does not grow with the log,
-    but for what is, or begins like, one JSON document.
+    by the log's names, `objective` is written into the traces. Of a file that is `growing` a last
+    line without an end is left out: it is torn. Memory does not grow with the log, but for what is,
+    or begins like, one JSON document.
 
     Raises `UserError` where there is nothing, or nothing that is known.
     """
     known = checked_mapping(mapping)
     name = one_line(str(source)) if isinstance(source, Path) else "standard input"
+    seen: Sequence[str] = ()
+    advice = ""
     try:
-        if isinstance(source, Path):
-            traces, seen, advice = _read_path(source, known)
+        if isinstance(source, Path) and (source / "signals.jsonl").is_file():
+            traces = read_run_folder(source)
+        elif isinstance(source, Path) and source.name == "signals.jsonl" and source.is_file():
+            traces = read_run_folder(source.parent)
         else:
-            traces, seen, advice = _read_lines(source, known)
+            readers = _read(source, known, growing=growing)
+            traces = [trace for reader in readers for trace in reader.traces()]
+            seen, advice = readers[-1].unknown_names, readers[-1].advice
     except OSError as error:
         raise UserError(
             f"{name}: cannot be read ({error.strerror or error}); give a log file or a run folder"
@@ -82,43 +99,136 @@ def _with_unused(trace: Trace, seen: Sequence[str]) -> Trace:
     return replace(trace, notes=(*trace.notes, f"{note}'{seen[0]}=d_loss'"))
 
 
-def _read_path(path: Path, known: Mapping[str, str]) -> Found:
-    if path.is_dir() and (path / "signals.jsonl").is_file():
-        return read_run_folder(path), (), ""
-    if path.is_dir():
-        found = [_read_path(log, known) for log in logs_in(path)]
-        return [trace for each in found for trace in each[0]], *found[-1][1:]
-    if not path.exists():
+def _read(
+    source: Path | IO[str], known: Mapping[str, str], *, growing: bool = False
+) -> list[FormatReader]:
+    """Readers that have read a file, those of a folder, or a stream."""
+    if not isinstance(source, Path):
+        return [_read_lines(source, known)]
+    if source.is_dir():
+        return [reader for log in logs_in(source) for reader in _read(log, known)]
+    if not source.exists():
         raise UserError("no such file or folder; give a log file or a run folder")
-    if path.name == "signals.jsonl":
-        return read_run_folder(path.parent), (), ""
-    if ".tfevents." in path.name:
-        return EventFile(path, known).traces(), (), ""
+    if is_event_file(source):
+        return [read_event_file(source, known)]
     # Opened once: what was read of a pipe is gone.
-    with path.open("rb") as file:
-        encoding = text_encoding(file, one_line(str(path)))
+    with source.open("rb") as file:
+        encoding = text_encoding(file, one_line(str(source)))
         text = io.TextIOWrapper(file, encoding=encoding, errors="replace")
-        return _read_lines(text, known)
+        return [_read_lines(text, known, growing=growing)]
 
 
-def _read_lines(file: IO[str], known: Mapping[str, str]) -> Found:
-    lines = iter(partial(file.readline, CHARACTERS_AT_ONCE), "")
+def logs_in(folder: Path) -> list[Path]:
+    """Logs in a folder of another program: StyleGAN's, or TensorBoard's event files; `UserError`
+    where there are none."""
+    stats = folder / "stats.jsonl"
+    if stats.is_file():
+        return [stats]
+    if events := sorted(path for path in folder.rglob(EVENT_FILES) if path.is_file()):
+        return events
+    raise UserError(
+        f"{folder}: a folder without signals.jsonl, stats.jsonl or TensorBoard event files; "
+        "give a run folder or a log file"
+    )
+
+
+def read_run_folder(folder: Path) -> list[Trace]:
+    """A run folder of ours: `signals.jsonl`, and what `config.yaml` says of it; a trace for each
+    discriminator. Raises `UserError` where no step has one yet."""
+    reader = RunReader(RunFolder(folder)).read_whole()
+    if not reader.signals.has_d:
+        raise UserError(f"{folder}: it has no step with a discriminator yet")
+    return [replace(trace, notes=tuple(reader.signals.notes())) for trace in reader.traces()]
+
+
+def is_event_file(path: Path) -> bool:
+    """Whether a file is one of TensorBoard's, by its name."""
+    return ".tfevents." in path.name
+
+
+def read_event_file(path: Path, mapping: Mapping[str, str]) -> NamedRows:
+    """A reader that has read the scalars of a TensorBoard event file, one training run."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util import tensor_util
+
+    loader: Any = EventFileLoader
+    to_array: Any = tensor_util.make_ndarray
+    reader = NamedRows(mapping, TENSORBOARD)
+    # By step: values of a step come one by one, in any order of steps.
+    rows: dict[int, dict[str, float]] = {}
+    for event in loader(str(path)).Load():
+        for value in event.summary.value:
+            (column,) = reader.columns_of([value.tag])
+            if column in (None, *PLACES):
+                continue
+            # A picture, a text, or what is damaged is no number.
+            with contextlib.suppress(TypeError, ValueError):
+                rows.setdefault(event.step, {})[column] = float(to_array(value.tensor).item())
+    for step in sorted(rows):
+        reader.collector.add(Position(step=step), rows[step])
+    return reader
+
+
+def _read_lines(file: IO[str], known: Mapping[str, str], *, growing: bool = False) -> FormatReader:
+    lines: Iterator[str] = iter(partial(file.readline, CHARACTERS_AT_ONCE), "")
+    if growing:
+        lines = (line for line, more in pairwise(chain(lines, [""])) if more or line[-1] == "\n")
     first = list(islice((line for line in lines if line.strip()), 2))
     if not first:
         raise UserError("empty; give a log with at least some lines")
-    start: Iterable[str] = first
-    reader: FormatReader | None = None
-    if begins_document(first):
-        document = "".join(first) + file.read()
-        reader = read_document(document, known)
-        # Also a configuration that is printed above a log begins like a document.
-        start = io.StringIO(document)
-    if reader is None:
-        reader = LineReader(known)
-        reader.feed(start)
-        reader.feed(lines)
-        reader.finish()
-    return reader.traces(), reader.unknown_names, reader.advice
+    if not begins_document(first):
+        return read_lines(chain(first, lines), known)
+    document = "".join([*first, *lines])
+    # Also a configuration that is printed above a log begins like a document.
+    return read_document(document, known) or read_lines(io.StringIO(document), known)
+
+
+def text_encoding(file: IO[bytes], name: str) -> str:
+    """The encoding of a text file that is open at its beginning, by its first bytes, which are left
+    in it: UTF-8, or UTF-16 where its mark says so, as Windows' PowerShell writes it. Raises
+    `UserError` for what is no text."""
+    start = file.peek(LOOK_BYTES)[:LOOK_BYTES] if isinstance(file, io.BufferedReader) else b""
+    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    is_gzip = start.startswith(b"\x1f\x8b")
+    if is_gzip or (b"\0" in start and encoding != "utf-16"):
+        raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
+    return encoding
+
+
+def html_rows(lines: Iterable[str]) -> Iterator[str]:
+    """Lines, and each row of HTML's tables as one, with "|" between its cells."""
+    cells: list[str] = []
+    for line in lines:
+        if _TAG.search(line) is None:
+            yield line
+        for cell, end in _CELL.findall(line):
+            if not end:
+                cells.append(cell.strip())
+            elif cells:
+                yield "|".join(cells) + "\n"
+                cells.clear()
+
+
+def read_lines(lines: Iterable[str], mapping: Mapping[str, str]) -> FormatReader:
+    """A reader for what the first lines show, which has read all; each line has its end but for a
+    last one, which may be torn. Memory does not grow with them."""
+    # Blank lines before the first tell nothing.
+    rest: Iterator[str] = dropwhile(lambda line: not line.strip(), lines)
+    first = list(islice(rest, LOOK_AHEAD))
+    if any(map(_TAG.search, first)):
+        rest = html_rows(chain(first, rest))
+        first = list(islice(rest, LOOK_AHEAD))
+    reader: FormatReader = TextReader(mapping)
+    if not first or begins_document(first):
+        pass  # Of a document that is not whole, a line says what it can by itself.
+    elif begins_json(first[0].lstrip("\ufeff \t")):
+        reader = JsonReader(mapping)
+    elif (start := table_start(first, mapping)) is not None:
+        row, delimiter = start
+        first = first[row:]
+        reader = TableReader(delimiter, mapping)
+    reader.feed(chain(first, rest))
+    return reader
 
 
 def read_document(text: str, mapping: Mapping[str, str]) -> FormatReader | None:
@@ -128,10 +238,7 @@ def read_document(text: str, mapping: Mapping[str, str]) -> FormatReader | None:
     except (ValueError, RecursionError):
         return None
     if isinstance(document, dict) and "nbformat" in document:
-        printed = LineReader(mapping)
-        printed.feed(_printed(document))
-        printed.finish()
-        return printed
+        return read_lines(_printed(document), mapping)
     reader = JsonReader(mapping)
     # An object is rows itself (a history) before a list in it is (`log_history`).
     for rows in _rows(document):
@@ -166,7 +273,7 @@ def _printed(notebook: Mapping[str, Any]) -> Iterator[str]:
             # An object that is drawn by HTML alone says its name, "<...>", as plain text.
             lines = texts[-1 if texts[0].startswith("<") else 0].split("\n")
             # Each output ends its last line, or the next one would go on with it.
-            yield from html_rows((f"{line}\n" for line in lines if line), [])
+            yield from html_rows(f"{line}\n" for line in lines if line)
 
 
 def _joined(parts: Any) -> str:
@@ -188,11 +295,14 @@ def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:
     `advice` says where its losses are."""
     if advice:
         return f"no losses in it; {advice}"
-    shown = sorted(seen, key=may_be_loss, reverse=True)[:NAMES_LISTED]
+    # A table without a header has numbers for names.
+    named = [name for name in seen if name[:1].isalpha()]
+    shown = sorted(named, key=may_be_loss, reverse=True)[:NAMES_LISTED]
     numbers = f"; its numbers are {', '.join(shown)}" if shown else ""
     is_loss = bool(shown) and may_be_loss(shown[0])
     name_it = f"name D's and G's, e.g. --map '{shown[0]}=d_loss', or " if is_loss else ""
     return (
-        f"no losses or outputs of D that are known{numbers}; {name_it}give lines like these two: "
-        "`step: 1 d_loss: 0.69 g_loss: 0.71`, `step: 2 d_loss: 0.68 g_loss: 0.73`"
+        f"no losses or outputs of D that are known{numbers}; {name_it}give a table with a line of "
+        "names above it, or lines like these two: `step: 1 d_loss: 0.69 g_loss: 0.71`, "
+        "`step: 2 d_loss: 0.68 g_loss: 0.73`"
     )

@@ -20,6 +20,7 @@ MANY = 10_000  # more than anybody's epochs
 FULL_BAR = 0.9
 # Runs of a file that are kept, the latest: a log whose steps fall all the time has no end of them.
 RUNS_KEPT = 16
+UNKNOWN_KEPT = 32  # names of numbers that are no column
 # Of runs that take turns: how many rows of others may come between two of one, and how much nearer
 # than to the one under way a row must be to another.
 TURN_ROWS = 12
@@ -136,7 +137,6 @@ class RunCollector:
 
     format: str = ""
     program: str = ""  # that printed it, where it is known
-    objective: str | None = None  # where the format says it
     suffix: str = ""  # of a file that logs several pairs of networks
     d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
@@ -163,7 +163,8 @@ class RunCollector:
     def _choose(self, position: Position, advance: tuple[int, int] | None) -> None:
         """The run that a row belongs to: another that was just written, where it goes on there by
         a far smaller step, else the one under way, or a new one where it is before its end."""
-        for run in () if position.bar_steps else self._taking_turns():
+        of_late = [run for run in self._runs if self._rows - run.line <= TURN_ROWS]
+        for run in () if position.bar_steps else of_late:
             other = run.advance(position)
             if other is None or not any(other):
                 continue
@@ -175,55 +176,38 @@ class RunCollector:
             self._run = _Run(self._begun)
             self._runs.append(self._run)
 
-    def _taking_turns(self) -> list[_Run]:
-        """The runs that were written to of late."""
-        return [run for run in self._runs if self._rows - run.line <= TURN_ROWS]
-
     def traces(self) -> list[Trace]:
         """The runs that have any rows."""
-        return [self._named(run, run.builder.build()) for run in self._runs if run.line]
+        return [self._trace(run) for run in self._runs if run.line]
 
     @property
     def last_step(self) -> int | None:
         """The step of the latest row; None before a row."""
         return self._run.last if self._rows else None
 
-    def drop_earlier(self) -> None:
-        """Forget all runs but the last, and those that take turns with it: for whoever follows a
-        log, which may begin ever anew."""
-        self._runs = deque(self._taking_turns(), maxlen=RUNS_KEPT)
-
-    def newest(self) -> tuple[Trace, Trace] | None:
-        """The run that the file ends with: all of it, and its latest rows; None before a row."""
-        if not self._rows:
-            return None
-        run = self._run
-        return self._named(run, run.builder.build()), self._named(run, run.builder.latest())
-
-    def _named(self, run: _Run, trace: Trace) -> Trace:
+    def _trace(self, run: _Run) -> Trace:
         """A run with what is to be said of its reading."""
         parts = [self.suffix] if self.suffix else []
-        notes = [*trace.notes, *sorted(self._guesses), *self.notes]
+        notes = [*sorted(self._guesses), *self.notes]
         kept = len(self._runs)
         if kept < self._begun:
-            judged = "only the last is" if kept == 1 else f"only the last {kept} are"
-            notes.append(f"steps begin anew {self._begun:,} times: {judged} judged")
+            notes.append(f"steps begin anew {self._begun:,} times: only the last {kept} are judged")
         if self._begun > 1:
             parts.append(f"run {run.number} of {self._begun}")
         return replace(
-            trace,
+            run.builder.build(),
             format=self.format,
             title=", ".join(parts),
             program=self.program,
-            objective=self.objective,
             d_loss_is_mean=self.d_loss_is_mean,
+            is_latest=run is self._run,
             counts_batches=run.counts_batches,
             notes=tuple(notes),
         )
 
 
 class FormatReader:
-    """Reads lines of one kind into runs; lines may come in portions."""
+    """Reads lines of one kind into runs."""
 
     def __init__(self, mapping: Mapping[str, str]) -> None:
         """`mapping`: columns by plain names, as `names.checked_mapping` makes it."""
@@ -232,15 +216,17 @@ class FormatReader:
         self.unknown_names: list[str] = []
         self.advice = ""  # where to look, if there are no losses
 
+    def note_unknown(self, name: str) -> None:
+        """Remember the name of a number that is no column."""
+        if name not in self.unknown_names and len(self.unknown_names) < UNKNOWN_KEPT:
+            self.unknown_names.append(name)
+
     def feed(self, lines: Iterable[str]) -> None:
-        """Read further lines; `UserError` for a file that cannot be understood."""
+        """Read lines."""
         raise NotImplementedError
 
-    def finish(self) -> None:
-        """No line will come."""
-
     def collectors(self) -> list[RunCollector]:
-        """The runs in the lines so far, one for each pair of networks."""
+        """The runs in the lines, one for each pair of networks."""
         raise NotImplementedError
 
     def traces(self) -> list[Trace]:

@@ -3,14 +3,12 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 
-from counterpoise.errors import UserError
 from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
 from counterpoise.logs.formats import PAIR, VERTICAL
 from counterpoise.logs.names import KNOWN, names_network, plain
-from counterpoise.logs.runs import FormatReader, RunCollector
-from counterpoise.logs.text import clean_lines
+from counterpoise.logs.runs import RunCollector
+from counterpoise.logs.text import states
 from counterpoise.trace import COLUMNS
 
 # A line between rows: "---|---", "+====+", lines of Unicode.
@@ -48,16 +46,12 @@ def table_delimiter(header: str) -> str | None:
     return SPACES if all(_NAME.fullmatch(cell) for cell in cells) else None
 
 
-class TableReader(FormatReader):
+class TableReader(NamedRows):
     """Reads a table with a header line."""
 
     def __init__(self, delimiter: str, mapping: Mapping[str, str]) -> None:
-        super().__init__(mapping)
+        super().__init__(mapping, {",": "csv", "\t": "tsv", ";": "csv"}.get(delimiter, "columns"))
         self._delimiter = delimiter
-        name = {",": "csv", "\t": "tsv", ";": "csv"}.get(delimiter, "columns")
-        self._collector = RunCollector(name)
-        self._rows = NamedRows(self._collector, mapping)
-        self.unknown_names = self._rows.unknown
         self._header: list[str] = []
         # The header, with a name for the index that rows of pandas begin with.
         self._names: list[str] = []
@@ -65,7 +59,6 @@ class TableReader(FormatReader):
         self._notes: list[str] = []
 
     def feed(self, lines: Iterable[str]) -> None:
-        read = partial(_number, delimiter=";") if self._delimiter == ";" else number_of
         for line in table_lines(lines):
             if not self._header:
                 own = table_delimiter(line.strip())
@@ -78,21 +71,21 @@ class TableReader(FormatReader):
                 self._names = ["", *self._header] if has_index else self._header
                 self._check()
             named = zip(self._names, cells, strict=False)
-            found = [(name, read(cell)) for name, cell in named]
+            found = [(name, _number(cell, self._delimiter)) for name, cell in named]
             numbers = {name: number for name, number in found if number is not None}
-            self._rows.add(numbers)
+            self.add(numbers)
             # A header may be repeated; a row of a validation has other numbers.
             if not numbers and cells != self._header:
                 self._broken += 1
 
     def collectors(self) -> list[RunCollector]:
         broken = f"{self._broken} lines of the table had no number that could be read"
-        self._collector.notes = [*self._notes, *([broken] if self._broken else [])]
-        return [self._collector]
+        self.collector.notes = [*self._notes, *([broken] if self._broken else [])]
+        return [self.collector]
 
     def _check(self) -> None:
         names = dict.fromkeys(self._header)
-        for name, column in zip(names, self._rows.columns_of(names), strict=True):
+        for name, column in zip(names, self.columns_of(names), strict=True):
             other = table_column(name, self._mapping) not in (None, *PLACES)
             if column is None and other and not plain(name).endswith(MEANS):
                 self._notes = [f"of several columns of one number one is read, not {name}"]
@@ -100,7 +93,7 @@ class TableReader(FormatReader):
 
 def table_lines(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a table that are no rules between its rows."""
-    return (line for line in clean_lines(lines) if not _RULE.fullmatch(line))
+    return (line for raw in lines for line in states(raw) if not _RULE.fullmatch(line))
 
 
 def split_cells(line: str, delimiter: str) -> list[str]:
@@ -121,7 +114,7 @@ def split_cells(line: str, delimiter: str) -> list[str]:
 def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str] | None:
     """The row of a table's header and what parts its columns, where the lines are a table."""
     for row, line in enumerate(first[:-1]):
-        header = next(clean_lines([line]), "").strip()
+        header = next(iter(states(line)), "").strip()
         delimiter = table_delimiter(header)
         if delimiter is None:
             if any(table_column(m["name"], mapping) in LOSSES for m in PAIR.finditer(header)):
@@ -157,14 +150,3 @@ def _has_index(names: list[str], cells: list[str], delimiter: str) -> bool:
 def _number(cell: str, delimiter: str) -> float | None:
     """The number in a cell; where semicolons part cells, a comma is a point."""
     return number_of(cell.replace(",", ".") if delimiter == ";" else cell)
-
-
-def refuse_headless(first: list[str]) -> None:
-    """Raise `UserError` where the first lines of a file have nothing but numbers side by side."""
-    delimiter = next((d for d in (";", "\t", ",") if d in first[0]), SPACES)
-    rows = [split_cells(line, delimiter) for line in table_lines(first)]
-    if rows and all(len(r) > 1 and None not in [_number(c, delimiter) for c in r] for r in rows):
-        raise UserError(
-            "a table without a header; put a line with the names of its columns before it, e.g. "
-            "step,d_loss,g_loss"
-        )

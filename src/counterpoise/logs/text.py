@@ -1,37 +1,25 @@
 """Log lines of programs: found between anything else that a terminal shows."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
-from operator import itemgetter
+from functools import lru_cache, partial
 from typing import NamedTuple
 
-from counterpoise.logs.columns import MEANS, UNKNOWN_KEPT, named_column, number_of
-from counterpoise.logs.formats import (
-    CELL,
-    FORMATS,
-    PAIR,
-    PATTERNS,
-    SPACED_PAIR,
-    VERTICAL,
-    LineFormat,
-    Place,
-    ProgramSign,
-    generic_place,
-    heading_place,
-    program_of,
-    value_of,
-)
+from counterpoise.logs import formats
+from counterpoise.logs.columns import MEANS, number_of
+from counterpoise.logs.formats import PAIR, PATTERNS, Place, value_of
 from counterpoise.logs.names import (
     AMBIGUOUS,
     G_CONTENT,
     PUT_OTHERWISE,
+    column_of,
     names_network,
     plain,
     put_value,
 )
 from counterpoise.logs.runs import NOWHERE, FormatReader, Position, RunCollector
+from counterpoise.programs import Program
 
 GENERIC = "name: value lines"
 LINE_CHARACTERS = 4000  # what is read of a line
@@ -52,14 +40,9 @@ TORN = "the last line is torn: left out"
 _ON_SIDES = frozenset(("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_adversarial"))
 
 
-def clean_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Lines without colours, each state of a progress bar by itself, cut where they have no end."""
-    for line in lines:
-        yield from states(line)
-
-
 def states(line: str) -> list[str]:
-    """What a line showed, one after the other: see `clean_lines`."""
+    """What a line showed: without colours, each state of a progress bar by itself, cut where it has
+    no end."""
     if "\x1b" in line:
         line = _ANSI.sub("", line)
     line = line.rstrip("\r\n")
@@ -75,10 +58,6 @@ class _OpenRow:
     position: Position
     values: dict[str, float]
     torn: bool
-
-
-def _is_content(values: Mapping[str, float]) -> bool:
-    return len(values) == 1 and G_CONTENT in values
 
 
 class Number(NamedTuple):
@@ -98,24 +77,7 @@ class _Plan(NamedTuple):
 
     place: Place
     numbers: Sequence[Number] = ()
-    # Of numbers that are but put in their columns, these and where they stand, by side; the others.
-    parts: Sequence[tuple[str, Sequence[str], Callable[[str], Sequence[str]]]] = ()
-    others: Sequence[Number] = ()
     names: Sequence[tuple[int, int, str]] = ()  # with digits in them, which must be the same
-
-    @classmethod
-    def of(
-        cls, place: Place, numbers: Sequence[Number], names: Sequence[tuple[int, int, str]]
-    ) -> "_Plan":
-        """The plan for these numbers."""
-        sides: dict[str, dict[str, slice]] = {}
-        for n in numbers:
-            if n.column not in PUT_OTHERWISE:
-                sides.setdefault(n.side, {})[n.column] = slice(n.start, n.end)
-        # At least two are picked, so that it answers a sequence.
-        parts = [(s, list(of), itemgetter(*of.values(), slice(0))) for s, of in sides.items()]
-        others = [n for n in numbers if n.column in PUT_OTHERWISE]
-        return cls(place, numbers, parts, others, names)
 
     def fits(self, line: str) -> bool:
         """Whether the names with digits are those of this line, too."""
@@ -128,15 +90,15 @@ class TextReader(FormatReader):
 
     def __init__(self, mapping: Mapping[str, str]) -> None:
         super().__init__(mapping)
-        self._format: LineFormat | None = None
-        self._program: ProgramSign | None = None
+        self._format: formats.LineFormat | None = None
+        self._program: Program | None = None
         self._collectors: dict[str, RunCollector] = {}
         self._format_name = GENERIC
         self._looked = 0  # lines that were looked at for a format and a program
         self._heading = NOWHERE  # as a line before has said it
         self._open: _OpenRow | None = None  # its step may have further lines
+        self._own: dict[str, str] = {}  # what names of the format and the program mean
         self._name = lru_cache(NAMES_KEPT)(self._column_and_side)
-        self._rank: str | None = None
         # By what the first losses were read: if by PAIR, numbers after a space are prose.
         self._losses_by: re.Pattern[str] | None = None
         self._may_be_torn = self._evaluating = False
@@ -152,24 +114,22 @@ class TextReader(FormatReader):
             for line in states(raw):
                 self._read_line(line)
 
-    def finish(self) -> None:
-        """No line will come: what may be a part of a step's lines is the whole."""
+    def _close(self) -> None:
+        """What may be a part of a step's lines is the whole."""
         row, self._open = self._open, None
-        if row is not None and not _is_content(row.values):
-            torn, self._may_be_torn = self._may_be_torn, row.torn
-            self._add(row.position, {"": row.values})
-            self._may_be_torn = torn
+        if row is not None and row.values.keys() != {G_CONTENT}:
+            self._add(row.position, {"": row.values}, torn=row.torn)
 
     def collectors(self) -> list[RunCollector]:
-        self.finish()
+        self._close()
         for collector in self._collectors.values():
             collector.program = self._program.name if self._program else ""
         return list(self._collectors.values())
 
     def _read_line(self, line: str) -> None:
         # What these lines say is not only where their numbers stand.
-        odd = self._evaluating or "ank" in line or "ANK" in line or _EVALUATION in line
-        if odd and self._format is None and self._is_of_none(line):
+        odd = self._evaluating or _EVALUATION in line
+        if odd and self._format is None and self._is_of_validation(line):
             return
         likeness = line.encode(errors="surrogatepass").translate(_DIGITS)
         plan = self._plans.get(likeness)
@@ -183,23 +143,26 @@ class TextReader(FormatReader):
             self._plans[likeness] = plan
         self._looked += LINES_WITHOUT_NUMBERS if plan.numbers else 0
         sides: dict[str, dict[str, float]] = {}
-        for side, columns, pick in plan.parts:
-            sides[side] = dict(zip(columns, map(value_of, pick(line)), strict=False))
-        for _, column, side, start, end, in_percent in plan.others:
-            of_side = sides.setdefault(side, {})
-            put_value(of_side, column, value_of(line[start:end]), in_percent=in_percent)
+        for _, column, side, start, end, in_percent in plan.numbers:
+            if (values := sides.get(side)) is None:
+                values = sides[side] = {}
+            number = value_of(line[start:end])
+            if column in PUT_OTHERWISE:
+                put_value(values, column, number, in_percent=in_percent)
+            else:
+                values[column] = number
         own = plan.place.position(line)
         if self._format is None:
             self._read_generic(own, sides)
         else:
-            self._add(own, sides)
+            self._add(own, sides, torn=self._may_be_torn)
 
     def _recognise(self, line: str) -> None:
         """See whether a line tells the program, and the format."""
-        if self._program is None and (program := program_of(line)) is not None:
+        if self._program is None and (program := formats.program_of(line)) is not None:
             self._program, self.advice = program, program.advice
             self._forget()
-        for known in FORMATS.values() if self._format is None else ():
+        for known in formats.FORMATS.values() if self._format is None else ():
             if known.read(line) is None:
                 continue
             self._format = known
@@ -214,37 +177,33 @@ class TextReader(FormatReader):
             self._forget()
 
     def _forget(self) -> None:
-        """Forget what names mean."""
+        """Forget what names mean: the format or the program has become known."""
+        self._own = dict(self._format.names if self._format else {})
+        self._own |= self._program.names if self._program else {}
         self._name.cache_clear()
         self._plans.clear()
 
-    def _is_of_none(self, line: str) -> bool:
-        """Whether a line is of a validation, or of another process than the first line that says a
-        rank."""
+    def _is_of_validation(self, line: str) -> bool:
         if self._evaluating and _TRAINING in line:
             self._evaluating = False
         begin = line[:VALIDATION_WITHIN].lower()
         if ("val" in begin or "summary" in begin) and PATTERNS["validation"].match(begin):
             self._evaluating |= _EVALUATION in line
             return True
-        rank = PATTERNS["rank"].search(line)
-        if rank is None or ((pair := PAIR.search(line)) and pair.start() < rank.start()):
-            return self._evaluating  # behind another number a rank is one of the line's own
-        self._rank = self._rank or rank[1]
-        return self._evaluating or rank[1] != self._rank
+        return self._evaluating
 
     def _read_generic(self, own: Position, sides: dict[str, dict[str, float]]) -> None:
         """Read a line of an unknown format; those of one step become one row."""
         values = sides.get("", {})
-        if (not sides or _is_content(values)) and own != NOWHERE:
+        if (not sides or values.keys() == {G_CONTENT}) and own != NOWHERE:
             # It says the place of the lines after it.
-            self.finish()
+            self._close()
             is_step = own.epoch is None
             self._heading = self._heading._replace(step=own.step) if is_step else own
         if not values:
             if sides:
-                self.finish()
-            self._add(self._placed(own), sides)
+                self._close()
+            self._add(self._placed(own), sides, torn=self._may_be_torn)
             return
         row = self._open
         if row is not None:
@@ -255,7 +214,7 @@ class TextReader(FormatReader):
                     row.values[G_CONTENT] += content
                 row.torn |= self._may_be_torn
                 return
-            self.finish()
+            self._close()
         self._open = _OpenRow(own, self._placed(own), values, self._may_be_torn)
         if self._heading.step is not None:
             self._heading = self._heading._replace(step=None)  # it is that of one row
@@ -281,23 +240,23 @@ class TextReader(FormatReader):
             numbers = [Number("", column, "", *span) for column, span in spans.items()]
             numbers = self._alone(numbers or list(self._numbers(line)))
             is_content = {number.column for number in numbers} <= {G_CONTENT}
-            return _Plan.of(place, () if is_content else numbers, self._seen)
-        if self._is_of_none(line):
+            return _Plan(place, () if is_content else numbers, self._seen)
+        if self._is_of_validation(line):
             return _Plan(Place())
         numbers = self._alone(self._numbers_of_any(line))
         is_heading = {number.column for number in numbers} <= {G_CONTENT}
-        place = (heading_place if is_heading else generic_place)(line)
-        return _Plan.of(place, numbers, self._seen)
+        place = (formats.heading_place if is_heading else formats.generic_place)(line)
+        return _Plan(place, numbers, self._seen)
 
     def _numbers_of_any(self, line: str) -> list[Number]:
         """The known numbers of a line of an unknown format, however they stand behind names."""
         numbers, pattern = list(self._numbers(line)), PAIR
         if not numbers and self._losses_by is not PAIR:
-            pattern = CELL
-            numbers = list(self._numbers(line, CELL)) or list(self._of_a_network(line))
+            pattern = formats.CELL
+            numbers = list(self._numbers(line, formats.CELL)) or list(self._of_a_network(line))
             if not numbers:
                 # Accuracies and single letters, but for D and G, stand before numbers in any text.
-                found, pattern = self._numbers(line, SPACED_PAIR), SPACED_PAIR
+                found, pattern = self._numbers(line, formats.SPACED_PAIR), formats.SPACED_PAIR
                 numbers = [n for n in found if not n.column.startswith(ACCURACY)]
                 if {n.name.lower() for n in numbers if len(n.name) == 1} != {"d", "g"}:
                     numbers = [n for n in numbers if len(n.name) > 1]
@@ -343,7 +302,9 @@ class TextReader(FormatReader):
 
     def _of_a_network(self, line: str) -> Iterator[Number]:
         """The numbers of a table's row that is named by a network: "generator (train) | 0.7"."""
-        first, *cells = (cell.strip() for cell in VERTICAL.split(line.strip(" |\u2502\u2503")))
+        first, *cells = (
+            cell.strip() for cell in formats.VERTICAL.split(line.strip(" |\u2502\u2503"))
+        )
         if not cells:
             return
         if not any(map(str.isdigit, line)):
@@ -362,28 +323,20 @@ class TextReader(FormatReader):
         if ends := PATTERNS["of_network"].fullmatch(name):
             name = f"loss_{ends[2]}{ends[1] or ''}"
         known, side = plain(name), ""
-        column, of = self._look_up(known), PATTERNS["side_by_side"].match(known)
+        look_up = partial(column_of, mapping=self._mapping, own=self._own)
+        column, of = look_up(known), PATTERNS["side_by_side"].match(known)
         in_pairs = self._format is not None and self._format.has_pairs
         if of and (of[2] if in_pairs else column is None and self._format is None):
-            alone = self._look_up(of[1] or of[3])
-            column, side = column or alone, (of[2] or of[4]).upper()
+            column, side = column or look_up(of[1] or of[3]), (of[2] or of[4]).upper()
             if not in_pairs and column not in _ON_SIDES:
                 column = None
         if column is None:
-            unknown = self.unknown_names
-            if name not in unknown and len(unknown) < UNKNOWN_KEPT:
-                unknown.append(name)
+            self.note_unknown(name)
             return None
         return column, side
 
-    def _look_up(self, name: str) -> str | None:
-        own = dict(self._format.names if self._format else {})
-        return named_column(
-            name, self._mapping, own | dict(self._program.names if self._program else {})
-        )
-
-    def _add(self, position: Position, sides: dict[str, dict[str, float]]) -> None:
-        """Add a line, to the game of each of its sides."""
+    def _add(self, position: Position, sides: dict[str, dict[str, float]], *, torn: bool) -> None:
+        """Add a line, which may be torn, to the game of each of its sides."""
         for side, values in sides.items():
             if side not in self._collectors:
                 known = self._format
@@ -394,7 +347,7 @@ class TextReader(FormatReader):
                 )
             collector = self._collectors[side]
             collector.format = self._format_name
-            if self._may_be_torn and values.keys() < self._latest.get(side, set()):
+            if torn and values.keys() < self._latest.get(side, set()):
                 if TORN not in collector.notes:
                     collector.notes.append(TORN)
                 continue

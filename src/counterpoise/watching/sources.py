@@ -1,35 +1,26 @@
 """What is watched: a run folder, or a log of any program."""
 
+import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from time import time
 
 from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError
-from counterpoise.file_tail import FileTail, Portion
-from counterpoise.logs.folders import EventFile, logs_in
-from counterpoise.logs.lines import LOOK_BYTES, LineReader, encoding_of, refuse_binary
-from counterpoise.logs.read import tells
-from counterpoise.logs.runs import RunCollector
+from counterpoise.logs.read import is_event_file, logs_in, read_log, text_encoding
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
 from counterpoise.run_status import GONE, UNKNOWN, UNREADABLE, Status, status_of
 from counterpoise.trace import Trace
 from counterpoise.watching.state import JudgedTraining, State, facts_of
 
-# All of a training, and the rows that it is judged by; None where there is no D.
-Traces = tuple[Trace, Trace | None]
 # The pace is that of the latest arrivals; what was seen in less time says little.
 ARRIVALS, LEAST_SECONDS = 60, 10.0
-NOTHING_KNOWN = (
-    "nothing in it yet that is known: no losses, no outputs of D; where they have other names, say "
-    "so, e.g. --map errD=d_loss"
-)
 
 
 @dataclass(frozen=True)
@@ -90,16 +81,18 @@ class _Source:
     def _quiet_seconds(self, changed_at: float) -> float:
         return self.options.clock() - changed_at if changed_at else 0.0
 
-    def _judge(self, traces: Iterable[Traces]) -> tuple[JudgedTraining, ...]:
+    def _judge(self, traces: Iterable[Trace], *, has_d: bool = True) -> tuple[JudgedTraining, ...]:
         """The games, judged anew where there is something new."""
         if self._outdated:
-            judge = partial(diagnose, d_loss_is_mean=self.options.d_loss_is_mean)
             self._games = tuple(
-                JudgedTraining(whole, None if judged is None else judge(judged))
-                for whole, judged in traces
+                JudgedTraining(whole, self._diagnosis(whole) if has_d else None) for whole in traces
             )
             self._outdated = False
         return self._games
+
+    def _diagnosis(self, whole: Trace) -> Diagnosis:
+        judged = whole if self.options.judge_all else whole.latest()
+        return diagnose(judged, d_loss_is_mean=self.options.d_loss_is_mean)
 
 
 class RunSource(_Source):
@@ -117,16 +110,13 @@ class RunSource(_Source):
             self._arrived(reader.signals.step, reader.changed_at)
         return self.state()
 
-    def _traces(self) -> Iterator[Traces]:
-        reader, said = self.reader, self.options.objective
-        latest = reader.traces(said, latest=not self.options.judge_all)
-        for whole, judged in zip(reader.traces(said), latest, strict=True):
-            yield whole, judged if reader.signals.has_d else None
-
     def state(self) -> State:
         """What is known; judged once all of it is read."""
         reader, signals = self.reader, self.reader.signals
         step_seconds = reader.step_seconds()
+        games: tuple[JudgedTraining, ...] = ()
+        if not reader.unread_bytes:
+            games = self._judge(reader.traces(self.options.objective), has_d=signals.has_d)
         return State(
             source=str(self.path),
             status=self._status(step_seconds),
@@ -136,7 +126,7 @@ class RunSource(_Source):
             steps_per_second=self._arrivals.steps_per_second(step_seconds),
             policy=reader.policy,
             facts=tuple(facts_of(reader)),
-            games=() if reader.unread_bytes else self._judge(self._traces()),
+            games=games,
             sample=max(reader.run.sample_files(), default=None),
             events=tuple(reader.events),
             notes=tuple(reader.notes()),
@@ -162,100 +152,59 @@ class RunSource(_Source):
 
 
 class LogSource(_Source):
-    """A text log, in any format that `logs` reads."""
+    """A log of another program, in any format that `logs` reads: read anew whenever it changed."""
 
     def __init__(self, path: Path, options: WatchOptions) -> None:
         super().__init__(path, options)
-        self._tail = FileTail(path, encoding_of)
-        self._begin()
-
-    def _begin(self) -> None:
-        """What is watched begins (anew)."""
-        self._outdated = True
-        self._problem = ""  # what keeps it from being read
-        self._collected: list[RunCollector] = []
-        self._reader = LineReader(self.options.mapping)
+        self._seen: tuple[int, int] | None = None  # its time of modification, and its size
+        self._traces: list[Trace] = []
+        self._problem = ""  # why nothing can be read in it
 
     def look(self) -> State:
-        """Read a portion of what is new, and say what there is; judged once all of it is read."""
-        portion = self._read()
-        unread_bytes = portion.unread_bytes
-        steps = (collector.last_step for collector in self._collected)
-        step = max((step for step in steps if step is not None), default=None)
-        if not unread_bytes:
-            self._arrived(step, portion.changed_at)
-        games = () if unread_bytes else self._judge(self._traces())
+        """Read it where there is something new, and say what there is."""
+        changed_at = 0.0
+        seen: tuple[int, int] | None = None
+        with contextlib.suppress(OSError):
+            file = self.path.stat()
+            changed_at, seen = file.st_mtime, (file.st_mtime_ns, file.st_size)
+        if seen != self._seen:
+            self._seen = seen
+            self._read(is_empty=seen is None or not seen[1])
+        step = max((int(trace.steps[-1]) for trace in self._traces), default=None)
+        self._arrived(step, changed_at)
+        games = self._judge(self._traces)
         notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
-        tells_nothing = not (games or unread_bytes or self._reader.is_empty)
+        status = status_of(
+            str(self.path),
+            step=step,
+            quiet_seconds=self._quiet_seconds(changed_at),
+            longest_gap_seconds=self._arrivals.longest_gap_seconds(),
+            own_run=False,
+        )
+        if self._problem:
+            status = Status(UNKNOWN, self._problem)
+        if seen is None:
+            status = Status(GONE, "the file is gone: waits for it to come back")
         return State(
             source=str(self.path),
-            status=Status(UNKNOWN, NOTHING_KNOWN) if tells_nothing else self._status(portion, step),
+            status=status,
             step=step,
             steps_per_second=self._arrivals.steps_per_second(),
             games=games,
             notes=tuple(sorted(notes)),
-            unread_bytes=unread_bytes,
         )
 
-    def _read(self) -> Portion:
-        portion = self._tail.poll()
-        if portion.anew:
-            self._begin()
-        self._outdated |= bool(portion.lines)
+    def _read(self, *, is_empty: bool) -> None:
+        self._outdated, self._problem, self._traces = True, "", []
+        if is_empty:
+            return
+        said = self.options.objective
         try:
-            self._reader.feed(portion.lines)
-            self._collected = self._reader.collectors()
+            found = read_log(self.path, mapping=self.options.mapping, objective=said, growing=True)
         except UserError as error:
-            self._collected, self._problem = [], str(error).removeprefix(f"{self.path}: ")
-        for collector in self._collected:
-            collector.drop_earlier()
-        return portion
-
-    def _traces(self) -> Iterator[Traces]:
-        for collector in self._collected:
-            found = collector.newest()
-            if found is not None and tells(found[0]):
-                source, said = str(self.path), self.options.objective
-                whole, latest = (
-                    replace(trace, source=source, objective=said or trace.objective)
-                    for trace in found
-                )
-                yield whole, latest
-
-    def _status(self, portion: Portion, step: int | None) -> Status:
-        if problem := portion.problem or self._problem:
-            return Status(UNREADABLE, problem)
-        if not portion.exists:
-            return Status(GONE, "the file is gone: waits for it to come back")
-        return status_of(
-            str(self.path),
-            step=step,
-            quiet_seconds=self._quiet_seconds(portion.changed_at),
-            longest_gap_seconds=self._arrivals.longest_gap_seconds(),
-            own_run=False,
-        )
-
-
-class EventFileSource(LogSource):
-    """A TensorBoard event file."""
-
-    def _begin(self) -> None:
-        super()._begin()
-        self._file: EventFile | None = None
-
-    def _read(self) -> Portion:
-        try:
-            changed_at = self.path.stat().st_mtime
-            self._file = self._file or EventFile(self.path, self.options.mapping)
-            if self._file.feed():
-                self._collected, self._outdated = [self._file.collector()], True
-            return Portion(changed_at=changed_at)
-        except FileNotFoundError:
-            self._begin()
-            return Portion(exists=False)
-        except OSError as error:
-            self._begin()
-            return Portion(problem=f"cannot be read ({error.strerror or error})")
+            self._problem = str(error).removeprefix(f"{self.path}: ")
+        else:
+            self._traces = [trace for trace in found if trace.is_latest and len(trace)]
 
 
 Source = RunSource | LogSource
@@ -274,10 +223,9 @@ def open_source(path: Path, options: WatchOptions) -> Source:
             raise UserError(f"{path}: no such file or folder; give a run folder or a log file")
         if not path.is_file():
             raise UserError(f"{path}: not a file that can be followed; pipe it into `diagnose -`")
-        if ".tfevents." in path.name:
-            return EventFileSource(path, options)
-        with path.open("rb") as file:
-            refuse_binary(file.read(LOOK_BYTES), str(path))
+        if not is_event_file(path):
+            with path.open("rb") as file:
+                text_encoding(file, str(path))
         return LogSource(path, options)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis, Finding
-from counterpoise.diagnosis.found import number
+from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis, Finding, number
 from counterpoise.run_folder import BICUBIC
 from counterpoise.run_rows import RunReader
 from counterpoise.run_status import RUNNING, Event, Status, ago
