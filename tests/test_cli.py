@@ -234,9 +234,12 @@ def test_upscale_file_and_folder(counterpoise, tmp_path, weights):
         assert large.size == (120, 80)
     (tmp_path / "in" / "broken.png").write_text("no")
     code, out, _ = counterpoise("upscale", tmp_path / "in", tmp_path / "out", "--weights", weights)
-    assert code == 0
-    assert "skipped" in out
-    assert "1 of 2 upscaled" in out
+    assert code == 3
+    assert "1 of 2 upscaled x4, 1 skipped" in out
+    (tmp_path / "in" / "broken.png").unlink()
+    again = ["upscale", tmp_path / "in", tmp_path / "out", "--weights", weights, "--skip-existing"]
+    code, out, _ = counterpoise(*again)
+    assert (code, "nothing to do" in out) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,32 @@ def test_lossy_formats_stay_close(tmp_path, suffix):
     assert read.icc_profile == PROFILE
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_exif_is_kept_or_told(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[271], exif[274] = "a camera", 6
+    Image.new("RGB", (9, 7)).save(tmp_path / "photo.jpg", exif=exif)
+    picture = read_picture(tmp_path / "photo.jpg")
+    assert picture.colour.shape[:2] == (9, 7)
+    notes = write_picture(tmp_path / f"p{suffix}", picture)
+    with Image.open(tmp_path / f"p{suffix}") as written:
+        assert written.size == (7, 9)
+        # Upright pixels, and no tag that would turn them once more.
+        assert 274 not in written.getexif() or written.getexif()[274] == 1
+        assert (written.getexif().get(271) == "a camera") != any("EXIF" in note for note in notes)
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".jp2", ".ppm", ".tga"])
+def test_formats_that_are_only_read(tmp_path, suffix):
+    pixels = np.full((16, 24, 3), (200, 100, 50), np.uint8)
+    try:
+        Image.fromarray(pixels).save(tmp_path / f"p{suffix}")
+    except (KeyError, ValueError, OSError):
+        pytest.skip(f"this Pillow has no {suffix}")
+    read = read_picture(tmp_path / f"p{suffix}")
+    assert np.abs(read.colour.astype(int) - pixels).max() <= 6
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_bitmaps_keep_pixels_but_no_profile(tmp_path, channels):
     picture = Picture(random_pixels(0, 7, 9, channels), None, PROFILE)

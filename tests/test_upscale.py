@@ -59,13 +59,24 @@ def test_whole_is_the_network_rounded():
 def test_grey_alpha_and_depth_are_kept():
     alpha = np.full((6, 5), 65535, np.uint16)
     alpha[:, :2] = 0
-    picture = Picture(random_pixels(0, 6, 5, 1, np.uint16), alpha, b"profile", ["a note"])
+    picture = Picture(random_pixels(0, 6, 5, 1, np.uint16), alpha, b"profile", notes=["a note"])
     larger = upscale_picture(GENERATOR, picture, CPU, 64, silent)
     assert larger.colour.shape == (12, 10, 1)
     assert larger.colour.dtype == larger.alpha.dtype == np.uint16
     assert (larger.icc_profile, larger.notes) == (b"profile", ["a note"])
     assert larger.alpha[:, 0].max() < 6000
     assert larger.alpha[:, -1].min() == 65535
+
+
+def test_hidden_colours_do_not_shine_through_at_an_edge():
+    colour, alpha = np.full((8, 8, 3), 200, np.uint8), np.full((8, 8), 255, np.uint8)
+    opaque = upscale_picture(GENERATOR, Picture(colour, alpha), CPU, 64, silent)
+    colour, alpha = colour.copy(), alpha.copy()
+    colour[:, :4], alpha[:, :4] = 0, 0  # as programs leave what they cut out
+    cut_out = upscale_picture(GENERATOR, Picture(colour, alpha), CPU, 64, silent)
+    np.testing.assert_array_equal(cut_out.colour, opaque.colour)
+    nothing = Picture(colour, np.zeros_like(alpha))
+    assert upscale_picture(GENERATOR, nothing, CPU, 64, silent).alpha.max() == 0
 
 
 def test_a_grey_picture_is_the_mean_of_its_channels():
@@ -124,6 +135,12 @@ def test_plans(tmp_path):
     new = tmp_path / "new" / "image0.png"
     assert plan_pictures(source, tmp_path / "new", overwrite=False) == [(source, new)]
     assert plan_pictures(source, there, overwrite=True) == [(source, there)]
+    assert plan_pictures(source, there, overwrite=False, skip_existing=True) == []
+    # What is only read becomes a PNG, and takes no other's name.
+    Image.new("RGB", (3, 2)).save(tmp_path / "image0.tga")
+    assert plan_pictures(tmp_path / "image0.tga", tmp_path / "new", overwrite=False) == [
+        (tmp_path / "image0.tga", tmp_path / "new" / "image0.tga.png")
+    ]
     # A destination inside the source is not upscaled again.
     assert plan_pictures(tmp_path / "in", there.parent, overwrite=True) == [(source, there)]
 

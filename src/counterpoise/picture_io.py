@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from counterpoise.data.images import IMAGE_SUFFIXES, Picture, to_8_bit
+from counterpoise.data.images import WRITABLE_SUFFIXES, Picture, to_8_bit
 from counterpoise.errors import UserError
 from counterpoise.plain_files import atomic_write
 
@@ -22,8 +22,8 @@ LONGEST_SIDE_PX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
 def check_writable(path: Path, longest_px: int = 1) -> None:
     """Raise `UserError` where the suffix is no format, or one that ends below `longest_px`."""
     suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise UserError(f"{path}: cannot write '{suffix}'; use {', '.join(IMAGE_SUFFIXES)}")
+    if suffix not in WRITABLE_SUFFIXES:
+        raise UserError(f"{path}: cannot write '{suffix}'; use {', '.join(WRITABLE_SUFFIXES)}")
     longest = LONGEST_SIDE_PX.get(suffix, longest_px)
     if longest_px > longest:
         size = f"{longest_px} pixels a side, {suffix} ends at {longest}"
@@ -49,18 +49,23 @@ def write_picture(path: Path, picture: Picture) -> list[str]:
         notes.append(f"{path.name}: 16-bit grey with alpha is written as RGB with alpha")
         colour = colour.repeat(3, axis=2)
     pixels = colour if alpha is None else np.dstack([colour, alpha])
-    keeps_profile = suffix != ".bmp"
+    keeps = suffix != ".bmp"
     with atomic_write(path) as temporary:
         if suffix in TIFF:
             _write_tiff(temporary, pixels, picture.icc_profile)
         elif suffix in BY_OPENCV and pixels.shape[2] != 2:
-            keeps_profile = _write_with_opencv(temporary, pixels, picture.icc_profile)
+            keeps = _write_with_opencv(temporary, pixels, picture)
         else:
             Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(
-                temporary, quality=QUALITY, icc_profile=picture.icc_profile or b""
+                temporary,
+                quality=QUALITY,
+                icc_profile=picture.icc_profile or b"",
+                exif=picture.exif or b"",
             )
-    if picture.icc_profile and not keeps_profile:
+    if picture.icc_profile and not keeps:
         notes.append(f"{path.name}: its colour profile could not be kept")
+    if picture.exif and (not keeps or suffix in TIFF):
+        notes.append(f"{path.name}: its EXIF tags could not be kept")
     return notes
 
 
@@ -77,10 +82,10 @@ def _write_tiff(path: Path, pixels: np.ndarray, icc_profile: bytes | None) -> No
     )
 
 
-def _write_with_opencv(path: Path, pixels: np.ndarray, icc_profile: bytes | None) -> bool:
+def _write_with_opencv(path: Path, pixels: np.ndarray, picture: Picture) -> bool:
     """Encode grey or RGB pixels of 8 or 16 bits, without a second copy of them in memory.
 
-    Whether the colour profile is in the file: libpng refuses damaged ones.
+    Whether the colour profile and the EXIF tags are in the file: libpng refuses damaged ones.
     """
     import cv2
 
@@ -92,11 +97,15 @@ def _write_with_opencv(path: Path, pixels: np.ndarray, icc_profile: bytes | None
     pixels = np.require(pixels, requirements=["C", "W"])
     _swap_red_and_blue(pixels)
     try:
-        if icc_profile:
-            profile = [np.frombuffer(icc_profile, np.uint8)]
-            kinds = [cv2.IMAGE_METADATA_ICCP]
-            if cv2.imwriteWithMetadata(str(path), pixels, kinds, profile, options):
-                return True
+        asked = {
+            cv2.IMAGE_METADATA_ICCP: picture.icc_profile,
+            cv2.IMAGE_METADATA_EXIF: picture.exif,
+        }
+        found = {kind: np.frombuffer(data, np.uint8) for kind, data in asked.items() if data}
+        if found and cv2.imwriteWithMetadata(
+            str(path), pixels, list(found), list(found.values()), options
+        ):
+            return True
         if not cv2.imwrite(str(path), pixels, options):
             raise OSError("its encoder could not write it")
         return False

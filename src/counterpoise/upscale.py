@@ -1,7 +1,7 @@
 """Upscaling pictures of any size in tiles, with the same result as whole."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.data.images import Picture, find_images, read_picture, real_path
+from counterpoise.data.images import (
+    WRITABLE_SUFFIXES,
+    Picture,
+    find_images,
+    read_picture,
+    real_path,
+)
 from counterpoise.errors import UserError
 from counterpoise.models.bicubic import REACH_PX, bicubic_upsample
 from counterpoise.models.generator import Generator
@@ -44,13 +50,27 @@ def upscale_picture(
         return output.mean(1, keepdim=True) if grey else output
 
     context_px = generator.receptive_radius_px()
-    colour = upscale_tiled(network, picture.colour, scale, device, tile_px, context_px, progress)
+    seen = picture.colour if picture.alpha is None else _bled(picture.colour, picture.alpha)
+    colour = upscale_tiled(network, seen, scale, device, tile_px, context_px, progress)
     alpha = None
     if picture.alpha is not None:
         plane = picture.alpha[..., None]
         bicubic = partial(bicubic_upsample, scale=scale, kind="half-pixel")
         alpha = upscale_tiled(bicubic, plane, scale, device, tile_px, REACH_PX)[..., 0]
-    return Picture(colour, alpha, picture.icc_profile, picture.notes)
+    return replace(picture, colour=colour, alpha=alpha)
+
+
+def _bled(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours in which what alpha hides whole has the colour of the nearest pixel in sight: any
+    that a program left there, mostly black, would shine through at the edges once upscaled."""
+    from scipy.ndimage import distance_transform_edt
+
+    hidden = alpha == 0
+    if not hidden.any() or hidden.all():
+        return colour
+    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    bled: np.ndarray = colour[tuple(nearest)]
+    return bled
 
 
 def upscale_tiled(
@@ -89,33 +109,45 @@ def upscale_tiled(
     return output
 
 
-def plan_pictures(source: Path, destination: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
+def plan_pictures(
+    source: Path, destination: Path, *, overwrite: bool, skip_existing: bool = False
+) -> list[tuple[Path, Path]]:
     """Which file is upscaled into which: one file, or all pictures of a folder, nested as they are.
 
-    A destination in the source folder is left out of what is upscaled. Raises `UserError` for a
-    missing source, a destination that is the source, that is there already (unless `overwrite`),
-    or whose suffix is no format.
+    What is only read becomes a PNG beside the others (`a.avif.png`). A destination in the source
+    folder is left out of what is upscaled, and so, where `skip_existing`, is what is there already.
+    Raises `UserError` for a missing source, a destination that is the source, that is there already
+    (unless `overwrite`), or whose suffix is no format.
     """
     if source.is_dir():
         sources = find_images(source)
         if real_path(source) in real_path(destination).parents:
             own = real_path(destination)
             sources = [path for path in sources if own not in real_path(path).parents]
-        pairs = [(path, destination / path.relative_to(source)) for path in sources]
+        pairs = [(path, destination / _writable(path.relative_to(source))) for path in sources]
         if destination.is_file():
             raise UserError(f"{destination}: is a file, and {source} is a folder; give a folder")
     elif source.is_file():
         into_folder = destination.is_dir() or not destination.suffix
-        pairs = [(source, destination / source.name if into_folder else destination)]
+        own = _writable(Path(source.name))
+        pairs = [(source, destination / own if into_folder else destination)]
     else:
         raise UserError(f"{source}: no such file or folder; give a picture or a folder of them")
+    if skip_existing:
+        pairs = [(path, target) for path, target in pairs if not target.exists()]
     for path, target in pairs:
         check_writable(target)
         if target.exists() and real_path(target) == real_path(path):
             raise UserError(f"{target}: would replace its own source; choose another place")
         if target.exists() and not overwrite:
-            raise UserError(f"{target}: exists already; choose another place or use --overwrite")
+            todo = "choose another place, or use --overwrite or --skip-existing"
+            raise UserError(f"{target}: exists already; {todo}")
     return pairs
+
+
+def _writable(name: Path) -> Path:
+    is_written = name.suffix.lower() in WRITABLE_SUFFIXES
+    return name if is_written else name.with_name(f"{name.name}.png")
 
 
 def upscale_pictures(
@@ -142,7 +174,7 @@ def upscale_pictures(
         larger = upscale_picture(generator, picture, device, tile_px, progress(source))
         summary.notes += [*larger.notes, *write_picture(target, larger)]
         summary.written.append(target)
-    if not summary.written:
+    if summary.skipped and not summary.written:
         reasons = "; ".join(str(error) for error in summary.skipped[:3])
         raise UserError(f"no picture could be upscaled: {reasons}")
     return summary

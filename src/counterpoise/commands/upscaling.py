@@ -20,8 +20,10 @@ def run(
     device: str,
     tile_px: int,
     overwrite: bool,
-) -> None:
-    """Upscale with a progress bar; say what was written, skipped and lost."""
+    skip_existing: bool,
+) -> int:
+    """Upscale with a progress bar; say what was written, skipped and lost. The exit code: 3 where
+    some pictures were skipped."""
     console = Console()
     loaded = load_generator(SHIPPED if weights is None else weights)
     scale = loaded.generator.config.scale
@@ -29,7 +31,10 @@ def run(
         # PNG, whatever the source is: nothing that the network drew is compressed away.
         suffix = "" if source.is_dir() else ".png"
         destination = source.with_name(f"{source.stem}-x{scale}{suffix}")
-    pairs = plan_pictures(source, destination, overwrite=overwrite)
+    pairs = plan_pictures(source, destination, overwrite=overwrite, skip_existing=skip_existing)
+    if not pairs:
+        say(console, f"nothing to do: all pictures are in {destination} already")
+        return 0
     chosen = pick_device(device)
     loaded.generator.to(chosen)
     with ConsoleReporter(console) as bar:
@@ -45,11 +50,13 @@ def run(
     for error in summary.skipped:
         say(console, f"skipped {error}")
     where = summary.written[0] if len(summary.written) == 1 else destination
-    say(console, f"{len(summary.written)} of {len(pairs)} upscaled x{scale}: {where}")
+    skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
+    say(console, f"{len(summary.written)} of {len(pairs)} upscaled x{scale}{skipped}: {where}")
     if weights is None and (trained := loaded.metadata.get("trained")):
         say(console, f"weights of this package ({trained}); --weights takes others")
     if licence := loaded.metadata.get("licence"):
         say(console, f"weights under {licence}")
+    return 3 if summary.skipped else 0
 
 
 def import_weights(file: Path, output: Path) -> None:

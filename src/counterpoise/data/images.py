@@ -13,8 +13,9 @@ from counterpoise.errors import UserError
 
 # What is decoded, by Pillow's names, whatever a file is called: others of its decoders start
 # programs or read vector graphics. (Telephones' MPO is a JPEG.)
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
+WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (*WRITABLE_SUFFIXES, ".avif", ".jp2", ".ppm", ".pgm", ".tga")
 
 # TIFF's tags, and values of them.
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
@@ -40,6 +41,7 @@ class Picture:
     colour: np.ndarray
     alpha: np.ndarray | None = None
     icc_profile: bytes | None = None
+    exif: bytes | None = None  # without its orientation: the pixels are upright
     # What could not be kept, in words.
     notes: list[str] = field(default_factory=list)
 
@@ -94,7 +96,8 @@ def read_picture(path: Path) -> Picture:
         with warnings.catch_warnings():
             # Pillow warns of large images and of sloppy metadata; neither keeps us from using them.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
+            Image.init()  # an older Pillow has not all of them
+            with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as image:
                 return _decode(path, image)
     except UnreadableImageError:
         raise
@@ -121,7 +124,7 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
     if image.mode == "F":
         raise UnreadableImageError(path, "holds floats of no known range; convert to 8 or 16 bits")
     if image.mode.startswith("I") or (is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA")):
-        return Picture(*_deep(path, image), icc_profile, notes)
+        return Picture(*_deep(path, image), icc_profile, notes=notes)
     if is_16_bit:
         notes.append(f"{path.name}: {image.mode} is read with 8 bits per channel, 16 were reduced")
     if image.mode in OTHER_COLOURS:
@@ -129,12 +132,14 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
         icc_profile = None
     transparent = "transparency" in image.info
     upright = ImageOps.exif_transpose(image)
+    tags_left = upright.getexif()
+    exif = tags_left.tobytes() if tags_left else None
     pixels = np.asarray(upright.convert("RGBA" if transparent else MODES.get(image.mode, "RGB")))
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] in (2, 4):
-        return Picture(pixels[..., :-1], pixels[..., -1], icc_profile, notes)
-    return Picture(pixels, None, icc_profile, notes)
+        return Picture(pixels[..., :-1], pixels[..., -1], icc_profile, exif, notes)
+    return Picture(pixels, None, icc_profile, exif, notes)
 
 
 def _deep(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
