@@ -145,6 +145,8 @@ ACCUMULATING = [  # several backward passes before one step of each optimizer
     (D_STEP, "turn % 2 and d_optimizer.step()"),
     (G_ZERO, "turn % 2 or g_optimizer.zero_grad()"),
     (G_STEP, "turn % 2 and g_optimizer.step()"),
+    (D_BACKWARD, "(loss_real / 2 + loss_fake / 2).backward()"),
+    (G_BACKWARD, "(criterion(on_fake, torch.ones_like(on_fake)) / 2).backward()"),
     D_FROZEN,
 ]
 

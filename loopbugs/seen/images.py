@@ -114,7 +114,10 @@ def logits(run, bug):
         g_optimizer.step()
 
 
-@loop(bug("softmax-over-batch", "softmax-over-batch"))
+@loop(
+    bug("softmax-over-batch", "softmax-over-batch"),
+    bug("softmax-twice", "softmax-twice"),
+)
 def two_classes(run, bug):
     """D has two outputs, real and fake, behind a log softmax."""
     g, d = generator(), discriminator(2)
@@ -125,6 +128,8 @@ def two_classes(run, bug):
     def judge(pictures):
         if bug == "softmax-over-batch":
             return F.log_softmax(d(pictures), dim=0)
+        if bug == "softmax-twice":
+            return F.log_softmax(d(pictures).softmax(1), dim=1)
         return F.log_softmax(d(pictures), dim=1)
 
     for real in run.batches():

@@ -73,6 +73,7 @@ def wgan(run, bug):
 @loop(
     bug("ema-frozen", "ema-frozen"),
     bug("clip-late", "clip-after-step"),
+    bug("ema-trained", "ema-trained"),
 )
 def stylegan(run, bug):
     """R1 in a step of its own every fourth time, an average of G, gradients clipped."""
@@ -89,6 +90,8 @@ def stylegan(run, bug):
         for slow, fast in zip(g_ema.parameters(), generator_.parameters(), strict=True):
             if bug == "ema-frozen":
                 slow.data.clone().mul_(decay).add_(fast.data, alpha=1 - decay)
+            elif bug == "ema-trained":
+                fast.data.mul_(decay).add_(slow.data, alpha=1 - decay)
             else:
                 slow.data.mul_(decay).add_(fast.data, alpha=1 - decay)
 

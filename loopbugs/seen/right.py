@@ -16,6 +16,7 @@ from loopbugs.common import (
     Scales,
     Vocoder,
     adam,
+    bug,
     discriminator,
     generator,
     labelled,
@@ -511,7 +512,7 @@ def table(run, bug):
         opt_g.step()
 
 
-@loop()
+@loop(bug("augmented-one-side", "augmented-one-side"))
 def averaged(run, bug):
     """PyTorch's average of G; noise on real and fake; D in eval mode, which is nothing to it."""
     g, d = generator(), discriminator().eval()
@@ -526,6 +527,8 @@ def averaged(run, bug):
         balance.d_step()
         opt_d.zero_grad()
         noisy = [x + sigma * torch.randn_like(x) for x in (real, fake.detach())]
+        if bug == "augmented-one-side":
+            noisy[1] = fake.detach()
         loss_d = F.softplus(-d(noisy[0])).mean() + F.softplus(d(noisy[1])).mean()
         loss_d.backward()
         opt_d.step()

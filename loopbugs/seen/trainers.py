@@ -18,7 +18,10 @@ from loopbugs.common import (
 )
 
 
-@loop(bug("scaler-clip", "scaler-not-unscaled"))
+@loop(
+    bug("scaler-clip", "scaler-not-unscaled"),
+    bug("scaler-bypassed", "scaler-bypassed"),
+)
 def amp(run, bug):
     """One GradScaler for both, gradients clipped."""
     g, d = generator(), discriminator()
@@ -35,11 +38,14 @@ def amp(run, bug):
             loss_d = criterion(on_real, torch.ones_like(on_real))
             loss_d = loss_d + criterion(on_fake, torch.zeros_like(on_fake))
         scaler.scale(loss_d).backward()
-        if bug != "scaler-clip":
-            scaler.unscale_(opt_d)
-        torch.nn.utils.clip_grad_norm_(d.parameters(), 1.0)
-        scaler.step(opt_d)
-        scaler.update()
+        if bug == "scaler-bypassed":
+            opt_d.step()
+        else:
+            if bug != "scaler-clip":
+                scaler.unscale_(opt_d)
+            torch.nn.utils.clip_grad_norm_(d.parameters(), 1.0)
+            scaler.step(opt_d)
+            scaler.update()
         balance.g_step()
         opt_g.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -50,7 +56,10 @@ def amp(run, bug):
         scaler.update()
 
 
-@loop(bug("accumulation", "accumulation-not-divided"))
+@loop(
+    bug("accumulation", "accumulation-not-divided"),
+    bug("accumulation-reset", "accumulation-reset"),
+)
 def accumulation(run, bug):
     """Four micro-batches for each step of D and of G."""
     g, d = generator(), discriminator()
@@ -61,6 +70,8 @@ def accumulation(run, bug):
         balance.d_step()
         opt_d.zero_grad()
         for real in batch:
+            if bug == "accumulation-reset":
+                opt_d.zero_grad()
             loss = F.relu(1 - d(real)).mean() + F.relu(1 + d(g(noise()).detach())).mean()
             if bug != "accumulation":
                 loss = loss / every
@@ -106,10 +117,13 @@ def schedule(run, bug):
     bug("zeroed-before-step", "never-updated", "zeroed-before-step", "d-frozen"),
     bug("fake-not-detached", "fake-not-detached"),
     bug("g-not-zeroed", "stale-g-gradients"),
+    bug("hinge-in-g", "hinge-in-g"),
+    bug("hinge-on-sigmoid", "hinge-on-sigmoid"),
 )
 def hinge(run, bug):
     """Hinge losses; each part ends with its optimizer."""
-    g, d = generator(), discriminator()
+    g = generator()
+    d = discriminator(end=nn.Sigmoid() if bug == "hinge-on-sigmoid" else None)
     g_optimizer, d_optimizer = adam(g), adam(d)
     balance = run.watch(g, d, g_optimizer, d_optimizer)
     for real in run.batches():
@@ -129,7 +143,8 @@ def hinge(run, bug):
         balance.g_step()
         if bug not in ("g-not-zeroed", "fake-not-detached"):
             g_optimizer.zero_grad()
-        g_loss = -d(g(noise())).mean()
+        out_fake = d(g(noise()))
+        g_loss = F.relu(1.0 - out_fake).mean() if bug == "hinge-in-g" else -out_fake.mean()
         g_loss.backward()
         g_optimizer.step()
 

@@ -25,6 +25,7 @@ from loopbugs.common import (
     bug("g-term-detached", "adversarial-without-gradient"),
     bug("no-grad-in-g", "adversarial-without-gradient"),
     bug("item-in-g", "adversarial-without-gradient"),
+    bug("condition-mismatch", "condition-mismatch"),
 )
 def pix2pix(run, bug):
     """D sees the condition beside the image and answers with a map; G has an L1 term."""
@@ -36,7 +37,8 @@ def pix2pix(run, bug):
         fake_B = netG(real_A)
         balance.d_step()
         optimizer_D.zero_grad()
-        pred_fake = netD(torch.cat((real_A, fake_B), 1).detach())
+        given = real_A.flip(0) if bug == "condition-mismatch" else real_A
+        pred_fake = netD(torch.cat((given, fake_B), 1).detach())
         pred_real = netD(torch.cat((real_A, real_B), 1))
         loss_D_fake = criterionGAN(pred_fake, torch.zeros_like(pred_fake))
         loss_D_real = criterionGAN(pred_real, torch.ones_like(pred_real))

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from counterpoise.anyloop.hooks import user_frames, user_line
-from counterpoise.anyloop.scene import Check, Scene, Sight, is_same, sample_of
+from counterpoise.anyloop.scene import Samples, Sight
 
 # What people call an average, and what holds one.
 NAMES = re.compile(
@@ -21,19 +21,25 @@ NAMES = re.compile(
 FRAMES = 6
 
 
-class Averages(Check):
+class Averages:
     """Looks for weights like G's among the names of the loop, and whether they change."""
 
     def __init__(self, generators: Sequence[nn.Module]) -> None:
         self._gs = [list(g.parameters()) for g in generators]
         self._searches = 2
-        # Averages by name, of Gs by number, and samples of both when they were found.
-        self._found: dict[str, tuple[int, list[Tensor], list[Tensor], list[Tensor]]] = {}
+        # Averages by name, as they were when they were found, and their Gs.
+        self._found: dict[str, tuple[Samples, Samples]] = {}
 
-    def look(self, scene: Scene) -> Iterator[Sight]:
-        for name, (g, weights, before, g_before) in self._found.items():
-            moved = [_has_moved(self._gs[g], g_before), _has_moved(weights, before)]
-            yield Sight("ema-frozen", moved == [True, False], user_line(), f"`{name}`", name)
+    @property
+    def has_any(self) -> bool:
+        """Whether there is an average."""
+        return bool(self._found)
+
+    def look(self) -> Iterator[Sight]:
+        """What shows in a turn that is over."""
+        for name, (average, g) in self._found.items():
+            frozen = g.has_moved() and not average.has_moved()
+            yield Sight("ema-frozen", frozen, user_line(), f"`{name}`", name)
         if not self._found and self._searches:
             self._searches -= 1
             self._search()
@@ -45,10 +51,9 @@ class Averages(Check):
                 continue
             weights = [w for w in _weights(value) if w.data_ptr() not in places]
             shapes = Counter(weight.shape for weight in weights)
-            for number, g in enumerate(self._gs):
+            for g in self._gs:
                 if Counter(weight.shape for weight in g) <= shapes:
-                    samples = list(map(sample_of, weights)), list(map(sample_of, g))
-                    self._found[name] = number, weights, *samples
+                    self._found[name] = Samples(weights), Samples(g)
 
 
 def _names() -> Iterator[tuple[str, Any]]:
@@ -71,7 +76,3 @@ def _weights(value: Any) -> list[Tensor]:
     if not isinstance(value, Mapping | list | tuple):
         return []
     return [each for each in values if isinstance(each, Tensor)]
-
-
-def _has_moved(weights: Sequence[Tensor], before: Sequence[Tensor]) -> bool:
-    return not all(map(is_same, map(sample_of, weights), before))

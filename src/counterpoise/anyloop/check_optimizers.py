@@ -1,18 +1,18 @@
 """Bugs in what happens between a backward pass and the optimizer's step, and in rates."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 from torch.optim import Optimizer
 
 from counterpoise.anyloop.graph import REARRANGING, operation
 from counterpoise.anyloop.hooks import Watched, innermost, user_line
-from counterpoise.anyloop.scene import Check, Pass, Scene, Sight
-from counterpoise.anyloop.witness import Guard, Witness
+from counterpoise.anyloop.scene import Networks, Pass, Samples, Scene, Sight
+from counterpoise.anyloop.tap import Phase
 
 CLIPS = (
     Watched(torch.nn.utils.clip_grad, "_clip_grads_with_norm_"),
@@ -20,6 +20,7 @@ CLIPS = (
 )
 SCALES = Watched(torch.amp.GradScaler, "scale")
 UNSCALES = Watched(torch.amp.GradScaler, "unscale_")
+SCALED_STEPS = Watched(torch.amp.GradScaler, "step")
 
 # A learning rate that has fallen to this share is gone.
 GONE = 0.01
@@ -27,133 +28,157 @@ GONE = 0.01
 LINEAR = REARRANGING | {"Mean", "Sum", "Sub", "Rsub", "Add", "Neg", "Mul", "Div", "Cat", "Stack"}
 
 
-class Optimizers(Check):
-    """Follows the gradients of each optimizer's parameters to its step. optimizers, weights: of
-    "g" and "d"; of the weights those too that a network hides from `parameters()`, each with a copy
-    of what it was at first."""
+# What may be seen between a backward pass and a step: see `loop_bugs.toml`.
+BETWEEN = (
+    "zeroed-before-step", "accumulation-not-divided", "accumulation-reset", "scaler-bypassed",
+    "clip-nothing", "clip-after-step", "scaler-not-unscaled",
+)  # fmt: skip
+
+
+class Gradients:
+    """Follows the gradients of each optimizer's parameters to its step."""
 
     def __init__(
-        self,
-        witness: Witness,
-        optimizers: Mapping[str, Sequence[Optimizer]],
-        weights: Mapping[str, Sequence[tuple[Tensor, Tensor]]],
-        discriminators: Collection[nn.Module],
-        guard: Guard,
+        self, phase: Callable[[], Phase | None], networks: Networks, guard: Callable[..., Any]
     ) -> None:
-        self._witness, self._weights = witness, weights
-        self._is_limited = any(map(_is_limited, discriminators))
-        self._tracks = [
-            _Track(key, optimizer) for key, own in optimizers.items() for optimizer in own
-        ]
-        self._registered = {id(p) for d in discriminators for p in d.parameters()}
-        self._clipped: list[tuple[str, str, str]] = []  # bug, part and line of calls in a scene
-        self._scaled: set[str] = set()  # parts whose loss is scaled
+        self._phase, self._networks = phase, networks
+        self._is_limited = any(map(_is_limited, networks.ds.values()))
+        self._tracks = [_Track(key, optimizer) for key, optimizer in networks.optimizers]
+        # What of networks is trained, those weights too that they hide, as it was at first.
+        self._initial = {key: Samples(_trained(networks, key)) for key in networks.whole}
+        self._seen: dict[tuple[str, str], str] = {}  # lines of bugs in a scene, by part
+        self._scaled: list[Tensor] = []  # losses
         self._unscaled: set[int] = set()  # `id` of optimizers
         self._handles: list[Any] = []
         for track in self._tracks:
-            before, after = guard(track.before_step), guard(self._after_step(track))
-            self._handles.append(track.optimizer.register_step_pre_hook(before))
-            self._handles.append(track.optimizer.register_step_post_hook(after))
+            for register, hook in (
+                (track.optimizer.register_step_pre_hook, self._before_step),
+                (track.optimizer.register_step_post_hook, self._after_step),
+            ):
+                self._handles.append(register(guard(partial(hook, track))))
         self._heard = [(each, guard(self._clips)) for each in CLIPS]
-        self._heard += [(SCALES, guard(self._scales)), (UNSCALES, guard(self._unscales))]
+        self._heard.append((SCALES, guard(self._scales)))
+        self._heard.append((UNSCALES, guard(lambda _, o: self._unscaled.add(id(innermost(o))))))
+        self._heard.append((SCALED_STEPS, guard(lambda *_: None)))  # to know that it runs
         for watched, listener in self._heard:
             watched.add(listener)
 
     def close(self) -> None:
+        """Let go of everything."""
         for handle in self._handles:
             handle.remove()
         for watched, listener in self._heard:
             watched.remove(listener)
 
-    def begins(self, backward: Pass, nodes: Collection[Node]) -> None:
+    def begins(self, backward: Pass) -> None:
+        """A backward pass is about to run."""
         for node in backward.outside:
-            if operation(node) in ("Mul", "Div"):
-                by = getattr(node, "_saved_other", None)
-                if by is not None and by.numel() == 1 and bool(by):
-                    factor = abs(float(by)) ** (1 if operation(node) == "Mul" else -1)
-                    backward.factor = min(backward.factor, factor)
+            by = getattr(node, "_saved_other", None)
+            if operation(node) in ("Mul", "Div") and by is not None and by.numel() == 1 and by:
+                factor = abs(float(by.detach())) ** (1 if operation(node) == "Mul" else -1)
+                backward.factor = min(backward.factor, factor)
+        backward.is_scaled = any(root is each for root in backward.roots for each in self._scaled)
         for track in self._tracks:
-            if track.network == backward.network:
-                track.begins(backward)
+            if track.network == backward.network and track.is_cleared():
+                track.lost += [each for each in track.passes if each not in track.old]
+                track.passes, track.is_fresh = [], False
 
     def ran(self, backward: Pass) -> None:
+        """It has run."""
         for track in self._tracks:
-            if track.network == backward.network and track.ids & set(backward.leaves):
-                track.ran(backward)
+            if track.network == backward.network and track.ids & backward.leaves:
+                track.is_fresh |= _have_gradients(track.parameters)
+                track.passes.append(backward)
+                track.state = track.now()
 
-    def look(self, scene: Scene) -> Iterator[Sight]:
+    def look(self, scene: Scene, *, has_average: bool) -> Iterator[Sight]:
+        """What shows in a turn that is over."""
         for track in self._tracks:
-            yield from self._of(track, scene)
-            track.zeroed = track.cleared = track.added = ""
-        parts = {backward.network for backward in scene.passes}
-        for name in ("clip-nothing", "clip-after-step", "scaler-not-unscaled"):
-            lines = [line for bug, part, line in self._clipped if bug == name and part in parts]
-            if self._clipped:
-                yield Sight(name, bool(lines), lines[-1] if lines else "")
-        self._clipped = []
+            yield from self._of(track, scene, has_average)
+            track.lost, track.old = [], track.passes.copy()
+        for network in {each.network for each in scene.passes if each.calls}:
+            for name in BETWEEN:
+                line = self._seen.get((name, network), "")
+                yield Sight(name, bool(line), line, "", network)
+        self._seen, self._scaled = {}, []
 
-    def _of(self, track: "_Track", scene: Scene) -> Iterator[Sight]:
-        key = track.network
+    def _of(self, track: "_Track", scene: Scene, has_average: bool) -> Iterator[Sight]:
+        key, network = track.network, track.network.upper()
         rate = max(float(group["lr"]) for group in track.optimizer.param_groups)
         track.peak = max(track.peak, rate)
-        detail = f"of {key.upper()}'s optimizer, from {track.peak:.2g} to {rate:.2g}"
+        detail = f"of {network}'s optimizer, from {track.peak:.2g} to {rate:.2g}"
         yield Sight("rate-gone", rate < GONE * track.peak, track.line, detail, key)
-        passes = [each for each in scene.passes if each.network == key and each.asked]
+        passes = [each for each in scene.passes if each.network == key]
+        weights, still = self._initial[key].weights, self._initial[key].still()
+        if weights:
+            does = "steps, but has no gradients for it" if track.steps else "never steps"
+            line = track.line or (passes[-1].line if passes else "")
+            unmoved = len(still) == len(weights)
+            yield Sight("never-updated", unmoved, line, f"{network}; its optimizer {does}", key)
+        passes = [each for each in passes if each.calls]
         if not passes:
             return
-        pairs = self._weights[key]
-        still = [weight for weight, initial in pairs if torch.equal(weight, initial)]
-        yield Sight("zeroed-before-step", bool(track.zeroed), track.zeroed, "", key)
-        detail = f"{key.upper()}; its gradients are cleared before its optimizer steps"
-        unmoved = bool(track.cleared) and len(still) == len(pairs)
-        yield Sight("never-updated", unmoved, track.cleared, detail, key)
-        yield Sight("accumulation-not-divided", bool(track.added), track.added, "", key)
+        if key == "g" and has_average:
+            yield Sight("ema-trained", track.is_changed is True, track.line)
         if key == "d" and track.is_changed is not None:
             linear = all(each.operations <= LINEAR for each in passes)
             # Never below 0, they may be probabilities, or the loss of a D that has it in.
-            answers = [out for each in passes for asked in each.asked for out in asked.outputs]
+            answers = [out for each in passes for call in each.calls for out in call.outputs]
             linear = linear and any(bool((answer < 0).any()) for answer in answers)
             free = linear and not (self._is_limited or scene.slopes or track.is_changed)
             yield Sight("clip-missing", free, track.line)
         owned = set().union(*(each.ids for each in self._tracks))
-        left = [w for w in still if id(w) not in owned and _has_gradients([w])]
-        hidden = [w for w in left if key == "d" and id(w) not in self._registered]
-        if track.steps > 1 and len(still) < len(pairs):
+        left = [w for w in still if id(w) not in owned and _have_gradients([w])]
+        hidden = [w for w in left if id(w) not in self._networks.ids[key]]
+        if track.steps > 1 and len(still) < len(weights):
             for name, some in (("unregistered-modules", hidden), ("unowned-parameters", left)):
-                detail = f"{len(some)} of {key.upper()}'s {len(pairs)} parameters"
+                detail = f"{len(some)} of {network}'s {len(weights)} parameters"
                 yield Sight(name, bool(some) and some is (hidden or left), "", detail, key)
 
-    def _after_step(self, track: "_Track") -> Callable[..., None]:
-        def after(*_: Any) -> None:
-            track.after_step()
-            self._unscaled.discard(id(track.optimizer))
-            self._scaled.discard(track.network)
+    def _before_step(self, track: "_Track", _: Any, arguments: Any, options: Any) -> None:
+        line = track.line = user_line()
+        if track.stepped is not None:
+            track.is_changed = track.stepped.has_moved()
+        if len(arguments) > 1 or options:
+            return  # a closure, whose backward pass comes yet
+        scaled = {each.is_scaled for each in track.passes}
+        is_bare = SCALED_STEPS.running is None and id(track.optimizer) not in self._unscaled
+        for name, seen in (
+            ("zeroed-before-step", track.is_cleared()),
+            ("accumulation-not-divided", track.state == track.now() and _undivided(track)),
+            ("accumulation-reset", track.lost),
+            ("scaler-bypassed", len(scaled) > 1 or (scaled == {True} and is_bare)),
+        ):
+            if seen:
+                self._seen[name, track.network] = line
 
-        return after
+    def _after_step(self, track: "_Track", *_: Any) -> None:
+        track.steps += 1
+        track.passes, track.lost, track.is_fresh, track.state = [], [], False, track.now()
+        track.stepped = Samples(track.parameters)
+        self._unscaled.discard(id(track.optimizer))
 
-    def _clips(self, parameters: Any, limit: float, *_: Any, **__: Any) -> None:
-        phase = self._witness.phase()
+    def _scales(self, scaler: Any, *_: Any) -> Callable[[Any], None] | None:
+        return self._scaled.append if scaler.is_enabled() and scaler.get_scale() != 1 else None
+
+    def _clips(self, parameters: Any, *limits: Any, clip_value: float = 0.0, **_: Any) -> None:
+        phase, limit = self._phase(), [*limits, clip_value][0]
         if phase is None or not float(limit) < float("inf"):
             return
         parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        given = [p for p in parameters if p.grad is not None]
-        tracks = [each for each in self._tracks if each.ids & set(map(id, given))]
+        given = {id(p) for p in parameters if p.grad is not None}
+        tracks = [each for each in self._tracks if each.ids & given]
+        passes = [each for track in tracks for each in track.passes]
         unscaled = any(id(each.optimizer) in self._unscaled for each in tracks)
         name = ""
-        if not given:
+        if not given or not (passes or any(bool(p.grad.any()) for p in parameters)):
             name = "clip-nothing"
-        elif tracks and all(each.is_spent(given) for each in tracks):
+        elif tracks and not passes and all(each.is_spent(given) for each in tracks):
             name = "clip-after-step"
-        elif phase.network in self._scaled and not unscaled:
+        elif any(each.is_scaled for each in passes) and not unscaled:
             name = "scaler-not-unscaled"
-        self._clipped.append((name, phase.network, user_line()))
-
-    def _scales(self, scaler: Any, *_: Any) -> None:
-        if (phase := self._witness.phase()) and scaler.is_enabled() and scaler.get_scale() != 1:
-            self._scaled.add(phase.network)
-
-    def _unscales(self, _: Any, optimizer: Any) -> None:
-        self._unscaled.add(id(innermost(optimizer)))
+        if name:
+            self._seen[name, phase.network] = user_line()
 
 
 class _Track:
@@ -161,76 +186,57 @@ class _Track:
 
     def __init__(self, network: str, optimizer: Optimizer) -> None:
         self.network, self.optimizer = network, optimizer
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.ids = set(map(id, self._parameters))
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.ids = set(map(id, self.parameters))
         self.peak, self.steps, self.line = 0.0, 0, ""
-        self._is_fresh = False  # whether a backward pass has left gradients
-        self._state: dict[int, tuple[int, int]] = {}  # of gradients, after such a pass or a step
-        self._passes: list[Pass] = []
-        self._stepped: list[Tensor] = []  # D's weights after a step
+        self.passes: list[Pass] = []
+        self.old: list[Pass] = []  # those of earlier turns: there may be some without a step
+        self.is_fresh = False  # whether these have left finite gradients
+        self.lost: list[Pass] = []  # of a turn, whose gradients were cleared before another pass
+        self.state: dict[int, tuple[int, int]] = {}  # of gradients, after such a pass or a step
+        self.stepped: Samples | None = None  # the weights after a step
         self.is_changed: bool | None = None  # whether these were others before the next one
-        # Lines: a step without the gradients that were there, a backward pass before which they
-        # were cleared without a step, a pass that adds to others.
-        self.zeroed = self.cleared = self.added = ""
 
-    def begins(self, backward: Pass) -> None:
-        if self._is_fresh and not _has_gradients(self._parameters):
-            self._is_fresh, self._passes = False, []
-            self.cleared = backward.line
+    def is_cleared(self) -> bool:
+        """Whether the gradients of its passes are gone."""
+        return self.is_fresh and not _have_gradients(self.parameters)
 
-    def ran(self, backward: Pass) -> None:
-        self._is_fresh |= _has_gradients(self._parameters)
-        self._passes.append(backward)
-        self._state = self._now()
-
-    def before_step(self, _: Any, arguments: Any, options: Any) -> None:
-        self.line = user_line()
-        if self.network == "d":
-            if self._stepped:
-                pairs = zip(self._stepped, self._parameters, strict=True)
-                self.is_changed = not all(torch.equal(before, now) for before, now in pairs)
-            self._stepped = []
-        if len(arguments) > 1 or options:
-            return  # a closure, whose backward pass comes yet
-        if self._is_fresh and not _has_gradients(self._parameters):
-            self.zeroed = self.line
-        if self._state == self._now() and _is_undivided(self._passes, self.network):
-            self.added = self._passes[-1].line
-
-    def after_step(self) -> None:
-        self.steps += 1
-        self._is_fresh, self._passes, self._state = False, [], self._now()
-        if self.network == "d":
-            self._stepped = [p.detach().clone() for p in self._parameters]
-
-    def is_spent(self, given: Sequence[Tensor]) -> bool:
+    def is_spent(self, given: Collection[int]) -> bool:
         """Whether the optimizer has stepped with all these gradients."""
-        now, own = self._now(), [id(p) for p in given if id(p) in self.ids]
-        return not self._passes and all(self._state.get(key) == now[key] for key in own)
+        now = self.now()
+        return all(self.state.get(key) == now[key] for key in self.ids & set(given))
 
-    def _now(self) -> dict[int, tuple[int, int]]:
-        return {
-            id(p): (id(p.grad), p.grad._version) for p in self._parameters if p.grad is not None
-        }
+    def now(self) -> dict[int, tuple[int, int]]:
+        return {id(p): (id(p.grad), p.grad._version) for p in self.parameters if p.grad is not None}
 
 
-def _has_gradients(parameters: Sequence[Tensor]) -> bool:
+def _have_gradients(parameters: Sequence[Tensor]) -> bool:
     found = [p.grad for p in parameters if p.grad is not None and bool(p.grad.any())]
     return bool(found) and all(bool(torch.isfinite(each.sum())) for each in found)
 
 
-def _is_undivided(passes: Sequence[Pass], network: str) -> bool:
+def _undivided(track: _Track) -> bool:
     """Whether several passes, each over micro-batches of its own, add up whole losses."""
-    asked = {each for backward in passes for each in backward.asked if not each.is_between}
-    kinds = [{each for each in asked if each.made is not None}]
-    if network == "d":
-        kinds.append({each for each in asked if each.made is None or each.has_both})
-    counts = []
-    for kind in kinds:
-        alike = Counter((each.d, each.made and each.made.g, each.images.shape) for each in kind)
-        counts.append(max(alike.values(), default=0))
-    count = min(counts)
-    return 1 < count <= len(passes) and all(each.factor > 1 / count + 1e-6 for each in passes)
+    calls = {call for each in track.passes for call in each.calls if not call.is_between}
+    kinds = [[call for call in calls if call.found is not None]]
+    if track.network == "d":
+        kinds.append([call for call in calls if not call.from_g])
+    alike = [Counter((c.d, c.made and c.made.g, c.shape) for c in kind) for kind in kinds]
+    count = min(max(each.values(), default=0) for each in alike)
+    return 1 < count <= len(track.passes) and all(
+        each.factor > 1 / count + 1e-6 for each in track.passes
+    )
+
+
+def _trained(networks: Networks, key: str) -> list[Tensor]:
+    """A network's weights that are trained, and those of modules that it keeps in plain lists."""
+    weights = list(networks.weights[key])
+    for module in networks.whole[key].modules():
+        for value in vars(module).values():
+            if isinstance(value, list | tuple | dict):
+                kept = value.values() if isinstance(value, dict) else value
+                weights += [p for m in kept if isinstance(m, nn.Module) for p in m.parameters()]
+    return list({id(weight): weight for weight in weights if weight.requires_grad}.values())
 
 
 def _is_limited(discriminator: nn.Module) -> bool:

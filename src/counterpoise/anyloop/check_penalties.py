@@ -1,11 +1,11 @@
 """Bugs in gradient penalties."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from counterpoise.anyloop.scene import Check, Scene, Sight, Slope
+from counterpoise.anyloop.scene import Scene, Sight, Slope
 from counterpoise.game.r1 import mixes_images
 
 # How far from a straight line between two images a point may be, as a share of their distance.
@@ -16,52 +16,56 @@ ALIKE = 1e-4
 NORMS = 3
 
 
-class Penalties(Check):
-    """Looks at the gradients of D's answers that D's part takes, and what becomes of them."""
+def penalties(scene: Scene) -> Iterator[Sight]:
+    """The gradients of D's answers that D's part takes, and what becomes of them."""
+    for slope in scene.slopes:
+        yield Sight("penalty-unused", not slope.is_used, slope.line, slope.detail)
+        mixed = mixes_images(scene.networks.ds[slope.call.d])
+        yield Sight("batch-norm-in-penalty", slope.is_used and mixed, slope.line)
+        epsilon = _epsilon(scene, slope)
+        if epsilon is not None:
+            yield Sight("penalty-epsilon", bool(epsilon), slope.line, epsilon)
+        if slope.pull is not None and len(slope.values) > 1:
+            past = [each for turn in scene.past() for each in turn.slopes]
+            norm = _norm(slope, [each for each in past if each.pull is not None])
+            yield Sight("penalty-norm", bool(norm), slope.line, norm)
 
-    def __init__(self, discriminators: Mapping[str, nn.Module]) -> None:
-        self._ds = discriminators
-        self._norms: list[tuple[float, float]] = []  # of a batch, and the factor of its pull
 
-    def look(self, scene: Scene) -> Iterator[Sight]:
-        for slope in scene.slopes:
-            detail = "" if slope.node is not None else "it is computed without `create_graph`"
-            yield Sight("penalty-unused", not slope.is_used, slope.line, detail)
-            mixed = mixes_images(self._ds[slope.asked.d])
-            yield Sight("batch-norm-in-penalty", slope.is_used and mixed, slope.line)
-            epsilon = _epsilon(scene, slope)
-            if epsilon is not None:
-                yield Sight("penalty-epsilon", bool(epsilon), slope.line, epsilon)
-            if slope.pull is not None and len(slope.values) > 1:
-                norm = self._norm(slope.values.flatten(1), slope.pull.flatten(1))
-                yield Sight("penalty-norm", bool(norm), slope.line, norm)
+def _pulls(slope: Slope) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each image, the square of its gradient's norm, and how a penalty pulls the gradient along
+    itself; and what of that is not along itself."""
+    slopes, pulls = slope.values.flatten(1), slope.pull.flatten(1)  # type: ignore[union-attr]
+    squares = (slopes * slopes).sum(1)
+    factors = (pulls * slopes).sum(1) / squares.clamp_min(1e-30)
+    return squares, factors, (pulls - factors[:, None] * slopes).norm() / pulls.norm()
 
-    def _norm(self, slopes: Tensor, pulls: Tensor) -> str:
-        """What is wrong with the norm of a penalty, that pulls slopes like this."""
-        squares = (slopes * slopes).sum(1)
-        factors = (pulls * slopes).sum(1) / squares.clamp_min(1e-30)
-        rest = pulls - factors[:, None] * slopes
-        if float(rest.norm()) > 0.05 * float(pulls.norm()):
-            # The norm of an image's gradient pulls the gradient along itself.
-            return "it is not taken over all values of an image"
-        if float(factors.std()) > ALIKE * float(factors.abs().mean()):
-            return ""
-        self._norms.append((float(squares.sum().sqrt()), float(factors.mean())))
-        if len(self._norms) < NORMS or not all(norm > 0 for norm, _ in self._norms):
-            return ""
-        # The pull of (norm - 1)^2 of one norm of them all; that of R1 is the same in every turn.
-        fits = torch.tensor([factor / (1 - 1 / norm) for norm, factor in self._norms])
-        pulled = torch.tensor([factor for _, factor in self._norms])
-        if fits.std() < 1e-3 * fits.abs().mean() and pulled.std() > 1e-2 * pulled.abs().mean():
-            return "it is one of the whole batch"
+
+def _norm(slope: Slope, past: Sequence[Slope]) -> str:
+    """What is wrong with the norm of a penalty."""
+    _, factors, off = _pulls(slope)
+    if float(off) > 0.05:
+        # The norm of an image's gradient pulls the gradient along itself.
+        return "it is not taken over all values of an image"
+    if float(factors.std()) > ALIKE * float(factors.abs().mean()) or len(past) < NORMS - 1:
         return ""
+    norms, pulled = [], []
+    for each in (slope, *past):
+        squares, factors, _ = _pulls(each)
+        norms.append(squares.sum().sqrt())
+        pulled.append(factors.mean())
+    # The pull of (norm - 1)^2 of one norm of them all; that of R1 is the same in every turn.
+    factor = torch.stack(pulled)
+    fits = factor / (1 - 1 / torch.stack(norms))
+    if fits.std() < 1e-3 * fits.abs().mean() and factor.std() > 1e-2 * factor.abs().mean():
+        return "it is one of the whole batch"
+    return ""
 
 
 def _epsilon(scene: Scene, slope: Slope) -> str | None:
     """What is wrong with points between real and fake images; "" where nothing is, None where they
     are not."""
     points = slope.points.flatten(1)
-    reals = [c.images for c in scene.calls("d") if c.made is None and not c.is_between]
+    reals = [c.images for c in scene.calls("d") if c.found is None and not c.is_between]
     for real in reals:
         for fake in (made.images for made in scene.made):
             if not (real.numel() == fake.numel() == points.numel() and len(real) == len(points)):

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from counterpoise.anyloop.scene import Asked, Check, Made, Scene, Sight, is_same
+from counterpoise.anyloop.scene import Scene, Sight, is_same
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Made
 
 # How far beyond G's bounds real images are, as a share of what lies between the bounds.
 BEYOND = 0.1
@@ -14,66 +15,60 @@ SHARE = 0.05
 VALUES = 64
 
 
-class Values(Check):
-    """Compares what networks are given with what they were given in the turn before."""
+def same_noise(scene: Scene) -> Iterator[Sight]:
+    """A G is given the same in each turn: all of it, or noise for each image beside other things.
+    It may begin with the images of the next turn, so two turns before are looked at."""
+    judged = {part: [m for m in scene.made if part in m.judged_in] for part in ("d", "g")}
+    judged["g"] = judged["g"] or [made for made in scene.made if made.with_gradient]
+    groups = [group for group in judged.values() if group]
+    past = scene.past()
+    same = [
+        group
+        for group in groups
+        if all(any(_is_like(m, old) for old in turn.made) for m in group for turn in past)
+    ]
+    if groups and len(past) == 2:
+        yield Sight("same-noise", bool(same), same[0][-1].line if same else "")
 
-    def __init__(self) -> None:
-        # What Gs were given in the last two turns: one may begin with the images of the next.
-        self._inputs: list[list[Made]] = []
-        self._samples: list[Tensor] = []
 
-    def look(self, scene: Scene) -> Iterator[Sight]:
-        yield from self._same_noise(scene)
-        yield from self._same_images(scene)
-        yield from self._ranges(scene)
+def same_images(scene: Scene) -> Iterator[Sight]:
+    """A D is given images of the turn before."""
+    calls = scene.calls("d")
+    old = [s for turn in scene.past()[:1] for c in turn.calls("d") for s in c.samples.values()]
+    for name, kind in (("same-fake", FAKE), ("same-real", REAL)):
+        repeated = [
+            call
+            for call in calls
+            for of, sample in call.samples.items()
+            if (of if len(call.samples) > 1 or FAKE not in call.kinds else FAKE) == kind
+            and any(is_same(sample, each) for each in old)
+            and (kind == FAKE or len(call.images) > 1)
+        ]
+        if calls:
+            yield Sight(name, bool(repeated), repeated[-1].line if repeated else "")
 
-    def _same_noise(self, scene: Scene) -> Iterator[Sight]:
-        judged = {part: [m for m in scene.made if part in m.judged_in] for part in ("d", "g")}
-        judged["g"] = judged["g"] or [made for made in scene.made if made.with_gradient]
-        groups = [group for group in judged.values() if group]
-        same = [group for group in groups if all(map(self._is_repeated, group))]
-        if groups and len(self._inputs) == 2:
-            yield Sight("same-noise", bool(same), same[0][-1].line if same else "")
-        self._inputs = [*self._inputs[-1:], scene.made]
 
-    def _is_repeated(self, made: Made) -> bool:
-        """Whether a G was given all of it, or noise for each image beside other things, in both
-        turns before."""
-        return all(any(_is_like(made, old) for old in turn) for turn in self._inputs)
-
-    def _same_images(self, scene: Scene) -> Iterator[Sight]:
-        calls = scene.calls("d")
-        if not calls:
-            return
-        repeated = [c for c in calls if any(is_same(c.sample, old) for old in self._samples)]
-        self._samples = [call.sample for call in calls]
-        generated = [call for call in calls if call.made is not None]
-        # Images that no G was seen to make are fake where nothing else can be.
-        fakes = repeated if not generated and len(repeated) < len(calls) else []
-        fakes = fakes or [call for call in repeated if call.made is not None]
-        reals = [call for call in repeated if call not in fakes and len(call.images) > 1]
-        yield Sight("same-fake", bool(fakes), fakes[-1].line if fakes else "")
-        yield Sight("same-real", bool(reals), reals[-1].line if reals else "")
-
-    def _ranges(self, scene: Scene) -> Iterator[Sight]:
-        calls = scene.calls("d")
-        for fake in calls:
-            if fake.made is None or fake.made.bounds is None:
+def value_ranges(scene: Scene) -> Iterator[Sight]:
+    """Real images are not where G's can be."""
+    calls = scene.calls("d")
+    for fake in calls:
+        if fake.found is None or fake.made is None or fake.made.bounds is None:
+            continue
+        times, plus = fake.found.scale
+        low, high = (times * bound + plus for bound in fake.made.bounds)
+        made = fake.rows_of(fake.images, FAKE)[:, fake.found.channels]
+        for real in calls:
+            values = _real_values(real, fake)
+            if values is None or min(values.numel(), made.numel()) < VALUES:
                 continue
-            low, high = (fake.scale[0] * bound + fake.scale[1] for bound in fake.made.bounds)
-            made = fake.images[fake.rows, fake.channels]
-            for real in calls:
-                values = _real_values(real, fake)
-                if values is None or min(values.numel(), made.numel()) < VALUES:
-                    continue
-                least, most = float(values.min()), float(values.max())
-                margin, middle = BEYOND * (high - low), (low + high) / 2
-                below = float((made < middle).float().mean())
-                seen = least < low - margin or most > high + margin
-                seen |= least >= middle - 1e-3 and below > SHARE
-                detail = f"real ones are in [{least:.2g}, {most:.2g}], G's in [{low:g}, {high:g}]"
-                yield Sight("value-ranges", seen, real.line, detail)
-                return
+            least, most = float(values.min()), float(values.max())
+            margin, middle = BEYOND * (high - low), (low + high) / 2
+            below = float((made < middle).float().mean())
+            seen = least < low - margin or most > high + margin
+            seen |= least >= middle - 1e-3 and below > SHARE
+            detail = f"real ones are in [{least:.2g}, {most:.2g}], G's in [{low:g}, {high:g}]"
+            yield Sight("value-ranges", seen, real.line, detail)
+            return
 
 
 def _is_like(made: Made, before: Made) -> bool:
@@ -83,10 +78,10 @@ def _is_like(made: Made, before: Made) -> bool:
     return all(same) or any(map(all, zip(same, made.varied, strict=True)))
 
 
-def _real_values(real: Asked, fake: Asked) -> Tensor | None:
+def _real_values(real: Call, fake: Call) -> Tensor | None:
     """The real images of a call, of the channels that G makes."""
-    if real.is_between or real.images.shape[2:] != fake.images.shape[2:]:
+    if real.is_between or real.images.shape[2:] != fake.images.shape[2:] or fake.found is None:
         return None
-    if real.images.ndim < 2 or (real.made is not None and real is not fake):
+    if real.images.ndim < 2 or real.from_g or (real.found is not None and real is not fake):
         return None
-    return real.real_rows(real.images)[:, fake.channels]
+    return real.rows_of(real.images, REAL)[:, fake.found.channels]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from counterpoise.anyloop.graph import ends_in_sigmoid
 from counterpoise.anyloop.read_objective import infer_objective
-from counterpoise.anyloop.reading import REVERSED, Reader, Side
+from counterpoise.anyloop.reading import REVERSED, Reader, Side, note_gradients
 from counterpoise.anyloop.tap import FAKE, INSIDE, REAL, Call, Phase, Place
 from counterpoise.balance.fixed import NonePolicy
 from counterpoise.errors import UserError
@@ -32,8 +32,9 @@ STEPPED_EARLY = (
 class DiscriminatorSide:
     """What hooks in D's part find out, told to the turn."""
 
-    def __init__(self, game: Game) -> None:
+    def __init__(self, game: Game, *, is_checked: bool) -> None:
         self._game = game
+        self.is_checked = is_checked  # then all gradients at D's answers are noted
         self.readers = {name: Reader() for name in game.players}
         # Ds whose optimizer stepped in this turn before there was anything to decide on.
         self.early: set[str] = set()
@@ -76,9 +77,10 @@ class DiscriminatorSide:
         the answers of the Ds that they are of, and the objective; of all that judge where none is
         named."""
         for name in names or self._judging(phase):
-            player, reader, calls = self._game.players[name], self.readers[name], phase.calls(name)
-            if not reader.is_known(len(calls)):
-                reader.note(calls, losses, weights)
+            calls = phase.calls(name)
+            if self.is_checked or not self.readers[name].is_known(len(calls)):
+                note_gradients(calls, losses, weights)
+            player = self._game.players[name]
             if player.objective is not None:
                 continue
             sides = self._sides(phase, name)

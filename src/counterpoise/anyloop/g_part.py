@@ -8,7 +8,7 @@ from torch.autograd.graph import Node
 
 from counterpoise.anyloop.d_part import STEPPED_EARLY
 from counterpoise.anyloop.graph import walk
-from counterpoise.anyloop.hooks import BACKWARD
+from counterpoise.anyloop.hooks import is_backward
 from counterpoise.anyloop.reading import Reader
 from counterpoise.anyloop.tap import FAKE, Phase, tensors_of
 from counterpoise.game.game import Game
@@ -62,6 +62,15 @@ class GeneratorSide:
         self.losses = []
         self.has_stepped = False
         self._forget()
+
+    def minimises(self, roots: Sequence[Tensor], weights: Sequence[Tensor | None]) -> None:
+        """A backward pass in G's part runs from these: `loss.backward(minus_one)` minimises
+        -loss."""
+        scale = self._sensors.gradient_scale()
+        for root, weight in zip(roots, weights, strict=True):
+            if root.numel() == 1:
+                loss = root if weight is None else root * weight
+                self.losses.append(loss.detach().float().reshape(()) / scale)
 
     def end(
         self, turn: Turn | None, phase: Phase, readers: Mapping[str, Reader], early: set[str]
@@ -132,7 +141,7 @@ class GeneratorSide:
 
         def note(gradient: Tensor) -> None:
             # With a gradient that a loop asks `autograd.grad` for, it trains nothing.
-            if self.is_open and self._sensors.due and BACKWARD.running:
+            if self.is_open and self._sensors.due and is_backward():
                 self._total = self._sum(self._total, gradient)
 
         images.register_hook(note)  # type: ignore[no-untyped-call]
@@ -173,7 +182,7 @@ class GeneratorSide:
         way = images.view_as(images)
 
         def weigh(gradient: Tensor) -> Tensor | None:
-            if not BACKWARD.running:
+            if not is_backward():
                 return None  # asked of `autograd.grad`, for a weight of the loop's own
             # `part.adversarial` has weighed the term already.
             weighed = gradient if d in turn.adversarial else gradient * scale
@@ -185,7 +194,7 @@ class GeneratorSide:
 
     def _add(self, d: str, gradient: Tensor) -> None:
         """A gradient that came back to a D's input, with the policy's scale in it."""
-        if self._sensors.due and BACKWARD.running:
+        if self._sensors.due and is_backward():
             self._adversarial[d] = self._sum(self._adversarial.get(d), gradient)
 
     def _sum(self, sum_so_far: Tensor | None, gradient: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ class Balance:
             raise UserError("Balance: log_every and sensors_every must be at least 1")
         options = dict(policy_options or {})
         generators = [generator] if isinstance(generator, nn.Module) else list(generator)
-        ds = _by_name(discriminator)
+        ds = _discriminators(discriminator)
         g_optimizer, d_optimizers = innermost(g_optimizer), _optimizers(ds, d_optimizer)
         # One network whose weights are those of all.
         g = generators[0] if len(generators) == 1 else nn.ModuleList(generators)
@@ -229,14 +229,17 @@ class Balance:
         self.close()
 
 
-def _by_name(discriminator: Any) -> dict[str, nn.Module]:
-    """The discriminators by name: "" where there is one, "1", "2" of a list."""
-    if isinstance(discriminator, Sequence | nn.ModuleList):
-        ds = {str(number): d for number, d in enumerate(discriminator, 1)}
-    elif isinstance(discriminator, Mapping | nn.ModuleDict):
-        ds = {str(name): d for name, d in discriminator.items()}
-    else:
-        ds = {"": discriminator}
+def _named(given: Any) -> dict[str, Any]:
+    """Discriminators or their optimizers by name: "" where there is one, "1", "2" of a list."""
+    if isinstance(given, Mapping | nn.ModuleDict):
+        return {str(name): each for name, each in given.items()}
+    if isinstance(given, Sequence | nn.ModuleList):
+        return {str(number): each for number, each in enumerate(given, 1)}
+    return {"": given}
+
+
+def _discriminators(given: Any) -> dict[str, nn.Module]:
+    ds = _named(given)
     if ds and all(isinstance(d, nn.Module) for d in ds.values()):
         return ds
     raise UserError("Balance: discriminator is a module, a list of them, or a dictionary by name")
@@ -244,12 +247,11 @@ def _by_name(discriminator: Any) -> dict[str, nn.Module]:
 
 def _optimizers(ds: Mapping[str, nn.Module], d_optimizer: Any) -> dict[str, Optimizer]:
     """The optimizer of each discriminator."""
-    if not isinstance(d_optimizer, Mapping | Sequence):
-        return dict.fromkeys(ds, innermost(d_optimizer))
-    if isinstance(d_optimizer, Sequence) and len(d_optimizer) == len(ds):
-        return dict(zip(ds, map(innermost, d_optimizer), strict=True))
-    if isinstance(d_optimizer, Mapping) and set(map(str, d_optimizer)) == set(ds):
-        return {str(name): innermost(each) for name, each in d_optimizer.items()}
+    optimizers = {name: innermost(each) for name, each in _named(d_optimizer).items()}
+    if optimizers.keys() == {""}:
+        return dict.fromkeys(ds, optimizers[""])
+    if optimizers.keys() == ds.keys():
+        return optimizers
     raise UserError(
         "Balance: d_optimizer is one for all discriminators, or one for each, given as these are: "
         + ", ".join(ds)

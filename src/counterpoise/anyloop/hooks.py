@@ -4,6 +4,7 @@ All of it is undone by `close`, survives `copy.deepcopy` and pickling of the use
 of a network is not listened to), and does nothing outside a step.
 """
 
+import contextlib
 import functools
 import sys
 import types
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 # Packages whose wrapper of an optimizer takes the loss scale out of the gradients in its `step`.
 _WRAPPERS = ("accelerate", "lightning", "lightning_fabric")
@@ -110,12 +110,32 @@ class Watched:
         self._owner, self._name = owner, name
         self._original: Callable[..., Any] | None = getattr(owner, name, None)
         self._listeners: list[Callable[..., Any]] = []
+        self.running: dict[str, Any] | None = None  # the options of a call that is under way
 
     def add(self, listener: Callable[..., Any]) -> None:
         """Call `listener` with the arguments of every later call."""
         if not self._listeners and self._original is not None:
-            self._original = getattr(self._owner, self._name)
-            setattr(self._owner, self._name, functools.wraps(self._original)(self._stand_in()))
+            self._original = original = getattr(self._owner, self._name)
+
+            # A function, since a method of a class is called with its object.
+            @functools.wraps(original)
+            def stand_in(*arguments: Any, **options: Any) -> Any:
+                # Listeners must not use up what the function is to be given.
+                arguments = tuple(tuple(a) if isinstance(a, Iterator) else a for a in arguments)
+                options = {
+                    n: tuple(o) if isinstance(o, Iterator) else o for n, o in options.items()
+                }
+                after = [tell(*arguments, **options) for tell in tuple(self._listeners)]
+                before, self.running = self.running, options
+                try:
+                    result = original(*arguments, **options)
+                finally:
+                    self.running = before
+                for each in filter(None, after):
+                    each(result)
+                return result
+
+            setattr(self._owner, self._name, stand_in)
         self._listeners.append(listener)
 
     def remove(self, listener: Callable[..., Any]) -> None:
@@ -124,69 +144,32 @@ class Watched:
         if not self._listeners and self._original is not None:
             setattr(self._owner, self._name, self._original)
 
-    def _stand_in(self) -> Callable[..., Any]:
-        # A function, since a method of a class is called with its object.
-        def stand_in(*arguments: Any, **options: Any) -> Any:
-            # Listeners must not use up what the function is to be given.
-            arguments = tuple(tuple(a) if isinstance(a, Iterator) else a for a in arguments)
-            options = {n: tuple(o) if isinstance(o, Iterator) else o for n, o in options.items()}
-            after = [tell(*arguments, **options) for tell in tuple(self._listeners)]
-            result = self._run(*arguments, **options)
-            for each in filter(None, after):
-                each(result)
-            return result
-
-        return stand_in
-
-    def _run(self, *arguments: Any, **options: Any) -> Any:
-        assert self._original is not None, "else nothing stands in for it"
-        return self._original(*arguments, **options)
-
-
-class BackwardWatch(Watched):
-    """Of `torch.autograd.backward`, which `Tensor.backward` goes through too; `autograd.grad` does
-    not."""
-
-    def __init__(self) -> None:
-        super().__init__(torch.autograd, "backward")
-        self.running = 0  # calls under way that listeners were told of
-
-    def _run(self, *arguments: Any, **options: Any) -> Any:
-        self.running += 1
+    @contextlib.contextmanager
+    def unheard(self) -> Iterator[None]:
+        """No listener is told of calls in this block."""
+        listeners, self._listeners = self._listeners, []
         try:
-            return super()._run(*arguments, **options)
+            yield
         finally:
-            self.running -= 1
+            self._listeners = listeners
 
 
-BACKWARD = BackwardWatch()
+# All backward passes, and `autograd.grad`.
+ENGINE = Watched(torch.autograd, "_engine_run_backward")
 
 
-def minimised(roots: list[Tensor], grad_tensors: Any) -> Iterator[Tensor]:
-    """What a backward pass with these arguments minimises, from roots of one value each:
-    `loss.backward(minus_one)` minimises -loss."""
-    for root, factor in zip(roots, weights_of(roots, grad_tensors), strict=True):
-        if root.numel() == 1:
-            value = root.detach().float().reshape(())
-            yield value if factor is None else value * factor.detach().float().reshape(())
-
-
-def weights_of(roots: list[Tensor], grad_tensors: Any) -> list[Tensor | None]:
-    """What each root of a backward pass with these arguments is multiplied with."""
-    given = [grad_tensors] if isinstance(grad_tensors, Tensor) else list(grad_tensors or ())
-    return (given + [None] * len(roots))[: len(roots)]
-
-
-def package_of(frame: types.FrameType) -> str:
-    """The package whose code a frame runs."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+def is_backward() -> bool:
+    """Whether a backward pass that leaves gradients is under way, in an open part of a loop: not
+    one that a loop asks `autograd.grad` for."""
+    return bool((ENGINE.running or {}).get("accumulate_grad"))
 
 
 def user_frames() -> Iterator[types.FrameType]:
     """The frames that are the user's, innermost first."""
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
-        if package_of(frame) not in _NOT_THE_USERS:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _NOT_THE_USERS:
             yield frame
         frame = frame.f_back
 

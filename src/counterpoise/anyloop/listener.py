@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from counterpoise.anyloop.d_part import DiscriminatorSide
 from counterpoise.anyloop.g_part import GeneratorSide
-from counterpoise.anyloop.hooks import BACKWARD, OptimizerWatch, minimised, user_line, weights_of
+from counterpoise.anyloop.hooks import ENGINE, OptimizerWatch, is_backward, user_line
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
-from counterpoise.anyloop.reading import answers_in
+from counterpoise.anyloop.reading import loss_of, note_gradients
 from counterpoise.anyloop.tap import Call, Phase, Place, Tap
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
@@ -37,17 +37,16 @@ class LoopListener:
         # D's part of this turn, whose loss is not back-propagated yet: in G's part, perhaps.
         self._waiting: Phase | None = None
         self._is_closed = False
-        self._d, self._g = DiscriminatorSide(game), GeneratorSide(game)
+        self._d = DiscriminatorSide(game, is_checked=checker is not None)
+        self._g = GeneratorSide(game)
         self._tap = Tap(
             generators,
             {name: player.network for name, player in game.players.items()},
             self._change_input,
             self._g.after_g,
             self._g.after_d,
-            with_lines=checker is not None,
+            None if checker is None else checker.witness,
         )
-        if checker is not None:
-            checker.hear(lambda: self._tap.phase)
         game.aside, game.after_turn = self._unheard, partial(self.flush, wait=False)
         self._watches = [OptimizerWatch(game.g_optimizer, partial(self._on_step, []))]
         for each in game.d_optimizers:
@@ -94,7 +93,7 @@ class LoopListener:
             return
         self._tap.phase = None
         self._g.is_open = False
-        BACKWARD.remove(self._on_backward)
+        ENGINE.remove(self._on_engine)
         if failed:
             self._turn = None
             return
@@ -155,15 +154,16 @@ class LoopListener:
         self._check_open()
         self._tap.phase = part
         self._g.is_open = part.network == "g"
-        BACKWARD.add(self._on_backward)
+        ENGINE.add(self._on_engine)
         if self._checker is not None:
             self._checker.begin(self.game.steps_done + 1)
 
     def _check_turn(self) -> None:
         if self._checker is not None:
             self._checker.turn_ends()
+            self._d.is_checked = self._checker.witness.is_close
             if self._checker.is_finished:
-                self._checker, self._tap.with_lines = None, False
+                self._checker = self._tap.witness = None
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:
@@ -201,25 +201,39 @@ class LoopListener:
                 call.arguments.update(weighed)
         return weighed | self._d.change_input(self._turn, phase, call)
 
-    def _on_backward(
-        self, tensors: Any, grad_tensors: Any = None, *_: Any, inputs: Any = None, **__: Any
-    ) -> None:
-        part = self._tap.phase
-        if part is None or BACKWARD.running:
-            return  # the latter inside of another, as a reentrant checkpoint's
-        roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-        if self._waiting is not None and answers_in(self._waiting.d_calls, roots):
+    def _on_engine(
+        self,
+        roots: Sequence[Tensor],
+        weights: Sequence[Tensor | None],
+        retains: bool,
+        creates: bool,
+        inputs: Sequence[Tensor],
+        *_: Any,
+        accumulate_grad: bool = False,
+        **__: Any,
+    ) -> Callable[[Any], None] | None:
+        """A backward pass, or `autograd.grad`, is about to run: from roots times weights, for
+        `inputs` alone where there are any."""
+        part, checker = self._tap.phase, self._checker
+        if part is None or is_backward():
+            return None  # the latter inside of another, as a reentrant checkpoint's
+        if not accumulate_grad:
+            return None if checker is None else checker.witness.gradient(part, roots, inputs)
+        if self._waiting is not None and loss_of(self._waiting.d_calls, roots)[0]:
             part = self._waiting
         part.backwards += 1
         if part.network == "d":
             if not self._d.is_known:
                 part.line = user_line()
-            self._d.backward(part, roots, weights_of(roots, grad_tensors))
-        elif self._turn is not None:
-            scale = self.game.sensors.gradient_scale()
-            self._g.losses += [loss / scale for loss in minimised(roots, grad_tensors)]
-        if self._checker is not None:
-            self._checker.backward(part, roots, inputs)
+            self._d.backward(part, roots, weights)
+        else:
+            if self._turn is not None:
+                self._g.minimises(roots, weights)
+            if self._d.is_checked:
+                note_gradients(part.d_calls, roots, weights)
+        if checker is None:
+            return None
+        return checker.backward(part, roots, weights, inputs, is_retained=retains and not creates)
 
     def _on_step(self, names: Sequence[str], run: Callable[[], Any]) -> Any:
         """The step of an optimizer was called, of these Ds' or (none) of G's: run it as the actions

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from counterpoise.anyloop.tap import FAKE, REAL, Call
@@ -53,6 +55,13 @@ class Pull(NamedTuple):
         return self.first + self.second
 
 
+def pull_of(gradient: Tensor) -> Tensor:
+    """The numbers of a `Pull` (4,), of a loss' gradient at a tensor (N, ...)."""
+    flat = -gradient.float().reshape(len(gradient), -1)
+    halves = flat[: len(flat) // 2], flat[len(flat) // 2 :]
+    return torch.stack([each for half in halves for each in (half.sum(), half.abs().sum())])
+
+
 def by_pulls(calls: Sequence[Call], pulls: Mapping[tuple[int, int], Pull]) -> Pattern:
     """How a part is to be read by how the loss pulls D's answers: calls, and tensors of them."""
     ways: dict[int, dict[int, float]] = {}
@@ -72,7 +81,7 @@ def by_pulls(calls: Sequence[Call], pulls: Mapping[tuple[int, int], Pull]) -> Pa
         }
     if scores:
         numbers = {number for own in scores.values() for number in own}
-        way = {n: _mean([own[n] for own in scores.values() if n in own]) for n in numbers}
+        way = {n: fmean([own[n] for own in scores.values() if n in own]) for n in numbers}
         kinds = _kinds_of_calls(calls, way)
         return {
             kind: tuple(Score(n, t) for n in sorted(own) for t in sorted(scores) if n in scores[t])
@@ -100,7 +109,7 @@ def _kinds_of_calls(calls: Sequence[Call], way: Mapping[int, float]) -> dict[str
     made = {number for number in way if calls[number].from_g}
     rest = way.keys() - made
     if made and rest:
-        level = _mean([way[number] for number in made])
+        level = fmean([way[number] for number in made])
         real = {number for number in rest if abs(way[number] - level) > APART} or set(rest)
         # As many of each: what a loop changes before D sees it is not always known again.
         others = sorted(rest - real)[: max(0, len(real) - len(made))]
@@ -119,8 +128,8 @@ def _rows_of(call: Call, pull: Pull) -> dict[str, Rows]:
     if abs(first - second) <= APART or max(first, second) <= APART or call.from_g:
         return {}
     rows: tuple[Rows, Rows] = (0.0, 0.5), (0.5, 1.0)
-    if call.made is not None:
-        start, stop = (row / len(call.images) for row in call.made)
+    if call.found is not None:
+        start, stop = (row / len(call.images) for row in call.found.rows)
         return {FAKE: (start, stop), REAL: (stop, 1.0) if start == 0 else (0.0, start)}
     return dict(zip((REAL, FAKE) if first > second else (FAKE, REAL), rows, strict=True))
 
@@ -134,10 +143,6 @@ def by_place_alone(calls: Sequence[Call]) -> Pattern:
     if not real or not fake:
         return {}
     return {REAL: (Score(real[0].number, 0),), FAKE: (Score(fake[0].number, 0),)}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _spread(values: Iterable[float]) -> float:

@@ -82,7 +82,16 @@ def _between(reached: set[Node], ends: set[Node]) -> dict[Node, str]:
     """The nodes that D's outputs flow through on their way to the losses, and what each does."""
     # A penalty on D's gradient is not a loss of D's outputs.
     stop = ends | {node for node in reached if "BackwardBackward" in node.name()}
-    fed = {node for node in reached - stop if not ends.isdisjoint(walk([node], stop))}
+    above: dict[Node, list[Node]] = {}
+    for node in reached - stop:
+        for below, _ in edges_of(node):
+            above.setdefault(below, []).append(node)
+    fed: set[Node] = set()
+    waiting = list(ends)
+    while waiting:
+        new = [node for node in above.get(waiting.pop(), ()) if node not in fed]
+        fed.update(new)
+        waiting += new
     between = {node: operation(node) for node in fed}
     for node, name in between.items():
         if name in ("Mul", "Div") and _is_of_several(node, fed | ends):

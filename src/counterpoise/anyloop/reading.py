@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import walk
-from counterpoise.anyloop.pulls import WHOLE, Pattern, Pull, Score, by_place_alone, by_pulls
+from counterpoise.anyloop.hooks import ENGINE
+from counterpoise.anyloop.pulls import (
+    WHOLE,
+    Pattern,
+    Pull,
+    Score,
+    by_place_alone,
+    by_pulls,
+    pull_of,
+)
 from counterpoise.anyloop.tap import FAKE, INSIDE, REAL, Call, Place, floats_of
 from counterpoise.game.processes import Numbers
 from counterpoise.records import Signals
@@ -102,7 +111,7 @@ class Reader:
         """On which kinds of images a call is, as far as can be said before D has answered;
         `before`: D's calls before it in the part."""
         if network == "g":
-            return {REAL if call.made is None else FAKE} | self._in_one_call(call)
+            return {REAL if call.found is None else FAKE} | self._in_one_call(call)
         if self._latest:
             return {k for k, own in self._latest.items() if any(s.call == call.number for s in own)}
         kind = FAKE if call.from_g else REAL
@@ -131,41 +140,12 @@ class Reader:
             tensors = [scores[0].of(each) for each in tensors]
         return joined(tensors) if tensors else None
 
-    # D's loss.
-
-    def note(
-        self, calls: Sequence[Call], roots: Sequence[Tensor], weights: Sequence[Tensor | None]
-    ) -> None:
-        """These losses are about to be back-propagated, times `weights`: add up, as their `pulls`,
-        how they pull the answers of D's calls."""
-        given = [(r, w) for r, w in zip(roots, weights, strict=True) if r.grad_fn is not None]
-        reached = answers_in(calls, [root for root, _ in given])
-        if not reached:
-            return
-        try:
-            pulls = torch.autograd.grad(
-                [root for root, _ in given],
-                [call.outputs[number] for call, number in reached],
-                [torch.ones_like(root) if weight is None else weight for root, weight in given],
-                retain_graph=True,
-                allow_unused=True,
-            )
-        except RuntimeError:
-            return  # a loss that is compiled may run backwards only once
-        for (call, number), pull in zip(reached, pulls, strict=True):
-            if pull is None:
-                continue
-            flat = -pull.detach().float().reshape(len(pull), -1)
-            halves = flat[: len(flat) // 2], flat[len(flat) // 2 :]
-            sums = torch.stack([each for h in halves for each in (h.sum(), h.abs().sum())])
-            call.pulls[number] = call.pulls[number] + sums if number in call.pulls else sums
-
     def _read(self, calls: Sequence[Call], *, by_place: bool) -> Pattern:
         """How a part with these calls of D is to be read; what cannot be seen is missing.
 
         `by_place`: where the loss says nothing, the first call is on real images.
         """
-        pulled = self._read_pulls(calls) if any(call.pulls for call in calls) else 0
+        pulled = self._read_pulls(calls) if any(call.gradients for call in calls) else 0
         pattern = self._patterns.get(len(calls), ({}, 0))[0]
         # A loss of one half says nothing of the other, but what a G made may be seen.
         is_seen = pulled == 1 and 0 < sum(call.from_g for call in calls) < len(calls)
@@ -175,8 +155,8 @@ class Reader:
 
     def _read_pulls(self, calls: Sequence[Call]) -> int:
         """Note how D's answers were pulled; of how many calls."""
-        keys = [(call.number, number) for call in calls for number in sorted(call.pulls)]
-        tensors = {key: calls[key[0]].pulls[key[1]] for key in keys}
+        keys = [(call.number, number) for call in calls for number in sorted(call.gradients)]
+        tensors = {key: pull_of(calls[key[0]].gradients[key[1]]) for key in keys}
         numbers = Numbers(tensors, tensors[keys[0]].device).get()
         pulls = {key: pull for key in keys if (pull := Pull(*numbers[key].tolist())).size > 0}
         self.has_begun |= bool(pulls)
@@ -197,7 +177,7 @@ class Reader:
         real images."""
         pattern = self._read(calls, by_place=by_place)
         matched = {
-            kind: tuple(sorted(Score(c.number, number) for c, number in answers_in(calls, [out])))
+            kind: tuple(sorted(Score(c.number, number) for c, number in loss_of(calls, [out])[0]))
             for kind, out in given.items()
         }
         if matched and not set(matched.get(REAL, ())) & set(matched.get(FAKE, ())):
@@ -235,9 +215,9 @@ class Reader:
         pull = dict.fromkeys((REAL, FAKE), 0.0)
         for kind, scores in self._latest.items():
             for score in scores:
-                own = calls[score.call].pulls if score.call < len(calls) else {}
+                own = calls[score.call].gradients if score.call < len(calls) else {}
                 if score.tensor in own:
-                    first, _, second, _ = own[score.tensor].tolist()
+                    first, _, second, _ = pull_of(own[score.tensor]).tolist()
                     pull[kind] += first * (score.rows[0] < 0.5) + second * (score.rows[1] > 0.5)
         if not all(pull.values()):
             return
@@ -250,17 +230,52 @@ class Reader:
             self.direction = way
 
 
-def answers_in(calls: Sequence[Call], values: Sequence[Tensor]) -> list[tuple[Call, int]]:
-    """The answers of calls that values were made of: not what lies behind these, nor what only a
-    penalty on D's gradient was made of. Each is a call and the number of its output."""
+def note_gradients(
+    calls: Sequence[Call], roots: Sequence[Tensor], weights: Sequence[Tensor | None]
+) -> None:
+    """These losses are about to be back-propagated, times `weights`: add up, as their `gradients`,
+    how they pull the answers of D's calls."""
+    given = [(r, w) for r, w in zip(roots, weights, strict=True) if r.grad_fn is not None]
+    reached = loss_of(calls, [root for root, _ in given])[0]
+    if not reached:
+        return
+    try:
+        with ENGINE.unheard():
+            found = torch.autograd.grad(
+                [root for root, _ in given],
+                [call.outputs[number] for call, number in reached],
+                [torch.ones_like(root) if weight is None else weight for root, weight in given],
+                retain_graph=True,
+                allow_unused=True,
+            )
+    except RuntimeError:
+        return  # a loss that is compiled may run backwards only once
+    for (call, number), gradient in zip(reached, found, strict=True):
+        if gradient is not None:
+            before = call.gradients.get(number)
+            call.gradients[number] = gradient if before is None else before + gradient
+
+
+def loss_of(
+    calls: Sequence[Call], values: Sequence[Tensor]
+) -> tuple[list[tuple[Call, int]], list[Node]]:
+    """The answers of calls that values were made of, each a call and the number of its output: not
+    what lies behind these, nor what only a penalty on D's gradient was made of. And the operations
+    between."""
     made_by: dict[Node, list[tuple[Call, int]]] = {}
     for call in calls:
         for number, each in enumerate(call.outputs):
             if each.grad_fn is not None:
                 made_by.setdefault(each.grad_fn, []).append((call, number))
-    starts = [value.grad_fn for value in values if value.grad_fn is not None]
-    stop = {n for n in walk(starts, made_by) if n in made_by or "BackwardBackward" in n.name()}
-    return [answer for node in walk(starts, stop) for answer in made_by.get(node, ())]
+    stop, answers, between = set(made_by), [], []
+    for node in walk([value.grad_fn for value in values if value.grad_fn is not None], stop):
+        if node in made_by:
+            answers += made_by[node]
+            continue
+        between.append(node)
+        if "BackwardBackward" in node.name():
+            stop.add(node)
+    return answers, between
 
 
 def _joined_calls(calls: Sequence[Call], scores: Sequence[Score]) -> Tensor:

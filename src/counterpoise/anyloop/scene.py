@@ -1,13 +1,16 @@
 """What a hand-written loop did in a turn: what its checks look at. `witness.py` notes it."""
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import Node
+
+from counterpoise.anyloop.tap import Call, Made, Phase
+from counterpoise.game.game import Game
 
 # Values by which tensors are compared between turns.
 SAMPLES = 256
@@ -24,109 +27,101 @@ class Sight(NamedTuple):
     network: str = ""  # "g" or "d", of bugs that either may have
 
 
-@dataclass(eq=False)
-class Made:
-    """A call of a G."""
+class Networks:
+    """Who plays in a game. weights: of "g" and "d", their own ones; `ids` has these' `id`.
+    optimizers: each with whose it is. made_at: the user's line where all was given."""
 
-    g: int  # its number
-    images: Tensor
-    inputs: list[Tensor]  # samples of them
-    varied: list[bool]  # whether an input differs between the images
-    with_gradient: bool
-    line: str
-    bounds: tuple[float, float] | None  # of the values that G can make
-    judged_in: set[str] = field(default_factory=set)  # the parts in which a D was asked of them
+    def __init__(self, generator: nn.Module, game: Game, made_at: str) -> None:
+        self.gs = list(generator) if isinstance(generator, nn.ModuleList) else [generator]
+        self._players, self.made_at = game.players, made_at
+        self.ds = {name: player.network for name, player in game.players.items()}
+        self.optimizers = [("g", game.g_optimizer), *(("d", each) for each in game.d_optimizers)]
+        self.copy: tuple[Samples, str] | None = None  # of D, that G is trained against; its line
+        self.is_relativistic = False  # whether D's hinges compare its answers on real and fake
+        self.whole = {"g": generator, "d": nn.ModuleList(self.ds.values())}
+        of_d = {id(p): p for p in self.whole["d"].parameters()}
+        # A G may have D inside.
+        of_g = {id(p): p for p in generator.parameters() if id(p) not in of_d}
+        self.weights = {"g": list(of_g.values()), "d": list(of_d.values())}
+        self.ids = {"g": of_g.keys(), "d": of_d.keys()}
 
-
-@dataclass(eq=False)
-class Asked:
-    """A call of a D in D's or G's part (`network`)."""
-
-    network: str
-    d: str
-    images: Tensor
-    sample: Tensor
-    outputs: list[Tensor]  # with their graph
-    with_gradient: bool
-    is_frozen: bool
-    has_graph: bool  # whether its input has one
-    line: str
-    made: Made | None = None  # what G made of the images, if any: these rows and channels of them,
-    rows: slice = field(default_factory=lambda: slice(0, 0))
-    channels: slice = field(default_factory=lambda: slice(None))
-    scale: tuple[float, float] = (1.0, 0.0)  # times this, plus that
-    # By an output's number, of those that a loss reaches without passing D: the gradient there.
-    pulls: dict[int, Tensor | None] = field(default_factory=dict)
-    # Outputs that are classes of an image.
-    classes: set[int] = field(default_factory=set)
-    is_between: bool = False  # its images are asked for a penalty's gradient
-
-    @property
-    def has_both(self) -> bool:
-        """Whether there are real images beside what G made."""
-        return bool(self.rows.stop - self.rows.start < len(self.images))
-
-    def real_rows(self, values: Tensor) -> Tensor:
-        """Those of a tensor that are not of what G made."""
-        return torch.cat([values[: self.rows.start], values[self.rows.stop :]])
+    def objective_of(self, d: str) -> str:
+        """A D's objective, "" while it is not known."""
+        objective = self._players[d].objective
+        return "" if objective is None else objective.name
 
 
 @dataclass(eq=False)
 class Pass:
     """A backward pass in D's or G's part."""
 
-    network: str
-    leaves: Collection[int]  # `id` of the parameters whose gradients it leaves
-    asked: list[Asked]  # whose answers it reaches, without passing D
-    outside: list[Node]  # what it runs through before these
-    operations: set[str]  # of these
+    part: Phase
     line: str
-    is_retained: bool = False
-    factor: float = 1.0  # the least by which it was multiplied
+    calls: list[Call]  # whose answers it reaches, without passing D
+    leaves: set[int]  # `id` of the parameters whose gradients it leaves
+    roots: Sequence[Tensor]  # what it runs from, and
+    outside: Sequence[Node]  # what it runs through before these calls, while it has not run
+    operations: set[str]  # of these
+    is_stale: bool  # whether it adds to gradients that were stepped with, or the other network left
+    is_retained: bool
+    factor: float  # the least by which it was multiplied
+    is_scaled: bool = False  # whether its loss carries a loss scale
+
+    @property
+    def network(self) -> str:
+        return self.part.network
 
 
 @dataclass(eq=False)
 class Slope:
     """The gradient of D's answers at images, as a penalty in D's part has it."""
 
-    asked: Asked
+    call: Call
     points: Tensor
     values: Tensor
     node: Node | None  # None without `create_graph`
     line: str
+    detail: str
     is_used: bool = False
     pull: Tensor | None = None  # the penalty's own gradient at it
 
 
 @dataclass
 class Scene:
-    """D's parts of a turn, and G's."""
+    """D's parts of a turn, and G's. before: the scene before it; without calls' outputs."""
 
+    networks: Networks
+    before: "Scene | None" = None
     made: list[Made] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[Call] = field(default_factory=list)
     passes: list[Pass] = field(default_factory=list)
     slopes: list[Slope] = field(default_factory=list)
 
-    def calls(self, network: str) -> list[Asked]:
+    def calls(self, network: str) -> list[Call]:
         """The calls of Ds with gradients on in a part."""
         return [each for each in self.asked if each.network == network and each.with_gradient]
 
+    def past(self) -> list["Scene"]:
+        """The scenes before it, the latest first."""
+        return [] if self.before is None else [self.before, *self.before.past()]
 
-class Check:
-    """Looks for bugs. Whatever it raises ends the check, not the loop."""
+    def passes_of(self, part: Phase) -> list[Pass]:
+        return [each for each in self.passes if each.part is part]
 
-    def begins(self, backward: Pass, nodes: Collection[Node]) -> None:
-        """A backward pass is about to run through these nodes."""
 
-    def ran(self, backward: Pass) -> None:
-        """It has run."""
+class Samples:
+    """Some values of weights, by which it is seen whether they have moved."""
 
-    def look(self, scene: Scene) -> Iterator[Sight]:
-        """What shows in a turn that is over."""
-        yield from ()
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self.weights, self._values = weights, list(map(sample_of, weights))
 
-    def close(self) -> None:
-        """Let go of everything."""
+    def still(self) -> list[Tensor]:
+        """The weights that are what they were."""
+        pairs = zip(self.weights, self._values, strict=True)
+        return [weight for weight, value in pairs if is_same(sample_of(weight), value)]
+
+    def has_moved(self) -> bool:
+        return len(self.still()) < len(self.weights)
 
 
 def sample_of(tensor: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """What passes through the networks while a part of the loop is open: which call of D saw what."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,33 +12,74 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_leaves
 
 from counterpoise.anyloop.graph import reaches
-from counterpoise.anyloop.hooks import ForwardHook, ModuleHook, user_line
+from counterpoise.anyloop.hooks import ForwardHook, ModuleHook
+
+if TYPE_CHECKING:
+    from counterpoise.anyloop.witness import Witness
 
 REAL, FAKE = "real", "fake"
+# Calls of each G whose images are known again; more where the loop is checked.
+RECENT, RECENT_CHECKED = 1, 8
 
 # Where a tensor is among a network's arguments; in none of them, but inside of one.
 Place = int | str
 INSIDE = -1
 
 
-@dataclass
-class Call:
-    """One forward pass of a D with gradients on."""
+class Found(NamedTuple):
+    """Where a D's input has what a G made: some rows and channels of it are that, times `scale[0]`
+    plus `scale[1]`."""
 
+    rows: tuple[int, int]
+    channels: slice = slice(None)
+    scale: tuple[float, float] = (1.0, 0.0)
+
+
+@dataclass(eq=False)
+class Made:
+    """A call of a G. What stands below `judged` is known where the loop is checked."""
+
+    g: int  # its `id`
+    outputs: list[Tensor]  # detached
+    with_gradient: bool
+    judged: int = 0  # which of the outputs a D was seen to judge
+    judged_in: set[str] = field(default_factory=set)  # in D's part ("d"), in G's ("g")
+    inputs: list[Tensor] = field(default_factory=list)  # samples of them
+    varied: list[bool] = field(default_factory=list)  # whether an input differs between images
+    bounds: tuple[float, float] | None = None  # of the values that G can make
+    line: str = ""
+
+    @property
+    def images(self) -> Tensor:
+        return self.outputs[self.judged]
+
+
+@dataclass(eq=False)
+class Call:
+    """A forward pass of a D in D's or G's part (`network`)."""
+
+    network: str
     d: str  # D's name
-    number: int  # how many passes of this D came before in its part
+    number: int  # how many passes of this D with gradients came before in its part
     arguments: dict[Place, Any]  # as the loop gave them
     place: Place  # of the images among these
-    # Which rows of the images are what a G made, where that can be seen.
-    made: tuple[int, int] | None
-    training: bool = True
-    line: str = ""  # only where the loop is checked
+    shape: torch.Size  # of the images
+    training: bool
+    with_gradient: bool
+    made: Made | None = None  # what G made of the images, if that can be seen, and where that is
+    found: Found | None = None
     # On which kinds of images it is, as far as that is known.
     kinds: set[str] = field(default_factory=set)
     # The tensors of D's answer, with their graph.
     outputs: list[Tensor] = field(default_factory=list)
-    # By an output's number, how D's loss pulls it: see `reading.Reader.note`.
-    pulls: dict[int, Tensor] = field(default_factory=dict)
+    # By an output's number, of those that a loss reaches without passing D: the gradient there.
+    gradients: dict[int, Tensor] = field(default_factory=dict)
+    # The rest is known where the loop is checked. Of the images:
+    line: str = ""
+    samples: dict[str, Tensor] = field(default_factory=dict)  # by their kind, as far as G is known
+    is_frozen: bool = False  # whether none of D's parameters requires a gradient
+    classes: set[int] = field(default_factory=set)  # outputs that are classes of an image
+    is_between: bool = False  # whether the images are asked for a penalty's gradient
 
     @property
     def images(self) -> Tensor:
@@ -47,11 +89,21 @@ class Call:
     @property
     def from_g(self) -> bool:
         """Whether a G made all the images."""
-        return self.made == (0, len(self.images))
+        return self.found is not None and self.found.rows == (0, self.shape[0])
+
+    def rows_of(self, values: Tensor, kind: str) -> Tensor:
+        """The rows of a tensor (N, ...) that are of a kind of images."""
+        start, stop = (0, 0) if self.found is None else self.found.rows
+        return values[start:stop] if kind == FAKE else torch.cat([values[:start], values[stop:]])
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether what D is given has one."""
+        return any(each.requires_grad for each in tensors_of(self.arguments))
 
     def place_of(self, kind: str) -> Place | None:
         """Where the images of a kind are, of a D that judges both in one call."""
-        return self.place if (kind == FAKE) == (self.made is not None) else self.twin()
+        return self.place if (kind == FAKE) == (self.found is not None) else self.twin()
 
     def twin(self) -> Place | None:
         """Where further images of the same shape are: of a D that judges real and fake ones in one
@@ -91,9 +143,8 @@ class Tap:
     """Hooks on the networks. `phase` is the open part, None between parts.
 
     change_input: what is done to D's inputs, given the call, those that change by their places.
-    generated: images with a graph that a G made. judged: a D's answer. With `with_lines` the lines
-    of the user's code are noted, for a check of the loop. While `compares` is set, what a G made
-    is known by its values too.
+    generated: images with a graph that a G made. judged: a D's answer. witness: where the loop is
+    checked. While `compares` is set, what a G made is known by its values too.
     """
 
     def __init__(
@@ -103,11 +154,12 @@ class Tap:
         change_input: Callable[[Phase, Call], dict[Place, Tensor]],
         generated: Callable[[Tensor], None],
         judged: Callable[[str, Any], None],
-        *,
-        with_lines: bool,
+        witness: "Witness | None",
     ) -> None:
         self.phase: Phase | None = None
-        self.with_lines, self.compares = with_lines, True
+        self.witness, self.compares = witness, True
+        if witness is not None:
+            witness.phase = lambda: self.phase
         self._g_weights = {id(weight) for g in generators for weight in g.parameters()}
         self._g_weights -= {id(w) for d in discriminators.values() for w in d.parameters()}
         # By their `id`: hooks of a network are its replicas' too.
@@ -118,10 +170,10 @@ class Tap:
         self._current: Call | None = None
         self._places: dict[str, Place] = {}  # of the images among a D's arguments
         self._has_replicas = False
-        # What each G made last, also before D's part began: its memory, detached; and which of its
-        # outputs a D was seen to judge.
-        self._made: dict[int, list[Tensor]] = {}
-        self._judged_output: dict[int, int] = {}
+        # Of each G what it made last, also before D's part began, the latest last.
+        self._made: dict[int, deque[Made]] = {
+            g: deque(maxlen=RECENT if witness is None else RECENT_CHECKED) for g in self._generators
+        }
         after_g, after_d = ModuleHook(self._after_g), ModuleHook(self._after_d)
         before_d = ModuleHook(self._before_d)
         self._handles = [g.register_forward_hook(after_g, with_kwargs=True) for g in generators]
@@ -160,8 +212,13 @@ class Tap:
         made = [each for each in made if not any(same_memory(each, one) for one in given)]
         if not made:
             return
-        self._made[id(module)] = [each.detach() for each in made]
-        images = made[min(self._judged_output.get(id(module), 0), len(made) - 1)]
+        known = self._made[id(module)]
+        judged = min(known[-1].judged, len(made) - 1) if known else 0
+        images = made[judged]
+        new = Made(id(module), [each.detach() for each in made], images.requires_grad, judged)
+        known.append(new)
+        if self.witness is not None:
+            self.witness.made(new, images.grad_fn, given)
         if images.requires_grad:
             self._generated(images)
 
@@ -171,7 +228,8 @@ class Tap:
         self._current, phase = None, self.phase
         name = self._names.get(id(module))
         self._has_replicas |= name is None
-        if name is None or phase is None or not torch.is_grad_enabled():
+        with_gradient = torch.is_grad_enabled()
+        if name is None or phase is None or not (with_gradient or self.witness):
             return None
         arguments: dict[Place, Any] = dict(enumerate(args))
         arguments.update(options)
@@ -182,23 +240,28 @@ class Tap:
         if not given or any(map(_without_values, given.values())):
             return None
         place = self._images_among(name, given, phase)
-        made = self._rows_made(given[place])
-        root = given[place].grad_fn
-        # Real images may have a graph too: the loop augments them, and takes an R1 of its own.
-        if (made is None and root is not None) and (
-            phase.network == "g" or reaches(root, self._g_weights)
-        ):
-            made = 0, len(given[place])
         self._current = call = Call(
+            phase.network,
             name,
             len(phase.calls(name)),
             arguments,
             place,
-            made,
-            training=module.training,
-            line=user_line() if self.with_lines else "",
-            kinds={REAL if made is None else FAKE},
+            given[place].shape,
+            module.training,
+            with_gradient,
         )
+        call.made, call.found = self._made_of(call.images)
+        root = call.images.grad_fn
+        # Real images may have a graph too: the loop augments them, and takes an R1 of its own.
+        if (call.found is None and root is not None) and (
+            phase.network == "g" or reaches(root, self._g_weights)
+        ):
+            call.found = Found((0, len(call.images)))
+        call.kinds = {REAL if call.found is None else FAKE}
+        if self.witness is not None:
+            self.witness.asked(call, module)
+        if not with_gradient:
+            return None
         changed = self._change_input(phase, call)
         if not changed:
             return None
@@ -211,8 +274,10 @@ class Tap:
         call, self._current = self._current, None
         if call is None or self.phase is None:
             return
-        self._judged(call.d, output)
         call.outputs = floats_of(output)
+        if not call.with_gradient:
+            return
+        self._judged(call.d, output)
         if call.outputs:
             self.phase.d_calls.append(call)
 
@@ -222,7 +287,7 @@ class Tap:
         else. Where a call shows their place, it holds for later ones that do not."""
         if len(given) == 1:
             return next(iter(given))
-        made, alike = [each for made in self._made.values() for each in made], dict(given)
+        made, alike = [each for one in self._recent() for each in one.outputs], dict(given)
         if made:
             alike = {p: v for p, v in given.items() if any(_are_alike(v, each) for each in made)}
         shown = [p for p, v in given.items() if any(same_memory(v, each) for each in made)]
@@ -235,16 +300,24 @@ class Tap:
             self._places[d] = known[0]
         return known[0] if known else next(iter(alike or given))
 
-    def _rows_made(self, images: Tensor) -> tuple[int, int] | None:
-        """Which rows of images are what a G made last, alone or with a condition before or behind
-        their channels."""
-        for g, outputs in self._made.items():
-            for number, made in enumerate(outputs):
-                rows = _rows_of(images, made, compares=self.compares)
-                if rows is not None:
-                    self._judged_output[g] = number
-                    return rows
-        return None
+    def _made_of(self, images: Tensor) -> tuple[Made | None, Found | None]:
+        """What a G made of images, and where it is."""
+        for made in self._recent():
+            for number, own in enumerate(made.outputs):
+                found = _find(images, own, compares=self.compares or self._is_checked)
+                if found is not None:
+                    made.judged = number
+                    return made, found
+        return None, None
+
+    @property
+    def _is_checked(self) -> bool:
+        return self.witness is not None and self.witness.is_close
+
+    def _recent(self) -> Iterator[Made]:
+        """What the Gs made, the latest of each first."""
+        for calls in self._made.values():
+            yield from reversed(calls)
 
 
 def tensors_of(values: Any) -> list[Tensor]:
@@ -259,18 +332,37 @@ def floats_of(answer: Any) -> list[Tensor]:
     return [each for each in tensors_of(answer) if each.is_floating_point() and each.ndim]
 
 
-def _rows_of(images: Tensor, made: Tensor, *, compares: bool) -> tuple[int, int] | None:
+def _find(images: Tensor, made: Tensor, *, compares: bool) -> Found | None:
+    """Where what a G made is among images: as it is, or scaled, alone or among others, or with a
+    condition before or behind its channels."""
     if same_memory(images, made):
-        return 0, len(images)
-    if not _are_alike(images, made) or (images.dtype, images.device) != (made.dtype, made.device):
+        return Found((0, len(images)))
+    count, width = made.shape[:2] if made.ndim > 1 else (0, 0)
+    if not _are_alike(images, made) or count > len(images) or images.device != made.device:
         return None
-    channels, count = made.shape[1], len(made)
-    if images.shape[1] == channels and not compares:
+    if images.shape[1] == width and not compares:
         return None  # a comparison in every turn would cost too much
-    for start in {0, len(images) - count} if count <= len(images) else ():
-        rows = images[start : start + count]
-        if any(torch.equal(part, made) for part in (rows[:, -channels:], rows[:, :channels])):
-            return start, start + count
+    for start in {0, len(images) - count}:
+        for left in {0, images.shape[1] - width}:
+            channels = slice(left, left + width)
+            scale = scale_of(images[start : start + count, channels].detach(), made)
+            if scale is not None:
+                return Found((start, start + count), channels, scale)
+    return None
+
+
+def scale_of(values: Tensor, made: Tensor) -> tuple[float, float] | None:
+    """By which numbers what G made was multiplied, and what was added, if these are its values."""
+    x, y = made.float().flatten(), values.float().flatten()
+    if torch.equal(x, y):
+        return 1.0, 0.0
+    spread = float(x.std())
+    if not spread > 0:
+        return None
+    times = float(((x - x.mean()) * (y - y.mean())).mean() / x.var(correction=0))
+    plus = float(y.mean() - times * x.mean())
+    if times > 0 and float((y - times * x - plus).abs().max()) < 1e-3 * times * spread:
+        return times, plus
     return None
 
 
