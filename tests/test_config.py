@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from counterpoise.config import RunConfig
-from counterpoise.config_file import load_config, preset_names
+from counterpoise.config_file import leaves, load_config, preset_names
 from counterpoise.errors import UserError
+from counterpoise.registry import read_table
 from counterpoise.training.checks import check_training
 
 PAPER = ["enet-e", "enet-p", "enet-ea", "enet-pa", "enet-eat", "enet-pat"]
@@ -76,6 +77,29 @@ def test_all_errors_at_once_by_key_path(tmp_path):
         "nonsense: an override is written key.path=value",
     ):
         assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("train.stepps=5", "train.steps"),
+        ("optimzer.d.learning_rate=1", "optimizer.d.learning_rate"),
+        ("train.optim_g.lr=1", "optimizer.g.learning_rate"),
+        ("perceptual_opt.layer_weights.conv5_4=1", "loss.perceptual.layers"),
+        ("train.frobnicate=1", ""),
+    ],
+)
+def test_an_unknown_key_is_answered_with_what_it_may_mean(override, meant):
+    key, hint = override.partition("=")[0], f", perhaps {meant}" if meant else ""
+    with pytest.raises(UserError, match=f"{key}: unknown key{hint}$"):
+        load_config("demo", [override])
+
+
+def test_other_trainers_names_stand_for_keys_that_exist():
+    theirs = read_table("counterpoise", "known_names.toml")["names"]
+    assert {ours.split()[0] for ours in theirs.values()} <= dict(
+        leaves(RunConfig().model_dump())
+    ).keys()
 
 
 def test_all_that_cannot_go_together_at_once():

@@ -36,6 +36,7 @@ CHECKED = {
     "resume": "parsed",
     "presets": "run",
     "import-weights": "parsed",
+    "export": "parsed",
     "upscale": "run",
     "evaluate": "run",
     "diagnose": "run",

@@ -5,17 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
 from counterpoise.config import ENHANCENET_INPUT_MEAN, GeneratorConfig
 from counterpoise.errors import UserError
 from counterpoise.models.bicubic import bicubic_upsample
-from counterpoise.models.generator import GENERATORS, Generator, build_generator
-from counterpoise.models.weights import load_generator
-from counterpoise.run_folder import RunFolder
-from helpers import write_images
-from training_helpers import run, tiny
+from counterpoise.models.generator import GENERATORS, build_generator
+from training_helpers import tiny
 
 SMALL = GeneratorConfig(width=8, blocks=2)
 
@@ -105,45 +101,3 @@ def test_unknown_names_list_the_known_ones(tmp_path):
         GENERATORS["srgan"]
     with pytest.raises(UserError, match=r"generator\.name: unknown .*'srgan'.*enhancenet"):
         tiny("generator.name=srgan")
-
-
-class Bicubic(Generator):
-    """Bicubic with a colour cast: as little as a generator can be."""
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.cast = nn.Parameter(torch.zeros(1, 3, 1, 1))
-
-    def forward(self, lr):
-        return bicubic_upsample(lr, self.config.scale, self.config.bicubic) + self.cast
-
-    def receptive_radius_px(self):
-        return 2
-
-
-def test_a_new_generator_is_a_class_and_a_row(tmp_path, monkeypatch, counterpoise):
-    """It is configured, trained, saved, resumed, loaded, upscaled with, scored and ranked."""
-    monkeypatch.setitem(GENERATORS, "bicubic", Bicubic)
-    folder, photos = tmp_path / "run", tmp_path / "photos"
-    photos.mkdir()
-    write_images(photos, 4)
-    overrides = ["generator={name: bicubic, blocks: 0}", "train.pretrain_steps=0"]
-    for steps in (2, 4):
-        config = tiny(*overrides, f"train.steps={steps}", data=photos)
-        run(config, folder, resume=steps == 4)
-    loaded = load_generator(RunFolder(folder).generator).generator
-    assert isinstance(loaded, Bicubic)
-    assert loaded.cast.any()
-    picture = next(photos.iterdir())
-    for command in (
-        ["upscale", picture, tmp_path / "large.png", "--weights", folder],
-        ["evaluate", "--weights", folder, "--data", photos, "--metrics", "psnr"],
-        ["best", folder],
-    ):
-        code, _, err = counterpoise(*command)
-        assert (code, err) == (0, "")
-    with Image.open(picture) as small, Image.open(tmp_path / "large.png") as large:
-        assert large.size == (4 * small.width, 4 * small.height)
-    monkeypatch.undo()
-    with pytest.raises(UserError, match="unknown generator 'bicubic'"):
-        load_generator(RunFolder(folder).generator)

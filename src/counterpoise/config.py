@@ -33,8 +33,14 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Colour = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 # Absolute, so that a run can be resumed from anywhere.
 AnyPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.abspath(path)))]
+Source = Annotated[str, AfterValidator(lambda text: _absolute(text))]
 # How a means of speed is chosen; auto: where it helps, on a CUDA device.
 Switch = Literal["auto", "always", "never"]
+
+
+def _absolute(source: str) -> str:
+    kind, colon, file = source.partition(":")
+    return f"{kind}:{os.path.abspath(file)}" if colon else source
 
 
 def _own_name(name: str) -> str:
@@ -67,6 +73,10 @@ class GeneratorConfig(Section):
     """A generator's architecture, and the properties that its weights are only valid with."""
 
     name: str = "enhancenet"  # a name from `models.generator`
+    # Another program's network in its place, RGB in [0, 1] in and out: `spandrel:FILE.pth`, which
+    # it begins with, or the dotted path of an nn.Module such as `my_module.MyNet`.
+    source: Source | None = None
+    arguments: dict[str, Any] = {}  # of that class, by name
     scale: Literal[2, 4, 8] = 4  # output pixels per input pixel, along a side
     width: Width = 64  # feature maps of a layer
     blocks: NonNegativeInt = 10  # residual blocks
@@ -252,7 +262,8 @@ class TrainConfig(Section):
 
     # Steps on E alone before the losses above (a fresh Adam follows); 0: none.
     pretrain_steps: NonNegativeInt = 0
-    # What G begins with, to be trained further: a generator's weights, or the folder of a run.
+    # What G begins with, to be trained further: a generator's weights, or the folder of a run, or
+    # the published state dict of generator.source (.pth, .safetensors).
     initial_weights: AnyPath | None = None
     pretrain_learning_rate: PositiveFloat = 1e-4  # of G on E alone
     steps: PositiveInt = 100_000  # after those on E alone

@@ -4,7 +4,9 @@ All errors of one configuration are reported together, each with its key path.
 """
 
 import contextlib
+import difflib
 import importlib.resources
+import itertools
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from pydantic import ValidationError
 
 from counterpoise.config import RunConfig, Section
 from counterpoise.errors import UserError, refusing
+from counterpoise.registry import read_table
 
 
 class BadYamlError(ValueError):
@@ -134,7 +137,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
     options of a policy, the layers of a loss."""
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and not key.endswith((".options", ".layers")):
+        if isinstance(value, Mapping) and not key.endswith((".options", ".layers", ".arguments")):
             yield from leaves(value, f"{key}.")
         else:
             yield key, value
@@ -174,7 +177,8 @@ PLAIN_MESSAGES = {
 
 
 def problems_of(error: ValidationError, *under: str) -> list[Problem]:
-    """What pydantic found wrong with the value under these keys."""
+    """What pydantic found wrong with the value under these keys; of a run's unknown keys, which may
+    be meant."""
     problems = []
     for each in error.errors():
         message = PLAIN_MESSAGES.get(each["type"], "")
@@ -183,5 +187,20 @@ def problems_of(error: ValidationError, *under: str) -> list[Problem]:
             message = message[0].lower() + message[1:]
             if each["type"] != "value_error" and not isinstance(each["input"], dict | Section):
                 message += f" (given: {reprlib.repr(each['input'])})"
-        problems.append(Problem(".".join(map(str, (*under, *each["loc"]))), message))
+        path = ".".join(map(str, (*under, *each["loc"])))
+        if each["type"] == "extra_forbidden" and error.title == RunConfig.__name__:
+            unknown = dict(leaves({path: each["input"]})) or {path: None}
+            problems += [Problem(key, message + _meant(key)) for key in unknown]
+        else:
+            problems.append(Problem(path, message))
     return problems
+
+
+def _meant(path: str) -> str:
+    """What an unknown key is likely to mean, by another trainer's name or as the nearest."""
+    parts, theirs = path.split("."), read_table("counterpoise", "known_names.toml")["names"]
+    spans = itertools.combinations(range(len(parts) + 1), 2)
+    known = [theirs[name] for a, b in spans if (name := ".".join(parts[a:b])) in theirs]
+    keys = [key for key, _ in leaves(RunConfig().model_dump())]
+    near = known or difflib.get_close_matches(path, keys, 1, 0.75)
+    return f", perhaps {near[0]}" if near else ""

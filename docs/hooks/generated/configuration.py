@@ -10,6 +10,7 @@ from typing import Any
 from counterpoise.config import RunConfig, Section
 from counterpoise.config_file import load_config, preset_names
 from counterpoise.objectives import OBJECTIVES
+from counterpoise.registry import read_table
 from generated import Pages
 from generated.comments import comment_of
 from generated.markdown import capitalised, code, docstring, fence, table, with_links
@@ -28,6 +29,7 @@ CONSTRAINED = {
     "bool": "true or false",
     "str": "text",
     "AnyPath": "a path",
+    "Source": "`spandrel:FILE`, or a dotted path",
     "Colour": "a list of numbers",
 }
 
@@ -51,6 +53,14 @@ def _reference() -> str:
         assert isinstance(section, type)
         assert issubclass(section, Section)
         parts += [f"## {name}", docstring(section), table(HEADING, _rows(name, section))]
+    theirs = read_table("counterpoise", "known_names.toml")["names"]
+    rows = [(code(name), code(ours)) for name, ours in theirs.items()]
+    parts += [
+        "## Names of other trainers",
+        "What BasicSR and traiNNer-redux call it, in whatever section, and what it is here; "
+        "`train` answers a configuration of theirs with these names.",
+        table(("theirs", "here"), rows),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -28,8 +28,9 @@ def run(run: Path, as_json: bool) -> None:
     rows = stage_rows(metrics)
     step, saved, candidates = _nearest_to_ideal(folder, rows, notes)
     config = load_config(folder.config)
-    generator = build_generator(config.generator)
-    generator.load_state_dict(saved.part("g_average"))
+    average = saved.part("g_average")
+    generator = build_generator(config.generator, average)
+    generator.load_state_dict(average)
     stage = str(rows[-1].get("stage"))
     facts = {"trained": f"stage {stage}, step {step}, average"}
     if licence := saved.values.get("licence"):

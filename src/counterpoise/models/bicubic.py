@@ -24,7 +24,7 @@ def bicubic_upsample(lr: Tensor, scale: int, kind: Literal["half-pixel", "tf1-le
         padded = images.index_select(dimension, index.clamp(0, length - 1))
         # Sums of shifted images, not a convolution: cuDNN would be free to round it to TF32.
         phases = []
-        for taps in _phase_taps(scale, kind):
+        for taps in phase_taps(scale, kind):
             phase = torch.zeros_like(images)
             for offset, weight in enumerate(taps):
                 if weight:
@@ -34,8 +34,9 @@ def bicubic_upsample(lr: Tensor, scale: int, kind: Literal["half-pixel", "tf1-le
     return images
 
 
-def _phase_taps(scale: int, kind: str) -> list[list[float]]:
-    """For each output pixel within a source pixel, the weights of its source neighbours."""
+def phase_taps(scale: int, kind: str) -> list[list[float]]:
+    """For each output pixel within a source pixel, the weights of its source neighbours, from
+    `REACH_PX` before it to as many behind."""
     legacy = kind == "tf1-legacy"
     a = -0.75 if legacy else -0.5
     taps = []

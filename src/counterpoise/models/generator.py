@@ -3,7 +3,7 @@
 To add one: a `Generator` here, and its row in `GENERATORS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -84,7 +84,8 @@ class EnhanceNet(Generator):
         for convolution in self.upsampling:
             x = F.relu(convolution(F.interpolate(x, scale_factor=2.0, mode="nearest")))
         residual: Tensor = self.tail(F.relu(self.refine(x)))
-        return residual + bicubic_upsample(lr, self.config.scale, self.config.bicubic)
+        base = bicubic_upsample(lr, self.config.scale, self.config.bicubic)
+        return (residual + base).to(lr.dtype)
 
     def receptive_radius_px(self) -> int:
         low = 1 + 2 * self.config.blocks
@@ -99,6 +100,13 @@ GENERATORS: Registry[Callable[[GeneratorConfig], Generator]] = Registry(
 )
 
 
-def build_generator(config: GeneratorConfig) -> Generator:
-    """The generator that the configuration names."""
-    return GENERATORS[config.name](config)
+def build_generator(
+    config: GeneratorConfig, state: Mapping[str, Tensor] | None = None
+) -> Generator:
+    """The generator that the configuration names; `state`, its weights, are not loaded, but what
+    spandrel knows it by where its own file is gone."""
+    if config.source is None:
+        return GENERATORS[config.name](config)
+    from counterpoise.models.foreign import ForeignGenerator
+
+    return ForeignGenerator(config, state)

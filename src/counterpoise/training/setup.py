@@ -21,8 +21,9 @@ from counterpoise.errors import UserError, refusing
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.models import features as extractors
 from counterpoise.models.discriminator import build_discriminator
+from counterpoise.models.foreign import SPANDREL, check_range, load_published
 from counterpoise.models.generator import Generator, build_generator
-from counterpoise.models.weights import load_generator
+from counterpoise.models.weights import FORMAT, load_generator, read_safetensors
 from counterpoise.seeding import seed_everything
 from counterpoise.training.cuda_graphs import Passes, accelerated
 from counterpoise.training.fabric import Fabric
@@ -203,10 +204,20 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
 
 def take_initial_weights(parts: Parts) -> None:
     """Let G begin with `train.initial_weights`, where that is set; `UserError` where it cannot."""
-    path = parts.config.train.initial_weights
+    path, source = parts.config.train.initial_weights, parts.config.generator.source or ""
+    g, g_average = parts.networks.g, parts.networks.g_average
     if path is None:
+        if source.startswith(SPANDREL):
+            check_range(g_average)
+            parts.notes.append(f"G begins with {source.removeprefix(SPANDREL)}")
         return
+    parts.notes.append(f"G begins with {path}")
     with refusing("train.initial_weights", Exception):
+        is_tensors = path.suffix == ".safetensors"
+        if path.is_file() and not (is_tensors and FORMAT in read_safetensors(path)[1].values()):
+            load_published(g_average, path)
+            g.load_state_dict(g_average.state_dict())
+            return
         loaded = load_generator(path)
     for (name, own), (_, theirs) in zip(
         parts.config.generator, loaded.generator.config, strict=True
@@ -216,9 +227,8 @@ def take_initial_weights(parts: Parts) -> None:
             raise UserError(f"train.initial_weights {path}: {why}; set generator.{name} to it")
         if own != theirs:
             parts.notes.append(f"G was trained on {theirs} images before, and is on {own} ones now")
-    for g in (parts.networks.g, parts.networks.g_average):
-        g.load_state_dict(loaded.generator.state_dict())
-    parts.notes.append(f"G begins with {path}")
+    for network in (g, g_average):
+        network.load_state_dict(loaded.generator.state_dict())
     parts.licence = loaded.metadata.get("licence", "")
     if parts.licence:
         parts.notes.append(f"these weights, and what is made of them, are under {parts.licence}")
