@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,7 +86,9 @@ def export_onnx(generator: Generator, path: Path, facts: Mapping[str, str], *, f
         model = onnx.load(temporary)
         onnx.helper.set_model_props(model, dict(facts))
         onnx.save(model, temporary)
-        runtime = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
+        runtime: Any = onnxruntime.InferenceSession(  # type: ignore[attr-defined]
+            temporary, providers=["CPUExecutionProvider"]
+        )
         with torch.inference_mode():
             wanted = torch.cat([generator(picture.float()).flatten() for picture in pictures])
         given = [runtime.run(None, {"input": picture.numpy()})[0].ravel() for picture in pictures]

@@ -63,12 +63,12 @@ def upscale_picture(
 def _bled(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Colours in which what alpha hides whole has the colour of the nearest pixel in sight: any
     that a program left there, mostly black, would shine through at the edges once upscaled."""
-    from scipy.ndimage import distance_transform_edt
+    from scipy import ndimage  # takes a second to import
 
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return colour
-    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    _, nearest = ndimage.distance_transform_edt(hidden, return_indices=True)  # type: ignore[attr-defined]
     bled: np.ndarray = colour[tuple(nearest)]
     return bled
 
