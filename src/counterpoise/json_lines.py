@@ -19,9 +19,10 @@ class JsonLines(AppendedFile):
         self.append_line(_STRICT.encode(row))
 
 
-def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of a JSONL file, and a note for each line that is not a JSON object."""
-    lines = [(number, row) for number, _, row in iterate_json_lines(path)]
+def read_json_lines(path: Path, *, grows: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of a JSONL file, and a note for each line that is not a JSON object. Of a file that
+    `grows`, a last line without its end is left alone: it is being written."""
+    lines = [(number, row) for number, _, row in iterate_json_lines(path, grows=grows)]
     rows = [row for _, row in lines if row is not None]
     return rows, [_torn(path, number) for number, row in lines if row is None]
 
@@ -55,7 +56,9 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
     return notes
 
 
-def iterate_json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
+def iterate_json_lines(
+    path: Path, *, grows: bool = False
+) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
     """Number (from 1), text and row of every line of a JSONL file that is not empty; None where it
     is not a JSON object.
 
@@ -65,8 +68,8 @@ def iterate_json_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | 
         if not path.exists():
             return
         with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-            for number, line in enumerate(map(str.strip, file), start=1):
-                if line:
+            for number, whole in enumerate(file, start=1):
+                if (line := whole.strip()) and not (grows and not whole.endswith("\n")):
                     yield number, line, parse_row(line)
 
 

@@ -136,10 +136,7 @@ class RunReader:
             self._read_config()
         # Events first: an event that ends a run is of a step that is there already.
         for path in self._rows.keys() & changed:
-            try:
-                self._rows[path], self._notes[path] = read_json_lines(path)
-            except UserError as error:
-                self._rows[path], self._notes[path] = [], [str(error)]
+            self._read_rows(path, grows=True)
         signals = self._tail.poll()
         self.problem, self.unread_bytes = signals.problem, signals.unread_bytes
         if signals.anew:
@@ -165,7 +162,15 @@ class RunReader:
         if self.problem:
             raise UserError(f"{self.run.signals}: {self.problem}; replace or remove it")
         self.signals.feed([self._tail.take_rest()])
+        for path in self._rows:
+            self._read_rows(path)
         return self
+
+    def _read_rows(self, path: Path, *, grows: bool = False) -> None:
+        try:
+            self._rows[path], self._notes[path] = read_json_lines(path, grows=grows)
+        except UserError as error:
+            self._rows[path], self._notes[path] = [], [str(error)]
 
     def _read_config(self) -> None:
         from counterpoise.config_file import BadYamlError, read_yaml  # Slow, and not for logs.
