@@ -14,7 +14,7 @@ from counterpoise.run_writer import RunWriter
 from counterpoise.training import checkpoint
 from counterpoise.training.held_out import HeldOut
 from counterpoise.training.interruption import StopRequest
-from counterpoise.training.plan import PRETRAIN, stage_at
+from counterpoise.training.plan import PRETRAIN, heading, stage_at
 from counterpoise.training.reporting import LogLines, Reporter
 from counterpoise.training.setup import Parts
 from counterpoise.training.state import TrainingState
@@ -78,6 +78,8 @@ class Training:
             if stage is not state.stage:
                 state.enter(stage)
                 log.restart(state.step)
+            if step in (first_step + 1, stage.first_step):
+                self.reporter.say(heading(state.stages, stage))
 
             # Train.
             self.play(step)

@@ -41,6 +41,17 @@ def plan_stages(config: RunConfig) -> list[Stage]:
     return stages
 
 
+TERMS = {"E": "squared error", "P": "perceptual", "A": "adversarial", "T": "texture"}
+
+
+def heading(stages: list[Stage], stage: Stage) -> str:
+    """What a person is told as a stage begins, such as `2 of 2: PA (perceptual, adversarial)`."""
+    letters = stage.loss.letters
+    terms = ", ".join(TERMS[letter] for letter in letters)
+    number = f"{stages.index(stage) + 1} of {len(stages)}"
+    return f"{number}: {letters} ({terms}), {stage.steps:,} steps"
+
+
 def stage_at(stages: list[Stage], step: int) -> Stage:
     """The stage that `step` (from 1) belongs to."""
     return next(stage for stage in stages if step <= stage.last_step)
