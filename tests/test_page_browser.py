@@ -191,7 +191,7 @@ def test_the_slider_changes_the_sample(opened):
 
 def test_the_wipe_by_mouse_and_by_keyboard(opened):
     clip = "return document.querySelector('#wipe-over').style.clipPath"
-    assert opened.run(clip) == "inset(0px 50% 0px 0px)"
+    assert opened.wait_for(clip) == "inset(0px 50% 0px 0px)"
     opened.drag("#wipe", 0.5, 0.25)
     share = float(opened.run(clip).split()[1].rstrip("%"))
     assert share == pytest.approx(75, abs=4)

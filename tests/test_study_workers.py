@@ -103,6 +103,7 @@ def test_a_user_error_stops_everything_and_nothing_is_started_for_nothing():
 
 def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    before = signal.getsignal(signal.SIGINT)
     rows, lost = rows_of(local_workers(play_and_say, traced(tmp_path / "died"), 2))
     assert [words.partition(" (")[0] for words in lost] == [f"{BAD.key}: its worker died"]
     seen = [row.findings for row in rows.values()]
@@ -111,7 +112,7 @@ def test_local_workers_play_as_this_process_does_though_one_dies(tmp_path, monke
         in_process()
     )
     assert not any(is_alive(int(pid)) for pid, *_ in seen)
-    assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_closing_stops_workers_at_once(tmp_path):
