@@ -63,6 +63,24 @@ def test_exif_is_kept_or_told(tmp_path, suffix):
         assert (written.getexif().get(271) == "a camera") != any("EXIF" in note for note in notes)
 
 
+def test_tags_that_describe_a_tiffs_pixels_are_not_a_photographers(tmp_path):
+    write_picture(tmp_path / "p.tif", Picture(random_pixels(0, 7, 9, 3)))
+    read = read_picture(tmp_path / "p.tif")
+    assert read.exif is None
+    assert write_picture(tmp_path / "again.tif", read) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_exif_of_sixteen_bits_is_kept_or_told(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[271] = "a camera"
+    deep = Picture(random_pixels(0, 7, 9, 3, np.uint16), exif=exif.tobytes())
+    write_picture(tmp_path / "p.png", deep)
+    notes = write_picture(tmp_path / f"again{suffix}", read_picture(tmp_path / "p.png"))
+    with Image.open(tmp_path / f"again{suffix}") as written:
+        assert (written.getexif().get(271) == "a camera") != any("EXIF" in note for note in notes)
+
+
 @pytest.mark.parametrize("suffix", [".avif", ".jp2", ".ppm", ".tga"])
 def test_formats_that_are_only_read(tmp_path, suffix):
     pixels = np.full((16, 24, 3), (200, 100, 50), np.uint8)

@@ -17,6 +17,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM
 WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = (*WRITABLE_SUFFIXES, ".avif", ".jp2", ".ppm", ".pgm", ".tga")
 
+# The EXIF tags that are kept: maker, model, date, artist, copyright; the camera's own, the place.
+# The others (a TIFF has many) describe pixels as they were.
+KEPT_TAGS = {271, 272, 306, 315, 33432, 34665, 34853}
 # TIFF's tags, and values of them.
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
 PLANAR_CONFIGURATION, EXTRA_SAMPLES = 284, 338
@@ -41,7 +44,7 @@ class Picture:
     colour: np.ndarray
     alpha: np.ndarray | None = None
     icc_profile: bytes | None = None
-    exif: bytes | None = None  # without its orientation: the pixels are upright
+    exif: bytes | None = None  # `KEPT_TAGS`
     # What could not be kept, in words.
     notes: list[str] = field(default_factory=list)
 
@@ -124,7 +127,7 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
     if image.mode == "F":
         raise UnreadableImageError(path, "holds floats of no known range; convert to 8 or 16 bits")
     if image.mode.startswith("I") or (is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA")):
-        return Picture(*_deep(path, image), icc_profile, notes=notes)
+        return Picture(*_deep(path, image), icc_profile, _exif(image), notes)
     if is_16_bit:
         notes.append(f"{path.name}: {image.mode} is read with 8 bits per channel, 16 were reduced")
     if image.mode in OTHER_COLOURS:
@@ -132,14 +135,20 @@ def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
         icc_profile = None
     transparent = "transparency" in image.info
     upright = ImageOps.exif_transpose(image)
-    tags_left = upright.getexif()
-    exif = tags_left.tobytes() if tags_left else None
+    exif = _exif(image)
     pixels = np.asarray(upright.convert("RGBA" if transparent else MODES.get(image.mode, "RGB")))
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] in (2, 4):
         return Picture(pixels[..., :-1], pixels[..., -1], icc_profile, exif, notes)
     return Picture(pixels, None, icc_profile, exif, notes)
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    tags = image.getexif()
+    for tag in set(tags) - KEPT_TAGS:
+        del tags[tag]
+    return tags.tobytes() if tags else None
 
 
 def _deep(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
