@@ -129,14 +129,18 @@ class RunReader:
     def _forget_signals(self) -> None:
         self.signals = SignalRows(str(self.run.path), self._begin and self._begin())
 
-    def look(self) -> bool:
-        """Read a portion of what is new; whether there was anything. Never raises."""
+    def look(self, *, grows: bool = True) -> bool:
+        """Read a portion of what is new; whether there was anything. Never raises. A last line
+        without its end is being written where the run `grows`, else torn."""
         changed = {path for path in (self.run.config, *self._rows) if self._has_changed(path)}
         if self.run.config in changed:
             self._read_config()
         # Events first: an event that ends a run is of a step that is there already.
         for path in self._rows.keys() & changed:
-            self._read_rows(path, grows=True)
+            try:
+                self._rows[path], self._notes[path] = read_json_lines(path, grows=grows)
+            except UserError as error:
+                self._rows[path], self._notes[path] = [], [str(error)]
         signals = self._tail.poll()
         self.problem, self.unread_bytes = signals.problem, signals.unread_bytes
         if signals.anew:
@@ -157,20 +161,12 @@ class RunReader:
 
     def read_whole(self) -> "RunReader":
         """Read everything that stands in the files; `UserError` where signals.jsonl cannot be."""
-        while self.look() or self.unread_bytes:
+        while self.look(grows=False) or self.unread_bytes:
             pass
         if self.problem:
             raise UserError(f"{self.run.signals}: {self.problem}; replace or remove it")
         self.signals.feed([self._tail.take_rest()])
-        for path in self._rows:
-            self._read_rows(path)
         return self
-
-    def _read_rows(self, path: Path, *, grows: bool = False) -> None:
-        try:
-            self._rows[path], self._notes[path] = read_json_lines(path, grows=grows)
-        except UserError as error:
-            self._rows[path], self._notes[path] = [], [str(error)]
 
     def _read_config(self) -> None:
         from counterpoise.config_file import BadYamlError, read_yaml  # Slow, and not for logs.

@@ -68,7 +68,9 @@ def _bled(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return colour
-    _, nearest = ndimage.distance_transform_edt(hidden, return_indices=True)  # type: ignore[attr-defined]
+    nearest = ndimage.distance_transform_edt(  # type: ignore[attr-defined]
+        hidden, return_distances=False, return_indices=True
+    )
     bled: np.ndarray = colour[tuple(nearest)]
     return bled
 

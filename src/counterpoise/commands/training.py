@@ -7,16 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.commands.console import ConsoleReporter, print_metrics, say
 from counterpoise.commands.reporting import write_at_end
 from counterpoise.config import RunConfig
-from counterpoise.config_file import load_config, preset_names
+from counterpoise.config_file import load_config
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
-from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
-from counterpoise.models.discriminator import DISCRIMINATORS
-from counterpoise.models.generator import GENERATORS
 from counterpoise.run_folder import BICUBIC, UNSAVED, RunFolder
 from counterpoise.training.checks import check_training
 from counterpoise.training.fabric import make_fabric
@@ -68,23 +64,6 @@ def resume(run: Path, steps: int | None, overrides: list[str]) -> int:
     settings = [] if steps is None else [f"train.steps={steps}"]
     config = load_config(folder.config, settings + overrides, checks=(check_training,))
     return _run(config, folder, Console(), resume=True)
-
-
-def presets() -> None:
-    """Print the names of the presets, and of all that a configuration chooses by name."""
-    choices = {
-        "presets": preset_names(),
-        "generator.name": GENERATORS,
-        "discriminator.name": DISCRIMINATORS,
-        "loss.adversarial.form": ADVERSARIAL_FORMS,
-    }
-    console = Console()
-    for title, names in choices.items():
-        say(console, f"{title}: {', '.join(names)}")
-    say(console, "balance.policy, with its balance.options:")
-    for name, policy in POLICIES.items():
-        options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
-        say(console, f"  {name:<17}{options}".rstrip())
 
 
 def _describe(config: RunConfig, console: Console) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.config import GeneratorConfig
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.generator import Generator
 from counterpoise.models.weights import read_safetensors
@@ -68,11 +68,8 @@ def load_published(generator: Generator, path: Path) -> None:
     """Load a bare state dict, as other programs publish them, into a generator of its layout, in
     evaluation mode; `UserError` where it is none, does not fit, or makes no pictures."""
     network = generator.network if isinstance(generator, ForeignGenerator) else generator
-    try:
+    with refusing(f"{path}: not the weights of this generator", RuntimeError):
         network.load_state_dict(read_state(path))
-    except RuntimeError as error:
-        why = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: not the weights of this generator: {why}") from None
     check_range(generator)
 
 

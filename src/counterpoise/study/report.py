@@ -56,9 +56,12 @@ def _failures(grid: Grid, strategy: str) -> list[str]:
     for stressor in grid.stressors:
         values = failed[[pair[1] == stressor for pair in grid.pairs]]
         values = values[~np.isnan(values)]
-        share = values.mean() if len(values) else np.nan
-        heat = "" if np.isnan(share) else HEAT[int(np.ceil(share / 100 * (len(HEAT) - 1)))]
-        line.append(f"{heat} {share:.0f}" if heat else NOT_KNOWN)
+        if len(values):
+            share = values.mean()
+            heat = HEAT[int(np.ceil(share / 100 * (len(HEAT) - 1)))]
+            line.append(f"{heat} {share:.0f}")
+        else:
+            line.append(NOT_KNOWN)
     return line
 
 
