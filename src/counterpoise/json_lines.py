@@ -19,10 +19,10 @@ class JsonLines(AppendedFile):
         self.append_line(_STRICT.encode(row))
 
 
-def read_json_lines(path: Path, *, grows: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of a JSONL file, and a note for each line that is not a JSON object. Of a file that
-    `grows`, a last line without its end is left alone: it is being written."""
-    lines = [(number, row) for number, _, row in iterate_json_lines(path, grows=grows)]
+def read_json_lines(path: Path, *, growing: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of a JSONL file, and a note for each line that is not a JSON object. Of a `growing`
+    file a last line without its end is left alone: it is being written."""
+    lines = [(number, row) for number, _, row in iterate_json_lines(path, growing=growing)]
     rows = [row for _, row in lines if row is not None]
     return rows, [_torn(path, number) for number, row in lines if row is None]
 
@@ -57,7 +57,7 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
 
 
 def iterate_json_lines(
-    path: Path, *, grows: bool = False
+    path: Path, *, growing: bool = False
 ) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
     """Number (from 1), text and row of every line of a JSONL file that is not empty; None where it
     is not a JSON object.
@@ -69,7 +69,7 @@ def iterate_json_lines(
             return
         with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
             for number, whole in enumerate(file, start=1):
-                if (line := whole.strip()) and not (grows and not whole.endswith("\n")):
+                if (line := whole.strip()) and not (growing and not whole.endswith("\n")):
                     yield number, line, parse_row(line)
 
 

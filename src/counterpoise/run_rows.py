@@ -129,16 +129,16 @@ class RunReader:
     def _forget_signals(self) -> None:
         self.signals = SignalRows(str(self.run.path), self._begin and self._begin())
 
-    def look(self, *, grows: bool = True) -> bool:
+    def look(self, *, growing: bool = True) -> bool:
         """Read a portion of what is new; whether there was anything. Never raises. A last line
-        without its end is being written where the run `grows`, else torn."""
+        without its end is being written where the run is `growing`, else torn."""
         changed = {path for path in (self.run.config, *self._rows) if self._has_changed(path)}
         if self.run.config in changed:
             self._read_config()
         # Events first: an event that ends a run is of a step that is there already.
         for path in self._rows.keys() & changed:
             try:
-                self._rows[path], self._notes[path] = read_json_lines(path, grows=grows)
+                self._rows[path], self._notes[path] = read_json_lines(path, growing=growing)
             except UserError as error:
                 self._rows[path], self._notes[path] = [], [str(error)]
         signals = self._tail.poll()
@@ -161,7 +161,7 @@ class RunReader:
 
     def read_whole(self) -> "RunReader":
         """Read everything that stands in the files; `UserError` where signals.jsonl cannot be."""
-        while self.look(grows=False) or self.unread_bytes:
+        while self.look(growing=False) or self.unread_bytes:
             pass
         if self.problem:
             raise UserError(f"{self.run.signals}: {self.problem}; replace or remove it")
