@@ -1,5 +1,7 @@
 """Parts of hand-written pages, by the names of their blocks (see write.py)."""
 
+import ast
+import difflib
 import functools
 import textwrap
 from collections.abc import Callable
@@ -61,12 +63,32 @@ def log_image(name: str) -> str:
     return f"![{log_chart(name)[1]}]({FOLDER}/{name}.svg)"
 
 
+def recipes() -> str:
+    """The lines to add to other people's trainers, from loops in their shape."""
+    blocks = []
+    for path in sorted((ROOT / "examples" / "trainers").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        title, _, rest = (ast.get_docstring(ast.parse(text)) or "").partition(":")
+        lines = text.splitlines()
+        if any(line.endswith("# +") for line in lines):
+            lines = [line for line in lines if "import counterpoise" not in line]
+            before = [line for line in lines if not line.endswith("# +")]
+            after = [line.removesuffix("# +").rstrip() for line in lines]
+            diff = list(difflib.unified_diff(before, after, n=1, lineterm=""))[3:]
+            shown = "\n".join("..." if line.startswith("@@") else line for line in diff)
+            said = f"{rest.strip()} The whole loop: `examples/trainers/{path.name}`."
+            said = textwrap.fill(said[0].upper() + said[1:], 118)
+            blocks.append(f"## {title}\n\n{said}\n\n{fence(shown, 'diff')}")
+    return "\n\n".join(blocks)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "loop bugs": loop_bugs,
     "log formats": log_formats,
     "column names": column_names,
     "question loop": question_loop,
     "measures": measures,
+    "recipes": recipes,
     "layer picture": picture,
     "layer units": unit_list,
     "question changes": question_changes,

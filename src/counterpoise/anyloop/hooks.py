@@ -66,11 +66,18 @@ def innermost(optimizer: Any) -> Any:
     return optimizer
 
 
+def _calls_closure_first(optimizer: torch.optim.Optimizer) -> bool:
+    return type(optimizer).__module__.startswith("torch.optim.") and not isinstance(
+        optimizer, torch.optim.LBFGS
+    )
+
+
 class OptimizerWatch:
     """Stands between the user and `optimizer.step`: `decide(run)` runs it, or not, or changed.
 
     The step stays a bound method with its own signature, as learning-rate schedulers and AMP's
-    `GradScaler` need it.
+    `GradScaler` need it. A closure is called before it is decided, by the optimizers that would
+    call it once and first: Lightning's automatic steps have the whole part of a network in one.
     """
 
     def __init__(
@@ -83,7 +90,15 @@ class OptimizerWatch:
         @functools.wraps(original)
         def step(_: Any, *arguments: Any, **options: Any) -> Any:
             run: Callable[[], Any] = functools.partial(original, *arguments, **options)
-            return decide(run) if self._is_open else run()
+            if not self._is_open:
+                return run()
+            closure = arguments[0] if arguments else options.get("closure")
+            if closure is None or not _calls_closure_first(optimizer):
+                return decide(run)
+            with torch.enable_grad():
+                loss = closure()
+            decide(original)
+            return loss
 
         self._step = types.MethodType(step, optimizer)
         optimizer.step = self._step  # type: ignore[method-assign]

@@ -44,17 +44,22 @@ REVERSED = (
 
 @dataclass(frozen=True)
 class Ask:
-    """Asks D again, as a call did: with other images (N, ...), and the same beside them."""
+    """Asks D again, as a call did: with other images (N, ...), and the same beside them, in the
+    type of D's weights, since it is asked without the loop's autocast."""
 
     call: Call
     place: Place
     tensors: tuple[int, ...]
 
     def __call__(self, d: nn.Module, images: Tensor) -> Tensor:
+        dtype = next((weight.dtype for weight in d.parameters()), images.dtype)
         arguments = {
             place: images if place == self.place else self._beside(value, len(images))
             for place, value in self.call.arguments.items()
         }
+        for place, value in arguments.items():
+            if isinstance(value, Tensor) and value.is_floating_point():
+                arguments[place] = value.to(dtype)
         args = [value for place, value in arguments.items() if isinstance(place, int)]
         options = {place: value for place, value in arguments.items() if isinstance(place, str)}
         return joined([floats_of(d(*args, **options))[each] for each in self.tensors])

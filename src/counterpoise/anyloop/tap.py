@@ -107,12 +107,13 @@ class Call:
 
     def twin(self) -> Place | None:
         """Where further images of the same shape are: of a D that judges real and fake ones in one
-        call."""
+        call. Under autocast, those that G made may be of another type."""
         for place, value in self.arguments.items():
             if (
                 place != self.place
                 and isinstance(value, Tensor)
-                and (value.shape, value.dtype) == (self.images.shape, self.images.dtype)
+                and value.is_floating_point()
+                and value.shape == self.images.shape
             ):
                 return place
         return None
