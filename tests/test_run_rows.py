@@ -134,7 +134,7 @@ def test_each_discriminator_has_its_objective(run):
 
 
 def test_a_long_file_is_read_in_portions(run, monkeypatch):
-    monkeypatch.setattr("counterpoise.file_tail.MOST_BYTES_AT_ONCE", 500)
+    monkeypatch.setattr("counterpoise.json_lines.MOST_BYTES_AT_ONCE", 500)
     reader = RunReader(run)
     reader.look()
     assert reader.unread_bytes

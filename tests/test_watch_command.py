@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise import file_tail
+from counterpoise import json_lines
 from counterpoise.commands import watching
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
@@ -34,7 +34,7 @@ def test_once_for_a_log(counterpoise):
     code, out, err = counterpoise("watch", LOG, "--once")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == str(LOG)
-    assert "step 21,276\nNot healthy, from the first line to the last: D is not trained" in out
+    assert "step 21,276\n\nNot healthy, from the first line to the last: D is not trained" in out
     (trace,) = read_log(LOG)
     for finding in diagnose(trace).findings:
         assert f"[{finding.id}]" in out
@@ -92,7 +92,7 @@ class StopError(Exception):
 
 def test_states_come_at_their_pace_and_without_a_pause_while_reading(tmp_path, monkeypatch):
     path = begin_run(tmp_path / "run", steps=40).path
-    monkeypatch.setattr(file_tail, "MOST_BYTES_AT_ONCE", 500)
+    monkeypatch.setattr(json_lines, "MOST_BYTES_AT_ONCE", 500)
     monkeypatch.setattr(watching, "EVERY_SECONDS", 0.01)
     slept, seen = [], []
 

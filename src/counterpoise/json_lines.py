@@ -1,6 +1,7 @@
-"""JSONL files: rows appended whole, torn or foreign lines read past and told."""
+"""JSONL files: rows appended whole, torn or foreign lines read past and told, and followed."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from counterpoise.plain_files import AppendedFile, atomic_write
 
 # Made once: `json.dumps` with an option makes one for every row.
 _STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+# Of a file that is followed so much is read at a time, so that whoever does can show how far it is;
+# and so many bytes before the place that was read tell whether it is the file that was read.
+MOST_BYTES_AT_ONCE, MARK_BYTES = 4 << 20, 1024
 
 
 class JsonLines(AppendedFile):
@@ -75,3 +79,35 @@ def iterate_json_lines(
 
 def _torn(path: Path, number: int) -> str:
     return f"{path.name} line {number} is torn or not a JSON object: left out"
+
+
+class FileTail:
+    """Follows a file however often it is cut or replaced; what stands in it comes first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset, self._mark = 0, b""
+        self.unread_bytes = 0  # beyond the last look
+
+    def poll(self, *, growing: bool = True) -> tuple[list[str], bool]:
+        """The lines since the last look, and whether what was handed on before is no part of the
+        file any more. Of a `growing` file a last line without its end waits for it. Raises
+        `OSError` where the file is there and cannot be read; the next look may do."""
+        data, anew, self.unread_bytes = b"", self._offset > 0, 0
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset - len(self._mark))
+                anew = file.read(len(self._mark)) != self._mark
+                if anew:
+                    self._offset, self._mark = file.seek(0), b""
+                data = file.read(MOST_BYTES_AT_ONCE)
+                self.unread_bytes = max(0, os.fstat(file.fileno()).st_size - file.tell())
+        except (FileNotFoundError, NotADirectoryError):
+            self._offset, self._mark = 0, b""
+        end = data.rfind(b"\n") + 1
+        is_last = not growing and not self.unread_bytes
+        if is_last or (self.unread_bytes and not end):  # a part of a line longer than any row
+            end = len(data)
+        self._offset += end
+        self._mark = (self._mark + data[:end])[-MARK_BYTES:]
+        return data[:end].decode(errors="replace").split("\n"), anew

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from counterpoise.errors import UserError
-from counterpoise.file_tail import FileTail
-from counterpoise.json_lines import parse_row, read_json_lines
+from counterpoise.json_lines import FileTail, parse_row, read_json_lines
 from counterpoise.records import DISCRIMINATORS
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_status import Event
@@ -120,7 +119,6 @@ class RunReader:
         self._rows: dict[Path, list[dict[str, Any]]] = {run.events: [], run.metrics: []}
         self._tail = FileTail(run.signals)
         self.changed_at = 0.0  # the newest time of a modification, in seconds since the epoch
-        self.unread_bytes = 0
         self.problem = ""  # why signals.jsonl cannot be read
         if self._has_changed(run.config):
             self._read_config()
@@ -132,7 +130,8 @@ class RunReader:
     def look(self, *, growing: bool = True) -> bool:
         """Read a portion of what is new; whether there was anything. Never raises. A last line
         without its end is being written where the run is `growing`, else torn."""
-        changed = {path for path in (self.run.config, *self._rows) if self._has_changed(path)}
+        files = self.run.config, self.run.signals, *self._rows
+        changed = {path for path in files if self._has_changed(path)}
         if self.run.config in changed:
             self._read_config()
         # Events first: an event that ends a run is of a step that is there already.
@@ -141,13 +140,15 @@ class RunReader:
                 self._rows[path], self._notes[path] = read_json_lines(path, growing=growing)
             except UserError as error:
                 self._rows[path], self._notes[path] = [], [str(error)]
-        signals = self._tail.poll()
-        self.problem, self.unread_bytes = signals.problem, signals.unread_bytes
-        if signals.anew:
+        lines, anew, self.problem = list[str](), False, ""
+        try:
+            lines, anew = self._tail.poll(growing=growing)
+        except OSError as error:
+            self.problem = f"cannot be read ({error.strerror or error})"
+        if anew:
             self._forget_signals()
-        self.signals.feed(signals.lines)
-        self.changed_at = max(self.changed_at, signals.changed_at)
-        return bool(changed or signals.anew or signals.lines)
+        self.signals.feed(lines)
+        return bool(changed or anew or any(lines))
 
     def _has_changed(self, path: Path) -> bool:
         """Whether a file is not as it was at the last look."""
@@ -165,7 +166,6 @@ class RunReader:
             pass
         if self.problem:
             raise UserError(f"{self.run.signals}: {self.problem}; replace or remove it")
-        self.signals.feed([self._tail.take_rest()])
         return self
 
     def _read_config(self) -> None:
@@ -183,6 +183,11 @@ class RunReader:
         except (OSError, BadYamlError) as error:
             problem = " ".join(str(error).split())
         self._notes[self.run.config] = [f"config.yaml is damaged: {problem}"] if problem else []
+
+    @property
+    def unread_bytes(self) -> int:
+        """What of signals.jsonl is still to be read."""
+        return self._tail.unread_bytes
 
     @property
     def metrics(self) -> list[dict[str, Any]]:

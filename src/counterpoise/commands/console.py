@@ -11,20 +11,6 @@ from counterpoise.training.reporting import Reporter
 
 # Steps and cells may take minutes each: the ETA is by the last half hour, not half minute.
 ETA_SECONDS = 1800.0
-# How bad a finding is, in colours.
-SEVERITY_STYLES = {
-    "severe": "bold red",
-    "warning": "bold yellow",
-    "note": "bold",
-    "healthy": "bold green",
-}
-
-
-def printable(text: str) -> str:
-    """A text as it may be sent to a terminal: what a log has of control characters is none."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 class ConsoleReporter(Reporter):

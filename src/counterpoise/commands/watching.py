@@ -10,14 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
-from counterpoise.commands.console import printable, say
+from counterpoise.commands.console import say
 from counterpoise.commands.diagnosis import parse_mapping
 from counterpoise.commands.watch_screen import screen
 from counterpoise.diagnosis.finding import number
 from counterpoise.diagnosis.news import FindingNews
 from counterpoise.diagnosis.wording import shown_series, verdict
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, one_line
 from counterpoise.logs.names import checked_mapping
 from counterpoise.objectives import objective_name
 from counterpoise.run_status import FINAL, UNKNOWN, UNREADABLE
@@ -57,7 +58,7 @@ def run(
             pass
         if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
             raise UserError(f"{state.source}: {state.status.text}")
-        console.print(screen(state, console.width))
+        console.print(Text.from_ansi(screen(state, console.width)), soft_wrap=True)
         return
     # A request to terminate ends it as Ctrl-C does, quietly: watching changes nothing.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -83,7 +84,8 @@ def draw(source: Source, console: Console) -> None:
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             for state in states(source.look):
-                live.update(screen(state, console.width), refresh=True)
+                text = Text.from_ansi(screen(state, console.width), no_wrap=True, overflow="crop")
+                live.update(text, refresh=True)
     finally:
         if state is not None:
             tell([state], console)
@@ -94,7 +96,7 @@ def tell(states: Iterable[State], console: Console) -> None:
     changes = Changes()
     for state in states:
         for line in changes.lines(state):
-            say(console, printable(line))
+            say(console, one_line(line))
 
 
 def states(

@@ -176,14 +176,16 @@ def answer(diagnosis: Diagnosis) -> Iterator[Said]:
     yield Said(objective_line(diagnosis), "soft")
 
 
-def curves(trace: Trace, before: Trace | None, width: int) -> Iterator[Said]:
-    """A line for each curve: with its range, or how it ends here and in the baseline."""
+def curves(trace: Trace, before: Trace | None, width: int, *, ends: bool = False) -> Iterator[Said]:
+    """A line for each curve: with its range (and where it `ends`), or how it ends here and in the
+    baseline."""
     series = shown_series(trace)
     earlier = dict(shown_series(before)) if before is not None else {}
     titles = max((len(title) for title, _ in series), default=0)
     room = max(LEAST_CHART_WIDTH, min(CHART_WIDTH, width - titles - NUMBERS_WIDTH))
     for title, values in series:
-        said = f"{number(float(values.min()))} to {number(float(values.max()))}"
+        said = f"{number(float(values[-1]))}, " if ends else ""
+        said += f"{number(float(values.min()))} to {number(float(values.max()))}"
         if title in earlier:
             now, then = (
                 float(np.median(v[-(-len(v) * 3 // 4) :])) for v in (values, earlier[title])
