@@ -1,12 +1,15 @@
 """What is said of a watched training: its words, its pace, its judging, and what changed."""
 
 import dataclasses
+import io
+import itertools
 
 import pytest
+from rich.console import Console
 
-from counterpoise.commands.watching import PROGRESS_SECONDS, Changes
+from counterpoise.commands import watching
+from counterpoise.commands.watching import PROGRESS_SECONDS
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.news import GONE_AFTER
 from counterpoise.run_status import STALE, Event, Status
 from counterpoise.watching.sources import ARRIVALS, LEAST_SECONDS, Arrivals
 from counterpoise.watching.state import JudgedTraining, State, action_words, held_out_words
@@ -26,95 +29,58 @@ def state(step=6000, **known):
 
 
 @pytest.fixture
-def clock():
-    return Clock(0.0)
+def told(monkeypatch):
+    """What is printed of some states, where each is seen so many seconds after the one before."""
+
+    def tell(*states, seconds=1.0):
+        clock = Clock(0.0)
+        monkeypatch.setattr(watching.time, "monotonic", clock)
+        console = Console(file=io.StringIO(), width=200)
+
+        def seen():
+            for each in states:
+                yield each
+                said.append(console.file.getvalue())
+                clock.now += seconds
+
+        said = [""]
+        watching.tell(seen(), console)
+        return [after.removeprefix(before) for before, after in itertools.pairwise(said)]
+
+    return tell
 
 
-@pytest.fixture
-def changes(clock):
-    return Changes(clock)
+def test_what_is_wrong_is_said_once_it_is_and_once_it_is_not_any_more(told):
+    well, sick = state(games=(game(),)), state(games=(game(0.9999, 0.0001),))
+    first, same, wrong, again = told(well, well, sick, well)
+    assert "runs/mine" in first
+    assert "Healthy" in first
+    assert same == ""
+    assert "d-saturated" in wrong
+    assert "What to do first" in wrong
+    assert "Healthy" in again
 
 
-def test_at_first_everything_is_new_and_said_once(changes):
-    first = state(
-        stage="train",
-        games=(game(),),
-        planned_steps=9000,
-        events=(Event(0, "began", "the training begins"), Event(3, "finding", "told below")),
-        notes=("1 line left out",),
-    )
-    lines = changes.lines(first)
-    assert changes.lines(first) == []
-    assert lines[:5] == [
-        "runs/mine: running",
-        "stage train",
-        "step 0: the training begins",
-        "note: 1 line left out",
-        "Healthy, as far as this log can show.",
-    ]
-    assert lines[5].startswith("step 6,000 of 9,000, D(x) 0.6, D(G(z)) before 0.4, ")
-    assert len(lines) == 6
+def test_progress_is_said_now_and_then(told):
+    steps = [state(step) for step in (10, 20, 30, 30)]
+    assert [bool(text) for text in told(*steps)] == [True, False, False, False]
+    assert told(*steps, seconds=PROGRESS_SECONDS + 1)[1:] == ["step 20\n", "step 30\n", ""]
 
 
-def test_progress_is_said_now_and_then(changes, clock):
-    assert changes.lines(state(10))[-1] == "step 10"
-    clock.now += PROGRESS_SECONDS - 1
-    assert changes.lines(state(20)) == []
-    clock.now += 2
-    assert changes.lines(state(30)) == ["step 30"]
-    clock.now += PROGRESS_SECONDS + 1
-    assert changes.lines(state(30)) == []  # no step, no progress
-    assert changes.lines(state(40, unread_bytes=9)) == []  # still reading what is there
-
-
-def test_a_status_an_event_and_a_sample_are_said_as_they_come(changes, tmp_path):
-    changes.lines(state())
+def test_a_status_an_event_and_a_sample_are_said_as_they_come(told, tmp_path):
     stale = Status("stale", "no new step for 61 s")
-    assert changes.lines(state(status=stale)) == ["runs/mine: no new step for 61 s"]
-    # Its words change with every second; that is not said.
-    assert changes.lines(state(status=dataclasses.replace(stale, text="for 62 s"))) == []
-    ended = Event(7, "ended", "ended after step 7")
-    lines = changes.lines(
-        state(
-            status=Status("ended", "ended after step 7"),
-            events=(Event(7, "note", "saved"), ended),
-            sample=tmp_path / "7.png",
-        )
+    texts = told(
+        state(),
+        state(status=stale),
+        # Its words change with every second; that is not said.
+        state(status=dataclasses.replace(stale, text="for 62 s")),
+        state(status=stale, events=(Event(7, "note", "saved"),)),
+        state(status=stale, events=(Event(7, "note", "saved"),), sample=tmp_path / "7.png"),
     )
-    assert lines == [
-        "runs/mine: ended after step 7",
-        "step 7: saved",
-        f"samples: {tmp_path / '7.png'}",
-    ]
-
-
-def test_a_finding_is_told_once_and_when_it_is_gone(changes):
-    changes.lines(state(games=(game(),)))
-    lines = changes.lines(state(games=(game(0.9999, 0.0001),)))
-    assert lines[0].startswith("Not healthy, ")
-    assert lines[1].startswith("d-saturated (severe) since step 100: ")
-    assert lines[2].startswith("  what to do first: ")
-    assert changes.lines(state(games=(game(0.9999, 0.0001),))) == []
-    told = [changes.lines(state(games=(game(),))) for _ in range(GONE_AFTER)]
-    assert told[:-1] == [[]] * (GONE_AFTER - 1)
-    assert told[-1][0] == "Healthy, as far as this log can show."
-    assert "d-saturated: no longer found" in told[-1]
-
-
-def test_another_training_in_the_same_file_is_told_anew(changes):
-    saturated = state(games=(game(0.9999, 0.0001),))
-    first = changes.lines(saturated)
-    assert changes.lines(state(None, status=RUNNING)) == []
-    again = changes.lines(dataclasses.replace(saturated, games=(game(0.9999, 0.0001),)))
-    found = [line for line in first if "d-saturated" in line]
-    assert found
-    assert [line for line in again if "d-saturated" in line] == found
-
-
-def test_the_games_of_a_log_are_named(changes):
-    lines = changes.lines(state(games=(game(title="A"), game(0.9999, 0.0001, title="B"))))
-    assert "A: Healthy, as far as this log can show." in lines
-    assert any(line.startswith("B: d-saturated (severe)") for line in lines)
+    assert "no new step" in texts[1]
+    assert texts[2] == ""
+    assert "step 7: saved" in texts[3]
+    assert "7.png" in texts[4]
 
 
 # ------------------------------------------------------------------------------ pace

@@ -15,19 +15,15 @@ from rich.text import Text
 from counterpoise.commands.console import say
 from counterpoise.commands.diagnosis import parse_mapping
 from counterpoise.commands.watch_screen import screen
-from counterpoise.diagnosis.finding import number
-from counterpoise.diagnosis.news import FindingNews
-from counterpoise.diagnosis.wording import shown_series, verdict
-from counterpoise.errors import UserError, one_line
+from counterpoise.errors import UserError
 from counterpoise.logs.names import checked_mapping
 from counterpoise.objectives import objective_name
-from counterpoise.run_status import FINAL, UNKNOWN, UNREADABLE
+from counterpoise.run_status import UNKNOWN, UNREADABLE
 from counterpoise.watching.sources import Source, WatchOptions, open_source
-from counterpoise.watching.state import FINDING, State
+from counterpoise.watching.state import State
 
 EVERY_SECONDS = 1.0  # between two looks at the files
 PROGRESS_SECONDS = 30.0  # how far it is, is said no oftener
-SHOWN_NUMBERS = 4  # numbers beside the progress
 # The share of the time that a look, its diagnosis and its drawing may take: after them, so many
 # times as long a rest.
 REST = 10.0
@@ -58,7 +54,7 @@ def run(
             pass
         if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
             raise UserError(f"{state.source}: {state.status.text}")
-        console.print(Text.from_ansi(screen(state, console.width)), soft_wrap=True)
+        show(state, console)
         return
     # A request to terminate ends it as Ctrl-C does, quietly: watching changes nothing.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -88,15 +84,35 @@ def draw(source: Source, console: Console) -> None:
                 live.update(text, refresh=True)
     finally:
         if state is not None:
-            tell([state], console)
+            show(state, console)
 
 
 def tell(states: Iterable[State], console: Console) -> None:
-    """Print a line per change."""
-    changes = Changes()
+    """Print a state where something is to be said of it, and now and then how far it is."""
+    said: Hashable = None
+    said_at, step = -math.inf, None
     for state in states:
-        for line in changes.lines(state):
-            say(console, one_line(line))
+        if (now := _news(state)) != said:
+            said = now
+            show(state, console)
+        elif state.step == step or time.monotonic() - said_at < PROGRESS_SECONDS:
+            continue
+        else:
+            say(console, state.progress)
+        said_at, step = time.monotonic(), state.step
+
+
+def show(state: State, console: Console) -> None:
+    """Print a state; without colours into a pipe or a file."""
+    console.print(Text.from_ansi(screen(state, console.width)), soft_wrap=True)
+
+
+def _news(state: State) -> Hashable:
+    """What is printed anew once it changes: how the training stands, its events, and what is wrong
+    with it; the words and the numbers of these change with every look."""
+    found = [(game.title, f.id, f.severity) for game, f in state.findings]
+    kind = state.status and state.status.kind
+    return kind, state.stage, state.events, state.sample, tuple(found)
 
 
 def states(
@@ -111,66 +127,3 @@ def states(
         yield state
         if not state.unread_bytes:
             sleep(max(EVERY_SECONDS, REST * (time.monotonic() - began)))
-
-
-class Changes:
-    """A watched training as lines, one per change; remembers what was said."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._before, self._said = State(""), dict[Hashable, str]()
-        self._news: dict[str, FindingNews] = {}
-        self._verdicts: dict[str, str] = {}
-        self._said_at = -math.inf
-        self._said_step: int | None = None
-
-    def lines(self, state: State) -> list[str]:
-        """What is new since the last state."""
-        before, self._before = self._before, state
-        if (before.step or 0) > (state.step or 0):
-            # Another training, or this one from an earlier step: what is wrong is told anew.
-            self._news.clear()
-            self._verdicts.clear()
-        said, self._said = self._said, dict(_facts(state))
-        lines = [text for fact, text in self._said.items() if fact not in said]
-        if state.games is not before.games:
-            lines += self._found(state)
-        if state.sample is not None and before.sample != state.sample:
-            lines.append(f"samples: {state.sample}")
-        now = self._clock()
-        if state.unread_bytes or state.step in (None, self._said_step):
-            return lines
-        if now - self._said_at < PROGRESS_SECONDS:
-            return lines
-        self._said_at, self._said_step = now, state.step
-        series = shown_series(state.games[0].whole) if state.games else []
-        numbers = [f"{title} {number(float(v[-1]))}" for title, v in series[:SHOWN_NUMBERS]]
-        return [*lines, ", ".join([state.progress, *numbers])]
-
-    def _found(self, state: State) -> Iterator[str]:
-        for game in state.games:
-            diagnosis, title = game.diagnosis, game.title
-            if diagnosis is None:
-                continue
-            news = self._news.setdefault(title, FindingNews()).of(diagnosis.findings)
-            words = verdict(diagnosis, title)
-            if self._verdicts.get(title) != words and (news or title not in self._verdicts):
-                yield words
-                self._verdicts[title] = words
-            for item in news:
-                yield f"{title}: {item.text}" if title else item.text
-                if item.finding is not None and (remedies := item.finding.remedies):
-                    yield f"  what to do first: {remedies[0].text}"
-
-
-def _facts(state: State) -> Iterator[tuple[Hashable, str]]:
-    """What is said once, as long as it holds: what it is, and in words."""
-    if state.status:
-        yield ("status", state.status.kind), f"{state.source}: {state.status.text}"
-    if state.stage:
-        yield ("stage", state.stage), f"stage {state.stage}"
-    for event in state.events:
-        if event.kind not in (FINDING, *FINAL):
-            yield event, f"step {event.step}: {event.message}"
-    for note in state.notes:
-        yield ("note", note), f"note: {note}"
