@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from counterpoise.config import DataConfig
+from counterpoise.config import DataConfig, DegradationConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.sampler import batches
@@ -81,7 +81,7 @@ def measure(images: int, count: int, workers: int, rounds: int = 3) -> dict[str,
                 PlainDataset(paths), BATCH, num_workers=workers, persistent_workers=workers > 0
             )
             rates["plain"].append(images_per_second(iter(plain), count))
-            pairs = CropPairs(catalog, SCALE, "bicubic", CROP_PX, seed, True, True)
+            pairs = CropPairs(catalog, SCALE, DegradationConfig(), CROP_PX, seed, True, True)
             ours = batches(pairs, BATCH, 0, 1, 0, workers)
             rates["ours"].append(images_per_second(ours, count))
     median = {name: float(np.median(values)) for name, values in rates.items()}

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import counterpoise as cp
-from counterpoise.config import DataConfig, DiscriminatorConfig
+from counterpoise.config import DataConfig, DegradationConfig, DiscriminatorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.sampler import batches
@@ -89,7 +89,7 @@ def crops(folders: list[Path], setting: Setting) -> Iterator[tuple[Tensor, Tenso
     """Batches of LR and HR crops in [0, 1], the same for the same seed."""
     config = DataConfig(folders=tuple(folders), crop_px=setting.crop_px)
     images, _ = scan(config, 4)
-    dataset = CropPairs(images, 4, "bicubic", setting.crop_px, setting.seed, True, True)
+    dataset = CropPairs(images, 4, DegradationConfig(), setting.crop_px, setting.seed, True, True)
     for lr, hr in batches(dataset, setting.batch_size, 0, 1, 0, 0):
         yield lr.float() / 255, hr.float() / 255
 

@@ -31,7 +31,7 @@ def test_paper_values():
     assert pat.loss.texture.patch_px == 16
     assert pat.loss.adversarial.weight == 2
     assert pat.optimizer.g.learning_rate == 1e-4
-    assert pat.generator.degradation == "lanczos"
+    assert pat.generator.degradation.name == "lanczos"
     assert load_config("enet-pa").loss.adversarial.weight == 1
     assert load_config("enet-e").loss.adversarial.weight == 0
     for name in PAPER:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.config import DataConfig
+from counterpoise.config import DataConfig, DegradationConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs, central_crops
 from counterpoise.data.resize import downscale
@@ -16,7 +16,7 @@ def catalog(tmp_path):
 
 
 def pairs(catalog, seed=0, flips=True, rotations=True, degradation="bicubic"):
-    return CropPairs(catalog, 4, degradation, 32, seed, flips, rotations)
+    return CropPairs(catalog, 4, DegradationConfig(name=degradation), 32, seed, flips, rotations)
 
 
 def test_a_pair_is_a_function_of_seed_and_position(catalog):
@@ -40,7 +40,7 @@ def test_lr_and_hr_stay_aligned_under_augmentation(catalog, degradation):
     dataset = pairs(catalog, degradation=degradation)
     for position in range(12):
         lr, hr = (x.numpy().transpose(1, 2, 0).astype(int) for x in dataset[position])
-        again = downscale(hr.astype(np.uint8), 4, degradation).astype(int)
+        again = downscale(hr.astype(np.uint8), 4, DegradationConfig(name=degradation)).astype(int)
         # The crop lacks its surroundings at its edges, and the order of the rounded passes turns
         # with it; misaligned crops differ by tens.
         assert np.abs(again - lr)[3:-3, 3:-3].max() <= 2
@@ -64,9 +64,9 @@ def test_augmentation_happens_only_when_asked(catalog):
 
 
 def test_whole_pairs_and_central_crops(catalog):
-    lr, hr = catalog.pair(0, "bicubic")
-    np.testing.assert_array_equal(lr, downscale(hr, 4, "bicubic"))
-    lr_crops, hr_crops = central_crops(catalog, "bicubic", 32, 3)
+    lr, hr = catalog.pair(0, DegradationConfig())
+    np.testing.assert_array_equal(lr, downscale(hr, 4, DegradationConfig()))
+    lr_crops, hr_crops = central_crops(catalog, DegradationConfig(), 32, 3)
     assert (lr_crops.shape, hr_crops.shape) == ((3, 3, 8, 8), (3, 3, 32, 32))
     expected = torch.from_numpy(hr[8:40, 16:48].copy()).permute(2, 0, 1) / 255
     torch.testing.assert_close(hr_crops[0], expected)

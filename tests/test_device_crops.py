@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from counterpoise.config import DataConfig
+from counterpoise.config import DataConfig, DegradationConfig
 from counterpoise.data.catalog import ImageFiles, decode, scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.device_crops import DeviceCrops
@@ -24,7 +24,9 @@ def folder(tmp_path):
 
 def pairs(folder, degradation="bicubic", flips=True, rotations=True, **data):
     config = DataConfig(folders=(folder,), crop_px=32, held_out_images=1, **data)
-    return CropPairs(scan(config, 4)[0], 4, degradation, 32, 0, flips, rotations)
+    return CropPairs(
+        scan(config, 4)[0], 4, DegradationConfig(name=degradation), 32, 0, flips, rotations
+    )
 
 
 @pytest.mark.parametrize("degradation", ["bicubic", "lanczos"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoise.config import DegradationConfig
 from counterpoise.data.resize import downscale
 from counterpoise.errors import UserError
 from counterpoise.evaluate.measures import (
@@ -47,7 +48,7 @@ def test_the_border_does_not_count():
 
 def test_a_generator_that_is_bicubic_scores_as_bicubic():
     hr = smooth_pixels(0, 48, 64)
-    pairs = [("a", downscale(hr, 4, "bicubic"), hr)]
+    pairs = [("a", downscale(hr, 4, DegradationConfig()), hr)]
     generator = lambda lr: bicubic_upsample(lr, 4, "half-pixel")  # noqa: E731
     ways = by_bicubic(4), by_generator(generator, torch.device("cpu"))
     one, other = (score_pairs("g", pairs, 4, way, HELD_OUT).means() for way in ways)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from counterpoise.config import DegradationConfig
 from counterpoise.data.catalog import catalog_folder
 from counterpoise.evaluate.crops import CROP_PX, ROWS, CropSheet
 from counterpoise.evaluate.measures import MEASURES
@@ -75,6 +76,6 @@ def test_the_crop_of_a_small_image_is_smaller():
 def test_bicubic_is_that_of_the_published_tables(shared_data):
     """Our protocol is theirs: bicubic of Set5 at x4 in the README of Maclory/SPSR."""
     catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
-    bicubic = Method("bicubic", "bicubic", by_bicubic(4))
+    bicubic = Method("bicubic", DegradationConfig(), by_bicubic(4))
     (scores,) = score_methods(catalog, [bicubic], [MEASURES["psnr_y"]])
     assert scores.means()["psnr_y"] == pytest.approx(28.42, abs=0.02)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from counterpoise.config import DegradationConfig
 from counterpoise.data.catalog import catalog_folder
 from counterpoise.errors import UserError
 from counterpoise.evaluate.measures import MEASURES
@@ -81,7 +82,7 @@ def test_sizes_are_checked_and_an_uncut_output_is_cut(tmp_path):
     for height, width in ((50, 66), (48, 64)):
         folder = write(tmp_path / "out", "a.png", height=height, width=width)
         pixels = np.asarray(Image.open(folder / "a.png"))
-        method = Method("m", "bicubic", by_files({"a.png": folder / "a.png"}, 4))
+        method = Method("m", DegradationConfig(), by_files({"a.png": folder / "a.png"}, 4))
         seen = []
         (scores,) = score_methods(catalog, [method], [MEASURES["psnr_y"]], seen.append)
         output = (seen[0].outputs["m"] * 255).round().byte().permute(1, 2, 0).numpy()

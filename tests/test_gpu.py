@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from counterpoise.config import DataConfig, GeneratorConfig
+from counterpoise.config import DataConfig, DegradationConfig, GeneratorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.device_crops import DeviceCrops
@@ -93,7 +93,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
 def test_images_are_cut_without_waiting_for_the_host(tmp_path):
     write_images(tmp_path, 4)
     images = scan(DataConfig(folders=(tmp_path,), crop_px=32, held_out_images=1), 4)[0]
-    dataset = CropPairs(images, 4, "bicubic", 32, 0, True, True)
+    dataset = CropPairs(images, 4, DegradationConfig(), 32, 0, True, True)
     crops = DeviceCrops(dataset, torch.device("cuda"))
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -67,7 +67,7 @@ def test_every_tensor_finds_its_place(tmp_path, source):
     assert loaded.metadata["licence"] == OFFICIAL_LICENCE
     assert loaded.metadata["source"] == OFFICIAL_SOURCE
     config = loaded.generator.config
-    assert (config.bicubic, config.degradation, config.scale) == ("tf1-legacy", "lanczos", 4)
+    assert (config.bicubic, config.degradation.name, config.scale) == ("tf1-legacy", "lanczos", 4)
     state = loaded.generator.state_dict()
     assert len(state) == 50
     for name, number in PLACES.items():

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from counterpoise.config import DegradationConfig
 from counterpoise.data.images import read_rgb
 from counterpoise.data.resize import downscale, downscale_crop, imresize
 from helpers import random_pixels, smooth_pixels
@@ -47,13 +48,18 @@ def test_a_crop_is_the_crop_of_the_whole(degradation, data):
     top = data.draw(st.integers(0, height - crop))
     left = data.draw(st.integers(0, width - crop))
     image = random_pixels(data.draw(st.integers(0, 9)), scale * height, scale * width)
+    degradation = DegradationConfig(name=degradation)
     whole = downscale(image, scale, degradation)[top : top + crop, left : left + crop]
-    part = downscale_crop(image, scale, degradation, top, left, crop)
+    part, hr = downscale_crop(image, scale, degradation, top, left, crop)
     np.testing.assert_array_equal(part, whole)
+    rows, columns = (slice(scale * n, scale * (n + crop)) for n in (top, left))
+    np.testing.assert_array_equal(hr, image[rows, columns])
 
 
 def test_is_matlabs_imresize_to_the_bit(shared_data):
     for name in ("Set5", "Set14"):
         for path in sorted((shared_data / "benchmark" / name / "HR").iterdir()):
             lr = read_rgb(path.parents[1] / "LR_bicubic_x4" / path.name)
-            np.testing.assert_array_equal(downscale(read_rgb(path), 4, "bicubic"), lr, str(path))
+            np.testing.assert_array_equal(
+                downscale(read_rgb(path), 4, DegradationConfig()), lr, str(path)
+            )

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.config import DataConfig
+from counterpoise.config import DataConfig, DegradationConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.sampler import batches, shares
@@ -30,7 +30,7 @@ def test_unequal_shares_are_refused():
 def test_order_does_not_depend_on_workers_or_start(tmp_path):
     write_images(tmp_path, 4)
     catalog = scan(DataConfig(folders=(tmp_path,), crop_px=16, held_out_images=1), 4)[0]
-    dataset = CropPairs(catalog, 4, "bicubic", 16, 0, True, True)
+    dataset = CropPairs(catalog, 4, DegradationConfig(), 16, 0, True, True)
     torch.manual_seed(0)
     before = torch.get_rng_state()
     alone = batches(dataset, 2, 0, 1, 0, 0)
@@ -46,7 +46,7 @@ def test_order_does_not_depend_on_workers_or_start(tmp_path):
 def test_an_image_that_vanishes_is_one_line(tmp_path, worker_threads):
     paths = write_images(tmp_path, 4)
     config = DataConfig(folders=(tmp_path,), crop_px=16, held_out_images=1, cache_mib=0)
-    dataset = CropPairs(scan(config, 4)[0], 4, "bicubic", 16, 0, True, True)
+    dataset = CropPairs(scan(config, 4)[0], 4, DegradationConfig(), 16, 0, True, True)
     for path in paths:
         path.unlink()
     stream = batches(dataset, 2, 0, 1, 0, worker_threads)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
+from annotated_types import Len
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -30,6 +31,13 @@ FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+# What is drawn from evenly, by its ends; and how likely some choices are beside each other.
+Range = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(lambda x: _range(x))]
+Quality = Annotated[int, Field(ge=1, le=100)]
+Qualities = Annotated[tuple[Quality, Quality], AfterValidator(lambda x: _range(x))]
+Factors = tuple[Annotated[float, Field(ge=0.05, le=1)], Annotated[float, Field(ge=1, le=4)]]
+Weights = Annotated[tuple[NonNegativeFloat, ...], AfterValidator(lambda x: _weights(x))]
 Colour = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 # Absolute, so that a run can be resumed from anywhere.
 AnyPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.abspath(path)))]
@@ -41,6 +49,18 @@ Switch = Literal["auto", "always", "never"]
 def _absolute(source: str) -> str:
     kind, colon, file = source.partition(":")
     return f"{kind}:{os.path.abspath(file)}" if colon else source
+
+
+def _range(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"a range goes up, and {ends[0]:g} is above {ends[1]:g}")
+    return ends
+
+
+def _weights(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(weights):
+        raise ValueError("give at least one a weight above 0")
+    return weights
 
 
 def _own_name(name: str) -> str:
@@ -69,6 +89,56 @@ class Section(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+class DegradationRound(Section):
+    """Blur, resizing, noise, JPEG: what they are drawn from. Defaults: Real-ESRGAN's options."""
+
+    blur_probability: Probability = 1.0  # that it is blurred
+    sinc_probability: Probability = 0.1  # that it is by a filter that rings, else by these kernels:
+    # Gaussian, generalised Gaussian, plateau; of each first isotropic, then not.
+    kernel_weights: Annotated[Weights, Len(6, 6)] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+    blur_sigma: Range = (0.2, 3.0)  # pixels
+    generalised_beta: Range = (0.5, 4.0)  # of the generalised Gaussian: 1 is the plain one
+    plateau_beta: Range = (1.0, 2.0)  # of the plateau: the higher, the steeper
+    resize_weights: Annotated[Weights, Len(3, 3)] = (0.2, 0.7, 0.1)  # up, down, none
+    resize_range: Factors = (0.15, 1.5)  # smallest and largest factor, of HR's size
+    gaussian_noise_probability: Probability = 0.5  # else Poisson noise
+    noise_sigma: Range = (1.0, 30.0)  # of Gaussian noise, in levels of 255
+    poisson_scale: Range = (0.05, 3.0)  # Poisson noise is multiplied with it
+    grey_noise_probability: Probability = 0.4  # that it is alike in R, G and B
+    jpeg_quality: Qualities = (30, 95)  # as libjpeg counts it
+
+
+class SecondDegradationRound(DegradationRound):
+    """The round that follows; milder."""
+
+    blur_probability: Probability = 0.8
+    blur_sigma: Range = (0.2, 1.5)  # pixels
+    resize_weights: Annotated[Weights, Len(3, 3)] = (0.3, 0.4, 0.3)  # up, down, none
+    resize_range: Factors = (0.3, 1.2)  # smallest and largest factor, of LR's size
+    noise_sigma: Range = (1.0, 25.0)  # of Gaussian noise, in levels of 255
+    poisson_scale: Range = (0.05, 2.5)  # Poisson noise is multiplied with it
+
+
+class DegradationConfig(Section):
+    """How low-resolution images are made. A name alone will do; the rest is of `real-esrgan`."""
+
+    # bicubic: MATLAB's; lanczos: Pillow's; real-esrgan: two rounds, drawn anew for each crop.
+    name: Literal["bicubic", "lanczos", "real-esrgan"] = "bicubic"
+    first: DegradationRound = DegradationRound()
+    second: SecondDegradationRound = SecondDegradationRound()
+    final_sinc_probability: Probability = 0.8  # of a filter that rings, at LR's size
+    # Unsharp masking of training's HR crops, before they are degraded, and as what G learns.
+    sharpened_hr: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        return {"name": values} if isinstance(values, str) else values
+
+
 class GeneratorConfig(Section):
     """A generator's architecture, and the properties that its weights are only valid with."""
 
@@ -82,8 +152,7 @@ class GeneratorConfig(Section):
     blocks: NonNegativeInt = 10  # residual blocks
     # The bicubic image that the residual is added to (the official weights need tf1-legacy).
     bicubic: Literal["half-pixel", "tf1-legacy"] = "half-pixel"
-    # How the low-resolution images that it was trained on were made.
-    degradation: Literal["bicubic", "lanczos"] = "bicubic"
+    degradation: DegradationConfig = DegradationConfig()
     input_mean: Colour = ENHANCENET_INPUT_MEAN  # subtracted from RGB in [0, 1]
 
 

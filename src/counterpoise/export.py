@@ -40,6 +40,7 @@ def export(source: Path | None, path: Path, into: str, *, fp16: bool) -> list[st
     loaded = load_generator(SHIPPED if source is None else source)
     kept, what = ("trained", "source", "licence"), ""
     facts = {name: text for name, text in loaded.metadata.items() if name in kept}
+    facts["degradation"] = loaded.generator.config.degradation.model_dump_json()
     if into == "onnx":
         largest = export_onnx(loaded.generator, path, facts, fp16=fp16)
         what = f", opset {OPSET}, ONNX Runtime's pictures at most {largest:.1e} from PyTorch's"

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from counterpoise.config import DegradationConfig
 from counterpoise.data.resize import downscale
 
 # Scikit-image's photographs, for a machine without the data folder. No picture is in both halves.
@@ -38,7 +39,9 @@ def photographs(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def shrunk(picture: np.ndarray, times: int) -> np.ndarray:
     """A picture of a fraction of the size; that also softens the traces of JPEG."""
     height, width = (side // times for side in picture.shape[:2])
-    return downscale(picture[: height * times, : width * times], times, "lanczos")
+    return downscale(
+        picture[: height * times, : width * times], times, DegradationConfig(name="lanczos")
+    )
 
 
 def crops(pictures: list[np.ndarray], crop_px: int, count: int, seed: int) -> Tensor:

@@ -24,6 +24,11 @@ CONSTRAINED = {
     "PositiveFloat": "above 0",
     "NonNegativeFloat": "0 or more",
     "Fraction": "from 0 to below 1",
+    "Probability": "from 0 to 1",
+    "Range": "a range: two numbers, the second not smaller",
+    "Qualities": "a range from 1 to 100",
+    "Factors": "from 0.05 to 1, from 1 to 4",
+    "Weights": "a list of weights",
     "ObjectiveName": ", ".join(code(name) for name in OBJECTIVES),
     "Switch": "`auto`, `always`, `never`",
     "bool": "true or false",
@@ -89,6 +94,7 @@ def _shown(value: Any) -> str:
 
 def _kind(annotation: str) -> str:
     """What a field with this annotation may be, in words."""
+    annotation = re.sub(r"^Annotated\[(\w+), .*", r"\1", annotation)
     plain, optional = re.subn(r" \| None$", "", annotation)
     if plain.startswith("Literal["):
         choices = ast.literal_eval(f"({plain.removeprefix('Literal[').removesuffix(']')},)")
@@ -103,12 +109,16 @@ def _kind(annotation: str) -> str:
 
 
 def _fields(section: type[Section]) -> dict[str, tuple[str, str]]:
-    """The annotation of each field as it is written, and its comment."""
+    """The annotation of each field as it is written, and its comment; inherited ones first."""
+    parent = section.__base__
+    inherited = {}
+    if parent is not None and issubclass(parent, Section) and parent is not Section:
+        inherited = _fields(parent)
     source = inspect.getsource(section)
     lines = source.split("\n")
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)
-    return {
+    return inherited | {
         node.target.id: (
             ast.unparse(node.annotation),
             comment_of(lines, node.lineno, node.end_lineno or node.lineno),

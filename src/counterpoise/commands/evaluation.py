@@ -8,6 +8,8 @@ from rich.console import Console
 
 from counterpoise.commands.console import print_metrics, print_table, say
 from counterpoise.commands.upscaling import pick_device
+from counterpoise.config import DegradationConfig
+from counterpoise.config_file import validated
 from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.errors import UserError
@@ -36,15 +38,19 @@ def run(
     csv: Path | None,
     figures: Path | None,
     compare: tuple[Path, Path] | None,
+    degradation: str | None,
     scale: int | None,
     device: str,
 ) -> None:
     """Print a table per set (a folder of HR images); write what was asked for.
 
     The two of `compare` are weights or folders of outputs. `scale` is of outputs where there are no
-    weights to know it from.
+    weights to know it from, `degradation` of all LR images in place of each network's own.
     """
     console, folders = Console(), [*data, *sets]
+    own = None
+    if degradation is not None:
+        own = validated(DegradationConfig, {"name": degradation}, "--degradation")
     measures, notes = choose_measures(metrics)
     chosen = pick_device(device)
     pair = [real_path(path) for path in compare or ()]
@@ -74,7 +80,7 @@ def run(
         catalog = catalog_folder(folder, common_scale, SSIM_WINDOW_PX + 2 * common_scale)
         for item in catalog.skipped:
             say(console, f"skipped {item}")
-        catalog, methods = _methods(sources, catalog, name, len(folders) > 1, chosen, console)
+        catalog, methods = _methods(sources, catalog, name, len(folders) > 1, chosen, own, console)
         sheet = CropSheet(common_scale)
         seen = sheet.add if figures is not None else lambda image: None
         found[name] = scoring.score_methods(catalog, methods, measures, seen)
@@ -87,8 +93,8 @@ def run(
         say(console, f"not computed: {note}")
     if pair:
         for name, scores in found.items():
-            of = {one.method: one for one in scores}
-            _say_differences(console, name, *(of[sources[path][0]] for path in pair))
+            of = dict(zip(sources, scores[-len(sources) :], strict=True))
+            _say_differences(console, name, *(of[path] for path in pair))
     if csv is not None:
         scoring.write_csv(csv, found)
         say(console, f"per image: {csv}")
@@ -105,17 +111,12 @@ def _open_sources(
         if place not in paths:
             paths[place] = path
             made = load_generator(path).generator.to(device) if is_weights else path
-            sources[place] = _name(path.stem if is_weights else place.name, made), made
+            sources[place] = path.stem if is_weights else place.name, made
     names = [name for name, _ in sources.values()]
     return {
-        place: (name if names.count(name) == 1 else _name(paths[place].with_suffix(""), made), made)
+        place: (name if names.count(name) == 1 else str(paths[place].with_suffix("")), made)
         for place, (name, made) in sources.items()
     }
-
-
-def _name(plain: str | Path, made: Generator | Path) -> str:
-    lr = f" ({made.config.degradation} LR)" if isinstance(made, Generator) else ""
-    return f"{plain}{lr}"
 
 
 def _methods(
@@ -124,18 +125,20 @@ def _methods(
     name: str,
     own_folders: bool,
     device: torch.device,
+    degradation: DegradationConfig | None,
     console: Console,
 ) -> tuple[Catalog, list[scoring.Method]]:
     """The images of a set that every folder of outputs has, and the methods, bicubic first.
 
-    With `own_folders`, each set's outputs are in a folder of the set's name.
+    With `own_folders`, each set's outputs are in a folder of the set's name. `degradation` takes
+    the place of what each network was trained on.
     """
+    plain_lr = degradation or DegradationConfig()
     methods, common = [], set(catalog.names)
     for title, made in sources.values():
         if isinstance(made, Generator):
-            methods.append(
-                scoring.Method(title, made.config.degradation, scoring.by_generator(made, device))
-            )
+            lr, upscale = degradation or made.config.degradation, scoring.by_generator(made, device)
+            methods.append(scoring.Method(f"{title} ({lr} LR)", lr, upscale))
             continue
         folder = made / name
         if own_folders and not folder.is_dir():
@@ -145,12 +148,16 @@ def _methods(
         for image in [image for image in catalog.names if image not in files]:
             say(console, f"{folder}: no output for {image}, which is left out for all methods")
         common &= files.keys()
-        methods.append(scoring.Method(title, "bicubic", by_files(files, catalog.scale)))
+        methods.append(scoring.Method(title, plain_lr, by_files(files, catalog.scale)))
     if not common:
         raise UserError(f"{name}: no image has an output in every folder")
     kept = [index for index, image in enumerate(catalog.names) if image in common]
     # The field's bicubic row starts from bicubic LR, whatever the networks were trained on.
-    kinds = dict.fromkeys(["bicubic", *(method.degradation for method in methods)])
+    kinds = dict.fromkeys([plain_lr, *(method.degradation for method in methods)])
+    if len({kind.name for kind in kinds}) < len(kinds):
+        raise UserError("these networks draw from other ranges; give --degradation real-esrgan")
+    if any(kind.name == "real-esrgan" for kind in kinds):
+        say(console, f"{name}: real-esrgan LR is drawn by image name, in each evaluation alike")
     bicubic = scoring.by_bicubic(catalog.scale)
     plain = [scoring.Method(f"bicubic ({kind} LR)", kind, bicubic) for kind in kinds]
     return catalog.subset(kept), plain + methods

@@ -11,6 +11,7 @@ from counterpoise.commands.console import ConsoleReporter, print_metrics, say
 from counterpoise.commands.reporting import write_at_end
 from counterpoise.config import RunConfig
 from counterpoise.config_file import load_config
+from counterpoise.data.degradation_sheet import save_sheet
 from counterpoise.errors import TrainingDivergedError, UserError
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import BICUBIC, UNSAVED, RunFolder
@@ -33,8 +34,10 @@ def start(
     devices: int | None,
     overrides: list[str],
     dry_run: bool,
+    sheet: Path | None,
 ) -> int:
-    """Train anew, or with `dry_run` print what would be trained; the exit code."""
+    """Train anew, or with `dry_run` print what would be trained, and draw on a `sheet` what its
+    degradations do; the exit code."""
     if (preset is None) == (config is None):
         raise UserError("give --preset NAME or --config FILE; `counterpoise presets` lists")
     source, settings, console = preset or str(config), list(overrides), Console()
@@ -43,8 +46,12 @@ def start(
     if devices is not None:
         settings += [f"train.devices={devices}"]
     resolved = load_config(source, settings, checks=(check_training,))
+    degradation = resolved.generator.degradation
+    if sheet is not None and (not dry_run or degradation.name != "real-esrgan"):
+        what = f"is of a --dry-run with generator.degradation=real-esrgan, here {degradation}"
+        raise UserError(f"--show-degradations {what}")
     if dry_run:
-        _describe(resolved, console)
+        _describe(resolved, console, sheet)
         return 0
     if preset not in (None, DEMO) and not resolved.data.folders:
         raise UserError(
@@ -66,8 +73,8 @@ def resume(run: Path, steps: int | None, overrides: list[str]) -> int:
     return _run(config, folder, Console(), resume=True)
 
 
-def _describe(config: RunConfig, console: Console) -> None:
-    """Print the resolved configuration, the networks' sizes and the data."""
+def _describe(config: RunConfig, console: Console, sheet: Path | None) -> None:
+    """Print the resolved configuration, the networks' sizes and the data; draw the degradations."""
     one_device = config.train.model_copy(update={"devices": 1})
     fabric = make_fabric(config.model_copy(update={"train": one_device}))
     parts = build_parts(config, fabric, downloads=False)
@@ -81,6 +88,9 @@ def _describe(config: RunConfig, console: Console) -> None:
         say(console, note)
     stages = ", then ".join(f"{s.name} for {s.steps:,} steps" for s in plan_stages(config))
     say(console, f"would train: {stages} on {fabric.device}")
+    if sheet is not None:
+        save_sheet(sheet, parts.dataset)
+        say(console, f"degradations: {sheet}")
 
 
 def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -> int:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from counterpoise.config import DataConfig
+from counterpoise.config import DataConfig, DegradationConfig
 from counterpoise.data.images import UnreadableImageError, find_images, read_rgb, real_path
-from counterpoise.data.resize import Degradation, downscale
+from counterpoise.data.resize import downscale
 from counterpoise.errors import UserError
 from counterpoise.registry import read_table
 
@@ -85,11 +85,16 @@ class Catalog:
         except UnreadableImageError as error:
             raise UserError(f"{error}; put it back, then resume") from error
 
-    def pair(self, index: int, degradation: Degradation) -> tuple[np.ndarray, np.ndarray]:
-        """LR (h, w, 3), the image's own or made here, and HR (H, W, 3), uint8."""
+    def pair(self, index: int, degradation: DegradationConfig) -> tuple[np.ndarray, np.ndarray]:
+        """LR (h, w, 3), the image's own or made here, and HR (H, W, 3), uint8.
+
+        What is random in it depends on the image's name alone.
+        """
         image = self.load(index)
-        lr = image.lr if image.lr is not None else downscale(image.hr, self.scale, degradation)
-        return lr, image.hr
+        if image.lr is not None:
+            return image.lr, image.hr
+        seed = list(os.fsencode(self.files[index].name))
+        return downscale(image.hr, self.scale, degradation, seed), image.hr
 
     def subset(self, indices: Sequence[int]) -> "Catalog":
         """The images with these indices."""

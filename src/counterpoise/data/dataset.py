@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterpoise.config import DegradationConfig
 from counterpoise.data.catalog import Catalog
-from counterpoise.data.resize import Degradation, downscale_crop
+from counterpoise.data.resize import downscale_crop
 
 Pair = tuple[Tensor, Tensor]
 
@@ -29,14 +30,14 @@ class CropPairs:
     """Training crops by position in an endless stream: `pairs[position]` is (LR, HR), uint8.
 
     Shapes are (3, crop_px / scale, crop_px / scale) and (3, crop_px, crop_px). Everything random
-    about a pair (image, place, flip, rotation) is a function of the seed and the position, so the
-    stream is the same for any number of workers and devices, and from wherever one resumes.
+    about a pair (image, place, flip, degradation...) is a function of the seed and the position, so
+    the stream is the same for any number of workers and devices, and from wherever one resumes.
     Each run of as many positions as there are images uses every image once.
     """
 
     catalog: Catalog
     scale: int
-    degradation: Degradation
+    degradation: DegradationConfig
     crop_px: int
     seed: int
     flips: bool
@@ -50,10 +51,11 @@ class CropPairs:
         image = self.catalog.load(self.image_at(position))
         cut = self.cut(position, image.hr.shape)
         top, left, size, scale = cut.top, cut.left, self.lr_crop_px, self.scale
-        hr = image.hr[scale * top : scale * (top + size), scale * left : scale * (left + size)]
         if image.lr is None:
-            lr = downscale_crop(image.hr, scale, self.degradation, top, left, size)
+            seed = self.seed, 2, position
+            lr, hr = downscale_crop(image.hr, scale, self.degradation, top, left, size, seed)
         else:
+            hr = image.hr[scale * top : scale * (top + size), scale * left : scale * (left + size)]
             lr = image.lr[top : top + size, left : left + size]
         if cut.mirrored:
             lr, hr = lr[:, ::-1], hr[:, ::-1]
@@ -87,7 +89,9 @@ def _to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def central_crops(catalog: Catalog, degradation: Degradation, crop_px: int, count: int) -> Pair:
+def central_crops(
+    catalog: Catalog, degradation: DegradationConfig, crop_px: int, count: int
+) -> Pair:
     """The central crops of the first `count` images: LR and HR batches, float32 in [0, 1].
 
     Crops are smaller than `crop_px` where one of the images is.

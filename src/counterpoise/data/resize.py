@@ -1,14 +1,16 @@
-"""Making images smaller the way the field does: MATLAB's imresize, or Pillow's Lanczos."""
+"""Making images smaller: MATLAB's imresize, Pillow's Lanczos, or as real files are."""
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-Degradation = Literal["bicubic", "lanczos"]
+from counterpoise.config import DegradationConfig
+from counterpoise.data.degrade import degrade, sharpened
 
 # How many low-resolution pixels around a crop influence it: the kernels' half widths, rounded up.
+# (Those of `real-esrgan` may be wider, as if an image ended there.)
 DEGRADATION_REACH_PX = 4
 
 
@@ -35,12 +37,17 @@ def imresize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return settled(columns @ shrunk).reshape(*size, *image.shape[2:])
 
 
-def downscale(image: np.ndarray, scale: int, degradation: Degradation) -> np.ndarray:
-    """The low-resolution image (h, w, 3) of an image (H, W, 3), both uint8; sides must divide."""
+def downscale(
+    image: np.ndarray, scale: int, degradation: DegradationConfig, seed: Sequence[int] = ()
+) -> np.ndarray:
+    """The low-resolution image (h, w, 3) of an image (H, W, 3), both uint8; sides must divide.
+    `seed` is of what is random."""
     height, width = image.shape[0] // scale, image.shape[1] // scale
     if (height * scale, width * scale) != image.shape[:2]:
         raise ValueError(f"sides of {image.shape[:2]} are not multiples of {scale}")
-    if degradation == "lanczos":
+    if degradation.name == "real-esrgan":
+        return degrade(image, scale, degradation, np.random.default_rng(seed))[0]
+    if degradation.name == "lanczos":
         # Narrower first, then lower, as Pillow has always done; since version 13 it makes tall
         # images lower first, and rounds otherwise, so that crops would not be crops of the whole.
         narrow = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.LANCZOS)
@@ -49,22 +56,30 @@ def downscale(image: np.ndarray, scale: int, degradation: Degradation) -> np.nda
 
 
 def downscale_crop(
-    image: np.ndarray, scale: int, degradation: Degradation, top: int, left: int, crop_px: int
-) -> np.ndarray:
-    """The square crop of `downscale(image)` at (top, left), without shrinking the whole image.
+    image: np.ndarray,
+    scale: int,
+    degradation: DegradationConfig,
+    top: int,
+    left: int,
+    crop_px: int,
+    seed: Sequence[int] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """The square crops of `downscale(image)` and of the image (sharpened if that is asked for) at
+    (top, left), without shrinking the whole image.
 
     Position and side are in low-resolution pixels. A margin around the crop makes it the same as
     the crop of the whole, so no image needs its low-resolution twin in memory.
     """
-    height, width = image.shape[0] // scale, image.shape[1] // scale
     reach = DEGRADATION_REACH_PX
     first_row, first_column = max(0, top - reach), max(0, left - reach)
-    last_row = min(height, top + crop_px + reach)
-    last_column = min(width, left + crop_px + reach)
+    last_row, last_column = top + crop_px + reach, left + crop_px + reach
     part = image[scale * first_row : scale * last_row, scale * first_column : scale * last_column]
-    small = downscale(part, scale, degradation)
+    if degradation.sharpened_hr:
+        part = sharpened(part)
+    small = downscale(part, scale, degradation, seed)
     row, column = top - first_row, left - first_column
-    return small[row : row + crop_px, column : column + crop_px]
+    hr = part[scale * row : scale * (row + crop_px), scale * column : scale * (column + crop_px)]
+    return small[row : row + crop_px, column : column + crop_px], hr
 
 
 @lru_cache(maxsize=64)

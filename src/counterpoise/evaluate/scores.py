@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from counterpoise.config import DegradationConfig
 from counterpoise.data.catalog import Catalog
-from counterpoise.data.resize import Degradation, downscale
 from counterpoise.evaluate.measures import MEASURES, Measure, measure_image
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.plain_files import atomic_write
@@ -55,7 +55,7 @@ class Method:
     """A way to an image `scale` times as large, from LR that `degradation` makes."""
 
     name: str
-    degradation: Degradation
+    degradation: DegradationConfig
     upscale: Upscale
 
 
@@ -79,9 +79,8 @@ def score_methods(
     """The measures of every method on every image of a set; `seen` is shown each image."""
     scores, scale = [Scores(method.name) for method in methods], catalog.scale
     for index, name in enumerate(catalog.names):
-        pixels = catalog.load(index).hr
-        hr = to_tensor(pixels)
-        small = {d: downscale(pixels, scale, d) for d in {m.degradation for m in methods}}
+        small = {d: catalog.pair(index, d)[0] for d in {m.degradation for m in methods}}
+        hr = to_tensor(catalog.load(index).hr)
         outputs = {m.name: m.upscale(name, small[m.degradation]) for m in methods}
         rows = {m: measure_image(output, hr, scale, measures) for m, output in outputs.items()}
         for one in scores:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.config import GeneratorConfig
+from counterpoise.config import DegradationConfig, GeneratorConfig
 from counterpoise.errors import UserError
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
@@ -25,7 +25,11 @@ PUBLISHED_SHA256 = "4250b3dc5e69c5bd625e90543fd588ce2fff88510f874f9e9394c48c44b9
 
 # The official network adds its residual to TensorFlow 1's bicubic and was trained on PIL's Lanczos.
 OFFICIAL_CONFIG = GeneratorConfig(
-    scale=4, width=64, blocks=10, bicubic="tf1-legacy", degradation="lanczos"
+    scale=4,
+    width=64,
+    blocks=10,
+    bicubic="tf1-legacy",
+    degradation=DegradationConfig(name="lanczos"),
 )
 
 

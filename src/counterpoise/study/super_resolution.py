@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.config import DataConfig, DiscriminatorConfig
+from counterpoise.config import DataConfig, DegradationConfig, DiscriminatorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.resize import downscale
 from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, to_luma
@@ -75,7 +75,7 @@ def crop_pool(folders: tuple[Path, ...], crop_px: int, count: int, held_out: boo
         if not held_out and random.random() < 0.5:
             hr = hr[:, ::-1]
         hr = np.ascontiguousarray(hr)
-        pairs.append((downscale(hr, SCALE, "bicubic"), hr))
+        pairs.append((downscale(hr, SCALE, DegradationConfig()), hr))
     lr, hr_crops = (
         torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
         for images in zip(*pairs, strict=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from counterpoise.balance import policies
-from counterpoise.config import RunConfig
+from counterpoise.config import DegradationConfig, RunConfig
 from counterpoise.config_file import Problem
 from counterpoise.errors import UserError
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
@@ -21,12 +21,15 @@ def check_training(config: RunConfig) -> list[Problem]:
     mixed = adversarial.weight and penalised and config.discriminator.norm == "batch"
     unread = features.weights is not None and features.extractor == "embedded"
     least_px = SSIM_WINDOW_PX + 2 * scale
+    lr = config.generator.degradation
+    idle = lr.name != "real-esrgan" and lr != DegradationConfig(name=lr.name)
     wrong = [
         ("data.crop_px", data.crop_px % scale, f"must be a multiple of generator.scale {scale}"),
         ("data.crop_px", data.crop_px < least_px, f"must be at least {least_px} for the metrics"),
         ("data.held_out_px", data.held_out_px < data.crop_px, "must be at least data.crop_px"),
         ("train.batch_size", train.batch_size % devices, f"{devices} devices cannot share it"),
         ("features.weights", unread, "not read with features.extractor=embedded, but with vgg19"),
+        ("generator.degradation", idle, "only real-esrgan draws from ranges; set its name"),
         ("discriminator.norm", mixed, "with it no image has a gradient of its own; use another"),
     ]
     problems = policies.check_balance(config)

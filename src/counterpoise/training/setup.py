@@ -130,6 +130,8 @@ def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
     """Whether all images and their low-resolution twins may be kept on a GPU with so much free."""
     hr_bytes = sum(image.hr.nbytes for image in images.images if image is not None)
     needed = hr_bytes * (1 + 1 / config.generator.scale**2)
+    if config.generator.degradation.name == "real-esrgan":
+        return False  # every crop has an LR of its own, which the host makes
     room = min(config.data.device_cache_mib * 2**20, free_bytes * MOST_OF_FREE_MEMORY)
     return images.in_memory and needed <= room
 
