@@ -16,10 +16,9 @@ import counterpoise
 from counterpoise.config import GeneratorConfig
 from counterpoise.errors import UserError
 from counterpoise.models.features import load_vgg19
-from counterpoise.models.foreign import read_state
 from counterpoise.models.generator import build_generator
 from counterpoise.models.import_weights import import_official
-from counterpoise.models.weights import load_generator, save_generator
+from counterpoise.models.weights import load_generator, read_published, save_generator
 from counterpoise.training import checkpoint
 
 CONFIG = GeneratorConfig(
@@ -163,7 +162,7 @@ READERS = {
     "weights": load_generator,
     "vgg": lambda path: load_vgg19(path, "caffe", []),
     "checkpoint": checkpoint.load,
-    "published": read_state,
+    "published": read_published,
     "import": lambda path: import_official(path, path.with_name("out.safetensors")),
 }
 

@@ -4,12 +4,10 @@ Arrays only. All intervals are of 95 %. All resampling has a fixed seed, so that
 twice is the same.
 """
 
-import importlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -74,7 +72,9 @@ def student_mean(values: np.ndarray) -> Estimate:
     mean = float(values.mean())
     if len(values) == 1:
         return Estimate(mean, None, len(values))
-    quantile = float(_scipy_stats().t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
+    from scipy.special import stdtrit  # takes a while to import
+
+    quantile = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2))
     half = quantile * float(values.std(ddof=1)) / math.sqrt(len(values))
     return Estimate(mean, Interval(mean - half, mean + half), len(values))
 
@@ -149,10 +149,6 @@ def ranks(quality: np.ndarray, failed: np.ndarray) -> np.ndarray:
     """
     order = np.where(np.isnan(quality), np.finfo(float).max, -quality)
     order = np.where(failed, np.inf, order)
-    return np.asarray(_scipy_stats().rankdata(order, method="average", axis=-1), dtype=float)
+    from scipy import stats  # takes a second to import
 
-
-def _scipy_stats() -> Any:
-    """`scipy.stats`, imported when first needed."""
-    # scipy comes with scikit-image, has no types and takes a second to import.
-    return importlib.import_module("scipy.stats")
+    return np.asarray(stats.rankdata(order, method="average", axis=-1), dtype=float)

@@ -71,8 +71,7 @@ def _bled(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     nearest = ndimage.distance_transform_edt(  # type: ignore[attr-defined]
         hidden, return_distances=False, return_indices=True
     )
-    bled: np.ndarray = colour[tuple(nearest)]
-    return bled
+    return colour[tuple(nearest)]
 
 
 def upscale_tiled(

@@ -86,8 +86,7 @@ def to_8_bit(values: np.ndarray) -> np.ndarray:
     """Values of uint16 (or uint8, as they are) as uint8, rounded."""
     if values.dtype == np.uint8:
         return values
-    reduced: np.ndarray = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return reduced
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def read_picture(path: Path) -> Picture:

@@ -91,5 +91,4 @@ class CropSheet:
 
 def _pixels(image: Tensor) -> np.ndarray:
     """(3, H, W) in [0, 1] as uint8 (H, W, 3)."""
-    rounded: np.ndarray = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return rounded
+    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()

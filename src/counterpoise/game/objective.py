@@ -89,8 +89,7 @@ Ask = Callable[[nn.Module, Tensor], Tensor]
 
 def ask_alone(d: nn.Module, images: Tensor) -> Tensor:
     """A D that needs nothing else and answers with a tensor."""
-    outputs: Tensor = d(images)
-    return outputs
+    return d(images)
 
 
 class _InLogits(nn.Module):

@@ -103,8 +103,7 @@ def generalised_gaussian(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 def _gamma(values: np.ndarray) -> np.ndarray:
     """The gamma function of values above 0."""
-    found: np.ndarray = torch.lgamma(torch.from_numpy(values)).exp().numpy()
-    return found
+    return torch.lgamma(torch.from_numpy(values)).exp().numpy()
 
 
 def _normalised(image: np.ndarray) -> np.ndarray:
@@ -114,8 +113,7 @@ def _normalised(image: np.ndarray) -> np.ndarray:
     blurred = partial(gaussian, sigma=WINDOW_STD_PX, truncate=3 / WINDOW_STD_PX)
     mean = blurred(image)
     deviation = np.sqrt(np.abs(blurred(image**2) - mean**2))
-    normalised: np.ndarray = (image - mean) / (deviation + 1)
-    return normalised
+    return (image - mean) / (deviation + 1)
 
 
 def _features(blocks: np.ndarray) -> np.ndarray:

@@ -87,8 +87,7 @@ class EnhanceNetDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, 1) of RGB images (N, 3, H, W) in [0, 1]."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
+        return self.classifier(self.features(images))
 
 
 class PatchDiscriminator(nn.Module):
@@ -111,8 +110,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, 1, H/8 - 2, W/8 - 2) of RGB images (N, 3, H, W) in [0, 1]."""
-        logits: Tensor = self.layers(images)
-        return logits
+        return self.layers(images)
 
 
 class UNetDiscriminator(nn.Module):
@@ -149,8 +147,7 @@ class UNetDiscriminator(nn.Module):
             x = self._activate(convolution(x)) + skips.pop()
         for convolution in self.refine:
             x = self._activate(convolution(x))
-        logits: Tensor = self.tail(x)
-        return logits
+        return self.tail(x)
 
     def _activate(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self._slope)

@@ -5,15 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoise.errors import UserError, refusing
-from counterpoise.models.weights import read_safetensors
-from counterpoise.plain_files import why_no_file
+from counterpoise.models.weights import read_published, read_safetensors
 
 InputScaling = Literal["caffe", "torchvision"]
 # What RGB in [0, 1] is multiplied by, what is then subtracted, and what divided by.
@@ -149,9 +148,8 @@ def load_vgg19(
     unusable one.
     """
     path = weights or _cached_or_downloaded(downloads=downloads)
-    if not path.is_file():
-        raise UserError(f"features.weights {path}: {why_no_file(path)}; give a VGG-19 file")
-    tensors, metadata = read_safetensors(path) if path.suffix == ".safetensors" else _read(path)
+    with refusing("features.weights", UserError):
+        tensors, metadata = read_published(path)
     recorded = "torchvision" if path.name == VGG19_FILE else metadata.get("input_scaling")
     scaling = input_scaling or next((s for s in INPUT_SCALINGS if s == recorded), None)
     if scaling is None:
@@ -184,14 +182,6 @@ def _cached_or_downloaded(*, downloads: bool) -> Path:
     finally:
         socket.setdefaulttimeout(timeout_seconds)
     return path
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a state dict saved by torch."""
-    todo = "give a .safetensors file or a state dict saved by torch"
-    with refusing(f"features.weights {path}: cannot be read as weights", instead=todo):
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-        return {k: v.float() for k, v in state.items() if k.startswith("features.")}, {}
 
 
 class EmbeddedExtractor(FeatureExtractor):
@@ -263,7 +253,7 @@ class NormalisedFeatures(nn.Module):
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
-        features: dict[str, Tensor] = self.extractor(images, layers)
+        features = self.extractor(images, layers)
         if not self._means:
             return features
         return {layer: value / self._means[layer] for layer, value in features.items()}

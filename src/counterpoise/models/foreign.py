@@ -17,12 +17,9 @@ from counterpoise.config import GeneratorConfig
 from counterpoise.errors import UserError, refusing
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.generator import Generator
-from counterpoise.models.weights import read_safetensors
-from counterpoise.plain_files import why_no_file
+from counterpoise.models.weights import read_published
 
 SPANDREL = "spandrel:"
-# What published files have their weights under; the first that is there is meant.
-WRAPPINGS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
 PROBE_PX = 16
 # Mean distance of an enlarged colour ramp from bicubic. Trained networks stay below 0.05; a plain
 # grey, or red and blue exchanged, is 0.33 off.
@@ -57,8 +54,7 @@ class ForeignGenerator(Generator):
             )
 
     def forward(self, lr: Tensor) -> Tensor:
-        output: Tensor = self.network(lr)
-        return output
+        return self.network(lr)
 
     def receptive_radius_px(self) -> int:
         return CONTEXT_PX
@@ -69,28 +65,8 @@ def load_published(generator: Generator, path: Path) -> None:
     evaluation mode; `UserError` where it is none, does not fit, or makes no pictures."""
     network = generator.network if isinstance(generator, ForeignGenerator) else generator
     with refusing(f"{path}: not the weights of this generator", RuntimeError):
-        network.load_state_dict(read_state(path))
+        network.load_state_dict(read_published(path)[0])
     check_range(generator)
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a published file by the network's own names; no code in it is run.
-
-    Averaged weights (`params_ema`) go before others. Raises `UserError` for any other file.
-    """
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)[0]
-    if not path.is_file():
-        raise UserError(f"{path}: {why_no_file(path)}; give a state dict (.pth, .safetensors)")
-    try:
-        named = torch.load(path, map_location="cpu", weights_only=True)
-        named = next((named[name] for name in WRAPPINGS if name in named), named)
-        return {str(k).removeprefix("module."): v for k, v in named.items() if torch.is_tensor(v)}
-    except Exception as error:  # of many kinds, as what is damaged
-        raise UserError(
-            f"{path}: no state dict, damaged, or with what needs code to be run; save "
-            f"`network.state_dict()` anew ({type(error).__name__})"
-        ) from error
 
 
 def check_range(generator: Generator) -> None:
@@ -117,12 +93,11 @@ def _network(config: GeneratorConfig, state: Mapping[str, Tensor] | None) -> nn.
     """
     source = str(config.source)
     if source.startswith(SPANDREL):
-        state = read_state(Path(source.removeprefix(SPANDREL))) if state is None else state
+        state = read_published(Path(source.removeprefix(SPANDREL)))[0] if state is None else state
         from spandrel import ModelLoader  # an extra, and slow
 
         bare = {name.removeprefix("network."): tensor for name, tensor in state.items()}
-        network: nn.Module = ModelLoader().load_from_state_dict(bare).model
-        return network.requires_grad_(True)
+        return ModelLoader().load_from_state_dict(bare).model.requires_grad_(True)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     module, _, name = source.rpartition(".")

@@ -24,8 +24,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (N, width, H, W) to the same."""
-        refined: Tensor = self.second(F.relu(self.first(x)))
-        return x + refined
+        return x + self.second(F.relu(self.first(x)))
 
 
 class Generator(nn.Module):
@@ -83,9 +82,8 @@ class EnhanceNet(Generator):
             x = block(x)
         for convolution in self.upsampling:
             x = F.relu(convolution(F.interpolate(x, scale_factor=2.0, mode="nearest")))
-        residual: Tensor = self.tail(F.relu(self.refine(x)))
         base = bicubic_upsample(lr, self.config.scale, self.config.bicubic)
-        return (residual + base).to(lr.dtype)
+        return (self.tail(F.relu(self.refine(x))) + base).to(lr.dtype)
 
     def receptive_radius_px(self) -> int:
         low = 1 + 2 * self.config.blocks

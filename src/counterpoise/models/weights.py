@@ -23,6 +23,8 @@ from counterpoise.run_folder import RunFolder
 SHIPPED = Path(__file__).parents[1] / "weights" / "enet-x4.safetensors"
 FORMAT = "counterpoise-generator"
 FORMAT_VERSION = "1"
+# What published files have their weights under; the first that is there is meant.
+WRAPPINGS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def load_generator(path: Path) -> LoadedGenerator:
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
     if not path.is_file():
-        raise UserError(f"{path}: {why_no_file(path)}; give a weight file (.safetensors)")
+        raise UserError(f"{path}: {why_no_file(path)}; give a file of weights")
     todo = "the authors' ENet-PAT becomes one by `counterpoise import-weights`"
     # Kinds of numbers that torch lacks come as AttributeError, KeyError...: by its version.
     with (
@@ -96,3 +98,23 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     ):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return tensors, file.metadata() or {}
+
+
+def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a published file (.safetensors, or a state dict that torch saved) by the
+    network's own names, and its metadata; no code in it is run.
+
+    Averaged weights (`params_ema`) go before others. Raises `UserError` for any other file.
+    """
+    if path.suffix == ".safetensors" or not path.is_file():
+        return read_safetensors(path)
+    try:
+        named = torch.load(path, map_location="cpu", weights_only=True)
+        named = next((named[name] for name in WRAPPINGS if name in named), named)
+        tensors = {str(k): own for k, own in named.items() if torch.is_tensor(own)}
+        return {name.removeprefix("module."): own for name, own in tensors.items()}, {}
+    except Exception as error:  # of many kinds, as what is damaged
+        raise UserError(
+            f"{path}: no state dict, damaged, or with what needs code to be run; save "
+            f"`network.state_dict()` anew ({type(error).__name__})"
+        ) from error

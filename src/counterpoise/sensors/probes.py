@@ -36,10 +36,8 @@ class Aside(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         weights = {place: self.own[weight] for place, weight in self._places.items()}
-        logits: Tensor = functional_call(
-            self._discriminator, weights | self._copies, (images,), tie_weights=False
-        )
-        return logits.float()
+        tensors = weights | self._copies
+        return functional_call(self._discriminator, tensors, (images,), tie_weights=False).float()
 
 
 def _places(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
@@ -54,8 +52,7 @@ def _places(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
 def logits_aside(discriminator: nn.Module, images: Tensor) -> Tensor:
     """D's logits on images (N, ...), float32 without graph, in the mode that D is in."""
     with torch.no_grad(), random_state_kept(images.device):
-        logits: Tensor = Aside(discriminator)(images)
-    return logits
+        return Aside(discriminator)(images)
 
 
 def held_out_readings(

@@ -56,8 +56,7 @@ class PortGenerator(nn.Module):
         for convolution in self.upsampled:
             features = F.relu(convolution(F.interpolate(features, scale_factor=2.0)))
         base = F.interpolate(lr, scale_factor=4.0, mode="bilinear")
-        fake: Tensor = (base + self.last(features)).clamp(0, 1)
-        return fake
+        return (base + self.last(features)).clamp(0, 1)
 
 
 @cache

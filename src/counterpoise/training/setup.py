@@ -156,7 +156,7 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
 
     def place(module: Placed) -> Placed:
         """A module on its device, its 4-D weights in a memory format."""
-        return module.to(device).to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
+        return module.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     g = place(build_generator(config.generator))
     d = None

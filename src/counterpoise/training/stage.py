@@ -111,22 +111,18 @@ class StageTraining:
     def generate(self, lr: Tensor) -> Tensor:
         """G's images (N, 3, H, W), graph attached, always float32."""
         with self.fabric.autocast():
-            fake: Tensor = self.parts.networks.passes.run_g(lr)
-        return fake.float()
+            return self.parts.networks.passes.run_g(lr).float()
 
     # D.
 
     def _ask_d(self, images: Tensor) -> Tensor:
         run_d = self.parts.networks.passes.run_d
         assert run_d is not None, "a stage with D"
-        logits: Tensor = run_d(images)
-        return logits.float()
+        return run_d(images).float()
 
     def _train_d(self, turn: Turn, hr: Tensor, fake: Tensor, change: InputChange) -> None:
         """D judges a batch, the policy decides, D learns."""
-        assert self.d is not None, "a stage with D"
-        assert self.d_optimizer is not None, "a stage with D"
-        fake = fake.detach()
+        player, fake = turn.of(None).player, fake.detach()
         real_seen, fake_seen = change.real(hr), change.fake(fake)
         with self.fabric.autocast():
             real_logits, fake_logits = self._ask_d(real_seen), self._ask_d(fake_seen)
@@ -134,30 +130,28 @@ class StageTraining:
         if turn.rolls_back or not action.d_steps:
             return
         loss = turn.d_loss(*self.form.d_loss(real_logits, fake_logits))
-        for term in self._penalties(turn.step, real_seen, fake_seen):
+        for term in self._penalties(turn.step, player.network, real_seen, fake_seen):
             loss = loss + term
             turn.d_penalty(term)
-        self.d_optimizer.zero_grad(set_to_none=True)
+        player.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        average_gradients(self.fabric, self.d)
-        turn.d_step(self.d_optimizer.step)
+        average_gradients(self.fabric, player.network)
+        turn.d_step(player.optimizer.step)
 
-    def _penalties(self, step: int, real: Tensor, fake: Tensor) -> Iterator[Tensor]:
+    def _penalties(self, step: int, d: nn.Module, real: Tensor, fake: Tensor) -> Iterator[Tensor]:
         """The configured ones: taken in one of so many steps, they count as often there."""
         config = self.stage.loss.adversarial
         if step % config.penalties_every:
             return
-        assert self.d is not None, "a stage with D"
         times = config.penalties_every
         if config.r1:
-            yield times * config.r1 / 2 * r1_penalty(self.d, real)
+            yield times * config.r1 / 2 * r1_penalty(d, real)
         if config.r2:
-            yield times * config.r2 / 2 * r1_penalty(self.d, fake)
+            yield times * config.r2 / 2 * r1_penalty(d, fake)
         if config.gradient_penalty:
             device = self.fabric.device
             noise = generator_for_step(self.game.seed, step, self.fabric.global_rank, device)
-            term = gradient_penalty(self.d, real, fake, noise)
-            yield times * config.gradient_penalty * term
+            yield times * config.gradient_penalty * gradient_penalty(d, real, fake, noise)
 
     # G.
 
