@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from counterpoise.config import DataConfig, DegradationConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
-from counterpoise.data.sampler import batches
+from counterpoise.data.sampler import batches, shares
 from measuring import report
 
 CROP_PX, SCALE, BATCH = 128, 4, 16
@@ -82,7 +82,7 @@ def measure(images: int, count: int, workers: int, rounds: int = 3) -> dict[str,
             )
             rates["plain"].append(images_per_second(iter(plain), count))
             pairs = CropPairs(catalog, SCALE, DegradationConfig(), CROP_PX, seed, True, True)
-            ours = batches(pairs, BATCH, 0, 1, 0, workers)
+            ours = batches(pairs, shares(BATCH, 0, 1, 0), workers)
             rates["ours"].append(images_per_second(ours, count))
     median = {name: float(np.median(values)) for name, values in rates.items()}
     return {"images_per_second": median, "ratio": median["ours"] / median["plain"]}

@@ -25,7 +25,7 @@ import counterpoise as cp
 from counterpoise.config import DataConfig, DegradationConfig, DiscriminatorConfig
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
-from counterpoise.data.sampler import batches
+from counterpoise.data.sampler import batches, shares
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.models.discriminator import EnhanceNetDiscriminator
@@ -90,7 +90,7 @@ def crops(folders: list[Path], setting: Setting) -> Iterator[tuple[Tensor, Tenso
     config = DataConfig(folders=tuple(folders), crop_px=setting.crop_px)
     images, _ = scan(config, 4)
     dataset = CropPairs(images, 4, DegradationConfig(), setting.crop_px, setting.seed, True, True)
-    for lr, hr in batches(dataset, setting.batch_size, 0, 1, 0, 0):
+    for lr, hr in batches(dataset, shares(setting.batch_size, 0, 1, 0), 0):
         yield lr.float() / 255, hr.float() / 255
 
 

@@ -33,9 +33,9 @@ def test_order_does_not_depend_on_workers_or_start(tmp_path):
     dataset = CropPairs(catalog, 4, DegradationConfig(), 16, 0, True, True)
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    alone = batches(dataset, 2, 0, 1, 0, 0)
+    alone = batches(dataset, shares(2, 0, 1, 0), 0)
     expected = list(islice(alone, 5))
-    workers = list(islice(batches(dataset, 2, 0, 1, 2, 2), 3))
+    workers = list(islice(batches(dataset, shares(2, 0, 1, 2), 2), 3))
     for (lr, hr), (worker_lr, worker_hr) in zip(expected[2:], workers, strict=True):
         assert torch.equal(lr, worker_lr)
         assert torch.equal(hr, worker_hr)
@@ -49,7 +49,7 @@ def test_an_image_that_vanishes_is_one_line(tmp_path, worker_threads):
     dataset = CropPairs(scan(config, 4)[0], 4, DegradationConfig(), 16, 0, True, True)
     for path in paths:
         path.unlink()
-    stream = batches(dataset, 2, 0, 1, 0, worker_threads)
+    stream = batches(dataset, shares(2, 0, 1, 0), worker_threads)
     with pytest.raises(UserError, match=r"image\d.png: no such file; put it back") as caught:
         next(stream)
     assert "\n" not in str(caught.value)

@@ -2,28 +2,20 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterpoise.game.objective import GameObjective
 from counterpoise.records import Signals
-from counterpoise.sensors.discriminator import (
-    SATURATED_LOGIT,
-    auc,
-    discriminator_statistics,
-    numbers_of,
-)
+from counterpoise.sensors.discriminator import SATURATED_LOGIT, auc, numbers_of
 
 AUC = 6
-
-
-def statistics(real, fake, threshold=0.0):
-    return discriminator_statistics(
-        torch.tensor(0.25), torch.tensor(0.75), real, fake, torch.sigmoid, threshold
-    )
+BCE = GameObjective("non-saturating")
 
 
 def signals_of(real, fake):
-    numbers, _ = numbers_of(statistics(real, fake))
+    numbers, _ = numbers_of(BCE.statistics(real, fake))
     return Signals(1, **numbers)
 
 
@@ -32,7 +24,8 @@ def test_statistics_against_torch():
     real = torch.randn(8, 1, generator=generator) + 1
     fake = torch.randn(8, 1, generator=generator) - 1
     signals = signals_of(real, fake)
-    assert (signals.d_loss_real, signals.d_loss_fake) == (0.25, 0.75)
+    losses = (F.softplus(-real).mean().item(), F.softplus(fake).mean().item())
+    assert (signals.d_loss_real, signals.d_loss_fake) == pytest.approx(losses)
     assert signals.d_real == pytest.approx(real.sigmoid().mean().item())
     assert signals.d_accuracy_real == (real > 0).float().mean().item()
     assert signals.d_accuracy_fake == (fake <= 0).float().mean().item()
@@ -49,8 +42,8 @@ def test_a_map_of_logits_counts_as_its_mean():
 
 def test_mean_over_equal_shares_is_the_whole_batch():
     real, fake = torch.randn(8, 1), torch.randn(8, 1)
-    whole = statistics(real, fake)
-    halves = torch.stack([statistics(real[:4], fake[:4]), statistics(real[4:], fake[4:])])
+    whole = BCE.statistics(real, fake)
+    halves = torch.stack([BCE.statistics(real[k::2], fake[k::2]) for k in range(2)])
     # All but the AUC, which compares pairs, here those within a half.
     others = [number for number in range(len(whole)) if number != AUC]
     torch.testing.assert_close(halves.mean(0)[others], whole[others])
@@ -73,7 +66,7 @@ def test_saturation_is_where_the_sigmoid_is_flat():
     logits = torch.tensor(SATURATED_LOGIT)
     assert (logits.sigmoid() * (1 - logits.sigmoid())).item() == pytest.approx(0.01, rel=1e-4)
     real = torch.tensor([[[5.0, 1.0], [-5.0, 4.5]], [[1.0, 1.0], [1.0, 1.0]]])
-    _, readings = numbers_of(statistics(real, torch.full((2, 1), -9.0)))
+    _, readings = numbers_of(BCE.statistics(real, torch.full((2, 1), -9.0)))
     # Every value of a map counts.
     assert readings.d_saturation_real == 0.25
     assert readings.d_saturation_fake == 1

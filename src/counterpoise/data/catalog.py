@@ -110,14 +110,15 @@ def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
     """
     held_out = None
     if config.held_out_folders:
-        held_out = _of_folders(config.held_out_folders, (), config, scale)
+        own = {"folders": config.held_out_folders, "lr_folders": ()}
+        held_out = _of_folders(config.model_copy(update=own), scale)
     if not config.folders:
         training = _built_in(BUILT_IN["training"], config, scale)
         return training, held_out or _built_in(BUILT_IN["held_out"], config, scale)
     if held_out is not None:
         reserved = {real_path(path) for _, path in _distinct(config.held_out_folders)}
-        return _of_folders(config.folders, config.lr_folders, config, scale, reserved), held_out
-    everything = _of_folders(config.folders, config.lr_folders, config, scale)
+        return _of_folders(config, scale, reserved), held_out
+    everything = _of_folders(config, scale)
     held = _spread(len(everything), config.held_out_images)
     rest = sorted(set(range(len(everything))) - set(held))
     if not rest:
@@ -128,8 +129,7 @@ def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
 
 def catalog_folder(folder: Path, scale: int, least_px: int) -> Catalog:
     """All images of one folder as they are, with sides of at least `least_px`, for evaluation."""
-    config = DataConfig(folders=(folder,), crop_px=least_px)
-    return _of_folders((folder,), (), config, scale)
+    return _of_folders(DataConfig(folders=(folder,), crop_px=least_px), scale)
 
 
 def decode(file: ImageFiles, scale: int, square_px: int | None) -> Decoded:
@@ -161,14 +161,8 @@ def _built_in(names: Sequence[str], config: DataConfig, scale: int) -> Catalog:
     return _catalog(files, [], config, scale, "scikit-image's photographs")
 
 
-def _of_folders(
-    folders: Sequence[Path],
-    lr_folders: Sequence[Path],
-    config: DataConfig,
-    scale: int,
-    reserved: Collection[Path] = (),
-) -> Catalog:
-    """The images of folders, but for those that are `reserved`, with their LR images if given.
+def _of_folders(config: DataConfig, scale: int, reserved: Collection[Path] = ()) -> Catalog:
+    """The images of `folders`, but for those that are `reserved`, with their LR images if given.
 
     An LR image has the name of its HR image, suffix aside, or that name with `x4`. Where a name is
     met twice on either side, no pair is guessed.
@@ -176,22 +170,22 @@ def _of_folders(
     files: list[ImageFiles] = []
     skipped: list[UnreadableImageError] = []
     lr_files: dict[str, list[Path]] = {}
-    for name, path in _distinct(lr_folders):
+    for name, path in _distinct(config.lr_folders):
         lr_files.setdefault(re.sub(rf"[_-]?x{scale}$", "", _stem(name)), []).append(path)
-    found = _distinct(folders)
+    found = _distinct(config.folders)
     times = Counter(_stem(name) for name, path in found if real_path(path) not in reserved)
     for name, path in found:
         pair = lr_files.get(_stem(name), [])
         if real_path(path) in reserved:
             skipped.append(UnreadableImageError(path, "is held out (data.held_out_folders)"))
-        elif not lr_folders:
+        elif not config.lr_folders:
             files.append(ImageFiles(name, path))
         elif len(pair) == times[_stem(name)] == 1:
             files.append(ImageFiles(name, path, pair[0]))
         else:
             reason = "has no image of its name in lr_folders, or shares it"
             skipped.append(UnreadableImageError(path, reason))
-    return _catalog(files, skipped, config, scale, ", ".join(map(str, folders)))
+    return _catalog(files, skipped, config, scale, ", ".join(map(str, config.folders)))
 
 
 def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:

@@ -29,19 +29,13 @@ def shares(batch_size: int, rank: int, world_size: int, start_batch: int) -> Ite
 
 
 def batches(
-    dataset: CropPairs,
-    batch_size: int,
-    rank: int,
-    world_size: int,
-    start_batch: int,
-    worker_threads: int,
+    dataset: CropPairs, positions: Iterable[list[int]], worker_threads: int
 ) -> Iterator[Pair]:
-    """Batches (LR, HR) of uint8 crops for one process, from `start_batch` on, forever.
+    """Batches (LR, HR) of the uint8 crops at these positions, which never end.
 
     The order is the same for any number of threads, and no global random generator is touched.
     Raises `UserError` naming an image that can no longer be read.
     """
-    positions = shares(batch_size, rank, world_size, start_batch)
     if not worker_threads:
         yield from (_stacked(map(dataset.__getitem__, share)) for share in positions)
     # Decoding and shrinking images let go of the interpreter's lock.

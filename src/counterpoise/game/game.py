@@ -16,10 +16,10 @@ from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
 from counterpoise.game.objective import GameObjective
-from counterpoise.game.players import Player
+from counterpoise.game.players import DiscriminatorTurn, Player
 from counterpoise.game.processes import Numbers, average_over_processes, distributed, rank
 from counterpoise.game.sensing import G, Sensors, key_of
-from counterpoise.game.turn import ADVERSARIAL, ASKED, CONTENT, DiscriminatorTurn, Turn
+from counterpoise.game.turn import ADVERSARIAL, ASKED, CONTENT, Turn
 from counterpoise.records import (
     NO_READINGS,
     Action,

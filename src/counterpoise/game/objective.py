@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.objectives import objective_name
-from counterpoise.sensors.discriminator import discriminator_statistics
+from counterpoise.sensors.discriminator import SATURATED_LOGIT, auc_of, image_means
 
 # Between these a sigmoid's float32 output has a logit, and two finite derivatives of it.
 _LEAST, _MOST = 1e-18, 1 - 2**-24
@@ -72,15 +74,33 @@ class GameObjective:
         return real_logits.new_full((), threshold)
 
     def statistics(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """`discriminator_statistics` from D's logits, on the host."""
+        """D's statistics on this process's share of a batch, from logits (N, ...) on the host, as a
+        float32 vector to be averaged over shares.
+
+        The mean of equal shares' vectors is the vector of the whole batch, but for the AUC, which
+        then is that over pairs within a share. A map counts as its mean, except in the saturation,
+        which is over all of what the sigmoid in D's loss sees; without one it says nothing.
+        """
         logits = real_logits, fake_logits
-        return discriminator_statistics(
-            *self.form.d_loss(*logits),
-            *logits,
-            self.probability,
-            self.threshold(*logits),
-            None if self.probabilities else self.form.sigmoid_inputs(*logits),
-        )
+        real, fake = (image_means(each) for each in logits)
+        # With as few operations of PyTorch's as can be: this is done in every turn.
+        reals, fakes = real.float().numpy(), fake.float().numpy()
+        limit = float(self.threshold(*logits))
+        in_sigmoid = None if self.probabilities else self.form.sigmoid_inputs(*logits)
+        numbers = [
+            *(half.item() for half in self.form.d_loss(*logits)),
+            self.probability(real).float().numpy().mean(),
+            self.probability(fake).float().numpy().mean(),
+            (reals > limit).mean(),
+            (fakes <= limit).mean(),
+            auc_of(reals, fakes),
+            *((np.abs(x.float().numpy()) > SATURATED_LOGIT).mean() for x in in_sigmoid or logits),
+            reals.mean(),
+            np.square(reals).mean(),
+            fakes.mean(),
+            np.square(fakes).mean(),
+        ]
+        return torch.from_numpy(np.array(numbers, np.float32))
 
 
 # How a D is asked about images (N, ...): its outputs on them, before the loss.

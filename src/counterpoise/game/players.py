@@ -1,17 +1,19 @@
-"""Who plays: a discriminator with its policy, and a share of an optimizer."""
+"""Who plays: a discriminator with its policy, its part of a turn, and a share of an optimizer."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from counterpoise.actuators.inputs import InputChange
 from counterpoise.balance.policies import objective_problems
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
-from counterpoise.game.objective import GameObjective
+from counterpoise.game.objective import Ask, GameObjective, ask_alone
 from counterpoise.game.r1 import R1
-from counterpoise.records import NO_ACTION, NO_READINGS, Signals
+from counterpoise.records import NO_ACTION, NO_READINGS, Action, Readings, Signals
 
 NO_OBJECTIVE = (
     "the objective of D{name} is not known, nor can be read from its loss; name it: "
@@ -64,6 +66,41 @@ class Player:
         if self.objective is None:
             raise UserError(self.unknown_objective)
         return self.objective
+
+
+@dataclass
+class DiscriminatorTurn:
+    """What one discriminator has shown in a turn, and what was done to it."""
+
+    player: Player
+    # What is done to D's inputs in its first part of the turn and in G's; and in the part under
+    # way, whose batch may be a further one.
+    change: InputChange
+    change_now: InputChange
+    # Steps of D that the action of the turn before asked for.
+    d_steps_before: int
+    parts: int = 0
+    action: Action | None = None
+    # D's outputs on the latest batch, graph attached, and its logits on the first, detached.
+    outputs: tuple[Tensor, Tensor] | None = None
+    judged: tuple[Tensor, Tensor] | None = None
+    # Real images (N, ...) of the latest batch, and how D is asked about them.
+    real: Tensor | None = None
+    ask: Ask | None = ask_alone
+    # Once its numbers are known.
+    signals: Signals | None = None
+    saturation: Readings = NO_READINGS
+    updated: bool = False
+    # Scalars on their device: what D's loss has beside its halves.
+    penalties: list[Tensor] = field(default_factory=list)
+    # Whether the loop trains D on `Turn.d_loss`, so that the action's terms are in it.
+    has_d_loss: bool = False
+    fake_after: Tensor | None = None
+
+    @property
+    def asked(self) -> Action:
+        """The action, nothing where none was asked for yet."""
+        return NO_ACTION if self.action is None else self.action
 
 
 def step_scaled(optimizer: torch.optim.Optimizer, scale: float, run: Callable[[], Any]) -> Any:

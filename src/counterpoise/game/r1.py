@@ -1,16 +1,20 @@
 """R1 as a policy asks for it: its gradient is added to D's just before D's optimizer steps."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from counterpoise.actuators.inputs import R1_NOISE, InputChange
-from counterpoise.game.objective import Ask, GameObjective, answering_in_logits
+from counterpoise.actuators.inputs import R1_NOISE
+from counterpoise.game.objective import Ask, answering_in_logits
 from counterpoise.game.processes import average_over_processes
 from counterpoise.losses.penalties import estimated_r1_penalty, r1_penalty
 from counterpoise.records import Action
 from counterpoise.sensors.probes import Aside, random_state_kept
+
+if TYPE_CHECKING:
+    from counterpoise.game.players import DiscriminatorTurn
 
 ESTIMATED = "R1 is estimated, by D's answers on real images and on the same with noise: {why}"
 MIXES_IMAGES = "D has batch normalisation, so gradients of single images do not exist"
@@ -55,28 +59,20 @@ class R1:
         self.problem = f"the policy adds R1 to D's loss, and cannot: {why}; it does without"
         return self.problem
 
-    def add(
-        self,
-        images: Tensor | None,
-        gamma: float,
-        change: InputChange,
-        objective: GameObjective,
-        ask: Ask | None,
-    ) -> Tensor | str:
-        """Add it at real images (N, ...), before the change that D sees them with; `ask`: how D is
-        asked about them.
+    def add(self, part: "DiscriminatorTurn") -> Tensor | str:
+        """Add it at the real images of D's latest batch, as D sees them, with the action's gamma.
 
         The term, or why it was not added: because of `problem`, or since it was not finite. All
         processes come here alike.
         """
-        if images is None or ask is None:
+        if part.real is None or part.ask is None:
             return self.leave_out(NO_IMAGES)
         if not self.estimated and mixes_images(self._d):
             self.estimate(MIXES_IMAGES)
-        trained, term, flat, error = self._gradient(images, gamma, change, objective, ask)
+        trained, term, flat, error = self._gradient(part, part.real, part.ask)
         if flat[0] > 0 and not self.estimated:
             self.estimate(FAILED.format(error=error))
-            trained, term, flat, error = self._gradient(images, gamma, change, objective, ask)
+            trained, term, flat, error = self._gradient(part, part.real, part.ask)
         if flat[0] > 0:
             return self.leave_out(FAILED.format(error=error))
         if not flat.isfinite().all():
@@ -85,31 +81,27 @@ class R1:
         if scale is not None:
             flat = flat * scale.to(flat.device)
         parts = torch.split(flat[1:], [weight.numel() for weight in trained])
-        for weight, part in zip(trained, parts, strict=True):
-            gradient = part.reshape(weight.shape).to(weight.dtype)
+        for weight, own in zip(trained, parts, strict=True):
+            gradient = own.reshape(weight.shape).to(weight.dtype)
             weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
         return term.detach()
 
     def _gradient(
-        self,
-        images: Tensor,
-        gamma: float,
-        change: InputChange,
-        objective: GameObjective,
-        ask: Ask,
+        self, part: "DiscriminatorTurn", images: Tensor, ask: Ask
     ) -> tuple[list[Tensor], Tensor, Tensor, str]:
         """D's weights that are trained; the term; its gradient over them, behind a number above 0
         where it failed in any process; and how it failed."""
-        aside = Aside(answering_in_logits(self._d, objective, ask))
+        aside = Aside(answering_in_logits(self._d, part.player.known_objective(), ask))
         term, error = torch.zeros((), device=images.device), ""
-        seen = change.real(images)
+        seen = part.change_now.real(images)
         try:
             with torch.enable_grad(), random_state_kept(images.device):
                 if self.estimated:
-                    term = estimated_r1_penalty(aside, seen, change.draws(seen, R1_NOISE))
+                    noise = part.change_now.draws(seen, R1_NOISE)
+                    term = estimated_r1_penalty(aside, seen, noise)
                 else:
                     term = r1_penalty(aside, seen)
-                term = gamma / 2 * term
+                term = part.asked.r1_weight / 2 * term
                 # All of it: what is not differentiable twice may lie off the way to the weights.
                 term.backward()  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError:

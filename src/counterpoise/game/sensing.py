@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from counterpoise.actuators.inputs import InputChange
 from counterpoise.game.objective import Ask, answering_in_logits
-from counterpoise.game.players import Player
+from counterpoise.game.players import DiscriminatorTurn
 from counterpoise.game.processes import world_size
 from counterpoise.sensors.gradients import flat, flat_gradient, gradient_readings, update_ratio
 from counterpoise.sensors.images import image_readings
@@ -93,24 +92,16 @@ class Sensors:
         return self._grad_scaler.get_scale() if scale is None else scale
 
     def read_images(
-        self,
-        player: Player,
-        real: Tensor,
-        fake: Tensor,
-        judged: tuple[Tensor, Tensor],
-        change: InputChange,
-        *,
-        ask: Ask | None,
+        self, part: DiscriminatorTurn, real: Tensor, fake: Tensor, ask: Ask | None
     ) -> None:
-        """D has `judged` these images (N, ...), by its logits: read what they are like, and what it
-        says of others.
+        """D has judged these images (N, ...): read what they are like, and what it says of others.
 
         `ask`: how D is asked about others; None where it needs something beside them.
         """
         if not (real.is_floating_point() and fake.is_floating_point()):
             return  # labels or tokens have no other values close to them
-        objective = player.known_objective()
-        read = self._read[key_of(player.name)]
+        player, change = part.player, part.change
+        objective, read = player.known_objective(), self._read[key_of(player.name)]
         # D is asked without a loop's autocast, of whose type G's images may be.
         real, fake = _as_input(player.network, real), _as_input(player.network, fake)
         alike = real.shape[1:] == fake.shape[1:]
@@ -120,10 +111,10 @@ class Sensors:
             return
         d = answering_in_logits(player.network, objective, ask)
         with self._autocast():
-            if self.due and self._held_out is not None:
+            if self.due and self._held_out is not None and part.judged is not None:
                 # As D sees training images: without the policy's noise they would be others to it.
                 held_out = change.real(self._held_out.to(real))
-                read |= held_out_readings(d, held_out, objective.threshold(*judged))
+                read |= held_out_readings(d, held_out, objective.threshold(*part.judged))
             if self._probes_due and alike and real.ndim == 4:
                 stored = self._values or _stored_range(real)
                 if stored is not None:

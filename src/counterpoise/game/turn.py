@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -12,10 +11,10 @@ from counterpoise.actuators.d_terms import d_terms
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.errors import UserError
 from counterpoise.game.objective import Ask, ask_alone
-from counterpoise.game.players import Player, step_parted, step_scaled
+from counterpoise.game.players import DiscriminatorTurn, Player, step_parted, step_scaled
 from counterpoise.game.r1 import without_r1
 from counterpoise.game.sensing import G, key_of
-from counterpoise.records import NO_ACTION, NO_READINGS, Action, Readings, Signals
+from counterpoise.records import NO_ACTION, Action
 from counterpoise.sensors.discriminator import image_means
 
 if TYPE_CHECKING:
@@ -25,41 +24,6 @@ ADVERSARIAL, CONTENT = "adversarial", "content"
 # The reason of a policy that gives none.
 ASKED = "asked for by the policy"
 NO_STATE = "step {step}: cannot go back, no state was kept ({reason}); training on"
-
-
-@dataclass
-class DiscriminatorTurn:
-    """What one discriminator has shown in a turn, and what was done to it."""
-
-    player: Player
-    # What is done to D's inputs in its first part of the turn and in G's; and in the part under
-    # way, whose batch may be a further one.
-    change: InputChange
-    change_now: InputChange
-    # Steps of D that the action of the turn before asked for.
-    d_steps_before: int
-    parts: int = 0
-    action: Action | None = None
-    # D's outputs on the latest batch, graph attached, and its logits on the first, detached.
-    outputs: tuple[Tensor, Tensor] | None = None
-    judged: tuple[Tensor, Tensor] | None = None
-    # Real images (N, ...) of the latest batch, and how D is asked about them.
-    real: Tensor | None = None
-    ask: Ask | None = ask_alone
-    # Once its numbers are known.
-    signals: Signals | None = None
-    saturation: Readings = NO_READINGS
-    updated: bool = False
-    # Scalars on their device: what D's loss has beside its halves.
-    penalties: list[Tensor] = field(default_factory=list)
-    # Whether the loop trains D on `Turn.d_loss`, so that the action's terms are in it.
-    has_d_loss: bool = False
-    fake_after: Tensor | None = None
-
-    @property
-    def asked(self) -> Action:
-        """The action, nothing where none was asked for yet."""
-        return NO_ACTION if self.action is None else self.action
 
 
 class Turn:
@@ -151,9 +115,7 @@ class Turn:
         player = part.player
         if game.sensors.reads_images and real is not None and fake is not None:
             with game.aside():
-                game.sensors.read_images(
-                    player, real, fake, part.judged, part.change, ask=ask if alone else None
-                )
+                game.sensors.read_images(part, real, fake, ask if alone else None)
         signals = game.seen(self, part)
         action = NO_ACTION if player.is_reversed else player.policy.observe(signals)
         action = self._possible(player, action)
@@ -225,11 +187,8 @@ class Turn:
         return result
 
     def _add_r1(self, part: DiscriminatorTurn) -> None:
-        objective = part.player.known_objective()
         with self.game.aside():
-            added = part.player.r1.add(
-                part.real, part.asked.r1_weight, part.change_now, objective, part.ask
-            )
+            added = part.player.r1.add(part)
         if isinstance(added, Tensor):
             self.d_penalty(added, d=part.player.name)
             if part.player.r1.estimated:

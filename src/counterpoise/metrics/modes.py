@@ -1,18 +1,10 @@
 """How many modes of a known distribution samples cover, and how many of the samples are good."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Coverage:
-    """`coverage` and `high_quality` are shares in [0, 1]; higher is better."""
-
-    modes: int
-    coverage: float
-    high_quality: float
+# How many `modes`; `coverage` and `high_quality` are shares in [0, 1]. Higher is better.
+Coverage = dict[str, float]
 
 
 def mode_coverage(
@@ -27,8 +19,7 @@ def mode_coverage(
     """
     distance, mode = torch.cdist(samples.detach(), centres).min(dim=1)
     good = distance <= within_std * std  # false for NaN
-    covered = int((torch.bincount(mode[good], minlength=len(centres)) > 0).sum())
-    return Coverage(covered, covered / len(centres), float(good.float().mean()))
+    return _coverage(torch.bincount(mode[good], minlength=len(centres)) > 0, good)
 
 
 def class_coverage(
@@ -44,5 +35,14 @@ def class_coverage(
     belief, label = probabilities.detach().max(dim=1)
     good = belief >= certain  # false for NaN
     share = torch.bincount(label[good], minlength=classes) / count
-    covered = int((share >= least_share / classes).sum())
-    return Coverage(covered, covered / classes, float(good.float().mean()))
+    return _coverage(share >= least_share / classes, good)
+
+
+def _coverage(covered: Tensor, good: Tensor) -> Coverage:
+    """From which modes are covered (K,), and which samples are good (N,)."""
+    modes = float(covered.sum())
+    return {
+        "modes": modes,
+        "coverage": modes / len(covered),
+        "high_quality": float(good.float().mean()),
+    }

@@ -1,10 +1,8 @@
 """From D's logits and losses to the numbers that policies and records are made of."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from counterpoise.records import Readings
@@ -20,45 +18,6 @@ _NAMES = (
 )  # fmt: skip
 
 
-def discriminator_statistics(
-    loss_real: Tensor,
-    loss_fake: Tensor,
-    real_logits: Tensor,
-    fake_logits: Tensor,
-    probability: Callable[[Tensor], Tensor],
-    threshold: float | Tensor,
-    sigmoid_inputs: tuple[Tensor, Tensor] | None = None,
-) -> Tensor:
-    """D's statistics on this process's share of a batch, all on the host, as a float32 vector to be
-    averaged over shares.
-
-    The mean of equal shares' vectors is the vector of the whole batch, but for the AUC, which then
-    is that over pairs within a share. Logits are (N, ...): a map counts as its mean, except in the
-    saturation, which is over all of `sigmoid_inputs`, what the sigmoid in D's loss sees; without
-    one it says nothing.
-    """
-    real, fake = image_means(real_logits), image_means(fake_logits)
-    # With as few operations of PyTorch's as can be: this is done in every turn.
-    reals, fakes = real.float().numpy(), fake.float().numpy()
-    limit = float(threshold)
-    in_sigmoid = sigmoid_inputs or (real_logits, fake_logits)
-    numbers = [
-        loss_real.item(),
-        loss_fake.item(),
-        probability(real).float().numpy().mean(),
-        probability(fake).float().numpy().mean(),
-        (reals > limit).mean(),
-        (fakes <= limit).mean(),
-        _auc_of(reals, fakes),
-        *[(np.abs(x.float().numpy()) > SATURATED_LOGIT).mean() for x in in_sigmoid],
-        reals.mean(),
-        np.square(reals).mean(),
-        fakes.mean(),
-        np.square(fakes).mean(),
-    ]
-    return torch.from_numpy(np.array(numbers, np.float32))
-
-
 def auc(real_logits: Tensor, fake_logits: Tensor) -> float:
     """The probability that D scores a real image above a fake one, ties counting half.
 
@@ -66,12 +25,13 @@ def auc(real_logits: Tensor, fake_logits: Tensor) -> float:
     (N, ...) and (M, ...): a map counts as its mean. NaN where a logit is NaN.
     Source: the area under the ROC curve is the Mann-Whitney statistic (Hanley and McNeil 1982).
     """
-    return _auc_of(
+    return auc_of(
         *(image_means(x.detach().float()).cpu().numpy() for x in (real_logits, fake_logits))
     )
 
 
-def _auc_of(real: np.ndarray, fake: np.ndarray) -> float:
+def auc_of(real: np.ndarray, fake: np.ndarray) -> float:
+    """`auc` of one logit per image, (N,) and (M,)."""
     ordered, highest = np.sort(fake), np.maximum.reduce(real)
     if math.isnan(ordered[-1]) or math.isnan(highest):  # NaN is sorted behind all numbers
         return math.nan
@@ -88,7 +48,7 @@ def image_means(logits: Tensor) -> Tensor:
 
 
 def numbers_of(statistics: Tensor) -> tuple[dict[str, float], Readings]:
-    """The numbers of `discriminator_statistics` by the names of `records.Signals`, and the
+    """The numbers of `GameObjective.statistics` by the names of `records.Signals`, and the
     sigmoid's saturation, which says something of objectives with a sigmoid only."""
     named = dict(zip(_NAMES, statistics.tolist(), strict=True))
     for kind in ("real", "fake"):

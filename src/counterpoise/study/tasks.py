@@ -78,11 +78,8 @@ class Points(Task):
         fake = generator(torch.randn(MEASURED_POINTS, POINT_NOISE, generator=draw))
         found = mode_coverage(fake, self.centres, POINT_STD)
         real = self._real(MEASURED_POINTS, draw)
-        return {
-            "modes": float(found.modes),
-            "coverage": found.coverage,
-            "high_quality": found.high_quality,
-            "high_quality_coverage": found.high_quality * found.coverage,
+        return found | {
+            "high_quality_coverage": found["high_quality"] * found["coverage"],
             "sliced_wasserstein": sliced_wasserstein_points(fake, real),
         }
 
@@ -150,12 +147,7 @@ class Digits(Task):
         network, real = classifier(), digits()[0][-HELD_OUT_DIGITS:]
         found = class_coverage(network(fake).softmax(dim=1))
         features = network[:-1]
-        return {
-            "modes": float(found.modes),
-            "coverage": found.coverage,
-            "high_quality": found.high_quality,
-            "frechet": frechet_distance(features(fake), features(real)),
-        }
+        return found | {"frechet": frechet_distance(features(fake), features(real))}
 
 
 _ANGLE, _SIDE = torch.arange(8) * (torch.pi / 4), torch.arange(-2.0, 3.0)

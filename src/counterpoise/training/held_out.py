@@ -17,6 +17,7 @@ from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import BICUBIC, SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX, RunFolder
 from counterpoise.run_writer import RunWriter
 from counterpoise.training.interruption import StopRequest
+from counterpoise.training.plan import Stage
 from counterpoise.training.setup import Parts
 from counterpoise.training.state import TrainingState
 
@@ -27,8 +28,6 @@ class HeldOut:
 
     def __init__(self, parts: Parts, run: RunFolder, state: TrainingState) -> None:
         self._parts, self._run, self._state = parts, run, state
-        # The metrics of the last stage, in order; of the first process only.
-        self._rows: list[dict[str, Any]] = []
 
     def score_baseline(self, writer: RunWriter) -> None:
         """Record bicubic's metrics."""
@@ -62,26 +61,25 @@ class HeldOut:
         with atomic_write(self._run.sample(state.step)) as temporary:
             Image.fromarray(grid).save(temporary, format="PNG")
         writer.samples(state.step, grid)
-        means = scores.means()
-        writer.metrics(state.step, name, means)
-        if state.stage is state.stages[-1]:
-            self._rows.append({"step": state.step, **means})
+        writer.metrics(state.step, name, scores.means())
         return True
 
     @property
     def best_step(self) -> int | None:
-        """The step with the metrics that are nearest to the ideal."""
-        return nearest_to_ideal(self._rows)
+        """The step of the last stage with the metrics that are nearest to the ideal."""
+        return nearest_to_ideal(self._rows(self._state.stages[-1]))
 
-    def resume(self) -> bool:
-        """Take up what is on record; whether this step is still to be shown."""
-        fabric, state, missing = self._parts.fabric, self._state, False
-        if fabric.is_global_zero:
-            rows, _ = read_json_lines(self._run.metrics)
-            own = [row["step"] for row in rows if row.get("stage") == state.stage.name]
-            missing = self.is_due and state.step not in own
-            self._rows = [row for row in rows if row.get("stage") == state.stages[-1].name]
+    @property
+    def is_missing(self) -> bool:
+        """Whether the step is still to be shown, of a training that was stopped before it was."""
+        fabric, state = self._parts.fabric, self._state
+        missing = fabric.is_global_zero and self.is_due
+        missing = missing and all(row["step"] != state.step for row in self._rows(state.stage))
         return bool(fabric.broadcast(missing))
+
+    def _rows(self, stage: Stage) -> list[dict[str, Any]]:
+        """The metrics of a stage that are on record, in order."""
+        return [r for r in read_json_lines(self._run.metrics)[0] if r.get("stage") == stage.name]
 
 
 def sample_grid(generator: nn.Module, lr: Tensor, hr: Tensor, scale: int) -> np.ndarray:

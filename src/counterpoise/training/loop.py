@@ -69,7 +69,7 @@ class Training:
         train, state = self.config.train, self.state
         first_step = state.step
         # What a training that was asked to stop did not show before it saved.
-        is_due = first_step > 0 and self.held_out.resume()
+        is_due = first_step > 0 and self.held_out.is_missing
         if is_due and not self.held_out.show(stop, self.writer):
             return Outcome(first_step, first_step, True, stop.number)
         log = LogLines(train.epoch_steps, first_step)

@@ -98,13 +98,12 @@ class Batches:
         """The next batch: LR (N, 3, h, w), HR (N, 3, H, W)."""
         parts, fabric = self._parts, self._parts.fabric
         if self._batches is None:
-            first = self.drawn
-            share = parts.config.train.batch_size, fabric.global_rank, fabric.world_size, first
+            batch_size, threads = parts.config.train.batch_size, parts.config.data.worker_threads
+            positions = shares(batch_size, fabric.global_rank, fabric.world_size, self.drawn)
             if parts.device_crops is not None:
-                self._batches = map(parts.device_crops.batch, shares(*share))
+                self._batches = map(parts.device_crops.batch, positions)
             else:
-                threads = parts.config.data.worker_threads
-                self._batches = batches(parts.dataset, *share, threads)
+                self._batches = batches(parts.dataset, positions, threads)
         self.drawn += 1
         lr, hr = (
             x.to(fabric.device, non_blocking=True)
