@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoise.config import DiscriminatorConfig
 from counterpoise.losses.penalties import estimated_r1_penalty, r1_penalty
-from counterpoise.models.discriminator import EnhanceNetDiscriminator
+from counterpoise.models.discriminator import enhancenet_discriminator
 from measuring import interleave, report, summary
 
 CROP_PX = 64
@@ -22,7 +22,7 @@ CROP_PX = 64
 def measure(rounds: int, batch: int, device: str) -> dict[str, object]:
     """Seconds of D's forward and backward pass, and ratios to those without R1."""
     torch.manual_seed(0)
-    d = EnhanceNetDiscriminator(DiscriminatorConfig(), CROP_PX).to(device)
+    d = enhancenet_discriminator(DiscriminatorConfig(), CROP_PX).to(device)
     real, fake = (torch.rand(batch, 3, CROP_PX, CROP_PX, device=device) for _ in range(2))
 
     def part(penalty: Callable[..., Tensor] | None) -> None:

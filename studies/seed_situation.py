@@ -28,7 +28,7 @@ from counterpoise.data.dataset import CropPairs
 from counterpoise.data.sampler import batches, shares
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
-from counterpoise.models.discriminator import EnhanceNetDiscriminator
+from counterpoise.models.discriminator import enhancenet_discriminator
 from counterpoise.models.features import EmbeddedExtractor
 from counterpoise.records import Readings
 from counterpoise.sensors.gradients import output_gradients
@@ -65,7 +65,7 @@ def port_discriminator(setting: Setting) -> nn.Module:
     """The paper's D, with batch normalisation as in the port; it returns logits."""
     norm = "batch" if setting.d_batch_norm else "none"
     config = DiscriminatorConfig(width=setting.d_width, norm=norm)
-    return EnhanceNetDiscriminator(config, setting.crop_px)
+    return enhancenet_discriminator(config, setting.crop_px)
 
 
 class Perceptual:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from counterpoise.config import DiscriminatorConfig, GeneratorConfig
 from counterpoise.metrics.frechet import frechet_distance
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein, sliced_wasserstein_points
-from counterpoise.models.discriminator import EnhanceNetDiscriminator
+from counterpoise.models.discriminator import enhancenet_discriminator
 from counterpoise.models.features import NormalisedFeatures, load_vgg19
 from counterpoise.models.generator import EnhanceNet
 from counterpoise.models.weights import load_generator
@@ -436,7 +436,7 @@ class SuperResolution(Pictures):
         loaded = load_generator(folder / "enet_e_bsds400_2000.safetensors").generator
         self.g = EnhanceNet(GeneratorConfig.model_validate(loaded.config))
         self.g.load_state_dict(loaded.state_dict())
-        self.ds = {"": EnhanceNetDiscriminator(DiscriminatorConfig(), 64)}
+        self.ds = {"": enhancenet_discriminator(DiscriminatorConfig(), 64)}
         training, held_out = photographs(self.setting.data)
         self._lr, self._hr = crop_pairs(training, 16, 6 * len(training), 0)
         self._held_out_pairs = crop_pairs(held_out, 32, 24, 1)

@@ -1,15 +1,16 @@
 """The adversarial forms and G's other terms, from the code that computes them."""
 
+import ast
 import inspect
 import math
-import textwrap
 
+from counterpoise.losses import adversarial
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
 from counterpoise.losses.content import perceptual_loss, pixel_loss, texture_loss
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.objectives import OBJECTIVES
 from generated import Pages
-from generated.markdown import code, docstring, fence, table
+from generated.markdown import as_markdown, code, docstring, fence, table
 
 CONSTANTS = {math.log(4): "ln 4", math.log(2): "ln 2"}
 TERMS = {
@@ -32,7 +33,9 @@ def pages() -> Pages:
         "in [Configuration](configuration.md).",
         "## Adversarial forms",
         "All of them work on logits. A sigmoid inside the loss makes LSGAN's gradient vanish where "
-        "D is sure: `lsgan-on-sigmoid` shows that.",
+        "D is sure: `lsgan-on-sigmoid` shows that. `of_real` and `of_fake` are the halves of D's "
+        "loss, of each value on real and on fake images; G's is `of_g`, else `of_real`, of fake "
+        "ones. What sees differences (`seen`) has D's loss with the roles exchanged as G's.",
         table(
             ("form", "D's loss at equilibrium", "D(x) is", "G's loss sees real images"),
             [
@@ -70,8 +73,12 @@ def pages() -> Pages:
 
 
 def _form(name: str, form: AdversarialForm) -> str:
-    sides = [textwrap.dedent(inspect.getsource(side)) for side in (form.d_loss, form.g_loss)]
-    return f"### {name}\n\n{docstring(type(form))}\n\n" + fence("\n".join(sides), "python")
+    """What a form is, and its row as it is written."""
+    source = inspect.getsource(adversarial)
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    row = next(c for c in calls if c.args and getattr(c.args[0], "value", "") == name)
+    lines = [f"{each.arg} = {ast.unparse(each.value)}" for each in row.keywords]
+    return f"### {name}\n\n{as_markdown(form.what)}\n\n" + fence("\n".join(lines), "python")
 
 
 def _number(value: float) -> str:

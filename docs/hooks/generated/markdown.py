@@ -47,7 +47,12 @@ def _escaped(line: str) -> str:
 
 def docstring(thing: object) -> str:
     """A docstring as Markdown; indented formulas and examples stay blocks of code."""
-    return with_links(without_emphasis(inspect.cleandoc(thing.__doc__ or "")))
+    return as_markdown(thing.__doc__ or "")
+
+
+def as_markdown(text: str) -> str:
+    """`docstring` of its text."""
+    return with_links(without_emphasis(inspect.cleandoc(text)))
 
 
 def first_sentence(text: str) -> tuple[str, str]:

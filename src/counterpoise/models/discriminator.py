@@ -4,6 +4,7 @@ To add one: a module here, made from a `DiscriminatorConfig` and the side of its
 its row in `DISCRIMINATORS`.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,86 +32,66 @@ class _ImageInput(nn.Module):
         return images - self.mean
 
 
-class _Builder:
-    """Layers with the configured normalisation and slope."""
-
-    def __init__(self, config: DiscriminatorConfig) -> None:
-        self._norm, self._slope = config.norm, config.leaky_slope
-
-    def activation(self) -> nn.Module:
-        return nn.LeakyReLU(self._slope)
-
-    def spectral(self, layer: nn.Module) -> nn.Module:
-        return spectral_norm(layer) if self._norm == "spectral" else layer
-
-    def convolution(
-        self, inputs: int, outputs: int, kernel: int, stride: int, *, first: bool = False
-    ) -> list[nn.Module]:
-        """Convolution, normalisation and activation; batch and instance norm spare the first."""
-        normalised = self._norm in ("batch", "instance") and not first
-        # A bias before a normalisation would be subtracted again at once.
-        layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=not normalised)
-        layers = [self.spectral(layer)]
-        if normalised:
-            is_batch = self._norm == "batch"
-            layers.append(
-                nn.BatchNorm2d(outputs) if is_batch else nn.InstanceNorm2d(outputs, affine=True)
-            )
-        return [*layers, self.activation()]
+def _spectral(config: DiscriminatorConfig, layer: nn.Module) -> nn.Module:
+    return spectral_norm(layer) if config.norm == "spectral" else layer
 
 
-class EnhanceNetDiscriminator(nn.Module):
+def _convolution(
+    config: DiscriminatorConfig, inputs: int, outputs: int, kernel: int, stride: int, first: bool
+) -> list[nn.Module]:
+    """Convolution, normalisation and activation; batch and instance norm spare the first."""
+    normalised = config.norm in ("batch", "instance") and not first
+    # A bias before a normalisation would be subtracted again at once.
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=not normalised)
+    layers = [_spectral(config, layer)]
+    if normalised:
+        is_batch = config.norm == "batch"
+        layers.append(
+            nn.BatchNorm2d(outputs) if is_batch else nn.InstanceNorm2d(outputs, affine=True)
+        )
+    return [*layers, nn.LeakyReLU(config.leaky_slope)]
+
+
+def enhancenet_discriminator(config: DiscriminatorConfig, crop_px: int) -> nn.Module:
     """The paper's discriminator: ten 3x3 convolutions, every other one halving, two linear layers.
 
-    The image must have the side it was built for, a multiple of 32.
+    Logits (N, 1) of RGB images (N, 3, H, W) in [0, 1], which must have the side it was built for, a
+    multiple of 32.
     Source: EnhanceNet, section 4.2.4 and table 1 of its supplement (LeakyReLU slope 0.2).
     """
-
-    def __init__(self, config: DiscriminatorConfig, crop_px: int) -> None:
-        super().__init__()
-        build, width = _Builder(config), config.width
-        layers: list[nn.Module] = [_ImageInput(config.input_mean)]
-        channels = 3
-        for block in range(5):
-            outputs = width * 2**block
-            layers += build.convolution(channels, outputs, 3, 1, first=block == 0)
-            layers += build.convolution(outputs, outputs, 3, 2)
-            channels = outputs
-        self.features = nn.Sequential(*layers)
-        hidden = 32 * width
-        self.classifier = nn.Sequential(
-            nn.Flatten(),
-            build.spectral(nn.Linear(channels * (crop_px // 32) ** 2, hidden)),
-            build.activation(),
-            build.spectral(nn.Linear(hidden, 1)),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, 1) of RGB images (N, 3, H, W) in [0, 1]."""
-        return self.classifier(self.features(images))
+    layers: list[nn.Module] = [_ImageInput(config.input_mean)]
+    channels = 3
+    for block in range(5):
+        outputs = config.width * 2**block
+        layers += _convolution(config, channels, outputs, 3, 1, first=block == 0)
+        layers += _convolution(config, outputs, outputs, 3, 2, first=False)
+        channels = outputs
+    hidden = 32 * config.width
+    classifier = nn.Sequential(
+        nn.Flatten(),
+        _spectral(config, nn.Linear(channels * (crop_px // 32) ** 2, hidden)),
+        nn.LeakyReLU(config.leaky_slope),
+        _spectral(config, nn.Linear(hidden, 1)),
+    )
+    return nn.Sequential(OrderedDict(features=nn.Sequential(*layers), classifier=classifier))
 
 
-class PatchDiscriminator(nn.Module):
+def patch_discriminator(config: DiscriminatorConfig, crop_px: int) -> nn.Module:
     """pix2pix's PatchGAN: a map of logits, each for a patch of 70x70 pixels.
 
+    Logits (N, 1, H/8 - 2, W/8 - 2) of RGB images (N, 3, H, W) in [0, 1].
     Source: Isola et al. 2017, section 6.1.2 (C64-C128-C256-C512 at width 64).
     """
-
-    def __init__(self, config: DiscriminatorConfig, crop_px: int) -> None:
-        super().__init__()
-        build, width = _Builder(config), config.width
-        self.layers = nn.Sequential(
-            _ImageInput(config.input_mean),
-            *build.convolution(3, width, 4, 2, first=True),
-            *build.convolution(width, 2 * width, 4, 2),
-            *build.convolution(2 * width, 4 * width, 4, 2),
-            *build.convolution(4 * width, 8 * width, 4, 1),
-            build.spectral(nn.Conv2d(8 * width, 1, 4, 1, padding=1)),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, 1, H/8 - 2, W/8 - 2) of RGB images (N, 3, H, W) in [0, 1]."""
-        return self.layers(images)
+    width = config.width
+    layers = nn.Sequential(
+        _ImageInput(config.input_mean),
+        *_convolution(config, 3, width, 4, 2, first=True),
+        *_convolution(config, width, 2 * width, 4, 2, first=False),
+        *_convolution(config, 2 * width, 4 * width, 4, 2, first=False),
+        *_convolution(config, 4 * width, 8 * width, 4, 1, first=False),
+        _spectral(config, nn.Conv2d(8 * width, 1, 4, 1, padding=1)),
+    )
+    return nn.Sequential(OrderedDict(layers=layers))
 
 
 class UNetDiscriminator(nn.Module):
@@ -167,8 +148,8 @@ class DiscriminatorKind:
 
 DISCRIMINATORS: Registry[DiscriminatorKind] = Registry(
     "discriminator",
-    ("enhancenet", DiscriminatorKind(EnhanceNetDiscriminator, 32, 32, 64)),
-    ("patchgan", DiscriminatorKind(PatchDiscriminator, 8, 32)),
+    ("enhancenet", DiscriminatorKind(enhancenet_discriminator, 32, 32, 64)),
+    ("patchgan", DiscriminatorKind(patch_discriminator, 8, 32)),
     ("unet", DiscriminatorKind(UNetDiscriminator, 8, 8, norms=("spectral",))),
 )
 
