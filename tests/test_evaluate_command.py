@@ -13,6 +13,7 @@ from counterpoise.metrics import niqe
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
 from helpers import smooth_pixels
+from training_helpers import run, tiny
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +146,60 @@ def test_mistakes(counterpoise, place, monkeypatch, arguments, message):
     (place / "run").mkdir(exist_ok=True)
     (place / "run" / "config.yaml").write_text("{}")
     one_line(counterpoise("evaluate", *arguments.split()), message)
+
+
+def as_set(folder, layout, place):
+    """A benchmark set of three images in one of the layouts that they are handed round in."""
+    for number in range(3):
+        hr = Image.open(place / "two" / f"{number}.png")
+        lr = hr.resize((20, 16), Image.Resampling.BOX)
+        for image, path in zip((hr, lr), layout, strict=True):
+            file = folder / path.format(number)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image.save(file)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ("HR/{}.png", "LR_bicubic_x4/{}.png"),
+        ("HR/{}_HR.png", "LR/{}_LR.png"),
+        ("{}_SRF_4_HR.png", "{}_SRF_4_LR.png"),
+    ],
+)
+def test_a_set_with_lr_images_is_scored_on_them_once_each(counterpoise, place, tmp_path, layout):
+    folder = as_set(tmp_path / "set", layout, place)
+    line = ("evaluate", "--weights", place / "a.safetensors", "--data", folder)
+    code, out, _ = counterpoise(*line, "--csv", tmp_path / "own.csv")
+    assert code == 0
+    assert "3 images" in out
+    assert "a (paired LR)" in out
+    code, out, _ = counterpoise(*line, "--degradation", "bicubic", "--csv", tmp_path / "made.csv")
+    assert "a (bicubic LR)" in out
+    own, made = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("own", "made"))
+    assert len(own) == len(made) == 1 + 2 * 4  # of each method: three images, their mean
+    assert own[1].split(",")[3] != made[1].split(",")[3]
+
+
+def test_lr_images_of_a_folder_by_name(counterpoise, place, tmp_path):
+    folder = as_set(tmp_path, ("good/{}.png", "small/{}x4.png"), place)
+    line = ("evaluate", "--weights", place / "a.safetensors", "--data", folder / "good", "--lr")
+    code, out, _ = counterpoise(*line, folder / "small")
+    assert (code, "a (paired LR)" in out) == (0, True)
+    Image.new("RGB", (10, 10)).save(folder / "small" / "1x4.png")
+    code, out, _ = counterpoise(*line, folder / "small")
+    assert (code, "2 images" in out, "is 10x10, not 20x16" in out) == (0, True, True)
+    one_line(counterpoise(*line, folder / "good"), "no image of its name")
+    one_line(counterpoise(*line, folder / "missing"))
+    one_line(counterpoise(*line, folder / "small", "--degradation", "lanczos"), "--lr")
+    one_line(counterpoise(*line, folder / "small", "--data", place / "two"), "--lr")
+
+
+def test_weights_that_were_trained_on_pairs_say_so(counterpoise, place, tmp_path):
+    folder = as_set(tmp_path, ("hr/{}_HR.png", "small/{}_LR.png"), place)
+    pairs = [f"data.folders=['{folder / 'hr'}']", f"data.lr_folders=['{folder / 'small'}']"]
+    run(tiny("train.steps=1", "train.pretrain_steps=0", *pairs), tmp_path / "run")
+    line = ("evaluate", "--weights", tmp_path / "run", "--data", place / "two")
+    code, out, _ = counterpoise(*line)
+    assert (code, "run (bicubic LR)" in out, "trained on pairs" in out) == (0, True, True)

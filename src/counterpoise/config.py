@@ -122,8 +122,9 @@ class SecondDegradationRound(DegradationRound):
 class DegradationConfig(Section):
     """How low-resolution images are made. A name alone will do; the rest is of `real-esrgan`."""
 
-    # bicubic: MATLAB's; lanczos: Pillow's; real-esrgan: two rounds, drawn anew for each crop.
-    name: Literal["bicubic", "lanczos", "real-esrgan"] = "bicubic"
+    # bicubic: MATLAB's; lanczos: Pillow's; real-esrgan: two rounds, drawn anew for each crop;
+    # paired, in weights: they had files of their own (data.lr_folders).
+    name: Literal["bicubic", "lanczos", "real-esrgan", "paired"] = "bicubic"
     first: DegradationRound = DegradationRound()
     second: SecondDegradationRound = SecondDegradationRound()
     final_sinc_probability: Probability = 0.8  # of a filter that rings, at LR's size

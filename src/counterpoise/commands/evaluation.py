@@ -38,6 +38,7 @@ def run(
     csv: Path | None,
     figures: Path | None,
     compare: tuple[Path, Path] | None,
+    lr: Path | None,
     degradation: str | None,
     scale: int | None,
     device: str,
@@ -45,12 +46,15 @@ def run(
     """Print a table per set (a folder of HR images); write what was asked for.
 
     The two of `compare` are weights or folders of outputs. `scale` is of outputs where there are no
-    weights to know it from, `degradation` of all LR images in place of each network's own.
+    weights to know it from. All LR images are made by `degradation`, or are those of the folder
+    `lr`, or those that a set has; else they are as each network was trained.
     """
     console, folders = Console(), [*data, *sets]
     own = None
     if degradation is not None:
         own = validated(DegradationConfig, {"name": degradation}, "--degradation")
+    if lr is not None and (own or len(folders) > 1):
+        raise UserError("--lr is of one folder of HR images, and without --degradation")
     measures, notes = choose_measures(metrics)
     chosen = pick_device(device)
     pair = [real_path(path) for path in compare or ()]
@@ -77,7 +81,9 @@ def run(
         plain = whole.parent.name if whole.name.lower() == "hr" else whole.name
         names = [plain] + [f"{plain}-{n}" for n in range(2, len(found) + 2)]
         name = next(one for one in names if one not in found)
-        catalog = catalog_folder(folder, common_scale, SSIM_WINDOW_PX + 2 * common_scale)
+        catalog = catalog_folder(folder, common_scale, SSIM_WINDOW_PX + 2 * common_scale, lr)
+        if own is not None:
+            catalog = catalog.without_lr()
         for item in catalog.skipped:
             say(console, f"skipped {item}")
         catalog, methods = _methods(sources, catalog, name, len(folders) > 1, chosen, own, console)
@@ -133,11 +139,17 @@ def _methods(
     With `own_folders`, each set's outputs are in a folder of the set's name. `degradation` takes
     the place of what each network was trained on.
     """
+    if lr_path := catalog.files[0].lr_path:
+        say(console, f"{name}: LR images of {lr_path.parent}")
+        degradation = DegradationConfig(name="paired")
     plain_lr = degradation or DegradationConfig()
     methods, common = [], set(catalog.names)
     for title, made in sources.values():
         if isinstance(made, Generator):
             lr, upscale = degradation or made.config.degradation, scoring.by_generator(made, device)
+            if lr.name == "paired" and degradation is None:
+                say(console, f"{name}: {title} was trained on pairs; give --lr. LR here is bicubic")
+                lr = plain_lr
             methods.append(scoring.Method(f"{title} ({lr} LR)", lr, upscale))
             continue
         folder = made / name

@@ -21,6 +21,9 @@ from counterpoise.registry import read_table
 
 # Photographs and textures inside scikit-image's package.
 BUILT_IN = read_table("counterpoise.data", "built_in.toml")
+# What tells an original from its small version where both are in one folder.
+HR_MARK = re.compile(r"[_-](hr|gt)$", re.IGNORECASE)
+LR_MARK = re.compile(r"[_-](lr|lq)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,12 @@ class Catalog:
         seed = list(os.fsencode(self.files[index].name))
         return downscale(image.hr, self.scale, degradation, seed), image.hr
 
+    def without_lr(self) -> "Catalog":
+        """The images without LR of their own."""
+        files = tuple(replace(file, lr_path=None) for file in self.files)
+        images = tuple(image and replace(image, lr=None) for image in self.images)
+        return replace(self, files=files, images=images)
+
     def subset(self, indices: Sequence[int]) -> "Catalog":
         """The images with these indices."""
         files, images = zip(*((self.files[i], self.images[i]) for i in indices), strict=True)
@@ -127,9 +136,25 @@ def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
     return everything.subset(rest), replace(everything.subset(held), skipped=())
 
 
-def catalog_folder(folder: Path, scale: int, least_px: int) -> Catalog:
-    """All images of one folder as they are, with sides of at least `least_px`, for evaluation."""
-    return _of_folders(DataConfig(folders=(folder,), crop_px=least_px), scale)
+def catalog_folder(
+    folder: Path, scale: int, least_px: int, lr_folder: Path | None = None
+) -> Catalog:
+    """All HR images of one folder as they are, with sides of at least `least_px`, for evaluation.
+
+    LR images are those of `lr_folder`, else a benchmark set's own: in folders `HR` and `LR...x4`
+    (or `LR`) of the folder, or beside each other as `..._HR` and `..._LR`.
+    """
+    inside = {path.name.lower(): path for path in sorted(folder.glob("*/"))}
+    if "hr" in inside:
+        small = [name for name in inside if re.fullmatch(rf"lr(.*x{scale})?", name)]
+        folder, lr_folder = inside["hr"], lr_folder or (inside[small[0]] if small else None)
+    elif lr_folder is None:
+        stems = [path.stem for path in find_images(folder)]
+        if all(any(map(mark.search, stems)) for mark in (HR_MARK, LR_MARK)):
+            lr_folder = folder
+    lr_folders = () if lr_folder is None else (lr_folder,)
+    config = DataConfig(folders=(folder,), lr_folders=lr_folders, crop_px=least_px)
+    return _of_folders(config, scale)
 
 
 def decode(file: ImageFiles, scale: int, square_px: int | None) -> Decoded:
@@ -164,23 +189,32 @@ def _built_in(names: Sequence[str], config: DataConfig, scale: int) -> Catalog:
 def _of_folders(config: DataConfig, scale: int, reserved: Collection[Path] = ()) -> Catalog:
     """The images of `folders`, but for those that are `reserved`, with their LR images if given.
 
-    An LR image has the name of its HR image, suffix aside, or that name with `x4`. Where a name is
-    met twice on either side, no pair is guessed.
+    An LR image has the name of its HR image, suffix aside, but for marks such as `x4`, `_LR` and
+    `_HR`. Where a name is met twice on either side, no pair is guessed. In one folder, marks tell
+    both from each other, and from what else there is.
     """
+    mark = re.compile(rf"([_-]?x{scale}|[_-](hr|gt|lr|lq|bicubic))+$", re.IGNORECASE)
+    found, small = _distinct(config.folders), _distinct(config.lr_folders)
+    if set(config.folders) == set(config.lr_folders):
+        found = [image for image in found if HR_MARK.search(image[1].stem)] or found
+        small = [image for image in small if LR_MARK.search(image[1].stem)]
+
+    def plain(name: str) -> str:
+        return mark.sub("", str(Path(name).with_suffix("")))
+
     files: list[ImageFiles] = []
     skipped: list[UnreadableImageError] = []
     lr_files: dict[str, list[Path]] = {}
-    for name, path in _distinct(config.lr_folders):
-        lr_files.setdefault(re.sub(rf"[_-]?x{scale}$", "", _stem(name)), []).append(path)
-    found = _distinct(config.folders)
-    times = Counter(_stem(name) for name, path in found if real_path(path) not in reserved)
+    for name, path in small:
+        lr_files.setdefault(plain(name), []).append(path)
+    times = Counter(plain(name) for name, path in found if real_path(path) not in reserved)
     for name, path in found:
-        pair = lr_files.get(_stem(name), [])
+        pair = lr_files.get(plain(name), [])
         if real_path(path) in reserved:
             skipped.append(UnreadableImageError(path, "is held out (data.held_out_folders)"))
         elif not config.lr_folders:
             files.append(ImageFiles(name, path))
-        elif len(pair) == times[_stem(name)] == 1:
+        elif len(pair) == times[plain(name)] == 1:
             files.append(ImageFiles(name, path, pair[0]))
         else:
             reason = "has no image of its name in lr_folders, or shares it"
@@ -195,10 +229,6 @@ def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
         for path in find_images(folder):
             found.setdefault(real_path(path), (str(path.relative_to(folder)), path))
     return list(found.values())
-
-
-def _stem(name: str) -> str:
-    return str(Path(name).with_suffix(""))
 
 
 def _catalog(

@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from counterpoise.data.catalog import Catalog
+from counterpoise.data.catalog import HR_MARK, Catalog
 from counterpoise.data.images import find_images, read_rgb
 from counterpoise.errors import UserError
 from counterpoise.evaluate.scores import Upscale, to_tensor
-
-# An original's own mark, which its outputs do not have: img_001_SRF_4_HR.png.
-HR_MARK = re.compile(r"[_-](hr|gt)$", re.IGNORECASE)
 
 
 def match_outputs(folder: Path, catalog: Catalog) -> dict[str, Path]:

@@ -30,6 +30,7 @@ def check_training(config: RunConfig) -> list[Problem]:
         ("train.batch_size", train.batch_size % devices, f"{devices} devices cannot share it"),
         ("features.weights", unread, "not read with features.extractor=embedded, but with vgg19"),
         ("generator.degradation", idle, "only real-esrgan draws from ranges; set its name"),
+        ("data.lr_folders", lr.name == "real-esrgan" and data.lr_folders, "are not degraded"),
         ("discriminator.norm", mixed, "with it no image has a gradient of its own; use another"),
     ]
     problems = policies.check_balance(config)

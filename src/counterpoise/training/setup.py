@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from counterpoise.balance.policies import build_policy
 from counterpoise.balance.policy import Policy
-from counterpoise.config import AdamConfig, RunConfig, Switch, TrainConfig
+from counterpoise.config import AdamConfig, DegradationConfig, RunConfig, Switch, TrainConfig
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.dataset import CropPairs, Pair, central_crops, central_part
 from counterpoise.data.device_crops import DeviceCrops
@@ -157,7 +157,11 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
         """A module on its device, its 4-D weights in a memory format."""
         return module.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
-    g = place(build_generator(config.generator))
+    g_config = config.generator
+    if config.data.lr_folders:
+        paired = DegradationConfig(name="paired")
+        g_config = g_config.model_copy(update={"degradation": paired})
+    g = place(build_generator(g_config))
     d = None
     if config.loss.adversarial.weight:
         d = place(build_discriminator(config.discriminator, config.data.crop_px))
