@@ -13,7 +13,7 @@ from counterpoise.config import DataConfig, DegradationConfig, DegradationRound,
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.degrade import _Chain, blur_kernel, degrade, sharpened, sinc_kernel
-from counterpoise.data.sampler import batches
+from counterpoise.data.sampler import batches, shares
 from counterpoise.export import export
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import load_generator, read_safetensors, save_generator
@@ -131,9 +131,8 @@ def pairs(tmp_path):
 
 
 def test_crops_do_not_depend_on_workers_or_order(pairs):
-    plain = batches(pairs, 4, 0, 1, 0, worker_threads=0)
-    threaded = batches(pairs, 4, 0, 1, 0, worker_threads=3)
-    shared = [batches(pairs, 4, rank, 2, 0, worker_threads=0) for rank in (0, 1)]
+    plain, threaded = (batches(pairs, shares(4, 0, 1, 0), threads) for threads in (0, 3))
+    shared = [batches(pairs, shares(4, rank, 2, 0), 0) for rank in (0, 1)]
     for _ in range(4):
         lr, hr = next(plain)
         for other in (next(threaded), [torch.cat(x) for x in zip(*map(next, shared), strict=True)]):
