@@ -59,7 +59,7 @@ def test_the_verdict_comes_first(folder):
     runs = read_runs([folder.path])
     text = text_of(page(runs))
     start = text.index(runs[0].verdicts[0][0])
-    for later in ("Ended after step 60", "Step 60 of 60", "Findings and timeline",
+    for later in ("Ended after step 60", "Step 60 of 60", "Findings",
                   "Samples over the training", "Held-out images",
                   "Charts", "Events", "Configuration and versions"):  # fmt: skip
         start = text.index(later, start)

@@ -3,9 +3,9 @@
 import pytest
 
 from browser_helpers import Keys, open_browser
+from counterpoise.pages.curves import Curves
 from counterpoise.pages.page import page as page_of
 from counterpoise.pages.page import read_runs
-from counterpoise.pages.run import Book
 from counterpoise.pages.server import WatchServer
 from counterpoise.watching.sources import WatchOptions, open_source
 from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
@@ -317,8 +317,8 @@ def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, t
     signals = rows(60)
     folder = write_run(tmp_path / name, signals[:40], events=EVENTS[:1], samples=())
     folder.config.write_text("balance: {policy: none}\n")
-    book = Book()
-    source = open_source(folder.path, WatchOptions(begin=book.begin))
+    curves = Curves()
+    source = open_source(folder.path, WatchOptions(begin=curves.begin))
 
     def shown(step):
         server.look()
@@ -328,7 +328,7 @@ def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, t
         )
 
     browser.emulate()
-    with WatchServer(source, book, 0) as server:
+    with WatchServer(source, curves, 0) as server:
         port = server.server_address[1]
         browser.open(server.url)
         shown(40)
@@ -359,7 +359,7 @@ def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, t
         assert browser.complaints() == []
     browser.wait_for("return !document.getElementById('lost').hidden")
     write_lines(folder.signals, signals[:30])
-    with WatchServer(source, book, port) as server:
+    with WatchServer(source, curves, port) as server:
         shown(30)
         assert browser.run("return document.getElementById('lost').hidden")
     assert browser.run("return window.canary === undefined")

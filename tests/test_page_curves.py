@@ -72,7 +72,6 @@ def test_a_line_ends_where_a_stage_does():
         {"step": step, "stage": "pretrain" if step < 4 else "train", "g_loss": 1.0 * step}
         for step in range(1, 8)
     )
-    assert found.stages == {"pretrain": (1, 3), "train": (4, 7)}
     drawn = found.curves["", "g_loss"].to_json(found.breaks)
     assert drawn["x"] == [1, 2, 3, None, 4, 5, 6, 7]
 
@@ -125,4 +124,3 @@ def test_a_trace_has_its_curves_too():
     found.add_trace(trace(5, non_finite=[(2, "g_loss")], d_loss=1.0, g_loss=2.0), "A")
     assert found.curves["A", "d_loss"].to_json([])["x"] == [100, 200, 300, 400, 500]
     assert found.curves["A", "g_loss"].non_finite == [300]
-    assert found.span == (100, 500)

@@ -10,7 +10,7 @@ import pytest
 
 from counterpoise.errors import UserError
 from counterpoise.pages import server as serving
-from counterpoise.pages.run import Book
+from counterpoise.pages.curves import Curves
 from counterpoise.pages.server import WatchServer
 from counterpoise.watching.sources import WatchOptions, open_source
 from report_helpers import EVENTS, rows, write_run, write_samples
@@ -33,8 +33,8 @@ def _ends_at_once(monkeypatch):
 
 
 def serve(path, port=0):
-    book = Book()
-    return WatchServer(open_source(path, WatchOptions(begin=book.begin)), book, port)
+    curves = Curves()
+    return WatchServer(open_source(path, WatchOptions(begin=curves.begin)), curves, port)
 
 
 @pytest.fixture

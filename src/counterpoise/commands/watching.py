@@ -60,12 +60,12 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         if web:
-            from counterpoise.pages.run import Book
+            from counterpoise.pages.curves import Curves
             from counterpoise.pages.server import WatchServer
 
-            book = Book()
-            source = open_source(path, replace(options, begin=book.begin))
-            with WatchServer(source, book, port) as server:
+            curves = Curves()
+            source = open_source(path, replace(options, begin=curves.begin))
+            with WatchServer(source, curves, port) as server:
                 say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
                 tell(states(server.look), console)
         elif console.is_terminal:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from counterpoise.records import DISCRIMINATORS, Action
+from counterpoise.run_rows import RowHandler
 from counterpoise.trace import COLUMNS, Trace, as_float
 
 # A curve has at most so many cells, each drawn by its least and its largest value.
@@ -117,15 +118,19 @@ class Curves:
     there is one alone, and for what belongs to G) and column."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> RowHandler:
+        """Forget all; what handles the rows of `signals.jsonl`, which begin (anew)."""
         self.curves: defaultdict[tuple[str, str], Curve] = defaultdict(Curve)
-        self.stages: dict[str, tuple[int, int]] = {}  # first and last step of each
-        self.span: tuple[int, int] | None = None  # first and last step of all
+        self._stages: dict[str, int] = {}  # the first step of each
+        return self.add_row
 
     def add_row(self, step: int, row: Mapping[str, Any]) -> None:
         """Take a row of `signals.jsonl`."""
         stage = row.get("stage")
         if isinstance(stage, str):
-            self.stages[stage] = (self.stages.get(stage, (step, step))[0], step)
+            self._stages.setdefault(stage, step)
         each = row.get(DISCRIMINATORS)
         games = {"": row}
         if isinstance(each, Mapping):
@@ -142,8 +147,6 @@ class Curves:
 
     def add(self, step: int, values: Mapping[str, float], game: str = "") -> None:
         """Take the values of a step."""
-        first, last = self.span or (step, step)
-        self.span = min(first, step), max(last, step)
         for name, value in values.items():
             self.curves[game, name].add(step, value)
 
@@ -158,7 +161,7 @@ class Curves:
     @property
     def breaks(self) -> list[int]:
         """The steps with which a further stage begins."""
-        return sorted(first for first, _ in self.stages.values())[1:]
+        return sorted(self._stages.values())[1:]
 
     def drawn(self) -> dict[tuple[str, str], Curve]:
         """The curves that have a value; of what a policy may set, those that it ever changed."""

@@ -18,9 +18,8 @@ from counterpoise.diagnosis.wording import headline, objective_line, title_of, v
 from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves, numbers
 from counterpoise.pages.samples import Samples, read_samples
-from counterpoise.pages.timeline import Reasons
 from counterpoise.run_folder import BICUBIC, RunFolder
-from counterpoise.run_rows import RowHandler, RunReader
+from counterpoise.run_rows import RunReader
 from counterpoise.trace import Trace
 from counterpoise.watching.sources import RunSource, WatchOptions
 from counterpoise.watching.state import JudgedTraining, State
@@ -29,31 +28,16 @@ from counterpoise.watching.state import JudgedTraining, State
 SAMPLE_BYTES = 3_000_000
 
 
-class Book:
-    """What a page keeps of all rows of a run, beside what the diagnosis does."""
-
-    def __init__(self) -> None:
-        self.curves, self.reasons = Curves(), Reasons()
-
-    def begin(self) -> RowHandler:
-        """What handles the rows of `signals.jsonl`, which begin (anew)."""
-        self.curves, self.reasons = Curves(), Reasons()
-        return self._add
-
-    def _add(self, step: int, row: Mapping[str, Any]) -> None:
-        self.curves.add_row(step, row)
-        self.reasons.add_row(step, row)
-
-
 class PageRun:
     """One training, as a page shows it. Its findings are numbered once it is on a page."""
 
     first_number = 1  # of its findings on the page
 
-    def __init__(self, state: State, book: Book, sample_bytes: int = SAMPLE_BYTES) -> None:
+    def __init__(self, state: State, curves: Curves, sample_bytes: int = SAMPLE_BYTES) -> None:
+        """`curves` are those of a run, made while its rows were read; a log's are made here."""
         self.name = Path(os.path.realpath(state.source)).name or state.source
         self.state = state
-        self.curves, self.reasons = book.curves, book.reasons
+        self.curves = curves
         self.notes, self.facts = list(state.notes), list(state.facts)
         self.samples, self.metric_curves = Samples(), Curves()
         self.metrics: list[dict[str, Any]] = []
@@ -65,7 +49,7 @@ class PageRun:
         if state.reader is not None:
             self._read(state.reader, sample_bytes)
         else:
-            self.curves = Curves()
+            self.curves.begin()
             for game in state.games:
                 self.curves.add_trace(game.whole, game.title)
 
@@ -151,11 +135,11 @@ def _worst(games: Iterable[JudgedTraining]) -> str:
 def read_run(path: Path, sample_bytes: int = SAMPLE_BYTES) -> PageRun:
     """Read a run folder, and judge all of it. `UserError` where it is none, or its signals cannot
     be read; whatever else is amiss is a note."""
-    book = Book()
+    curves = Curves()
     RunFolder.open(path)
-    source = RunSource(path, WatchOptions(judge_all=True, begin=book.begin))
+    source = RunSource(path, WatchOptions(judge_all=True, begin=curves.begin))
     source.reader.read_whole()
-    return PageRun(source.state(), book, sample_bytes)
+    return PageRun(source.state(), curves, sample_bytes)
 
 
 def log_run(source: str, judged: Iterable[tuple[Trace, Diagnosis | None]]) -> PageRun:
@@ -163,7 +147,7 @@ def log_run(source: str, judged: Iterable[tuple[Trace, Diagnosis | None]]) -> Pa
     games = tuple(JudgedTraining(*one) for one in judged)
     notes = dict.fromkeys(note for g in games for note in (g.diagnosis or g.whole).notes)
     state = State(source, games=games, notes=tuple(notes))
-    return PageRun(state, Book())
+    return PageRun(state, Curves())
 
 
 @lru_cache(maxsize=1)

@@ -15,8 +15,9 @@ from socketserver import ThreadingTCPServer
 from typing import Any
 
 from counterpoise.errors import refusing
+from counterpoise.pages.curves import Curves
 from counterpoise.pages.page import page, page_body, samples_data
-from counterpoise.pages.run import Book, PageRun
+from counterpoise.pages.run import PageRun
 from counterpoise.watching.sources import Source
 from counterpoise.watching.state import State
 
@@ -33,8 +34,8 @@ HEADERS = {
 
 
 class WatchServer(ThreadingTCPServer):
-    """Serves the newest page of what is watched, with `book.begin` in its options; `port` 0 takes a
-    free one. Raises `UserError` where the port is taken."""
+    """Serves the newest page of what is watched, with `curves.begin` in its options; `port` 0 takes
+    a free one. Raises `UserError` where the port is taken."""
 
     daemon_threads = True
     block_on_close = False
@@ -42,7 +43,7 @@ class WatchServer(ThreadingTCPServer):
     request_queue_size = 64
     allow_reuse_address = True
 
-    def __init__(self, source: Source, book: Book, port: int) -> None:
+    def __init__(self, source: Source, curves: Curves, port: int) -> None:
         with refusing(f"--port {port}", OSError, instead="give another, or 0 for a free one"):
             super().__init__((ADDRESS, port), Handler)
         port = self.server_address[1]
@@ -50,7 +51,7 @@ class WatchServer(ThreadingTCPServer):
         self.url = f"http://{ADDRESS}:{port}/"
         # Between the thread that watches and those of browsers.
         self._lock = threading.Lock()
-        self._source, self._book = source, book
+        self._source, self._curves = source, curves
         self.look()
 
     def look(self) -> State:
@@ -63,7 +64,7 @@ class WatchServer(ThreadingTCPServer):
     def drawn(self, draw: Callable[[list[PageRun]], str]) -> str:
         """What a browser is sent of the newest state."""
         with self._lock:
-            self._run = self._run or PageRun(self._state, self._book)
+            self._run = self._run or PageRun(self._state, self._curves)
             return draw([self._run])
 
     def __enter__(self) -> "WatchServer":
