@@ -8,14 +8,12 @@ import sys
 import pytest
 
 from counterpoise.diagnosis.diagnose import RULES
-from counterpoise.diagnosis.finding import SEVERITIES
 from docs_helpers import DOCS, ROOT, dead_links
 
 sys.path.insert(0, str(DOCS / "hooks"))
 
 import loads
 import write
-from generated import findings
 
 
 def test_what_is_made_from_the_code_is_as_the_code_has_it():
@@ -59,16 +57,6 @@ def test_every_finding_has_its_page_with_every_remedy():
             assert words_of(remedy.text) in words_of(text)
             assert remedy.code in text
             assert f"--set {remedy.config}" in text or not remedy.config
-        assert set(re.findall(r"\*\*(severe|warning|note|healthy)\b", text)) <= set(SEVERITIES)
-
-
-def test_severities_are_those_that_the_rules_can_give():
-    said = {name: findings.severities(rule) for name, rule in RULES.items()}
-    assert said["d-saturated"] == ("severe", "warning", "note")
-    assert said["oscillation"] == ("warning",)
-    assert said["non-finite"] == ("severe",)
-    assert said["inert-rule"] == ("note",)
-    assert all(said.values())
 
 
 def test_changes_to_the_questions_loop_are_as_the_committed_rows_have_them():

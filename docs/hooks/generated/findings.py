@@ -1,9 +1,6 @@
 """The diagnosis catalogue: a page per finding, from the code's own table and a labelled log."""
 
-import ast
-import inspect
 import json
-import sys
 from dataclasses import dataclass
 from types import FunctionType
 
@@ -71,36 +68,8 @@ def pages(rules: Registry[Rule] = RULES) -> Pages:
     return made
 
 
-def severities(rule: Rule) -> tuple[str, ...]:
-    """How bad a finding can be, worst first, as its rule's code says."""
-    if rule.judge is None:
-        return ("healthy",) if rule.id == "healthy" else ("note",)
-    assert isinstance(rule.judge, FunctionType)
-    said = _words(rule.judge, set())
-    return tuple(severity for severity in SEVERITIES if severity in said)
-
-
-def _words(function: FunctionType | type, seen: set[str]) -> set[str]:
-    """The texts in a function, in those of its own module that it calls, and in our classes."""
-    seen.add(function.__name__)
-    words = set()
-    for node in ast.walk(ast.parse(inspect.getsource(function))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            words.add(node.value)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            called = getattr(sys.modules[function.__module__], node.func.id, None)
-            is_code = isinstance(called, FunctionType | type)
-            known = "counterpoise." if isinstance(called, type) else function.__module__
-            if is_code and called.__module__.startswith(known):
-                words |= _words(called, seen) if called.__name__ not in seen else set()
-    return words
-
-
 def _index(rules: Registry[Rule]) -> str:
-    rows = [
-        (f"[{r.title}]({r.id}.md)", code(r.id), _severity_text(r), r.needs or "nothing")
-        for r in rules.values()
-    ]
+    rows = [(f"[{r.title}]({r.id}.md)", code(r.id), r.needs or "nothing") for r in rules.values()]
     least = rules["d-saturated"].least_rows
     waits = sorted((r.least_steps, r.id) for r in rules.values() if r.least_steps)
     severity_rows = [(code(name), SEVERITY_MEANS[name]) for name in SEVERITIES]
@@ -110,7 +79,7 @@ def _index(rules: Registry[Rule]) -> str:
             "Everything that `counterpoise diagnose`, a training under way and "
             "`Balance.diagnosis()` can say. These pages are made from the table that they speak "
             "from (`counterpoise.diagnosis.diagnose.RULES`), so they say the same.",
-            table(("finding", "id", "can be", "what a log must have for it"), rows),
+            table(("finding", "id", "what a log must have for it"), rows),
             "## How bad",
             table(("severity", "means"), severity_rows),
             f"From {least} lines on it is said what each of them shows, as a note; from "
@@ -125,15 +94,10 @@ def _index(rules: Registry[Rule]) -> str:
     )
 
 
-def _severity_text(rule: Rule) -> str:
-    *most, last = severities(rule)
-    return f"{', '.join(most)} or {last}" if most else last
-
-
 def _page(rule: Rule, example: Example | None) -> str:
     parts = [
         f"# {rule.title}",
-        f"`{rule.id}` · can be **{_severity_text(rule)}**",
+        code(rule.id),
         with_links(rule.meaning),
         "## What a log must have",
         capitalised(rule.needs) + "." if rule.needs else "Nothing: it is the verdict of a log.",

@@ -12,8 +12,6 @@ _ROWS = read_table("counterpoise.diagnosis", "remedies.toml")
 REMEDIES: Registry[Remedy] = Registry(
     "remedy", *((name, Remedy(**row)) for name, row in _ROWS.items())
 )
-# By what they did to a D that had won, where that was measured.
-MEASURED = tuple(REMEDIES.values())[:9]
 _FINDINGS = Registry("finding", *read_table("counterpoise.diagnosis", "findings.toml").items())
 
 

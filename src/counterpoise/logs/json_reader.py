@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from counterpoise.logs.columns import NamedRows, number_of
-from counterpoise.logs.runs import RunCollector
 
 STYLEGAN = "stylegan-stats"
 _decode = json.JSONDecoder().decode  # without what `json.loads` looks at in every line
@@ -20,21 +19,16 @@ class JsonReader(NamedRows):
     objects joined ("losses/d_loss"); lists of numbers are as many rows. Its format is known from
     the first object on."""
 
-    _broken = 0
-
     def feed(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            for row in _objects(line):
-                if row is None:
-                    self._broken += 1
-                else:
-                    self.read_row(row)
-
-    def collectors(self) -> list[RunCollector]:
-        if self._broken:
-            word = "line is" if self._broken == 1 else "lines are"
-            self.collector.notes = [f"{self._broken} {word} torn or not a JSON object: left out"]
-        return [self.collector]
+        broken = 0
+        for row in (row for line in lines for row in _objects(line)):
+            if row is None:
+                broken += 1
+            else:
+                self.read_row(row)
+        if broken:
+            word = "line is" if broken == 1 else "lines are"
+            self.collector.notes.append(f"{broken} {word} torn or not a JSON object: left out")
 
     def read_row(self, row: Mapping[str, Any]) -> None:
         """Read an object."""

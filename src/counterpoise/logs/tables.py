@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
 from counterpoise.logs.formats import PAIR, VERTICAL
 from counterpoise.logs.names import KNOWN, names_network, plain
-from counterpoise.logs.runs import RunCollector
 from counterpoise.logs.text import states
 from counterpoise.trace import COLUMNS
 
@@ -55,10 +54,9 @@ class TableReader(NamedRows):
         self._header: list[str] = []
         # The header, with a name for the index that rows of pandas begin with.
         self._names: list[str] = []
-        self._broken = 0
-        self._notes: list[str] = []
 
     def feed(self, lines: Iterable[str]) -> None:
+        broken = 0
         for line in table_lines(lines):
             if not self._header:
                 own = table_delimiter(line.strip())
@@ -76,19 +74,18 @@ class TableReader(NamedRows):
             self.add(numbers)
             # A header may be repeated; a row of a validation has other numbers.
             if not numbers and cells != self._header:
-                self._broken += 1
-
-    def collectors(self) -> list[RunCollector]:
-        broken = f"{self._broken} lines of the table had no number that could be read"
-        self.collector.notes = [*self._notes, *([broken] if self._broken else [])]
-        return [self.collector]
+                broken += 1
+        if broken:
+            note = f"{broken} lines of the table had no number that could be read"
+            self.collector.notes.append(note)
 
     def _check(self) -> None:
         names = dict.fromkeys(self._header)
         for name, column in zip(names, self.columns_of(names), strict=True):
             other = table_column(name, self._mapping) not in (None, *PLACES)
             if column is None and other and not plain(name).endswith(MEANS):
-                self._notes = [f"of several columns of one number one is read, not {name}"]
+                note = f"of several columns of one number one is read, not {name}"
+                self.collector.notes = [note]
 
 
 def table_lines(lines: Iterable[str]) -> Iterator[str]:
