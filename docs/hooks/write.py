@@ -1,4 +1,4 @@
-"""Writes into docs/ what is made from the code: whole pages, charts, and blocks in other pages.
+"""Writes into docs/ what is made from the code: whole pages, and blocks in other pages.
 
 It is committed, so that the documentation reads as plain files too. A block stands between
 `<!-- generated: NAME -->` and `<!-- end of generated -->`, in YAML behind `#`.
@@ -11,7 +11,6 @@ from pathlib import Path
 from generated import (
     ROOT,
     Pages,
-    charts,
     command_line,
     configuration,
     cures,
@@ -35,10 +34,9 @@ MAKERS = (
     study,
     command_line,
     layers,
-    charts,
 )
 # Folders below docs/ whose files are all written here.
-FOLDERS = ("findings", "reference", "api", charts.FOLDER)
+FOLDERS = ("findings", "reference", "api")
 BLOCK = re.compile(
     r"(^ *(?:<!--|#) generated: (.+?)(?: -->)?\n).*?(^ *(?:<!--|#) end of generated)",
     re.DOTALL | re.MULTILINE,

@@ -8,10 +8,10 @@ from counterpoise.diagnosis.diagnose import RULES, diagnose
 from counterpoise.diagnosis.finding import SEVERITIES, Finding, Remedy, Rule
 from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.view import LEAST_ROWS
+from counterpoise.diagnosis.wording import WIDTH, curves
 from counterpoise.logs.read import read_log
 from counterpoise.registry import Registry
 from generated import ROOT, Pages
-from generated.charts import FOLDER, chart
 from generated.cures import said
 from generated.markdown import (
     capitalised,
@@ -33,18 +33,6 @@ SEVERITY_MEANS = {
 }
 
 
-# The curves that show a finding; where a log lacks them, its first ones.
-TELLING = {
-    "mode-collapse": ("diversity_ratio",),
-    "adversarial-term-drowned": ("g_gradient_adversarial", "g_gradient_content"),
-    "content-term-drowned": ("g_gradient_adversarial", "g_gradient_content"),
-    "d-memorises": ("real_logit_mean", "held_out_logit_mean"),
-    "g-vanishing-gradient": ("d_fake_before", "g_gradient_adversarial"),
-    "d-too-weak": ("d_accuracy", "auc", "d_loss"),
-}
-USUAL = ("d_real", "d_fake_before", "d_loss", "g_loss")
-
-
 @dataclass(frozen=True)
 class Example:
     """A log that shows a finding."""
@@ -52,19 +40,15 @@ class Example:
     log: str
     cause: str
     finding: Finding
-    # SVG, and the same in words.
-    chart: tuple[str, str]
+    curves: str
 
 
 def pages(rules: Registry[Rule] = RULES) -> Pages:
-    """The index, a page for every finding, and their charts."""
+    """The index, and a page for every finding."""
     examples = _examples()
     made = {"findings/index.md": _index(rules)}
     for rule in rules.values():
-        example = examples.get(rule.id)
-        made[f"findings/{rule.id}.md"] = _page(rule, example)
-        if example is not None:
-            made[f"{FOLDER}/{rule.id}.svg"] = example.chart[0]
+        made[f"findings/{rule.id}.md"] = _page(rule, examples.get(rule.id))
     return made
 
 
@@ -148,7 +132,7 @@ def _example_parts(example: Example) -> list[str]:
         f"**{finding.severity}**, from step {finding.first_step:,} to {finding.last_step:,}, by "
         "this evidence:",
         evidence,
-        f"![{example.chart[1]}](../{FOLDER}/{finding.id}.svg)",
+        fence(example.curves, "text"),
     ]
 
 
@@ -176,6 +160,6 @@ def _examples() -> dict[str, Example]:
                     path.relative_to(ROOT).as_posix(),
                     cause,
                     finding,
-                    chart(trace, TELLING.get(finding.id, USUAL), (finding,)),
+                    "\n".join(said.text for said in curves(trace, None, WIDTH)),
                 )
     return found

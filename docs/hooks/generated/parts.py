@@ -2,7 +2,6 @@
 
 import ast
 import difflib
-import functools
 import textwrap
 from collections.abc import Callable
 
@@ -11,7 +10,6 @@ from counterpoise.evaluate.measures import MEASURES
 from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.names import SPELLINGS
 from generated import ROOT
-from generated.charts import FOLDER, QUESTION, log_chart
 from generated.layers import picture, unit_list
 from generated.markdown import code, fence, table
 from generated.study import question_changes
@@ -58,11 +56,6 @@ def measures() -> str:
     return table(heading, rows)
 
 
-def log_image(name: str) -> str:
-    """The chart of one of the question's logs."""
-    return f"![{log_chart(name)[1]}]({FOLDER}/{name}.svg)"
-
-
 def recipes() -> str:
     """The lines to add to other people's trainers, from loops in their shape."""
     blocks = []
@@ -92,4 +85,4 @@ PARTS: dict[str, Callable[[], str]] = {
     "layer picture": picture,
     "layer units": unit_list,
     "question changes": question_changes,
-} | {f"chart {name}": functools.partial(log_image, name) for name in QUESTION}
+}
