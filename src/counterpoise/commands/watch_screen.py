@@ -63,4 +63,4 @@ def _facts(state: State) -> Iterator[Said]:
         known.append(("sample", str(state.sample)))
     for event in [event for event in state.events if event.kind != FINDING][-1:]:
         known.append(("event", f"{event.time} step {event.step}: {event.message}".lstrip()))
-    yield from (Said(f"{label + ':':<15}{words}", "soft") for label, words in known)
+    yield from (Said(f"{label}: {words}", "soft") for label, words in known)
