@@ -49,25 +49,11 @@
     over.src = uri;
     place(over, one);
     over.alt = `Crop ${choice.crop + 1}: output at step ${step}`;
-    const named = { lr: [one.lr, "LR, pixels enlarged"], bicubic: [one.bicubic, "bicubic"],
-      output: [uri, `output, step ${step}`], hr: [one.hr, "HR"] };
-    for (const [id, [source, name]] of Object.entries(named)) {
-      const image = byId(`quad-${id}`);
-      image.src = source;
-      place(image, one);
-      image.alt = `Crop ${choice.crop + 1}: ${name}`;
-      image.width = image.height = one.side_px;
-      image.nextElementSibling.textContent = name;
-    }
     byId("sample-step-name").textContent = step;
     byId("sample-step").setAttribute("aria-valuetext", `step ${step}`);
     byId("against-name").textContent = against.name;
     byId("wipe").querySelector(".right").textContent = against.name;
     byId("wipe").querySelector(".left").textContent = `output, step ${step}`;
-    [...byId("strip").children].forEach((button, i) => {
-      if (i === choice.index) button.setAttribute("aria-current", "true");
-      else button.removeAttribute("aria-current");
-    });
     wipe();
   };
   const wipe = () => {
@@ -81,24 +67,6 @@
     choice.index = index;
     byId("sample-step").value = index;
     show();
-    const button = byId("strip").children[index];
-    const strip = byId("strip");
-    strip.scrollLeft = button.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
-  };
-  const fillStrip = () => {
-    byId("strip").replaceChildren(...samples().steps.map((step, i) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      const image = document.createElement("img");
-      image.src = samples().outputs[i];
-      image.alt = "";
-      image.loading = "lazy";
-      place(image, samples());
-      button.append(image);
-      button.append(`step ${step}`);
-      button.addEventListener("click", () => choose(i));
-      return button;
-    }));
   };
   const fillAgainst = () => {
     const select = byId("sample-against");
@@ -111,7 +79,6 @@
     select.value = choice.against;
   };
   const chooseCrop = () => {
-    fillStrip();
     fillAgainst();
     choose(Math.min(choice.index, samples().steps.length - 1));
   };
