@@ -69,10 +69,13 @@ class Browser:
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
+        # What a test says of the page, until another is opened.
+        self.tag = ""
 
     def open(self, page: Path | str) -> None:
         """Load a page from disk, or from an address, and wait until it is loaded."""
         self.complaints()  # Of the page before.
+        self.tag = ""
         self.driver.get(page.resolve().as_uri() if isinstance(page, Path) else page)
 
     def run(self, script: str, *arguments: Any) -> Any:

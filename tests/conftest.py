@@ -8,6 +8,8 @@ from pathlib import Path
 # The networks of the tests are tiny: a second thread only waits, and on a busy machine for long.
 # Set before torch is imported, so that the processes that tests start have it too.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Compiling the package anew takes a process that a test starts longer than most tests take.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 from hypothesis import settings

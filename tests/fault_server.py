@@ -35,6 +35,7 @@ def child(order):
         os.dup2(file, number)
         os.close(file)
     sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1, closefd=False) for n in (1, 2))
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` ignores it
     os.environ["COLUMNS"] = "200"
     sys.argv = ["counterpoise", *order["arguments"]]
     for line in order["before"]:

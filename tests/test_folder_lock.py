@@ -16,7 +16,7 @@ from pathlib import Path
 from counterpoise.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]), "works here", "wait")
 print("held", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

@@ -11,7 +11,9 @@ from counterpoise.watching.sources import WatchOptions, open_source
 from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
 from watching_helpers import append
 
+# Names, reasons, events and terms of strangers, who would run a script.
 CANARY = "</script><script>window.canary=1</script><img src=x onerror='window.canary=2'>"
+NAME = "<img src=x onerror=window.canary=3>"
 READY = "return document.querySelector(arguments[0]).classList.contains('js-plotly-plot')"
 LOSS = "#chart-g-loss .plot"
 
@@ -29,13 +31,32 @@ def write_page(path, *folders):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run with a finding, a NaN and a spike, and a calm one."""
+    """A run with a finding, a NaN and a spike, and a stranger's."""
     parent = tmp_path_factory.mktemp("runs")
     signals = rows(
         g_loss=lambda step: 777.0 if step == 33 else (None if step == 50 else 2.0 + step / 100)
     )
     signals[49]["non_finite"] = ["g_loss"]
-    return write_run(parent / "first", signals), write_run(parent / "second")
+    return write_run(parent / "first", signals), write_strange_run(parent)
+
+
+def write_strange_run(parent):
+    signals = [
+        row | {"g_terms": {CANARY: 1.0}, "action": {"d_steps": 0, "reason": CANARY}}
+        for row in rows()
+    ]
+    folder = write_run(parent / NAME, signals, events=[event(0, CANARY, CANARY), *EVENTS])
+    write_lines(folder.metrics, [{"step": 5, "stage": CANARY, CANARY: 1.0}])
+    return folder
+
+
+def hears_no_canary(browser):
+    for plot in plots_of(browser)[:4]:  # Metrics and loss terms, which have such names.
+        show(browser, plot)
+        browser.move_to(f"{plot} .nsewdrag", 0.5)
+    assert browser.run("return document.querySelectorAll('img[src=x]').length") == 0
+    assert browser.run("return window.canary === undefined")
+    assert browser.complaints() == []
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +68,17 @@ def page(runs, tmp_path_factory):
 def opened(browser, page):
     browser.emulate()
     browser.open(page)
+    return browser
+
+
+@pytest.fixture
+def drawn(browser, page):
+    """The page with all of its charts, for tests that leave it as it was."""
+    browser.emulate()
+    if browser.tag != "drawn":
+        browser.open(page)
+        show_all(browser)
+        browser.tag = "drawn"
     return browser
 
 
@@ -96,30 +128,81 @@ def test_every_chart_is_drawn_and_the_console_is_silent(browser, runs, tmp_path)
         assert len(show_all(browser)) >= least
         assert browser.complaints() == []
         assert browser.run("return performance.getEntriesByType('resource').length") == 0
+    hears_no_canary(browser)
     legend = browser.run(
         "return [...document.querySelectorAll('#chart-g-loss-0 .legendtext')]"
         ".map((name) => name.textContent)"
     )
-    assert legend == ["first (1 NaN or infinite)", "second"]
+    assert legend == ["first (1 NaN or infinite)", NAME]
     browser.run(
         "const s = document.querySelector('#sample-against'); s.value = '1';"
         "s.dispatchEvent(new Event('change'))"
     )
-    assert text_of(browser, "#against-name") == "output of second, step 60"
+    assert text_of(browser, "#against-name") == f"output of {NAME}, step 60"
 
 
-def test_the_spike_is_drawn_and_the_nan_is_marked(opened):
-    show(opened)
-    drawn = opened.run(
+def test_the_spike_is_drawn_and_the_nan_is_marked(drawn):
+    highest = drawn.run(
         f"return document.querySelector('{LOSS}').data.map((t) => Math.max(...t.y.filter(Number)))"
     )
-    assert 777 in drawn
-    assert axis(opened, "yaxis.range[1]") > 777
-    crosses = opened.run(
+    assert 777 in highest
+    assert axis(drawn, "yaxis.range[1]") > 777
+    crosses = drawn.run(
         f"return document.querySelector('{LOSS}').data.filter((t) => t.yaxis === 'y2')"
         ".map((t) => t.x)"
     )
     assert crosses == [[50]]
+
+
+def test_a_chart_can_be_saved_as_a_picture(drawn):
+    """The page's own policy must let the chart library draw into a picture."""
+    drawn.run(
+        f"window.Plotly.toImage(document.querySelector('{LOSS}'), {{format: 'png'}})"
+        ".then((uri) => { window.picture = uri })"
+    )
+    assert drawn.wait_for("return window.picture").startswith("data:image/png;base64,")
+    assert drawn.complaints() == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_text_has_contrast(drawn, dark):
+    drawn.emulate(dark=dark)
+    # Charts follow once they are in sight.
+    for plot in plots_of(drawn):
+        show(drawn, plot)
+        drawn.wait_for(
+            f"return document.querySelector('{plot}')._fullLayout.paper_bgcolor === arguments[0]",
+            "#14171a" if dark else "#fff",
+        )
+    ground = drawn.run("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") is not dark
+    found = drawn.contrasts()
+    assert len(found) > 200
+    assert [(text, ratio) for ratio, text in found if ratio < 4.5] == []
+
+
+def test_everything_that_can_be_used_has_a_name_and_its_turn(drawn):
+    assert len(plots_of(drawn)) >= 10
+    roles = {"button", "link", "slider", "combobox", "checkbox", "image", "img", "region", "figure"}
+    nodes = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in drawn.accessibility_tree()
+        if node.get("role", {}).get("value") in roles
+    ]
+    assert len(nodes) > 40
+    assert [node for node in nodes if not node[1].strip()] == []
+    # From the top, the keyboard comes to the verdict, and on to everything.
+    drawn.run("document.body.tabIndex = -1; document.body.focus()")
+    drawn.press(Keys.TAB)
+    assert drawn.run("return document.activeElement.className") == "skip"
+    drawn.run(
+        "window.reached = [];"
+        "document.addEventListener('focusin', (event) => window.reached.push(event.target.id))"
+    )
+    drawn.press(Keys.TAB * 60)
+    assert {"sample-crop", "sample-step", "wipe-at", "smoothing", "reset"} <= {
+        *drawn.run("return window.reached")
+    }
 
 
 def test_a_drag_zooms_all_charts(opened):
@@ -155,17 +238,6 @@ def test_a_finding_leads_to_its_steps(opened):
     assert "<b>1</b>" in numbers
     opened.click("#shading")
     assert opened.run(f"return document.querySelector('{LOSS}').layout.annotations.length") == 0
-
-
-def test_a_chart_can_be_saved_as_a_picture(opened):
-    """The page's own policy must let the chart library draw into a picture."""
-    show(opened)
-    opened.run(
-        f"window.Plotly.toImage(document.querySelector('{LOSS}'), {{format: 'png'}})"
-        ".then((uri) => { window.picture = uri })"
-    )
-    assert opened.wait_for("return window.picture").startswith("data:image/png;base64,")
-    assert opened.complaints() == []
 
 
 # ------------------------------------------------------------------------------ samples
@@ -211,19 +283,6 @@ def test_the_wipe_by_mouse_and_by_keyboard(opened):
 # ------------------------------------------------------------------------------ people
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_all_text_has_contrast(opened, dark):
-    opened.emulate(dark=dark)
-    show_all(opened)
-    ground = opened.run("return getComputedStyle(document.body).backgroundColor")
-    assert (ground == "rgb(255, 255, 255)") is not dark
-    found = opened.contrasts()
-    assert len(found) > 200
-    assert [(text, ratio) for ratio, text in found if ratio < 4.5] == []
-    # The charts follow, drawn before or after.
-    assert axis(opened, "paper_bgcolor") == ("#14171a" if dark else "#fff")
-
-
 def test_a_phone_shows_it_all_without_scrolling_sideways(browser, page):
     browser.emulate(width_px=390, height_px=844)
     browser.open(page)
@@ -242,57 +301,13 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(browser, page):
     assert wide == []
 
 
-def test_everything_that_can_be_used_has_a_name_and_its_turn(opened):
-    assert len(show_all(opened)) >= 10
-    assert opened.complaints() == []
-    roles = {"button", "link", "slider", "combobox", "checkbox", "image", "img", "region", "figure"}
-    nodes = [
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
-        for node in opened.accessibility_tree()
-        if node.get("role", {}).get("value") in roles
-    ]
-    assert len(nodes) > 40
-    assert [node for node in nodes if not node[1].strip()] == []
-    # From the top, the keyboard comes to the verdict, and on to everything.
-    opened.run("document.body.tabIndex = -1; document.body.focus()")
-    opened.press(Keys.TAB)
-    assert opened.run("return document.activeElement.className") == "skip"
-    reached = set()
-    for _ in range(60):
-        opened.press(Keys.TAB)
-        reached.add(
-            opened.run("return document.activeElement.id || document.activeElement.className")
-        )
-    assert {
-        "sample-crop",
-        "sample-step",
-        "wipe-at",
-        "smoothing",
-        "reset",
-    } <= (reached)
-
-
 # ------------------------------------------------------------------------------ strangers' files
 
 
 def test_no_canary_sings(browser, tmp_path):
-    """Names, reasons, events and terms that would run a script, were they not escaped."""
-    signals = [
-        row | {"g_terms": {CANARY: 1.0}, "action": {"d_steps": 0, "reason": CANARY}}
-        for row in rows()
-    ]
-    name = "<img src=x onerror=window.canary=3>"
-    folder = write_run(tmp_path / name, signals, events=[event(0, CANARY, CANARY), *EVENTS])
-    write_lines(folder.metrics, [{"step": 5, "stage": CANARY, CANARY: 1.0}])
-    other = write_run(tmp_path / "b" / name)
-    for folders in ([folder], [folder, other]):
-        browser.open(write_page(tmp_path / "report.html", *folders))
-        for plot in plots_of(browser)[:4]:  # Metrics and loss terms, which have such names.
-            show(browser, plot)
-            browser.move_to(f"{plot} .nsewdrag", 0.5)
-        assert browser.run("return document.querySelectorAll('img[src=x]').length") == 0
-        assert browser.run("return window.canary === undefined")
-        assert browser.complaints() == []
+    """The names of one run stand elsewhere in a page than those of two."""
+    browser.open(write_page(tmp_path / "report.html", write_strange_run(tmp_path)))
+    hears_no_canary(browser)
 
 
 def test_what_slipped_through_would_not_run(opened):
@@ -313,9 +328,8 @@ def test_what_slipped_through_would_not_run(opened):
 
 
 def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, tmp_path):
-    name = "<img src=x onerror=window.canary=3>"
     signals = rows(60)
-    folder = write_run(tmp_path / name, signals[:40], events=EVENTS[:1], samples=())
+    folder = write_run(tmp_path / NAME, signals[:40], events=EVENTS[:1], samples=())
     folder.config.write_text("balance: {policy: none}\n")
     curves = Curves()
     source = open_source(folder.path, WatchOptions(begin=curves.begin))
@@ -332,7 +346,7 @@ def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, t
         port = server.server_address[1]
         browser.open(server.url)
         shown(40)
-        assert text_of(browser, "h1") == name
+        assert text_of(browser, "h1") == NAME
         show(browser)
         browser.click("#log")
         browser.click("#findings details summary")

@@ -16,7 +16,7 @@ from counterpoise.watching.sources import WatchOptions, open_source
 from report_helpers import EVENTS, rows, write_run, write_samples
 from watching_helpers import append, event
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture
