@@ -1,11 +1,10 @@
 """The diagnosis catalogue: a page per finding, from the code's own table and a labelled log."""
 
 import json
-from dataclasses import dataclass
 from types import FunctionType
 
 from counterpoise.diagnosis.diagnose import RULES, diagnose
-from counterpoise.diagnosis.finding import SEVERITIES, Finding, Remedy, Rule
+from counterpoise.diagnosis.finding import SEVERITIES, Remedy, Rule
 from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.view import LEAST_ROWS
 from counterpoise.diagnosis.wording import WIDTH, curves
@@ -33,22 +32,12 @@ SEVERITY_MEANS = {
 }
 
 
-@dataclass(frozen=True)
-class Example:
-    """A log that shows a finding."""
-
-    log: str
-    cause: str
-    finding: Finding
-    curves: str
-
-
 def pages(rules: Registry[Rule] = RULES) -> Pages:
     """The index, and a page for every finding."""
     examples = _examples()
     made = {"findings/index.md": _index(rules)}
     for rule in rules.values():
-        made[f"findings/{rule.id}.md"] = _page(rule, examples.get(rule.id))
+        made[f"findings/{rule.id}.md"] = _page(rule, examples.get(rule.id, ""))
     return made
 
 
@@ -78,7 +67,7 @@ def _index(rules: Registry[Rule]) -> str:
     )
 
 
-def _page(rule: Rule, example: Example | None) -> str:
+def _page(rule: Rule, example: str) -> str:
     parts = [
         f"# {rule.title}",
         code(rule.id),
@@ -90,8 +79,8 @@ def _page(rule: Rule, example: Example | None) -> str:
         where = f"`{rule.judge.__module__}.{rule.judge.__name__}`"
         how = f"{docstring(rule.judge)}\n\nThe rule, with its thresholds, is {where}."
         parts += ["## What it goes by", how]
-    if example is not None:
-        parts += ["## How it looks", *_example_parts(example)]
+    if example:
+        parts += ["## How it looks", example]
     parts += ["## What to change, likeliest first" if rule.judge else "## What to do"]
     parts += [_remedy(number, rule, remedy) for number, remedy in enumerate(rule.remedies, 1)] or [
         "Nothing."
@@ -124,20 +113,8 @@ def _remedy(number: int, rule: Rule, remedy: Remedy) -> str:
     return "\n\n".join(parts)
 
 
-def _example_parts(example: Example) -> list[str]:
-    finding = example.finding
-    evidence = "\n".join(f"- {item.text}" for item in finding.evidence)
-    return [
-        f"`counterpoise diagnose {example.log}` ({example.cause}) finds it, "
-        f"**{finding.severity}**, from step {finding.first_step:,} to {finding.last_step:,}, by "
-        "this evidence:",
-        evidence,
-        fence(example.curves, "text"),
-    ]
-
-
-def _examples() -> dict[str, Example]:
-    """A log of each finding: the question's own, else one of the corpus that is labelled with it.
+def _examples() -> dict[str, str]:
+    """How a log of each finding looks: the question's, else one of the corpus labelled with it.
 
     Of the corpus' two parts only the one that thresholds were chosen on; nobody reads the other.
     """
@@ -148,18 +125,20 @@ def _examples() -> dict[str, Example]:
     logs += [
         (TUNING / label["file"], of_corpus, set(label["expected"])) for label in manifest.values()
     ]
-    found: dict[str, Example] = {}
+    found: dict[str, str] = {}
     for path, cause, expected in logs:
         # A labelled log shows what it is labelled with, and nothing that it may have beside.
         if expected <= set(found):
             continue
         trace = read_log(path)[0]
+        looks = "\n".join(said.text for said in curves(trace, None, WIDTH))
         for finding in diagnose(trace).findings:
             if finding.id in expected and finding.id not in found:
-                found[finding.id] = Example(
-                    path.relative_to(ROOT).as_posix(),
-                    cause,
-                    finding,
-                    "\n".join(said.text for said in curves(trace, None, WIDTH)),
+                name = path.relative_to(ROOT).as_posix()
+                evidence = "\n".join(f"- {item.text}" for item in finding.evidence)
+                found[finding.id] = (
+                    f"`counterpoise diagnose {name}` ({cause}) finds it, **{finding.severity}**, "
+                    f"from step {finding.first_step:,} to {finding.last_step:,}, by this "
+                    f"evidence:\n\n{evidence}\n\n{fence(looks, 'text')}"
                 )
     return found

@@ -4,8 +4,8 @@ import ast
 import functools
 import textwrap
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from generated import ROOT, Pages
 from generated.markdown import capitalised, code, fence, table, with_links, without_emphasis
@@ -14,60 +14,20 @@ PACKAGE = ROOT / "src" / "counterpoise"
 TABLE = ROOT / "docs" / "layers.toml"
 
 
-@dataclass(frozen=True)
-class Unit:
-    """A module or package of `counterpoise`, and its modules in the API reference."""
-
-    name: str
-    what: str
-    public: tuple[str, ...]
-
-    @property
-    def dotted(self) -> str:
-        """Its name for an import."""
-        return f"counterpoise.{self.name}"
-
-    @property
-    def page(self) -> str:
-        """Its page of the API reference."""
-        return f"api/{self.name}.md"
-
-    def modules(self) -> list[str]:
-        """The dotted names of its public modules."""
-        return [f"{self.dotted}.{module}" if module else self.dotted for module in self.public]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Units that may import what is below them."""
-
-    name: str
-    units: tuple[Unit, ...]
-
-
-def layers() -> list[Layer]:
-    """The table of `docs/layers.toml`, lowest first."""
+@functools.cache
+def layers() -> dict[str, dict[str, Any]]:
+    """The units of each layer by name, as `docs/layers.toml` has them, the highest layer first."""
     rows = tomllib.loads(TABLE.read_text(encoding="utf-8"))["layers"]
-    return [
-        Layer(
-            row["name"],
-            tuple(
-                Unit(name, unit["what"], tuple(unit.get("public", ())))
-                for name, unit in row["units"].items()
-            ),
-        )
-        for row in rows
-    ]
+    return {row["name"]: row["units"] for row in reversed(rows)}
 
 
 def picture() -> str:
     """The layers, highest on top."""
-    width = max(len(layer.name) for layer in layers()) + 2
+    width = max(map(len, layers())) + 2
     lines = []
-    for layer in reversed(layers()):
-        units = ", ".join(unit.name for unit in layer.units)
+    for layer, units in layers().items():
         lines += textwrap.wrap(
-            f"{layer.name:<{width}}{units}", 90, subsequent_indent=" " * width, tabsize=1,
+            f"{layer:<{width}}{', '.join(units)}", 90, subsequent_indent=" " * width, tabsize=1,
             drop_whitespace=False, break_long_words=False,
         )  # fmt: skip
     return fence("\n".join(line.rstrip() for line in lines), "text")
@@ -76,10 +36,10 @@ def picture() -> str:
 def unit_list() -> str:
     """Every unit with what it is for and where its API is described."""
     rows = []
-    for layer in reversed(layers()):
-        for unit in layer.units:
-            link = f"[API]({unit.page})" if unit.public else "internal"
-            rows.append((code(unit.name), unit.what, link))
+    for units in layers().values():
+        for name, unit in units.items():
+            link = f"[API](api/{name}.md)" if "public" in unit else "internal"
+            rows.append((code(name), unit["what"], link))
     return table(("unit", "what it is for", "reference"), rows)
 
 
@@ -93,15 +53,15 @@ def pages() -> Pages:
         f"[`counterpoise.Balance`](anyloop.md#{anchor('counterpoise.anyloop.handle')}) is all it "
         "takes; the rest is for those who build on the parts.",
     ]
-    for layer, units in _public():
-        parts.append(f"## {layer.name}")
+    for layer, units in _public().items():
+        parts.append(f"## {layer}")
         rows = []
-        for unit in units:
-            modules = "\n".join(map(_module, unit.modules()))
-            made[unit.page] = f"# {unit.name}\n\n{capitalised(unit.what)}.\n\n{modules}"
+        for unit, of in units.items():
+            named = [f"counterpoise.{unit}.{module}".rstrip(".") for module in of["public"]]
+            modules = "\n".join(map(_module, named))
+            made[f"api/{unit}.md"] = f"# {unit}\n\n{capitalised(of['what'])}.\n\n{modules}"
             rows += [
-                (f"[`{name}`]({unit.name}.md#{anchor(name)})", _summary(_parsed(name)))
-                for name in unit.modules()
+                (f"[`{name}`]({unit}.md#{anchor(name)})", _summary(_parsed(name))) for name in named
             ]
         parts.append(table(("module", "what it is for"), rows))
     return {"api/index.md": "\n\n".join(parts) + "\n"} | made
@@ -133,16 +93,19 @@ def anchor(module: str) -> str:
 def navigation() -> str:
     """The API pages for MkDocs' navigation, by layer."""
     lines = ["      - api/index.md"]
-    for layer, units in _public():
-        lines.append(f"      - {layer.name}:")
-        lines += [f"          - {unit.page}" for unit in units]
+    for layer, units in _public().items():
+        lines.append(f"      - {layer}:")
+        lines += [f"          - api/{unit}.md" for unit in units]
     return "\n".join(lines) + "\n"
 
 
-def _public() -> list[tuple[Layer, list[Unit]]]:
-    """Layers with units that have public modules, highest first."""
-    chosen = [(layer, [u for u in layer.units if u.public]) for layer in reversed(layers())]
-    return [(layer, units) for layer, units in chosen if units]
+def _public() -> dict[str, dict[str, Any]]:
+    """Layers with their units that have public modules."""
+    chosen = {
+        layer: {name: unit for name, unit in units.items() if "public" in unit}
+        for layer, units in layers().items()
+    }
+    return {layer: units for layer, units in chosen.items() if units}
 
 
 def _file(module: str) -> Path:
