@@ -65,7 +65,7 @@ def score(weights: list[Path], sets: list[Path], out: Path) -> dict[str, dict[st
             *(*COMMAND, "evaluate", "--metrics", ",".join(metrics)),
             *(word for path in weights for word in ("--weights", str(path))),
             *("--data", *map(str, sets)),
-            *("--csv", str(out / "scores.csv"), "--figures", str(out / "figures")),
+            *("--csv", str(out / "scores.csv")),
         ],
         check=True,
     )

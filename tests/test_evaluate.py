@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from counterpoise.config import DegradationConfig
+from counterpoise.data.catalog import catalog_folder
 from counterpoise.data.resize import downscale
 from counterpoise.errors import UserError
 from counterpoise.evaluate.measures import (
@@ -15,9 +16,11 @@ from counterpoise.evaluate.measures import (
     measure_image,
 )
 from counterpoise.evaluate.scores import (
+    Method,
     Scores,
     by_bicubic,
     by_generator,
+    score_methods,
     score_pairs,
     to_tensor,
     write_csv,
@@ -92,3 +95,11 @@ def test_what_cannot_be_computed_is_said_and_refused_where_asked_for(tmp_path, m
     assert [note.split()[0] for note in notes] == ["LPIPS", "NIQE"]
     with pytest.raises(UserError, match="--metrics: LPIPS needs .*alexnet.*; NIQE needs"):
         choose_measures("psnr,lpips,niqe")
+
+
+def test_bicubic_is_that_of_the_published_tables(shared_data):
+    """Our protocol is theirs: bicubic of Set5 at x4 in the README of Maclory/SPSR."""
+    catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
+    bicubic = Method("bicubic", DegradationConfig(), by_bicubic(4))
+    (scores,) = score_methods(catalog, [bicubic], [MEASURES["psnr_y"]])
+    assert scores.means()["psnr_y"] == pytest.approx(28.42, abs=0.02)

@@ -76,18 +76,6 @@ def test_chosen_metrics_and_images_that_have_an_output(counterpoise, place, tmp_
     assert [r["image"] for r in rows if r["method"] == "some"] == ["0.png", "2.png", "mean"]
 
 
-def test_crops_side_by_side(counterpoise, place, tmp_path):
-    code, out, _ = counterpoise(
-        "evaluate", "--weights", place / "a.safetensors", "--data", place / "two",
-        "--figures", tmp_path, "--metrics", "psnr",
-    )  # fmt: skip
-    assert code == 0
-    path = tmp_path / "crops-two.png"
-    assert f"crops: {path}" in out
-    with Image.open(path) as image:
-        assert min(image.size) > 200
-
-
 def test_compare_weights_with_outputs(counterpoise, place):
     pair = [place / "a.safetensors", place / "outputs"]
     code, out, _ = counterpoise(

@@ -119,7 +119,7 @@ def command(name: str, run: Path, out: Path) -> list:
         "upscale": ["upscale", images, out, "--weights", run],
         "evaluate": [
             *("evaluate", images, "--weights", run),
-            *("--csv", out / "scores.csv", "--figures", out / "figures"),
+            *("--csv", out / "scores.csv"),
         ],
         "report": ["report", run],
         "best": ["best", run],

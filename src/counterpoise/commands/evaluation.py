@@ -14,7 +14,6 @@ from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.errors import UserError
 from counterpoise.evaluate import scores as scoring
-from counterpoise.evaluate.crops import CropSheet
 from counterpoise.evaluate.measures import Measure, choose_measures
 from counterpoise.evaluate.outputs import by_files, match_outputs
 from counterpoise.metrics.functional import SSIM_WINDOW_PX
@@ -36,7 +35,6 @@ def run(
     outputs: Sequence[Path],
     metrics: str | None,
     csv: Path | None,
-    figures: Path | None,
     compare: tuple[Path, Path] | None,
     lr: Path | None,
     degradation: str | None,
@@ -87,14 +85,8 @@ def run(
         for item in catalog.skipped:
             say(console, f"skipped {item}")
         catalog, methods = _methods(sources, catalog, name, len(folders) > 1, chosen, own, console)
-        sheet = CropSheet(common_scale)
-        seen = sheet.add if figures is not None else lambda image: None
-        found[name] = scoring.score_methods(catalog, methods, measures, seen)
+        found[name] = scoring.score_methods(catalog, methods, measures)
         _say_set(console, name, found[name], measures, common_scale)
-        if figures is not None:
-            path = figures / f"crops-{name}.png"
-            sheet.save(path)
-            say(console, f"crops: {path}")
     for note in notes:
         say(console, f"not computed: {note}")
     if pair:

@@ -59,33 +59,17 @@ class Method:
     upscale: Upscale
 
 
-@dataclass(frozen=True)
-class ImageOutputs:
-    """One image of a set and what each method made of it: (3, H, W), 1 being white."""
-
-    name: str
-    lr: np.ndarray  # that of the last method
-    hr: Tensor
-    outputs: dict[str, Tensor]
-    rows: dict[str, dict[str, float]]
-
-
 def score_methods(
-    catalog: Catalog,
-    methods: Sequence[Method],
-    measures: Sequence[Measure],
-    seen: Callable[[ImageOutputs], None] = lambda image: None,
+    catalog: Catalog, methods: Sequence[Method], measures: Sequence[Measure]
 ) -> list[Scores]:
-    """The measures of every method on every image of a set; `seen` is shown each image."""
+    """The measures of every method on every image of a set."""
     scores, scale = [Scores(method.name) for method in methods], catalog.scale
     for index, name in enumerate(catalog.names):
         small = {d: catalog.pair(index, d)[0] for d in {m.degradation for m in methods}}
         hr = to_tensor(catalog.load(index).hr)
-        outputs = {m.name: m.upscale(name, small[m.degradation]) for m in methods}
-        rows = {m: measure_image(output, hr, scale, measures) for m, output in outputs.items()}
-        for one in scores:
-            one.rows.append((name, rows[one.method]))
-        seen(ImageOutputs(name, small[methods[-1].degradation], hr, outputs, rows))
+        for one, method in zip(scores, methods, strict=True):
+            output = method.upscale(name, small[method.degradation])
+            one.rows.append((name, measure_image(output, hr, scale, measures)))
     return scores
 
 
