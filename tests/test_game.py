@@ -166,10 +166,11 @@ def test_what_breaks_after_the_decision_is_mended_in_the_next_step(tmp_path, mon
     train_d = StageTraining._train_d
 
     def breaking(self, turn, *batch):
-        train_d(self, turn, *batch)
+        changes = train_d(self, turn, *batch)
         if turn.of(None).parts > 1:  # a further step
             with torch.no_grad():
                 next(self.d.parameters()).fill_(math.nan)
+        return changes
 
     monkeypatch.setattr(StageTraining, "_train_d", breaking)
     scripted(monkeypatch, {5: Action(keep_snapshot=True), 6: Action(d_steps=2)}, mends=True)

@@ -295,6 +295,20 @@ class AdamConfig(Section):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # memory of gradients and of their squares
     epsilon: PositiveFloat = 1e-8  # keeps the division finite
     weight_decay: NonNegativeFloat = 0.0  # as a gradient (L2)
+    # Gradients that are longer than this, over all weights together, are made so long; null: never.
+    clip_norm: PositiveFloat | None = None
+    # The rate rises in a straight line over so many steps of a stage, then goes by the schedule.
+    warmup_steps: NonNegativeInt = 0
+    # cosine: down to 0 at the stage's end; steps: times gamma after each milestone (MultiStepLR).
+    schedule: Literal["constant", "cosine", "steps"] = "constant"
+    milestones: tuple[PositiveInt, ...] = ()  # steps of a stage, with schedule=steps
+    gamma: PositiveFloat = 0.5  # with schedule=steps
+
+    @model_validator(mode="after")
+    def _milestones_with_steps(self) -> Self:
+        if bool(self.milestones) != (self.schedule == "steps"):
+            raise ValueError("schedule=steps wants milestones, and no other schedule does")
+        return self
 
 
 class OptimizerConfig(Section):
@@ -339,11 +353,14 @@ class TrainConfig(Section):
     steps: PositiveInt = 100_000  # after those on E alone
     # Steps that the log calls an epoch (crops are random, so a pass over the images says little).
     epoch_steps: PositiveInt = 1000
-    # Images per step over all devices together.
+    # Images per batch over all devices together.
     batch_size: PositiveInt = 16
+    # Batches to a step of D and of G, whose gradients are averaged: for little memory.
+    accumulate_batches: PositiveInt = 1
     seed: NonNegativeInt = 0  # of everything random
     ema_decay: Fraction = 0.999  # per step, of the averaged generator
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"  # of what the networks compute
+    # Of what the networks compute; 16-mixed: with a loss scale, for GPUs without bf16.
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     devices: PositiveInt = 1  # processes, one per device
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest there is
     # Means of speed; a training resumed with other ones goes on, but not to the bit.

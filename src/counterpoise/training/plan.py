@@ -1,5 +1,6 @@
 """The stages of a training: E alone where it is configured, then the losses of the run."""
 
+import math
 from dataclasses import dataclass
 
 from counterpoise.config import AdamConfig, LossConfig, RunConfig
@@ -25,6 +26,16 @@ class Stage:
     @property
     def is_adversarial(self) -> bool:
         return self.loss.adversarial.weight > 0
+
+
+def learning_rate(adam: AdamConfig, step: int, steps: int) -> float:
+    """The rate in step `step` (from 1) of a stage of so many."""
+    warm, rate = adam.warmup_steps, adam.learning_rate
+    if step <= warm:
+        return rate * step / warm
+    if adam.schedule == "cosine":
+        return rate * (1 + math.cos(math.pi * (step - 1 - warm) / (steps - warm))) / 2
+    return rate * adam.gamma ** sum(step > milestone for milestone in adam.milestones)
 
 
 def plan_stages(config: RunConfig) -> list[Stage]:

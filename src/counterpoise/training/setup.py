@@ -75,6 +75,7 @@ class Parts:
     d_optimizer: torch.optim.Optimizer | None
     form: AdversarialForm
     policy: Policy
+    scaler: torch.amp.GradScaler  # of losses, disabled but with 16-mixed
     # What a person must know: fallbacks, skipped images.
     notes: list[str]
     # Of the images, and of the loss network where there is one: a resumed training has the same.
@@ -201,6 +202,7 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
         networks=Networks(g, copy.deepcopy(g).eval().requires_grad_(False), d, features, passes),
         d_optimizer=None if d is None else adam(d.parameters(), config.optimizer.d, fused=fused),
         form=ADVERSARIAL_FORMS[config.loss.adversarial.form],
+        scaler=torch.amp.GradScaler(device.type, enabled=train.precision == "16-mixed"),
         policy=build_policy(config.balance.policy, config.balance.options),
         notes=notes,
         fingerprints=fingerprints,

@@ -7,13 +7,16 @@ that. Gradients are averaged over the processes explicitly instead, once per upd
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.snapshot import Snapshot
+from counterpoise.config import AdamConfig
+from counterpoise.data.dataset import Pair
 from counterpoise.game.game import Game, Tell
 from counterpoise.game.players import Player
 from counterpoise.game.sensing import Sensors
@@ -23,7 +26,7 @@ from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.seeding import generator_for_step
 from counterpoise.sensors.gradients import output_gradients
 from counterpoise.training.fabric import Fabric
-from counterpoise.training.plan import Stage
+from counterpoise.training.plan import Stage, learning_rate
 from counterpoise.training.setup import Batches, Parts, adam, chosen
 
 
@@ -43,8 +46,12 @@ class StageTraining:
         self.form = parts.form
         self._g_loss = GeneratorLoss(stage.loss, self.form, networks.passes.run_features)
         config, players = parts.config, []
+        # With D: networks, and what their updates are made by.
+        self._trained: dict[str, tuple[nn.Module, torch.optim.Optimizer, AdamConfig]]
+        self._trained = {"g": (self.g, self.g_optimizer, stage.g_adam)}
         if self.d is not None:
             assert self.d_optimizer is not None, "D has one"
+            self._trained["d"] = self.d, self.d_optimizer, config.optimizer.d
             form = config.loss.adversarial.form
             players = [Player("", self.d, self.d_optimizer, parts.policy, form)]
             if networks.passes.replayed:
@@ -62,6 +69,7 @@ class StageTraining:
                 paired=True,
                 values=(0.0, 1.0),
                 autocast=self.fabric.autocast,
+                grad_scaler=parts.scaler if parts.scaler.is_enabled() else None,
             ),
             Snapshot(networks.modules(), self.optimizers()),
             tell,
@@ -83,22 +91,25 @@ class StageTraining:
     def play(self) -> None:
         """Play the next turn."""
         turn = self.game.begin()
-        lr, hr = self.batches.next()
-        fake, change = self.generate(lr), InputChange()
+        step = turn.step - self.stage.first_step + 1
+        for _, optimizer, config in self._trained.values():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step, self.stage.steps)
+        batches = self._next_batches()
+        # D and G share one batch's fakes; of several, the graphs would all be in memory at once.
+        fake = self.generate(batches[0][0]) if len(batches) == 1 else None
+        changes = [InputChange() for _ in batches]
         if self.d is not None:
-            change = turn.d_begin().change_now
-            self._train_d(turn, hr, fake, change)
+            changes = self._train_d(turn, batches, fake)
             for _ in range(turn.of(None).asked.d_steps - 1):
-                fresh_lr, fresh_hr = self.batches.next()
-                with torch.no_grad():
-                    fresh = self.generate(fresh_lr)
-                self._train_d(turn, fresh_hr, fresh, turn.d_begin().change_now)
-        terms = self._train_g(turn, hr, fake, change, first=True)
+                self._train_d(turn, self._next_batches(), None)
+        terms = self._train_g(turn, batches, fake, changes, first=True)
         if turn.g_updated:
             for _ in range(turn.g_steps - 1):
-                lr, hr = self.batches.next()
-                change = turn.g_begin() if self.d is not None else InputChange()
-                self._train_g(turn, hr, self.generate(lr), change, first=False)
+                batches = self._next_batches()
+                if self.d is not None:
+                    changes = [turn.g_begin() for _ in batches]
+                self._train_g(turn, batches, None, changes, first=False)
         if not turn.rolls_back:
             decay = self.parts.config.train.ema_decay
             update_average(self.parts.networks.g_average, self.g, decay, turn.step)
@@ -113,6 +124,36 @@ class StageTraining:
         with self.fabric.autocast():
             return self.parts.networks.passes.run_g(lr).float()
 
+    def _next_batches(self) -> list[Pair]:
+        """Those of one update: LR and HR."""
+        return [self.batches.next() for _ in range(self.parts.config.train.accumulate_batches)]
+
+    def _update(
+        self, turn: Turn, name: str, carry_out: Callable[[Callable[[], None]], Any]
+    ) -> None:
+        """Gradients of scaled losses are there, this process's: let the turn carry an optimizer's
+        step out, unless 16 bits were too few for them."""
+        network, optimizer, config = self._trained[name]
+        scaler = self.parts.scaler
+        average_gradients(self.fabric, network)
+        scaler.unscale_(optimizer)
+        if scaler.is_enabled():
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            is_finite = bool(nn.utils.get_total_norm(gradients).isfinite())
+            scaler.update()
+            if not is_finite:
+                what = f"{name.upper()} is left as it is: its gradients overflowed 16 bits"
+                text = f"step {turn.step}: {what}; losses are scaled less from here on"
+                self._tell(turn.step, "skipped-step", text, 0)
+                return
+
+        def run() -> None:
+            if config.clip_norm is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+            optimizer.step()
+
+        carry_out(run)
+
     # D.
 
     def _ask_d(self, images: Tensor) -> Tensor:
@@ -120,23 +161,34 @@ class StageTraining:
         assert run_d is not None, "a stage with D"
         return run_d(images).float()
 
-    def _train_d(self, turn: Turn, hr: Tensor, fake: Tensor, change: InputChange) -> None:
-        """D judges a batch, the policy decides, D learns."""
-        player, fake = turn.of(None).player, fake.detach()
-        real_seen, fake_seen = change.real(hr), change.fake(fake)
-        with self.fabric.autocast():
-            real_logits, fake_logits = self._ask_d(real_seen), self._ask_d(fake_seen)
-        action = turn.judge(real_logits, fake_logits, real=hr, fake=fake)
-        if turn.rolls_back or not action.d_steps:
-            return
-        loss = turn.d_loss(*self.form.d_loss(real_logits, fake_logits))
-        for term in self._penalties(turn.step, player.network, real_seen, fake_seen):
-            loss = loss + term
-            turn.d_penalty(term)
+    def _train_d(
+        self, turn: Turn, batches: Sequence[Pair], fake: Tensor | None
+    ) -> list[InputChange]:
+        """D judges batches, the policy decides on the first of a turn, D learns from all of them.
+
+        `fake` is G's of the only batch, where it is there already. How D saw each batch.
+        """
+        player, changes = turn.of(None).player, []
         player.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        average_gradients(self.fabric, player.network)
-        turn.d_step(player.optimizer.step)
+        for lr, hr in batches:
+            change = turn.d_begin().change_now
+            changes.append(change)
+            with torch.no_grad():
+                made = self.generate(lr) if fake is None else fake.detach()
+            real_seen, fake_seen = change.real(hr), change.fake(made)
+            with self.fabric.autocast():
+                real_logits, fake_logits = self._ask_d(real_seen), self._ask_d(fake_seen)
+            action = turn.judge(real_logits, fake_logits, real=hr, fake=made)
+            if turn.rolls_back or not action.d_steps:
+                continue
+            loss = turn.d_loss(*self.form.d_loss(real_logits, fake_logits))
+            for term in self._penalties(turn.step, player.network, real_seen, fake_seen):
+                loss = loss + term
+                turn.d_penalty(term)
+            torch.autograd.backward(self.parts.scaler.scale(loss / len(batches)))
+        if not turn.leaves_out(player.name):
+            self._update(turn, "d", turn.d_step)
+        return changes
 
     def _penalties(self, step: int, d: nn.Module, real: Tensor, fake: Tensor) -> Iterator[Tensor]:
         """The configured ones: taken in one of so many steps, they count as often there."""
@@ -156,35 +208,59 @@ class StageTraining:
     # G.
 
     def _train_g(
-        self, turn: Turn, hr: Tensor, fake: Tensor, change: InputChange, *, first: bool
+        self,
+        turn: Turn,
+        batches: Sequence[Pair],
+        fake: Tensor | None,
+        changes: Sequence[InputChange],
+        *,
+        first: bool,
     ) -> dict[str, Tensor]:
-        """Update G, or only measure where it is not to be trained; its weighted loss terms. The
-        `first` update of a turn is the one that is recorded."""
+        """Update G, or only measure where it is not to be trained; its weighted loss terms, means
+        over the batches. The `first` update of a turn is the one that is recorded.
+
+        `fake` is G's of the only batch, where it is there already.
+        """
         train = turn.g_steps > 0 and not turn.rolls_back
-        graph = contextlib.nullcontext() if train else torch.no_grad()
-        with graph, without_gradients(self.d):
-            real_logits = fake_logits = None
-            with self.fabric.autocast():
-                if self.d is not None:
-                    real_logits = self._ask_d(change.real(hr)) if self.form.g_needs_real else None
-                    fake_logits = self._ask_d(change.fake(fake))
-                terms = self._g_loss.terms(fake, hr, real_logits, fake_logits)
-            if ADVERSARIAL in terms:
-                terms[ADVERSARIAL] = turn.weigh(terms[ADVERSARIAL])
-            if train:
-                # To G's output term by term, then through G once: no more work than in one go.
-                adversarial, content = output_gradients(terms, fake)
-                if first:
-                    turn.g_gradients(adversarial, content)
-                whole = [part for part in (adversarial, content) if part is not None]
-                self.g_optimizer.zero_grad(set_to_none=True)
-                self.fabric.backward(fake, sum(whole[1:], start=whole[0]))
-                average_gradients(self.fabric, self.g)
-                turn.g_step(self.g_optimizer.step)
-        if first and fake_logits is not None:
-            # D(G(z)) after D's update comes from G's pass through the new D.
-            turn.d_again(fake_logits)
-        return {name: term.detach() for name, term in terms.items()}
+        means: dict[str, Tensor] = {}
+        if train:
+            self.g_optimizer.zero_grad(set_to_none=True)
+        for (lr, hr), change in zip(batches, changes, strict=True):
+            is_recorded = first and not means
+            with torch.set_grad_enabled(train), without_gradients(self.d):
+                made = self.generate(lr) if fake is None else fake
+                terms, fake_logits = self._g_terms(turn, hr, made, change)
+                if train:
+                    # To G's output term by term, then through G once: no more work than in one go.
+                    scaled = {name: self.parts.scaler.scale(term) for name, term in terms.items()}
+                    adversarial, content = output_gradients(scaled, made)
+                    if is_recorded:
+                        turn.g_gradients(adversarial, content)
+                    whole = [part for part in (adversarial, content) if part is not None]
+                    gradient = sum(whole[1:], start=whole[0]) / len(batches)
+                    torch.autograd.backward(made, gradient)
+            if is_recorded and fake_logits is not None:
+                # D(G(z)) after D's update comes from G's pass through the new D.
+                turn.d_again(fake_logits)
+            for name, term in terms.items():
+                means[name] = means.get(name, 0) + term.detach() / len(batches)
+        if train:
+            self._update(turn, "g", turn.g_step)
+        return means
+
+    def _g_terms(
+        self, turn: Turn, hr: Tensor, fake: Tensor, change: InputChange
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """G's weighted loss terms on a batch, and D's logits on its fakes, if it has a D."""
+        real_logits = fake_logits = None
+        with self.fabric.autocast():
+            if self.d is not None:
+                real_logits = self._ask_d(change.real(hr)) if self.form.g_needs_real else None
+                fake_logits = self._ask_d(change.fake(fake))
+            terms = self._g_loss.terms(fake, hr, real_logits, fake_logits)
+        if ADVERSARIAL in terms:
+            terms[ADVERSARIAL] = turn.weigh(terms[ADVERSARIAL])
+        return terms, fake_logits
 
 
 @contextlib.contextmanager

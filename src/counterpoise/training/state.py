@@ -64,6 +64,7 @@ class TrainingState:
             "licence": parts.licence,
             **parts.fingerprints,
             "batches_drawn": self.batches.drawn,
+            "scaler": parts.scaler.state_dict(),
             "policy": parts.policy.state_dict(),
             "last_action": dataclasses.asdict(player.last_action if player else Action()),
             "readings": (player.readings if player else Readings()).read(),
@@ -87,6 +88,8 @@ class TrainingState:
         for name, optimizer in optimizers.items():
             optimizer.load_state_dict(saved.optimizer_state(name, optimizer))
         parts.policy.load_state_dict(values["policy"])
+        if values.get("scaler"):
+            parts.scaler.load_state_dict(values["scaler"])
         if self.playing.player is not None:
             self.playing.player.last_action = Action(**without_gone_fields(values["last_action"]))
             self.playing.player.readings = Readings(**without_gone_fields(values["readings"]))
