@@ -120,6 +120,11 @@ CASES = [
     case("d-saturated", "warning", right(0.7, 0.2, 0.997)),
     case("d-frozen", "severe", at_rest(True, balanced())),
     case("d-frozen", "", printed(4)),
+    # Numbers that do not move; 0.5 may be rounded, a loss that is cut off is not.
+    case("d-frozen", "severe", {"d_loss": 5.0, "g_loss": 2.0}),
+    case("g-frozen", "severe", balanced(), g_loss=16.118095),
+    case("g-frozen", "severe", balanced(), g_loss=0.6931),
+    case("g-frozen", "", balanced(), g_loss=0.5),
     case("d-frozen", "note", balanced(), d_updated=~RESTS, policy="threshold"),
     case("d-restarts", "warning", gated()),
     case("d-restarts", "", at_rest(RESTS, balanced())),  # at random, no gate
@@ -132,6 +137,7 @@ CASES = [
     case("d-memorises", "", LOGITS, held_out_logit_mean=1.5),
     case("d-memorises", "warning", LOGITS, held_out_logit_mean=-0.9),
     case("divergence", "severe", balanced(), g_loss=lambda t: np.exp(10 * t)),
+    case("divergence", "severe", {"d_loss": 4e8 + noise(1e7), "g_loss": 2e8 + noise(1e7)}),
     # Scores that are only compared may drift.
     case("divergence", "severe", drifting(0.6), objective="bce"),
     case("healthy", "healthy", drifting(0.6 + noise(0.05)), objective="relativistic-average"),
@@ -279,6 +285,7 @@ def test_what_is_not_judged_and_why():
     assert missing["d-too-weak"] == ("at least 200 steps",)
 
 
+ONE, ALIKE = 1.35 + noise(0.1, 30), 0.482 + noise(0.002, 30, seed=1)
 FEW = {
     # Sizes that speak for themselves.
     "huge": ({"g_loss": 10.0 ** np.array([22, 25, 27])}, None, {"divergence"}),
@@ -328,6 +335,19 @@ FEW = {
         "bce",
         {"d-saturated"},
     ),
+    # One variable is printed as both losses.
+    "one": ({"d_loss": ONE, "g_loss": ONE}, "bce", {"not-enough-evidence"}),
+    # A critic that says the same of real and fake: no certainty, though its loss is 0.
+    "same": (
+        {"d_loss": noise(1e-6, 30), "d_loss_real": ALIKE, "d_loss_fake": ALIKE, "g_loss": ALIKE},
+        None,
+        {"d-too-weak"},
+    ),
+    "same above 0": (
+        {"d_loss": 1e-6 + abs(noise(1e-6, 30)), "d_loss_real": ALIKE, "d_loss_fake": ALIKE},
+        None,
+        {"d-too-weak"},
+    ),
     "late": (
         {"d_loss": np.r_[0.8 + noise(0.1, 20), np.full(10, 3.0)], "g_loss": 1 + noise(0.1, 30)},
         "bce",
@@ -341,6 +361,25 @@ def test_never_healthy_where_a_number_contradicts_it(name):
     columns, objective, ids = FEW[name]
     rows = next(len(c) for c in columns.values() if isinstance(c, np.ndarray))
     assert diagnose(trace(rows, **columns), objective).ids() == ids
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_gone"),
+    [
+        (lambda n: 2e-4 * 0.1 ** (3 * n), True),  # a factor of an epoch in every batch
+        (lambda n: 7e-111, True),
+        (lambda n: 2e-4 * (1 - n / 60), False),
+        (lambda n: 1e-4 + 1e-4 * math.cos(n * math.pi / 60), False),
+        (lambda n: 0.0, False),  # rounded
+    ],
+)
+def test_a_learning_rate_that_is_gone_for_more_than_the_end_of_a_schedule(rate, is_gone):
+    line = "step {} lr: {:.6g} d_loss: {:.3f} g_loss: {:.3f}\n"
+    columns = balanced()
+    losses = list(zip(columns["d_loss"], columns["g_loss"], strict=True))
+    log = "".join(line.format(n, rate(n), *each) for n, each in enumerate(losses))
+    (trace,) = read_log(io.StringIO(log))
+    assert ("learning-rate-gone" in diagnose(trace).ids()) == is_gone
 
 
 @pytest.mark.parametrize("line", ["iter = {}/250000 D: {} G: 0.8", "epoch 1 step {} D: {} G: 0.8"])

@@ -65,6 +65,7 @@ FORMATS = [
                 {
                     "g_content": pytest.approx(1.02),
                     "g_adversarial": 0.5,
+                    "g_learning_rate": 1e-4,
                     "d_loss_real": 0.6,
                     "real_logit_mean": 0.2,
                 },
@@ -82,6 +83,7 @@ FORMATS = [
                 {
                     "g_content": pytest.approx(2.1),
                     "g_adversarial": 0.3,
+                    "g_learning_rate": 1e-4,
                     "d_loss_real": 0.4,
                     "real_logit_mean": 2.5,
                     "fake_logit_mean": -3.0,
@@ -130,7 +132,7 @@ FORMATS = [
         "name: value lines",
         "INFO 2024-01-01 10:00:01 trainer: epoch=0 step=120 loss_d=0.5 loss_g=1.25 lr=1e-4\n"
         "140 [D loss: 0.5, acc.: 43.75%] [G loss: 1.25]\n",
-        [(120, LOSSES), (140, LOSSES | {"d_accuracy": 0.4375})],
+        [(120, LOSSES | {"g_learning_rate": 1e-4}), (140, LOSSES | {"d_accuracy": 0.4375})],
     ),
     (
         "name: value lines",
@@ -249,7 +251,8 @@ def test_a_run_with_several_discriminators_has_a_verdict_for_each(run):
     def own(step):
         sure = {"d_loss": 0.001, "d_loss_real": 0.0005, "d_loss_fake": 0.0005}
         chance = {"d_loss": 0.5, "d_loss_real": 0.25, "d_loss_fake": 0.25 + 0.001 * (step % 3)}
-        return {"discriminators": {"scale": sure, "period": chance}}
+        terms = {"adversarial": 0.5 * step}
+        return {"discriminators": {"scale": sure, "period": chance}, "g_terms": terms}
 
     folder = run(*(signals_row(step, **own(step)) for step in range(1, 600)))
     config = "loss: {adversarial: {discriminators: {scale: {form: bce}, period: {form: lsgan}}}}\n"

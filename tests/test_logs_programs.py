@@ -71,6 +71,12 @@ PROGRAMS = [
     ("monai", BAR.format(5, "recons_loss=1, gen_loss=2, disc_loss=3"), 5, {A: 2, D: 3, C: 1}),
     ("ctgan", "Gen. (-1.5) | Discrim. (0.5):  3%|3 | 10/300 [00:10<05]\n", 10, {G: -1.5, D: 0.5}),
     ("lucidrains", "0% 49/90 [02:46<81:43, 3.2s/it]G: 2.5 | D: 0.5 | GP: 0", 49, {G: 2.5, D: 0.5}),
+    (
+        "wassersteingan",
+        "[0/25][7/391][2] Loss_D: -0.25 Loss_G: 0.5 Loss_D_real: -1.0 Loss_D_fake -0.75\n",
+        7,
+        {D: -0.25, G: 0.5, "d_loss_real": -1.0, "d_loss_fake": -0.75},
+    ),
     ("fastai", HTML, 2, {G: 1.5, D: 0.5}),
     ("keras", "7 [D loss: 0.5, acc.: 50.0%] [G loss: 1.5]\n", 7, {D: 0.5, G: 1.5}),
     ("lightning", BAR.format(7, "d_loss=0.5, g_loss=1.5"), 7, {D: 0.5, G: 1.5}),

@@ -68,6 +68,13 @@ def test_a_loss_that_is_not_a_number_is_seen_however_it_is_printed(loss):
     assert (2, "d_loss") in trace.non_finite
 
 
+def test_any_loss_that_is_not_a_number_is_one():
+    trace = one("step 2 d_loss: 1 warp_loss: 0.5\nstep 3 d_loss: 1 warp_loss: nan\n")
+    assert trace.non_finite == ((3, "warp_loss"),)
+    with pytest.raises(UserError):
+        read("step 1 psnr: inf val_loss: nan\n")
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1,386", 1.386), ("0,0011", 0.0011), ("1,234.5", 1234.5), ("2,5e-3", 0.0025)],

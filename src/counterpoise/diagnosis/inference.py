@@ -50,9 +50,18 @@ SPREAD, SHARE, WIDER, BEYOND_MARGIN, OF_A_CRITIC = 0.15, 0.3, 1.5, 1.2, 3.0
 # D's loss on fakes, over that of both halves at chance, from which on G's loss shows D fooled.
 FOOLED = 2.0
 SMOOTHED = 0.32  # about the entropy of a label of 0.9
-# The largest BCE of one image as programs cut it: Keras' epsilon of 1e-7 in float32, PyTorch's
-# clamp, and -log of 1e-6, 1e-8, 1e-10 and 1e-12.
-CLIPS = np.array([16.118, 100.0, 13.8155, 18.4207, 23.0259, 27.631])
+# The largest BCE of one image, and who cuts it there.
+CLIPS = {
+    16.118: "Keras' epsilon of 1e-7",
+    15.9424: "Keras' epsilon of 1e-7",
+    100.0: "PyTorch's BCELoss",
+    13.8155: "an epsilon of 1e-6",
+    18.4207: "an epsilon of 1e-8",
+    23.0259: "an epsilon of 1e-10",
+    27.631: "an epsilon of 1e-12",
+}
+AT_A_CLIP = 1e-3  # as a share
+ROUNDED = 0.05  # share by which, and of the lines in which, a loss may be lower than it can be
 IMPOSSIBLE = -60.0  # the log likelihood of what is not so, but for a slip of the printing
 LIKELY, WORTH_A_WORD = 0.95, 0.02  # probabilities: of what is taken for so, of what is named
 
@@ -207,6 +216,10 @@ class _Numbers:
         has_more |= program.g_has_more
         self._has_pair = not has_more and bool(np.isfinite(self._g_loss).any())
         self._digit = min(PRINTED, last_digit(self._loss))
+        # Sums and means of what is never below 0 are not, nor below half of any, but for rounding.
+        halves = np.fmax(trace.get("d_loss_real")[rows], self._half_fake) / count
+        least = np.fmax(0.0, (1 - ROUNDED) * halves / 2) - self._digit / 2
+        self._is_difference = len(rows) > 0 and bool((self._loss < least).mean() > ROUNDED)
         self._digits = last_digit(self._real), last_digit(self._fake)
 
     def source(self) -> str:
@@ -239,6 +252,8 @@ class _Numbers:
         alone = np.log(ALONE) if reading.objective == UNKNOWN and not self._has_pair else 0.0
         if not len(self._loss):
             return float(alone)
+        if self._is_difference and reading.facts.d_loss_reaches_zero and not reading.is_turned:
+            return IMPOSSIBLE
         loss = self._loss * (2.0 if reading.is_mean else 1.0) * (-1.0 if reading.is_turned else 1.0)
         if self._has_outputs:
             least = min(ROWS_OF_OUTPUTS, len(loss))
@@ -358,7 +373,7 @@ def _about_curve(reading: Reading, loss: np.ndarray, g_loss: np.ndarray) -> np.n
         floor = g_curve(reading, 2 * np.maximum(loss - SMOOTHED, 1e-4))
         smoothed = np.where(loss > SMOOTHED, _spread(g_loss, floor, 0.0), surer)
         density = 0.6 * density + 0.2 * surer + 0.2 * smoothed
-        cut = np.abs(g_loss[:, None] / CLIPS - 1).min(axis=1) < 1e-3
+        cut = np.abs(g_loss[:, None] / list(CLIPS) - 1).min(axis=1) < AT_A_CLIP
         density = np.where(cut, 5.0, density)
     # Printed as 0 it is that of a D which is fooled altogether.
     return np.where((g_loss < 0) | ((g_loss == 0) & (curve > SPREAD)), 0.0, density)
@@ -382,4 +397,4 @@ def last_digit(values: np.ndarray) -> float:
 
 def stands_still(values: np.ndarray) -> bool:
     """Whether all of these are one number, of some digits: no rounding explains it."""
-    return bool(np.ptp(values) == 0) and last_digit(values) <= max(abs(values[0]) / 50, 0.01)
+    return bool(np.ptp(values) == 0) and last_digit(values) <= abs(values[0]) / 24

@@ -114,6 +114,8 @@ def _without_untrained(trace: Trace, starts_late: bool) -> tuple[Trace, tuple[st
 def _why_loss_says_nothing(view: View) -> str:
     """Why D's loss is none of what the objective's rules are about, and what to do; or nothing."""
     trace, objective = view.trace, view.objective
+    if view.losses_are_one:
+        return "it is the number that is printed as G's, in every line; print each from its own"
     if not objective.d_loss_reaches_zero:
         return ""
     loss = view.whole.within(view.loss_in_log)

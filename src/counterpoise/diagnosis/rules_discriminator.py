@@ -29,8 +29,9 @@ WEAK_SHARE = 0.8
 WRONG, MOSTLY_WRONG = -0.1, -0.5
 # D's loss over chance that is chance to the last digit that matters.
 JUST_CHANCE = 0.003
-# Mean scores on real and fake that are no further apart than this are the same.
-NOT_APART = 0.05
+# Mean scores on real and fake that are no further apart than this are the same; of a critic, whose
+# scores have no scale of their own, those that are apart by this share of them.
+NOT_APART, NOT_APART_OF_SCORES = 0.05, 1e-3
 # Swings: between leads above and below these, at least so many times.
 FAR_AHEAD, LEVEL = 0.75, 0.2
 LEAST_SWINGS = 4
@@ -153,11 +154,15 @@ def d_too_weak(view: View) -> Answer:
     if not np.isfinite(lead).any():
         # Raw scores tell at least whether they have ever differed.
         trace, fakes = view.trace, ("fake_logit_mean", "d_fake_before")
-        gap = trace.first("real_logit_mean", "d_real") - trace.first(*fakes)
+        gap, limit = trace.first("real_logit_mean", "d_real") - trace.first(*fakes), NOT_APART
+        if not np.isfinite(gap).any() and trace.has("d_loss_real"):
+            gap = view.d_loss  # of mean scores: what a critic prints as its halves
+            scores = view.whole.median(np.abs(trace.get("d_loss_real")))
+            limit = min(limit, NOT_APART_OF_SCORES * scores)
         gap = view.whole.within(np.abs(view.smoothed(gap)))
         if len(gap) < 2 * LEAST_SPELL:
             return Missing()
-        if (largest := float(gap.max())) > NOT_APART:
+        if (largest := float(gap.max())) > limit:
             return None
         name = "largest distance of D's mean scores"
         text = f"{name} on real and fake images: {number(largest)}, next to nothing on any scale"

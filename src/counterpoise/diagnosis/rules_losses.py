@@ -42,8 +42,9 @@ EXPLODED, CALM_AGAIN = 20.0, 8.0
 # Before a NaN: growth over the usual size, and D's loss over chance, that tell where it comes from,
 # and the rows that show them.
 GREW, CERTAIN, LEAST_BEFORE = 10.0, 0.01, 3
-# Sizes that no loss or score has in a training that is under way, and the lines that it takes.
-ABSURD, LEAST_ABSURD = 1e9, 2
+# Sizes that no loss or score has in a training that is under way, and no loss of D, which is no sum
+# over pixels; and the lines that it takes.
+ABSURD, ABSURD_OF_D, LEAST_ABSURD = 1e9, 1e7, 2
 # D's loss over chance, in most lines: D is wrong, and worse than any D that knows nothing; the same
 # in itself, where it is of no known objective, and by how much it then varies, as no sum over
 # several D's does.
@@ -106,7 +107,7 @@ def _absurd(view: View) -> Found | None:
     """Sizes that speak for themselves, however few lines there are."""
     for name in GROWING:
         size = np.abs(view.trace.get(name))
-        rows = np.flatnonzero(size > ABSURD)
+        rows = np.flatnonzero(size > (ABSURD_OF_D if name.startswith("d_loss") else ABSURD))
         if len(rows) < LEAST_ABSURD or rows[-1] < view.rows - 2:
             continue
         text = f"{COLUMNS[name]} is of size {number(float(size[rows].max()))} in {lines(len(rows))}"

@@ -1,13 +1,13 @@
-"""Rules on whether the networks are trained, and on what a policy does: `d-frozen`, `d-restarts`,
-`inert-rule`, `held-back`."""
+"""Rules on whether the networks are trained, and on what a policy does: `g-frozen`, `d-frozen`,
+`learning-rate-gone`, `d-restarts`, `inert-rule`, `held-back`."""
 
 import numpy as np
 
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
-from counterpoise.diagnosis.inference import last_digit, stands_still
+from counterpoise.diagnosis.inference import AT_A_CLIP, CLIPS, last_digit, stands_still
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import d_saturated
-from counterpoise.diagnosis.view import LEAST_SPELL, Spell, View, runs_of
+from counterpoise.diagnosis.view import LEAST_SPELL, Spell, View, longest, runs_of
 
 SOME, ALL = 0.1, 0.9  # shares of the judged rows in which D was not trained
 # A step of D may move D(G(z)) by as little as this share of p (1 - p): where that is less than the
@@ -21,7 +21,11 @@ GATED = 0.75
 # Policies that rest D by design, and record each rest with its reason.
 RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 
-LEAST_STANDING = 3  # lines of one and the same loss of D, of three digits or more
+# Lines of one and the same loss of three digits or more; the same of both losses, of any digits.
+LEAST_STANDING, MANY_STANDING = 3, 20
+# A learning rate is gone below this share of its largest, or below this whatever it was; the share
+# of the log beyond which that is no end of a schedule.
+GONE, NO_RATE, AFTER_SCHEDULE = 1e-3, 1e-10, 0.1
 HALF_GATE = 0.3  # the half loss of D below which common gates do not train it
 BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
 TOO_FEW_DIGITS = "D(G(z)) before and after D's update, away from 0 and 1 or with more digits"
@@ -59,10 +63,12 @@ def _too_little_known(view: View) -> Missing:
 
 def d_frozen(view: View) -> Answer:
     """D(G(z)) is equal before and after D's update: D was not updated, and how often."""
+    if found := _standing_loss(view, "D", "d_loss", "d_loss_real"):
+        return found
     resting, known = rests(view)
     count, of = int(resting.sum()), int(known.sum())
     if of < LEAST_SPELL:
-        return _standing_loss(view) or _too_little_known(view)
+        return _too_little_known(view)
     share = count / of
     if share < SOME or count < 2 or _is_every_kth(resting[known]):
         return None
@@ -102,19 +108,59 @@ def _is_every_kth(rest: np.ndarray) -> bool:
     return bool(trained[0] < between[0] and len(rest) - trained[-1] <= between[0])
 
 
-def _standing_loss(view: View) -> Found | None:
-    """D's loss is the same number in every line, though batches differ: nothing moves D."""
-    loss = view.whole.within(view.trace.get("d_loss"))
-    if len(loss) < LEAST_STANDING or not stands_still(loss):
-        return None
-    text = (
-        f"D's loss is {number(float(loss[0]))} in all of {lines(len(loss))}: batches differ, so D "
-        "is not trained, or its output no longer depends on what it sees"
+def g_frozen(view: View) -> Answer:
+    """G's loss is the same number in every line, at the end of its range or elsewhere."""
+    names = "g_adversarial", "g_loss"
+    is_known = any(map(view.trace.has, names))
+    return _standing_loss(view, "G", *names) or (None if is_known else Missing())
+
+
+def _standing_loss(view: View, network: str, *names: str) -> Found | None:
+    """A network's loss is the same number in every line, though batches differ."""
+    loss = view.whole.within(view.trace.first(*names))
+    both = view.loss_in_log, view.trace.first("g_adversarial", "g_loss")
+    none_moves = all(
+        len(each) >= MANY_STANDING and np.ptp(each) == 0 and each[0] != 0
+        for each in map(view.whole.within, both)
     )
-    evidence = [Evidence("D's loss, unchanging", float(loss[0]), text)]
+    if len(loss) < LEAST_STANDING or not (none_moves or stands_still(loss)):
+        return None
+    value, first = float(loss[0]), (REMEDIES["check-loop"],) if network == "D" else ()
+    text = f"{network}'s loss is {number(value)} in all of {lines(len(loss))}: "
+    clip = [name for at, name in CLIPS.items() if abs(value / at - 1) < AT_A_CLIP]
+    if clip and network == "G":
+        text += f"where {clip[0]} cuts it off: D is certain, and no gradient reaches G"
+        first = (REMEDIES["losses-from-logits"],)
+    else:
+        text += f"batches differ, so {network} is not trained, or D answers alike whatever it sees"
+    evidence = [Evidence(f"{network}'s loss, unchanging", value, text)]
     severity = "severe" if len(loss) >= 2 * LEAST_STANDING else "warning"
-    first = (REMEDIES["check-loop"],)
     return Found(severity, view.whole, sureness(len(loss)), evidence, first_remedies=first)
+
+
+def learning_rate_gone(view: View) -> Answer:
+    """A printed learning rate is next to nothing, for longer than a schedule's last steps."""
+    rates = [view.trace.get(f"{network}_learning_rate") for network in "gd"]
+    if view.is_own_record or not np.isfinite(rates).any():
+        return Missing()
+    for rate in rates:
+        known = rate[np.isfinite(rate)]
+        limit = GONE * known.max(initial=0.0)
+        # A rate that is printed as 0 may be rounded.
+        gone = (rate < max(limit, NO_RATE)) & ((rate > 0) | (last_digit(known) < limit))
+        spell = longest(gone, gone | np.isnan(rate))
+        if spell is None or spell.rows < max(LEAST_SPELL, AFTER_SCHEDULE * view.rows):
+            continue
+        if view.lasts(spell):
+            value = float(known[-1])
+            text = (
+                f"the printed learning rate is {number(value)} at the end, under {limit:.1g} from "
+                f"step {view.steps[spell.first]} on; its largest was {number(known.max())}"
+            )
+            evidence = [Evidence("learning rate", value, text)]
+            severity = "severe" if spell.rows > view.rows / 2 else "warning"
+            return Found(severity, spell, sureness(spell.rows), evidence)
+    return None
 
 
 def _gate(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
@@ -255,7 +301,9 @@ def held_back(view: View) -> Answer:
 
 
 RULES = (
+    described("g-frozen", g_frozen),
     described("d-frozen", d_frozen),
+    described("learning-rate-gone", learning_rate_gone),
     described("d-restarts", d_restarts),
     described("inert-rule", inert_rule),
     described("held-back", held_back),

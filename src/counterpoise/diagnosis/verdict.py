@@ -5,11 +5,9 @@ import itertools
 import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Found, lines, number, sureness
-from counterpoise.diagnosis.inference import stands_still
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import MOSTLY_WRONG, WRONG
 from counterpoise.diagnosis.view import LEAST_HOPELESS, LEAST_ROWS, View
-from counterpoise.trace import COLUMNS
 
 # G's loss over what goes with D's: a D with which G has so little success is lively on real images
 # alone.
@@ -75,13 +73,9 @@ def contradictions(view: View) -> list[Evidence]:
         value = min(lead, last)
         text = f"D's lead is {number(value)}: D is wrong more often than right"
         found.append(Evidence("D's lead", value, text))
-    for name in ("d_loss", "d_loss_real", "g_loss", "g_adversarial"):
-        values = view.whole.within(view.trace.get(name))
-        if len(values) >= LEAST_ROWS and stands_still(values):
-            text = (
-                f"{COLUMNS[name]} is {number(float(values[0]))} in every line: nothing is learned"
-            )
-            found.append(Evidence(f"{COLUMNS[name]}, unchanging", float(values[0]), text))
+    if view.losses_are_one:
+        text = "D's loss and G's are the same number in every line: one variable is printed twice"
+        found.append(Evidence("D's loss minus G's", 0.0, text))
     g_loss, curve = view.whole.median(view.g_adversarial), view.whole.median(view.g_curve)
     has_outputs = np.isfinite(view.fake_probability).any()
     if g_loss > max(HOPELESS * curve, LEAST_HOPELESS) and not has_outputs:

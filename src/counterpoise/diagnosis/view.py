@@ -221,6 +221,15 @@ class View:
         return np.where(loss > 0, loss, np.nan)
 
     @cached_property
+    def losses_are_one(self) -> bool:
+        """Whether the two losses are one number in every line, and not always the same: one
+        variable is printed as both."""
+        g_loss, d_loss = self.trace.first("g_loss", "g_adversarial"), self.trace.get("d_loss")
+        both = np.isfinite(g_loss - d_loss)
+        is_one = both.sum() >= LEAST_ROWS and (g_loss == d_loss)[both].all()
+        return bool(is_one and np.ptp(d_loss[both]) > 0)
+
+    @cached_property
     def g_curve(self) -> np.ndarray:
         """G's adversarial loss that goes with D's loss, where both halves of it are alike."""
         return g_curve(self.reading, self.d_loss)

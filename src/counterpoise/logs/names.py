@@ -22,9 +22,13 @@ KNOWN: dict[str, str] = {name: name for name in COLUMNS} | {
 _OF_WORDS: dict[str, str] = _NAMES["of_words"]
 AMBIGUOUS = frozenset(_NAMES["ambiguous"])
 _OF_ANOTHER = frozenset(_NAMES["of_another"].split())
+_OF_VALIDATION = frozenset(("val", "valid", "validation", "dev", "test", "eval", "best"))
 _WORDS = {word: what for what, words in _NAMES["words"].items() for word in words.split()}
 CONTENT = re.compile(_NAMES["content"], re.VERBOSE)
 G_CONTENT = "g_content"  # the column that is a sum of what is printed
+RATES = frozenset(("g_learning_rate", "d_learning_rate"))
+# What a line may say beside a game's losses, and a heading above them.
+BESIDE = RATES | {G_CONTENT}
 LARGEST_SHARE = 1.5  # whoever prints D's accuracy above this prints per cent
 # Columns whose numbers are not but put there: see `put_value`.
 PUT_OTHERWISE = {G_CONTENT, *(name for name in COLUMNS if name.startswith("d_accuracy"))}
@@ -115,6 +119,12 @@ def may_be_loss(name: str) -> bool:
         _WORDS.get(word) in ("D", "G", "loss", "adversarial") or word.endswith(("loss", "losses"))
         for word in words
     )
+
+
+def is_any_loss(name: str) -> bool:
+    """Whether a name is that of a training's loss, of whatever."""
+    words = set(plain(name).split("_"))
+    return any(word.endswith(("loss", "losses")) for word in words) and not words & _OF_VALIDATION
 
 
 def put_value(

@@ -11,9 +11,12 @@ from counterpoise.logs.columns import MEANS, number_of
 from counterpoise.logs.formats import PAIR, PATTERNS, Place, value_of
 from counterpoise.logs.names import (
     AMBIGUOUS,
+    BESIDE,
     G_CONTENT,
     PUT_OTHERWISE,
+    RATES,
     column_of,
+    is_any_loss,
     names_network,
     plain,
     put_value,
@@ -117,7 +120,7 @@ class TextReader(FormatReader):
     def _close(self) -> None:
         """What may be a part of a step's lines is the whole."""
         row, self._open = self._open, None
-        if row is not None and row.values.keys() != {G_CONTENT}:
+        if row is not None and not row.values.keys() <= BESIDE:
             self._add(row.position, {"": row.values}, torn=row.torn)
 
     def collectors(self) -> list[RunCollector]:
@@ -167,7 +170,7 @@ class TextReader(FormatReader):
                 continue
             self._format = known
             self._forget()
-            if any(number.column != G_CONTENT for number in self._plan(line).numbers):
+            if not {number.column for number in self._plan(line).numbers} <= BESIDE:
                 # What stood before was no part of the log (a printed configuration).
                 self._open = None
                 self._collectors.clear()
@@ -195,7 +198,7 @@ class TextReader(FormatReader):
     def _read_generic(self, own: Position, sides: dict[str, dict[str, float]]) -> None:
         """Read a line of an unknown format; those of one step become one row."""
         values = sides.get("", {})
-        if (not sides or values.keys() == {G_CONTENT}) and own != NOWHERE:
+        if (not sides or values.keys() <= BESIDE) and own != NOWHERE:
             # It says the place of the lines after it.
             self._close()
             is_step = own.epoch is None
@@ -239,19 +242,20 @@ class TextReader(FormatReader):
                 return _Plan(place)
             numbers = [Number("", column, "", *span) for column, span in spans.items()]
             numbers = self._alone(numbers or list(self._numbers(line)))
-            is_content = {number.column for number in numbers} <= {G_CONTENT}
-            return _Plan(place, () if is_content else numbers, self._seen)
+            is_game = not {number.column for number in numbers} <= BESIDE
+            return _Plan(place, numbers if is_game else (), self._seen)
         if self._is_of_validation(line):
             return _Plan(Place())
         numbers = self._alone(self._numbers_of_any(line))
-        is_heading = {number.column for number in numbers} <= {G_CONTENT}
+        is_heading = {number.column for number in numbers} <= BESIDE
         place = (formats.heading_place if is_heading else formats.generic_place)(line)
         return _Plan(place, numbers, self._seen)
 
     def _numbers_of_any(self, line: str) -> list[Number]:
         """The known numbers of a line of an unknown format, however they stand behind names."""
         numbers, pattern = list(self._numbers(line)), PAIR
-        if not numbers and self._losses_by is not PAIR:
+        if {n.column for n in numbers} <= RATES and self._losses_by is not PAIR:
+            rates = numbers
             pattern = formats.CELL
             numbers = list(self._numbers(line, formats.CELL)) or list(self._of_a_network(line))
             if not numbers:
@@ -260,6 +264,7 @@ class TextReader(FormatReader):
                 numbers = [n for n in found if not n.column.startswith(ACCURACY)]
                 if {n.name.lower() for n in numbers if len(n.name) == 1} != {"d", "g"}:
                     numbers = [n for n in numbers if len(n.name) > 1]
+            numbers += rates
         if self._losses_by is not PAIR and any(n.column in _ON_SIDES for n in numbers):
             if pattern is PAIR and self._losses_by and not self._collectors:
                 self._open = None  # a table that was printed before
@@ -293,6 +298,8 @@ class TextReader(FormatReader):
             if any(map(str.isdigit, match["name"])):
                 self._seen.append((*match.span("name"), match["name"]))
             if (known := self._name(match["name"])) is None:
+                if match["number"][-1] in "fnyFNY" and is_any_loss(match["name"]):
+                    yield Number(match["name"], plain(match["name"]), "", *match.span("number"))
                 continue
             more = match.groupdict()
             percent = more.get("percent") is not None
