@@ -29,7 +29,7 @@ from counterpoise.data.sampler import batches, shares
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.models.discriminator import enhancenet_discriminator
-from counterpoise.models.features import EmbeddedExtractor
+from counterpoise.models.features import embedded_extractor
 from counterpoise.records import Readings
 from counterpoise.sensors.gradients import output_gradients
 from counterpoise.study.super_resolution import PortGenerator
@@ -72,7 +72,7 @@ class Perceptual:
     """P on raw features: the port neither normalises them nor its inputs."""
 
     def __init__(self, scale: float) -> None:
-        self._extractor = EmbeddedExtractor()
+        self._extractor = embedded_extractor()
         self._scale = scale
         self._weights = {"pool1": 0.2, "pool2": 0.02}
 

@@ -8,12 +8,11 @@ import torch.nn.functional as F
 from counterpoise.config_file import load_config, preset_names
 from counterpoise.errors import UserError
 from counterpoise.models.features import (
-    VGG19,
+    VGG19_LAYERS,
     VGG19_WIDTHS,
-    EmbeddedExtractor,
     FeatureExtractor,
-    NormalisedFeatures,
-    vgg19_layers,
+    embedded_extractor,
+    vgg19,
 )
 
 # torchvision's documented indices of VGG-19's convolutions.
@@ -35,13 +34,13 @@ def vgg_weights(count: int, scale: float = 1.0) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def shallow() -> VGG19:
-    return VGG19(vgg_weights(3), "caffe", "a shallow VGG")
+def shallow() -> FeatureExtractor:
+    return vgg19(vgg_weights(3), "caffe", "a shallow VGG")
 
 
 @pytest.fixture(scope="module")
-def embedded() -> EmbeddedExtractor:
-    return EmbeddedExtractor()
+def embedded() -> FeatureExtractor:
+    return embedded_extractor()
 
 
 def images_of(count: int = 2, px: int = 32, seed: int = 0) -> torch.Tensor:
@@ -62,7 +61,7 @@ def test_vgg_ends_where_its_weights_end(shallow):
 @pytest.mark.parametrize("scaling", ["caffe", "torchvision"])
 def test_vgg_by_hand(scaling):
     weights = vgg_weights(3, scale=0.01 if scaling == "caffe" else 1)
-    vgg = VGG19(weights, scaling, "a shallow VGG")
+    vgg = vgg19(weights, scaling, "a shallow VGG")
     images = images_of()
     if scaling == "caffe":
         x = 255 * images - torch.tensor([123.68, 116.779, 103.939]).reshape(1, 3, 1, 1)
@@ -87,10 +86,10 @@ def test_vgg_by_hand(scaling):
 def test_a_full_vgg_has_every_layer():
     # Of one value each: what is checked is the plan of the layers, not arithmetic.
     weights = {k: torch.full_like(v, 1e-3) for k, v in vgg_weights(16).items()}
-    vgg = VGG19(weights, "torchvision", "full")
-    layers = dict(vgg19_layers())
-    assert tuple(i for name, i in layers.items() if name.startswith("conv")) == CONVOLUTIONS
-    assert vgg.available_layers == tuple(layers)
+    vgg = vgg19(weights, "torchvision", "full")
+    convolutions = [i for i, name in enumerate(VGG19_LAYERS) if name.startswith("conv")]
+    assert tuple(convolutions) == CONVOLUTIONS
+    assert list(vgg.available_layers) == VGG19_LAYERS
     features = vgg(images_of(1, 32), ["relu5_4", "pool5"])
     assert features["relu5_4"].shape == (1, 512, 2, 2)
     assert features["pool5"].shape == (1, 512, 1, 1)
@@ -101,9 +100,9 @@ def test_a_wrong_shape_is_refused():
     weights = vgg_weights(2)
     weights["features.2.weight"] = torch.zeros(64, 64, 5, 5)
     with pytest.raises(UserError, match="not VGG-19's"):
-        VGG19(weights, "caffe", "file")
+        vgg19(weights, "caffe", "file")
     with pytest.raises(UserError, match="no VGG-19"):
-        VGG19({"conv.weight": torch.zeros(1)}, "caffe", "file")
+        vgg19({"conv.weight": torch.zeros(1)}, "caffe", "file")
 
 
 @pytest.mark.parametrize("name", ["shallow", "embedded"])
@@ -122,8 +121,8 @@ def test_building_draws_no_global_random_numbers():
     expected = torch.rand(4)
     torch.manual_seed(5)
     np.random.seed(5)
-    EmbeddedExtractor()
-    VGG19(vgg_weights(2), "caffe", "file")
+    embedded_extractor()
+    vgg19(vgg_weights(2), "caffe", "file")
     assert torch.equal(torch.rand(4), expected)
     assert np.random.random() == np.random.RandomState(5).random_sample()
 
@@ -145,7 +144,7 @@ def test_embedded_bank_has_what_every_preset_asks_for_and_vggs_strides(embedded)
 
 def test_embedded_bank_is_the_same_everywhere(embedded):
     """Values of a fixed image, to the rounding of float32 sums: another platform must agree."""
-    again = EmbeddedExtractor()
+    again = embedded_extractor()
     for name, values in embedded.state_dict().items():
         assert torch.equal(values, again.state_dict()[name])
     y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
@@ -168,10 +167,10 @@ def test_too_small_images_are_a_users_mistake(embedded, shallow):
 LAYERS = ("conv1_1", "relu1_1", "pool2")
 
 
-def test_dataset_normalisation_gives_every_channel_mean_one(embedded):
-    normalised = NormalisedFeatures(embedded, LAYERS)
+def test_dataset_normalisation_gives_every_channel_mean_one():
+    normalised = embedded_extractor()
     batches = [images_of(3, 32, seed=1), images_of(1, 32, seed=2)]
-    normalised.calibrate(batches)
+    normalised.calibrate(batches, LAYERS)
     images = torch.cat(batches)
     features = normalised(images, LAYERS)
     for layer in ("relu1_1", "pool2"):
@@ -186,24 +185,15 @@ def test_dataset_normalisation_gives_every_channel_mean_one(embedded):
 
 
 def test_a_channel_that_was_never_active_is_not_blown_up():
-    class Dead(FeatureExtractor):
-        """Its second channel answers to white only."""
+    class Dead(torch.nn.Module):
+        """One live channel; the second answers to white only."""
 
-        description, available_layers = "one live channel, one nearly dead", ("relu1_1",)
-
-        def forward(self, images, layers):
+        def forward(self, images):
             bright = images.mean(1, keepdim=True)
-            return {"relu1_1": torch.cat([bright, (bright > 0.999).float()], 1)}
+            return torch.cat([bright, (bright > 0.999).float()], 1)
 
-    normalised = NormalisedFeatures(Dead(), ["relu1_1"])
-    normalised.calibrate([0.5 * torch.ones(2, 3, 4, 4)])
+    scaling = (1.0, (0.0,) * 3, (1.0,) * 3)
+    normalised = FeatureExtractor("dead", ["relu1_1"], torch.nn.Sequential(Dead()), scaling)
+    normalised.calibrate([0.5 * torch.ones(2, 3, 4, 4)], ["relu1_1"])
     features = normalised(torch.ones(1, 3, 4, 4), ["relu1_1"])["relu1_1"]
     assert features.mean((0, 2, 3)).tolist() == pytest.approx([2, 1])
-
-
-def test_before_it_is_calibrated_nothing_is_normalised_and_layers_must_be_there(embedded):
-    images = images_of()
-    features = NormalisedFeatures(embedded, LAYERS)(images, LAYERS)
-    assert all(torch.equal(features[k], v) for k, v in embedded(images, LAYERS).items())
-    with pytest.raises(UserError, match=r"no layer relu1_2.*relu1_1"):
-        NormalisedFeatures(embedded, ["relu1_2"])

@@ -27,7 +27,7 @@ from counterpoise.config import DiscriminatorConfig, GeneratorConfig
 from counterpoise.metrics.frechet import frechet_distance
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein, sliced_wasserstein_points
 from counterpoise.models.discriminator import enhancenet_discriminator
-from counterpoise.models.features import NormalisedFeatures, load_vgg19
+from counterpoise.models.features import load_vgg19
 from counterpoise.models.generator import EnhanceNet
 from counterpoise.models.weights import load_generator
 from data import (
@@ -440,9 +440,9 @@ class SuperResolution(Pictures):
         training, held_out = photographs(self.setting.data)
         self._lr, self._hr = crop_pairs(training, 16, 6 * len(training), 0)
         self._held_out_pairs = crop_pairs(held_out, 32, 24, 1)
-        vgg = load_vgg19(folder / "vgg19_to_relu3_4_fp16.safetensors", "caffe", list(self.WEIGHTS))
-        self._features = NormalisedFeatures(vgg, list(self.WEIGHTS))
-        self._features.calibrate([self._now(self._hr[:64])])
+        weights, layers = folder / "vgg19_to_relu3_4_fp16.safetensors", list(self.WEIGHTS)
+        self._features = load_vgg19(weights, "caffe", layers)
+        self._features.calibrate([self._now(self._hr[:64])], layers)
 
     def _now(self, images: Tensor) -> Tensor:
         return (super()._now(images) + 1) / 2

@@ -19,7 +19,7 @@ from counterpoise.game.objective import GameObjective
 from counterpoise.game.players import DiscriminatorTurn, Player
 from counterpoise.game.processes import Numbers, average_over_processes, distributed, rank
 from counterpoise.game.sensing import G, Sensors, key_of
-from counterpoise.game.turn import ADVERSARIAL, ASKED, CONTENT, Turn
+from counterpoise.game.turn import ADVERSARIAL, AFTER, ASKED, CONTENT, PENALTY, Key, Turn
 from counterpoise.records import (
     NO_READINGS,
     Action,
@@ -39,9 +39,7 @@ from counterpoise.sensors.images import ratio
 Tell = Callable[[int, str, str, int], None]
 
 
-# What is fetched of a turn: what it is, and its name, or that of the D that it is of.
-Key = tuple[str, str]
-LOSS, TERM, AFTER, PENALTY, JUDGED = ("loss", ""), "term", "after", "penalty", ("real", "fake")
+LOSS, TERM, JUDGED = ("loss", ""), "term", ("real", "fake")
 
 
 class Game:
@@ -160,11 +158,16 @@ class Game:
         alone. `Turn.end` is for a loop to call."""
         self.steps_done = turn.step
         rates = {G: _rate(self.g_optimizer) * turn.g_learning_rate_scale}
+        turn.numbers |= {(TERM, name): term for name, term in terms.items()}
+        if loss is not None:
+            turn.numbers[LOSS] = loss
         for name, part in turn.ds.items():
             rates[key_of(name)] = _rate(part.player.optimizer) * part.asked.d_learning_rate_scale
-        read = self.sensors.end(g_updated=turn.g_updated)
-        numbers = Numbers(_fetched(turn, loss, terms, read), self.device)
-        self._waiting.append((turn, rates, numbers))
+            if part.signals is None and part.judged is not None:
+                # What statistics are made of on the host.
+                turn.numbers |= zip([(what, name) for what in JUDGED], part.judged, strict=True)
+        turn.numbers |= self.sensors.end(g_updated=turn.g_updated)
+        self._waiting.append((turn, rates, Numbers(turn.numbers, self.device)))
         if turn.rolls_back:
             self._roll_back(turn)
         if not self.deferred:
@@ -295,29 +298,6 @@ class Game:
             self.snapshot.take(self.steps_done)
             text = f"step {self.steps_done}: the state to go back to is the one resumed from"
             self.tell(self.steps_done, "note", text, logging.INFO)
-
-
-def _fetched(
-    turn: Turn,
-    loss: Tensor | None,
-    terms: Mapping[str, Tensor],
-    read: Mapping[str, Mapping[str, Tensor]],
-) -> dict[Key, Tensor]:
-    """What of a turn goes to the host."""
-    tensors: dict[Key, Tensor] = {(TERM, name): term for name, term in terms.items()}
-    if loss is not None:
-        tensors[LOSS] = loss
-    for name, part in turn.ds.items():
-        if part.fake_after is not None:
-            tensors[AFTER, name] = part.fake_after
-        if part.penalties:
-            tensors[PENALTY, name] = sum(part.penalties[1:], start=part.penalties[0])
-        if part.signals is None and part.judged is not None:
-            # What statistics are made of on the host.
-            tensors |= {(what, name): each for what, each in zip(JUDGED, part.judged, strict=True)}
-    for network, readings in read.items():
-        tensors |= {(network, name): value for name, value in readings.items()}
-    return tensors
 
 
 def _scalars(tensors: Mapping[Key, Tensor]) -> dict[Key, float]:

@@ -1,7 +1,7 @@
 """Who plays: a discriminator with its policy, its part of a turn, and a share of an optimizer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -91,11 +91,8 @@ class DiscriminatorTurn:
     signals: Signals | None = None
     saturation: Readings = NO_READINGS
     updated: bool = False
-    # Scalars on their device: what D's loss has beside its halves.
-    penalties: list[Tensor] = field(default_factory=list)
     # Whether the loop trains D on `Turn.d_loss`, so that the action's terms are in it.
     has_d_loss: bool = False
-    fake_after: Tensor | None = None
 
     @property
     def asked(self) -> Action:

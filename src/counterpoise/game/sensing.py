@@ -73,15 +73,12 @@ class Sensors:
         self.reads_images = self.due or self._probes_due
         self._updated, self._read = set(), {key: {} for key in self._networks}
 
-    def end(self, *, g_updated: bool) -> dict[str, Measured]:
-        """What was read in the turn, by network. Gradients at G's output are of a turn that trained
-        G: a loop may have back-propagated what was left out."""
-        if not g_updated:
-            for read in self._read.values():
-                for name in OF_OUTPUT:
-                    read.pop(name, None)
+    def end(self, *, g_updated: bool) -> dict[tuple[str, str], Tensor]:
+        """What was read in the turn, by network and name. Gradients at G's output are of a turn
+        that trained G: a loop may have back-propagated what was left out."""
         self._kept = {key: kept for key, kept in self._kept.items() if key in self._updated}
-        return self._read
+        read = [(key, name) for key, named in self._read.items() for name in named]
+        return {k: self._read[k[0]][k[1]] for k in read if g_updated or k[1] not in OF_OUTPUT}
 
     def gradient_scale(self) -> float | Tensor:
         """What losses and gradients are multiplied with."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from counterpoise.game.game import Game
 
 ADVERSARIAL, CONTENT = "adversarial", "content"
+# What is fetched of a turn: what it is, and its name, or that of the D that it is of.
+Key = tuple[str, str]
+AFTER, PENALTY = "after", "penalty"
 # The reason of a policy that gives none.
 ASKED = "asked for by the policy"
 NO_STATE = "step {step}: cannot go back, no state was kept ({reason}); training on"
@@ -53,6 +56,8 @@ class Turn:
             self.ds[name] = DiscriminatorTurn(player, change, change, before)
         # G's weighted adversarial terms that `weigh` was given, by D, detached.
         self.adversarial: dict[str, Tensor] = {}
+        # What is to be recorded, detached and on its device.
+        self.numbers: dict[Key, Tensor] = {}
         game.sensors.begin(step)
 
     def of(self, d: str | None) -> DiscriminatorTurn:
@@ -159,7 +164,9 @@ class Turn:
         of the turn."""
         part = self.of(d)
         if part.parts <= 1:
-            part.penalties.append(term.detach())
+            key = PENALTY, part.player.name
+            before = self.numbers.get(key)
+            self.numbers[key] = term.detach() if before is None else before + term.detach()
 
     def d_step(self, run: Callable[[], Any], *, d: str | None = None) -> Any:
         """D's gradients are there: carry out its optimizer's step as the action asks, or leave it
@@ -227,7 +234,7 @@ class Turn:
         part = self.of(d)
         objective = part.player.known_objective()
         logits = image_means(objective.logits(fake_outputs.detach()))
-        part.fake_after = objective.probability(logits).mean()
+        self.numbers[AFTER, part.player.name] = objective.probability(logits).mean()
 
     def g_begin(self, d: str | None = None) -> InputChange:
         """A further part of G begins, on another batch: what is done to D's inputs in it."""

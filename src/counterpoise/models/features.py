@@ -16,7 +16,8 @@ from counterpoise.models.weights import read_published, read_safetensors
 
 InputScaling = Literal["caffe", "torchvision"]
 # What RGB in [0, 1] is multiplied by, what is then subtracted, and what divided by.
-INPUT_SCALINGS: dict[InputScaling, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
+Scaling = tuple[float, tuple[float, ...], tuple[float, ...]]
+INPUT_SCALINGS: dict[InputScaling, Scaling] = {
     "caffe": (255.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
     "torchvision": (1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
@@ -24,32 +25,54 @@ INPUT_SCALINGS: dict[InputScaling, tuple[float, tuple[float, ...], tuple[float, 
 # Convolutions per block; a 2x2 max pooling ends each block (Simonyan and Zisserman 2015, table 1).
 VGG19_BLOCKS = (2, 2, 4, 4, 4)
 VGG19_WIDTHS = (64, 128, 256, 512, 512)
+# Its layers, at the same places as in torchvision's `features`.
+VGG19_LAYERS: list[str] = []
+for _block, _convolutions in enumerate(VGG19_BLOCKS, start=1):
+    for _number in range(1, _convolutions + 1):
+        VGG19_LAYERS += [f"conv{_block}_{_number}", f"relu{_block}_{_number}"]
+    VGG19_LAYERS.append(f"pool{_block}")
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
 
-# The weights of the embedded filter bank.
+# The embedded filter bank. Its input lies around mid-grey, so that a local mean is as often below
+# zero as above.
 EMBEDDED_BANK = Path(__file__).parents[1] / "weights" / "embedded.safetensors"
+EMBEDDED_SCALING: Scaling = (1.0, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
+EMBEDDED = "embedded filter bank (not VGG, no download)"
 
 # Guards the division by a mean activation; a channel that is never active stays zero.
 MEAN_EPSILON = 1e-6
 
 
 class FeatureExtractor(nn.Module):
-    """A frozen network with named layers. Gradients flow to the images, never to its weights."""
+    """A frozen network with named layers. Gradients flow to the images, never to its weights.
 
-    description: str
-    available_layers: tuple[str, ...]  # in the order of computation
-    features: nn.Sequential  # a module for each of them
+    `features` has a module for each of the layers, in the order of computation. Once it is
+    calibrated, activations have mean one: every channel is divided by its mean activation over
+    given images; the layer before a ReLU by the mean after it, as if the filters had been rescaled
+    (Gatys et al. 2015). Source: EnhanceNet, section 5.3.
+    """
 
-    def prepared(self, images: Tensor) -> Tensor:
-        """RGB images in [0, 1] as the first layer wants them."""
-        raise NotImplementedError
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, description: str, layers: Sequence[str], features: nn.Sequential, scaling: Scaling
+    ) -> None:
+        super().__init__()
+        self.description, self.available_layers = description, tuple(layers)
+        self.features = features
+        self._scale, mean, deviation = scaling
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 3, 1, 1))
+        self._means: dict[str, Tensor] = {}
+        self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
-        x, found = self.prepared(images), dict[str, Tensor]()
+        x, found = (images * self._scale - self.mean) / self.deviation, dict[str, Tensor]()
         for name, layer in zip(self.available_layers, self.features, strict=True):
             if found.keys() >= set(layers):
                 break
@@ -61,7 +84,7 @@ class FeatureExtractor(nn.Module):
                 )
             x = layer(x)
             if name in layers:
-                found[name] = x
+                found[name] = x / self._means[name] if self._means else x
         return found
 
     def check_layers(self, layers: Sequence[str]) -> None:
@@ -70,20 +93,23 @@ class FeatureExtractor(nn.Module):
             known = ", ".join(self.available_layers)
             raise UserError(f"features: {self.description} has no layer {missing}; it has {known}")
 
+    def calibrate(self, batches: Iterable[Tensor], layers: Sequence[str]) -> None:
+        """Measure the mean activations of the layers that will be asked for, on batches of images
+        (N, 3, H, W) in [0, 1]."""
+        sums: defaultdict[str, Tensor | float] = defaultdict(float)
+        count = 0
+        with torch.no_grad():
+            for images in batches:
+                for layer, features in self(images, layers).items():
+                    sums[layer] += F.relu(features).mean((0, 2, 3), keepdim=True) * len(images)
+                count += len(images)
+        for layer, total in sums.items():
+            mean = torch.as_tensor(total) / count
+            # A channel that was never active is left as it is, not blown up.
+            self._means[layer] = torch.where(mean > MEAN_EPSILON, mean, torch.ones_like(mean))
 
-def vgg19_layers() -> list[tuple[str, int]]:
-    """VGG-19's layer names with torchvision's index in `features`."""
-    layers, index = [], 0
-    for block, convolutions in enumerate(VGG19_BLOCKS, start=1):
-        for number in range(1, convolutions + 1):
-            layers += [(f"conv{block}_{number}", index), (f"relu{block}_{number}", index + 1)]
-            index += 2
-        layers.append((f"pool{block}", index))
-        index += 1
-    return layers
 
-
-class VGG19(FeatureExtractor):
+def vgg19(weights: dict[str, Tensor], input_scaling: InputScaling, name: str) -> FeatureExtractor:
     """VGG-19's convolutional part with torchvision's key names, as deep as its weights go.
 
     `weights` maps `features.N.weight` and `features.N.bias` to tensors; other keys are ignored.
@@ -92,40 +118,25 @@ class VGG19(FeatureExtractor):
     whose weights they are; `UserError` where they are not VGG-19's.
     Source: Simonyan and Zisserman 2015.
     """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, weights: dict[str, Tensor], input_scaling: InputScaling, name: str) -> None:
-        super().__init__()
-        self.features = nn.Sequential()
-        layers: list[str] = []
-        channels = 3
-        for layer, index in vgg19_layers():
-            if layer.startswith("conv"):
-                if not weights.keys() >= {f"features.{index}.weight", f"features.{index}.bias"}:
-                    break
-                outputs = VGG19_WIDTHS[int(layer[4]) - 1]
-                with torch.device("meta"):  # Weights are assigned: it draws no random numbers.
-                    self.features.append(nn.Conv2d(channels, outputs, 3, padding=1))
-                channels = outputs
-            else:
-                self.features.append(nn.ReLU() if layer.startswith("relu") else nn.MaxPool2d(2))
-            layers.append(layer)
-        if not layers:
-            raise UserError(f"{name}: has no features.0.weight, so it is no VGG-19")
-        own = {key: weights[f"features.{key}"].float() for key in self.features.state_dict()}
-        with refusing(f"{name}: is not VGG-19's", RuntimeError):
-            self.features.load_state_dict(own, assign=True)
-        self.available_layers = tuple(layers)
-        self.description = f"{name}, up to {layers[-1]}, {input_scaling} input"
-        self._scale, mean, deviation = INPUT_SCALINGS[input_scaling]
-        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 3, 1, 1))
-        self.eval().requires_grad_(False)
-
-    def prepared(self, images: Tensor) -> Tensor:
-        return (images * self._scale - self.mean) / self.deviation
+    features, channels = nn.Sequential(), 3
+    for index, layer in enumerate(VGG19_LAYERS):
+        if layer.startswith("conv"):
+            if not weights.keys() >= {f"features.{index}.weight", f"features.{index}.bias"}:
+                break
+            outputs = VGG19_WIDTHS[int(layer[4]) - 1]
+            with torch.device("meta"):  # Weights are assigned: it draws no random numbers.
+                features.append(nn.Conv2d(channels, outputs, 3, padding=1))
+            channels = outputs
+        else:
+            features.append(nn.ReLU() if layer.startswith("relu") else nn.MaxPool2d(2))
+    if not features:
+        raise UserError(f"{name}: has no features.0.weight, so it is no VGG-19")
+    own = {key: weights[f"features.{key}"].float() for key in features.state_dict()}
+    with refusing(f"{name}: is not VGG-19's", RuntimeError):
+        features.load_state_dict(own, assign=True)
+    layers = VGG19_LAYERS[: len(features)]
+    description = f"{name}, up to {layers[-1]}, {input_scaling} input"
+    return FeatureExtractor(description, layers, features, INPUT_SCALINGS[input_scaling])
 
 
 class VGGNotFoundError(UserError):
@@ -138,7 +149,7 @@ def load_vgg19(
     layers: Sequence[str],
     *,
     downloads: bool = True,
-) -> VGG19:
+) -> FeatureExtractor:
     """VGG-19 from the given file; else from torch.hub's cache; else, where `downloads`, downloaded
     from torchvision.
 
@@ -155,7 +166,7 @@ def load_vgg19(
     if scaling is None:
         why = "nothing says how it wants its input; set features.input_scaling"
         raise UserError(f"features.weights {path}: {why} to torchvision or caffe (255 x - mean)")
-    vgg = VGG19(tensors, scaling, f"VGG-19 of {path.name}")
+    vgg = vgg19(tensors, scaling, f"VGG-19 of {path.name}")
     vgg.check_layers(layers)
     return vgg
 
@@ -184,7 +195,7 @@ def _cached_or_downloaded(*, downloads: bool) -> Path:
     return path
 
 
-class EmbeddedExtractor(FeatureExtractor):
+def embedded_extractor() -> FeatureExtractor:
     """A fixed filter bank that needs no download: it stands in for VGG, and is not VGG.
 
     The first layer is designed: local means, derivatives of Gaussians in four orientations and two
@@ -193,22 +204,12 @@ class EmbeddedExtractor(FeatureExtractor):
     VGG's names and strides (up to pool5) with fewer channels, so every preset runs with it. The
     weights are the same on every machine: `benchmarks/embedded_bank.py` made their file.
     """
-
-    description = "embedded filter bank (not VGG, no download)"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features, layers = nn.Sequential(), []
-        # One convolution, ReLU and pooling per block, with VGG's names.
-        for block, (_, weight) in enumerate(sorted(read_safetensors(EMBEDDED_BANK)[0].items()), 1):
-            self.features.extend([_BothSigns(weight), nn.ReLU(), nn.AvgPool2d(2)])
-            layers += [f"conv{block}_1", f"relu{block}_1", f"pool{block}"]
-        self.available_layers = tuple(layers)
-        self.eval().requires_grad_(False)
-
-    def prepared(self, images: Tensor) -> Tensor:
-        # Around mid-grey, so that a local mean is as often below zero as above.
-        return images - 0.5
+    features, layers = nn.Sequential(), []
+    # One convolution, ReLU and pooling per block, with VGG's names.
+    for block, (_, weight) in enumerate(sorted(read_safetensors(EMBEDDED_BANK)[0].items()), 1):
+        features.extend([_BothSigns(weight), nn.ReLU(), nn.AvgPool2d(2)])
+        layers += [f"conv{block}_1", f"relu{block}_1", f"pool{block}"]
+    return FeatureExtractor(EMBEDDED, layers, features, EMBEDDED_SCALING)
 
 
 class _BothSigns(nn.Module):
@@ -221,39 +222,3 @@ class _BothSigns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         response = F.conv2d(F.pad(x, (self._reach_px,) * 4, mode="replicate"), self.weight)
         return torch.cat([response, -response], dim=1)
-
-
-class NormalisedFeatures(nn.Module):
-    """An extractor whose activations have mean one, once it is calibrated; before, as they are.
-
-    Every channel is divided by its mean activation over given images; the layer before a ReLU by
-    the mean after it, as if the filters had been rescaled (Gatys et al. 2015).
-    Source: EnhanceNet, section 5.3.
-    """
-
-    def __init__(self, extractor: FeatureExtractor, layers: Sequence[str]) -> None:
-        super().__init__()
-        extractor.check_layers(layers)
-        self.extractor, self.layers = extractor, tuple(layers)
-        self._means: dict[str, Tensor] = {}
-
-    def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Measure the channels' mean activations on batches of images (N, 3, H, W) in [0, 1]."""
-        sums: defaultdict[str, Tensor | float] = defaultdict(float)
-        count = 0
-        with torch.no_grad():
-            for images in batches:
-                for layer, features in self.extractor(images, self.layers).items():
-                    sums[layer] += F.relu(features).mean((0, 2, 3), keepdim=True) * len(images)
-                count += len(images)
-        for layer, total in sums.items():
-            mean = torch.as_tensor(total) / count
-            # A channel that was never active is left as it is, not blown up.
-            self._means[layer] = torch.where(mean > MEAN_EPSILON, mean, torch.ones_like(mean))
-
-    def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Activations of the named layers for RGB images (N, 3, H, W) in [0, 1]."""
-        features = self.extractor(images, layers)
-        if not self._means:
-            return features
-        return {layer: value / self._means[layer] for layer, value in features.items()}

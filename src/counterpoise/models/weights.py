@@ -23,6 +23,7 @@ from counterpoise.run_folder import RunFolder
 SHIPPED = Path(__file__).parents[1] / "weights" / "enet-x4.safetensors"
 FORMAT = "counterpoise-generator"
 FORMAT_VERSION = "1"
+IMPORTS = "the authors' ENet-PAT becomes one by `counterpoise import-weights`"
 # What published files have their weights under; the first that is there is meant.
 WRAPPINGS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
 
@@ -86,14 +87,16 @@ def load_generator(path: Path) -> LoadedGenerator:
     return LoadedGenerator(generator.eval().requires_grad_(False), metadata)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and metadata of a safetensors file; `UserError` where it is not one."""
+def read_safetensors(
+    path: Path, instead: str = IMPORTS
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and metadata of a safetensors file; `UserError` where it is not one, with what to
+    do `instead`."""
     if not path.is_file():
         raise UserError(f"{path}: {why_no_file(path)}; give a file of weights")
-    todo = "the authors' ENet-PAT becomes one by `counterpoise import-weights`"
     # Kinds of numbers that torch lacks come as AttributeError, KeyError...: by its version.
     with (
-        refusing(f"{path}: not a safetensors file, or damaged", instead=todo),
+        refusing(f"{path}: not a safetensors file, or damaged", instead=instead),
         safe_open(path, framework="pt") as file,
     ):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

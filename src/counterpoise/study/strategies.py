@@ -28,7 +28,6 @@ def _strategies() -> Iterator[tuple[str, Strategy]]:
             values = {"policy": name, "policy_options": row.get("options", {})}
         elif kind == "change":
             values, tasks = table["seed-recipe"]["values"] | values, ("seed",)
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         yield name, Strategy(kind, row["description"], values, frozenset(tasks))
 
 

@@ -17,7 +17,7 @@ from counterpoise.metrics.functional import crop_border, psnr, quantise, ssim, t
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.discriminator import build_discriminator
-from counterpoise.models.features import EmbeddedExtractor
+from counterpoise.models.features import embedded_extractor
 from counterpoise.study.task import Batch, Setting, Task, drawn, training_set
 
 SCALE = 4
@@ -28,7 +28,7 @@ BORDER_PX = 4
 # network of the paper, ENet-PAT, is level with bicubic (EnhanceNet, table 2).
 LOST_DB = 3.0
 CONTENT_LAYERS = {"pool1": 0.2, "pool2": 0.02}
-_embedded = cache(EmbeddedExtractor)
+_embedded = cache(embedded_extractor)
 
 
 class PortGenerator(nn.Module):

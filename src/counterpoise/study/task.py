@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass as checked
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, Tensor]
 TRAINING_SET_SEED = 20  # a small training set is the same one for every training
 
 
-@dataclass(frozen=True)
+@checked(frozen=True)
 class Setting:
     """Everything that one training depends on beside its task and seed. A task gives the first one,
     the strategy replaces values in it, and the stressor changes what came out."""

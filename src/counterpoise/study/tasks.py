@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -156,9 +155,7 @@ _TABLE = read_table("counterpoise.study", "tasks.toml")
 
 def _begins(name: str) -> tuple[str, Setting]:
     """What a task is, in words, and the setting that its trainings begin from."""
-    setting = _TABLE[name]["setting"]
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
-    return _TABLE[name]["description"], Setting(**values)
+    return _TABLE[name]["description"], Setting(**_TABLE[name]["setting"])
 
 
 TASKS: Registry[Task] = Registry(

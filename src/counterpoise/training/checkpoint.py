@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from counterpoise.errors import UserError, refusing
-from counterpoise.models.weights import write_safetensors
+from counterpoise.models.weights import read_safetensors, write_safetensors
 from counterpoise.run_folder import RunFolder
 
 FORMAT = "counterpoise-checkpoint"
@@ -50,14 +49,10 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint; `UserError` for a file that is damaged or something else."""
-    with (
-        refusing(f"{path}: damaged checkpoint, or none"),
-        safe_open(path, framework="pt") as file,
-    ):
-        metadata = file.metadata() or {}
+    tensors, metadata = read_safetensors(path, instead="")
+    with refusing(f"{path}: damaged checkpoint, or none"):
         if metadata.get("format") != FORMAT:
             raise ValueError("it is something else")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return Checkpoint(tensors, dict(json.loads(metadata["values"])), path)
 
 

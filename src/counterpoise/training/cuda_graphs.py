@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from counterpoise.config import TrainConfig
 from counterpoise.errors import UserError
 from counterpoise.losses.generator_loss import FeatureFunction
-from counterpoise.models.features import NormalisedFeatures
+from counterpoise.models.features import FeatureExtractor
 
 
 class ReplayedPasses:
@@ -129,7 +129,7 @@ class Passes:
 def accelerated(
     g: nn.Module,
     d: nn.Module | None,
-    features: NormalisedFeatures | None,
+    features: FeatureExtractor | None,
     train: TrainConfig,
     device: torch.device,
 ) -> Passes:

@@ -47,7 +47,7 @@ class Networks:
     g: nn.Module
     g_average: Generator
     d: nn.Module | None
-    features: extractors.NormalisedFeatures | None
+    features: extractors.FeatureExtractor | None
     # As the steps run g, d and features; sensors, penalties and evaluations use the modules.
     passes: Passes
 
@@ -170,22 +170,21 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
     fingerprints = {"images": images_fingerprint(training_images, held_out)}
     if config.loss.needs_features:
         layers = [*config.loss.perceptual.layers, *config.loss.texture.layers]
-        extractor, feature_notes = build_extractor(config, layers, downloads=downloads)
+        features, feature_notes = build_extractor(config, layers, downloads=downloads)
+        features.check_layers(layers)
         # (Earlier versions computed the bank, with roundings of their own.)
         fingerprints["features"] = "embedded"
-        if not isinstance(extractor, extractors.EmbeddedExtractor):
-            weights = sorted(extractor.state_dict().items())
+        if features.description != extractors.EMBEDDED:
+            weights = sorted(features.state_dict().items())
             fingerprints["features"] = _short_hash(w.cpu().numpy().tobytes() for _, w in weights)
         notes += feature_notes
-        features = place(extractors.NormalisedFeatures(extractor, layers))
+        features = place(features)
         if config.features.normalisation == "dataset":
-            features.calibrate(
+            batches_of_hr = (
                 torch.stack([dataset[first + n][1] for n in range(CALIBRATION_BATCH)])
-                .to(device)
-                .float()
-                .div(255)
                 for first in range(0, CALIBRATION_CROPS, CALIBRATION_BATCH)
             )
+            features.calibrate((hr.to(device).float() / 255 for hr in batches_of_hr), layers)
     passes = accelerated(g, d, features, train, device)
     fused = chosen(train.fused_adam, device)
     return Parts(
@@ -282,7 +281,7 @@ def build_extractor(
             if wanted.extractor == "vgg19" and downloads:
                 raise
             notes, words = [f"VGG-19 is not here ({error})"], "; the results are not the paper's"
-    embedded = extractors.EmbeddedExtractor()
+    embedded = extractors.embedded_extractor()
     return embedded, [*notes, f"features: {embedded.description}{words}"]
 
 
