@@ -8,7 +8,7 @@ import torch
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.run_folder import RunFolder
-from counterpoise.training.cuda_graphs import accelerated
+from counterpoise.training.cuda_graphs import ReplayedPasses, accelerated
 from counterpoise.training.setup import adam, chosen
 from training_helpers import (
     differing_tensors,
@@ -46,13 +46,14 @@ def test_auto_is_for_cuda():
 
 
 def test_passes_are_replayed_on_a_gpu_alone():
-    g, d = torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 1, 1)
+    g = torch.nn.Conv2d(3, 3, 1)
 
-    def passes(device, *options):
-        return accelerated(g, d, None, tiny(*options).train, torch.device(device))
+    def passes(device, *options, network=g):
+        return accelerated(network, "G", 1, tiny(*options).train, torch.device(device))
 
-    assert passes("cpu") == passes("cuda", "train.cuda_graphs=never")
-    assert len(passes("cuda").replayed) == 2
+    assert passes("cpu") is passes("cuda", "train.cuda_graphs=never") is g
+    assert isinstance(passes("cuda"), ReplayedPasses)
+    assert passes("cuda", network=None) is None
     with pytest.raises(UserError, match="there is no GPU"):
         passes("cpu", "train.cuda_graphs=always")
 

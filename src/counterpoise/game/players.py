@@ -21,33 +21,29 @@ NO_OBJECTIVE = (
 )
 
 
+@dataclass(eq=False)
 class Player:
     """A discriminator, the policy that balances it against G, and what both know."""
 
-    def __init__(
-        self,
-        name: str,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        policy: Policy,
-        objective: str | None,
-    ) -> None:
-        """`name` is "" for the only one. `objective`: by any of its names; None: it is read from
-        D's loss."""
-        self.name, self.network, self.optimizer, self.policy = name, network, optimizer, policy
-        self.objective: GameObjective | None = None
-        self.unknown_objective = NO_OBJECTIVE.format(name=f" '{name}'" * bool(name))
-        self.r1 = R1(network, optimizer)
-        # What the policy asked for last, the latest readings, and the last known signals.
-        self.last_action = NO_ACTION
-        self.readings = NO_READINGS
-        self.signals: Signals | None = None
-        # Whether D is trained to score fake images above real ones: a policy that saw its numbers
-        # would do the opposite of what helps, so it is not asked.
-        self.is_reversed = False
-        self.objective_name = objective
-        if objective is not None:
-            GameObjective.named(objective, probabilities=False)  # refuses an unknown one
+    name: str  # "" for the only one
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    policy: Policy
+    objective_name: str | None  # by any of its names; None: it is read from D's loss
+    objective: GameObjective | None = None
+    # What the policy asked for last, the latest readings, and the last known signals.
+    last_action: Action = NO_ACTION
+    readings: Readings = NO_READINGS
+    signals: Signals | None = None
+    # Whether D is trained to score fake images above real ones: a policy that saw its numbers would
+    # do the opposite of what helps, so it is not asked.
+    is_reversed: bool = False
+
+    def __post_init__(self) -> None:
+        self.unknown_objective = NO_OBJECTIVE.format(name=f" '{self.name}'" * bool(self.name))
+        self.r1 = R1(self.network, self.optimizer)
+        if self.objective_name is not None:
+            GameObjective.named(self.objective_name, probabilities=False)  # refuses an unknown one
 
     def set_objective(self, objective: GameObjective) -> None:
         """D's objective is known; `UserError` where the policy cannot work under it."""

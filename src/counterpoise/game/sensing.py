@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,34 +30,27 @@ def key_of(d: str) -> str:
     return f"d.{d}" if d else "d"
 
 
+@dataclass(eq=False)
 class Sensors:
     """The sensors of one game. Those that cost something are read in every `every`-th turn (0:
-    never), D on fakes of 8 bits and on hidden borders in every `probes_every`-th.
+    never), D on fakes of 8 bits and on hidden borders in every `probes_every`-th."""
 
-    held_out: real images that D is not trained on. paired: whether a fake is made from the real
-    image beside it. values: the range that images are stored in; None looks. autocast: a context in
-    which D is asked. grad_scaler: AMP's, whose scale is in the gradients.
-    """
+    generator: nn.Module
+    discriminators: Mapping[str, nn.Module]
+    _: KW_ONLY
+    every: int
+    probes_every: int
+    held_out: Tensor | None = None  # real images that D is not trained on
+    paired: bool = False  # whether a fake is made from the real image beside it
+    values: tuple[float, float] | None = None  # that images are stored between; None looks
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext  # in which D is asked
+    grad_scaler: torch.amp.GradScaler | None = None  # AMP's, whose scale is in the gradients
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminators: Mapping[str, nn.Module],
-        *,
-        every: int,
-        probes_every: int,
-        held_out: Tensor | None = None,
-        paired: bool = False,
-        values: tuple[float, float] | None = None,
-        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
-        grad_scaler: torch.amp.GradScaler | None = None,
-    ) -> None:
-        self._networks = {G: generator, **{key_of(name): d for name, d in discriminators.items()}}
+    def __post_init__(self) -> None:
+        ds = {key_of(name): d for name, d in self.discriminators.items()}
+        self._networks = {G: self.generator, **ds}
         # Flat gradients of the turn before, of the networks that were updated in it.
         self._kept: dict[str, Tensor] = {}
-        self._every, self._probes_every = every, probes_every
-        self._held_out, self.paired, self._values = held_out, paired, values
-        self._autocast, self._grad_scaler = autocast, grad_scaler
         # Whether the turn under way takes readings (any of images), and the one after it does.
         self.due = False
         self.due_next = self._is_due(1)
@@ -65,11 +59,11 @@ class Sensors:
         self._read: dict[str, Measured] = {}
 
     def _is_due(self, step: int) -> bool:
-        return self._every > 0 and step % self._every == 0
+        return self.every > 0 and step % self.every == 0
 
     def begin(self, step: int) -> None:
         self.due, self.due_next = self._is_due(step), self._is_due(step + 1)
-        self._probes_due = self._probes_every > 0 and step % self._probes_every == 0
+        self._probes_due = self.probes_every > 0 and step % self.probes_every == 0
         self.reads_images = self.due or self._probes_due
         self._updated, self._read = set(), {key: {} for key in self._networks}
 
@@ -82,11 +76,11 @@ class Sensors:
 
     def gradient_scale(self) -> float | Tensor:
         """What losses and gradients are multiplied with."""
-        if self._grad_scaler is None:
+        if self.grad_scaler is None:
             return 1.0
         # As a tensor: `get_scale` would wait for the device.
-        scale = self._grad_scaler._get_scale_async()
-        return self._grad_scaler.get_scale() if scale is None else scale
+        scale = self.grad_scaler._get_scale_async()
+        return self.grad_scaler.get_scale() if scale is None else scale
 
     def read_images(
         self, part: DiscriminatorTurn, real: Tensor, fake: Tensor, ask: Ask | None
@@ -103,17 +97,17 @@ class Sensors:
         real, fake = _as_input(player.network, real), _as_input(player.network, fake)
         alike = real.shape[1:] == fake.shape[1:]
         if self.due and alike:
-            read |= image_readings(fake, real, paired=self.paired, value_range=self._values)
+            read |= image_readings(fake, real, paired=self.paired, value_range=self.values)
         if ask is None:
             return
         d = answering_in_logits(player.network, objective, ask)
-        with self._autocast():
-            if self.due and self._held_out is not None and part.judged is not None:
+        with self.autocast():
+            if self.due and self.held_out is not None and part.judged is not None:
                 # As D sees training images: without the policy's noise they would be others to it.
-                held_out = change.real(self._held_out.to(real))
+                held_out = change.real(self.held_out.to(real))
                 read |= held_out_readings(d, held_out, objective.threshold(*part.judged))
             if self._probes_due and alike and real.ndim == 4:
-                stored = self._values or _stored_range(real)
+                stored = self.values or _stored_range(real)
                 if stored is not None:
                     read |= leak_readings(d, real, fake, stored, change.real, change.fake)
 

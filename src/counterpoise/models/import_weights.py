@@ -52,14 +52,12 @@ def import_official(source: Path, destination: Path) -> tuple[int, int]:
         where = "github.com/msmsajjadi/EnhanceNet-Code"
         raise UserError(f"{source}: not the published ENet-PAT, or damaged; fetch it from {where}")
     generator = build_generator(OFFICIAL_CONFIG)
-    state = {}
-    # Our names of the official convolutions, in the order in which theirs are numbered.
-    halves = [(block, half) for block in range(10) for half in ("first", "second")]
-    modules = ["head", *(f"blocks.{block}.{half}" for block, half in halves)]
-    modules += ["upsampling.0", "upsampling.1", "refine", "tail"]
+    state, shapes = {}, generator.state_dict()
+    # Our convolutions are in the order in which theirs are numbered.
+    modules = [name.removesuffix(".weight") for name in shapes if name.endswith(".weight")]
     for number, module in enumerate(modules):
         scope = f"generator/Conv_{number}" if number else "generator/Conv"
-        outputs, inputs, *kernel = generator.get_parameter(f"{module}.weight").shape
+        outputs, inputs, *kernel = shapes[f"{module}.weight"].shape
         weights = _read(checkpoint, f"{scope}/weights", (*kernel, inputs, outputs))
         state[f"{module}.weight"] = weights.permute(3, 2, 0, 1)
         state[f"{module}.bias"] = _read(checkpoint, f"{scope}/biases", (outputs,))

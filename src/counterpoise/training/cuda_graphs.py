@@ -6,8 +6,7 @@ longer than running them; a replayed graph is one launch. PyTorch records them
 """
 
 import gc
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,8 +14,6 @@ from torch import Tensor, nn
 
 from counterpoise.config import TrainConfig
 from counterpoise.errors import UserError
-from counterpoise.losses.generator_loss import FeatureFunction
-from counterpoise.models.features import FeatureExtractor
 
 
 class ReplayedPasses:
@@ -112,39 +109,17 @@ class _Pass(nn.Module):
         return self.module(images, *self.options)
 
 
-@dataclass(frozen=True)
-class Passes:
-    """The passes of the networks as a training runs them."""
-
-    run_g: Callable[[Tensor], Tensor]
-    run_d: Callable[[Tensor], Tensor] | None
-    run_features: FeatureFunction | None
-
-    @property
-    def replayed(self) -> list[ReplayedPasses]:
-        """Those that are replayed from CUDA graphs."""
-        return [own for own in vars(self).values() if isinstance(own, ReplayedPasses)]
-
-
 def accelerated(
-    g: nn.Module,
-    d: nn.Module | None,
-    features: FeatureExtractor | None,
-    train: TrainConfig,
-    device: torch.device,
-) -> Passes:
-    """The networks' passes as the configuration wants them: replayed on a GPU, or as they are."""
+    module: nn.Module | None, name: str, most_pending: int, train: TrainConfig, device: torch.device
+) -> Any:
+    """A network's passes as the configuration wants them: replayed on a GPU, or the network as it
+    is; None of none. `most_pending` wait together for their backward passes."""
     if device.type != "cuda" and train.cuda_graphs == "always":
         raise UserError("train.cuda_graphs=always: there is no GPU here; set it to auto")
-    if device.type != "cuda" or train.cuda_graphs == "never":
-        return Passes(g, d, features)
+    if module is None or device.type != "cuda" or train.cuda_graphs == "never":
+        return module
     # Recording leaves nodes of weights' gradients on its stream; that they wait for it is meant.
     quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
     if quiet is not None:
         quiet(False)
-    # Passes on real and on fake images wait together for their backward passes.
-    return Passes(
-        ReplayedPasses(g, "G", most_pending=1),
-        None if d is None else ReplayedPasses(d, "D", most_pending=2),
-        None if features is None else ReplayedPasses(features, "the features", most_pending=2),
-    )
+    return ReplayedPasses(module, name, most_pending)

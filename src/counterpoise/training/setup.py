@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,13 +19,14 @@ from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.data.sampler import batches, shares
 from counterpoise.errors import UserError, refusing
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
+from counterpoise.losses.generator_loss import FeatureFunction
 from counterpoise.models import features as extractors
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.foreign import SPANDREL, check_range, load_published
 from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.weights import FORMAT, load_generator, read_safetensors
 from counterpoise.seeding import seed_everything
-from counterpoise.training.cuda_graphs import Passes, accelerated
+from counterpoise.training.cuda_graphs import ReplayedPasses, accelerated
 from counterpoise.training.fabric import Fabric
 
 # Crops whose mean activations stand for the data set's in `features.normalisation: dataset`.
@@ -49,12 +50,19 @@ class Networks:
     d: nn.Module | None
     features: extractors.FeatureExtractor | None
     # As the steps run g, d and features; sensors, penalties and evaluations use the modules.
-    passes: Passes
+    run_g: Callable[[Tensor], Tensor]
+    run_d: Callable[[Tensor], Tensor] | None
+    run_features: FeatureFunction | None
 
     def modules(self) -> dict[str, nn.Module]:
         """All whose state a step changes, by the names that checkpoints have."""
         modules: dict[str, nn.Module] = {"g": self.g, "g_average": self.g_average}
         return modules if self.d is None else modules | {"d": self.d}
+
+    @property
+    def replayed(self) -> list[ReplayedPasses]:
+        """Passes that are replayed from CUDA graphs."""
+        return [own for own in vars(self).values() if isinstance(own, ReplayedPasses)]
 
 
 @dataclass
@@ -185,7 +193,16 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
                 for first in range(0, CALIBRATION_CROPS, CALIBRATION_BATCH)
             )
             features.calibrate((hr.to(device).float() / 255 for hr in batches_of_hr), layers)
-    passes = accelerated(g, d, features, train, device)
+    networks = Networks(
+        g,
+        copy.deepcopy(g).eval().requires_grad_(False),
+        d,
+        features,
+        accelerated(g, "G", 1, train, device),
+        # Passes on real and on fake images wait together.
+        accelerated(d, "D", 2, train, device),
+        accelerated(features, "the features", 2, train, device),
+    )
     fused = chosen(train.fused_adam, device)
     return Parts(
         config=config,
@@ -198,7 +215,7 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
         ],
         samples=(samples[0].to(device), samples[1].to(device)),
         held_out_crops=held_out_crops(held_out, config, fabric),
-        networks=Networks(g, copy.deepcopy(g).eval().requires_grad_(False), d, features, passes),
+        networks=networks,
         d_optimizer=None if d is None else adam(d.parameters(), config.optimizer.d, fused=fused),
         form=ADVERSARIAL_FORMS[config.loss.adversarial.form],
         scaler=torch.amp.GradScaler(device.type, enabled=train.precision == "16-mixed"),

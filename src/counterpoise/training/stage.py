@@ -44,7 +44,7 @@ class StageTraining:
         self.g_optimizer = adam(self.g.parameters(), stage.g_adam, fused=fused)
         self.d_optimizer = parts.d_optimizer
         self.form = parts.form
-        self._g_loss = GeneratorLoss(stage.loss, self.form, networks.passes.run_features)
+        self._g_loss = GeneratorLoss(stage.loss, self.form, networks.run_features)
         config, players = parts.config, []
         # With D: networks, and what their updates are made by.
         self._trained: dict[str, tuple[nn.Module, torch.optim.Optimizer, AdamConfig]]
@@ -54,7 +54,7 @@ class StageTraining:
             self._trained["d"] = self.d, self.d_optimizer, config.optimizer.d
             form = config.loss.adversarial.form
             players = [Player("", self.d, self.d_optimizer, parts.policy, form)]
-            if networks.passes.replayed:
+            if networks.replayed:
                 players[0].r1.estimate("a second derivative takes ten times a replayed pass")
         self.game = Game(
             self.g,
@@ -114,7 +114,7 @@ class StageTraining:
             decay = self.parts.config.train.ema_decay
             update_average(self.parts.networks.g_average, self.g, decay, turn.step)
         turn.end(terms=terms)
-        for passes in self.parts.networks.passes.replayed:
+        for passes in self.parts.networks.replayed:
             if passes.failure and not passes.failure_is_told:
                 passes.failure_is_told = True
                 self._tell(turn.step, "fallback", f"step {turn.step}: {passes.failure}", 0)
@@ -122,7 +122,7 @@ class StageTraining:
     def generate(self, lr: Tensor) -> Tensor:
         """G's images (N, 3, H, W), graph attached, always float32."""
         with self.fabric.autocast():
-            return self.parts.networks.passes.run_g(lr).float()
+            return self.parts.networks.run_g(lr).float()
 
     def _next_batches(self) -> list[Pair]:
         """Those of one update: LR and HR."""
@@ -157,7 +157,7 @@ class StageTraining:
     # D.
 
     def _ask_d(self, images: Tensor) -> Tensor:
-        run_d = self.parts.networks.passes.run_d
+        run_d = self.parts.networks.run_d
         assert run_d is not None, "a stage with D"
         return run_d(images).float()
 
