@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.losses.content import (
+from counterpoise.losses.generator_loss import (
     cut_patches,
     gram_matrices,
     perceptual_loss,

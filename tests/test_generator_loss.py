@@ -4,8 +4,7 @@ from torch import nn
 
 from counterpoise.config import LossConfig
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
-from counterpoise.losses.content import cut_patches, gram_matrices
-from counterpoise.losses.generator_loss import GeneratorLoss
+from counterpoise.losses.generator_loss import GeneratorLoss, cut_patches, gram_matrices
 
 FORM = ADVERSARIAL_FORMS["non-saturating"]
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from counterpoise.errors import UserError
 from counterpoise.study import play, super_resolution
+from counterpoise.study.conditions import STRATEGIES, STRESSORS
 from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, Cell, cells_of, load_plan
 from counterpoise.study.play import (
     EVALUATIONS,
@@ -21,8 +22,6 @@ from counterpoise.study.play import (
     train,
 )
 from counterpoise.study.results import DoneRow
-from counterpoise.study.strategies import STRATEGIES
-from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.tasks import TASKS, classifier, digits
 from helpers import write_images
 

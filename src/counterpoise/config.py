@@ -282,8 +282,7 @@ class LossConfig(Section):
 
     @model_validator(mode="after")
     def _some_term(self) -> Self:
-        terms = (self.pixel.weight, self.perceptual.layers, self.texture.layers)
-        if not any(terms) and not self.adversarial.weight:
+        if not self.letters:
             raise ValueError("every term is off: give at least one a weight above 0")
         return self
 

@@ -6,7 +6,7 @@ import math
 
 from counterpoise.losses import adversarial
 from counterpoise.losses.adversarial import ADVERSARIAL_FORMS, AdversarialForm
-from counterpoise.losses.content import perceptual_loss, pixel_loss, texture_loss
+from counterpoise.losses.generator_loss import perceptual_loss, pixel_loss, texture_loss
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.objectives import OBJECTIVES
 from generated import Pages

@@ -6,11 +6,10 @@ from typing import Any
 
 from counterpoise.statistics import student_mean
 from counterpoise.study.analysis import Grid, paired, strategy_results
+from counterpoise.study.conditions import STRATEGIES, STRESSORS, Strategy
 from counterpoise.study.plan import AUTO_TUNED_ON, PLANS, cells_of
 from counterpoise.study.report import estimate_text, share_text
 from counterpoise.study.results import plan_of, read_results
-from counterpoise.study.strategies import STRATEGIES, Strategy
-from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.tasks import TASKS
 from generated import ROOT, Pages
 from generated.markdown import code, table, with_links

@@ -8,8 +8,7 @@ from counterpoise.config import AnyPath, NonNegativeInt, PositiveFloat, Section
 from counterpoise.config_file import read_mapping, validated
 from counterpoise.errors import UserError
 from counterpoise.registry import Registry, read_table
-from counterpoise.study.strategies import STRATEGIES
-from counterpoise.study.stressors import STRESSORS
+from counterpoise.study.conditions import STRATEGIES, STRESSORS
 from counterpoise.study.tasks import TASKS
 
 

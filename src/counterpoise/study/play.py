@@ -15,10 +15,9 @@ from counterpoise.losses.adversarial import ADVERSARIAL_FORMS
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.run_folder import version
 from counterpoise.sensors.discriminator import auc
+from counterpoise.study.conditions import STRATEGIES, STRESSORS
 from counterpoise.study.plan import Cell, StudyPlan
 from counterpoise.study.results import DoneRow
-from counterpoise.study.strategies import STRATEGIES
-from counterpoise.study.stressors import STRESSORS
 from counterpoise.study.super_resolution import SuperResolution
 from counterpoise.study.task import Batch, Setting, Task
 from counterpoise.study.tasks import TASKS
