@@ -77,7 +77,7 @@ def test_a_damaged_checkpoint_is_named_and_left_out(counterpoise, folder):
     folder.checkpoint(8).write_bytes(b"torn")
     code, out, _ = counterpoise("best", folder.path)
     assert code == 0
-    assert "step-00000008.safetensors: damaged checkpoint" in out
+    assert "step-00000008.safetensors: not a safetensors file, or damaged" in out
     assert "Recommended: step 8" not in out
     for file in folder.checkpoint_files():
         file.write_bytes(b"torn")
