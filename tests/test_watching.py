@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from counterpoise.commands import watching
-from counterpoise.commands.watching import PROGRESS_SECONDS
+from counterpoise.commands.watching import FINDINGS_SECONDS, PROGRESS_SECONDS
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.run_status import STALE, Event, Status
 from counterpoise.watching.sources import ARRIVALS, LEAST_SECONDS, Arrivals
@@ -52,13 +52,15 @@ def told(monkeypatch):
 
 def test_what_is_wrong_is_said_once_it_is_and_once_it_is_not_any_more(told):
     well, sick = state(games=(game(),)), state(games=(game(0.9999, 0.0001),))
-    first, same, wrong, again = told(well, well, sick, well)
+    first, same, wrong, again = told(well, well, sick, well, seconds=FINDINGS_SECONDS)
     assert "runs/mine" in first
     assert "Healthy" in first
     assert same == ""
     assert "d-saturated" in wrong
     assert "What to do first" in wrong
     assert "Healthy" in again
+    # One that comes and goes all the time is no news each time.
+    assert [bool(text) for text in told(*[sick, well] * 3)] == [True] + [False] * 5
 
 
 def test_progress_is_said_now_and_then(told):

@@ -4,7 +4,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from counterpoise.watching.sources import Source, WatchOptions, open_source
 from counterpoise.watching.state import State
 
 EVERY_SECONDS = 1.0  # between two looks at the files
-PROGRESS_SECONDS = 30.0  # how far it is, is said no oftener
+# Into a pipe, how far it is and what is wrong are said no oftener: a finding may come and go.
+PROGRESS_SECONDS, FINDINGS_SECONDS = 30.0, 10.0
 # The share of the time that a look, its diagnosis and its drawing may take: after them, so many
 # times as long a rest.
 REST = 10.0
@@ -89,30 +90,26 @@ def draw(source: Source, console: Console) -> None:
 
 def tell(states: Iterable[State], console: Console) -> None:
     """Print a state where something is to be said of it, and now and then how far it is."""
-    said: Hashable = None
-    said_at, step = -math.inf, None
+    stands, wrong, step = None, None, None
+    said_at = -math.inf
     for state in states:
-        if (now := _news(state)) != said:
-            said = now
+        quiet_seconds = time.monotonic() - said_at
+        # Words and numbers of these change with every look.
+        stands_now = state.status and state.status.kind, state.stage, state.events, state.sample
+        wrong_now = [(game.title, f.id, f.severity) for game, f in state.findings]
+        if stands_now != stands or (wrong_now != wrong and quiet_seconds >= FINDINGS_SECONDS):
+            stands, wrong = stands_now, wrong_now
             show(state, console)
-        elif state.step == step or time.monotonic() - said_at < PROGRESS_SECONDS:
-            continue
-        else:
+        elif state.step != step and quiet_seconds >= PROGRESS_SECONDS:
             say(console, state.progress)
+        else:
+            continue
         said_at, step = time.monotonic(), state.step
 
 
 def show(state: State, console: Console) -> None:
     """Print a state; without colours into a pipe or a file."""
     console.print(Text.from_ansi(screen(state, console.width)), soft_wrap=True)
-
-
-def _news(state: State) -> Hashable:
-    """What is printed anew once it changes: how the training stands, its events, and what is wrong
-    with it; the words and the numbers of these change with every look."""
-    found = [(game.title, f.id, f.severity) for game, f in state.findings]
-    kind = state.status and state.status.kind
-    return kind, state.stage, state.events, state.sample, tuple(found)
 
 
 def states(

@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from time import time
@@ -81,11 +82,14 @@ class _Source:
     def _quiet_seconds(self, changed_at: float) -> float:
         return self.options.clock() - changed_at if changed_at else 0.0
 
-    def _judge(self, traces: Iterable[Trace], *, has_d: bool = True) -> tuple[JudgedTraining, ...]:
+    def _judge(
+        self, traces: Callable[[], Iterable[Trace]], *, has_d: bool = True
+    ) -> tuple[JudgedTraining, ...]:
         """The games, judged anew where there is something new."""
         if self._outdated:
             self._games = tuple(
-                JudgedTraining(whole, self._diagnosis(whole) if has_d else None) for whole in traces
+                JudgedTraining(whole, self._diagnosis(whole) if has_d else None)
+                for whole in traces()
             )
             self._outdated = False
         return self._games
@@ -116,7 +120,7 @@ class RunSource(_Source):
         step_seconds = reader.step_seconds()
         games: tuple[JudgedTraining, ...] = ()
         if not reader.unread_bytes:
-            games = self._judge(reader.traces(self.options.objective), has_d=signals.has_d)
+            games = self._judge(partial(reader.traces, self.options.objective), has_d=signals.has_d)
         return State(
             source=str(self.path),
             status=self._status(step_seconds),
@@ -172,7 +176,7 @@ class LogSource(_Source):
             self._read(is_empty=seen is None or not seen[1])
         step = max((int(trace.steps[-1]) for trace in self._traces), default=None)
         self._arrived(step, changed_at)
-        games = self._judge(self._traces)
+        games = self._judge(lambda: self._traces)
         notes = {note for game in games for note in (game.diagnosis or game.whole).notes}
         status = status_of(
             str(self.path),
