@@ -12,14 +12,8 @@ from typing import Any
 import numpy as np
 
 SMALLEST = 1e-9
-DISTORTION = "rmse"
-# The measures of `metrics.jsonl`; of the perceptual ones the first that is there is judged by.
-TITLES = {
-    "rmse": "RMSE",
-    "lpips": "LPIPS",
-    "sliced_wasserstein": "sliced Wasserstein distance",
-}
-PERCEPTION = tuple(TITLES)[1:]
+# Measures of `metrics.jsonl`; of the perceptual ones the first that is there is judged by.
+DISTORTION, PERCEPTION = "rmse", ("lpips", "sliced_wasserstein")
 
 
 def stage_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -34,7 +34,7 @@ def _head(state: State) -> Iterator[Said]:
 def _judged(game: JudgedTraining, policy: str | None) -> Iterator[Said]:
     """The answer, what to do first, and the evidence."""
     found = game.diagnosis
-    yield Said(wording.verdict(found, game.title), found.findings[0].severity if found else "")
+    yield Said(wording.verdict(found, game.title), game.severity)
     if found and found.rows:
         yield from wording.advice(found, policy)
         yield from wording.evidence(found)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.best_step import TITLES
 from counterpoise.pages.curves import ACCURACY
 from counterpoise.registry import read_table
 
@@ -105,7 +104,7 @@ def measure_of(name: str) -> "Measure | None":
 def metric_title(name: str) -> str:
     """What to call a held-out metric."""
     measure = measure_of(name)
-    title = TITLES.get(name) or (name if measure is None else measure.title)
+    title = name if measure is None else measure.title
     return f"{title}, dB" if name.startswith("psnr") else title
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.best_step import nearest_to_ideal, stage_rows
 from counterpoise.config import RunConfig
-from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
+from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.wording import headline, objective_line, title_of, verdict
 from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves, numbers
@@ -96,12 +96,12 @@ class PageRun:
         """A sentence for each game, or why there is none, and the worst severity in it."""
         if not self.state.games:
             return [("Not judged: it has no step with a discriminator yet.", "unknown")]
-        return [(verdict(g.diagnosis, g.title), _worst([g])) for g in self.state.games]
+        return [(verdict(g.diagnosis, g.title), g.severity) for g in self.state.games]
 
     @property
     def worst(self) -> str:
         """The worst severity of all findings, "unknown" where there are none."""
-        return _worst(self.state.games)
+        return self.state.findings[0][1].severity if self.state.findings else "unknown"
 
     @property
     def findings(self) -> list[tuple[int, str, Any]]:
@@ -125,11 +125,6 @@ class PageRun:
         """The configuration as YAML; "" without one."""
         tree = self.config_tree
         return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True) if tree else ""
-
-
-def _worst(games: Iterable[JudgedTraining]) -> str:
-    found = [f.severity for g in games if g.diagnosis is not None for f in g.diagnosis.findings]
-    return min(found, key=SEVERITIES.index, default="unknown")
 
 
 def read_run(path: Path, sample_bytes: int = SAMPLE_BYTES) -> PageRun:

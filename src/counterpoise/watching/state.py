@@ -29,6 +29,11 @@ class JudgedTraining:
         """Which D, or which training of the file; "" where there is one alone."""
         return self.whole.title
 
+    @property
+    def severity(self) -> str:
+        """That of its worst finding; "unknown" where there is no D."""
+        return self.diagnosis.findings[0].severity if self.diagnosis else "unknown"
+
 
 @dataclass(frozen=True)
 class State:
