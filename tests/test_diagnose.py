@@ -87,6 +87,7 @@ FALLING = within(40, ROWS, 0.1, 0.9)
 LOGITS = bce_columns(0.85 + noise(0.02), 0.15 + noise(0.02, seed=1))
 LOGITS |= {"real_logit_mean": 2.0, "fake_logit_mean": -2.0}
 LIKELY = smoothed_labels(0.8, 0.01)
+RISES, FALLS = np.linspace(0.5, 1.5, ROWS), np.linspace(93, 60, ROWS)
 GRADIENT = within(0, 30, 1.0, 1e-4)
 
 
@@ -145,6 +146,9 @@ CASES = [
     case("divergence", "severe", drifting(lambda t: np.exp(12 * t - 6)), objective="rpgan"),
     case("adversarial-term-drowned", "warning", drowned(0.005, 0.995)),
     case("content-term-drowned", "warning", drowned(0.995, 0.005)),
+    case("content-term-drowned", "warning", balanced(), g_adversarial=FALLS, g_content=RISES),
+    case("content-term-drowned", "note", balanced(), g_adversarial=FALLS / 90, g_content=RISES),
+    case("healthy", "healthy", balanced(), g_adversarial=FALLS, g_content=RISES[::-1]),
     case("healthy", "healthy", drowned(0.3, 0.7)),
     case("healthy", "healthy", drowned(1.0, 0.0)),
     case("g-vanishing-gradient", "severe", balanced(), g_gradient_adversarial=GRADIENT),

@@ -17,6 +17,9 @@ GONE, BACK = 0.01, 0.03
 # Share of the adversarial term in the gradient at G's output where it is drowned, where it is
 # heard again, and the share of the training; the same of the content terms.
 DROWNED, CONTENT_DROWNED = (0.01, 0.03, 0.5), (0.05, 0.1, 0.25)
+# Lines that show a trend of G's printed terms; the content's growth over it, and that which is a
+# fault by itself, as it is where their share by value is small.
+LEAST_TREND, RISEN, FAR_RISEN, SMALL = 12, 1.5, 3.0, 0.1
 COLLAPSED, DIVERSE = 0.35, 0.5  # outputs' diversity over that of real images
 # AUC that D loses when its inputs are disturbed, and where it is sure.
 SURE_AUC, LOST_AUC = 0.9, 0.2
@@ -126,8 +129,25 @@ def adversarial_term_drowned(view: View) -> Answer:
 
 
 def content_term_drowned(view: View) -> Answer:
-    """The content terms have no share in the gradient at G's output."""
-    return _drowned(view, is_content=True)
+    """The content terms have no share in the gradient at G's output; or, by their values, rise for
+    good while the adversarial one falls."""
+    trace, answer = view.trace, _drowned(view, is_content=True)
+    adversarial, content = trace.get("g_adversarial"), trace.get("g_content")
+    rows = np.flatnonzero((content > 0) & (adversarial > 0))
+    if not isinstance(answer, Missing) or len(rows) < LEAST_TREND:
+        return answer
+    first, middle, last = (float(np.median(part)) for part in np.array_split(content[rows], 3))
+    before, _, after = (float(np.median(part)) for part in np.array_split(adversarial[rows], 3))
+    if not (first < middle < last and last > RISEN * first and after < before):
+        return None
+    share = last / (last + after)
+    text = (
+        f"G's content terms rise from {number(first)} to {number(last)} while its adversarial one "
+        f"falls from {number(before)} to {number(after)}: they are {share:.1%} of both, as printed"
+    )
+    severity = "warning" if share < SMALL or last > FAR_RISEN * first else "note"
+    evidence = Evidence("G's content terms at the end over the beginning", last / first, text)
+    return Found(severity, Spell.over(rows), sureness(len(rows), 0.8), [evidence])
 
 
 def _drowned(view: View, *, is_content: bool) -> Answer:
