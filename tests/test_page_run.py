@@ -191,7 +191,7 @@ def test_each_of_several_discriminators_is_judged_and_drawn_by_name(tmp_path):
     saturated = {"d_loss": 1e-4, "d_loss_real": 5e-5, "d_loss_fake": 5e-5, "d_real": 0.99999,
                  "d_fake_before": 1e-5, "d_fake_after": 1e-5, "auc": 1.0}  # fmt: skip
     signals = []
-    for row in rows(pretrain=0):
+    for row in rows(pretrain=0, g_terms=lambda step: {"adversarial": 0.25 + step % 5 / 50}):
         own = {n: row.pop(n) for n in [*row] if n.startswith("d_") or n in ("auc", "action")}
         acts = {"d_steps": 0, "reason": "it rests"}
         row["discriminators"] = {"patch": own, "image": own | saturated | {"action": acts}}
