@@ -40,7 +40,7 @@ BOX = "\u2502  key  \u2502 value \u2502 mean \u2502\n" + "".join(
     for name, value in (("disc_loss", 0.5), ("gen_loss", 1.5), ("disc_loss", 0.25))
 )
 STATS = {"Loss/scores/real": 1, "Loss/D/loss": 0.5, "Progress/kimg": 1, "Progress/augment": 0}
-D, G, A, C = "d_loss", "g_loss", "g_adversarial", "g_content"
+D, G, A, C, RATE = "d_loss", "g_loss", "g_adversarial", "g_content", "g_learning_rate"
 EVALUATION = (
     " > EVALUATION \n   --> STEP: 0\n     | > loss_disc: 9.5  (9.5)\n     | > loss_gen: 9.5\n"
 )
@@ -77,6 +77,43 @@ PROGRAMS = [
         7,
         {D: -0.25, G: 0.5, "d_loss_real": -1.0, "d_loss_fake": -0.75},
     ),
+    (
+        "coqui",
+        COQUI.format(1, 0.5).replace("loss_disc", "D_mse_gan_loss") + "     | > loss_0: 0.5 (1)\n",
+        1,
+        {D: 0.5, A: 2, C: 22},
+    ),
+    (
+        "r3gan",
+        json.dumps(STATS | {"Loss/r2_penalty": 1, "Loss/r1_penalty": 2}),
+        1000,
+        {D: 0.5, "d_penalty": 2},
+    ),
+    (
+        "biggan",
+        "itr: 7, G_loss : +0.5, D_loss_real : +1.5, D_loss_fake : +0.25 ",
+        7,
+        {G: 0.5, "d_loss_real": 1.5, "d_loss_fake": 0.25},
+    ),
+    (
+        "musika",
+        "Epoch 0/9: 5%|5 | 7/90 [00:10<01:00, 1.2it/s, DR=0.5, DF=0.25, G=-1.5, GP=2, LR=0.1]\n",
+        7,
+        {"d_loss_real": 0.5, "d_loss_fake": 0.25, G: -1.5, "d_penalty": 2, RATE: 0.1},
+    ),
+    ("timegan", "step: 5/9, d_loss: 0.5, g_loss_u: 1.5, g_loss_v: 2", 5, {D: 0.5, A: 1.5}),
+    (
+        "dome272-vqgan",
+        "8%|8 | 7/90 [00:10<01:00, 1.2it/s, VQ_Loss=1.5, GAN_Loss=0.5]\n",
+        7,
+        {D: 0.5, G: 1.5},
+    ),
+    (
+        "pix2pixhd",
+        "(epoch: 1, iters: 5, time: 1) G_GAN: 0.5 G_GAN_Feat: 5 G_VGG: 4 D_real: 1 D_fake: 2",
+        5,
+        {A: 0.5, C: 9, "d_loss_real": 1, "d_loss_fake": 2},
+    ),
     ("fastai", HTML, 2, {G: 1.5, D: 0.5}),
     ("keras", "7 [D loss: 0.5, acc.: 50.0%] [G loss: 1.5]\n", 7, {D: 0.5, G: 1.5}),
     ("lightning", BAR.format(7, "d_loss=0.5, g_loss=1.5"), 7, {D: 0.5, G: 1.5}),
@@ -105,6 +142,28 @@ def test_networks_behind_their_losses():
         "[loss_h_AB(G): 0.5] [loss_h_AB(D): 1]\n[loss_h_BA(G): 0.5] [loss_h_BA(D): 1]\n"
     )
     assert (trace.title, rows(trace)) == ("AB", [(0, {G: 0.5, D: 1.0})])
+
+
+def test_stargans_two_games():
+    latent, ref = read(
+        "Iteration [10/90], D/latent_real: [0.5] D/latent_fake: [0.25] D/ref_real: [1.0] "
+        "D/ref_fake: [2.0] G/latent_adv: [3.0] G/ref_adv: [4.0] G/latent_sty: [9.0]\n"
+    )
+    assert (latent.title, ref.title) == ("LATENT", "REF")
+    assert rows(latent) == [(10, {"d_loss_real": 0.5, "d_loss_fake": 0.25, A: 3})]
+    assert rows(ref) == [(10, {"d_loss_real": 1, "d_loss_fake": 2, A: 4})]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("Steps 5 TIME: 3 lr: 0.1 loss_q_real: 2 psnr: 3\n", "loss_q_real=d_loss_real"),
+        ("Steps 5 TIME: 3 gen_q_loss: 2\n", "gen_q_loss=g_loss"),
+    ],
+)
+def test_a_hint_names_what_may_be_a_loss_and_what_of(text, hint):
+    with pytest.raises(UserError, match=hint):
+        read(text)
 
 
 def test_trainings_whose_lines_take_turns_are_told_apart():

@@ -36,6 +36,7 @@ ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 5
 # has its sign turned, or has its labels exchanged; that G's loss has other terms or a weight; that
 # what the program (or its layout) is known for is not so here.
 NONE, MEAN, TURNED, FLIPPED, MORE, OTHERWISE = 0.08, 0.1, 0.03, 0.01, 0.06, 0.1
+OTHERWISE_THAN_ONE = 0.01  # the last, where it is known for one objective alone
 MISFIT = 0.01  # share of rows whose loss of G may be anything
 ALONE = 2.5  # how much likelier the first of them is where there is D's loss alone
 MEAN_BY_PROGRAM = 0.85  # the same prior, where the program is known to print the mean
@@ -156,7 +157,8 @@ def _log_prior(reading: Reading, known: Sequence[str], program: Program) -> floa
         # Each that the program offers is a third as common as the one before it.
         of_program = {each: 3.0**-place for place, each in enumerate(known)}
         own = of_program.get(name, 0.0) / sum(of_program.values())
-        share = OTHERWISE * share + (1 - OTHERWISE) * own
+        otherwise = OTHERWISE if len(known) > 1 else OTHERWISE_THAN_ONE
+        share = otherwise * share + (1 - otherwise) * own
     # ESRGAN's loop, which most others of such a loss are from, prints the mean.
     mean = 0.5 if reading.facts.compares_scores else MEAN
     if program.d_loss_is_mean:
@@ -203,7 +205,8 @@ class _Numbers:
         real = trace.first(logits[0], "d_real")
         fake = trace.first(logits[1], "d_fake_before")
         count = program.discriminators
-        loss = summed_loss(trace, (2.0 if trace.d_loss_is_mean else 1.0) / count, 1 / count)
+        times = 2.0 if trace.d_loss_is_mean else 2.0 / program.d_loss_terms
+        loss = summed_loss(trace, times / count, 1 / count)
         g_loss = trace.first("g_adversarial", "g_loss") / count
         finite = np.isfinite([real, fake, loss]).all(axis=0)
         self._has_outputs = finite.sum() >= LEAST_ROWS

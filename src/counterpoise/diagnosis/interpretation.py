@@ -71,7 +71,8 @@ def _factors(trace: Trace, reading: Reading, program: Program) -> tuple[float, f
     if not reading.facts.has_halves:
         return each, each
     if trace.has("d_loss"):
-        return (2.0 if trace.d_loss_is_mean or reading.is_mean else 1.0) * each, each
+        times = 2.0 if trace.d_loss_is_mean or reading.is_mean else 2.0 / program.d_loss_terms
+        return times * each, each
     return each, (2.0 if reading.is_mean else 1.0) * each
 
 

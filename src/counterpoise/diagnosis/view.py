@@ -207,6 +207,8 @@ class View:
         if self.program.discriminators > 1:
             factor *= self.program.discriminators
             text = f", of each of {self.program.discriminators} D's whose sum is printed"
+        if self.program.d_loss_terms > 2 and self.trace.has("d_loss"):
+            text += f", as of 2 of its {self.program.d_loss_terms} terms"
         text += ", twice the mean of its halves that is printed" if factor != 1 else ""
         return text + (", with its sign turned" if self.reading.is_turned else "")
 

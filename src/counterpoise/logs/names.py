@@ -23,6 +23,7 @@ _OF_WORDS: dict[str, str] = _NAMES["of_words"]
 AMBIGUOUS = frozenset(_NAMES["ambiguous"])
 _OF_ANOTHER = frozenset(_NAMES["of_another"].split())
 _OF_VALIDATION = frozenset(("val", "valid", "validation", "dev", "test", "eval", "best"))
+_OF_PLACE = frozenset(_NAMES["of_place"].split())
 _WORDS = {word: what for what, words in _NAMES["words"].items() for word in words.split()}
 CONTENT = re.compile(_NAMES["content"], re.VERBOSE)
 G_CONTENT = "g_content"  # the column that is a sum of what is printed
@@ -80,17 +81,19 @@ def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
     tracker's ("INFO Loss_D: 1", "train/loss_d"), as long as they do not say that the number is
     something else's."""
     found = mapping.get(name) or KNOWN.get(name) or _by_words(name.split("_"))
-    of_g = False
+    of_d = of_g = False
     for _ in range(2):
         word, _, name = name.partition("_")
         if found is not None or not name or word in _OF_ANOTHER:
             break
+        of_d |= _WORDS.get(word) == "D"
         of_g |= _WORDS.get(word) in ("G", "E")
         if len(name) > 1 and name not in AMBIGUOUS:
             found = mapping.get(name) or KNOWN.get(name)
             if found is None and word not in _WORDS:
                 found = _by_words(name.split("_"))
-    return None if of_g and found is not None and not found.startswith("g_") else found
+    is_others = found is not None and (of_g if not found.startswith("g_") else of_d and not of_g)
+    return None if is_others else found
 
 
 def _by_words(words: list[str]) -> str | None:
@@ -115,7 +118,7 @@ def names_network(name: str) -> bool:
 def may_be_loss(name: str) -> bool:
     """Whether a name that is not known looks like that of a loss of the game."""
     words = plain(name).split("_")
-    return not _OF_ANOTHER & set(words) and any(
+    return not (_OF_ANOTHER | _OF_PLACE) & set(words) and any(
         _WORDS.get(word) in ("D", "G", "loss", "adversarial") or word.endswith(("loss", "losses"))
         for word in words
     )
@@ -125,6 +128,13 @@ def is_any_loss(name: str) -> bool:
     """Whether a name is that of a training's loss, of whatever."""
     words = set(plain(name).split("_"))
     return any(word.endswith(("loss", "losses")) for word in words) and not words & _OF_VALIDATION
+
+
+def likely_column(name: str) -> str:
+    """What a name that may be a loss is likely a loss of."""
+    says = {_WORDS.get(word, word) for word in plain(name).split("_")}
+    half = next((f"_{half}" for half in ("real", "fake") if half in says), "")
+    return "g_loss" if "G" in says and "D" not in says else f"d_loss{half}"
 
 
 def put_value(

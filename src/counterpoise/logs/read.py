@@ -14,7 +14,7 @@ from typing import IO, Any
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import PLACES, NamedRows
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
-from counterpoise.logs.names import checked_mapping, may_be_loss
+from counterpoise.logs.names import checked_mapping, likely_column, may_be_loss
 from counterpoise.logs.runs import FormatReader, Position
 from counterpoise.logs.tables import TableReader, table_start
 from counterpoise.logs.text import TextReader
@@ -93,10 +93,11 @@ def read_log(
 
 def _with_unused(trace: Trace, seen: Sequence[str]) -> Trace:
     """A trace that has nothing of D, with a note of the numbers that D's may be among."""
-    if not seen or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
+    likely = [name for name in seen if may_be_loss(name)][:NAMES_LISTED]
+    if not likely or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
         return trace
-    note = f"numbers that are not used: {', '.join(seen[:NAMES_LISTED])}; name D's, e.g. --map "
-    return replace(trace, notes=(*trace.notes, f"{note}'{seen[0]}=d_loss'"))
+    note = f"numbers that are not used: {', '.join(likely)}; name D's, e.g. --map "
+    return replace(trace, notes=(*trace.notes, f"{note}'{likely[0]}={likely_column(likely[0])}'"))
 
 
 def _read(
@@ -300,7 +301,8 @@ def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:
     shown = sorted(named, key=may_be_loss, reverse=True)[:NAMES_LISTED]
     numbers = f"; its numbers are {', '.join(shown)}" if shown else ""
     is_loss = bool(shown) and may_be_loss(shown[0])
-    name_it = f"name D's and G's, e.g. --map '{shown[0]}=d_loss', or " if is_loss else ""
+    example = f"'{shown[0]}={likely_column(shown[0])}'" if is_loss else ""
+    name_it = f"name D's and G's, e.g. --map {example}, or " if is_loss else ""
     return (
         f"no losses or outputs of D that are known{numbers}; {name_it}give a table with a line of "
         "names above it, or lines like these two: `step: 1 d_loss: 0.69 g_loss: 0.71`, "

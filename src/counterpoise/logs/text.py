@@ -210,11 +210,13 @@ class TextReader(FormatReader):
             return
         row = self._open
         if row is not None:
-            if own in (row.own, NOWHERE) and row.values.keys() & values.keys() <= {G_CONTENT}:
+            is_block = self._program is not None and self._program.prints_blocks
+            is_new = is_block or row.values.keys() & values.keys() <= {G_CONTENT}
+            if own in (row.own, NOWHERE) and is_new:
                 content = row.values.get(G_CONTENT, 0.0)
-                row.values |= values
+                row.values = values | row.values  # of two numbers of a block, the first
                 if G_CONTENT in values:
-                    row.values[G_CONTENT] += content
+                    row.values[G_CONTENT] = content + values[G_CONTENT]
                 row.torn |= self._may_be_torn
                 return
             self._close()
@@ -329,6 +331,8 @@ class TextReader(FormatReader):
         """Column and side ("A" of two pairs) of a printed name; None for another number."""
         if ends := PATTERNS["of_network"].fullmatch(name):
             name = f"loss_{ends[2]}{ends[1] or ''}"
+        elif ends := PATTERNS["of_game"].fullmatch(name):
+            name = f"{ends[1]}_loss_{ends[3]}_{ends[2]}"
         known, side = plain(name), ""
         look_up = partial(column_of, mapping=self._mapping, own=self._own)
         column, of = look_up(known), PATTERNS["side_by_side"].match(known)
