@@ -9,7 +9,6 @@ from rich.console import Console
 from counterpoise.commands.console import print_metrics, print_table, say
 from counterpoise.commands.upscaling import pick_device
 from counterpoise.config import DegradationConfig
-from counterpoise.config_file import validated
 from counterpoise.data.catalog import Catalog, catalog_folder
 from counterpoise.data.images import real_path
 from counterpoise.errors import UserError
@@ -48,9 +47,7 @@ def run(
     `lr`, or those that a set has; else they are as each network was trained.
     """
     console, folders = Console(), [*data, *sets]
-    own = None
-    if degradation is not None:
-        own = validated(DegradationConfig, {"name": degradation}, "--degradation")
+    own = None if degradation is None else DegradationConfig.model_validate(degradation)
     if lr is not None and (own or len(folders) > 1):
         raise UserError("--lr is of one folder of HR images, and without --degradation")
     measures, notes = choose_measures(metrics)

@@ -2,7 +2,8 @@
 
 import os
 import sys
-import warnings
+
+import torch
 
 from counterpoise.config import RunConfig
 from counterpoise.errors import UserError, refusing
@@ -27,15 +28,14 @@ def make_fabric(config: RunConfig) -> Fabric:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     what = f"train.accelerator {config.train.accelerator} with {devices} device(s)"
-    with refusing(what, RuntimeError, ValueError), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")  # said below
-        fabric = Fabric(
+    has_cuda = config.train.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    if config.train.precision == "16-mixed" and not has_cuda:
+        raise UserError("train.precision=16-mixed is for CUDA devices; set it to bf16-mixed")
+    with refusing(what, RuntimeError, ValueError):
+        return Fabric(
             accelerator=config.train.accelerator,
             devices=devices,
             num_nodes=nodes,
             precision=config.train.precision,
             strategy="ddp" if devices * nodes > 1 else "auto",
         )
-    if config.train.precision == "16-mixed" and fabric.device.type == "cpu":
-        raise UserError("train.precision=16-mixed is for a GPU; on a CPU set it to bf16-mixed")
-    return fabric

@@ -7,8 +7,7 @@ that. Gradients are averaged over the processes explicitly instead, once per upd
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -103,13 +102,13 @@ class StageTraining:
             changes = self._train_d(turn, batches, fake)
             for _ in range(turn.of(None).asked.d_steps - 1):
                 self._train_d(turn, self._next_batches(), None)
-        terms = self._train_g(turn, batches, fake, changes, first=True)
+        terms = self._train_g(turn, batches, fake, changes)
         if turn.g_updated:
             for _ in range(turn.g_steps - 1):
                 batches = self._next_batches()
                 if self.d is not None:
                     changes = [turn.g_begin() for _ in batches]
-                self._train_g(turn, batches, None, changes, first=False)
+                self._train_g(turn, batches, None, changes)
         if not turn.rolls_back:
             decay = self.parts.config.train.ema_decay
             update_average(self.parts.networks.g_average, self.g, decay, turn.step)
@@ -128,9 +127,7 @@ class StageTraining:
         """Those of one update: LR and HR."""
         return [self.batches.next() for _ in range(self.parts.config.train.accumulate_batches)]
 
-    def _update(
-        self, turn: Turn, name: str, carry_out: Callable[[Callable[[], None]], Any]
-    ) -> None:
+    def _update(self, turn: Turn, name: str) -> None:
         """Gradients of scaled losses are there, this process's: let the turn carry an optimizer's
         step out, unless 16 bits were too few for them."""
         network, optimizer, config = self._trained[name]
@@ -152,7 +149,7 @@ class StageTraining:
                 nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
             optimizer.step()
 
-        carry_out(run)
+        (turn.g_step if name == "g" else turn.d_step)(run)
 
     # D.
 
@@ -161,9 +158,7 @@ class StageTraining:
         assert run_d is not None, "a stage with D"
         return run_d(images).float()
 
-    def _train_d(
-        self, turn: Turn, batches: Sequence[Pair], fake: Tensor | None
-    ) -> list[InputChange]:
+    def _train_d(self, turn: Turn, batches: list[Pair], fake: Tensor | None) -> list[InputChange]:
         """D judges batches, the policy decides on the first of a turn, D learns from all of them.
 
         `fake` is G's of the only batch, where it is there already. How D saw each batch.
@@ -187,7 +182,7 @@ class StageTraining:
                 turn.d_penalty(term)
             torch.autograd.backward(self.parts.scaler.scale(loss / len(batches)))
         if not turn.leaves_out(player.name):
-            self._update(turn, "d", turn.d_step)
+            self._update(turn, "d")
         return changes
 
     def _penalties(self, step: int, d: nn.Module, real: Tensor, fake: Tensor) -> Iterator[Tensor]:
@@ -208,20 +203,14 @@ class StageTraining:
     # G.
 
     def _train_g(
-        self,
-        turn: Turn,
-        batches: Sequence[Pair],
-        fake: Tensor | None,
-        changes: Sequence[InputChange],
-        *,
-        first: bool,
+        self, turn: Turn, batches: list[Pair], fake: Tensor | None, changes: list[InputChange]
     ) -> dict[str, Tensor]:
         """Update G, or only measure where it is not to be trained; its weighted loss terms, means
-        over the batches. The `first` update of a turn is the one that is recorded.
+        over the batches. The first update of a turn is the one that is recorded.
 
         `fake` is G's of the only batch, where it is there already.
         """
-        train = turn.g_steps > 0 and not turn.rolls_back
+        train, first = turn.g_steps > 0 and not turn.rolls_back, not turn.g_updated
         means: dict[str, Tensor] = {}
         if train:
             self.g_optimizer.zero_grad(set_to_none=True)
@@ -245,7 +234,7 @@ class StageTraining:
             for name, term in terms.items():
                 means[name] = means.get(name, 0) + term.detach() / len(batches)
         if train:
-            self._update(turn, "g", turn.g_step)
+            self._update(turn, "g")
         return means
 
     def _g_terms(
