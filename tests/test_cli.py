@@ -1,5 +1,7 @@
 """The command line as a user meets it: what it prints, and what it does with mistakes."""
 
+from importlib.metadata import version
+
 import pytest
 import torch
 from PIL import Image
@@ -38,9 +40,10 @@ def one_line(result, *expected):
 
 
 def test_help_is_there_at_every_level(counterpoise):
-    for words in ([], ["study"], ["--help"]):
+    for words in ([], ["study"], ["--help"], ["help"]):
         code, out, _ = counterpoise(*words)
         assert (code, "study report " in out) == (0, True)
+    assert counterpoise("--version")[:2] == (0, f"counterpoise {version('counterpoise')}\n")
     code, out, _ = counterpoise("upscale", "--help")
     assert (code, "--tile-px COUNT" in out) == (0, True)
     for words in (["stdy"], ["study", "rum"], ["best"], ["upscale", "x", "--tile-px", "9"]):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from counterpoise.diagnosis.diagnose import RULES, diagnose
 from counterpoise.diagnosis.finding import SEVERITIES
 from counterpoise.diagnosis.remedies import REMEDIES
+from counterpoise.diagnosis.wording import remedies, verdict
 from counterpoise.logs.read import read_log
 from counterpoise.trace import COLUMNS, TraceBuilder
 from trace_helpers import ROWS, bce_columns, found, noise, smoothed_labels, trace
@@ -257,6 +258,75 @@ def test_a_nan_is_answered_by_what_stood_before_it(before, first):
     assert len(set(nan.remedies)) == len(nan.remedies)
 
 
+def test_a_nan_that_stays_is_answered_by_a_checkpoint_and_names_whose_number_was_first():
+    log = "".join(f"step: {n} loss_d: 0.6{n % 7} loss_g: 1.{n % 9}\n" for n in range(1, 37))
+    log += "step: 37 loss_d: 0.0202 loss_g: nan\n"
+    log += "".join(f"step: {n} loss_d: nan loss_g: nan\n" for n in range(38, 45))
+    nan = found(diagnose(read_log(io.StringIO(log))[0]), "non-finite")
+    assert nan.remedies[0] == REMEDIES["reload"]
+    assert REMEDIES["check-batches"] not in nan.remedies
+    first, then = nan.evidence[0].text.split(";")
+    assert ("G's" in first, "37" in first) == ("D's" in then, "38" in then) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["r1", "r1-without-gate", "non-saturating"])
+def test_the_r1_that_is_advised_is_of_logits(name):
+    torch = pytest.importorskip("torch")
+    slope = torch.tensor([3.0, 4.0])  # D(x) = <slope, x>: a penalty of 25 gamma / 2 everywhere
+    zero, weight = torch.zeros(()), torch.zeros(1, requires_grad=True)
+
+    def d(images):
+        return images @ slope
+
+    said = {"torch": torch, "d": d, "gamma": 1.0, "softplus": torch.nn.functional.softplus}
+    said |= {"real": 9 * torch.ones(4, 2), "fake": torch.zeros(4, 2, requires_grad=True)}
+    said |= {"loss_d": zero, "loss_d_real": zero, "loss_d_fake": weight.sum()}
+    said["d_optimizer"] = torch.optim.SGD([weight])
+    exec(REMEDIES[name].code, said)  # noqa: S102
+    assert float(said.get("r1", said["loss_d"])) == pytest.approx(12.5)
+
+
+def test_a_d_that_is_trained_and_at_chance_is_not_called_untrained():
+    quality = {"held_out_distance": np.linspace(9, 5, ROWS)}
+    for columns in (chance(), {"real_logit_mean": 0.01, "fake_logit_mean": 0.0}):
+        columns = columns | {"d_updated": 1.0, "d_learning_rate": 1e-4}
+        weak = found(diagnose(trace(**columns, **quality), "wgan" if len(columns) < 5 else "bce"),
+                     "d-too-weak")  # fmt: skip
+        assert weak.title != RULES["d-too-weak"].title
+        assert REMEDIES["check-loop"] not in weak.remedies
+        assert [weak.evidence[1].value] == pytest.approx([5 / 9])
+    idle = found(diagnose(trace(d_loss=1.3863 + noise(0.001)), "bce"), "d-too-weak")
+    assert (idle.title, idle.remedies[0]) == (RULES["d-too-weak"].title, REMEDIES["check-loop"])
+
+
+def test_of_the_latest_lines_nothing_is_said_of_the_beginning():
+    real, fake = 0.5 + noise(0.005, 3000), 0.5 + noise(0.005, 3000, seed=1)
+    whole = trace(3000, every=1, **bce_columns(real, fake), d_updated=1.0)
+    said = verdict(diagnose(whole.latest(), "bce"))
+    assert ("first line" in said, "2,048" in said) == (False, True)
+    assert "from the first line to the last" in verdict(diagnose(whole, "bce"))
+
+
+def test_what_was_wrong_long_before_a_divergence_is_to_be_changed_first():
+    columns = bce_columns(0.8 + noise(0.02), 0.3 + noise(0.02, seed=1))
+    columns["g_loss"] = np.where(np.arange(ROWS) < 50, columns["g_loss"], 1e3)
+    frozen = trace(**columns | {"d_fake_after": columns["d_fake_before"]})
+    assert [f.id for f in diagnose(frozen, "bce").problems] == ["d-frozen", "divergence"]
+    assert [f.id for f in diagnose(trace(**columns), "bce").problems] == ["divergence"]
+
+
+def test_an_absurd_loss_is_said_with_its_range():
+    sizes = trace(6, d_loss=np.array([1, 1, 1.1e11, 3e11, 9e11, 1.4e12]), g_loss=1.0)
+    assert all(size in found(diagnose(sizes), "divergence").evidence[0].text
+               for size in ("1.1e+11", "1.4e+12"))  # fmt: skip
+
+
+def test_least_squares_behind_a_sigmoid_is_answered_by_what_was_measured_to_help():
+    (log,) = read_log(SEED / "mse_epoch1.log")
+    assert "r1 =" in remedies(diagnose(log))[0].code
+    assert found(diagnose(log), "lsgan-on-sigmoid").first_step == 100  # the code's, not a moment's
+
+
 def test_remedies_are_for_this_log():
     frozen = found(diagnose(trace(**at_rest(True, balanced()))), "d-frozen")
     assert "check=True" in frozen.remedies[0].code  # D is bad, and still does not move
@@ -391,6 +461,18 @@ def test_the_first_steps_one_by_one_are_no_health(line):
     log = "".join(line.format(n, 1 + n % 3 / 10) + "\n" for n in range(1, 9))
     (short,) = read_log(io.StringIO(log))
     assert diagnose(short).ids() == {"not-enough-evidence"}
+
+
+@pytest.mark.parametrize("prints", [1, 7, 10])  # one of so many steps
+def test_a_log_of_epochs_whose_d_is_trained_in_every_third_step_is_not_of_a_frozen_d(prints):
+    rows = [(epoch, step) for epoch in range(5) for step in range(100)][::prints]
+    trained = np.array([step % 3 == 0 for _, step in rows])
+    fake = 0.33 + noise(0.05, len(rows))
+    columns = bce_columns(0.65 + noise(0.05, len(rows), seed=1), fake)
+    columns["d_fake_after"] = np.where(trained, columns["d_fake_after"], fake)
+    for count in (4, 9, len(rows)):
+        part = trace(count, **{name: values[:count] for name, values in columns.items()})
+        assert not diagnose(part, "bce").ids() & {"d-frozen", "d-restarts"}
 
 
 def test_a_d_that_is_trained_in_every_third_step_is_not_frozen():

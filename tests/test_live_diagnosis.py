@@ -81,7 +81,7 @@ def test_rows_without_a_step_or_a_d_are_left_out():
     diagnosis.load_rows([bare] * 20)
     assert diagnosis.news() == []
     diagnosis.load_rows([broken, row(2) | {"step": [2]}, row(3)])
-    assert diagnosis.diagnoses()[""].rows == 1
+    assert diagnosis.diagnosis().rows == 1
 
 
 def test_a_real_diagnosis_of_the_latest_rows():

@@ -66,6 +66,7 @@ class Loop:
 def test_each_has_rows_actions_and_a_verdict_of_its_own(tmp_path):
     loop = Loop()
     with loop.balance(policy="none", run_dir=tmp_path / "run", sensors_every=2) as balance:
+        assert balance.diagnosis("b").rows == 0
         for _ in range(6):
             loop.turn(balance)
         state = balance.state_dict()

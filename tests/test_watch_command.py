@@ -49,11 +49,19 @@ def test_once_for_a_run(counterpoise, tmp_path):
     assert "the training begins" in out
 
 
+@pytest.mark.parametrize("words", [("watch", "--once"), ("diagnose",), ("report",)])
+def test_a_run_whose_signals_are_compressed_is_not_called_empty(counterpoise, tmp_path, words):
+    run = begin_run(tmp_path / "run", steps=3)
+    run.signals.rename(tmp_path / "run" / "signals.jsonl.gz")
+    code, _, said = counterpoise(*words, run.path)
+    assert (code, said.count("\n"), "signals.jsonl.gz" in said) == (2, 1, True)
+
+
 def test_once_takes_that_ds_loss_is_a_mean(counterpoise, path):
     append(path, *(f"step: {s} d_loss: 0.69{s % 4} g_loss: 1.2{s % 3}\n" for s in range(1, 30)))
     options = ("--objective", "bce", "--d-loss-is-mean")
     _, said, _ = counterpoise("watch", path, "--once", *options)
-    assert "D does not tell real from fake" in said.replace("\n", " ")
+    assert "does not tell real from fake" in said.replace("\n", " ")
 
 
 def test_once_takes_the_names_of_a_log(counterpoise, path):

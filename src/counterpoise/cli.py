@@ -18,6 +18,7 @@ from counterpoise.errors import TrainingDivergedError, UserError, one_line, to_i
 from counterpoise.registry import Registry, read_table
 
 WHAT = "Train GANs in balance: the EnhanceNet family, with diagnosis and control of D against G."
+HELP = ["-h"], ["--help"], ["help"]
 EXIT_DIVERGED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -95,9 +96,14 @@ def _stop(message: str, code: int) -> None:
 
 
 def _run(words: Sequence[str]) -> int | None:
+    if words[:1] == ["--version"]:
+        from importlib.metadata import version  # Slow, and for nothing else.
+
+        print(f"counterpoise {version('counterpoise')}")  # noqa: T201
+        return None
     name, rest = split_verb(words)
     group = [verb for verb in VERBS if verb.startswith(f"{name} ".lstrip())]
-    if name not in VERBS and group and rest[:1] in ([], ["-h"], ["--help"]):
+    if name not in VERBS and group and rest[:1] in ([], *HELP):
         lines = [f"  {verb:<16}{VERBS[verb]['help'].splitlines()[0]}" for verb in group]
         print("\n".join((WHAT, "", "`counterpoise VERB --help` says more.", "", *lines)))  # noqa: T201
         return None
@@ -109,5 +115,5 @@ def _run(words: Sequence[str]) -> int | None:
 
 def split_verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The verb that a command line begins with, of one word or two ("study run"), and the rest."""
-    count = 2 if " ".join(words[:2]) in VERBS else 0 if words[:1] in (["-h"], ["--help"]) else 1
+    count = 2 if " ".join(words[:2]) in VERBS else 0 if words[:1] in HELP else 1
     return " ".join(words[:count]), words[count:]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from counterpoise.errors import UserError
 from counterpoise.registry import Registry
 
 Curve = Callable[[np.ndarray], np.ndarray]
@@ -144,7 +145,9 @@ def objective_name(name: str) -> str:
     """The objective's own name for any name it is known by; `UserError` for an unknown one."""
     plain = name.strip().lower().replace("_", "-")
     own = next((own for own, objective in OBJECTIVES.items() if plain in objective.aliases), plain)
-    OBJECTIVES[own]
+    if own not in OBJECTIVES:
+        names = (", ".join((each.name, *each.aliases)) for each in OBJECTIVES.values())
+        raise UserError(f"unknown objective '{name}'; known: {'; '.join(names)}")
     return own
 
 

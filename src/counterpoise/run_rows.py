@@ -144,7 +144,9 @@ class RunReader:
         try:
             lines, anew = self._tail.poll(growing=growing)
         except OSError as error:
-            self.problem = f"cannot be read ({error.strerror or error})"
+            self.problem = f"cannot be read ({error.strerror or error}); replace or remove it"
+        if not self.run.signals.exists() and self.run.signals.with_suffix(".jsonl.gz").exists():
+            self.problem = "is compressed: unzip signals.jsonl.gz"
         if anew:
             self._forget_signals()
         self.signals.feed(lines)
@@ -165,7 +167,7 @@ class RunReader:
         while self.look(growing=False) or self.unread_bytes:
             pass
         if self.problem:
-            raise UserError(f"{self.run.signals}: {self.problem}; replace or remove it")
+            raise UserError(f"{self.run.signals}: {self.problem}")
         return self
 
     def _read_config(self) -> None:

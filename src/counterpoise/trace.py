@@ -69,6 +69,7 @@ class Trace:
     format: str = ""  # name of the log format it was read from
     title: str = ""  # which run of the file this is, where there are several
     is_latest: bool = True  # of several runs, that which the file ends with
+    is_window: bool = False  # earlier rows of the training are left out: see `latest`
     program: str = ""  # which program printed it, where its layout or its names tell
     objective: str | None = None  # where the log or a run's configuration says it
     policy: str | None = None  # where a run's configuration says it
@@ -101,7 +102,7 @@ class Trace:
         steps = self.steps[-LATEST_ROWS:]
         columns = {name: values[-LATEST_ROWS:] for name, values in self.columns.items()}
         non_finite = tuple(each for each in self.non_finite if each[0] >= steps[0])
-        return replace(self, steps=steps, columns=columns, non_finite=non_finite)
+        return replace(self, steps=steps, columns=columns, non_finite=non_finite, is_window=True)
 
 
 class TraceBuilder:

@@ -184,15 +184,16 @@ class Balance:
         """What is wrong or right with the run so far; of several discriminators with that one.
         First, what the loop check has found."""
         self._listener.flush()
-        found = self._journal.diagnosis.diagnoses()
-        if d not in found:
-            raise UserError(f"Balance: diagnosis of which discriminator? {', '.join(found)}")
+        if d not in self._game.players:
+            names = ", ".join(self._game.players)
+            raise UserError(f"Balance: diagnosis of which discriminator? {names}")
+        found = self._journal.diagnosis.diagnosis(d)
         if not self.loop_findings:
-            return found[d]
-        bugs = [each.as_finding(found[d].last_step) for each in self.loop_findings]
-        others = [each for each in found[d].findings if each.severity != "healthy"]
+            return found
+        bugs = [each.as_finding(found.last_step) for each in self.loop_findings]
+        others = [each for each in found.findings if each.severity != "healthy"]
         findings = sorted([*bugs, *others], key=lambda each: SEVERITIES.index(each.severity))
-        return replace(found[d], findings=tuple(findings))
+        return replace(found, findings=tuple(findings))
 
     def state_dict(self) -> dict[str, Any]:
         """What goes on with a resumed loop, as plain JSON values: save it with the networks."""

@@ -136,7 +136,7 @@ def _changed(judged: Judged) -> Iterable[wording.Said]:
     for change in judged.changes:
         finding = change.finding
         was = f", was {change.severity_before}" if change.state != NEW else ""
-        title = f"{change.state}: {wording.title_of(finding)} [{finding.id}]"
+        title = f"{change.state}: {finding.title} [{finding.id}]"
         yield wording.Said(f"{title} {finding.severity}{was}", indent=2)
     if not judged.changes:
         yield wording.Said("no problem in either", indent=2)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from counterpoise.diagnosis.diagnose import RULES
 from counterpoise.diagnosis.finding import Diagnosis, Finding
 from counterpoise.diagnosis.news import BETTER, GONE, NEW, SAME, WORSE, Change, changes
-from counterpoise.diagnosis.wording import remedies, span, title_of, verdict
+from counterpoise.diagnosis.wording import remedies, span, verdict
 from counterpoise.errors import one_line
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
@@ -101,7 +101,7 @@ def github(runs: Iterable[Judged]) -> str:
     for one in runs:
         states = {change.finding.id: f"{change.state}: " for change in one.changes}
         for finding in one.diagnosis.findings:
-            title = f"{one.diagnosis.title} {states.get(finding.id, '')}{title_of(finding)}".strip()
+            title = f"{one.diagnosis.title} {states.get(finding.id, '')}{finding.title}".strip()
             where = f"file={_escaped(one.diagnosis.source, ':,')},title={_escaped(title, ':,')}"
             lines.append(f"::{COMMANDS[finding.severity]} {where}::{_escaped(_message(finding))}\n")
     return "".join(lines)
@@ -115,7 +115,7 @@ def _escaped(text: str, more: str = "") -> str:
 def _message(finding: Finding) -> str:
     """A finding in a paragraph: what, since when, on which numbers, what to do first."""
     numbers = "; ".join(item.text for item in finding.evidence)
-    message = f"{title_of(finding)} ({span(finding)}): {numbers}."
+    message = f"{finding.title} ({span(finding)}): {numbers}."
     todo = finding.remedies[:1]
     return message + "".join(f" What to do first: {remedy.text}" for remedy in todo)
 

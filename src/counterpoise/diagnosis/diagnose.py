@@ -85,7 +85,16 @@ def diagnose(
             not_judged.append(NotJudged(rule.id, (missing[0].need or rule.needs,)))
     if not any(finding.severity in PROBLEMS for finding in findings):
         findings.append(_verdict(judged, any(finding.if_objective for finding in findings)))
-    findings.sort(key=lambda f: SEVERITIES.index(f.severity))
+    severe = [each for each in findings if each.severity == "severe"]
+    start = int(trace.steps[0]) if len(trace) else 0
+
+    def rank(finding: Finding) -> tuple[int, bool]:
+        # Every checkpoint from before a late divergence has what was wrong long before it.
+        half = (start + finding.first_step) / 2
+        is_late = finding.id == "divergence" and any(each.first_step < half for each in severe)
+        return SEVERITIES.index(finding.severity), is_late
+
+    findings.sort(key=rank)
     shares: dict[str, float] = defaultdict(float)
     for each in judged:
         shares[each.objective_name] += each.reading.probability
@@ -106,6 +115,7 @@ def diagnose(
         notes=(*trace.notes, *view.notes, *normal),
         objectives=tuple(Candidate(each, round(share, 3)) for each, share in shares.items()),
         program=profile.name,
+        is_window=trace.is_window,
     )
 
 
@@ -192,7 +202,7 @@ def _finding(view: View, rule: Rule, found: Found) -> Finding:
         first_step=int(view.steps[found.spell.first]) if view.rows else 0,
         last_step=int(view.steps[found.spell.last]) if view.rows else 0,
         confidence=min(1.0, found.confidence),
-        title=rule.title,
+        title=found.title or rule.title,
         meaning=found.meaning or rule.meaning,
         evidence=tuple(found.evidence),
         remedies=tuple(

@@ -84,6 +84,7 @@ class Diagnosis:
     notes: tuple[str, ...]  # on the reading of the log
     objectives: tuple[Candidate, ...] = ()  # likeliest first; their probabilities add up to 1
     program: str = ""  # a name of `programs.PROGRAMS`, where it is known what printed the log
+    is_window: bool = False  # by the latest lines alone: earlier ones were left out
 
     @property
     def healthy(self) -> bool:
@@ -113,7 +114,8 @@ class Found:
     spell: Spell
     confidence: float
     evidence: Sequence[Evidence]
-    meaning: str = ""  # instead of the rule's own, of this log
+    title: str = ""  # instead of the rule's own, of this log
+    meaning: str = ""
     first_remedies: tuple[Remedy, ...] = ()  # before the rule's own, for this log
 
 
@@ -155,6 +157,11 @@ def lines(count: int, of: int | None = None) -> str:
     """ "5 of 15 lines", "1 line"."""
     word = "line" if (of or count) == 1 else "lines"
     return f"{count} {word}" if of is None else f"{count} of {of} {word}"
+
+
+def percent(share: float) -> str:
+    """A share as people write it: `12.5%`, `less than 0.1%`."""
+    return f"{share:.1%}" if share >= 5e-4 else "less than 0.1%"
 
 
 def number(value: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.inference import FOOLED
-from counterpoise.diagnosis.remedies import described
+from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_generator import ColumnReadings
 from counterpoise.diagnosis.view import LEAST_ROWS, LEAST_SPELL, Spell, View, longest, smooth
 from counterpoise.objectives import UNKNOWN
@@ -167,7 +167,7 @@ def d_too_weak(view: View) -> Answer:
         name = "largest distance of D's mean scores"
         text = f"{name} on real and fake images: {number(largest)}, next to nothing on any scale"
         evidence = [Evidence(name, largest, text)]
-        return Found(severity, view.whole, sureness(view.rows, 0.7), evidence)
+        return _weak(view, severity, 0.7, evidence)
     level = view.smoothed(lead)
     if _is_told(view):
         chance, learned = np.abs(level) < AT_CHANCE, level > HAS_LEARNED
@@ -184,11 +184,45 @@ def d_too_weak(view: View) -> Answer:
         return None
     value = view.whole.median(lead)
     never = before == view.rows
-    when = "never" if never else f"for the first time at step {view.steps[before]}"
-    text = f"D's lead is {number(value)} of 1 (median), and was above {HAS_LEARNED} {when}"
+    when = "in none of these lines" if never else f"not before step {view.steps[before]}"
+    text = (
+        f"D's lead is {number(value)} (median; 0 is chance, 1 certainty); on average over "
+        f"{lines(view.window)} it is above {HAS_LEARNED} {when}"
+    )
     evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
-    return Found(severity, view.whole, sureness(view.rows, 0.8), evidence)
+    return _weak(view, severity, 0.8, evidence)
+
+
+def _weak(view: View, severity: str, directness: float, evidence: list[Evidence]) -> Found:
+    """D is at chance: not trained, or, where the rows show that it is, in spite of it."""
+    before, after = view.trace.get("d_fake_before"), view.trace.get("d_fake_after")
+    known = np.isfinite(before) & np.isfinite(after)
+    moved = int((before != after)[known].sum())
+    updated = view.whole.median(view.trace.get("d_updated")) == 1
+    rate = view.whole.median(view.trace.get("d_learning_rate"))
+    shown = [f"its step changes D(G(z)) in {lines(moved, int(known.sum()))}"] if moved else []
+    shown += [f"its learning rate is {number(rate)}"] if rate > 0 else []
+    is_trained = moved > known.sum() / 2 or (updated and rate > 0)
+    if is_trained:
+        evidence.insert(0, Evidence("D's learning rate", rate, f"D is trained: {', '.join(shown)}"))
+    distance = view.trace.get("held_out_distance")
+    rows = np.flatnonzero(np.isfinite(distance))
+    if len(rows) > 1 and distance[rows[-1]] < distance[rows[0]]:
+        first, last, best = *distance[rows[[0, -1]]], np.nanmin(distance)
+        text = (
+            "held-out quality improves all the same, by G's other losses: the distance goes from "
+            f"{number(first)} to {number(last)} (lower is better; at best {number(best)})"
+        )
+        evidence.insert(1, Evidence("held-out distance over its first", float(last / first), text))
+    return Found(
+        severity,
+        view.whole,
+        sureness(view.rows, directness),
+        evidence,
+        title="D is at chance though it is trained" if is_trained else "",
+        first_remedies=() if is_trained else (REMEDIES["check-loop"],),
+    )
 
 
 def _is_told(view: View) -> bool:
@@ -231,7 +265,7 @@ def _wrong(view: View) -> Found | None:
         "has learned the opposite of what it is asked, or G moves faster than it can follow. Look "
         "for exchanged labels, for a D that is trained too seldom, and for a rate that breaks it."
     )
-    return Found(severity, view.whole, sureness(view.rows, 0.9), evidence, meaning)
+    return Found(severity, view.whole, sureness(view.rows, 0.9), evidence, meaning=meaning)
 
 
 def oscillation(view: View) -> Answer:

@@ -4,7 +4,15 @@
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, number, sureness
+from counterpoise.diagnosis.finding import (
+    Answer,
+    Evidence,
+    Found,
+    Missing,
+    number,
+    percent,
+    sureness,
+)
 from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
 from counterpoise.diagnosis.view import Spell, View, longest, smooth
@@ -96,7 +104,7 @@ def g_vanishing_gradient(view: View) -> Answer:
     spell = spell.begin_where(fake < PINNED)
     output = spell.median(fake)
     share = squared_sigmoid_slope(output)[1]
-    text = f"at D(G(z)) = {number(output)} {share:.1%} of the largest gradient reaches G"
+    text = f"D(G(z)) is {number(output)}, where {percent(share)} of the largest gradient reaches G"
     return readings.found(spell, Evidence("share of the gradient", share, text))
 
 

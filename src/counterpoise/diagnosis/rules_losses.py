@@ -10,6 +10,7 @@ from counterpoise.diagnosis.finding import (
     Remedy,
     lines,
     number,
+    percent,
     sureness,
 )
 from counterpoise.diagnosis.inference import mostly_below_zero
@@ -69,12 +70,16 @@ def non_finite(view: View) -> Answer:
         return None
     step, last = values[0][0], max(view.rows - 1, 0)
     row = min(int(np.searchsorted(view.steps, step)), last)
-    names = sorted({column for _, column in values})
-    what = ", ".join(COLUMNS.get(column, column) for column in names[:4])
-    text = f"first at step {step}; not finite: {what}"
-    before, first = _before(view, row)
-    evidence = [Evidence("values that are not finite", float(len(values)), text), *before]
-    return Found("severe", Spell(row, last), 1.0, evidence, first_remedies=first)
+    firsts = {column: at for at, column in reversed(values)}
+    names = sorted(firsts, key=lambda column: (firsts[column], column))[:4]
+    what = (f"{COLUMNS.get(name, name)} (first at step {firsts[name]})" for name in names)
+    before, remedies = _before(view, row)
+    # Where a number came back, the weights were not hurt.
+    passed = any(np.isfinite(view.trace.get(name)[row + 1 :]).any() for name in names)
+    after = REMEDIES["check-batches" if passed else "reload"]
+    evidence = Evidence("values that are not finite", float(len(values)), "; ".join(what))
+    first = (*remedies, after) if passed else (after, *remedies)
+    return Found("severe", Spell(row, last), 1.0, [evidence, *before], first_remedies=first)
 
 
 def _before(view: View, row: int) -> tuple[list[Evidence], tuple[Remedy, ...]]:
@@ -110,8 +115,10 @@ def _absurd(view: View) -> Found | None:
         rows = np.flatnonzero(size > (ABSURD_OF_D if name.startswith("d_loss") else ABSURD))
         if len(rows) < LEAST_ABSURD or rows[-1] < view.rows - 2:
             continue
-        text = f"{COLUMNS[name]} is of size {number(float(size[rows].max()))} in {lines(len(rows))}"
-        evidence = Evidence(f"largest size of {COLUMNS[name]}", float(size[rows].max()), text)
+        least, most = float(size[rows].min()), float(size[rows].max())
+        sizes = number(most) if least == most else f"{number(least)} to {number(most)}"
+        text = f"{COLUMNS[name]} is of size {sizes} in {lines(len(rows))}"
+        evidence = Evidence(f"largest size of {COLUMNS[name]}", most, text)
         return Found("severe", Spell.over(rows), sureness(4 * len(rows)), [evidence])
     return None
 
@@ -188,12 +195,13 @@ def lsgan_on_sigmoid(view: View) -> Answer:
     output = spell.median(raw)
     slope, share = squared_sigmoid_slope(output)
     text = (
-        f"at D(G(z)) = {number(output)} the gradient of (D(G(z)) - 1)^2 through the sigmoid "
-        f"is {number(slope)}, {share:.1%} of its largest"
+        f"where D(G(z)) is {number(output)}, the gradient of (D(G(z)) - 1)^2 through the sigmoid "
+        f"is {number(slope)}: {percent(share)} of its largest"
     )
     how = Evidence("objective", None, f"how it is known: {view.reading.evidence}")
     evidence = [how, Evidence("D(G(z))", output, text)]
-    return Found(severity, spell, sureness(spell.rows), evidence)
+    # Of the code it is so from the first line on, whenever it shows.
+    return Found(severity, view.whole, sureness(spell.rows), evidence)
 
 
 def loss_inconsistent(view: View) -> Answer:

@@ -70,15 +70,16 @@ def d_frozen(view: View) -> Answer:
     if of < LEAST_SPELL:
         return _too_little_known(view)
     share = count / of
-    if share < SOME or count < 2 or _is_every_kth(resting[known]):
+    if share < SOME or count < 2 or _is_every_kth(known & ~resting):
         return None
     unbroken = max((run.rows for run in runs_of(resting[known])), default=0)
     what = "D was not updated in"
     if not view.trace.has("d_updated"):
-        what = "D(G(z)) is the same number before and after D's update in"
+        what = "D(G(z)), printed before and after D's update, is the same number in"
     text = f"{what} {lines(count, of)} ({share:.0%})"
     if 1 < unbroken < of:
         text += f", {unbroken} of them in a row"
+    text += "" if view.trace.has("d_updated") else ": D did not change in between"
     spell = Spell.over(np.flatnonzero(resting))
     by_design = view.trace.policy in RESTING_POLICIES and share < ALL
     # A D that is bad and still does not move: the loop is broken.
@@ -93,19 +94,23 @@ def d_frozen(view: View) -> Answer:
             *_pair(view, resting, known),
             *_meanwhile(view, resting, known),
         ],
+        title="D is not trained in any printed step" if share >= ALL else "",
         meaning=BY_DESIGN if by_design else "",
         first_remedies=(REMEDIES["check-loop"],) if broken else (),
     )
 
 
-def _is_every_kth(rest: np.ndarray) -> bool:
-    """Whether D is trained in every k-th row, as a loop does that has it so."""
-    trained = np.flatnonzero(~rest)
-    between = np.diff(trained)
-    if len(between) < LEAST_SPELL or (between != between[0]).any():
+def _is_every_kth(trained: np.ndarray) -> bool:
+    """Whether D is trained in every k-th row, as a loop does that has it so: where an epoch ends,
+    sooner or later than that, but never as late as if one was left out."""
+    rows = np.flatnonzero(trained)
+    between = np.diff(rows)
+    if not len(between):
         return False
+    k = np.bincount(between).argmax()
     # Not one that stood still before, or does since.
-    return bool(trained[0] < between[0] and len(rest) - trained[-1] <= between[0])
+    ends = rows[0], len(trained) - 1 - rows[-1]
+    return bool((between == k).mean() > 0.5 and max(*ends, between.max() // 2) < k)
 
 
 def g_frozen(view: View) -> Answer:
@@ -125,6 +130,8 @@ def _standing_loss(view: View, network: str, *names: str) -> Found | None:
     )
     if len(loss) < LEAST_STANDING or not (none_moves or stands_still(loss)):
         return None
+    if view.is_short and view.single_steps is not None:
+        return None  # A loop that trains it every fifth time prints the same so often.
     value, first = float(loss[0]), (REMEDIES["check-loop"],) if network == "D" else ()
     text = f"{network}'s loss is {number(value)} in all of {lines(len(loss))}: "
     clip = [name for at, name in CLIPS.items() if abs(value / at - 1) < AT_A_CLIP]
@@ -135,7 +142,9 @@ def _standing_loss(view: View, network: str, *names: str) -> Found | None:
         text += f"batches differ, so {network} is not trained, or D answers alike whatever it sees"
     evidence = [Evidence(f"{network}'s loss, unchanging", value, text)]
     severity = "severe" if len(loss) >= 2 * LEAST_STANDING else "warning"
-    return Found(severity, view.whole, sureness(len(loss)), evidence, first_remedies=first)
+    title = f"{network}'s loss does not move"
+    sure = sureness(len(loss))
+    return Found(severity, view.whole, sure, evidence, title=title, first_remedies=first)
 
 
 def learning_rate_gone(view: View) -> Answer:
@@ -228,7 +237,7 @@ def d_restarts(view: View) -> Answer:
     flags = resting[known]
     rows_of_rests, bursts = ([run.rows for run in runs_of(each)] for each in (flags, ~flags))
     restarts = int((flags[:-1] & ~flags[1:]).sum())
-    if restarts < 2 or not SOME <= flags.mean() <= ALL:
+    if restarts < 2 or not SOME <= flags.mean() <= ALL or _is_every_kth(known & ~resting):
         return None
     worse_half = np.fmax(*view.d_loss_halves)[known]
     if not np.isfinite(worse_half).any():

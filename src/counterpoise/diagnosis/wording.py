@@ -46,8 +46,8 @@ NAMED, SHOWN_EVIDENCE = 3, 2
 # Columns of a curve where there is room, and where there is none; of the numbers beside it.
 CHART_WIDTH, LEAST_CHART_WIDTH, NUMBERS_WIDTH = 48, 8, 24
 WIDTH = 88  # columns of the text that `print` shows
-# What people ask, answered before the finding's own words.
-LEADS = {"d-saturated": "D is too strong", "d-too-weak": "D is too weak, or not trained"}
+# Findings that a log of few lines may show, in each of them.
+OF_A_LINE = "d-saturated", "d-too-weak"
 
 
 def shown_series(trace: Trace) -> list[tuple[str, np.ndarray]]:
@@ -78,6 +78,8 @@ def headline(diagnosis: Diagnosis) -> str:
     """Which training this is: file, lines, steps, format."""
     name = f"{diagnosis.source} ({diagnosis.title})" if diagnosis.title else diagnosis.source
     what = f"{lines(diagnosis.rows)}, steps {diagnosis.first_step} to {diagnosis.last_step}"
+    if not diagnosis.source:  # not read: of a loop that goes on
+        return f"{diagnosis.title}: {what}".removeprefix(": ")
     return f"{name}: {what}" + (f", read as {diagnosis.format}" if diagnosis.format else "")
 
 
@@ -101,7 +103,7 @@ def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
     if not diagnosis.problems:
         (doubt,) = (f for f in diagnosis.findings if f.id == "not-enough-evidence")
         why = "; ".join(item.text for item in doubt.evidence)
-        few = [f for f in diagnosis.findings if f.id in LEADS and diagnosis.rows < LEAST_ROWS]
+        few = [f for f in diagnosis.findings if f.id in OF_A_LINE and diagnosis.rows < LEAST_ROWS]
         so_far = f" So far {'; '.join(map(_within_sentence, few))}, in each line." if few else ""
         return f"{lead}This log cannot say whether the training is healthy: {why}.{so_far}"
     severe = [f for f in diagnosis.problems if f.severity == "severe"]
@@ -116,20 +118,12 @@ def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
     return f"{lead}{said}" + (f" And {more} more, below." if more else "")
 
 
-def title_of(finding: Finding) -> str:
-    """The title of a finding, as its numbers are."""
-    never = finding.id == "d-frozen" and finding.severity == "severe"
-    return "D is not trained in any printed step" if never else finding.title
-
-
 def _within_sentence(finding: Finding) -> str:
     """What is wrong, as part of a sentence and in the words of those who ask."""
-    title = title_of(finding)
+    title = finding.title
     if finding.if_objective:
         known = [OBJECTIVES[each].title for each in finding.if_objective if each in OBJECTIVES]
         title += f", if D's loss is {' or '.join(known[:3])}"
-    if lead := LEADS.get(finding.id):
-        return f"{lead}: {title.removeprefix('D is ').removeprefix('D ')}"
     # A small first letter, unless it begins with the name of a network.
     return title if title.startswith(("D ", "G ", "D's ", "G's ")) else title[0].lower() + title[1:]
 
@@ -139,7 +133,8 @@ def when(finding: Finding, diagnosis: Diagnosis) -> str:
     if finding.last_step < diagnosis.last_step:
         return f"steps {finding.first_step} to {finding.last_step}"
     if finding.first_step <= diagnosis.first_step:
-        return "from the first line to the last"
+        whole = f"in the last {diagnosis.rows:,} lines"
+        return whole if diagnosis.is_window else "from the first line to the last"
     return f"from step {finding.first_step} on"
 
 
@@ -173,7 +168,7 @@ def answer(diagnosis: Diagnosis) -> Iterator[Said]:
     """Of which log, the answer, and by which meaning of the numbers."""
     yield Said(headline(diagnosis), "soft")
     yield Said(verdict(diagnosis), diagnosis.findings[0].severity)
-    yield Said(objective_line(diagnosis), "soft")
+    yield Said(objective_line(diagnosis) if diagnosis.rows else "", "soft")
 
 
 def curves(trace: Trace, before: Trace | None, width: int, *, ends: bool = False) -> Iterator[Said]:
@@ -199,10 +194,10 @@ def evidence(diagnosis: Diagnosis, *, everything: bool = False) -> Iterator[Said
     """The findings with their numbers: the first two of each problem, or all, and what each
     means."""
     for finding in diagnosis.findings:
-        title = f"{finding.severity}: {title_of(finding)} [{finding.id}] {span(finding)}"
+        title = f"{finding.severity}: {finding.title} [{finding.id}] {span(finding)}"
         yield Said(title, finding.severity)
         beside = finding.severity not in PROBLEMS and diagnosis.problems
-        shown = finding.evidence[: None if everything else 0 if beside else SHOWN_EVIDENCE]
+        shown = finding.evidence[: None if everything else 1 if beside else SHOWN_EVIDENCE]
         yield from (Said(f"- {item.text}", indent=2) for item in shown)
         if everything:
             yield Said(finding.meaning, indent=2)
@@ -217,7 +212,8 @@ def advice(
     for place, remedy in enumerate(found if everything else found[:1], start=1):
         lead, kind = ("What to do first:", "strong") if place == 1 else (f"{place}.", "")
         yield Said(f"{lead} {remedy.text}", kind)
-        yield Said(remedy_how(remedy, policy), "code", 3)
+        how = remedy_how(remedy, policy).splitlines()
+        yield from (Said(line, "code", 3) for line in how)
 
 
 def rest(diagnosis: Diagnosis, *, more: str = "") -> Iterator[Said]:

@@ -44,11 +44,8 @@ class LiveDiagnosis:
             news += [News(lead + each.text, each.finding) for each in new]
         return news
 
-    def diagnoses(self) -> dict[str, Diagnosis]:
-        """What can be said about all rows, of each D by its name."""
+    def diagnosis(self, d: str = "") -> Diagnosis:
+        """What can be said about all rows of a D, which may have none yet."""
+        nothing = replace(TraceBuilder().build(), source=self._source, title=d)
         traces = self._rows.traces(self.objectives, self._policy)
-        if not traces:
-            said = self.objectives.get("")
-            nothing = TraceBuilder().build()
-            traces = [replace(nothing, source=self._source, objective=said, policy=self._policy)]
-        return {trace.title: diagnose(trace) for trace in traces}
+        return diagnose(next((trace for trace in traces if trace.title == d), nothing))

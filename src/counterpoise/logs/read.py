@@ -66,7 +66,8 @@ def read_log(
     seen: Sequence[str] = ()
     advice = ""
     try:
-        if isinstance(source, Path) and (source / "signals.jsonl").is_file():
+        signals = "signals.jsonl", "signals.jsonl.gz"
+        if isinstance(source, Path) and any((source / name).is_file() for name in signals):
             traces = read_run_folder(source)
         elif isinstance(source, Path) and source.name == "signals.jsonl" and source.is_file():
             traces = read_run_folder(source.parent)
@@ -192,7 +193,8 @@ def text_encoding(file: IO[bytes], name: str) -> str:
     encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     is_gzip = start.startswith(b"\x1f\x8b")
     if is_gzip or (b"\0" in start and encoding != "utf-16"):
-        raise UserError(f"{name}: a binary file, not a log; give a text log or a run folder")
+        what = "compressed: unzip it" if is_gzip else "a binary file, not a log"
+        raise UserError(f"{name}: {what}; give a text log or a run folder")
     return encoding
 
 

@@ -14,7 +14,7 @@ from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.best_step import nearest_to_ideal, stage_rows
 from counterpoise.config import RunConfig
 from counterpoise.diagnosis.finding import Diagnosis
-from counterpoise.diagnosis.wording import headline, objective_line, title_of, verdict
+from counterpoise.diagnosis.wording import headline, objective_line, verdict
 from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves, numbers
 from counterpoise.pages.samples import Samples, read_samples
@@ -108,7 +108,7 @@ class PageRun:
         """The findings of all games, worst first, each with its number and its title; D's name is
         before it where there are several."""
         return [
-            (number, curve_key(game.title, title_of(finding)), finding)
+            (number, curve_key(game.title, finding.title), finding)
             for number, (game, finding) in enumerate(self.state.findings, self.first_number)
         ]
 
