@@ -1,5 +1,6 @@
 """Shared fixtures."""
 
+import gc
 import os
 import shutil
 import sys
@@ -20,6 +21,20 @@ from counterpoise import cli
 # `make fuzz` looks for new ones.
 settings.register_profile("counterpoise", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("counterpoise")
+
+# What is imported and collected stays until the end: it is not searched for garbage.
+gc.disable()
+
+
+def pytest_collection_modifyitems(items):
+    """All that needs the server of faults is in the first worker: it takes seconds to start."""
+    items.sort(key=lambda item: "fault_server" not in item.fixturenames)
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
 
 DATA = Path(
     os.environ.get("COUNTERPOISE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")

@@ -1,6 +1,8 @@
 """Small pieces that several test modules share."""
 
+import contextlib
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,19 @@ SIGNALS = Signals(
     fake_logit_mean=0.0,
     fake_logit_std=1.0,
 )
+
+
+@contextlib.contextmanager
+def scripts_of(folder: Path):
+    """The scripts of a folder can be imported, and are forgotten: others have their names."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name, module in [*sys.modules.items()]:
+            if folder in Path(getattr(module, "__file__", None) or "").parents:
+                del sys.modules[name]
 
 
 def random_pixels(seed, height, width, channels=3, dtype=np.uint8):

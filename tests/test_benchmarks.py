@@ -13,7 +13,7 @@ from counterpoise.config import GeneratorConfig
 from counterpoise.models.features import EMBEDDED_BANK, load_vgg19
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import read_safetensors, save_generator
-from helpers import write_images
+from helpers import scripts_of, write_images
 from training_helpers import TINY
 
 SMALL = [*TINY, "train.log_every=2"]
@@ -23,12 +23,9 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture(autouse=True)
 def benchmarks(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setenv("BENCHMARK_RESULTS", str(tmp_path / "results"))
-    yield
-    files = {name: str(getattr(module, "__file__", "")) for name, module in sys.modules.items()}
-    for name in [name for name, file in files.items() if "/benchmarks/" in file]:
-        del sys.modules[name]
+    with scripts_of(FOLDER):
+        yield
 
 
 def load(name):

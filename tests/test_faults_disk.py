@@ -56,7 +56,7 @@ def train_on_full_disks(life: Life, undisturbed: tuple[Path, Ended], every: int)
 
 
 def test_training_on_a_full_disk(fault_server, fault_config, undisturbed, tmp_path):
-    train_on_full_disks(Life(fault_server, fault_config, tmp_path / "run"), undisturbed, every=150)
+    train_on_full_disks(Life(fault_server, fault_config, tmp_path / "run"), undisturbed, every=250)
 
 
 @pytest.mark.slow

@@ -3,11 +3,13 @@
 import importlib.util
 import json
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
+
+from helpers import scripts_of
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -63,19 +65,18 @@ def test_committed_results_are_what_the_experiments_say():
             assert f"| {' | '.join(cells)} |" in text
 
 
-def test_the_untuned_games_are_played_and_reported(tmp_path):
+def test_the_untuned_games_are_played_and_reported(tmp_path, monkeypatch, capsys):
     """One of them, in a few steps; what is there already is not played again."""
     folder = STUDIES / "untuned"
     play = [folder / "run.py", "--out", tmp_path, "--games", "ring", "--stressors", "none"]
     play += ["--strategies", "none", "auto", "--seeds", 0, "--steps", 4, "--workers", 1]
     play += ["--data", tmp_path / "none"]
     report = [folder / "report.py", tmp_path]
-    # In one process: importing torch takes longer than all of it.
-    code = f"import runpy, sys; sys.path.insert(0, {str(folder)!r})\n" + "\n".join(
-        f"sys.argv = {list(map(str, line))}; runpy.run_path(sys.argv[0], run_name='__main__')"
-        for line in (play, play, report)
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "2 trainings to play, 0 are there" in done.stdout
-    assert "0 trainings to play, 2 are there" in done.stdout
-    assert "## ring" in done.stdout
+    with scripts_of(folder):
+        for line in (play, play, report):
+            monkeypatch.setattr(sys, "argv", [str(word) for word in line])
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    out = capsys.readouterr().out
+    assert "2 trainings to play, 0 are there" in out
+    assert "0 trainings to play, 2 are there" in out
+    assert "## ring" in out
