@@ -132,9 +132,13 @@ def several_outputs(loop, balance):
         update(loop.g_optimizer, loop.g_loss(on_fake))
 
 
+# Later than a D that never learns would be reported.
+LATE = 8
+
+
 def d_begins_later(loop, balance):
     """VQGAN: until then, what D says has a weight of 0; and a content loss is beside it."""
-    weight = float(loop.turns >= 10)
+    weight = float(loop.turns >= LATE)
     real, fake = loop.images()
     balance.d_step()
     on_real, on_fake = loop.d(real), loop.d(fake.detach())

@@ -114,10 +114,10 @@ CASES = [
 
 # Turns that a bug needs to show, where it is more than a few.
 TURNS = {
-    "never-updated": 20,
-    "unowned-parameters": 20,
-    "no-gradient-to-generator": 20,
-    "g-helps-d": 30,
+    "never-updated": 8,
+    "unowned-parameters": 8,
+    "no-gradient-to-generator": 8,
+    "g-helps-d": 8,
 }
 
 
@@ -167,7 +167,7 @@ def test_a_found_bug_is_the_answer_of_the_diagnosis(tmp_path):
 )
 def test_a_right_loop_has_no_findings(tmp_path, run, changes):
     module, _ = planted(tmp_path, *changes)
-    assert run(module, steps=30) == []
+    assert run(module, steps=16) == []
 
 
 def test_the_check_ends_by_itself(tmp_path, run, monkeypatch):

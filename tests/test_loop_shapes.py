@@ -27,6 +27,7 @@ class Shape:
     findings: set[str] = field(default_factory=set)
     # What cannot be read in it.
     unread: set[str] = field(default_factory=set)
+    turns: int = 14  # what never happens is reported after 6
 
 
 SHAPES = {
@@ -47,7 +48,7 @@ SHAPES = {
     "closure": Shape(shapes.with_a_closure),
     "a step for each half": Shape(shapes.a_step_for_each_half),
     "both step at the end": Shape(shapes.both_step_at_the_end, unread={AFTER, SHARE}),
-    "accumulation": Shape(shapes.accumulated, unread={ASIDE}),
+    "accumulation": Shape(shapes.accumulated, unread={ASIDE}, turns=21),
     "one pass": Shape(shapes.one_pass_on_both),
     "AMP": Shape(shapes.mixed_precision, shapes.Scaled),
     "a tuple of G": Shape(shapes.a_tuple_of_g, lambda: Loop(g=shapes.Several())),
@@ -62,21 +63,20 @@ for first, real_first in (("real first", True), ("fake first", False)):
     SHAPES[f"augmented, {first}"] = Shape(
         shapes.augmented(real_first=real_first), findings={"fake-not-detached"}
     )
-TURNS = 21  # what never happens is reported after 20
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_nothing_is_changed_reported_or_confused(tmp_path, name):
     shape = SHAPES[name]
     bare, watched = shape.loop(), shape.loop()
-    bare.run(None, TURNS, turn=shape.turn)
+    bare.run(None, shape.turns, turn=shape.turn)
     balance = watched.balance(
-        run_dir=tmp_path / "run", check=True, sensors_every=2,
+        run_dir=tmp_path / "run", check=True, sensors_every=1,
         objective=shape.objective if shape.named else None,
         held_out=torch.rand(4, 1, 8, 8) if shape.turn is shapes.plain else None,
         grad_scaler=getattr(watched, "scaler", None),
     )  # fmt: skip
-    watched.run(balance, TURNS, turn=shape.turn)
+    watched.run(balance, shape.turns, turn=shape.turn)
     objective = balance.state_dict()["objective"]["name"]
     balance.close()
     assert same(bare.state(), watched.state())
@@ -86,8 +86,9 @@ def test_nothing_is_changed_reported_or_confused(tmp_path, name):
     rows = rows_of(tmp_path / "run")
     # A loop that begins with G ends in the middle of a turn.
     accumulates = shape.turn is shapes.accumulated
-    late = 10 * (shape.turn is shapes.d_begins_later)
-    turns = 5 if accumulates else TURNS - (shape.turn in (shapes.generator_first, shapes.esrgan))
+    late = shapes.LATE * (shape.turn is shapes.d_begins_later)
+    ends_amid = shape.turn in (shapes.generator_first, shapes.esrgan)
+    turns = 5 if accumulates else shape.turns - ends_amid
     assert len(rows) == turns
     assert not any("d_loss" in row for row in rows[:late])
     columns = ("d_real", "d_fake_before") if name == "D ends in a sigmoid" else (
@@ -97,8 +98,8 @@ def test_nothing_is_changed_reported_or_confused(tmp_path, name):
         assert [row[column] for column in columns] == pytest.approx(judged, rel=1e-2, abs=1e-2)
         assert "non_finite" not in row
     assert all(row["d_updated"] and row["g_updated"] for row in rows[late:])
-    # The sensors were on.
-    last = rows[3] if accumulates else rows[19]
+    # Once in ten turns all of the sensors are on.
+    last = rows[3] if accumulates else rows[9]
     assert {
         each for each in (AFTER, ASIDE, IMAGES, SHARE) if last.get(each) is None
     } == shape.unread

@@ -15,6 +15,7 @@ from counterpoise.errors import UserError
 from counterpoise.records import Action
 from loop_helpers import BATCH, Loop, rows_of, same, scripted, small_networks, update
 from loop_shapes import (
+    LATE,
     a_step_for_each_half,
     accumulated,
     d_begins_later,
@@ -124,9 +125,9 @@ def test_a_d_that_starts_late_is_not_acted_on_before(scripted, caplog):
     loop = Loop()
     balance, policy = scripted(loop, check=True)
     with caplog.at_level(logging.INFO, "counterpoise"):
-        loop.run(balance, 30, turn=d_begins_later)
-    assert [signals.step for signals in policy.seen] == list(range(11, 31))
-    assert [each for each in caplog.messages if "begins to learn in step 11" in each]
+        loop.run(balance, 16, turn=d_begins_later)
+    assert [signals.step for signals in policy.seen] == list(range(LATE + 1, 17))
+    assert [each for each in caplog.messages if f"begins to learn in step {LATE + 1}" in each]
     assert balance.loop_findings == []
 
 
