@@ -107,6 +107,7 @@ class Bare:
 class Run:
     """One run of a loop: how many turns, with Balance or without, and what came out.
 
+    looked_for: codes of which one is enough to end the run.
     networks: those that were given to `watch`, by name.
     found: code of each finding of the loop check, and the turn after which it was there.
     lines: the line of code that it names.
@@ -114,6 +115,7 @@ class Run:
 
     turns: int
     balanced: bool
+    looked_for: frozenset[str] = frozenset()
     networks: dict[str, nn.Module] = field(default_factory=dict)
     found: dict[str, int] = field(default_factory=dict)
     lines: dict[str, str] = field(default_factory=dict)
@@ -141,7 +143,7 @@ class Run:
     def batches(self, draw: Callable[[torch.Generator], Any] | None = None) -> Iterator[Any]:
         """A batch a turn: images [8, 1, 8, 8] in -1 to 1, unless `draw` makes others."""
         seed = torch.Generator().manual_seed(1)
-        while self.turn < self.turns:
+        while self.turn < self.turns and not self.looked_for & self.found.keys():
             self.turn += 1
             yield (draw or images)(seed)
             self.look()

@@ -118,7 +118,7 @@ def judge(half: str, loop: common.Loop, bug: common.Bug | None, turns: int | Non
     logger.addHandler(warned)
     start = time.perf_counter()
     torch.manual_seed(0)
-    run = common.Run(count, balanced=True)
+    run = common.Run(count, balanced=True, looked_for=bug.accept if bug else frozenset())
     every: set[str] = set()
     problems: set[str] = set()
     try:
