@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from counterpoise.config import DataConfig, DegradationConfig, DegradationRound, GeneratorConfig
+from counterpoise.config_file import load_config
 from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.degrade import _Chain, blur_kernel, degrade, sharpened, sinc_kernel
@@ -183,6 +184,14 @@ def test_wrong_ranges_are_one_line(counterpoise, wrong):
                                 "--set", f"generator.degradation.{wrong}")  # fmt: skip
     assert (code, err.count("\n")) == (2, 1)
     assert f"generator.degradation.{key}" in err
+
+
+@pytest.mark.parametrize("name", ["generator.degradation", "generator.degradation.name"])
+def test_a_range_goes_with_a_name_in_either_way(name):
+    ranges = "generator.degradation.second.jpeg_quality=[60, 95]"
+    config = load_config("enet-pa", [f"{name}=real-esrgan", ranges]).generator.degradation
+    assert (config.name, config.second.jpeg_quality) == ("real-esrgan", (60, 95))
+    assert (config.second.noise_sigma, config.first.jpeg_quality) == ((1, 25), (30, 95))
 
 
 def test_ranges_that_nothing_draws_from_are_an_error(counterpoise):

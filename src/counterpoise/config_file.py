@@ -160,6 +160,8 @@ def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:
     node = tree
     for key in parents:
         child = node.setdefault(key, {})
+        if key == "degradation" and isinstance(child, str):  # the name alone, as it may be written
+            child = node[key] = {"name": child}
         if not isinstance(child, dict):
             return Problem(path, f"'{key}' is a value, not a section")
         node = child
