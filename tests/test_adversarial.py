@@ -73,6 +73,11 @@ CLOSED = {
         mse(f.sigmoid(), 0.0),
         mse(f.sigmoid(), 1.0),
     ),
+    "linear-on-sigmoid": lambda r, f: (
+        1 - r.sigmoid().mean(),
+        f.sigmoid().mean(),
+        1 - f.sigmoid().mean(),
+    ),
     "hinge": lambda r, f: ((1 - r).clamp(min=0).mean(), (1 + f).clamp(min=0).mean(), -f.mean()),
     "wgan": lambda r, f: (-r.mean(), f.mean(), -f.mean()),
     # As in ESRGAN's code.

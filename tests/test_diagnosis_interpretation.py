@@ -10,6 +10,7 @@ import pytest
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.inference import infer
 from counterpoise.diagnosis.interpretation import views
+from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.errors import UserError
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, least_of_probabilities, least_of_scores
 from counterpoise.programs import PROGRAMS
@@ -46,6 +47,12 @@ def of_hinge(young):
     return columns | {"d_loss": np.where(young, 0, loss)}
 
 
+def linear(real, fake):
+    """What a loop prints whose D's loss is 1 - D(x) + D(G(z))."""
+    real, fake = np.round(real + noise(0.01), 4), np.round(fake + noise(0.01, seed=1), 4)
+    return {"d_real": real, "d_fake_before": fake, "d_loss": 1 - real + fake}
+
+
 MOVES = 1.5 + noise(0.05)
 BELOW = {"d_loss": noise(0.1) - 3, "g_loss": MOVES}
 AT_LOG_2 = {"d_loss": 0.693 + noise(0.003), "g_loss": 0.72 + noise(0.02)}
@@ -79,6 +86,20 @@ FADES = {"d_loss": lambda t: -1.386 * np.exp(-8 * t) - 0.0015, "g_loss": lambda 
         *(
             (BELOW, said, said, NOT_ENOUGH, "--objective wgan")
             for said in ("non-saturating", "lsgan", "hinge", "relativistic-paired")
+        ),
+        # Linear in probabilities, to the last digit; hinge whose margins are met, no critic's.
+        (linear(0.6, 0.4), None, "linear-on-sigmoid", {"healthy"}, ""),
+        (linear(0.48, 0.52), None, "linear-on-sigmoid", {"d-too-weak"}, ""),
+        (
+            {
+                "real_logit_mean": 5.5 + noise(0.3),
+                "fake_logit_mean": -4.6 + noise(0.3, seed=1),
+                "d_loss": 0.26 + noise(0.02, seed=2),
+            },
+            None,
+            "hinge",
+            NOT_ENOUGH,
+            "",
         ),
         # Losses at log 2 are means, beside others they are none.
         (AT_LOG_2, "bce", "non-saturating", {"d-too-weak"}, ""),
@@ -180,6 +201,14 @@ def test_a_program_says_what_its_numbers_are(columns, program, ids):
     assert PROGRAMS[program].normal in diagnosis.notes[-1]
     named = dataclasses.replace(trace(**columns), program=program)
     assert diagnose(named) == diagnosis
+
+
+def test_where_the_likeliest_objective_has_no_fault_the_first_advice_is_to_tell_it():
+    diagnosis = diagnose(trace(d_loss=1.83 + noise(0.03), g_loss=0.3 + noise(0.1, seed=1)))
+    assert diagnosis.objective == "hinge"
+    doubted = found(diagnosis, "d-too-weak")
+    assert "hinge" not in doubted.if_objective
+    assert doubted.remedies[0] == REMEDIES["say-objective"]
 
 
 def test_every_program_is_of_objectives_that_are_known():

@@ -46,7 +46,7 @@ EVALUATION = (
 )
 LLAMAGEN = (
     "Beginning epoch 7...\n(Generator) rec_loss: 9, generator_adv_loss: 0.5, disc_weight: 1\n"
-    "(Discriminator) discriminator_adv_loss: 0.25, logits_real: -0.5\n"
+    "(Discriminator) discriminator_adv_loss: 0.25, disc_weight: 0.5, logits_real: -0.5\n"
 )
 TAMING = {"train/g_loss": -0.5, "train/disc_loss": 1, "train/disc_factor": 1, "step": 7}
 PIPES = "D_loss    acc   G_loss\n0.75 | 100 | 9 | 2 days, 1:2\n0.5 | 99 | 8 | 2\n"
@@ -67,7 +67,7 @@ PROGRAMS = [
     ("dac", BOX, 1, {D: 0.25}),
     ("ldm", BAR.format(7, "aeloss_step=1, discloss_step=2, discloss_epoch=9.5"), 7, {G: 1, D: 2}),
     ("taming", json.dumps(TAMING), 7, {A: -0.5, D: 1.0}),
-    ("llamagen", LLAMAGEN, 7, {A: 0.5, D: 0.25, "real_logit_mean": -0.5}),
+    ("llamagen", LLAMAGEN, 7, {A: 0.5, D: 0.5, "real_logit_mean": -0.5}),
     ("monai", BAR.format(5, "recons_loss=1, gen_loss=2, disc_loss=3"), 5, {A: 2, D: 3, C: 1}),
     ("ctgan", "Gen. (-1.5) | Discrim. (0.5):  3%|3 | 10/300 [00:10<05]\n", 10, {G: -1.5, D: 0.5}),
     ("lucidrains", "0% 49/90 [02:46<81:43, 3.2s/it]G: 2.5 | D: 0.5 | GP: 0", 49, {G: 2.5, D: 0.5}),

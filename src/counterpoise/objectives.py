@@ -104,6 +104,17 @@ _ROWS = (
         aliases=("mse-on-sigmoid",),
     ),
     Objective(
+        "linear-on-sigmoid",
+        "linear in probabilities",
+        equilibrium_d_loss=1.0,
+        has_probability=True,
+        has_sigmoid=True,
+        g_gradient_saturates=True,
+        g_loss_at=lambda half: 1 - half,
+        prior=0.0005,
+        aliases=("linear",),
+    ),
+    Objective(
         "hinge", "hinge", equilibrium_d_loss=2.0, g_loss_at=lambda half: 1 - half, prior=0.12
     ),
     Objective(

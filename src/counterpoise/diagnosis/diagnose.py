@@ -28,6 +28,7 @@ from counterpoise.diagnosis.finding import (
     Rule,
 )
 from counterpoise.diagnosis.interpretation import views
+from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import UNKNOWN, objective_name
 from counterpoise.programs import PROGRAMS, UNKNOWN_PROGRAM
@@ -151,6 +152,9 @@ def _merged(rule: Rule, answers: Sequence[Judged]) -> Finding | None:
         confidence=found.confidence * total,
         evidence=[*found.evidence[:1], condition(answers), *found.evidence[1:]],
     )
+    if not isinstance(answers[0][1], Found):  # it is not so under the likeliest
+        first = (REMEDIES["say-objective"], *found.first_remedies)
+        found = dataclasses.replace(found, first_remedies=first)
     names = tuple(dict.fromkeys(view.objective_name for view, _ in held))
     return dataclasses.replace(_finding(view, rule, found), if_objective=names)
 
@@ -164,10 +168,9 @@ def condition(answers: Sequence[Judged], what: str = "so") -> Evidence:
         ", ".join(f"{title} {share:.0%}" for title, share in side.items() if share >= 0.005)
         for side in sides
     )
-    text = (
-        f"{what} if D's loss is {yes}; not {what}, or not to be told, if it is {no}; "
-        "--objective NAME settles it"
-    )
+    text = f"{what} if D's loss is {yes}; "
+    text += f"not {what}, or not to be told, if it is {no}; " if no else ""
+    text += "--objective NAME settles it"
     name = "probability of the objectives under which it is so"
     return Evidence(name, sum(sides[True].values()), text)
 
@@ -188,7 +191,15 @@ def _verdict(judged: Sequence[View], is_doubted: bool) -> Finding:
             (view, found if found.severity == "healthy" else None) for view, found in verdicts
         ]
         found = dataclasses.replace(
-            found, severity="note", evidence=[*found.evidence, condition(answers, "healthy")]
+            found,
+            severity="note",
+            evidence=[
+                condition(answers, "healthy"),
+                *(
+                    dataclasses.replace(each, text=f"under {view.reading.title} {each.text}")
+                    for each in found.evidence
+                ),
+            ],
         )
     return _finding(view, verdict.NOT_ENOUGH, found)
 

@@ -62,6 +62,9 @@ CLIPS = {
     27.631: "an epsilon of 1e-12",
 }
 AT_A_CLIP = 1e-3  # as a share
+EXACT = 20.0  # the density of a loss that is its outputs' to the last digit
+MARGINS = 0.1  # what hinge leaves where the mean outputs are beyond their margins
+UNLIKELY = -12.0  # the log likelihood of what needs another loss of G than is common
 ROUNDED = 0.05  # share by which, and of the lines in which, a loss may be lower than it can be
 IMPOSSIBLE = -60.0  # the log likelihood of what is not so, but for a slip of the printing
 LIKELY, WORTH_A_WORD = 0.95, 0.02  # probabilities: of what is taken for so, of what is named
@@ -257,10 +260,18 @@ class _Numbers:
             return float(alone)
         if self._is_difference and reading.facts.d_loss_reaches_zero and not reading.is_turned:
             return IMPOSSIBLE
+        # Of these G's loss is below 0 only in its minimax form, or with other terms in it.
+        is_positive = reading.facts.has_sigmoid or reading.objective == "lsgan"
+        if is_positive and (self._g_loss < -PRINTED).mean() > ROUNDED:
+            alone += UNLIKELY
         loss = self._loss * (2.0 if reading.is_mean else 1.0) * (-1.0 if reading.is_turned else 1.0)
         if self._has_outputs:
             least = min(ROWS_OF_OUTPUTS, len(loss))
-            return least * float(self._of_outputs(reading, loss).mean()) + self._of_range(reading)
+            return (
+                alone
+                + least * float(self._of_outputs(reading, loss).mean())
+                + self._of_range(reading)
+            )
         count = min(ROWS_OF_LOSSES, len(np.unique(loss)))
         levels = self._of_level(reading, loss)
         return alone + count * float(levels.mean()) + self._of_pair(reading, loss)
@@ -290,9 +301,19 @@ class _Numbers:
             above = (loss - difference) / (np.median(np.abs(difference)) + 1e-6)
             density = np.where(above > 0, 0.5 * np.exp(-np.minimum(above, 50)), 0.05)
             density = np.where(np.abs(above) < TOLERANCE, 5.0, density)
+            # No penalty is all along as large as a distance that is no small one.
+            density = np.where((loss > 0) & (difference < -1), 0.0, density)
             # Printed halves are the mean scores themselves, whatever penalty comes on top.
             density = np.where(np.abs(self._half_fake - fake) > np.abs(fake) / 2, 0.0, density)
             return np.log(density + FLOOR)
+        if name == "linear-on-sigmoid":
+            # Means of what is linear: no spread comes between. Near 0 and 1 others are so, too.
+            least, linear = least_of_probabilities(real, fake), 1 - real + fake
+            is_own = (
+                np.min([np.abs(linear - other) for other in least.values()], axis=0) > TOLERANCE
+            )
+            exact = np.abs(loss - linear) <= self._digit + sum(self._digits)
+            return np.log(np.where(exact, np.where(is_own, EXACT, SHARP), 0.0) + FLOOR)
         # Outputs are rounded, and so is what the loss is at least: anything within that fits.
         of = least_of_probabilities if self.are_probabilities else least_of_scores
         if name not in of(real, fake):
@@ -304,6 +325,8 @@ class _Numbers:
             leasts.append(np.minimum(of(*(np.clip(each, *ends) for each in outputs))[name], 1e9))
         low, high = np.min(leasts, axis=0), np.max(leasts, axis=0)
         near = np.clip(loss, low, high) + self._digit
+        if name == "hinge":
+            near = np.where(loss > MARGINS, np.maximum(near, MARGINS), near)
         excess = np.log(np.maximum(loss + self._digit, 1e-12) / near)
         density = SHARP * np.exp(-np.where(excess > 0, SHARP, SHARPER) * np.abs(excess))
         if self.are_probabilities and name.startswith("lsgan"):

@@ -189,6 +189,8 @@ def d_too_weak(view: View) -> Answer:
         f"D's lead is {number(value)} (median; 0 is chance, 1 certainty); on average over "
         f"{lines(view.window)} it is above {HAS_LEARNED} {when}"
     )
+    if _is_told(view) and (lead[np.isfinite(lead)] < 0).all():
+        text += "; D rates fakes above real images in every line"
     evidence = _loss_against_chance(view, view.whole)
     evidence.append(Evidence("D's lead over chance", value, text))
     return _weak(view, severity, 0.8, evidence)

@@ -12,6 +12,8 @@ from counterpoise.diagnosis.view import LEAST_HOPELESS, LEAST_ROWS, View
 # G's loss over what goes with D's: a D with which G has so little success is lively on real images
 # alone.
 HOPELESS = 2.5
+# Distance of mean scores under hinge, whose margins are 2 apart, of a D that is sure.
+BEYOND_MARGINS = 6.0
 # Share of lines in which a critic's loss must be above 0 to be called so all along.
 NEARLY_ALL = 0.9
 # Lines that it takes, in four parts, to say that the distance has only ever grown, and by how much
@@ -73,6 +75,15 @@ def contradictions(view: View) -> list[Evidence]:
         value = min(lead, last)
         text = f"D's lead is {number(value)}: D is wrong more often than right"
         found.append(Evidence("D's lead", value, text))
+    real = view.trace.first("real_logit_mean", "d_real")
+    gap = view.whole.within(real - view.trace.first("fake_logit_mean", "d_fake_before"))
+    if len(gap) >= LEAST_ROWS and (gap < 0).all() and view.objective_name != "wgan":
+        text = "D's mean output on fakes is above that on real images in every line"
+        found.append(Evidence("D's output on real over that on fakes", float(gap.max()), text))
+    if view.objective_name == "hinge" and len(gap) and np.median(gap) > BEYOND_MARGINS:
+        value = float(np.median(gap))
+        text = f"D's mean scores are {number(value)} apart, where margins are met at 2: D is sure"
+        found.append(Evidence("distance of D's mean scores", value, text))
     if view.losses_are_one:
         text = "D's loss and G's are the same number in every line: one variable is printed twice"
         found.append(Evidence("D's loss minus G's", 0.0, text))

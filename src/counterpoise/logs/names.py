@@ -32,7 +32,11 @@ RATES = frozenset(("g_learning_rate", "d_learning_rate"))
 BESIDE = RATES | {G_CONTENT}
 LARGEST_SHARE = 1.5  # whoever prints D's accuracy above this prints per cent
 # Columns whose numbers are not but put there: see `put_value`.
-PUT_OTHERWISE = {G_CONTENT, *(name for name in COLUMNS if name.startswith("d_accuracy"))}
+PUT_OTHERWISE = {
+    G_CONTENT,
+    "d_weight",
+    *(name for name in COLUMNS if name.startswith("d_accuracy")),
+}
 # How Lightning logged a number, or of what it is the mean; where a tracker has it.
 _AROUND = re.compile(r"^(?:train(?:ing)?_)+|_(?:step|epoch|avg)$")
 _NOT_PLAIN = re.compile(r"[\W_]+")
@@ -145,6 +149,9 @@ def put_value(
         values[column] = number
     elif column == G_CONTENT:
         values[column] = values.get(column, 0.0) + number
+    elif column == "d_weight":
+        if number > 0 and "d_loss" in values:  # before D starts it is 0
+            values["d_loss"] /= number
     else:
         # The first is D's; after it may come that of the model that G is trained in.
         in_percent |= number > LARGEST_SHARE

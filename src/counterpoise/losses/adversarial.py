@@ -98,6 +98,15 @@ _FORMS = (
         of_fake=lambda logits: logits.sigmoid().square(),
     ),
     AdversarialForm(
+        "linear-on-sigmoid",
+        """1 - D(x) and D(G(z)), D's probabilities themselves: no gradient where D is sure.
+
+        Here because a public SRGAN (leftthomas/SRGAN), and many after it, train with it.
+        """,
+        of_real=lambda logits: 1 - logits.sigmoid(),
+        of_fake=lambda logits: logits.sigmoid(),
+    ),
+    AdversarialForm(
         "hinge",
         """Hinge loss for D; G raises D's score. D's score is no probability.
 
