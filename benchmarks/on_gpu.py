@@ -19,7 +19,7 @@ import growth
 import training_speed
 import upscale_speed
 import waiting
-from counterpoise.models.features import VGG19_WIDTHS, vgg19_layers
+from counterpoise.models.features import VGG19_LAYERS, VGG19_WIDTHS
 from measuring import report
 
 BF16 = "train.precision=bf16-mixed"
@@ -39,7 +39,7 @@ STAGES: dict[str, list[str]] = {
 def random_vgg(folder: Path) -> Path:
     """A file of VGG-19's shapes, whose activations keep their size from layer to layer."""
     generator, tensors, inputs = torch.Generator().manual_seed(0), {}, 3
-    for name, index in vgg19_layers():
+    for index, name in enumerate(VGG19_LAYERS):
         if name.startswith("conv"):
             outputs = VGG19_WIDTHS[int(name[4]) - 1]
             weight = torch.randn(outputs, inputs, 3, 3, generator=generator)

@@ -115,7 +115,7 @@ class LoopChecker:
                 self._report([sight])
         self._looked_at += bool(scene.calls("d"))
         self.witness.next_scene()
-        if self._looked_at == LOOKED_AT_TURNS:
+        if self._looked_at == LOOKED_AT_TURNS or self.is_finished:
             self.close()
         if self.is_finished:
             count = len(self.findings)
