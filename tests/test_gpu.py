@@ -40,8 +40,9 @@ def test_a_step_is_the_cpu_s_within_rounding(tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["none", "auto", "ada", "instance-noise"])
-def test_every_kind_of_policy_trains_in_bf16(tmp_path, policy):
-    run(tiny(CUDA, "train.precision=bf16-mixed", f"balance.policy={policy}"), tmp_path / "run")
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_every_kind_of_policy_trains_in_16_bits(tmp_path, policy, precision):
+    run(tiny(CUDA, f"train.precision={precision}", f"balance.policy={policy}"), tmp_path / "run")
     rows = signals(tmp_path / "run")
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     assert all(row["g_loss"] == row["g_loss"] for row in rows)

@@ -1,7 +1,5 @@
 """Schedules, warm-up, clipping, accumulated batches and the loss scale of 16 bits."""
 
-import functools
-
 import pytest
 import torch
 
@@ -121,22 +119,23 @@ def test_policies_scale_what_the_schedule_says(tmp_path, monkeypatch):
 
 
 def in_16_bits(path, *overrides, **more):
-    """A training with a loss scale, whose networks compute in 32 bits (a CPU has no others)."""
-    config = tiny("train.precision=16-mixed", *overrides)
-    return run(config, path, fabric=make_fabric(tiny()), **more)
+    """A training whose networks compute in 16 bits on a CPU; the command line refuses that."""
+    fabric = make_fabric(tiny())
+    fabric.autocast = lambda: torch.autocast("cpu", torch.float16)
+    return run(tiny("train.precision=16-mixed", *overrides), path, fabric=fabric, **more)
 
 
-def test_a_loss_scale_changes_nothing_where_nothing_overflows(tmp_path):
-    run(tiny(), tmp_path / "plain")
-    in_16_bits(tmp_path / "scaled")
-    one, other = weights(tmp_path / "plain"), weights(tmp_path / "scaled")
-    for name, own in one.items():
-        torch.testing.assert_close(own, other[name])
-    rows = zip(signals(tmp_path / "plain"), signals(tmp_path / "scaled"), strict=True)
-    for a, b in rows:
+@pytest.mark.parametrize("more", [[], ["train.accumulate_batches=2", "train.batch_size=2"]])
+def test_16_bits_train_as_32_do(tmp_path, more):
+    """Gradients are those without the scale, also where sensors read them."""
+    options = ("sensors.every=1", "loss.perceptual.layers={pool2: 0.2}", *more)
+    run(tiny(*options), tmp_path / "32")
+    in_16_bits(tmp_path / "16", *options)
+    for a, b in zip(signals(tmp_path / "32"), signals(tmp_path / "16"), strict=True):
         assert a.keys() == b.keys()
-        assert all(b[k] == pytest.approx(a[k], rel=1e-3, abs=1e-6)
-                   for k in a if k.startswith("g_gradient"))  # fmt: skip
+        for name in a.keys() & {"g_loss", "d_loss", "g_gradient_norm", "g_gradient_content"}:
+            assert b[name] == pytest.approx(a[name], rel=0.1), (name, a["step"])
+    assert events(tmp_path / "16", "skipped-step") == []
 
 
 def test_overflowing_steps_are_left_out_recorded_and_resumed(tmp_path, monkeypatch):
@@ -149,8 +148,6 @@ def test_overflowing_steps_are_left_out_recorded_and_resumed(tmp_path, monkeypat
 
     before_step(monkeypatch, lambda training, step: now.append(training))
     monkeypatch.setattr("counterpoise.training.stage.average_gradients", overflowing)
-    scaler = functools.partial(torch.amp.GradScaler, growth_interval=3)
-    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
     in_16_bits(tmp_path / "whole", "sensors.every=1")
     rows = signals(tmp_path / "whole")
     assert [row["step"] for row in rows if not row["g_updated"]] == [5]
@@ -166,6 +163,7 @@ def test_overflowing_steps_are_left_out_recorded_and_resumed(tmp_path, monkeypat
     assert without_time(signals(tmp_path / "parted")) == without_time(rows)
     saved = [checkpoint.load(RunFolder(tmp_path / n).checkpoint(8)) for n in ("whole", "parted")]
     assert saved[0].values["scaler"] == saved[1].values["scaler"]
+    assert saved[0].values["scaler"]["scale"] == 2.0**14
 
 
 @pytest.mark.parametrize(
