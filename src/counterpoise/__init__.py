@@ -1,6 +1,6 @@
-"""Train GANs in balance: the EnhanceNet family, with diagnosis and control of D against G.
+"""Find out why a GAN training fails, keep D and G in balance, train 4x super-resolution.
 
-`Balance` brings both to any PyTorch loop; `diagnose` judges a log, and needs no PyTorch. Both are
+`Balance` is for any PyTorch loop; `diagnose` judges a log, and needs no PyTorch. Both are
 loaded at first use, so that importing the package imports nothing.
 """
 

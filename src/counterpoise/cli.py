@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from counterpoise.errors import TrainingDivergedError, UserError, one_line, to_install
 from counterpoise.registry import Registry, read_table
 
-WHAT = "Train GANs in balance: the EnhanceNet family, with diagnosis and control of D against G."
+WHAT = "Find out why a GAN training fails, keep D and G in balance, train 4x super-resolution."
 HELP = ["-h"], ["--help"], ["help"]
 EXIT_DIVERGED = 1
 EXIT_USER_ERROR = 2

@@ -30,6 +30,8 @@ class Program:
     prints_blocks: bool = False  # a heading with the step, then its losses, in a line each
     g_has_more: bool = False  # G's loss is weighted, or has other terms in it
     chance_is_normal: bool = False  # D near chance all along is how a good training looks
+    swings_are_normal: bool = False  # the lead swings from line to line
+    no_batch_norm: bool = False  # D has no batch normalisation
 
 
 UNKNOWN_PROGRAM = Program("")

@@ -61,6 +61,8 @@ def run(
         print(show(runs), end="")  # noqa: T201
     else:
         width = shutil.get_terminal_size().columns
+        if len(runs) > 1:
+            print(f"{_summary(runs, width)}\n")  # noqa: T201
         for judged in runs:
             print(f"{shown(judged, width, everything=everything)}\n")  # noqa: T201
         if page is not None and runs:
@@ -113,6 +115,19 @@ def parse_mapping(items: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
+def _summary(runs: Sequence[Judged], width: int) -> str:
+    """The answer for each of several trainings, before all that is said of one."""
+    answers = (
+        wording.Said(wording.verdict(d, d.title or d.source), d.findings[0].severity)
+        for d in (judged.diagnosis for judged in runs)
+    )
+    return wording.rendered([answers], width, _colours())
+
+
+def _colours() -> dict[str, str] | None:
+    return COLOURS if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else None
+
+
 def shown(judged: Judged, width: int, *, everything: bool) -> str:
     """The page in the terminal: the answer, what to do first, the evidence, what is left open."""
     diagnosis, trace = judged.diagnosis, judged.trace
@@ -124,8 +139,7 @@ def shown(judged: Judged, width: int, *, everything: bool) -> str:
         wording.curves(trace, judged.before and judged.before[0], width),
         wording.rest(diagnosis, more="" if everything else "--all"),
     )
-    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return wording.rendered(parts, width, COLOURS if colours else None)
+    return wording.rendered(parts, width, _colours())
 
 
 def _changed(judged: Judged) -> Iterable[wording.Said]:

@@ -205,8 +205,10 @@ def _verdict(judged: Sequence[View], is_doubted: bool) -> Finding:
 
 
 def _finding(view: View, rule: Rule, found: Found) -> Finding:
-    # To change to the objective that it has already is no advice.
-    useless = f"loss.adversarial.form={view.objective_name}"
+    # To change to the objective that it has already is no advice, nor what it has no layers for.
+    useless = {f"loss.adversarial.form={view.objective_name}"}
+    if view.program.no_batch_norm:
+        useless.add(REMEDIES["same-batch"].config)
     return Finding(
         id=rule.id,
         severity=found.severity,
@@ -219,7 +221,7 @@ def _finding(view: View, rule: Rule, found: Found) -> Finding:
         remedies=tuple(
             remedy
             for remedy in dict.fromkeys((*found.first_remedies, *rule.remedies))
-            if remedy.config != useless
+            if remedy.config not in useless
         ),
         source=rule.source,
     )

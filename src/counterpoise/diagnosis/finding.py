@@ -167,5 +167,5 @@ def percent(share: float) -> str:
 def number(value: float) -> str:
     """A number as people write it: `0.06`, `3.1e-05`."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4f}".rstrip("0").rstrip(".")
+        return f"{value:.{4 if abs(value) < 100 else 1}f}".rstrip("0").rstrip(".")
     return f"{value:.2g}"

@@ -145,7 +145,7 @@ def _percentages(ranked: Sequence[tuple[float, Reading]], source: str, *, is_usu
     rest = [f"{title} {share:.0%}" for title, share in others if share >= WORTH_A_WORD]
     head = f"{min(most, 0.99):.0%} {source}"
     if ranked[0][1].objective == UNKNOWN and not is_usual:
-        head = f"none that is known explains the numbers ({head})"
+        head = f"none that is known explains the numbers, {head}"
     elif most <= 0.5:
         head, rest = source, [f"{first} {most:.0%}", *rest]
     return f"{head}; {', '.join(rest)}" if rest else head

@@ -293,7 +293,8 @@ def oscillation(view: View) -> Answer:
         return None
     text = f"{what} goes {swings} times between below {number(low)} and above {number(high)}"
     evidence = Evidence("swings of the lead", float(swings), text)
-    return Found("warning", spell, sureness(2 * swings), [evidence])
+    severity = "note" if view.program.swings_are_normal else "warning"
+    return Found(severity, spell, sureness(2 * swings), [evidence])
 
 
 def _turns(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -198,8 +198,7 @@ def lsgan_on_sigmoid(view: View) -> Answer:
         f"where D(G(z)) is {number(output)}, the gradient of (D(G(z)) - 1)^2 through the sigmoid "
         f"is {number(slope)}: {percent(share)} of its largest"
     )
-    how = Evidence("objective", None, f"how it is known: {view.reading.evidence}")
-    evidence = [how, Evidence("D(G(z))", output, text)]
+    evidence = [Evidence("D(G(z))", output, text)]
     # Of the code it is so from the first line on, whenever it shows.
     return Found(severity, view.whole, sureness(spell.rows), evidence)
 

@@ -183,7 +183,7 @@ def _gate(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
     text = f"D stood still where both of its half losses were at most {number(limit)}"
     if len(free) and limit < free.min():
         text += f", and was trained exactly where one was at least {number(free.min())}: a gate"
-        text += " near there" if view.trace.has("d_loss_real") else " (by its mean outputs)"
+        text += " near there" if view.trace.has("d_loss_real") else ", as far as mean outputs tell"
     elif not len(free) and limit < HELD:
         text += ': as under a gate such as "train D only where a half loss is above 0.3"'
     else:

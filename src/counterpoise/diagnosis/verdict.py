@@ -53,7 +53,7 @@ def verdict(view: View) -> Found:
         if view.loss_says_nothing:
             text += ", and D is not judged by its loss (a note says why)"
         elif np.isfinite(view.d_loss).any():
-            text += f"; what its losses are of is not sure ({view.reading.evidence})"
+            text += "; what its losses are of is not sure"
         evidence = Evidence("lines that say who leads", float(known), text)
         return Found("note", view.whole, 1.0, [evidence])
     value = float(np.nanmedian(view.lead))

@@ -77,7 +77,8 @@ def sparkline(values: np.ndarray, width: int) -> str:
 def headline(diagnosis: Diagnosis) -> str:
     """Which training this is: file, lines, steps, format."""
     name = f"{diagnosis.source} ({diagnosis.title})" if diagnosis.title else diagnosis.source
-    what = f"{lines(diagnosis.rows)}, steps {diagnosis.first_step} to {diagnosis.last_step}"
+    steps = f"steps {diagnosis.first_step} to {diagnosis.last_step}"
+    what = f"{lines(diagnosis.rows)} of numbers, {steps}"
     if not diagnosis.source:  # not read: of a loop that goes on
         return f"{diagnosis.title}: {what}".removeprefix(": ")
     return f"{name}: {what}" + (f", read as {diagnosis.format}" if diagnosis.format else "")
@@ -194,6 +195,8 @@ def evidence(diagnosis: Diagnosis, *, everything: bool = False) -> Iterator[Said
     """The findings with their numbers: the first two of each problem, or all, and what each
     means."""
     for finding in diagnosis.findings:
+        if finding.id == "not-enough-evidence" and not everything:
+            continue  # The answer is that already.
         title = f"{finding.severity}: {finding.title} [{finding.id}] {span(finding)}"
         yield Said(title, finding.severity)
         beside = finding.severity not in PROBLEMS and diagnosis.problems
@@ -221,7 +224,8 @@ def rest(diagnosis: Diagnosis, *, more: str = "") -> Iterator[Said]:
     yield from (Said(f"Note: {note}", "soft") for note in diagnosis.notes)
     if more:
         count = len(diagnosis.not_judged)
-        silent = f"{count} checks could not be made: the log lacks their numbers. " if count else ""
+        checks = "1 check" if count == 1 else f"{count} checks"
+        silent = f"{checks} could not be made: the log lacks their numbers. " if count else ""
         yield Said(f"{silent}More remedies and evidence, and what is missing: {more}", "soft")
         return
     needs: dict[str, list[str]] = {}

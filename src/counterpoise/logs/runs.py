@@ -47,6 +47,7 @@ class _Run:
         self.builder = TraceBuilder()
         self.last = -1  # the step of the latest row
         self.line = 0  # which row of the file that was
+        self.position = NOWHERE  # as it says
         self._epoch: int | None = None
         self._first_epoch = 0
         self._offset = 0  # steps of earlier epochs, where their length is not printed
@@ -92,7 +93,7 @@ class _Run:
         if (step := self._step(position, guesses)) > self.last:
             self.last = min(step, LARGEST_STEP)
         self.builder.add(self.last, values)
-        self.line = line
+        self.line, self.position = line, position
 
     def _step(self, position: Position, guesses: set[str]) -> int:
         if position.step is None and (
@@ -192,6 +193,10 @@ class RunCollector:
         kept = len(self._runs)
         if kept < self._begun:
             notes.append(f"steps begin anew {self._begun:,} times: only the last {kept} are judged")
+        at = run.position
+        if at.epoch_steps and at.epoch is not None and at.step not in (None, run.last):
+            where = f"step {at.step} of epoch {at.epoch}"
+            notes.append(f"steps are counted over all epochs: the last one, {run.last}, is {where}")
         if self._begun > 1:
             parts.append(f"run {run.number} of {self._begun}")
         return replace(
