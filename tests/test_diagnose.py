@@ -327,6 +327,26 @@ def test_least_squares_behind_a_sigmoid_is_answered_by_what_was_measured_to_help
     assert found(diagnose(log), "lsgan-on-sigmoid").first_step == 100  # the code's, not a moment's
 
 
+def test_what_a_program_has_no_layers_for_is_not_advised():
+    columns = certain(0, ROWS)
+    for program, advised in (("hifi-gan", False), ("dcgan-tutorial", True)):
+        saturated = found(diagnose(trace(**columns), "bce", program=program), "d-saturated")
+        assert (REMEDIES["same-batch"] in saturated.remedies) == advised
+        assert saturated.remedies
+
+
+def test_what_is_normal_for_a_program_is_no_problem():
+    assert found(diagnose(trace(**swings()), "bce"), "oscillation").severity == "warning"
+    of_cyclegan = diagnose(trace(**swings()), "bce", program="cyclegan")
+    assert found(of_cyclegan, "oscillation").severity == "note"
+
+
+def test_the_step_and_epoch_of_the_log_are_named():
+    notes = " ".join(read_log(SEED / "bce_epoch3.log")[0].notes)
+    assert all(part in notes for part in ("21276", "step 2600", "epoch 3"))
+    assert not read_log(SEED / "bce_epoch1.log")[0].notes  # they are the log's own
+
+
 def test_remedies_are_for_this_log():
     frozen = found(diagnose(trace(**at_rest(True, balanced()))), "d-frozen")
     assert "check=True" in frozen.remedies[0].code  # D is bad, and still does not move

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from counterpoise.diagnosis.remedies import REMEDIES
+from counterpoise.diagnosis.wording import remedy_how
 from counterpoise.errors import UserError
 from counterpoise.json_lines import drop_rows_after
 from counterpoise.run_folder import RunFolder
@@ -215,3 +217,10 @@ def test_a_file_that_cannot_be_read_is_said(run, name):
 def test_of_files_that_are_not_there_nothing_is_read(tmp_path):
     reader = RunReader(RunFolder(tmp_path / "nowhere")).read_whole()
     assert (reader.signals.traces(), reader.events, reader.notes()) == ([], [], [])
+
+
+@pytest.mark.parametrize(("section", "is_own"), [("", False), ("generator: {}\n", True)])
+def test_settings_are_advised_to_our_own_training_alone(run, section, is_own):
+    run.save_config("balance: {policy: none}\n" + section)
+    (trace,) = RunReader(run).read_whole().traces()
+    assert remedy_how(REMEDIES["r1"], trace.is_own_training).startswith("--set") == is_own

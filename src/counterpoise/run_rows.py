@@ -239,6 +239,8 @@ class RunReader:
     def traces(self, objective: Objective = None) -> list[Trace]:
         """Those of `signals`, with what the other files say; `objective` where a person says it."""
         found = self.signals.traces(objective or self.objective, self.policy)
+        is_own = "generator" in self.config
+        found = [replace(trace, is_own_training=is_own) for trace in found]
         return [with_quality(trace, self.metrics) for trace in found]
 
     def notes(self) -> list[str]:

@@ -69,6 +69,7 @@ class Trace:
     format: str = ""  # name of the log format it was read from
     title: str = ""  # which run of the file this is, where there are several
     is_latest: bool = True  # of several runs, that which the file ends with
+    is_own_training: bool = False  # of our trainer, which takes --set; a `Balance` does not
     is_window: bool = False  # earlier rows of the training are left out: see `latest`
     program: str = ""  # which program printed it, where its layout or its names tell
     objective: str | None = None  # where the log or a run's configuration says it

@@ -134,7 +134,7 @@ def shown(judged: Judged, width: int, *, everything: bool) -> str:
     parts = (
         wording.answer(diagnosis),
         _changed(judged),
-        wording.advice(diagnosis, trace.policy, everything=everything),
+        wording.advice(diagnosis, trace.is_own_training, everything=everything),
         wording.evidence(diagnosis, everything=everything),
         wording.curves(trace, judged.before and judged.before[0], width),
         wording.rest(diagnosis, more="" if everything else "--all"),

@@ -17,7 +17,7 @@ STATUS_KINDS |= dict.fromkeys((UNREADABLE, DIVERGED, FAILED), "severe")
 
 def screen(state: State, width: int) -> str:
     """A state, for a terminal of so many columns, with ANSI codes."""
-    judged = (_judged(game, state.policy) for game in state.games)
+    judged = (_judged(game) for game in state.games)
     parts = _head(state), *judged, _facts(state), _curves(state.games, width)
     return wording.rendered(parts, width, COLOURS)
 
@@ -31,12 +31,12 @@ def _head(state: State) -> Iterator[Said]:
         yield Said(state.progress)
 
 
-def _judged(game: JudgedTraining, policy: str | None) -> Iterator[Said]:
+def _judged(game: JudgedTraining) -> Iterator[Said]:
     """The answer, what to do first, and the evidence."""
     found = game.diagnosis
     yield Said(wording.verdict(found, game.title), game.severity)
     if found and found.rows:
-        yield from wording.advice(found, policy)
+        yield from wording.advice(found, game.whole.is_own_training)
         yield from wording.evidence(found)
 
 

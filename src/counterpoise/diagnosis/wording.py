@@ -152,9 +152,9 @@ def remedies(diagnosis: Diagnosis) -> list[Remedy]:
     return list({remedy.text: remedy for remedy in ranked if remedy is not None}.values())
 
 
-def remedy_how(remedy: Remedy, policy: str | None) -> str:
-    """How a remedy is done: `--set ...` in a run of ours (it has a policy), code elsewhere."""
-    return f"--set {remedy.config}" if policy is not None and remedy.config else remedy.code
+def remedy_how(remedy: Remedy, is_own_training: bool) -> str:
+    """How a remedy is done: `--set ...` in a training of ours, code elsewhere."""
+    return f"--set {remedy.config}" if is_own_training and remedy.config else remedy.code
 
 
 class Said(NamedTuple):
@@ -208,14 +208,14 @@ def evidence(diagnosis: Diagnosis, *, everything: bool = False) -> Iterator[Said
 
 
 def advice(
-    diagnosis: Diagnosis, policy: str | None = None, *, everything: bool = False
+    diagnosis: Diagnosis, is_own_training: bool = False, *, everything: bool = False
 ) -> Iterator[Said]:
-    """What to do first, or all that may be done; `policy` is that of a run of ours."""
+    """What to do first, or all that may be done, in a training of ours or in another's loop."""
     found = remedies(diagnosis)
     for place, remedy in enumerate(found if everything else found[:1], start=1):
         lead, kind = ("What to do first:", "strong") if place == 1 else (f"{place}.", "")
         yield Said(f"{lead} {remedy.text}", kind)
-        how = remedy_how(remedy, policy).splitlines()
+        how = remedy_how(remedy, is_own_training).splitlines()
         yield from (Said(line, "code", 3) for line in how)
 
 

@@ -38,6 +38,7 @@ class PageRun:
         self.name = Path(os.path.realpath(state.source)).name or state.source
         self.state = state
         self.curves = curves
+        self.is_own_training = any(game.whole.is_own_training for game in state.games)
         self.notes, self.facts = list(state.notes), list(state.facts)
         self.samples, self.metric_curves = Samples(), Curves()
         self.metrics: list[dict[str, Any]] = []
