@@ -190,17 +190,10 @@ def _verdict(judged: Sequence[View], is_doubted: bool) -> Finding:
         answers = [
             (view, found if found.severity == "healthy" else None) for view, found in verdicts
         ]
-        found = dataclasses.replace(
-            found,
-            severity="note",
-            evidence=[
-                condition(answers, "healthy"),
-                *(
-                    dataclasses.replace(each, text=f"under {view.reading.title} {each.text}")
-                    for each in found.evidence
-                ),
-            ],
-        )
+        of = f"under {view.reading.title} "
+        rest = [dataclasses.replace(each, text=of + each.text) for each in found.evidence]
+        evidence = [condition(answers, "healthy"), *rest]
+        found = dataclasses.replace(found, severity="note", evidence=evidence)
     return _finding(view, verdict.NOT_ENOUGH, found)
 
 

@@ -36,7 +36,6 @@ ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 5
 # has its sign turned, or has its labels exchanged; that G's loss has other terms or a weight; that
 # what the program (or its layout) is known for is not so here.
 NONE, MEAN, TURNED, FLIPPED, MORE, OTHERWISE = 0.08, 0.1, 0.03, 0.01, 0.06, 0.1
-OTHERWISE_THAN_ONE = 0.01  # the last, where it is known for one objective alone
 MISFIT = 0.01  # share of rows whose loss of G may be anything
 ALONE = 2.5  # how much likelier the first of them is where there is D's loss alone
 MEAN_BY_PROGRAM = 0.85  # the same prior, where the program is known to print the mean
@@ -160,7 +159,7 @@ def _log_prior(reading: Reading, known: Sequence[str], program: Program) -> floa
         # Each that the program offers is a third as common as the one before it.
         of_program = {each: 3.0**-place for place, each in enumerate(known)}
         own = of_program.get(name, 0.0) / sum(of_program.values())
-        otherwise = OTHERWISE if len(known) > 1 else OTHERWISE_THAN_ONE
+        otherwise = OTHERWISE if len(known) > 1 else OTHERWISE / 10  # known for one alone
         share = otherwise * share + (1 - otherwise) * own
     # ESRGAN's loop, which most others of such a loss are from, prints the mean.
     mean = 0.5 if reading.facts.compares_scores else MEAN

@@ -123,11 +123,8 @@ def g_frozen(view: View) -> Answer:
 def _standing_loss(view: View, network: str, *names: str) -> Found | None:
     """A network's loss is the same number in every line, though batches differ."""
     loss = view.whole.within(view.trace.first(*names))
-    both = view.loss_in_log, view.trace.first("g_adversarial", "g_loss")
-    none_moves = all(
-        len(each) >= MANY_STANDING and np.ptp(each) == 0 and each[0] != 0
-        for each in map(view.whole.within, both)
-    )
+    both = map(view.whole.within, (view.loss_in_log, view.trace.first("g_adversarial", "g_loss")))
+    none_moves = all(len(e) >= MANY_STANDING and np.ptp(e) == 0 and e[0] != 0 for e in both)
     if len(loss) < LEAST_STANDING or not (none_moves or stands_still(loss)):
         return None
     if view.is_short and view.single_steps is not None:
@@ -149,27 +146,24 @@ def _standing_loss(view: View, network: str, *names: str) -> Found | None:
 
 def learning_rate_gone(view: View) -> Answer:
     """A printed learning rate is next to nothing, for longer than a schedule's last steps."""
-    rates = [view.trace.get(f"{network}_learning_rate") for network in "gd"]
-    if view.is_own_record or not np.isfinite(rates).any():
+    rate = view.trace.first("g_learning_rate", "d_learning_rate")
+    known = view.whole.within(rate)
+    if view.is_own_record or not len(known):
         return Missing()
-    for rate in rates:
-        known = rate[np.isfinite(rate)]
-        limit = GONE * known.max(initial=0.0)
-        # A rate that is printed as 0 may be rounded.
-        gone = (rate < max(limit, NO_RATE)) & ((rate > 0) | (last_digit(known) < limit))
-        spell = longest(gone, gone | np.isnan(rate))
-        if spell is None or spell.rows < max(LEAST_SPELL, AFTER_SCHEDULE * view.rows):
-            continue
-        if view.lasts(spell):
-            value = float(known[-1])
-            text = (
-                f"the printed learning rate is {number(value)} at the end, under {limit:.1g} from "
-                f"step {view.steps[spell.first]} on; its largest was {number(known.max())}"
-            )
-            evidence = [Evidence("learning rate", value, text)]
-            severity = "severe" if spell.rows > view.rows / 2 else "warning"
-            return Found(severity, spell, sureness(spell.rows), evidence)
-    return None
+    limit = max(GONE * known.max(), NO_RATE)
+    # A rate that is printed as 0 may be rounded.
+    gone = (rate < limit) & ((rate > 0) | (last_digit(known) < limit))
+    spell = longest(gone, gone | np.isnan(rate))
+    least = max(LEAST_SPELL, AFTER_SCHEDULE * view.rows)
+    if spell is None or spell.rows < least or not view.lasts(spell):
+        return None
+    text = (
+        f"the printed learning rate is {number(known[-1])} at the end, under {limit:.1g} from step "
+        f"{view.steps[spell.first]} on; its largest was {number(known.max())}"
+    )
+    evidence = [Evidence("learning rate", float(known[-1]), text)]
+    severity = "severe" if spell.rows > view.rows / 2 else "warning"
+    return Found(severity, spell, sureness(spell.rows), evidence)
 
 
 def _gate(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
