@@ -27,7 +27,6 @@ class Program:
     d_loss_terms: int = 2  # of which `d_loss` is the sum: TimeGAN's D judges two kinds of fakes
     d_loss_is_mean: bool = False  # `d_loss` is the mean of D's two halves
     d_starts_late: bool = False  # G goes ahead alone
-    prints_blocks: bool = False  # a heading with the step, then its losses, in a line each
     g_has_more: bool = False  # G's loss is weighted, or has other terms in it
     chance_is_normal: bool = False  # D near chance all along is how a good training looks
     swings_are_normal: bool = False  # the lead swings from line to line

@@ -258,7 +258,7 @@ class _Numbers:
         if not len(self._loss):
             return float(alone)
         if self._is_difference and reading.facts.d_loss_reaches_zero and not reading.is_turned:
-            return IMPOSSIBLE
+            alone += IMPOSSIBLE
         # Of these G's loss is below 0 only in its minimax form, or with other terms in it.
         is_positive = reading.facts.has_sigmoid or reading.objective == "lsgan"
         if is_positive and (self._g_loss < -PRINTED).mean() > ROUNDED:

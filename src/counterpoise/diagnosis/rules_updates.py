@@ -146,7 +146,7 @@ def _standing_loss(view: View, network: str, *names: str) -> Found | None:
 
 def learning_rate_gone(view: View) -> Answer:
     """A printed learning rate is next to nothing, for longer than a schedule's last steps."""
-    rate = view.trace.first("g_learning_rate", "d_learning_rate")
+    rate = np.fmin(view.trace.get("g_learning_rate"), view.trace.get("d_learning_rate"))
     known = view.whole.within(rate)
     if view.is_own_record or not len(known):
         return Missing()
@@ -154,7 +154,7 @@ def learning_rate_gone(view: View) -> Answer:
     # A rate that is printed as 0 may be rounded.
     gone = (rate < limit) & ((rate > 0) | (last_digit(known) < limit))
     spell = longest(gone, gone | np.isnan(rate))
-    least = max(LEAST_SPELL, AFTER_SCHEDULE * view.rows)
+    least = min(view.rows, max(LEAST_SPELL, AFTER_SCHEDULE * view.rows))
     if spell is None or spell.rows < least or not view.lasts(spell):
         return None
     text = (
@@ -163,6 +163,7 @@ def learning_rate_gone(view: View) -> Answer:
     )
     evidence = [Evidence("learning rate", float(known[-1]), text)]
     severity = "severe" if spell.rows > view.rows / 2 else "warning"
+    severity = "note" if view.is_short else severity
     return Found(severity, spell, sureness(spell.rows), evidence)
 
 

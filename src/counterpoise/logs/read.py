@@ -94,7 +94,8 @@ def read_log(
 
 def _with_unused(trace: Trace, seen: Sequence[str]) -> Trace:
     """A trace that has nothing of D, with a note of the numbers that D's may be among."""
-    likely = [name for name in seen if may_be_loss(name)][:NAMES_LISTED]
+    losses = [name for name in seen if may_be_loss(name)]
+    likely = [name for name in losses if likely_column(name) != "g_loss"][:NAMES_LISTED]
     if not likely or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
         return trace
     note = f"numbers that are not used: {', '.join(likely)}; name D's, e.g. --map "

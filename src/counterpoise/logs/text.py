@@ -210,13 +210,11 @@ class TextReader(FormatReader):
             return
         row = self._open
         if row is not None:
-            is_block = self._program is not None and self._program.prints_blocks
-            is_new = is_block or row.values.keys() & values.keys() <= {G_CONTENT}
-            if own in (row.own, NOWHERE) and is_new:
+            if own in (row.own, NOWHERE) and row.values.keys() & values.keys() <= {G_CONTENT}:
                 content = row.values.get(G_CONTENT, 0.0)
-                row.values = values | row.values  # of two numbers of a block, the first
+                row.values |= values
                 if G_CONTENT in values:
-                    row.values[G_CONTENT] = content + values[G_CONTENT]
+                    row.values[G_CONTENT] += content
                 row.torn |= self._may_be_torn
                 return
             self._close()
