@@ -159,7 +159,7 @@ def _log_prior(reading: Reading, known: Sequence[str], program: Program) -> floa
         # Each that the program offers is a third as common as the one before it.
         of_program = {each: 3.0**-place for place, each in enumerate(known)}
         own = of_program.get(name, 0.0) / sum(of_program.values())
-        otherwise = OTHERWISE if len(known) > 1 else OTHERWISE / 10  # known for one alone
+        otherwise = OTHERWISE if len(known) > 2 else OTHERWISE / 10  # known for few
         share = otherwise * share + (1 - otherwise) * own
     # ESRGAN's loop, which most others of such a loss are from, prints the mean.
     mean = 0.5 if reading.facts.compares_scores else MEAN
