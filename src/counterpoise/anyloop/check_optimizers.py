@@ -1,7 +1,7 @@
 """Bugs in what happens between a backward pass and the optimizer's step, and in rates."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from counterpoise.anyloop.graph import REARRANGING, operation
+from counterpoise.anyloop.graph import JOINING, REARRANGING, marks
 from counterpoise.anyloop.hooks import Watched, innermost, user_line
-from counterpoise.anyloop.scene import Networks, Pass, Samples, Scene, Sight
-from counterpoise.anyloop.tap import Phase
+from counterpoise.anyloop.scene import SCALED, Networks, Pass, Samples, Scene, Sight
+from counterpoise.anyloop.tap import Phase, tensors_of
 
 CLIPS = (
     Watched(torch.nn.utils.clip_grad, "_clip_grads_with_norm_"),
@@ -25,9 +25,7 @@ SCALED_STEPS = Watched(torch.amp.GradScaler, "step")
 # A learning rate that has fallen to this share is gone.
 GONE = 0.01
 # What a critic's loss does with its answers.
-LINEAR = REARRANGING | {"Mean", "Sum", "Sub", "Rsub", "Add", "Neg", "Mul", "Div", "Cat", "Stack"}
-
-
+LINEAR = REARRANGING | JOINING | {"Mean", "Sum", "Sub", "Rsub", "Add", "Neg", "Mul", "Div"}
 # What may be seen between a backward pass and a step: see `loop_bugs.toml`.
 BETWEEN = (
     "zeroed-before-step", "accumulation-not-divided", "accumulation-reset", "scaler-bypassed",
@@ -47,37 +45,26 @@ class Gradients:
         # What of networks is trained, those weights too that they hide, as it was at first.
         self._initial = {key: Samples(_trained(networks, key)) for key in networks.whole}
         self._seen: dict[tuple[str, str], str] = {}  # lines of bugs in a scene, by part
-        self._scaled: list[Tensor] = []  # losses
-        self._unscaled: set[int] = set()  # `id` of optimizers
-        self._handles: list[Any] = []
+        self._undo: list[Callable[[], None]] = []
         for track in self._tracks:
-            for register, hook in (
-                (track.optimizer.register_step_pre_hook, self._before_step),
-                (track.optimizer.register_step_post_hook, self._after_step),
-            ):
-                self._handles.append(register(guard(partial(hook, track))))
-        self._heard = [(each, guard(self._clips)) for each in CLIPS]
-        self._heard.append((SCALES, guard(self._scales)))
-        self._heard.append((UNSCALES, guard(lambda _, o: self._unscaled.add(id(innermost(o))))))
-        self._heard.append((SCALED_STEPS, guard(lambda *_: None)))  # to know that it runs
-        for watched, listener in self._heard:
-            watched.add(listener)
+            before, after = guard(partial(self._before_step, track)), guard(track.has_stepped)
+            self._undo.append(track.optimizer.register_step_pre_hook(before).remove)
+            self._undo.append(track.optimizer.register_step_post_hook(after).remove)
+        for watched, listener in (
+            *((each, self._clips) for each in CLIPS),
+            (SCALES, self._scales),
+            (UNSCALES, self._unscales),
+            (SCALED_STEPS, lambda *_: None),  # to know that it runs
+        ):
+            self._undo.append(watched.add(guard(listener)))
 
     def close(self) -> None:
         """Let go of everything."""
-        for handle in self._handles:
-            handle.remove()
-        for watched, listener in self._heard:
-            watched.remove(listener)
+        for undo in self._undo:
+            undo()
 
     def begins(self, backward: Pass) -> None:
         """A backward pass is about to run."""
-        for node in backward.outside:
-            by = getattr(node, "_saved_other", None)
-            if operation(node) in ("Mul", "Div") and by is not None and by.numel() == 1 and by:
-                factor = abs(float(by.detach())) ** (1 if operation(node) == "Mul" else -1)
-                backward.factor = min(backward.factor, factor)
-        backward.is_scaled = any(root is each for root in backward.roots for each in self._scaled)
         for track in self._tracks:
             if track.network == backward.network and track.is_cleared():
                 track.lost += [each for each in track.passes if each not in track.old]
@@ -96,11 +83,11 @@ class Gradients:
         for track in self._tracks:
             yield from self._of(track, scene, has_average)
             track.lost, track.old = [], track.passes.copy()
-        for network in {each.network for each in scene.passes if each.calls}:
+        for network in {each.network for each in scene.passes if each.answers}:
             for name in BETWEEN:
                 line = self._seen.get((name, network), "")
                 yield Sight(name, bool(line), line, "", network)
-        self._seen, self._scaled = {}, []
+        self._seen = {}
 
     def _of(self, track: "_Track", scene: Scene, has_average: bool) -> Iterator[Sight]:
         key, network = track.network, track.network.upper()
@@ -115,7 +102,7 @@ class Gradients:
             line = track.line or (passes[-1].line if passes else "")
             unmoved = len(still) == len(weights)
             yield Sight("never-updated", unmoved, line, f"{network}; its optimizer {does}", key)
-        passes = [each for each in passes if each.calls]
+        passes = [each for each in passes if each.answers]
         if not passes:
             return
         if key == "g" and has_average:
@@ -142,24 +129,24 @@ class Gradients:
         if len(arguments) > 1 or options:
             return  # a closure, whose backward pass comes yet
         scaled = {each.is_scaled for each in track.passes}
-        is_bare = SCALED_STEPS.running is None and id(track.optimizer) not in self._unscaled
+        is_bare = SCALED_STEPS.running is None and not track.is_unscaled
         for name, seen in (
             ("zeroed-before-step", track.is_cleared()),
-            ("accumulation-not-divided", track.state == track.now() and _undivided(track)),
+            ("accumulation-not-divided", track.state == track.now() and track.is_undivided()),
             ("accumulation-reset", track.lost),
             ("scaler-bypassed", len(scaled) > 1 or (scaled == {True} and is_bare)),
         ):
             if seen:
                 self._seen[name, track.network] = line
 
-    def _after_step(self, track: "_Track", *_: Any) -> None:
-        track.steps += 1
-        track.passes, track.lost, track.is_fresh, track.state = [], [], False, track.now()
-        track.stepped = Samples(track.parameters)
-        self._unscaled.discard(id(track.optimizer))
-
     def _scales(self, scaler: Any, *_: Any) -> Callable[[Any], None] | None:
-        return self._scaled.append if scaler.is_enabled() and scaler.get_scale() != 1 else None
+        if self._phase() is None or not scaler.is_enabled() or scaler.get_scale() == 1:
+            return None
+        return _mark_scaled
+
+    def _unscales(self, _: Any, optimizer: Any) -> None:
+        for track in self._tracks:
+            track.is_unscaled |= track.optimizer is innermost(optimizer)
 
     def _clips(self, parameters: Any, *limits: Any, clip_value: float = 0.0, **_: Any) -> None:
         phase, limit = self._phase(), [*limits, clip_value][0]
@@ -169,7 +156,7 @@ class Gradients:
         given = {id(p) for p in parameters if p.grad is not None}
         tracks = [each for each in self._tracks if each.ids & given]
         passes = [each for track in tracks for each in track.passes]
-        unscaled = any(id(each.optimizer) in self._unscaled for each in tracks)
+        unscaled = any(each.is_unscaled for each in tracks)
         name = ""
         if not given or not (passes or any(bool(p.grad.any()) for p in parameters)):
             name = "clip-nothing"
@@ -196,36 +183,48 @@ class _Track:
         self.state: dict[int, tuple[int, int]] = {}  # of gradients, after such a pass or a step
         self.stepped: Samples | None = None  # the weights after a step
         self.is_changed: bool | None = None  # whether these were others before the next one
+        self.is_unscaled = False  # whether AMP's scale was taken out of its gradients
+
+    def has_stepped(self, *_: Any) -> None:
+        """Its optimizer has stepped."""
+        self.steps += 1
+        self.passes, self.lost, self.is_fresh, self.is_unscaled = [], [], False, False
+        self.state, self.stepped = self.now(), Samples(self.parameters)
 
     def is_cleared(self) -> bool:
         """Whether the gradients of its passes are gone."""
         return self.is_fresh and not _have_gradients(self.parameters)
 
-    def is_spent(self, given: Collection[int]) -> bool:
+    def is_spent(self, given: set[int]) -> bool:
         """Whether the optimizer has stepped with all these gradients."""
         now = self.now()
-        return all(self.state.get(key) == now[key] for key in self.ids & set(given))
+        return all(self.state.get(key) == now[key] for key in self.ids & given)
 
     def now(self) -> dict[int, tuple[int, int]]:
         return {id(p): (id(p.grad), p.grad._version) for p in self.parameters if p.grad is not None}
+
+    def is_undivided(self) -> bool:
+        """Whether several passes, each over micro-batches of its own, add up whole losses."""
+        calls = {call for each in self.passes for call in each.calls if not call.is_between}
+        kinds = [[call for call in calls if call.found is not None]]
+        if self.network == "d":
+            kinds.append([call for call in calls if not call.from_g])
+        alike = [Counter((c.d, c.made and c.made.g, c.shape) for c in kind) for kind in kinds]
+        count = min(max(each.values(), default=0) for each in alike)
+        return 1 < count <= len(self.passes) and all(
+            each.factor > 1 / count + 1e-6 for each in self.passes
+        )
+
+
+def _mark_scaled(scaled: Any) -> None:
+    for loss in tensors_of(scaled):
+        if loss.grad_fn is not None:
+            marks(loss.grad_fn)[SCALED] = True
 
 
 def _have_gradients(parameters: Sequence[Tensor]) -> bool:
     found = [p.grad for p in parameters if p.grad is not None and bool(p.grad.any())]
     return bool(found) and all(bool(torch.isfinite(each.sum())) for each in found)
-
-
-def _undivided(track: _Track) -> bool:
-    """Whether several passes, each over micro-batches of its own, add up whole losses."""
-    calls = {call for each in track.passes for call in each.calls if not call.is_between}
-    kinds = [[call for call in calls if call.found is not None]]
-    if track.network == "d":
-        kinds.append([call for call in calls if not call.from_g])
-    alike = [Counter((c.d, c.made and c.made.g, c.shape) for c in kind) for kind in kinds]
-    count = min(max(each.values(), default=0) for each in alike)
-    return 1 < count <= len(track.passes) and all(
-        each.factor > 1 / count + 1e-6 for each in track.passes
-    )
 
 
 def _trained(networks: Networks, key: str) -> list[Tensor]:

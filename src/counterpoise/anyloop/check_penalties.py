@@ -19,7 +19,8 @@ NORMS = 3
 def penalties(scene: Scene) -> Iterator[Sight]:
     """The gradients of D's answers that D's part takes, and what becomes of them."""
     for slope in scene.slopes:
-        yield Sight("penalty-unused", not slope.is_used, slope.line, slope.detail)
+        detail = "it is computed without `create_graph`" if slope.node is None else ""
+        yield Sight("penalty-unused", not slope.is_used, slope.line, detail)
         mixed = mixes_images(scene.networks.ds[slope.call.d])
         yield Sight("batch-norm-in-penalty", slope.is_used and mixed, slope.line)
         epsilon = _epsilon(scene, slope)
@@ -27,32 +28,26 @@ def penalties(scene: Scene) -> Iterator[Sight]:
             yield Sight("penalty-epsilon", bool(epsilon), slope.line, epsilon)
         if slope.pull is not None and len(slope.values) > 1:
             past = [each for turn in scene.past() for each in turn.slopes]
-            norm = _norm(slope, [each for each in past if each.pull is not None])
+            norm = _norm([slope, *(each for each in past if each.pull is not None)])
             yield Sight("penalty-norm", bool(norm), slope.line, norm)
 
 
-def _pulls(slope: Slope) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each image, the square of its gradient's norm, and how a penalty pulls the gradient along
-    itself; and what of that is not along itself."""
-    slopes, pulls = slope.values.flatten(1), slope.pull.flatten(1)  # type: ignore[union-attr]
-    squares = (slopes * slopes).sum(1)
-    factors = (pulls * slopes).sum(1) / squares.clamp_min(1e-30)
-    return squares, factors, (pulls - factors[:, None] * slopes).norm() / pulls.norm()
-
-
-def _norm(slope: Slope, past: Sequence[Slope]) -> str:
-    """What is wrong with the norm of a penalty."""
-    _, factors, off = _pulls(slope)
-    if float(off) > 0.05:
-        # The norm of an image's gradient pulls the gradient along itself.
-        return "it is not taken over all values of an image"
-    if float(factors.std()) > ALIKE * float(factors.abs().mean()) or len(past) < NORMS - 1:
-        return ""
+def _norm(slopes: Sequence[Slope]) -> str:
+    """What is wrong with the norm of a penalty, the latest first."""
     norms, pulled = [], []
-    for each in (slope, *past):
-        squares, factors, _ = _pulls(each)
+    for each in slopes:
+        slope, pull = each.values.flatten(1), each.pull.flatten(1)  # type: ignore[union-attr]
+        squares = (slope * slope).sum(1)
+        factors = (pull * slope).sum(1) / squares.clamp_min(1e-30)
         norms.append(squares.sum().sqrt())
         pulled.append(factors.mean())
+        if each is not slopes[0]:
+            continue
+        if float((pull - factors[:, None] * slope).norm() / pull.norm()) > 0.05:
+            # The norm of an image's gradient pulls the gradient along itself.
+            return "it is not taken over all values of an image"
+        if float(factors.std()) > ALIKE * float(factors.abs().mean()) or len(slopes) < NORMS:
+            return ""
     # The pull of (norm - 1)^2 of one norm of them all; that of R1 is the same in every turn.
     factor = torch.stack(pulled)
     fits = factor / (1 - 1 / torch.stack(norms))
@@ -66,21 +61,22 @@ def _epsilon(scene: Scene, slope: Slope) -> str | None:
     are not."""
     points = slope.points.flatten(1)
     reals = [c.images for c in scene.calls("d") if c.found is None and not c.is_between]
-    for real in reals:
-        for fake in (made.images for made in scene.made):
-            if not (real.numel() == fake.numel() == points.numel() and len(real) == len(points)):
-                continue
-            way = real.flatten(1) - fake.flatten(1)
-            gone = points - fake.flatten(1)
-            shares = (gone * way).sum(1) / (way * way).sum(1).clamp_min(1e-12)
-            off = float((gone - shares[:, None] * way).norm()) / max(float(way.norm()), 1e-12)
-            if off < OFF and bool(((shares > -OFF) & (shares < 1 + OFF)).all()):
-                one = len(points) > 2 and float(shares.max() - shares.min()) < ALIKE
-                if one and not OFF < float(shares.mean()) < 1 - OFF:
-                    return None  # the images themselves
-                return "one for the whole batch" if one else ""
-            far = way.abs() > 0.1 * float(way.abs().max())
-            each = (gone / way)[far]
-            if bool(((each > -OFF) & (each < 1 + OFF)).all()):
-                return "another for every value of an image"
+    alike = [(real, made.images) for real in reals for made in scene.made]
+    for real, fake in alike:
+        if not (real.numel() == fake.numel() == points.numel() and len(real) == len(points)):
+            continue
+        way, gone = real.flatten(1) - fake.flatten(1), points - fake.flatten(1)
+        shares = (gone * way).sum(1) / (way * way).sum(1).clamp_min(1e-12)
+        off = float((gone - shares[:, None] * way).norm()) / max(float(way.norm()), 1e-12)
+        if off < OFF and _are_shares(shares):
+            one = len(points) > 2 and float(shares.max() - shares.min()) < ALIKE
+            if one and not OFF < float(shares.mean()) < 1 - OFF:
+                return None  # the images themselves
+            return "one for the whole batch" if one else ""
+        if _are_shares((gone / way)[way.abs() > 0.1 * float(way.abs().max())]):
+            return "another for every value of an image"
     return None
+
+
+def _are_shares(values: Tensor) -> bool:
+    return bool(((values > -OFF) & (values < 1 + OFF)).all())

@@ -1,15 +1,14 @@
 """G's part of a loop: its losses, and the gradients that come back to G's output in it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.d_part import STEPPED_EARLY
+from counterpoise.anyloop.d_part import STEPPED_EARLY, Reader
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import is_backward
-from counterpoise.anyloop.reading import Reader
 from counterpoise.anyloop.tap import FAKE, Phase, tensors_of
 from counterpoise.game.game import Game
 from counterpoise.game.turn import Turn
@@ -72,12 +71,9 @@ class GeneratorSide:
                 loss = root if weight is None else root * weight
                 self.losses.append(loss.detach().float().reshape(()) / scale)
 
-    def end(
-        self, turn: Turn | None, phase: Phase, readers: Mapping[str, Reader], early: set[str]
-    ) -> bool:
+    def end(self, turn: Turn | None, phase: Phase, readers: Mapping[str, Reader]) -> bool:
         """G's part is over; whether a turn ends with it: with the step of G's optimizer, so that
-        batches whose gradients are added up are one turn. `early`: the Ds whose optimizer stepped
-        before there was anything to decide on."""
+        batches whose gradients are added up are one turn."""
         if turn is None:
             # G's part before the first of D's, or further ones after a turn.
             self._parts += 1
@@ -115,19 +111,19 @@ class GeneratorSide:
                 turn.g_gradients(adversarial, self._total - adversarial, d=d)
         self._forget()
         turn.end(sum(losses[1:], start=losses[0]))
-        self._tell_shortfalls(turn, early)
+        self._tell_shortfalls(turn, readers)
         return True
 
-    def _tell_shortfalls(self, turn: Turn, stepped_early: Collection[str]) -> None:
-        """Say what a turn did not do of its actions; `stepped_early`: the Ds whose optimizer
-        stepped before there was anything to decide on."""
+    def _tell_shortfalls(self, turn: Turn, readers: Mapping[str, Reader]) -> None:
+        """Say what a turn did not do of its actions."""
         say = self._game.say
         for name, part in turn.ds.items():
             action = part.asked
             one_half = action.d_steps and not (action.d_trains_on_real and action.d_trains_on_fake)
             if (one_half or action.lecam_weight) and not part.has_d_loss:
                 say(NEEDS_LOSS, "halves")
-            if name in stepped_early and not (action.d_steps and action.d_learning_rate_scale == 1):
+            is_plain = action.d_steps and action.d_learning_rate_scale == 1
+            if readers[name].is_early and not is_plain:
                 say(STEPPED_EARLY)
             # A loop may read the number before the turn begins.
             if min(action.d_steps, part.d_steps_before) > part.parts:

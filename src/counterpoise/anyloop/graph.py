@@ -6,6 +6,7 @@ followed. They outlive the backward pass, but not the tensors that hold them.
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -22,6 +23,11 @@ REARRANGING = {
     "_DDPSink", "BackwardHookFunction",
 }  # fmt: skip
 JOINING = {"Cat", "Stack"}
+
+
+def marks(node: Node) -> dict[str, Any]:
+    """What hangs on a node under names, and lives as long as it does."""
+    return node.metadata  # type: ignore[return-value]
 
 
 def operation(node: Node) -> str:

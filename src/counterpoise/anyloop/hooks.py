@@ -127,8 +127,8 @@ class Watched:
         self._listeners: list[Callable[..., Any]] = []
         self.running: dict[str, Any] | None = None  # the options of a call that is under way
 
-    def add(self, listener: Callable[..., Any]) -> None:
-        """Call `listener` with the arguments of every later call."""
+    def add(self, listener: Callable[..., Any]) -> Callable[[], None]:
+        """Call `listener` with the arguments of every later call, until what this returns is."""
         if not self._listeners and self._original is not None:
             self._original = original = getattr(self._owner, self._name)
 
@@ -152,6 +152,7 @@ class Watched:
 
             setattr(self._owner, self._name, stand_in)
         self._listeners.append(listener)
+        return functools.partial(self.remove, listener)
 
     def remove(self, listener: Callable[..., Any]) -> None:
         """Stop calling `listener`; with the last one, the function is itself again."""

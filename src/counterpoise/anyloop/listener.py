@@ -13,7 +13,7 @@ from counterpoise.anyloop.hooks import ENGINE, OptimizerWatch, is_backward, user
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
-from counterpoise.anyloop.reading import loss_of, note_gradients
+from counterpoise.anyloop.reading import note_gradients
 from counterpoise.anyloop.tap import Call, Phase, Place, Tap
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
@@ -34,8 +34,6 @@ class LoopListener:
     ) -> None:
         self.game, self._journal, self._checker = game, journal, checker
         self._turn: Turn | None = None
-        # D's part of this turn, whose loss is not back-propagated yet: in G's part, perhaps.
-        self._waiting: Phase | None = None
         self._is_closed = False
         self._d = DiscriminatorSide(game, is_checked=checker is not None)
         self._g = GeneratorSide(game)
@@ -45,7 +43,7 @@ class LoopListener:
             self._change_input,
             self._g.after_g,
             self._g.after_d,
-            None if checker is None else checker.witness,
+            checker,
         )
         game.aside, game.after_turn = self._unheard, partial(self.flush, wait=False)
         self._watches = [OptimizerWatch(game.g_optimizer, partial(self._on_step, []))]
@@ -58,14 +56,14 @@ class LoopListener:
     def begin_d(self) -> DiscriminatorPart:
         """D's part begins; a turn with it, unless one is under way."""
         self.end_open()
-        self._end_waiting()
         if self._turn is not None and not self._g.losses and not self._turn.has_judged:
             self._turn = None  # the loop has given it up, over a bad batch or an exception
         if self._turn is None:
             self._g.turn_begins()
             self._turn = self.begin_turn()
-            self._d.early = set()
-        self._tap.compares = not self._d.is_known
+            for reader in self._d.readers.values():
+                reader.is_early = False
+        self._tap.compares = self._checker is not None or not self._d.is_known
         part = DiscriminatorPart(self)
         self._listen(part)
         return part
@@ -98,31 +96,18 @@ class LoopListener:
             self._turn = None
             return
         if self._checker is not None:
-            self._checker.end(part)
+            self._checker.part_ends(part)
         if part.network == "g":
-            self._end_waiting()
-            if self._g.end(self._turn, part, self._d.readers, self._d.early):
+            if self._g.end(self._turn, part, self._d.readers):
                 self._turn = None
                 self._check_turn()
         elif self._turn is not None:
-            if part.d_calls and not part.backwards:
-                self._waiting = part
-                return
-            self._end_d(part)
-        part.d_calls.clear()  # with the graphs behind them
-        part.read = None
-
-    def _end_d(self, part: Phase) -> None:
-        if self._turn is not None:
-            self._d.end(self._turn, part)
+            for _, reader in self._d.judging(part):
+                reader.end(self._turn, part)
             if not part.d_calls:
                 self._tap.hear_forward()
-        part.d_calls.clear()
-
-    def _end_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            self._end_d(waiting)
+        part.d_calls.clear()  # with the graphs behind them
+        part.read = None
 
     def close(self) -> None:
         """End what is open, but for D's part of an unfinished turn, and let go of everything."""
@@ -156,14 +141,14 @@ class LoopListener:
         self._g.is_open = part.network == "g"
         ENGINE.add(self._on_engine)
         if self._checker is not None:
-            self._checker.begin(self.game.steps_done + 1)
+            self._checker.part_begins(self.game.steps_done + 1)
 
     def _check_turn(self) -> None:
         if self._checker is not None:
             self._checker.turn_ends()
-            self._d.is_checked = self._checker.witness.is_close
             if self._checker.is_finished:
-                self._checker = self._tap.witness = None
+                self._checker = self._tap.checker = None
+                self._d.is_checked = False
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:
@@ -179,8 +164,9 @@ class LoopListener:
         """D's loss as the action wants it."""
         turn, name = self._turn, self.game.name_of(d)
         assert turn is not None, "D's part begins a turn"
-        self._d.backward(part, [real, fake], [None, None], [name])
-        self._d.decide(turn, part, name)
+        reader = self._d.readers[name]
+        reader.backward(part, [real, fake], [None, None], is_checked=self._d.is_checked)
+        reader.decide(turn, part)
         return turn.d_loss(real, fake, d=name)
 
     def weigh(self, loss: Tensor, d: str | None) -> Tensor:
@@ -199,41 +185,30 @@ class LoopListener:
             if images is not call.images:
                 weighed = {call.place: images}
                 call.arguments.update(weighed)
-        return weighed | self._d.change_input(self._turn, phase, call)
+        return weighed | self._d.readers[call.d].change_input(self._turn, phase, call)
 
-    def _on_engine(
-        self,
-        roots: Sequence[Tensor],
-        weights: Sequence[Tensor | None],
-        retains: bool,
-        creates: bool,
-        inputs: Sequence[Tensor],
-        *_: Any,
-        accumulate_grad: bool = False,
-        **__: Any,
-    ) -> Callable[[Any], None] | None:
+    def _on_engine(self, *given: Any, accumulate_grad: bool = False, **__: Any) -> Any:
         """A backward pass, or `autograd.grad`, is about to run: from roots times weights, for
-        `inputs` alone where there are any."""
+        inputs alone where there are any."""
+        roots, weights, retains, creates, inputs = given[:5]
         part, checker = self._tap.phase, self._checker
         if part is None or is_backward():
             return None  # the latter inside of another, as a reentrant checkpoint's
         if not accumulate_grad:
-            return None if checker is None else checker.witness.gradient(part, roots, inputs)
-        if self._waiting is not None and loss_of(self._waiting.d_calls, roots)[0]:
-            part = self._waiting
+            return checker and checker.gradient(part, roots, inputs)
         part.backwards += 1
         if part.network == "d":
             if not self._d.is_known:
                 part.line = user_line()
-            self._d.backward(part, roots, weights)
+            for _, reader in self._d.judging(part):
+                reader.backward(part, roots, weights, is_checked=self._d.is_checked)
         else:
             if self._turn is not None:
                 self._g.minimises(roots, weights)
             if self._d.is_checked:
                 note_gradients(part.d_calls, roots, weights)
-        if checker is None:
-            return None
-        return checker.backward(part, roots, weights, inputs, is_retained=retains and not creates)
+        is_retained = retains and not creates
+        return checker and checker.backward(part, roots, weights, inputs, is_retained=is_retained)
 
     def _on_step(self, names: Sequence[str], run: Callable[[], Any]) -> Any:
         """The step of an optimizer was called, of these Ds' or (none) of G's: run it as the actions
@@ -242,8 +217,6 @@ class LoopListener:
         if part is None:
             return run()
         self._g.has_stepped |= not names
-        if names and self._waiting is not None and self._waiting.backwards:
-            part = self._waiting
         is_decided = turn is not None
         if turn is not None and names and part.network == "d":
             is_decided = self._d.decide_before_step(turn, part, names)

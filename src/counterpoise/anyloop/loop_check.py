@@ -8,125 +8,62 @@ loop's numbers stay as they are.
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from counterpoise.anyloop import (
-    check_answers,
-    check_judgement,
-    check_parts,
-    check_penalties,
-    check_values,
-)
-from counterpoise.anyloop.check_averages import Averages
+from counterpoise.anyloop import check_calls, check_losses, check_penalties, check_weights
+from counterpoise.anyloop.check_graph import Lifetimes
+from counterpoise.anyloop.check_optimizers import Gradients
+from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
-from counterpoise.anyloop.scene import Networks, Scene, Sight
-from counterpoise.anyloop.tap import Phase
-from counterpoise.anyloop.witness import Witness
+from counterpoise.anyloop.scene import Networks, Pass, Scene, Sight, Witness
+from counterpoise.anyloop.tap import FAKE, REAL, Phase
 from counterpoise.game.game import Game
 
 LOGGER = logging.getLogger("counterpoise")
 
 # The loop is watched for so many turns: a bug of the loop is there in every one of them.
 CHECKED_TURNS = 100
-# What costs more is looked at in so many turns in which D is trained.
-LOOKED_AT_TURNS = 15
-
 # What is looked for in a turn that is over.
 CHECKS: tuple[Callable[[Scene], Iterator[Sight]], ...] = (
-    check_values.same_noise,
-    check_values.same_images,
-    check_values.value_ranges,
-    check_judgement.labels,
+    *check_calls.CHECKS,
+    check_losses.labels,
     check_penalties.penalties,
-    check_answers.asked,
-    check_answers.places_taken,
-    check_answers.without_gradient,
-    check_answers.conditions,
-    check_answers.augmented,
+    check_weights.copied,
 )
 
 
 class LoopChecker:
     """Watches the loop of a game. `findings` grows; each bug is reported once. made_at: the user's
-    line where all was given."""
+    line where all was given; phase: what part of the loop is open."""
 
     def __init__(self, generator: nn.Module, game: Game, made_at: str) -> None:
-        self._networks = Networks(generator, game, made_at)
+        self._networks, self._made_at = Networks(generator, game), made_at
         self._tell = game.tell
+        self.phase: Callable[[], Phase | None] = lambda: None
         self.findings: list[LoopFinding] = []
+        self.is_finished = False
         self._reported: set[tuple[str, str]] = set()
-        self._step = self._turns = self._looked_at = 0
+        self._step = self._turns = 0
         self._in_a_row: Counter[tuple[str, str]] = Counter()  # turns in a row, by bug and network
-        self.witness = Witness(self._networks, self._guarded)
-        self._report(check_parts.of_owners(self._networks))
-        self._averages = Averages(self._networks.gs)
-
-    @property
-    def is_finished(self) -> bool:
-        return self._turns >= CHECKED_TURNS
+        self._witness = Witness(self._networks)
+        self._lifetimes, self._averages = Lifetimes(), check_weights.Averages(self._networks.gs)
+        guard = self._guarded
+        self._gradients = Gradients(lambda: self.phase(), self._networks, guard)
+        self._report(_of_owners(self._networks))
+        # What the loop calls, through hooks.
+        self.made, self.asked = guard(self._witness.made), guard(self._witness.asked)
+        self.gradient, self.backward = guard(self._gradient), guard(self._backward)
+        self.optimizer_steps, self.turn_ends = guard(self._optimizer_steps), guard(self._turn_ends)
 
     def close(self) -> None:
         """Let go of everything."""
-        self.witness.close()
-
-    def backward(self, part: Phase, *what: Any, is_retained: bool) -> Callable[[Any], None]:
-        """A backward pass is about to run: see `Witness.backward`. What is to be called after."""
-        new = self.witness.backward(part, *what, is_retained=is_retained)
-        self._report(check_parts.of_pass(self._networks, self.witness.scene, new))
-        self._report(
-            self._guarded(lambda: list(check_judgement.of_operations(self._networks, new)))() or ()
-        )
-        return self._guarded(lambda _: self.witness.ran(new))
-
-    def optimizer_steps(
-        self, network: str, part: Phase, *, rests: bool, halves_chosen: bool
-    ) -> None:
-        """An optimizer is about to step, unless the policy `rests` the network; `halves_chosen`:
-        which halves of D's loss are in it was left to the policy."""
-        is_due, scene = self.witness.steps(network, part, rests=rests), self.witness.scene
-        if not is_due:
-            detail = f"{network.upper()}'s optimizer in {part.network.upper()}'s part"
-            self._report([Sight("wrong-optimizer", True, user_line(), detail, network)])
-        if network == part.network == "d":
-            self._report(check_parts.of_d_step(self._networks, scene, part, halves_chosen))
-
-    def begin(self, step: int) -> None:
-        self._step = step
-
-    def end(self, part: Phase) -> None:
-        if part.network == "d" and not (part.d_calls or part.backwards):
-            self.witness.resting.add("d")  # it starts late
-
-    def turn_ends(self) -> None:
-        """D's and G's parts of a turn are over: let the checks look at it. A bug is one that shows
-        in as many turns in a row as it must."""
-        scene, self._turns = self.witness.scene, self._turns + 1
-        sights: dict[tuple[str, str], Sight] = {}
-        for sight in self._guarded(lambda: list(self._look(scene)))() or ():
-            key = sight.name, sight.network
-            sights[key] = sights[key] if key in sights and sights[key].seen else sight
-        for key, sight in sights.items():
-            self._in_a_row[key] = self._in_a_row[key] + 1 if sight.seen else 0
-            if self._in_a_row[key] >= LOOP_BUGS[sight.name].turns:
-                self._report([sight])
-        self._looked_at += bool(scene.calls("d"))
-        self.witness.next_scene()
-        if self._looked_at == LOOKED_AT_TURNS or self.is_finished:
-            self.close()
-        if self.is_finished:
-            count = len(self.findings)
-            LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
-
-    def _look(self, scene: Scene) -> Iterator[Sight]:
-        for check in CHECKS:
-            yield from check(scene)
-        yield from self.witness.gradients.look(scene, has_average=self._averages.has_any)
-        yield from self.witness.lifetimes.look()
-        yield from self._averages.look()
+        if not self.is_finished:
+            self._gradients.close()
+        self.is_finished = True
 
     def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """A call from a hook that does not raise: the loop goes on without these checks."""
@@ -134,7 +71,7 @@ class LoopChecker:
         @functools.wraps(call)
         def guarded(*arguments: Any, **options: Any) -> Any:
             try:
-                return call(*arguments, **options) if self.witness.is_close else None
+                return None if self.is_finished else call(*arguments, **options)
             except Exception:
                 LOGGER.debug("loop check: given up", exc_info=True)
                 self.close()
@@ -142,17 +79,145 @@ class LoopChecker:
 
         return guarded
 
+    # What a loop does, through hooks.
+
+    def _backward(
+        self,
+        part: Phase,
+        roots: Sequence[Tensor],
+        weights: Sequence[Tensor | None],
+        inputs: Sequence[Tensor],
+        *,
+        is_retained: bool,
+    ) -> Callable[[Any], None]:
+        """A backward pass is about to run: see `Witness.backward`. What is to be called after."""
+        nodes = set(walk(root.grad_fn for root in roots if root.grad_fn is not None))
+        new = self._witness.backward(part, roots, weights, inputs, nodes, is_retained=is_retained)
+        self._report(_of_pass(self._networks, self._witness.scene, new))
+        self._report(check_losses.of_operations(self._networks, new))
+        check_weights.find_copy(self._networks, new, nodes)
+        self._lifetimes.begins(nodes, new)
+        self._gradients.begins(new)
+        new.roots = new.outside = ()
+        return self._guarded(lambda _: self._gradients.ran(new))
+
+    def _gradient(
+        self, part: Phase, outputs: Sequence[Tensor], inputs: Sequence[Tensor]
+    ) -> Callable[[Any], None] | None:
+        """`autograd.grad` is about to run. What is to be called after, if anything."""
+        self._lifetimes.begins(set(walk(each.grad_fn for each in outputs if each.grad_fn)))
+        after = self._witness.gradient(part, outputs, inputs)
+        return None if after is None else self._guarded(after)
+
+    def _optimizer_steps(
+        self, network: str, part: Phase, *, rests: bool, halves_chosen: bool
+    ) -> None:
+        """An optimizer is about to step, unless the policy `rests` the network; `halves_chosen`:
+        which halves of D's loss are in it was left to the policy."""
+        if not self._witness.steps(network, part, rests=rests):
+            detail = f"{network.upper()}'s optimizer in {part.network.upper()}'s part"
+            self._report([Sight("wrong-optimizer", True, user_line(), detail, network)])
+        if network == part.network == "d":
+            passes = self._witness.scene.passes_of(part)
+            self._report(_of_d_step(self._networks, passes, part, halves_chosen))
+
+    def part_begins(self, step: int) -> None:
+        self._step = step
+
+    def part_ends(self, part: Phase) -> None:
+        if part.network == "d" and not (part.d_calls or part.backwards):
+            self._witness.resting.add("d")  # it starts late
+
+    def _turn_ends(self) -> None:
+        """D's and G's parts of a turn are over: let the checks look at it. A bug is one that shows
+        in as many turns in a row as it must."""
+        self._turns += 1
+        sights: dict[tuple[str, str], Sight] = {}
+        for sight in self._look(self._witness.scene):
+            key = sight.name, sight.network
+            if key not in sights or not sights[key].seen:
+                sights[key] = sight
+        for key, sight in sights.items():
+            self._in_a_row[key] = self._in_a_row[key] + 1 if sight.seen else 0
+            if self._in_a_row[key] >= LOOP_BUGS[sight.name].turns:
+                self._report([sight])
+        self._witness.next_scene()
+        if self._turns >= CHECKED_TURNS:
+            self.close()
+            count = len(self.findings)
+            LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
+
+    def _look(self, scene: Scene) -> Iterator[Sight]:
+        for check in CHECKS:
+            yield from check(scene)
+        yield from self._gradients.look(scene, has_average=self._averages.has_any)
+        yield from self._lifetimes.look()
+        yield from self._averages.look()
+
     def _report(self, sights: Iterable[Sight]) -> None:
         """Report bugs, each once; those that either network may have, once for each."""
         for sight in sights:
             key = sight.name, sight.network
-            if key in self._reported or (
-                key[0] == "never-updated" and key[1] in self.witness.resting
-            ):
+            rests = key[0] == "never-updated" and key[1] in self._witness.resting
+            if key in self._reported or rests:
                 continue
             self._reported.add(key)
-            bug, line = LOOP_BUGS[sight.name], sight.line or self._networks.made_at
+            bug, line = LOOP_BUGS[sight.name], sight.line or self._made_at
             found = sight.name, bug.meaning, bug.change, line, self._step, sight.detail
             finding = LoopFinding(*found)
             self.findings.append(finding)
             self._tell(self._step, "loop-bug", str(finding), logging.WARNING)
+
+
+# Bugs that show at once: who owns what, and what a backward pass or a step does in whose part.
+
+
+def _of_owners(networks: Networks) -> Iterator[Sight]:
+    """The optimizers were given."""
+    for key, optimizer in networks.optimizers:
+        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        foreign = owned & networks.ids["d" if key == "g" else "g"]
+        if foreign:
+            detail = f"{key.upper()}'s owns {len(foreign)} parameters of the other network"
+            yield Sight("foreign-parameters", True, "", detail, key)
+
+
+def _of_pass(networks: Networks, scene: Scene, new: Pass) -> Iterator[Sight]:
+    """A backward pass is about to run."""
+    if new.is_stale:
+        yield Sight(f"stale-{new.network}-gradients", True, new.line)
+    if new.network == "d":
+        for call in new.calls:
+            if not call.training and _is_another_in_eval(networks.ds[call.d]):
+                yield Sight("eval-mode", True, call.line, "D", "d")
+    elif any(each.leaves & networks.ids["g"] for each in scene.passes_of(new.part)):
+        if any(not g.training and _is_another_in_eval(g) for g in networks.gs):
+            yield Sight("eval-mode", True, new.line, "G", "g")
+    else:
+        yield Sight("no-gradient-to-generator", True, new.line)
+
+
+def _of_d_step(
+    networks: Networks, passes: Sequence[Pass], part: Phase, halves_chosen: bool
+) -> Iterator[Sight]:
+    """D's optimizer is about to step in D's part."""
+    for each in passes:
+        if each.leaves & networks.ids["g"]:
+            guilty = [call.line for call in each.calls if call.from_g]
+            yield Sight("fake-not-detached", True, guilty[0] if guilty else each.line)
+    reached = set().union(*(call.kinds for each in passes for call in each.calls))
+    if len(reached) == 1 and not halves_chosen:
+        kind = REAL if FAKE in reached else FAKE
+        if (skipped := part.call(kind)) is not None:
+            detail = f"nothing was back-propagated from D's output on {kind} images"
+            yield Sight("half-skipped", True, skipped.line, detail)
+
+
+def _is_another_in_eval(network: nn.Module) -> bool:
+    """Whether a network, in eval mode, has layers that work otherwise in it."""
+    for module in network.modules():
+        forward = getattr(type(module).forward, "__code__", None)
+        drops = getattr(module, "p", getattr(module, "dropout", 1))
+        if not module.training and forward and "training" in forward.co_names and drops:
+            return True
+    return False

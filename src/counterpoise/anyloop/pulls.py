@@ -1,29 +1,26 @@
 """Which of D's outputs are on which images, by how D's loss pulls them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from counterpoise.anyloop.tap import FAKE, REAL, Call
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Place
 
 WHOLE = 0.0, 1.0
 # How far the pulls on two kinds of images are apart at least: 1 is all up, -1 all down.
 APART, ALIKE = 0.5, 1e-3
 
-Rows = tuple[float, float]
 
+class Region(NamedTuple):
+    """What of a D's call is on one kind of images: tensors of its answer, the place of the images
+    among its arguments, and which rows of both, as shares of their number."""
 
-@dataclass(frozen=True, order=True)
-class Score:
-    """One of the tensors that D answered with, or some rows of it, as shares of their number."""
-
-    call: int  # its number in D's part
-    tensor: int
-    rows: Rows = WHOLE
+    tensors: tuple[int, ...]
+    place: Place
+    rows: tuple[float, float] = WHOLE
 
     def of(self, values: Tensor) -> Tensor:
         """Its rows of a tensor."""
@@ -33,8 +30,8 @@ class Score:
         return values[start:stop]
 
 
-# The scores on each kind of images, REAL and FAKE.
-Pattern = dict[str, tuple[Score, ...]]
+# Of each of D's calls in its part, what is on which kind of images, REAL or FAKE.
+Pattern = tuple[dict[str, Region], ...]
 
 
 class Pull(NamedTuple):
@@ -51,6 +48,10 @@ class Pull(NamedTuple):
         return self.first_size + self.second_size
 
     @property
+    def most_of_a_half(self) -> float:
+        return max(self.first_size, self.second_size)
+
+    @property
     def net(self) -> float:
         return self.first + self.second
 
@@ -63,7 +64,8 @@ def pull_of(gradient: Tensor) -> Tensor:
 
 
 def by_pulls(calls: Sequence[Call], pulls: Mapping[tuple[int, int], Pull]) -> Pattern:
-    """How a part is to be read by how the loss pulls D's answers: calls, and tensors of them."""
+    """How a part is to be read by how the loss pulls D's answers: calls, and tensors of them.
+    Nothing where two kinds of images cannot be told apart."""
     ways: dict[int, dict[int, float]] = {}
     # Against the most that a call's is pulled: least squares pull what is 0 already by chance.
     for (number, tensor), pull in pulls.items():
@@ -79,70 +81,89 @@ def by_pulls(calls: Sequence[Call], pulls: Mapping[tuple[int, int], Pull]) -> Pa
             for tensor, own in ways.items()
             if min(map(abs, own.values())) > APART and _spread(own.values()) > ALIKE
         }
-    if scores:
-        numbers = {number for own in scores.values() for number in own}
-        way = {n: fmean([own[n] for own in scores.values() if n in own]) for n in numbers}
-        kinds = _kinds_of_calls(calls, way)
-        return {
-            kind: tuple(Score(n, t) for n in sorted(own) for t in sorted(scores) if n in scores[t])
-            for kind, own in kinds.items()
-        }
-    found: dict[str, list[Score]] = {REAL: [], FAKE: []}
-    for call in calls:
-        own = {tensor: pull for (number, tensor), pull in pulls.items() if number == call.number}
-        most = max((pull.size for pull in own.values()), default=1.0)
-        own_ways = {tensor: pull.net / most for tensor, pull in own.items()}
-        if call.twin() is not None and _spread(own_ways.values()) > APART:
-            middle = (max(own_ways.values()) + min(own_ways.values())) / 2
-            for tensor, way_of in own_ways.items():
-                found[REAL if way_of > middle else FAKE].append(Score(call.number, tensor))
-            continue
-        for tensor, pull in own.items():
-            for kind, rows in _rows_of(call, pull).items():
-                found[kind].append(Score(call.number, tensor, rows))
-    return {kind: tuple(own) for kind, own in found.items()} if all(found.values()) else {}
+    if not scores:
+        return _complete([_in_one_call(call, pulls) for call in calls])
+    numbers = {number for own in scores.values() for number in own}
+    way = {n: fmean([own[n] for own in scores.values() if n in own]) for n in numbers}
+    kinds = _kinds(way, {number for number in way if calls[number].from_g})
+    tensors = [[t for t in sorted(scores) if number in scores[t]] for number in range(len(calls))]
+    return _complete(
+        [regions_of(c, {kinds[n]: tensors[n]} if n in kinds else {}) for n, c in enumerate(calls)]
+    )
 
 
-def _kinds_of_calls(calls: Sequence[Call], way: Mapping[int, float]) -> dict[str, set[int]]:
-    """The numbers of the calls on each kind of images, by how each is pulled: what a G made is
-    fake, and real is what is pulled another way; where nothing is known of that, up is real."""
-    made = {number for number in way if calls[number].from_g}
+def _kinds(way: Mapping[int, float], made: Collection[int] = ()) -> dict[int, str]:
+    """On which images is what is pulled so: what a G `made` is fake, and real is what is pulled
+    another way; where nothing is known of that, up is real."""
     rest = way.keys() - made
-    if made and rest:
-        level = fmean([way[number] for number in made])
-        real = {number for number in rest if abs(way[number] - level) > APART} or set(rest)
-        # As many of each: what a loop changes before D sees it is not always known again.
-        others = sorted(rest - real)[: max(0, len(real) - len(made))]
-        return {REAL: real, FAKE: made | set(others)}
-    middle = (max(way.values()) + min(way.values())) / 2
-    return {
-        REAL: {number for number in way if way[number] > middle},
-        FAKE: {number for number in way if way[number] <= middle},
-    }
+    if not made or not rest:
+        middle = (max(way.values()) + min(way.values())) / 2
+        return {each: REAL if way[each] > middle else FAKE for each in way}
+    level = fmean([way[each] for each in made])
+    real = {each for each in rest if abs(way[each] - level) > APART} or set(rest)
+    # As many of each: what a loop changes before D sees it is not always known again.
+    others = sorted(rest - real)[: max(0, len(real) - len(made))]
+    return dict.fromkeys(real, REAL) | dict.fromkeys([*made, *others], FAKE)
 
 
-def _rows_of(call: Call, pull: Pull) -> dict[str, Rows]:
-    """Which rows of a call are of each kind; nothing where it is on one kind."""
-    most = max(pull.first_size, pull.second_size)
-    first, second = pull.first / most, pull.second / most
-    if abs(first - second) <= APART or max(first, second) <= APART or call.from_g:
+def _in_one_call(call: Call, pulls: Mapping[tuple[int, int], Pull]) -> dict[str, Region]:
+    """What of a call is on each kind, where it is on both: images in two places, each with tensors
+    of the answer; or rows of one batch."""
+    own = {tensor: pull for (number, tensor), pull in pulls.items() if number == call.number}
+    most = max((pull.size for pull in own.values()), default=1.0)
+    way = {tensor: pull.net / most for tensor, pull in own.items()}
+    if call.twin() is not None and _spread(way.values()) > APART:
+        kinds = _kinds(way)
+        return regions_of(call, {k: [t for t in way if kinds[t] == k] for k in (REAL, FAKE)})
+    halves = {t: (p.first / p.most_of_a_half, p.second / p.most_of_a_half) for t, p in own.items()}
+    apart = [t for t, (a, b) in halves.items() if abs(a - b) > APART and max(a, b) > APART]
+    if not apart or call.from_g:
         return {}
-    rows: tuple[Rows, Rows] = (0.0, 0.5), (0.5, 1.0)
+    first, second = halves[apart[0]]
+    rows = {REAL: (0.0, 0.5), FAKE: (0.5, 1.0)}
     if call.found is not None:
         start, stop = (row / len(call.images) for row in call.found.rows)
-        return {FAKE: (start, stop), REAL: (stop, 1.0) if start == 0 else (0.0, start)}
-    return dict(zip((REAL, FAKE) if first > second else (FAKE, REAL), rows, strict=True))
+        rows = {FAKE: (start, stop), REAL: (stop, 1.0) if start == 0 else (0.0, start)}
+    elif first < second:
+        rows = {FAKE: rows[REAL], REAL: rows[FAKE]}
+    return {kind: Region(tuple(apart), call.place, own) for kind, own in rows.items()}
+
+
+def regions_of(call: Call, tensors: Mapping[str, Sequence[int]]) -> dict[str, Region]:
+    """The regions of a call that has these tensors of its answer on whole batches of each kind."""
+    places, twin = dict.fromkeys((REAL, FAKE), call.place), call.twin()
+    if len(tensors) == 2 and twin is not None:
+        places[FAKE if call.found is None else REAL] = twin
+    return {kind: Region(tuple(own), places[kind]) for kind, own in tensors.items()}
+
+
+def by_name(calls: Sequence[Call], named: Mapping[str, Collection[tuple[Call, int]]]) -> Pattern:
+    """Where the loop says which answers, by calls and tensors of them, are on which images; nothing
+    where these are not told apart by that: rows of one answer, say."""
+    sets = [set(named.get(kind, ())) for kind in (REAL, FAKE)]
+    if set.intersection(*sets):
+        return ()
+    own = [{k: sorted(n for c, n in named[k] if c is call) for k in named} for call in calls]
+    return _complete(
+        [regions_of(c, {k: t for k, t in o.items() if t}) for c, o in zip(calls, own, strict=True)]
+    )
 
 
 def by_place_alone(calls: Sequence[Call]) -> Pattern:
     """Where the loss says nothing: of D's that answer with one tensor, what a G made is fake, and
     the first call on anything else is real, a second one fake."""
     single = [call for call in calls if len(call.outputs) == 1]
-    fake = [call for call in single if call.from_g] or [c for c in single if not c.from_g][1:]
     real = [call for call in single if not call.from_g]
-    if not real or not fake:
-        return {}
-    return {REAL: (Score(real[0].number, 0),), FAKE: (Score(fake[0].number, 0),)}
+    fake = [call for call in single if call.from_g] or real[1:]
+    firsts = {each[0].number: kind for kind, each in ((REAL, real), (FAKE, fake)) if each}
+    return _complete(
+        [regions_of(c, {k: [0]} if (k := firsts.get(c.number)) else {}) for c in calls]
+    )
+
+
+def _complete(pattern: Sequence[dict[str, Region]]) -> Pattern:
+    """A pattern that has both kinds, or none."""
+    return tuple(pattern) if len(set().union(*pattern)) == 2 else ()
 
 
 def _spread(values: Iterable[float]) -> float:

@@ -1,7 +1,11 @@
-"""What a hand-written loop did in a turn: what its checks look at. `witness.py` notes it."""
+"""What a hand-written loop did in a turn, which its checks look at, and who notes it.
+
+Nothing here changes a number of the loop: the tap on the networks tells what they were given, and a
+few functions of PyTorch that every way leads to, whatever a loop has imported, are listened to.
+"""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,12 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.tap import Call, Made, Phase
+from counterpoise.anyloop.graph import REARRANGING, leaf_ids, made_by, marks, operation, walk
+from counterpoise.anyloop.hooks import is_backward, user_line
+from counterpoise.anyloop.reading import loss_of
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Made, Phase, scale_of
 from counterpoise.game.game import Game
 
 # Values by which tensors are compared between turns.
 SAMPLES = 256
 GOLDEN = 0.6180339887498949
+# The values that a G can make, by its last operation.
+BOUNDS = {"Tanh": (-1.0, 1.0), "Sigmoid": (0.0, 1.0), "Hardtanh": (-1.0, 1.0)}
+# Scenes that are kept behind the one that is noted.
+PAST = 2
+# The name under which a mark hangs on the nodes of losses that carry a loss scale.
+SCALED = "counterpoise scaled"
 
 
 class Sight(NamedTuple):
@@ -29,11 +42,11 @@ class Sight(NamedTuple):
 
 class Networks:
     """Who plays in a game. weights: of "g" and "d", their own ones; `ids` has these' `id`.
-    optimizers: each with whose it is. made_at: the user's line where all was given."""
+    optimizers: each with whose it is."""
 
-    def __init__(self, generator: nn.Module, game: Game, made_at: str) -> None:
+    def __init__(self, generator: nn.Module, game: Game) -> None:
         self.gs = list(generator) if isinstance(generator, nn.ModuleList) else [generator]
-        self._players, self.made_at = game.players, made_at
+        self.players = game.players
         self.ds = {name: player.network for name, player in game.players.items()}
         self.optimizers = [("g", game.g_optimizer), *(("d", each) for each in game.d_optimizers)]
         self.copy: tuple[Samples, str] | None = None  # of D, that G is trained against; its line
@@ -47,7 +60,7 @@ class Networks:
 
     def objective_of(self, d: str) -> str:
         """A D's objective, "" while it is not known."""
-        objective = self._players[d].objective
+        objective = self.players[d].objective
         return "" if objective is None else objective.name
 
 
@@ -57,19 +70,24 @@ class Pass:
 
     part: Phase
     line: str
-    calls: list[Call]  # whose answers it reaches, without passing D
+    answers: list[tuple[Call, int]]  # which it reaches, without passing D: outputs by number
     leaves: set[int]  # `id` of the parameters whose gradients it leaves
     roots: Sequence[Tensor]  # what it runs from, and
-    outside: Sequence[Node]  # what it runs through before these calls, while it has not run
+    outside: Sequence[Node]  # what it runs through before these answers, while it has not run
     operations: set[str]  # of these
     is_stale: bool  # whether it adds to gradients that were stepped with, or the other network left
     is_retained: bool
     factor: float  # the least by which it was multiplied
-    is_scaled: bool = False  # whether its loss carries a loss scale
+    is_scaled: bool  # whether its loss carries a loss scale
 
     @property
     def network(self) -> str:
         return self.part.network
+
+    @property
+    def calls(self) -> list[Call]:
+        """Whose answers it reaches."""
+        return list(dict.fromkeys(call for call, _ in self.answers))
 
 
 @dataclass(eq=False)
@@ -81,7 +99,6 @@ class Slope:
     values: Tensor
     node: Node | None  # None without `create_graph`
     line: str
-    detail: str
     is_used: bool = False
     pull: Tensor | None = None  # the penalty's own gradient at it
 
@@ -107,6 +124,160 @@ class Scene:
 
     def passes_of(self, part: Phase) -> list[Pass]:
         return [each for each in self.passes if each.part is part]
+
+
+class Witness:
+    """Notes the scene of a turn."""
+
+    def __init__(self, networks: Networks) -> None:
+        self.scene = Scene(networks)
+        self._networks = networks
+        self._bounds: dict[int, tuple[float, float]] = {}
+        # Networks that were kept as they are in some turn, by the policy or a loss of 0.
+        self.resting: set[str] = set()
+        # Whether gradients that are there now were stepped with already, or are the other's.
+        self._spent = {"g": True, "d": True}
+        # Whether a network's own loss has left its gradients, and nothing else has since.
+        self._is_due = {"g": False, "d": False}
+
+    def next_scene(self) -> None:
+        for slope in self.scene.slopes:
+            slope.node = None  # whose hook leads back here: the graph goes without a collection
+        for call in self.scene.asked:
+            call.outputs, call.arguments = [], {}
+        for past in self.scene.past()[PAST - 2 :]:
+            past.before = None
+        self.scene = Scene(self._networks, self.scene)
+
+    def made(self, made: Made, node: Node | None, given: Sequence[Tensor]) -> None:
+        """A G has made images, whose last operation is `node`, from these."""
+        end = made_by(node, REARRANGING | {"Mul", "Div", "Add", "Sub"})
+        if end is not None and operation(end) in BOUNDS and made.g not in self._bounds:
+            scale: tuple[float, float] | None = 1.0, 0.0
+            if end is not made_by(node):
+                result = getattr(end, "_saved_result", made.images[:0])
+                alike = result.numel() == made.images.numel()
+                scale = scale_of(made.images, result.detach()) if alike else None
+            if scale is not None:
+                low, high = BOUNDS[operation(end)]
+                self._bounds[made.g] = scale[0] * low + scale[1], scale[0] * high + scale[1]
+        made.bounds, made.line = self._bounds.get(made.g), user_line()
+        made.inputs = [sample_of(each) for each in given]
+        made.varied = [each.is_floating_point() and _is_varied(each) for each in given]
+        self.scene.made.append(made)
+
+    def asked(self, call: Call, d: nn.Module) -> None:
+        """A D is about to judge images."""
+        call.line = user_line()
+        self.scene.asked.append(call)
+        rows = {kind: call.rows_of(call.images, kind) for kind in (REAL, FAKE)}
+        call.samples = {kind: sample_of(own) for kind, own in rows.items() if len(own)}
+        call.is_frozen = not any(p.requires_grad for p in d.parameters())
+        if call.made is not None:
+            call.made.judged_in.add(call.network)
+
+    def backward(
+        self,
+        part: Phase,
+        roots: Sequence[Tensor],
+        weights: Sequence[Tensor | None],
+        inputs: Sequence[Tensor],
+        nodes: set[Node],
+        *,
+        is_retained: bool,
+    ) -> Pass:
+        """A backward pass is about to run in a part, from roots times weights through these nodes,
+        for these `inputs` alone if there are any."""
+        leaves = leaf_ids(nodes)
+        if inputs:
+            leaves &= set(map(id, inputs))
+        own, other = ("g", "d") if part.network == "g" else ("d", "g")
+        if not any(bool(root.any()) for root in roots):
+            # It has a weight of 0, as before the step from which a loop trains D.
+            self.resting.add(own)
+        answers, outside = loss_of([c for c in self.scene.asked if c.with_gradient], roots)
+        # Of several Ds each may have its gradients cleared just before its own backward pass.
+        is_stale = self._spent[own] and any(
+            p.grad is not None and bool(p.grad.any())
+            for p in self._networks.weights[own]
+            if id(p) in leaves
+        )
+        new = Pass(
+            part,
+            user_line(),
+            answers,
+            leaves,
+            roots,
+            outside,
+            set(map(operation, outside)),
+            is_stale,
+            is_retained,
+            min([1.0, *_factors(outside, weights)]),
+            any(SCALED in marks(node) for node in outside),
+        )
+        self._spent[own], self._is_due[own] = False, True
+        if leaves & self._networks.ids[other]:
+            # What it leaves in the other network is none of that network's loss.
+            self._spent[other], self._is_due[other] = True, False
+        for slope in self.scene.slopes:
+            slope.is_used |= slope.node in nodes
+        for node in outside:
+            if operation(node) in ("LogSoftmax", "NllLoss"):
+                below = set(walk([node]))
+                for call, number in answers:
+                    call.classes |= {number} if call.outputs[number].grad_fn in below else set()
+        self.scene.passes.append(new)
+        return new
+
+    def steps(self, network: str, part: Phase, *, rests: bool) -> bool:
+        """An optimizer is about to step, unless the policy `rests` the network. Whether it is its
+        turn: its network's own loss has left its gradients, and nothing else since."""
+        if rests:
+            self.resting.add(network)
+        own, is_due = network == part.network, self._is_due[network]
+        self._spent[network], self._is_due[network] = True, is_due and not own
+        return own or is_due
+
+    def gradient(
+        self, part: Phase, outputs: Sequence[Tensor], inputs: Sequence[Tensor]
+    ) -> Callable[[Sequence[Tensor | None]], None] | None:
+        """`autograd.grad` is about to run; what notes its results."""
+        reached, _ = loss_of(self.scene.calls("d"), outputs)
+        if part.network != "d" or not reached:
+            return None
+        call, line = max((call for call, _ in reached), key=self.scene.asked.index), user_line()
+
+        def after(results: Sequence[Tensor | None]) -> None:
+            for points, values in zip(inputs, results, strict=False):
+                if isinstance(points, nn.Parameter) or values is None:
+                    continue
+                slope = Slope(call, points.detach(), values.detach(), values.grad_fn, line)
+                call.is_between = True
+                self.scene.slopes.append(slope)
+                if values.requires_grad:
+                    hook = functools.partial(_note_pull, slope)
+                    values.register_hook(hook)  # type: ignore[no-untyped-call]
+
+        return after
+
+
+def _factors(outside: Sequence[Node], weights: Sequence[Tensor | None]) -> list[float]:
+    """The numbers by which losses are multiplied."""
+    factors = [abs(float(w)) for w in weights if w is not None and w.numel() == 1]
+    for node in outside:
+        by = getattr(node, "_saved_other", None)
+        if operation(node) in ("Mul", "Div") and by is not None and by.numel() == 1 and by:
+            factors.append(abs(float(by.detach())) ** (1 if operation(node) == "Mul" else -1))
+    return factors
+
+
+def _note_pull(slope: Slope, gradient: Tensor) -> None:
+    if is_backward():
+        slope.pull = gradient.detach().clone()
+
+
+def _is_varied(given: Tensor) -> bool:
+    return given.ndim > 1 and bool((given != given[:1]).any())
 
 
 class Samples:

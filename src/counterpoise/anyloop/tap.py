@@ -15,7 +15,7 @@ from counterpoise.anyloop.graph import reaches
 from counterpoise.anyloop.hooks import ForwardHook, ModuleHook
 
 if TYPE_CHECKING:
-    from counterpoise.anyloop.witness import Witness
+    from counterpoise.anyloop.loop_check import LoopChecker
 
 REAL, FAKE = "real", "fake"
 # Calls of each G whose images are known again; more where the loop is checked.
@@ -101,10 +101,6 @@ class Call:
         """Whether what D is given has one."""
         return any(each.requires_grad for each in tensors_of(self.arguments))
 
-    def place_of(self, kind: str) -> Place | None:
-        """Where the images of a kind are, of a D that judges both in one call."""
-        return self.place if (kind == FAKE) == (self.found is not None) else self.twin()
-
     def twin(self) -> Place | None:
         """Where further images of the same shape are: of a D that judges real and fake ones in one
         call. Under autocast, those that G made may be of another type."""
@@ -144,7 +140,7 @@ class Tap:
     """Hooks on the networks. `phase` is the open part, None between parts.
 
     change_input: what is done to D's inputs, given the call, those that change by their places.
-    generated: images with a graph that a G made. judged: a D's answer. witness: where the loop is
+    generated: images with a graph that a G made. judged: a D's answer. checker: where the loop is
     checked. While `compares` is set, what a G made is known by its values too.
     """
 
@@ -155,12 +151,12 @@ class Tap:
         change_input: Callable[[Phase, Call], dict[Place, Tensor]],
         generated: Callable[[Tensor], None],
         judged: Callable[[str, Any], None],
-        witness: "Witness | None",
+        checker: "LoopChecker | None",
     ) -> None:
         self.phase: Phase | None = None
-        self.witness, self.compares = witness, True
-        if witness is not None:
-            witness.phase = lambda: self.phase
+        self.checker, self.compares = checker, True
+        if checker is not None:
+            checker.phase = lambda: self.phase
         self._g_weights = {id(weight) for g in generators for weight in g.parameters()}
         self._g_weights -= {id(w) for d in discriminators.values() for w in d.parameters()}
         # By their `id`: hooks of a network are its replicas' too.
@@ -173,7 +169,7 @@ class Tap:
         self._has_replicas = False
         # Of each G what it made last, also before D's part began, the latest last.
         self._made: dict[int, deque[Made]] = {
-            g: deque(maxlen=RECENT if witness is None else RECENT_CHECKED) for g in self._generators
+            g: deque(maxlen=RECENT if checker is None else RECENT_CHECKED) for g in self._generators
         }
         after_g, after_d = ModuleHook(self._after_g), ModuleHook(self._after_d)
         before_d = ModuleHook(self._before_d)
@@ -218,8 +214,8 @@ class Tap:
         images = made[judged]
         new = Made(id(module), [each.detach() for each in made], images.requires_grad, judged)
         known.append(new)
-        if self.witness is not None:
-            self.witness.made(new, images.grad_fn, given)
+        if self.checker is not None:
+            self.checker.made(new, images.grad_fn, given)
         if images.requires_grad:
             self._generated(images)
 
@@ -230,7 +226,7 @@ class Tap:
         name = self._names.get(id(module))
         self._has_replicas |= name is None
         with_gradient = torch.is_grad_enabled()
-        if name is None or phase is None or not (with_gradient or self.witness):
+        if name is None or phase is None or not (with_gradient or self.checker):
             return None
         arguments: dict[Place, Any] = dict(enumerate(args))
         arguments.update(options)
@@ -259,8 +255,8 @@ class Tap:
         ):
             call.found = Found((0, len(call.images)))
         call.kinds = {REAL if call.found is None else FAKE}
-        if self.witness is not None:
-            self.witness.asked(call, module)
+        if self.checker is not None:
+            self.checker.asked(call, module)
         if not with_gradient:
             return None
         changed = self._change_input(phase, call)
@@ -305,15 +301,11 @@ class Tap:
         """What a G made of images, and where it is."""
         for made in self._recent():
             for number, own in enumerate(made.outputs):
-                found = _find(images, own, compares=self.compares or self._is_checked)
+                found = _find(images, own, compares=self.compares)
                 if found is not None:
                     made.judged = number
                     return made, found
         return None, None
-
-    @property
-    def _is_checked(self) -> bool:
-        return self.witness is not None and self.witness.is_close
 
     def _recent(self) -> Iterator[Made]:
         """What the Gs made, the latest of each first."""

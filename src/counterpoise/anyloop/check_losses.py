@@ -6,10 +6,9 @@ that is not.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-import torch
-from torch import Tensor
 from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import (
@@ -33,15 +32,17 @@ HINGES = {"Relu", "ClampMin", "Clamp", "Threshold", "Maximum"}
 MARGINS = {"Add", "Sub", "Rsub"}
 # How well a line fits, where the gradient depends on the answer alone.
 LINE = 0.9
+# How much of the gradient a line explains at least.
+STEEP = 1e-4
 # Two labels are the same where they are no further apart, as a share of what there is.
 SAME = 0.25
 
 
 def of_operations(networks: Networks, backward: Pass) -> Iterator[Sight]:
     """What a loss does with D's answers, before it is back-propagated."""
-    answers = [(call, call.outputs[number]) for call in backward.calls for number in call.gradients]
+    answers = [(call, call.outputs[number]) for call, number in backward.answers]
     ends = [node for _, answer in answers for node, _ in ends_of(answer)]
-    line = backward.calls[0].line if backward.calls else backward.line
+    line = answers[0][0].line if answers else backward.line
     is_hinge = backward.network == "d" and "Log" not in backward.operations
     for node in backward.outside:
         below = next((each for each, _ in edges_of(node)), None)
@@ -56,9 +57,9 @@ def of_operations(networks: Networks, backward: Pass) -> Iterator[Sight]:
             reached = set(walk([node], set(ends)))
             kinds = [call.kinds for call, answer in answers if answer.grad_fn in reached]
             networks.is_relativistic |= len(set().union(*kinds)) > 1
-    objectives = {networks.objective_of(call.d) for call in backward.calls}
+    objectives = {networks.objective_of(call.d) for call, _ in answers}
     # Codecs of several scales (SoundStream, EnCodec) have it by design.
-    is_plain = all(call.from_g and len(call.outputs) == 1 for call in backward.calls)
+    is_plain = all(call.from_g and len(call.outputs) == 1 for call, _ in answers)
     is_plain &= not networks.is_relativistic
     if backward.network == "g" and is_plain and objectives == {"hinge"}:
         read = infer_objective(backward.roots, [[answer for _, answer in answers]])
@@ -69,10 +70,27 @@ def of_operations(networks: Networks, backward: Pass) -> Iterator[Sight]:
             yield Sight("softmax-over-batch", True, line)
 
 
+def _is_over_batch(node: Node) -> bool:
+    """Whether a softmax runs over the first dimension."""
+    result = node._saved_result  # type: ignore[attr-defined]
+    dimension = int(node._saved_dim)  # type: ignore[attr-defined]
+    # Negative numbers are shown as if they had no sign.
+    dimension -= 2**64 * (dimension >= 2**63)
+    return bool(dimension % max(1, result.ndim) == 0)
+
+
+class Wish(NamedTuple):
+    """What a loss asks of answers: the one where its gradient is 0, or beyond all (None where that
+    cannot be told); and whether it pulls the less, the further an answer is from that."""
+
+    label: float | None
+    is_concave: bool = False
+
+
 def labels(scene: Scene) -> Iterator[Sight]:
     """What D's and G's loss want of D's outputs."""
-    for d in {call.d for call in scene.asked}:
-        for number in range(max(len(call.outputs) for call in scene.asked if call.d == d)):
+    for d in scene.networks.ds:
+        for number in range(max((len(c.outputs) for c in scene.asked if c.d == d), default=0)):
             yield from _labels(scene, d, number)
 
 
@@ -84,12 +102,13 @@ def _labels(scene: Scene, d: str, number: int) -> Iterator[Sight]:
     in_g = [call for call in pulled if call.network == "g" and call.found is not None]
     fakes = [call for call in in_d if call.found is not None]
     reals = [call for call in in_d if not call.from_g]
-    asks_g = _one([_label(call, number, fake=True) for call in in_g])
-    asks_fake = _one([_label(call, number, fake=True) for call in fakes])
-    asks_real = _one([_label(call, number, fake=False) for call in reals])
+    wishes = [_wish(call, number, FAKE) for call in in_g]
     if in_g:
-        concave = [_is_concave(call, number) for call in in_g]
-        yield Sight("saturating-loss", all(concave), in_g[-1].line)
+        concave = all(wish.is_concave for wish in wishes)
+        yield Sight("saturating-loss", concave, in_g[-1].line)
+    asks_g = _one(wishes)
+    asks_fake = _one([_wish(call, number, FAKE) for call in fakes])
+    asks_real = _one([_wish(call, number, REAL) for call in reals])
     if asks_fake is None or asks_real is None:
         return
     labels = asks_real, asks_fake
@@ -104,45 +123,23 @@ def _labels(scene: Scene, d: str, number: int) -> Iterator[Sight]:
     yield Sight("g-helps-d", helps and asks_fake < asks_real, in_g[-1].line)
 
 
-def _points(call: Call, number: int, *, fake: bool) -> tuple[Tensor, Tensor]:
-    """Answers on one kind of images, and the loss' gradient at them."""
+def _wish(call: Call, number: int, kind: str) -> Wish:
+    """What a loss asks of a call's answers on one kind of images."""
     answers, gradient = call.outputs[number].detach(), call.gradients[number]
     if len(answers) != len(call.images):
-        return answers.new_zeros(0), answers.new_zeros(0)
-    own = [call.rows_of(each, FAKE if fake else REAL) for each in (answers, gradient)]
-    return own[0].double().cpu().flatten(), own[1].double().cpu().flatten()
-
-
-def _line(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """The slope of a line through points, and their correlation."""
-    x, y = x - x.mean(), y - y.mean()
-    spread = float((x * x).sum() * (y * y).sum()) ** 0.5
-    if not spread > 0:
-        return 0.0, 0.0
-    return float((x * y).sum() / (x * x).sum()), float((x * y).sum()) / spread
-
-
-def _label(call: Call, number: int, *, fake: bool) -> float | None:
-    """The answer that a loss asks for: where the line of its gradient is 0, or beyond all."""
-    answers, gradient = _points(call, number, fake=fake)
-    if not bool(gradient.any()) or not bool(torch.isfinite(gradient).all()):
-        return None
-    slope, fit = _line(answers, gradient)
-    if fit > LINE and slope * float(answers.std(correction=0)) > 1e-4 * float(
-        gradient.abs().mean()
-    ):
-        return float(answers.mean() - gradient.mean() / slope)
-    mean = float(gradient.mean())
-    one_way = abs(mean) > LINE * float(gradient.abs().mean())
-    return math.copysign(math.inf, -mean) if one_way else None
-
-
-def _is_concave(call: Call, number: int) -> bool:
-    """Whether a loss pulls the less, the further an answer is from what it asks for."""
-    answers, gradient = _points(call, number, fake=True)
-    slope, fit = _line(answers, gradient)
-    least = 1e-4 * float(gradient.abs().mean())
-    return fit < -LINE and -slope * float(answers.std(correction=0)) > least
+        return Wish(None)
+    own = [call.rows_of(each, kind).double().cpu().flatten() for each in (answers, gradient)]
+    x, y = own[0] - own[0].mean(), own[1] - own[1].mean()
+    mean, size = float(own[1].mean()), float(own[1].abs().mean())
+    if not 0 < size < math.inf:
+        return Wish(None)
+    square, product = float((x * x).sum()), float((x * y).sum())
+    is_line = abs(product) > LINE * (square * float((y * y).sum())) ** 0.5
+    is_line &= abs(product) > STEEP * size * (square * len(x)) ** 0.5
+    if is_line and product > 0:
+        return Wish(float(own[0].mean()) - mean * square / product)
+    one_way = abs(mean) > LINE * size
+    return Wish(math.copysign(math.inf, -mean) if one_way else None, is_line)
 
 
 def _is_same(one: float, other: float, scale: tuple[float, ...]) -> bool:
@@ -152,21 +149,12 @@ def _is_same(one: float, other: float, scale: tuple[float, ...]) -> bool:
     return abs(one - other) <= SAME * (max(finite) - min(finite) if len(finite) > 1 else 1.0)
 
 
-def _one(labels: list[float | None]) -> float | None:
+def _one(wishes: Sequence[Wish]) -> float | None:
     """The label that all agree on."""
-    known = [label for label in labels if label is not None]
-    if not known or len(known) < len(labels):
+    labels = [wish.label for wish in wishes]
+    first = labels[0] if labels else None
+    if first is None or not all(
+        each is not None and _is_same(first, each, (0.0, max(1.0, abs(first)))) for each in labels
+    ):
         return None
-    first = known[0]
-    return (
-        first if all(_is_same(first, each, (0.0, max(1.0, abs(first)))) for each in known) else None
-    )
-
-
-def _is_over_batch(node: Node) -> bool:
-    """Whether a softmax runs over the first dimension."""
-    result = node._saved_result  # type: ignore[attr-defined]
-    dimension = int(node._saved_dim)  # type: ignore[attr-defined]
-    # Negative numbers are shown as if they had no sign.
-    dimension -= 2**64 * (dimension >= 2**63)
-    return bool(dimension % max(1, result.ndim) == 0)
+    return first

@@ -1,0 +1,204 @@
+"""Bugs in what the networks are given: the same again, images of other values, another condition;
+and in which D is asked in which part, and what of its answers reaches G."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from counterpoise.anyloop.scene import SAMPLES, Scene, Sight, is_same, sample_of
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Found, Made
+from counterpoise.game.r1 import mixes_images
+
+# How far beyond G's bounds real images are, as a share of what lies between the bounds.
+BEYOND = 0.1
+# So many of G's values are where no real one is.
+SHARE = 0.05
+# Fewer values say nothing.
+VALUES = 64
+# How far two conditions correlate at least, one of which was made of the other.
+RELATED = 0.5
+
+
+def same_noise(scene: Scene) -> Iterator[Sight]:
+    """A G is given the same in each turn: all of it, or noise for each image beside other things.
+    It may begin with the images of the next turn, so two turns before are looked at."""
+    judged = {part: [m for m in scene.made if part in m.judged_in] for part in ("d", "g")}
+    judged["g"] = judged["g"] or [made for made in scene.made if made.with_gradient]
+    groups = [group for group in judged.values() if group]
+    past = scene.past()
+    same = [
+        group[-1].line
+        for group in groups
+        if all(any(_is_like(made, old) for old in turn.made) for made in group for turn in past)
+    ]
+    if groups and len(past) == 2:
+        yield Sight("same-noise", bool(same), *same[:1])
+
+
+def _is_like(made: Made, before: Made) -> bool:
+    if before.g != made.g or not len(before.inputs) == len(made.inputs) > 0:
+        return False
+    same = [*map(is_same, before.inputs, made.inputs)]
+    return all(same) or any(map(all, zip(same, made.varied, strict=True)))
+
+
+def same_images(scene: Scene) -> Iterator[Sight]:
+    """A D is given images of the turn before."""
+    calls = scene.calls("d")
+    old = [s for turn in scene.past()[:1] for c in turn.calls("d") for s in c.samples.values()]
+    repeated: dict[str, list[str]] = {FAKE: [], REAL: []}
+    for call in calls:
+        for kind, sample in call.samples.items():
+            # Known to be G's by how it is pulled alone.
+            kind = FAKE if call.kinds == {FAKE} else kind
+            if any(is_same(sample, each) for each in old) and (kind == FAKE or call.shape[0] > 1):
+                repeated[kind].append(call.line)
+    for kind, lines in repeated.items():
+        if calls:
+            yield Sight(f"same-{kind}", bool(lines), *lines[-1:])
+
+
+def value_ranges(scene: Scene) -> Iterator[Sight]:
+    """Real images are not where G's can be."""
+    calls = scene.calls("d")
+    for fake in calls:
+        if fake.found is None or fake.made is None or fake.made.bounds is None:
+            continue
+        times, plus = fake.found.scale
+        low, high = (times * bound + plus for bound in fake.made.bounds)
+        made = fake.rows_of(fake.images, FAKE)[:, fake.found.channels]
+        for real in calls:
+            values = _real_values(real, fake, fake.found)
+            if values is None or min(values.numel(), made.numel()) < VALUES:
+                continue
+            least, most = float(values.min()), float(values.max())
+            margin, middle = BEYOND * (high - low), (low + high) / 2
+            below = float((made < middle).float().mean())
+            seen = least < low - margin or most > high + margin
+            seen |= least >= middle - 1e-3 and below > SHARE
+            detail = f"real ones are in [{least:.2g}, {most:.2g}], G's in [{low:g}, {high:g}]"
+            yield Sight("value-ranges", seen, real.line, detail)
+            return
+
+
+def _real_values(real: Call, fake: Call, found: Found) -> Tensor | None:
+    """The real images of a call, of the channels that G makes."""
+    if real.is_between or real.images.shape[2:] != fake.images.shape[2:] or real.images.ndim < 2:
+        return None
+    if real.from_g or (real.found is not None and real is not fake):
+        return None
+    return real.rows_of(real.images, REAL)[:, found.channels]
+
+
+def augmented(scene: Scene) -> Iterator[Sight]:
+    """D's part judges G's images as they are, and G's part others that were made of such."""
+    in_d = [call for call in scene.calls("d") if call.from_g]
+    in_g = [call for call in scene.calls("g") if call.from_g]
+    if in_d and in_g:
+        plain = all(call.made is not None for call in in_d)
+        changed = all(call.made is None for call in in_g)
+        yield Sight("augmented-one-side", plain and changed, in_d[-1].line)
+
+
+def conditions(scene: Scene) -> Iterator[Sight]:
+    """A D is told another condition of G's images than G was given."""
+    reals = [call for call in scene.asked if call.found is None]
+    for call in scene.asked:
+        for beside in _beside(call, call.found):
+            given = [] if call.made is None else call.made.inputs
+            alike = [one for one in given if (one.shape, one.dtype) == (beside.shape, beside.dtype)]
+            if len(beside) == SAMPLES:
+                # Images beside images are a condition where it is that of real ones.
+                known = [each for real in reals for each in _beside(real, call.found)]
+                alike = [one for one in alike if any(is_same(one, each) for each in known)]
+            if alike:
+                other = not any(_is_related(beside, one) for one in alike)
+                yield Sight("condition-mismatch", other, call.line)
+
+
+def _beside(call: Call, found: Found | None) -> list[Tensor]:
+    """Samples of what a D is given beside G's images, and beside real ones where G's would be."""
+    if found is None:
+        return []
+    values = [v for place, v in call.arguments.items() if place != call.place]
+    if found.channels.stop is not None and call.images.ndim > 1:
+        values += [call.images[:, : found.channels.start], call.images[:, found.channels.stop :]]
+    start, stop = found.rows
+    return [sample_of(v[start:stop]) for v in values if isinstance(v, Tensor) and v.numel()]
+
+
+def _is_related(one: Tensor, other: Tensor) -> bool:
+    if is_same(one, other) or not one.is_floating_point():
+        return is_same(one, other)
+    return bool(torch.corrcoef(torch.stack([one, other]).float())[0, 1].nan_to_num(1.0) > RELATED)
+
+
+def asked(scene: Scene) -> Iterator[Sight]:
+    """How the Ds are asked in D's part."""
+    for d, network in scene.networks.ds.items():
+        calls = [call for call in scene.calls("d") if call.d == d]
+        if calls:
+            frozen = all(call.is_frozen for call in calls)
+            yield Sight("frozen-discriminator", frozen, calls[-1].line, d and f"D '{d}'")
+        fakes = [call for call in calls if call.kinds == {FAKE}]
+        if fakes and len(fakes) < len(calls) and mixes_images(network):
+            yield Sight("batch-norm-split", True, fakes[0].line)
+
+
+def places_taken(scene: Scene) -> Iterator[Sight]:
+    """A D is asked in one part in place of the one that is asked in the other."""
+    parts = [[c for c in scene.calls(part) if c.found is not None] for part in ("d", "g")]
+    ds = scene.networks.ds
+    if len(ds) < 2 or not all(parts):
+        return
+    in_d, in_g = (
+        {g: {c.d for c in calls if c.made and c.made.g == g} for g in map(id, scene.networks.gs)}
+        for calls in parts
+    )
+    for g in in_d:
+        mixed = bool(in_d[g] - in_g[g] and in_g[g] - in_d[g])
+        detail = "each part asks another D of the same G's images"
+        yield Sight("wrong-discriminator", mixed, parts[0][-1].line, detail)
+    for calls, others in (parts, reversed(parts)):
+        own, other = Counter(call.d for call in calls), Counter(call.d for call in others)
+        missing = [d for d in ds if d in other and d not in own]
+        taken = bool(missing) and max(own.values()) > max(other.values())
+        detail = f"D '{missing[0]}'" if missing else ""
+        yield Sight("wrong-discriminator", taken, calls[-1].line, detail)
+
+
+def without_gradient(scene: Scene) -> Iterator[Sight]:
+    """What G's loss reaches of Ds' answers on G's images, beside what D's loss does."""
+    if not any(p.network == "g" and scene.networks.ids["g"] & p.leaves for p in scene.passes):
+        return
+    for d in scene.networks.ds:
+        calls = [call for call in scene.asked if call.network == "g" and call.d == d]
+        fakes = [call for call in calls if FAKE in call.kinds]
+        judged = [call for call in scene.calls("d") if call.d == d and call.gradients]
+        if not judged or not (fakes or any(call.with_gradient for call in calls)):
+            continue
+        scores = {number for call in judged for number in call.gradients}
+        alike = all(len(call.outputs) == len(judged[0].outputs) for call in calls)
+        reached = {number for call in fakes if call.has_graph for number in call.gradients}
+        lost = not reached or (alike and not reached & scores)
+        yield Sight("adversarial-without-gradient", lost, (fakes or calls)[-1].line)
+        asks_real = any(FAKE not in call.kinds for call in calls)
+        features = alike and len(judged[0].outputs) > len(scores)
+        objective = scene.networks.objective_of(d)
+        if features and asks_real and objective and "relativistic" not in objective:
+            unmatched = not lost and reached <= scores
+            yield Sight("feature-matching-without-gradient", unmatched, fakes[-1].line)
+
+
+CHECKS = (
+    same_noise,
+    same_images,
+    value_ranges,
+    augmented,
+    conditions,
+    asked,
+    places_taken,
+    without_gradient,
+)
