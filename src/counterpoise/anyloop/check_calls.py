@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from counterpoise.anyloop.scene import SAMPLES, Scene, Sight, is_same, sample_of
-from counterpoise.anyloop.tap import FAKE, REAL, Call, Found, Made
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Found, Made, scale_of
 from counterpoise.game.r1 import mixes_images
 
 # How far beyond G's bounds real images are, as a share of what lies between the bounds.
@@ -17,8 +17,11 @@ BEYOND = 0.1
 SHARE = 0.05
 # Fewer values say nothing.
 VALUES = 64
-# How far two conditions correlate at least, one of which was made of the other.
+# How far two conditions, or images, correlate at least, one of which was made of the other.
 RELATED = 0.5
+# How far noise may correlate with itself a place further, and with what it was added to; and its
+# deviation at least, as a share of that of the images.
+WHITE, NOISE = 0.2, 0.03
 
 
 def same_noise(scene: Scene) -> Iterator[Sight]:
@@ -93,13 +96,49 @@ def _real_values(real: Call, fake: Call, found: Found) -> Tensor | None:
 
 
 def augmented(scene: Scene) -> Iterator[Sight]:
-    """D's part judges G's images as they are, and G's part others that were made of such."""
+    """D's part judges G's images as they are, and G's part others that were made of such; or D's
+    part judges one kind with noise, and the other as it is."""
     in_d = [call for call in scene.calls("d") if call.from_g]
     in_g = [call for call in scene.calls("g") if call.from_g]
     if in_d and in_g:
         plain = all(call.made is not None for call in in_d)
         changed = all(call.made is None for call in in_g)
         yield Sight("augmented-one-side", plain and changed, in_d[-1].line)
+    calls = [call for call in scene.calls("d") if not call.is_between]
+    ways = {
+        kind: [_is_augmented(call, scene) for call in calls if call.kinds == {kind}]
+        for kind in (REAL, FAKE)
+    }
+    if all(own and len(set(own)) == 1 and own[0] is not None for own in ways.values()):
+        odd = ways[REAL][0] != ways[FAKE][0]
+        detail = f"{REAL if ways[REAL][0] else FAKE} images are, where D is trained" if odd else ""
+        yield Sight("augmented-one-side", odd, calls[-1].line, detail)
+
+
+def _is_augmented(call: Call, scene: Scene) -> bool | None:
+    """Whether a call's images are, of what the loop or a G had before, None where that is not
+    known."""
+    if call.made is not None:
+        return False
+    if call.kinds == {FAKE}:
+        sources = [made.images for made in scene.made if made.images.shape == call.shape]
+    else:
+        sources = [each for each in call.named if not each.requires_grad]
+    if any(scale_of(call.images.detach(), each) for each in sources):
+        return False
+    return True if any(_is_noised(call.images.detach(), each) for each in sources) else None
+
+
+def _is_noised(images: Tensor, source: Tensor) -> bool:
+    """Whether images are others with white noise. Those turned round are no sign: a data set may
+    be augmented so."""
+    noise, source = (images - source).float(), source.float()
+    # Less is what another type of numbers rounds away.
+    if noise.ndim < 3 or float(noise.std()) < NOISE * float(source.std()):
+        return False
+    beside = noise[..., 1:].flatten(), noise[..., :-1].flatten()
+    white = max(abs(_related(*beside)), abs(_related(noise.flatten(), source.flatten())))
+    return white < WHITE < _related(images.float().flatten(), source.flatten())
 
 
 def conditions(scene: Scene) -> Iterator[Sight]:
@@ -132,7 +171,13 @@ def _beside(call: Call, found: Found | None) -> list[Tensor]:
 def _is_related(one: Tensor, other: Tensor) -> bool:
     if is_same(one, other) or not one.is_floating_point():
         return is_same(one, other)
-    return bool(torch.corrcoef(torch.stack([one, other]).float())[0, 1].nan_to_num(1.0) > RELATED)
+    return _related(one, other) > RELATED
+
+
+def _related(one: Tensor, other: Tensor) -> float:
+    """How two tensors of values correlate, 1 where one of them is all the same."""
+    pair = torch.stack([one.float(), other.float()])
+    return float(torch.corrcoef(pair)[0, 1].nan_to_num(1.0))
 
 
 def asked(scene: Scene) -> Iterator[Sight]:
@@ -171,12 +216,17 @@ def places_taken(scene: Scene) -> Iterator[Sight]:
 
 def without_gradient(scene: Scene) -> Iterator[Sight]:
     """What G's loss reaches of Ds' answers on G's images, beside what D's loss does."""
-    if not any(p.network == "g" and scene.networks.ids["g"] & p.leaves for p in scene.passes):
+    passes = [each for each in scene.passes if each.network == "g"]
+    if not any(scene.networks.ids["g"] & each.leaves for each in passes):
         return
     for d in scene.networks.ds:
         calls = [call for call in scene.asked if call.network == "g" and call.d == d]
         fakes = [call for call in calls if FAKE in call.kinds]
         judged = [call for call in scene.calls("d") if call.d == d and call.gradients]
+        if judged and not calls and scene.networks.copy is None:
+            lost = not any(p.uses_d or d in {c.d for c in p.calls} for p in passes)
+            detail = "it is not asked there"
+            yield Sight("adversarial-without-gradient", lost, passes[-1].line, detail)
         if not judged or not (fakes or any(call.with_gradient for call in calls)):
             continue
         scores = {number for call in judged for number in call.gradients}

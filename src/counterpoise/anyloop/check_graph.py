@@ -39,8 +39,13 @@ class Lifetimes:
                 used.is_used = True
         if backward is None or not backward.outside:
             return
-        mark = marks(backward.outside[0])[ROOT] = _Mark()
-        self._roots.append((self._turn, backward.line, weakref.ref(mark)))
+        # A loop may keep the loss, what D said, or what G made.
+        said = [call.outputs[number].grad_fn for call, number in backward.answers]
+        judged = [call.images.grad_fn for call in backward.calls]
+        for kept in {backward.outside[0], *said, *judged} & set(nodes):
+            if kept is not None and ROOT not in marks(kept):
+                mark = marks(kept)[ROOT] = _Mark()
+                self._roots.append((self._turn, backward.line, weakref.ref(mark)))
         if backward.is_retained:
             self._retained.append((_Mark(), backward.line))
             for node in nodes:
@@ -51,7 +56,10 @@ class Lifetimes:
         """What shows in a turn that is over."""
         self._turn += 1
         kept = self._kept()
-        self._growing = self._growing + 1 if len(kept) > max(1, self._alive) else 0
+        # It may be kept in some turns only.
+        self._growing = (self._growing + (len(kept) > max(1, self._alive))) * (
+            len(kept) >= self._alive
+        )
         self._alive = len(kept)
         if self._growing == GROWING:
             gc.collect()  # What waits for it is not kept by the loop.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import (
+    JOINING,
     REARRANGING,
     edges_of,
     ends_in_sigmoid,
@@ -19,16 +20,15 @@ from counterpoise.anyloop.graph import (
     operation,
     walk,
 )
-from counterpoise.anyloop.read_objective import infer_objective
-from counterpoise.anyloop.scene import Networks, Pass, Scene, Sight
+from counterpoise.anyloop.read_objective import HINGES, infer_objective
+from counterpoise.anyloop.scene import Pass, Scene, Sight
 from counterpoise.anyloop.tap import FAKE, REAL, Call
 
 # Losses that apply a sigmoid to what they are given.
 SQUASHING = {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid", "Sigmoid"}
-# What a relativistic or a turned loss does to answers before.
-BETWEEN = REARRANGING | {"Neg", "Sub", "Rsub", "Mean"}
+# What a relativistic or a turned loss does to answers before; and one that knows them by labels.
+BETWEEN = REARRANGING | JOINING | {"Neg", "Sub", "Rsub", "Mean"}
 SOFTMAX = {"Softmax", "LogSoftmax"}
-HINGES = {"Relu", "ClampMin", "Clamp", "Threshold", "Maximum"}
 MARGINS = {"Add", "Sub", "Rsub"}
 # How well a line fits, where the gradient depends on the answer alone.
 LINE = 0.9
@@ -38,8 +38,9 @@ STEEP = 1e-4
 SAME = 0.25
 
 
-def of_operations(networks: Networks, backward: Pass) -> Iterator[Sight]:
+def of_operations(scene: Scene, backward: Pass) -> Iterator[Sight]:
     """What a loss does with D's answers, before it is back-propagated."""
+    networks = scene.networks
     answers = [(call, call.outputs[number]) for call, number in backward.answers]
     ends = [node for _, answer in answers for node, _ in ends_of(answer)]
     line = answers[0][0].line if answers else backward.line
@@ -48,22 +49,27 @@ def of_operations(networks: Networks, backward: Pass) -> Iterator[Sight]:
         below = next((each for each, _ in edges_of(node)), None)
         if operation(node) in SQUASHING and ends_in_sigmoid(below, BETWEEN):
             yield Sight("sigmoid-before-logits-loss", True, line)
-        if operation(node) in SOFTMAX and ends_in_sigmoid(below):
+        if operation(node) in SOFTMAX and ends_in_sigmoid(below, BETWEEN):
             yield Sight("softmax-twice", True, line)
         # What a hinge takes off its margin; that of a logarithm is kept from 0 alike.
-        if is_hinge and below is not None and operation(node) in HINGES:
-            if operation(below) in MARGINS and ends_in_sigmoid(below, BETWEEN | MARGINS):
+        if is_hinge and below is not None and operation(node) in HINGES | {"Where"}:
+            if operation(below) in MARGINS and ends_in_sigmoid(below, BETWEEN | {"Add", "Mul"}):
                 yield Sight("hinge-on-sigmoid", True, line)
-            reached = set(walk([node], set(ends)))
+            joined = [each for each in backward.outside if operation(each) in JOINING]
+            reached = set(walk([node], {*ends, *joined}))
             kinds = [call.kinds for call, answer in answers if answer.grad_fn in reached]
             networks.is_relativistic |= len(set().union(*kinds)) > 1
-    objectives = {networks.objective_of(call.d) for call, _ in answers}
-    # Codecs of several scales (SoundStream, EnCodec) have it by design.
-    is_plain = all(call.from_g and len(call.outputs) == 1 for call, _ in answers)
-    is_plain &= not networks.is_relativistic
-    if backward.network == "g" and is_plain and objectives == {"hinge"}:
-        read = infer_objective(backward.roots, [[answer for _, answer in answers]])
-        if read is not None and read.name == "hinge":
+    # Of several scores, as codecs' of several scales (SoundStream, EnCodec), it is by design.
+    asked = {call.d for call, _ in answers if networks.objective_of(call.d) == "hinge"}
+    scores = {(c.d, number) for c in scene.calls("d") if c.d in asked for number in c.gradients}
+    own = [
+        answer
+        for (call, n), (_, answer) in zip(backward.answers, answers, strict=True)
+        if (call.d, n) in scores and call.from_g
+    ]
+    if backward.network == "g" and len(own) == len(scores) == len(asked) > 0:
+        read = infer_objective(backward.roots, [own])
+        if read is not None and read.name == "hinge" and not networks.is_relativistic:
             yield Sight("hinge-in-g", True, backward.line)
     for node in [*backward.outside, *ends]:
         if operation(node) in SOFTMAX and _is_over_batch(node):

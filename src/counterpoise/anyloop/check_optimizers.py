@@ -11,7 +11,16 @@ from torch.optim import Optimizer
 
 from counterpoise.anyloop.graph import JOINING, REARRANGING, marks
 from counterpoise.anyloop.hooks import Watched, innermost, user_line
-from counterpoise.anyloop.scene import SCALED, Networks, Pass, Samples, Scene, Sight
+from counterpoise.anyloop.scene import (
+    SCALED,
+    Networks,
+    Pass,
+    Samples,
+    Scene,
+    Sight,
+    is_same,
+    sample_of,
+)
 from counterpoise.anyloop.tap import Phase, tensors_of
 
 CLIPS = (
@@ -24,6 +33,8 @@ SCALED_STEPS = Watched(torch.amp.GradScaler, "step")
 
 # A learning rate that has fallen to this share is gone.
 GONE = 0.01
+# One that falls to this share or less in each of so many turns in a row soon will be.
+FALLS, FALLING = 0.95, 8
 # What a critic's loss does with its answers.
 LINEAR = REARRANGING | JOINING | {"Mean", "Sum", "Sub", "Rsub", "Add", "Neg", "Mul", "Div"}
 # What may be seen between a backward pass and a step: see `loop_bugs.toml`.
@@ -45,6 +56,7 @@ class Gradients:
         # What of networks is trained, those weights too that they hide, as it was at first.
         self._initial = {key: Samples(_trained(networks, key)) for key in networks.whole}
         self._seen: dict[tuple[str, str], str] = {}  # lines of bugs in a scene, by part
+        self._has_scale = False  # whether the scaler that steps has one
         self._undo: list[Callable[[], None]] = []
         for track in self._tracks:
             before, after = guard(partial(self._before_step, track)), guard(track.has_stepped)
@@ -54,7 +66,7 @@ class Gradients:
             *((each, self._clips) for each in CLIPS),
             (SCALES, self._scales),
             (UNSCALES, self._unscales),
-            (SCALED_STEPS, lambda *_: None),  # to know that it runs
+            (SCALED_STEPS, self._steps_scaled),
         ):
             self._undo.append(watched.add(guard(listener)))
 
@@ -66,13 +78,22 @@ class Gradients:
     def begins(self, backward: Pass) -> None:
         """A backward pass is about to run."""
         for track in self._tracks:
+            self._look_at_spent(track)
             if track.network == backward.network and track.is_cleared():
                 track.lost += [each for each in track.passes if each not in track.old]
                 track.passes, track.is_fresh = [], False
 
+    def _look_at_spent(self, track: "_Track") -> None:
+        """Gradients that the optimizer has stepped with were changed since, by no backward pass."""
+        now = {} if track.passes else track.samples()
+        if any(key in track.spent and not is_same(track.spent[key], now[key]) for key in now):
+            self._seen["clip-after-step", track.network] = track.line
+
     def ran(self, backward: Pass) -> None:
         """It has run."""
         for track in self._tracks:
+            if track.steps and not track.passes:
+                track.spent = track.samples()
             if track.network == backward.network and track.ids & backward.leaves:
                 track.is_fresh |= _have_gradients(track.parameters)
                 track.passes.append(backward)
@@ -81,6 +102,7 @@ class Gradients:
     def look(self, scene: Scene, *, has_average: bool) -> Iterator[Sight]:
         """What shows in a turn that is over."""
         for track in self._tracks:
+            self._look_at_spent(track)
             yield from self._of(track, scene, has_average)
             track.lost, track.old = [], track.passes.copy()
         for network in {each.network for each in scene.passes if each.answers}:
@@ -92,9 +114,15 @@ class Gradients:
     def _of(self, track: "_Track", scene: Scene, has_average: bool) -> Iterator[Sight]:
         key, network = track.network, track.network.upper()
         rate = max(float(group["lr"]) for group in track.optimizer.param_groups)
-        track.peak = max(track.peak, rate)
+        track.falling = [*track.falling, rate] if rate < track.rate else []
+        track.peak, track.rate = max(track.peak, rate), rate
+        gone = rate <= GONE * track.peak * (1 + 1e-6)
+        # Or it will be soon, as it goes on.
+        gone |= (
+            len(track.falling) > FALLING and rate <= FALLS**FALLING * track.falling[-FALLING - 1]
+        )
         detail = f"of {network}'s optimizer, from {track.peak:.2g} to {rate:.2g}"
-        yield Sight("rate-gone", rate < GONE * track.peak, track.line, detail, key)
+        yield Sight("rate-gone", gone, track.line, detail, key)
         passes = [each for each in scene.passes if each.network == key]
         weights, still = self._initial[key].weights, self._initial[key].still()
         if weights:
@@ -128,21 +156,24 @@ class Gradients:
             track.is_changed = track.stepped.has_moved()
         if len(arguments) > 1 or options:
             return  # a closure, whose backward pass comes yet
-        scaled = {each.is_scaled for each in track.passes}
-        is_bare = SCALED_STEPS.running is None and not track.is_unscaled
+        scaled = set().union(*(each.scaled for each in track.passes))
+        by_scaler = SCALED_STEPS.running is not None
+        is_bare = scaled == {True} and not (by_scaler or track.is_unscaled)
+        is_shrunk = False in scaled and by_scaler and self._has_scale
         for name, seen in (
             ("zeroed-before-step", track.is_cleared()),
             ("accumulation-not-divided", track.state == track.now() and track.is_undivided()),
             ("accumulation-reset", track.lost),
-            ("scaler-bypassed", len(scaled) > 1 or (scaled == {True} and is_bare)),
+            ("scaler-bypassed", len(scaled) > 1 or is_bare or is_shrunk),
         ):
             if seen:
                 self._seen[name, track.network] = line
 
     def _scales(self, scaler: Any, *_: Any) -> Callable[[Any], None] | None:
-        if self._phase() is None or not scaler.is_enabled() or scaler.get_scale() == 1:
-            return None
-        return _mark_scaled
+        return _mark_scaled if scaler.is_enabled() and scaler.get_scale() != 1 else None
+
+    def _steps_scaled(self, scaler: Any, *_: Any) -> None:
+        self._has_scale = scaler.is_enabled() and scaler.get_scale() != 1
 
     def _unscales(self, _: Any, optimizer: Any) -> None:
         for track in self._tracks:
@@ -160,9 +191,13 @@ class Gradients:
         name = ""
         if not given or not (passes or any(bool(p.grad.any()) for p in parameters)):
             name = "clip-nothing"
-        elif tracks and not passes and all(each.is_spent(given) for each in tracks):
+        elif (
+            tracks
+            and not passes
+            and all(each.network == phase.network or each.is_spent(given) for each in tracks)
+        ):
             name = "clip-after-step"
-        elif any(each.is_scaled for each in passes) and not unscaled:
+        elif any(True in each.scaled for each in passes) and not unscaled:
             name = "scaler-not-unscaled"
         if name:
             self._seen[name, phase.network] = user_line()
@@ -175,12 +210,16 @@ class _Track:
         self.network, self.optimizer = network, optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.ids = set(map(id, self.parameters))
-        self.peak, self.steps, self.line = 0.0, 0, ""
+        self.peak, self.rate, self.steps, self.line = 0.0, 0.0, 0, ""
+        self.falling: list[
+            float
+        ] = []  # learning rates of the last turns, each below the one before
         self.passes: list[Pass] = []
         self.old: list[Pass] = []  # those of earlier turns: there may be some without a step
         self.is_fresh = False  # whether these have left finite gradients
         self.lost: list[Pass] = []  # of a turn, whose gradients were cleared before another pass
         self.state: dict[int, tuple[int, int]] = {}  # of gradients, after such a pass or a step
+        self.spent: dict[int, Tensor] = {}  # of gradients, after a step or another network's pass
         self.stepped: Samples | None = None  # the weights after a step
         self.is_changed: bool | None = None  # whether these were others before the next one
         self.is_unscaled = False  # whether AMP's scale was taken out of its gradients
@@ -190,6 +229,7 @@ class _Track:
         self.steps += 1
         self.passes, self.lost, self.is_fresh, self.is_unscaled = [], [], False, False
         self.state, self.stepped = self.now(), Samples(self.parameters)
+        self.spent = self.samples()
 
     def is_cleared(self) -> bool:
         """Whether the gradients of its passes are gone."""
@@ -199,6 +239,11 @@ class _Track:
         """Whether the optimizer has stepped with all these gradients."""
         now = self.now()
         return all(self.state.get(key) == now[key] for key in self.ids & given)
+
+    def samples(self) -> dict[int, Tensor]:
+        """Some values of its gradients, where they are not cleared."""
+        found = {id(p): p.grad for p in self.parameters if p.grad is not None}
+        return {key: sample_of(grad) for key, grad in found.items() if bool(grad.any())}
 
     def now(self) -> dict[int, tuple[int, int]]:
         return {id(p): (id(p.grad), p.grad._version) for p in self.parameters if p.grad is not None}

@@ -1,11 +1,13 @@
 """Bugs in gradient penalties."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from counterpoise.anyloop.scene import Scene, Sight, Slope
+from counterpoise.anyloop.tap import FAKE, REAL
 from counterpoise.game.r1 import mixes_images
 
 # How far from a straight line between two images a point may be, as a share of their distance.
@@ -60,9 +62,11 @@ def _epsilon(scene: Scene, slope: Slope) -> str | None:
     """What is wrong with points between real and fake images; "" where nothing is, None where they
     are not."""
     points = slope.points.flatten(1)
-    reals = [c.images for c in scene.calls("d") if c.found is None and not c.is_between]
-    alike = [(real, made.images) for real in reals for made in scene.made]
-    for real, fake in alike:
+    calls = [call for call in scene.calls("d") if not call.is_between]
+    reals = [call.rows_of(call.images, REAL) for call in calls if not call.from_g]
+    fakes = [call.rows_of(call.images, FAKE) for call in calls if call.found is not None]
+    fakes += [made.images for made in scene.made]
+    for real, fake in itertools.product(reals, fakes):
         if not (real.numel() == fake.numel() == points.numel() and len(real) == len(points)):
             continue
         way, gone = real.flatten(1) - fake.flatten(1), points - fake.flatten(1)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from counterpoise.anyloop.hooks import user_frames, user_line
+from counterpoise.anyloop.hooks import FRAMES, user_frames, user_line
 from counterpoise.anyloop.scene import Networks, Pass, Samples, Scene, Sight
 
 # What people call an average, and what holds one.
@@ -18,8 +18,6 @@ NAMES = re.compile(
     r"ema|av(g|erage)|accum|mean|shadow|slow|smooth|running|swa|polyak|target|(^|_)gs$",
     re.IGNORECASE,
 )
-# Frames of the user's, from the innermost, whose names are looked at.
-FRAMES = 6
 # Turns in which it is looked for.
 SEARCHES = 2
 # Where operations keep the weights that they were computed with.
@@ -56,10 +54,12 @@ class Averages:
 
 
 def find_copy(networks: Networks, backward: Pass, nodes: Collection[Node]) -> None:
-    """Note weights like a D's, that are not a D's, in a backward pass of G's part."""
+    """Note weights of a D, and others like them, in a backward pass of G's part."""
     if networks.copy is not None or backward.network == "d":
         return
     saved = [getattr(node, name, None) for node in nodes for name in WEIGHTS]
+    of_d = {weight.data_ptr() for weight in networks.weights["d"]}
+    backward.uses_d = any(isinstance(w, Tensor) and w.data_ptr() in of_d for w in saved)
     own = [weight for weights in networks.weights.values() for weight in weights]
     weights = _others([each for each in saved if isinstance(each, Tensor)], own)
     for d in networks.ds.values():

@@ -6,6 +6,7 @@ of a network is not listened to), and does nothing outside a step.
 
 import contextlib
 import functools
+import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ _WRAPPERS = ("accelerate", "lightning", "lightning_fabric")
 
 # Packages whose frames are not the user's: a line in them says nothing about what to change.
 _NOT_THE_USERS = ("torch", "counterpoise", "pytorch_lightning", "contextlib", *_WRAPPERS)
+
+# Frames of the user's, from the innermost, whose names are looked at; and values in a list of them.
+FRAMES, FEW = 6, 64
 
 
 class ModuleHook:
@@ -188,6 +192,17 @@ def user_frames() -> Iterator[types.FrameType]:
         if package not in _NOT_THE_USERS:
             yield frame
         frame = frame.f_back
+
+
+def user_tensors() -> Iterator[torch.Tensor]:
+    """What the user's functions that are under way have names for, in short tables and lists too;
+    of the innermost `FRAMES` alone."""
+    for frame in itertools.islice(user_frames(), FRAMES):
+        for value in frame.f_locals.values():
+            inside = value.values() if isinstance(value, dict) else value
+            inside = inside if isinstance(value, dict | list | tuple) else (value,)
+            few = itertools.islice(inside, FEW)
+            yield from (each for each in few if isinstance(each, torch.Tensor))
 
 
 def user_line() -> str:

@@ -94,7 +94,7 @@ class LoopChecker:
         nodes = set(walk(root.grad_fn for root in roots if root.grad_fn is not None))
         new = self._witness.backward(part, roots, weights, inputs, nodes, is_retained=is_retained)
         self._report(_of_pass(self._networks, self._witness.scene, new))
-        self._report(check_losses.of_operations(self._networks, new))
+        self._report(check_losses.of_operations(self._witness.scene, new))
         check_weights.find_copy(self._networks, new, nodes)
         self._lifetimes.begins(nodes, new)
         self._gradients.begins(new)

@@ -25,7 +25,7 @@ _LINEAR = {
 }  # fmt: skip
 
 # Operations that a hinge is written with.
-_HINGES = {"Relu", "ClampMin", "ClampMax", "Clamp", "Threshold", "Maximum", "Minimum"}
+HINGES = {"Relu", "ClampMin", "ClampMax", "Clamp", "Threshold", "Maximum", "Minimum"}
 
 _ON_LOGITS = {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"}
 
@@ -66,7 +66,7 @@ def infer_objective(
     # LeCam's regulariser).
     if leads(_LINEAR):
         return GameObjective("wgan", False)
-    if leads(_LINEAR | _HINGES):
+    if leads(_LINEAR | HINGES):
         return GameObjective("hinge", False)
     if operations & {"MseLoss", "Pow"}:
         if sigmoid_in_loss:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import REARRANGING, leaf_ids, made_by, marks, operation, walk
-from counterpoise.anyloop.hooks import is_backward, user_line
+from counterpoise.anyloop.hooks import is_backward, user_line, user_tensors
 from counterpoise.anyloop.reading import loss_of
 from counterpoise.anyloop.tap import FAKE, REAL, Call, Made, Phase, scale_of
 from counterpoise.game.game import Game
@@ -22,8 +22,12 @@ from counterpoise.game.game import Game
 # Values by which tensors are compared between turns.
 SAMPLES = 256
 GOLDEN = 0.6180339887498949
-# The values that a G can make, by its last operation.
-BOUNDS = {"Tanh": (-1.0, 1.0), "Sigmoid": (0.0, 1.0), "Hardtanh": (-1.0, 1.0)}
+# The values that a G can make, by its last operation; and what keeps values within these.
+BOUNDS = {
+    **dict.fromkeys(("Tanh", "Hardtanh", "Sin", "Cos"), (-1.0, 1.0)),
+    **dict.fromkeys(("Sigmoid", "Hardsigmoid"), (0.0, 1.0)),
+}
+BOUNDED = REARRANGING | {"AvgPool2D", "UpsampleNearest2D", "UpsampleBilinear2D"}
 # Scenes that are kept behind the one that is noted.
 PAST = 2
 # The name under which a mark hangs on the nodes of losses that carry a loss scale.
@@ -78,7 +82,8 @@ class Pass:
     is_stale: bool  # whether it adds to gradients that were stepped with, or the other network left
     is_retained: bool
     factor: float  # the least by which it was multiplied
-    is_scaled: bool  # whether its loss carries a loss scale
+    scaled: set[bool]  # whether what its losses are made of carries a loss scale
+    uses_d: bool = False  # whether it runs through weights of D's, asked by whatever name
 
     @property
     def network(self) -> str:
@@ -144,22 +149,25 @@ class Witness:
         for slope in self.scene.slopes:
             slope.node = None  # whose hook leads back here: the graph goes without a collection
         for call in self.scene.asked:
-            call.outputs, call.arguments = [], {}
+            call.outputs, call.arguments, call.named = [], {}, []
         for past in self.scene.past()[PAST - 2 :]:
             past.before = None
         self.scene = Scene(self._networks, self.scene)
 
     def made(self, made: Made, node: Node | None, given: Sequence[Tensor]) -> None:
         """A G has made images, whose last operation is `node`, from these."""
-        end = made_by(node, REARRANGING | {"Mul", "Div", "Add", "Sub"})
-        if end is not None and operation(end) in BOUNDS and made.g not in self._bounds:
+        end = made_by(node, BOUNDED | {"Mul", "Div", "Add", "Sub"})
+        bounds = BOUNDS.get(operation(end)) if end is not None else None
+        if end is not None and operation(end) == "Clamp":
+            bounds = end._saved_min, end._saved_max  # type: ignore[attr-defined]
+        if bounds is not None and None not in bounds and made.g not in self._bounds:
             scale: tuple[float, float] | None = 1.0, 0.0
-            if end is not made_by(node):
+            if end is not made_by(node, BOUNDED):
                 result = getattr(end, "_saved_result", made.images[:0])
                 alike = result.numel() == made.images.numel()
                 scale = scale_of(made.images, result.detach()) if alike else None
             if scale is not None:
-                low, high = BOUNDS[operation(end)]
+                low, high = map(float, bounds)
                 self._bounds[made.g] = scale[0] * low + scale[1], scale[0] * high + scale[1]
         made.bounds, made.line = self._bounds.get(made.g), user_line()
         made.inputs = [sample_of(each) for each in given]
@@ -173,6 +181,8 @@ class Witness:
         rows = {kind: call.rows_of(call.images, kind) for kind in (REAL, FAKE)}
         call.samples = {kind: sample_of(own) for kind, own in rows.items() if len(own)}
         call.is_frozen = not any(p.requires_grad for p in d.parameters())
+        place = call.shape, call.images.device
+        call.named = [each for each in user_tensors() if (each.shape, each.device) == place]
         if call.made is not None:
             call.made.judged_in.add(call.network)
 
@@ -202,6 +212,9 @@ class Witness:
             for p in self._networks.weights[own]
             if id(p) in leaves
         )
+        starts = [root.grad_fn for root in roots if root.grad_fn is not None]
+        scales = {node for node in outside if SCALED in marks(node)}
+        ends = scales | {n for c, number in answers if (n := c.outputs[number].grad_fn)}
         new = Pass(
             part,
             user_line(),
@@ -213,7 +226,7 @@ class Witness:
             is_stale,
             is_retained,
             min([1.0, *_factors(outside, weights)]),
-            any(SCALED in marks(node) for node in outside),
+            {node in scales for node in walk(starts, stop=ends) if node in ends},
         )
         self._spent[own], self._is_due[own] = False, True
         if leaves & self._networks.ids[other]:

@@ -78,6 +78,7 @@ class Call:
     line: str = ""
     samples: dict[str, Tensor] = field(default_factory=dict)  # by their kind, as far as G is known
     is_frozen: bool = False  # whether none of D's parameters requires a gradient
+    named: list[Tensor] = field(default_factory=list)  # what the loop has names for, of their shape
     classes: set[int] = field(default_factory=set)  # outputs that are classes of an image
     is_between: bool = False  # whether the images are asked for a penalty's gradient
 
