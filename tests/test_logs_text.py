@@ -163,6 +163,15 @@ def test_two_ds_are_two_games():
     assert rows(second) == [(1, {"d_loss": 0.25, "g_loss": 1.25})]
 
 
+def test_losses_that_are_printed_as_lists():
+    trace = one("betas: [1, 2, 3]\nlosses_d [0.5, 0.25, 0.125]\nlosses_g = [1.5, 2, 2.5]\n")
+    assert [values for _, values in rows(trace)] == [
+        {"d_loss": 0.5, "g_loss": 1.5},
+        {"d_loss": 0.25, "g_loss": 2.0},
+        {"d_loss": 0.125, "g_loss": 2.5},
+    ]
+
+
 def test_names_of_any_script_can_be_mapped():
     text = "step 3 判别器损失: 0.5 生成器损失: 1.25\n"
     mapping = {"判别器损失": "d_loss", "生成器损失": "g_loss"}

@@ -14,7 +14,7 @@ from typing import IO, Any
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import PLACES, NamedRows
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
-from counterpoise.logs.names import checked_mapping, likely_column, may_be_loss
+from counterpoise.logs.names import checked_mapping, column_of, likely_column, may_be_loss, plain
 from counterpoise.logs.runs import FormatReader, Position
 from counterpoise.logs.tables import TableReader, table_start
 from counterpoise.logs.text import TextReader
@@ -28,6 +28,8 @@ LOOK_BYTES = 4096  # bytes that tell a text from another file
 # A cell of a table in HTML, or the end of its row; what belongs to such a table.
 _CELL = re.compile(r"<t[hd]\b[^>]*>([^<]*)</t[hd]>|(</tr>)", re.IGNORECASE)
 _TAG = re.compile(r"</?t(?:able|r|h|d|head|body)\b", re.IGNORECASE)
+# A column that is printed as one line: "losses_d [0.7, 0.6, 0.65]".
+_LISTED = re.compile(r"\W*(?P<name>[A-Za-z]\w*)\W*\[(?P<numbers>[^][,]+(?:,[^][,]+){2,})\]\s*")
 LOOK_AHEAD = 50  # lines that are looked at to tell what a file is
 # Longer lines are read in parts, so that a file without line ends fits into memory.
 CHARACTERS_AT_ONCE = 1 << 16
@@ -222,6 +224,13 @@ def read_lines(lines: Iterable[str], mapping: Mapping[str, str]) -> FormatReader
     if any(map(_TAG.search, first)):
         rest = html_rows(chain(first, rest))
         first = list(islice(rest, LOOK_AHEAD))
+    lists = [listed for line in first if (listed := _LISTED.fullmatch(line))]
+    known = TELLING & {column_of(plain(each["name"]), mapping) for each in lists}
+    if known and 2 * len(lists) >= len(first):
+        columns = JsonReader(mapping)
+        columns.collector.format = "columns"
+        columns.read_row({each["name"]: each["numbers"].split(",") for each in lists})
+        return columns
     reader: FormatReader = TextReader(mapping)
     if not first or begins_document(first):
         pass  # Of a document that is not whole, a line says what it can by itself.
