@@ -149,6 +149,9 @@ def test_several_runs_on_one_page(folder, tmp_path):
     links, ids = links_and_ids(whole)
     assert links <= ids
     assert "All runs have the same configuration" in text_of(page([runs[0], runs[0]]))
+    runs[1].metrics = [row | {"psnr_y": 20.0, "rmse": 1.0} for row in runs[0].metrics]
+    by_psnr, by_rmse = page_body(runs).partition("at the last evaluation: ")[2].split("; ")[:2]
+    assert [runs[0].name in by_psnr, runs[1].name in by_rmse] == [True, True]
 
 
 def test_every_link_of_a_page_leads_somewhere(folder, tmp_path):

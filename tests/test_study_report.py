@@ -100,8 +100,8 @@ def test_where_auto_is_beaten_is_found(tmp_path):
     }
     fails, better = (found[pair][1] for pair in ("sr/batch-4", "digits/batch-4"))
     assert fails.startswith("fails in 0 of 3 seeds, mean score ")
-    assert "D updated 3 times for each step of G; auto: fails in 3 of 3 seeds" in fails
-    assert fails.endswith("D updated 1 times for each step of G")
+    assert "steps of D 3 to 1 of G; auto: fails in 3 of 3 seeds" in fails
+    assert fails.endswith("steps of D 1 to 1 of G")
     assert better.count("fails in 0 of 3 seeds") == 2
 
 

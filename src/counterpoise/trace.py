@@ -42,7 +42,7 @@ COLUMNS: dict[str, str] = {
     "d_learning_rate_scale": "the policy's factor on D's learning rate, in `d_learning_rate`",
     "g_learning_rate_scale": "the policy's factor on G's learning rate, in `g_learning_rate`",
     "held_out_distance": "distance of G's images to real ones: sliced Wasserstein, FID, KID, LPIPS",
-} | dict.fromkeys(READINGS, "a reading of a sensor: see `records.Readings`")
+} | {name: f"the reading `{name}`" for name in READINGS}
 
 # A trace is thinned to half where it would grow beyond this.
 MOST_ROWS = 16_384

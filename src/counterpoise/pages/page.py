@@ -15,10 +15,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from counterpoise.best_step import stage_rows
 from counterpoise.config_file import leaves
 from counterpoise.diagnosis.finding import PROBLEMS
 from counterpoise.diagnosis.wording import remedy_how, span
-from counterpoise.pages.charts import Chart, charts_of, curve_key, metric_text, metric_title
+from counterpoise.pages.charts import (
+    Chart,
+    charts_of,
+    curve_key,
+    measure_of,
+    metric_text,
+    metric_title,
+)
 from counterpoise.pages.curves import CELLS
 from counterpoise.pages.run import SAMPLE_BYTES, PageRun, metrics_of, read_run
 from counterpoise.run_folder import BICUBIC
@@ -81,6 +89,7 @@ def page_body(runs: Sequence[PageRun], *, live: bool = True, **parts: Any) -> st
         listed_events=LISTED_EVENTS,
         config_differences=_config_differences(runs),
         metrics=_metric_table(runs),
+        comparison=_comparison(runs),
         written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         versions=f"counterpoise {version('counterpoise')}, Python {platform.python_version()}",
         span=span,
@@ -134,6 +143,22 @@ def _config_differences(runs: Sequence[PageRun]) -> list[tuple[str, list[str]]]:
     paths = dict.fromkeys(path for tree in flat for path in tree)
     rows = [(path, [tree.get(path, "not set") for tree in flat]) for path in paths]
     return [(path, values) for path, values in rows if len(set(values)) > 1]
+
+
+def _comparison(runs: Sequence[PageRun]) -> str:
+    """Which of several runs is best, by each metric of their last evaluations that is known; ""
+    where there are no two to compare."""
+    lasts = {run.name: row for run in runs for row in stage_rows(run.metrics)[-1:]}
+    best: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for row in lasts.values() for name in metrics_of(row)):
+        values = {run: metrics_of(row)[name] for run, row in lasts.items() if name in row}
+        measure = measure_of(name)
+        if measure is not None and len(values) > 1:
+            first = (max if measure.higher_is_better else min)(values, key=values.__getitem__)
+            words = f"{measure.title} {metric_text(name, values[first])}"
+            best.setdefault(first, []).append(words)
+    parts = (f"{run} (step {lasts[run]['step']}): {', '.join(w)}" for run, w in best.items())
+    return "; ".join(parts)
 
 
 def _metric_table(runs: Sequence[PageRun]) -> dict[str, Any] | None:

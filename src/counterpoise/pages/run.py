@@ -41,6 +41,7 @@ class PageRun:
         self.is_own_training = any(game.whole.is_own_training for game in state.games)
         self.notes, self.facts = list(state.notes), list(state.facts)
         self.samples, self.metric_curves = Samples(), Curves()
+        self.sample_files = 0  # of which a small page may show some alone
         self.metrics: list[dict[str, Any]] = []
         self.bicubic: dict[str, float] = {}
         self.best_step: int | None = None  # of the checkpoint to take
@@ -59,6 +60,7 @@ class PageRun:
         if not reader.run.signals.is_file():
             self.notes.append("signals.jsonl is not there: nothing to draw, nothing to judge")
         files = tuple(path for path in reader.run.sample_files() if path.exists())
+        self.sample_files = len(files)
         changed = tuple(path.stat().st_mtime_ns for path in files)
         self.samples = _samples(files, changed, sample_bytes)
         self.notes += self.samples.notes

@@ -216,8 +216,8 @@ def where_beaten(grid: Grid) -> dict[str, tuple[str, str]]:
             best = max(better, key=lambda p: (survived[p], np.nanmean(quality[p])))
             numbers = [
                 f"fails in {int(failed[place, p].sum())} of {len(grid.seeds)} seeds, mean score "
-                f"{np.nanmean(scores[place, p]):.4g}, D updated "
-                f"{np.nanmean(updates[place, p]):.2g} times for each step of G"
+                f"{np.nanmean(scores[place, p]):.4g}, steps of D "
+                f"{np.nanmean(updates[place, p]):.2g} to 1 of G"
                 for p in (best, auto)
             ]
             found["/".join(pair)] = grid.strategies[best], "; auto: ".join(numbers)
