@@ -347,6 +347,12 @@ def test_the_step_and_epoch_of_the_log_are_named():
     assert not read_log(SEED / "bce_epoch1.log")[0].notes  # they are the log's own
 
 
+def test_a_g_that_is_still_alone_is_neither_sick_nor_healthy():
+    alone = chance() | {"g_gradient_adversarial": 0.0, "g_gradient_content": 1.0}
+    diagnosis = diagnose(trace(12, every=10, **{k: np.resize(v, 12) for k, v in alone.items()}))
+    assert not diagnosis.ids() & {"g-vanishing-gradient", "adversarial-term-drowned", "healthy"}
+
+
 def test_remedies_are_for_this_log():
     frozen = found(diagnose(trace(**at_rest(True, balanced()))), "d-frozen")
     assert "check=True" in frozen.remedies[0].code  # D is bad, and still does not move

@@ -22,6 +22,7 @@ from counterpoise.objectives import UNKNOWN
 LEAST_READINGS = 3
 # G's adversarial gradient over its own largest level: gone below, back above.
 GONE, BACK = 0.01, 0.03
+D_LEARNED = 0.12  # the lead of a D that has learned
 # Share of the adversarial term in the gradient at G's output where it is drowned, where it is
 # heard again, and the share of the training; the same of the content terms.
 DROWNED, CONTENT_DROWNED = (0.01, 0.03, 0.5), (0.05, 0.1, 0.25)
@@ -110,10 +111,12 @@ def g_vanishing_gradient(view: View) -> Answer:
 
 def _adversarial_gradient(view: View) -> np.ndarray:
     """The adversarial gradient at G's output, without readings of exactly 0 that it begins with:
-    programs that let G go ahead alone give the term a weight of 0 (VQGAN's `disc_start`)."""
+    programs that let G go ahead alone give the term a weight of 0 (VQGAN's `disc_start`). Where all
+    are 0 they are left only if D has learned: then it is not that G is still alone."""
     gradient = view.trace.get("g_gradient_adversarial").copy()
     nonzero = np.flatnonzero(np.isfinite(gradient) & (gradient != 0))
-    gradient[: nonzero[0] if len(nonzero) else 0] = np.nan
+    alone = 0 if view.whole.median(view.lead) > D_LEARNED else len(gradient)
+    gradient[: nonzero[0] if len(nonzero) else alone] = np.nan
     return gradient
 
 

@@ -84,6 +84,10 @@ def contradictions(view: View) -> list[Evidence]:
     if view.losses_are_one:
         text = "D's loss and G's are the same number in every line: one variable is printed twice"
         found.append(Evidence("D's loss minus G's", 0.0, text))
+    gradient = view.whole.within(view.trace.get("g_gradient_adversarial"))
+    if len(gradient) and not gradient.any():
+        text = "the adversarial gradient at G's output is exactly 0 all along: G is still alone"
+        found.append(Evidence("G's adversarial gradient", 0.0, text))
     g_loss, curve = view.whole.median(view.g_adversarial), view.whole.median(view.g_curve)
     has_outputs = np.isfinite(view.fake_probability).any()
     if g_loss > max(HOPELESS * curve, LEAST_HOPELESS) and not has_outputs:
