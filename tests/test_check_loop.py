@@ -165,9 +165,13 @@ def test_a_found_bug_is_the_answer_of_the_diagnosis(tmp_path):
 @pytest.mark.parametrize(
     "changes", [[], ACCUMULATING, BOTH_STEP_LATE], ids=["clean", "accumulating", "late"]
 )
-def test_a_right_loop_has_no_findings(tmp_path, run, changes):
+def test_a_right_loop_has_no_findings_and_is_told_so_where_it_is_short(
+    tmp_path, caplog, run, changes
+):
     module, _ = planted(tmp_path, *changes)
-    assert run(module, steps=16) == []
+    with caplog.at_level("INFO", "counterpoise"):
+        assert run(module, steps=16) == []
+    assert "turns watched, 0 findings" in caplog.text
 
 
 def test_the_check_ends_by_itself(tmp_path, run, monkeypatch):

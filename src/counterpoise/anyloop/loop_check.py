@@ -60,10 +60,13 @@ class LoopChecker:
         self.optimizer_steps, self.turn_ends = guard(self._optimizer_steps), guard(self._turn_ends)
 
     def close(self) -> None:
-        """Let go of everything."""
-        if not self.is_finished:
-            self._gradients.close()
+        """Let go of everything, and say what was found."""
+        if self.is_finished:
+            return
         self.is_finished = True
+        self._gradients.close()
+        found = "1 finding" if len(self.findings) == 1 else f"{len(self.findings)} findings"
+        LOGGER.info("loop check: %d turns watched, %s", self._turns, found)
 
     def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """A call from a hook that does not raise: the loop goes on without these checks."""
@@ -144,8 +147,6 @@ class LoopChecker:
         self._witness.next_scene()
         if self._turns >= CHECKED_TURNS:
             self.close()
-            count = len(self.findings)
-            LOGGER.info("loop check: %d turns watched, %d findings", self._turns, count)
 
     def _look(self, scene: Scene) -> Iterator[Sight]:
         for check in CHECKS:
