@@ -8,21 +8,22 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from loop_helpers import rows_of
 
-pl = pytest.importorskip("lightning.pytorch", reason="Lightning is not installed (extra lightning)")
-pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra examples)")
-
 # Lightning's own advice and deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def trainer(epochs):
-    return pl.Trainer(
+    from lightning.pytorch import Trainer
+
+    return Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
 
 
 def test_training_is_recorded_acted_on_and_resumed(tmp_path, monkeypatch):
+    pytest.importorskip("lightning", reason="Lightning is not installed (extra lightning)")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra examples)")
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     from lightning_gan import DigitsGan
 

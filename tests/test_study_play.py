@@ -28,7 +28,8 @@ from helpers import write_images
 
 @pytest.fixture
 def small_sr(monkeypatch):
-    """Super-resolution from few crops, after 5 steps of squared error instead of 200."""
+    """Few evaluations of few samples; super-resolution from few crops, after 5 steps of squared
+    error instead of 200."""
     monkeypatch.setattr(super_resolution, "TRAINING_CROPS", 30)
     monkeypatch.setattr(play, "EVALUATION_SAMPLES", 16)
     monkeypatch.setattr(play, "EVALUATIONS", 4)
@@ -36,7 +37,7 @@ def small_sr(monkeypatch):
     monkeypatch.setattr(play, "TASKS", {**TASKS, "sr": task})
 
 
-SHORT = PLANS["full"].model_copy(update={"steps_scale": 0.02})
+SHORT = PLANS["full"].model_copy(update={"steps_scale": 0.01})
 
 
 def timeless(row):
@@ -145,6 +146,7 @@ def test_few_samples_are_the_same_few_for_training_and_asking():
         assert shown == {row.numpy().tobytes() for row in second}
 
 
+@pytest.mark.usefixtures("small_sr")
 def test_the_late_shock_comes_at_half_time(monkeypatch):
     rates = []
     step = torch.optim.Adam.step
