@@ -82,11 +82,11 @@ def test_sizes_are_checked_and_an_uncut_output_is_cut(tmp_path):
     for height, width in ((50, 66), (48, 64)):
         folder = write(tmp_path / "out", "a.png", height=height, width=width)
         pixels = np.asarray(Image.open(folder / "a.png"))
-        method = Method("m", DegradationConfig(), by_files({"a.png": folder / "a.png"}, 4))
-        seen = []
-        (scores,) = score_methods(catalog, [method], [MEASURES["psnr_y"]], seen.append)
-        output = (seen[0].outputs["m"] * 255).round().byte().permute(1, 2, 0).numpy()
-        assert np.array_equal(output, pixels[:48, :64])
+        upscale = by_files({"a.png": folder / "a.png"}, 4)
+        output = upscale("a.png", np.zeros((12, 16, 3), np.uint8)) * 255
+        assert np.array_equal(output.round().byte().permute(1, 2, 0).numpy(), pixels[:48, :64])
+        method = Method("m", DegradationConfig(), upscale)
+        (scores,) = score_methods(catalog, [method], [MEASURES["psnr_y"]])
         assert scores.rows[0][0] == "a.png"
     folder = write(tmp_path / "out", "a.png", height=48, width=60)
     with pytest.raises(UserError, match="a.png is 60x48, not 64x48"):

@@ -10,7 +10,7 @@ from loop_helpers import rows_of, same
 
 FOLDER = Path(__file__).parent.parent / "examples" / "trainers"
 ADDED = "# +"
-TURNS = 24
+TURNS = 14
 # True of the trainer itself.
 FINDINGS = {"ctgan": {"fake-not-detached"}}
 TRAINERS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "parts")

@@ -17,6 +17,7 @@ from training_helpers import (
     signals,
     stop_at,
     tiny,
+    without_showing,
     without_time,
 )
 
@@ -25,6 +26,11 @@ ALL = (
     "optimizer.d={learning_rate: 1.0e-3, clip_norm: 0.1, schedule: steps, milestones: [2, 4]}",
     "train.accumulate_batches=2",
 )
+
+
+@pytest.fixture(autouse=True)
+def _without_showing(monkeypatch):
+    without_showing(monkeypatch)
 
 
 @pytest.mark.parametrize(

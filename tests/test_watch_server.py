@@ -78,7 +78,7 @@ def test_the_page_is_the_report_of_the_run(server, run):
     assert status == 200
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     text = body.decode()
-    for part in ("mine", "Running", "Step 40", "cannot say", "the training begins", "chart-g-loss"):
+    for part in ("mine", "Running", "Step 40", "Not healthy", "training begins", "chart-g-loss"):
         assert part in text
     assert get(server, Host=f"LocalHost:{server.server_address[1]}")[0] == 200
     assert "connect-src &#39;self&#39;" in text
