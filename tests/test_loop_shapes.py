@@ -45,6 +45,7 @@ SHAPES = {
     "image buffer": Shape(shapes.image_buffer, objective="lsgan"),
     "several outputs": Shape(shapes.several_outputs, lambda: Loop(d=Pyramid(small_networks()[1]))),
     "VQGAN": Shape(shapes.d_begins_later),
+    "VQGAN, named": Shape(shapes.d_begins_later, named=True),
     "closure": Shape(shapes.with_a_closure),
     "a step for each half": Shape(shapes.a_step_for_each_half),
     "both step at the end": Shape(shapes.both_step_at_the_end, unread={AFTER, SHARE}),

@@ -19,9 +19,9 @@ SHARE = 0.05
 VALUES = 64
 # How far two conditions, or images, correlate at least, one of which was made of the other.
 RELATED = 0.5
-# How far noise may correlate with itself a place further, and with what it was added to; and its
-# deviation at least, as a share of that of the images.
-WHITE, NOISE = 0.2, 0.03
+# How far noise may correlate with itself a place further, and with what it was added to; its
+# deviation at least, as a share of that of the images; and how far these still are what they were.
+WHITE, NOISE, ALIKE = 0.2, 0.03, 0.7
 
 
 def same_noise(scene: Scene) -> Iterator[Sight]:
@@ -130,15 +130,15 @@ def _is_augmented(call: Call, scene: Scene) -> bool | None:
 
 
 def _is_noised(images: Tensor, source: Tensor) -> bool:
-    """Whether images are others with white noise. Those turned round are no sign: a data set may
-    be augmented so."""
+    """Whether images are others with white noise, each of them: some may be of a pool. Those turned
+    round are no sign: a data set may be augmented so."""
     noise, source = (images - source).float(), source.float()
     # Less is what another type of numbers rounds away.
-    if noise.ndim < 3 or float(noise.std()) < NOISE * float(source.std()):
+    if noise.ndim < 3 or float(noise.flatten(1).std(1).min()) < NOISE * float(source.std()):
         return False
     beside = noise[..., 1:].flatten(), noise[..., :-1].flatten()
     white = max(abs(_related(*beside)), abs(_related(noise.flatten(), source.flatten())))
-    return white < WHITE < _related(images.float().flatten(), source.flatten())
+    return white < WHITE and _related(images.float().flatten(), source.flatten()) > ALIKE
 
 
 def conditions(scene: Scene) -> Iterator[Sight]:

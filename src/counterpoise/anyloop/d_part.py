@@ -178,8 +178,10 @@ class Reader:
         pattern = self._patterns.get(len(calls), ())
         # A loss of one half says nothing of the other, but what a G made may be seen.
         is_seen = pulled == 1 and 0 < sum(call.from_g for call in calls) < len(calls)
+        # A loss that pulls on nothing, having the weight 0 so far, is no silent one.
+        is_silent = not any(call.gradients for call in calls)
         is_named = self._player.objective or self._player.objective_name
-        if not pattern and (is_seen or (is_named and not pulled)):
+        if not pattern and (is_seen or (is_named and is_silent)):
             return by_place_alone(calls)
         return pattern
 
