@@ -159,11 +159,6 @@ def lines(count: int, of: int | None = None) -> str:
     return f"{count} {word}" if of is None else f"{count} of {of} {word}"
 
 
-def percent(share: float) -> str:
-    """A share as people write it: `12.5%`, `less than 0.1%`."""
-    return f"{share:.1%}" if share >= 5e-4 else "less than 0.1%"
-
-
 def number(value: float) -> str:
     """A number as people write it: `0.06`, `3.1e-05`."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:

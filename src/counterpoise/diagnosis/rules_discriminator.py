@@ -203,11 +203,12 @@ def _weak(view: View, severity: str, directness: float, evidence: list[Evidence]
     moved = int((before != after)[known].sum())
     updated = view.whole.median(view.trace.get("d_updated")) == 1
     rate = view.whole.median(view.trace.get("d_learning_rate"))
-    shown = [f"its step changes D(G(z)) in {lines(moved, int(known.sum()))}"] if moved else []
-    shown += [f"its learning rate is {number(rate)}"] if rate > 0 else []
     is_trained = moved > known.sum() / 2 or (updated and rate > 0)
     if is_trained:
-        evidence.insert(0, Evidence("D's learning rate", rate, f"D is trained: {', '.join(shown)}"))
+        text = f"D is trained: its learning rate is {number(rate)}"
+        if moved:
+            text = f"D is trained: D(G(z)) moves with its step in {lines(moved, int(known.sum()))}"
+        evidence.insert(0, Evidence("D's learning rate", rate, text))
     distance = view.trace.get("held_out_distance")
     rows = np.flatnonzero(np.isfinite(distance))
     if len(rows) > 1 and distance[rows[-1]] < distance[rows[0]]:

@@ -4,15 +4,7 @@
 
 import numpy as np
 
-from counterpoise.diagnosis.finding import (
-    Answer,
-    Evidence,
-    Found,
-    Missing,
-    number,
-    percent,
-    sureness,
-)
+from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, number, sureness
 from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
 from counterpoise.diagnosis.view import Spell, View, longest, smooth
@@ -104,8 +96,8 @@ def g_vanishing_gradient(view: View) -> Answer:
         return None
     spell = spell.begin_where(fake < PINNED)
     output = spell.median(fake)
-    share = squared_sigmoid_slope(output)[1]
-    text = f"D(G(z)) is {number(output)}, where {percent(share)} of the largest gradient reaches G"
+    _, share, percent = squared_sigmoid_slope(output)
+    text = f"D(G(z)) is {number(output)}, where {percent} of the largest gradient reaches G"
     return readings.found(spell, Evidence("share of the gradient", share, text))
 
 

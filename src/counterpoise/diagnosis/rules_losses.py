@@ -10,7 +10,6 @@ from counterpoise.diagnosis.finding import (
     Remedy,
     lines,
     number,
-    percent,
     sureness,
 )
 from counterpoise.diagnosis.inference import mostly_below_zero
@@ -56,11 +55,12 @@ PINNED, UNPINNED = 0.02, 0.06
 ROUNDING, PRINTED, SHARE_OF_ROWS = 0.03, 2e-3, 0.1
 
 
-def squared_sigmoid_slope(output: float) -> tuple[float, float]:
+def squared_sigmoid_slope(output: float) -> tuple[float, float, str]:
     """The slope of (sigmoid(x) - 1)^2 where the sigmoid is `output`, and that as a share of the
-    largest (8/27, at 1/3)."""
+    largest (8/27, at 1/3), as a number and in words."""
     slope = 2 * output * (1 - output) ** 2
-    return slope, slope / (8 / 27)
+    share = slope / (8 / 27)
+    return slope, share, f"{share:.1%}" if share >= 5e-4 else "less than 0.1%"
 
 
 def non_finite(view: View) -> Answer:
@@ -193,10 +193,10 @@ def lsgan_on_sigmoid(view: View) -> Answer:
         spell = spell.begin_where(np.minimum(raw, 1 - raw) < PINNED)
         severity = "severe" if view.lasts(spell) else "warning"
     output = spell.median(raw)
-    slope, share = squared_sigmoid_slope(output)
+    slope, _, percent = squared_sigmoid_slope(output)
     text = (
         f"where D(G(z)) is {number(output)}, the gradient of (D(G(z)) - 1)^2 through the sigmoid "
-        f"is {number(slope)}: {percent(share)} of its largest"
+        f"is {number(slope)}: {percent} of its largest"
     )
     evidence = [Evidence("D(G(z))", output, text)]
     # Of the code it is so from the first line on, whenever it shows.
