@@ -27,6 +27,8 @@ FOLLOWS = 0.75
 # for so many turns; a trial that brought nothing is not repeated before so many times as long.
 FOOLED, ALIKE, YOUNG_TURNS = 0.6, 0.6, 100
 G_TRIAL_SCALE, TRIAL_TURNS, WAIT_FACTOR = 0.25, 100, 4
+# What R1's gamma is divided by, and below which share of the one asked for it is none.
+R1_FACTOR, R1_LEAST = 4.0, 1e-3
 # Turns without an alarm before a state is worth coming back to, and between two kept ones.
 CALM_TURNS, SNAPSHOT_EVERY_TURNS = 50, 200
 # A loss of D this many times its median, above this size, for so many turns, is an explosion.
@@ -42,9 +44,11 @@ class AutoPolicy(Policy):
     errors beyond a bound: never on one reading. A D at chance is let alone for its first 100 turns.
 
     1. D has R1 in its loss where it takes it (Mescheder et al. 2018, section 4.1): in every
-       `r1_every_turns`-th turn, with that many times the gamma (Karras et al. 2020, appendix B). A
-       gamma that follows D's lead was tried and is wrong: a smooth D teaches G slowly, so its lead
-       lasts.
+       `r1_every_turns`-th turn, with that many times the gamma (Karras et al. 2020, appendix B).
+       Which gamma a D bears depends on its normalisation and the size of its images: where D has
+       not begun to tell real from fake, the gamma is a quarter with each decision, until it does;
+       where it leads later, the gamma comes back. One that grows with D's lead was tried and is
+       wrong: a smooth D teaches G slowly, so its lead lasts.
     2. Where G learns from D alone, by the gradient at its output, D gets `most_d_steps` steps for
        one of G (Goodfellow et al. 2014, algorithm 1; Arjovsky et al. 2017). Beside other terms, D
        is trained as the loop does.
@@ -78,6 +82,9 @@ class AutoPolicy(Policy):
     _losses: list[float] = field(default_factory=list, init=False)
     _shares: list[float] = field(default_factory=list, init=False)
     _has_r1: bool = field(default=False, init=False)
+    # Times that R1's gamma was divided; whether D has told real from fake with the present one.
+    _r1_divided: int = field(default=0, init=False)
+    _d_tells: bool = field(default=False, init=False)
     _log_weight: float = field(default=0.0, init=False)
     _d_steps: int = field(default=1, init=False)
     # Turns that are left of a trial (below 0: until the next one may begin), what it began with.
@@ -110,7 +117,7 @@ class AutoPolicy(Policy):
     def _held(self) -> tuple[float, ...]:
         """What may change in a training."""
         slowed = self._trial_turns > 0
-        return self._d_steps, self._log_weight, slowed, self._roll_backs
+        return self._d_steps, self._log_weight, slowed, self._roll_backs, self._r1_divided
 
     def _take_in(self, signals: Signals) -> None:
         """Add a turn to the block; decide where that is whole."""
@@ -129,8 +136,22 @@ class AutoPolicy(Policy):
         if len(self._auc) == READINGS:
             alone = bool(self._shares) and min(self._shares) > ALONE_SHARE
             self._d_steps = self.most_d_steps if alone else 1
+            self._fit_r1()
             self._raise_weight()
             self._begin_trial()
+
+    def _fit_r1(self) -> None:
+        """The largest gamma with which D learns at all."""
+        self._d_tells |= _above(self._auc, FOOLED)
+        if self._has_r1 and not self._d_tells and _below(self._auc, FOOLED) and self._gamma():
+            self._r1_divided += 1
+        elif self._r1_divided and _above(self._auc, LEADS):
+            self._r1_divided -= 1
+            self._d_tells = False
+
+    def _gamma(self) -> float:
+        share = R1_FACTOR**-self._r1_divided
+        return self.r1 * share if share >= R1_LEAST else 0.0
 
     def _raise_weight(self) -> None:
         """The adversarial weight, by D's lead and what G hears of it."""
@@ -214,7 +235,9 @@ class AutoPolicy(Policy):
     def _why(self) -> Iterator[str]:
         """What it holds, and the numbers behind it."""
         if self._has_r1:
-            yield f"R1 with a gamma of {self.r1:g}"
+            yield f"R1 with a gamma of {self._gamma():.3g}" + (
+                ", as D did not learn with more" if self._r1_divided else ""
+            )
         if self._d_steps > 1:
             yield f"G learns from D alone: {self._d_steps} steps of D"
         if self._log_weight > 0:
@@ -238,7 +261,7 @@ class AutoPolicy(Policy):
         due = self._has_r1 and self._turns % self.r1_every_turns == 0
         return Action(
             d_steps=self._d_steps,
-            r1_weight=self.r1 * self.r1_every_turns if due else 0.0,
+            r1_weight=self._gamma() * self.r1_every_turns if due else 0.0,
             d_learning_rate_scale=0.5**self._roll_backs,
             adversarial_weight_scale=math.exp(self._log_weight),
             g_learning_rate_scale=G_TRIAL_SCALE if self._trial_turns > 0 else 1.0,
@@ -246,10 +269,10 @@ class AutoPolicy(Policy):
         )
 
     def load_state_dict(self, state: object) -> None:
-        """Undo `state_dict`. The state of the `auto` of versions before this one, which steered
-        learning rates, says nothing to it: it begins anew."""
-        if not (isinstance(state, dict) and "integral" in state):
-            super().load_state_dict(state)
+        """Undo `state_dict`. The state of the `auto` that steered learning rates says nothing to
+        it: it begins anew. What an earlier version did not remember is as at the beginning."""
+        if isinstance(state, dict) and "integral" not in state:
+            super().load_state_dict(self.state_dict() | state)
 
 
 def _remember(readings: list[float], value: float) -> None:
