@@ -49,6 +49,25 @@ def test_a_game_in_balance_gets_r1_and_is_left_alone():
     assert sum(action.keep_snapshot for action in actions) >= 4
 
 
+def test_r1_lets_a_d_learn_that_it_holds_at_chance():
+    policy = AutoPolicy()
+    asked = gammas(seen(turns(0.5, 300, readings=CONTENT), policy=policy))
+    most = policy.r1 * policy.r1_every_turns
+    # Not on one reading, then by and by, then not at all.
+    assert asked[:20] == [most] * 20
+    assert sorted(asked, reverse=True) == asked
+    assert len(set(asked)) > 3
+    assert policy.observe(turns(0.5, 1)[0]).r1_weight == 0.0
+    # A D that came to lead without it bears it.
+    assert gammas(seen(turns(0.97, 200, readings=CONTENT), policy=policy))[-1] == most
+
+
+def test_r1_stays_where_d_is_fooled_later():
+    policy = AutoPolicy()
+    actions = seen(turns(0.75, 100, readings=CONTENT), turns(0.5, 300, readings=CONTENT))
+    assert set(gammas(actions)) == {policy.r1 * policy.r1_every_turns}
+
+
 def test_a_newborn_d_is_left_alone_whatever_g_does():
     """What strangled the first training at real size: a D at chance beside a G that was trained
     before, and gradients of D that point the same way step after step."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import field, replace
 from statistics import fmean, stdev
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 
@@ -268,11 +269,11 @@ class AutoPolicy(Policy):
             reason=reason,
         )
 
-    def load_state_dict(self, state: object) -> None:
+    def load_state_dict(self, state: Any) -> None:
         """Undo `state_dict`. The state of the `auto` that steered learning rates says nothing to
-        it: it begins anew. What an earlier version did not remember is as at the beginning."""
-        if isinstance(state, dict) and "integral" not in state:
-            super().load_state_dict(self.state_dict() | state)
+        it: it begins anew. One without R1's fitting is of a version that had none."""
+        if not (isinstance(state, dict) and "integral" in state):
+            super().load_state_dict({"r1_divided": 0, "d_tells": True, **state})
 
 
 def _remember(readings: list[float], value: float) -> None:
