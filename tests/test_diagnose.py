@@ -482,6 +482,22 @@ def test_a_learning_rate_that_is_gone_for_more_than_the_end_of_a_schedule(rate, 
     assert ("learning-rate-gone" in diagnose(trace).ids()) == is_gone
 
 
+@pytest.mark.parametrize(
+    ("printed", "finding_id"),
+    [("{:.2e}", "learning-rate-gone"), ("{:.4f}", "not-enough-evidence")],  # it may be rounded
+)
+def test_a_learning_rate_of_0_after_others_is_never_healthy(printed, finding_id):
+    columns = balanced()
+    log = ""
+    for n, (d, g) in enumerate(zip(columns["d_loss"], columns["g_loss"], strict=True)):
+        rate = printed.format(2e-4 if n < 25 else 0.0)
+        log += f"iter={n:06d} lrG={rate} lrD={rate} lossD={d:.4f} lossG={g:.4f}\n"
+    (trace,) = read_log(io.StringIO(log))
+    diagnosis = diagnose(trace)
+    assert finding_id in diagnosis.ids()
+    assert not diagnosis.healthy
+
+
 @pytest.mark.parametrize("line", ["iter = {}/250000 D: {} G: 0.8", "epoch 1 step {} D: {} G: 0.8"])
 def test_the_first_steps_one_by_one_are_no_health(line):
     log = "".join(line.format(n, 1 + n % 3 / 10) + "\n" for n in range(1, 9))

@@ -33,6 +33,16 @@ BOTH = "d_loss: 0.5 g_loss: 1.25"
         ("GAN_loss/discrim/loss", "d_loss"),
         ("d_trn_l", "d_loss"),
         ("feature_matching_gan_loss", None),
+        ("lr_discriminator", "d_learning_rate"),
+        ("train/lr_disc", "d_learning_rate"),
+        ("INFO lr_critic", "d_learning_rate"),
+        ("Discriminator LR", "d_learning_rate"),
+        ("lrD", "d_learning_rate"),
+        ("lr_gen", "g_learning_rate"),
+        ("lr_netG", "g_learning_rate"),
+        ("lrG", "g_learning_rate"),
+        ("lr_encoder", None),
+        ("success_rate_d", None),
     ],
 )
 def test_a_word_before_a_name_may_make_it_another_number(name, column):

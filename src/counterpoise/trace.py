@@ -44,6 +44,8 @@ COLUMNS: dict[str, str] = {
     "held_out_distance": "distance of G's images to real ones: sliced Wasserstein, FID, KID, LPIPS",
 } | {name: f"the reading `{name}`" for name in READINGS}
 
+# Stands for a learning rate that is 0 for certain: one of 0 may be rounded.
+LEAST_RATE = math.ulp(0.0)
 # A trace is thinned to half where it would grow beyond this.
 MOST_ROWS = 16_384
 MOST_NON_FINITE = 100

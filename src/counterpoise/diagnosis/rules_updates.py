@@ -8,6 +8,7 @@ from counterpoise.diagnosis.inference import AT_A_CLIP, CLIPS, last_digit, stand
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import LEAST_SPELL, Spell, View, longest, runs_of
+from counterpoise.trace import LEAST_RATE
 
 SOME, ALL = 0.1, 0.9  # shares of the judged rows in which D was not trained
 # A step of D may move D(G(z)) by as little as this share of p (1 - p): where that is less than the
@@ -165,11 +166,12 @@ def learning_rate_gone(view: View) -> Answer:
     least = min(view.rows, max(LEAST_SPELL, AFTER_SCHEDULE * view.rows))
     if spell is None or spell.rows < least or not view.lasts(spell):
         return None
+    at_end = float(known[-1]) if known[-1] > LEAST_RATE else 0.0
     text = (
-        f"the printed learning rate is {number(known[-1])} at the end, under {limit:.1g} from step "
+        f"the printed learning rate is {number(at_end)} at the end, under {limit:.1g} from step "
         f"{view.steps[spell.first]} on; its largest was {number(known.max())}"
     )
-    evidence = [Evidence("learning rate", float(known[-1]), text)]
+    evidence = [Evidence("learning rate", at_end, text)]
     severity = "severe" if spell.rows > view.rows / 2 else "warning"
     severity = "note" if view.is_short else severity
     return Found(severity, spell, sureness(spell.rows), evidence)

@@ -81,6 +81,11 @@ def contradictions(view: View) -> list[Evidence]:
         value = float(np.median(gap))
         text = f"D's mean scores are {number(value)} apart, where margins are met at 2: D is sure"
         found.append(Evidence("distance of D's mean scores", value, text))
+    rate = np.fmin(view.trace.get("g_learning_rate"), view.trace.get("d_learning_rate"))
+    rates = view.whole.within(rate)
+    if len(rates) and rates.any() and not np.median(rates):
+        text = "the learning rate is printed as 0 in most lines: gone, or rounded; print its digits"
+        found.append(Evidence("learning rate", 0.0, text))
     if view.losses_are_one:
         text = "D's loss and G's are the same number in every line: one variable is printed twice"
         found.append(Evidence("D's loss minus G's", 0.0, text))

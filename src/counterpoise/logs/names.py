@@ -24,6 +24,8 @@ AMBIGUOUS = frozenset(_NAMES["ambiguous"])
 _OF_ANOTHER = frozenset(_NAMES["of_another"].split())
 _OF_VALIDATION = frozenset(("val", "valid", "validation", "dev", "test", "eval", "best"))
 _OF_PLACE = frozenset(_NAMES["of_place"].split())
+_OF_RATES = frozenset(("lr", "learning", "rate"))
+_RATES_OF = {"g_learning_rate": {"G"}, "d_learning_rate": {"D"}}  # one of nobody is G's
 _WORDS = {word: what for what, words in _NAMES["words"].items() for word in words.split()}
 CONTENT = re.compile(_NAMES["content"], re.VERBOSE)
 G_CONTENT = "g_content"  # the column that is a sum of what is printed
@@ -87,8 +89,12 @@ def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
     found = mapping.get(name) or KNOWN.get(name) or _by_words(name.split("_"))
     of_d = of_g = False
     for _ in range(2):
+        # What is left of a learning rate's name, "lr_disc", would be a loss's.
+        is_rate = _is_rate(name.split("_"))
         word, _, name = name.partition("_")
         if found is not None or not name or word in _OF_ANOTHER:
+            break
+        if is_rate and not _is_rate(name.split("_")):
             break
         of_d |= _WORDS.get(word) == "D"
         of_g |= _WORDS.get(word) in ("G", "E")
@@ -100,8 +106,17 @@ def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
     return None if is_others else found
 
 
+def _is_rate(words: list[str]) -> bool:
+    """Whether the words of a name say that it is a learning rate's."""
+    return "lr" in words or ("learning" in words and "rate" in words)
+
+
 def _by_words(words: list[str]) -> str | None:
-    """The column of a name that is made of words of losses alone, in any order."""
+    """The column of a name that is made of words of losses, or of learning rates, alone, in any
+    order."""
+    if _is_rate(words):
+        whose = {_WORDS.get(word) for word in words if word not in _OF_RATES} - {"nothing"}
+        return next((rate for rate, of in _RATES_OF.items() if whose <= of), None)
     each = [_WORDS.get(word, "") for word in words]
     if "" in each or len(words) < 2:
         return None

@@ -23,6 +23,7 @@ from counterpoise.logs.names import (
 )
 from counterpoise.logs.runs import NOWHERE, FormatReader, Position, RunCollector
 from counterpoise.programs import Program
+from counterpoise.trace import LEAST_RATE
 
 GENERIC = "name: value lines"
 LINE_CHARACTERS = 4000  # what is read of a line
@@ -152,6 +153,8 @@ class TextReader(FormatReader):
             number = value_of(line[start:end])
             if column in PUT_OTHERWISE:
                 put_value(values, column, number, in_percent=in_percent)
+            elif not number and column in RATES and "e" in line[start:end].lower():
+                values[column] = LEAST_RATE  # no rounding: a small rate has an exponent, too
             else:
                 values[column] = number
         own = plan.place.position(line)
