@@ -1,11 +1,13 @@
 """What people print: names, numbers and places that vary more than any format."""
 
+import numpy as np
 import pytest
 
 from counterpoise.errors import UserError
 from counterpoise.logs.names import column_of, plain
 from log_helpers import SEED_LINE, one, read, rows
 
+D = "d_loss"
 LOSSES = {"d_loss": 0.5, "g_loss": 1.25}
 BOTH = "d_loss: 0.5 g_loss: 1.25"
 
@@ -183,8 +185,84 @@ def test_losses_that_are_printed_as_lists():
 
 
 def test_names_of_any_script_can_be_mapped():
-    text = "step 3 判别器损失: 0.5 生成器损失: 1.25\n"
-    mapping = {"判别器损失": "d_loss", "生成器损失": "g_loss"}
+    text = "step 3 判官: 0.5 画家: 1.25\n"
+    mapping = {"判官": "d_loss", "画家": "g_loss"}
     assert rows(one(text, mapping=mapping)) == [(3, LOSSES)]
     with pytest.raises(UserError, match="no losses or outputs of D that are known"):
         read(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Époque {}/9 — perte discriminateur : 0,5 — perte générateur : 1,25",
+        "Époque {} | Perte du générateur : 1,25 ; Perte du discriminateur : 0,5",
+        "Época {}/9 | pérdida D: 0.5 | pérdida generador: 1.25",
+        "Época {} - perda do discriminador: 0.5 - perda do gerador: 1.25",
+        "Epoche {}/9: Diskriminator-Verlust: 0,5; Generator-Verlust: 1,25",
+        "Epoche {} Verlust Diskriminator 0,5, Verlust Generator 1,25",
+        "第 {}/9 轮\uff0c判别器损失\uff1a0.5\uff0c生成器损失\uff1a1.25",
+        "第{}轮 判别器损失\uff08平均\uff09\uff1a0.5 生成器损失\uff1a1.25",
+        "轮次 {} 判别器 loss: 0.5 生成器 loss: 1.25",
+        "エポック {}/9 識別器の損失: 0.5 生成器の損失: 1.25",
+        "Эпоха {}/9 потери дискриминатора: 0.5 потери генератора: 1.25",
+    ],
+)
+def test_losses_and_epochs_in_other_languages(line):
+    trace = one("".join(f"{line.format(epoch)}\n" for epoch in (3, 4, 5)))
+    assert [values for _, values in rows(trace)] == [LOSSES] * 3
+    assert list(np.diff(trace.steps)) == [1, 1]
+    assert trace.steps[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("D(réel)", "d_real"),
+        ("D(faux)", "d_fake_before"),
+        ("D(falso)", "d_fake_before"),
+        ("D(真)", "d_real"),
+        ("判别器真实损失", "d_loss_real"),
+        ("判别器准确率", "d_accuracy"),
+        ("假图得分", "d_fake_before"),
+        ("验证 判别器损失", None),
+        ("分类器损失", None),
+        ("perte", None),
+    ],
+)
+def test_names_in_other_languages(name, column):
+    assert column_of(plain(name), {}) == column
+
+
+def test_a_column_may_be_mapped_by_a_name_it_is_known_by():
+    trace = one("步数 3 甲: 0.5 乙: 0.25\n", mapping={"甲": "D(x)", "乙": "d_fake"})
+    assert rows(trace) == [(3, {"d_real": 0.5, "d_fake_before": 0.25})]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        (
+            "D(q): 0.6 score_q: 0.9 l_pix: 2 discriminator_q_perte: 7",
+            "discriminator_q_perte=d_",
+        ),
+        ("D(q): 0.6 gen_q_loss: 2 l_pix: 0.3", "gen_q_loss=g_loss"),
+        ("real_q_acc: 0.6 disc_q: 2 l_pix: 0.3", "NAME_OF_D_LOSS=d_loss"),
+        ("some_loss: 0.6", "NAME_OF_D_LOSS=d_loss"),
+    ],
+)
+def test_only_what_says_that_it_is_a_loss_is_proposed_for_one(line, hint):
+    with pytest.raises(UserError, match=f"--map '{hint}"):
+        read(f"{line}\n")
+
+
+def test_a_count_in_a_remark_behind_a_name_is_no_value():
+    line = "gen_adv(mpd+msd, 8 D) 1.25 | disc_loss(sum of 8) 0.5 | 3.1 s/100it\n"
+    assert [values for _, values in rows(one(line * 2))] == [{"g_adversarial": 1.25, D: 0.5}] * 2
+    assert rows(one("losses (D: 0.5, G: 1.25)\n")) == [(0, LOSSES)]
+
+
+def test_a_heading_of_weights_is_no_line_of_losses():
+    heading = "12:30:05 Start SR finetune, weights: pix=0.01 adv=1.0 d_loss=1\n"
+    trace = one(heading + "[100] pix 0.5 adv 0.75 d_loss 0.5\n[200] pix 0.5 adv 0.75 d_loss 0.25\n")
+    assert list(trace.get(D)) == [0.5, 0.25]

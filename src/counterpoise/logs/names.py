@@ -5,6 +5,7 @@ underscore, so `Loss_D`, `loss D` and `loss/d` are the same. What a name means m
 format (`D_real` is a loss in one and an output in another): those are said with the format.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 
@@ -32,6 +33,9 @@ G_CONTENT = "g_content"  # the column that is a sum of what is printed
 RATES = frozenset(("g_learning_rate", "d_learning_rate"))
 # What a line may say beside a game's losses, and a heading above them.
 BESIDE = RATES | {G_CONTENT}
+# Of D's outputs and how right it is: a call, "D(x)" or "p(real)", and words.
+_OUTPUT = re.compile(r"[DP]\w*\(", re.IGNORECASE)
+_OF_OUTPUT = frozenset(("accuracy", "score", "scores", "prob", "probability", "output", "logit"))
 LARGEST_SHARE = 1.5  # whoever prints D's accuracy above this prints per cent
 # Columns whose numbers are not but put there: see `put_value`.
 PUT_OTHERWISE = {
@@ -42,6 +46,10 @@ PUT_OTHERWISE = {
 # How Lightning logged a number, or of what it is the mean; where a tracker has it.
 _AROUND = re.compile(r"^(?:train(?:ing)?_)+|_(?:step|epoch|avg)$")
 _NOT_PLAIN = re.compile(r"[\W_]+")
+# Words that are written without spaces between them: of Chinese and Japanese; the longest first.
+_JOINED = sorted((word for word in _WORDS if word[0] >= "\u3040"), key=len, reverse=True)
+_EACH_JOINED = re.compile("|".join(_JOINED))
+_ALL_JOINED = re.compile(f"(?:{_EACH_JOINED.pattern})++")
 
 
 def plain(name: str) -> str:
@@ -50,13 +58,15 @@ def plain(name: str) -> str:
 
 
 def checked_mapping(mapping: Mapping[str, str] | None) -> dict[str, str]:
-    """Columns (or `step`) by a user's names, as `plain`; `UserError` for an unknown column."""
+    """Columns (or `step`) by a user's names, as `plain`; a column may be said by any name that it
+    is known by. `UserError` for an unknown one."""
     checked = {}
     for theirs, ours in (mapping or {}).items():
-        if ours not in COLUMNS and ours != "step":
+        column = ours if ours in COLUMNS or ours == "step" else KNOWN.get(plain(ours))
+        if column is None:
             known = ", ".join(("step", *list(COLUMNS)[:12]))
             raise UserError(f"--map {theirs}={ours}: no column '{ours}'; there are {known}, ...")
-        checked[plain(theirs)] = ours
+        checked[plain(theirs)] = column
     return checked
 
 
@@ -86,7 +96,7 @@ def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
     """The column of a name that is common. Up to two words before it may be a logger's or a
     tracker's ("INFO Loss_D: 1", "train/loss_d"), as long as they do not say that the number is
     something else's."""
-    found = mapping.get(name) or KNOWN.get(name) or _by_words(name.split("_"))
+    found = mapping.get(name) or KNOWN.get(name) or _by_words(_words_of(name))
     of_d = of_g = False
     for _ in range(2):
         # What is left of a learning rate's name, "lr_disc", would be a loss's.
@@ -101,7 +111,7 @@ def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
         if len(name) > 1 and name not in AMBIGUOUS:
             found = mapping.get(name) or KNOWN.get(name)
             if found is None and word not in _WORDS:
-                found = _by_words(name.split("_"))
+                found = _by_words(_words_of(name))
     is_others = found is not None and (of_g if not found.startswith("g_") else of_d and not of_g)
     return None if is_others else found
 
@@ -109,6 +119,15 @@ def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
 def _is_rate(words: list[str]) -> bool:
     """Whether the words of a name say that it is a learning rate's."""
     return "lr" in words or ("learning" in words and "rate" in words)
+
+
+def _words_of(name: str) -> list[str]:
+    """The words of a plain name, also those between which there is no space: `判别器损失`."""
+    words = name.split("_")
+    if name.isascii():
+        return words
+    each = (_EACH_JOINED.findall(w) if _ALL_JOINED.fullmatch(w) else [w] for w in words)
+    return list(itertools.chain.from_iterable(each))
 
 
 def _by_words(words: list[str]) -> str | None:
@@ -136,11 +155,23 @@ def names_network(name: str) -> bool:
 
 def may_be_loss(name: str) -> bool:
     """Whether a name that is not known looks like that of a loss of the game."""
-    words = plain(name).split("_")
-    return not (_OF_ANOTHER | _OF_PLACE) & set(words) and any(
-        _WORDS.get(word) in ("D", "G", "loss", "adversarial") or word.endswith(("loss", "losses"))
-        for word in words
+    words = _words_of(plain(name))
+    return (
+        not (_OF_ANOTHER | _OF_PLACE) & set(words)
+        and not _of_output(name)
+        and CONTENT.fullmatch(plain(name)) is None
+        and any(_WORDS.get(word) in ("D", "G", "adversarial") or _is_loss(word) for word in words)
     )
+
+
+def _of_output(name: str) -> bool:
+    """Whether a name is that of D's output or accuracy: no loss, whatever it is of."""
+    words = {_WORDS.get(word, word) for word in _words_of(plain(name))}
+    return _OUTPUT.match(name) is not None or not words.isdisjoint(_OF_OUTPUT)
+
+
+def _is_loss(word: str) -> bool:
+    return _WORDS.get(word) == "loss" or word.endswith(("loss", "losses"))
 
 
 def is_any_loss(name: str) -> bool:
@@ -150,10 +181,16 @@ def is_any_loss(name: str) -> bool:
 
 
 def likely_column(name: str) -> str:
-    """What a name that may be a loss is likely a loss of."""
-    says = {_WORDS.get(word, word) for word in plain(name).split("_")}
+    """What a name that may be a loss is likely a loss of; "" where it does not say that it is a
+    loss, or not whose: who takes another number for D's loss is told that a sick D is well."""
+    words = _words_of(plain(name))
+    says = {_WORDS.get(word) or _WORDS.get(word.removesuffix("s"), "") for word in words}
+    if not any(map(_is_loss, words)) or says >= {"D", "G"}:
+        return ""
+    if "G" in says:
+        return "g_loss"
     half = next((f"_{half}" for half in ("real", "fake") if half in says), "")
-    return "g_loss" if "G" in says and "D" not in says else f"d_loss{half}"
+    return f"d_loss{half}" if half or "D" in says else ""
 
 
 def put_value(

@@ -96,12 +96,19 @@ def read_log(
 
 def _with_unused(trace: Trace, seen: Sequence[str]) -> Trace:
     """A trace that has nothing of D, with a note of the numbers that D's may be among."""
-    losses = [name for name in seen if may_be_loss(name)]
-    likely = [name for name in losses if likely_column(name) != "g_loss"][:NAMES_LISTED]
-    if not likely or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
+    losses = [name for name in seen if may_be_loss(name) and likely_column(name) != "g_loss"]
+    if not losses or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
         return trace
-    note = f"numbers that are not used: {', '.join(likely)}; name D's, e.g. --map "
-    return replace(trace, notes=(*trace.notes, f"{note}'{likely[0]}={likely_column(likely[0])}'"))
+    listed = ", ".join(losses[:NAMES_LISTED])
+    note = f"numbers that are not used: {listed}; name D's, e.g. {map_example(losses)}"
+    return replace(trace, notes=(*trace.notes, note))
+
+
+def map_example(names: Sequence[str]) -> str:
+    """How a name is given to `--map`: D's loss of these, else G's, else the form alone."""
+    likely = sorted(((name, likely_column(name)) for name in names), key=lambda pair: pair[1])
+    found = next((f"{name}={column}" for name, column in likely if column), "NAME_OF_D_LOSS=d_loss")
+    return f"--map '{found}'"
 
 
 def _read(
@@ -312,9 +319,8 @@ def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:
     named = [name for name in seen if name[:1].isalpha()]
     shown = sorted(named, key=may_be_loss, reverse=True)[:NAMES_LISTED]
     numbers = f"; its numbers are {', '.join(shown)}" if shown else ""
-    is_loss = bool(shown) and may_be_loss(shown[0])
-    example = f"'{shown[0]}={likely_column(shown[0])}'" if is_loss else ""
-    name_it = f"name D's and G's, e.g. --map {example}, or " if is_loss else ""
+    losses = [name for name in shown if may_be_loss(name)]
+    name_it = f"name D's and G's, e.g. {map_example(losses)}, or " if losses else ""
     return (
         f"no losses or outputs of D that are known{numbers}; {name_it}give a table with a line of "
         "names above it, or lines like these two: `step: 1 d_loss: 0.69 g_loss: 0.71`, "

@@ -32,6 +32,10 @@ NAMES_KEPT = 4096
 ACCURACY = "d_accuracy"
 # Colours, and titles of windows, which end with BEL or ESC and a backslash.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\-_])")
+# Marks as wide as a letter of Chinese or Japanese, and what they are elsewhere.
+_FULL_WIDTH = str.maketrans(
+    {"\uff0c": ", ", "\uff1a": ":", "\uff1d": "=", "\uff08": "(", "\uff09": ")"}
+)
 # In how many lines a format and a program show themselves, where one with numbers tells as much as
 # many without.
 LINES_TELL, LINES_WITHOUT_NUMBERS = 5000, 25
@@ -45,8 +49,10 @@ _ON_SIDES = frozenset(("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_adve
 
 
 def states(line: str) -> list[str]:
-    """What a line showed: without colours, each state of a progress bar by itself, cut where it has
-    no end."""
+    """What a line showed: without colours and full-width marks, each state of a progress bar by
+    itself, cut where it has no end."""
+    if not line.isascii():
+        line = line.translate(_FULL_WIDTH)
     if "\x1b" in line:
         line = _ANSI.sub("", line)
     line = line.rstrip("\r\n")
@@ -247,9 +253,11 @@ class TextReader(FormatReader):
             numbers = self._alone(numbers or list(self._numbers(line)))
             is_game = not {number.column for number in numbers} <= BESIDE
             return _Plan(place, numbers if is_game else (), self._seen)
-        if self._is_of_validation(line):
+        if self._is_of_validation(line) or PATTERNS["weights"].match(line):
             return _Plan(Place())
-        numbers = self._alone(self._numbers_of_any(line))
+        # What is remarked leaves its room, so that the numbers stand where they did.
+        told = PATTERNS["remark"].sub(lambda match: " " * len(match[0]), line)
+        numbers = self._alone(self._numbers_of_any(told))
         is_heading = {number.column for number in numbers} <= BESIDE
         place = (formats.heading_place if is_heading else formats.generic_place)(line)
         return _Plan(place, numbers, self._seen)
