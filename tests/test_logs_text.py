@@ -45,6 +45,14 @@ BOTH = "d_loss: 0.5 g_loss: 1.25"
         ("lrG", "g_learning_rate"),
         ("lr_encoder", None),
         ("success_rate_d", None),
+        ("val_psnr", "held_out_psnr"),
+        ("metrics/Set5/PSNR", "held_out_psnr"),
+        ("eval/ssim_y", "held_out_ssim"),
+        ("fid50k_full", "held_out_fid"),
+        ("div_lpips", None),
+        ("diversity/lpips", None),
+        ("best_psnr", None),
+        ("psnr_loss", None),
     ],
 )
 def test_a_word_before_a_name_may_make_it_another_number(name, column):

@@ -1,6 +1,7 @@
 """What a training as a whole shows: held-out quality, a policy that holds a network back."""
 
 import gzip
+import io
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.logs.read import read_log
 from counterpoise.run_rows import with_quality
-from trace_helpers import bce_columns, found, trace
+from trace_helpers import bce_columns, found, noise, trace
 
 LEVEL = bce_columns(0.6, 0.4)
 
@@ -43,6 +44,73 @@ def test_quality_that_falls(distances, severity):
         assert finding.severity == severity
         assert finding.first_step == (30 if 45 in distances else 0) * 100
         assert not diagnosis.healthy
+
+
+IMPROVES, FALLS = (19.0, 24.0, 27.0, 28.6, 28.8, 29.0), (24.0, 27.0, 28.6, 22.0, 18.0, 17.1)
+BELOW = "2026-01-01 INFO:\n\t # psnr: {:.2f}\tBest: 28.64 @ 5 iter\n"
+
+
+def log_of(measures, *, beside="", below=""):
+    """Lines of a training in balance with what is measured, beside losses or below them."""
+    columns, log = bce_columns(0.6 + noise(0.03), 0.4 + noise(0.03, seed=1)), ""
+    for n in range(60):
+        losses = " ".join(f"{name}: {values[n]:.4f}" for name, values in columns.items())
+        measured = measures[n // 10]
+        log += f"step: {n * 100} {losses} {beside.format(measured, n)}\n"
+        log += below.format(measured) if n % 10 == 9 else ""
+    return log
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"beside": "val_psnr={:.2f}"},
+        {"beside": "PSNR: {:.2f}"},
+        {"below": BELOW},
+        {"below": "[Validation] psnr={:.2f}, d_loss=3\n"},
+    ],
+)
+@pytest.mark.parametrize("measures", [IMPROVES, FALLS])
+def test_psnr_that_falls(where, measures):
+    diagnosis = diagnose(read_log(io.StringIO(log_of(measures, **where)))[0])
+    assert ("quality-falls" in diagnosis.ids()) == (measures is FALLS)
+    assert diagnosis.healthy == (measures is IMPROVES)
+
+
+def test_the_psnr_that_an_adversarial_term_costs_is_no_fault():
+    log = log_of((29.0, 28.0, 27.3, 27.0, 26.8, 26.9), beside="psnr: {:.2f}")
+    assert diagnose(read_log(io.StringIO(log))[0]).healthy
+
+
+def test_psnr_of_single_batches_is_noisy_and_no_fault():
+    log = log_of(IMPROVES, beside="")
+    noisy = 26 + noise(2.0, seed=2)
+    lines = (f"{line} psnr: {at:.2f}\n" for line, at in zip(log.splitlines(), noisy, strict=True))
+    assert diagnose(read_log(io.StringIO("".join(lines)))[0]).healthy
+
+
+def test_each_measure_is_read_and_no_diversity_for_one():
+    log = "epoch | d_loss | g_loss | div_lpips | lpips | FID\n"
+    rng = np.random.default_rng(0)
+    for n in range(30):
+        d_loss, g_loss = 1.2 + 0.1 * rng.random(), 0.9 + 0.1 * rng.random()
+        fid = 60 + max(0, n - 10) * 9
+        log += f"{n} | {d_loss:.3f} | {g_loss:.3f} | {0.4 - n / 80:.3f} | 0.3 | {fid}\n"
+    (trace,) = read_log(io.StringIO(log))
+    assert trace.columns["held_out_lpips"][-1] == 0.3
+    assert found(diagnose(trace), "quality-falls").severity == "severe"
+
+
+@pytest.mark.parametrize("measured", ["nan", "inf"])
+def test_no_evaluation_yet_is_no_loss_that_is_nan(measured):
+    log = log_of(IMPROVES, beside=f"val_psnr: {measured}")
+    assert diagnose(read_log(io.StringIO(log))[0]).healthy
+
+
+@pytest.mark.parametrize("name", ["l_pix", "l1_loss", "G_L1", "pixel_loss", "rec_loss"])
+def test_a_content_loss_that_rises_several_fold_is_not_healthy(name):
+    log = log_of((0.02, 0.02, 0.03, 0.05, 0.08, 0.1), beside=name + ": {:.4f}")
+    assert not diagnose(read_log(io.StringIO(log))[0]).healthy
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,12 @@ COLUMNS: dict[str, str] = {
     "g_learning_rate": "G's learning rate",
     "d_learning_rate_scale": "the policy's factor on D's learning rate, in `d_learning_rate`",
     "g_learning_rate_scale": "the policy's factor on G's learning rate, in `g_learning_rate`",
-    "held_out_distance": "distance of G's images to real ones: sliced Wasserstein, FID, KID, LPIPS",
+    "held_out_distance": "distance of G's images to real ones, of any kind",
+    "held_out_fid": "FID of G's images",
+    "held_out_kid": "KID of G's images",
+    "held_out_lpips": "LPIPS between G's images and what they are of",
+    "held_out_psnr": "PSNR of G's images, in dB",
+    "held_out_ssim": "SSIM of G's images",
 } | {name: f"the reading `{name}`" for name in READINGS}
 
 # Stands for a learning rate that is 0 for certain: one of 0 may be rounded.
@@ -142,6 +147,12 @@ class TraceBuilder:
         elif len(row[1]) > len(self._rows[-1][1]):
             self._rows[-1] = row
         self.rows_read += 1
+
+    def add_to_latest(self, values: Mapping[str, float]) -> None:
+        """Add what the latest row that is kept has not yet; nothing where there is none."""
+        if self._rows:
+            step, row = self._rows[-1]
+            self._rows[-1] = step, {**values, **row}
 
     def go_back(self, step: int) -> None:
         """Forget the rows past `step`: a training went on from an earlier state."""

@@ -8,7 +8,15 @@ from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lin
 from counterpoise.diagnosis.inference import FOOLED
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_generator import ColumnReadings
-from counterpoise.diagnosis.view import LEAST_ROWS, LEAST_SPELL, Spell, View, longest, smooth
+from counterpoise.diagnosis.view import (
+    DISTANCES,
+    LEAST_ROWS,
+    LEAST_SPELL,
+    Spell,
+    View,
+    longest,
+    smooth,
+)
 from counterpoise.objectives import UNKNOWN
 
 # D's loss over its value at chance: below the first D is certain, above the second no more.
@@ -209,7 +217,7 @@ def _weak(view: View, severity: str, directness: float, evidence: list[Evidence]
         if moved:
             text = f"D is trained: D(G(z)) moves with its step in {lines(moved, int(known.sum()))}"
         evidence.insert(0, Evidence("D's learning rate", rate, text))
-    distance = view.trace.get("held_out_distance")
+    distance = view.trace.first(*DISTANCES)
     rows = np.flatnonzero(np.isfinite(distance))
     if len(rows) > 1 and distance[rows[-1]] < distance[rows[0]]:
         first, last, best = *distance[rows[[0, -1]]], np.nanmin(distance)

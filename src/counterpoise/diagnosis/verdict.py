@@ -7,6 +7,7 @@ import numpy as np
 from counterpoise.diagnosis.finding import Evidence, Found, lines, number, sureness
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import MOSTLY_WRONG, WRONG
+from counterpoise.diagnosis.rules_generator import FAR_RISEN, LEAST_TREND
 from counterpoise.diagnosis.view import LEAST_HOPELESS, LEAST_ROWS, View
 
 # G's loss over what goes with D's: a D with which G has so little success is lively on real images
@@ -81,6 +82,12 @@ def contradictions(view: View) -> list[Evidence]:
         value = float(np.median(gap))
         text = f"D's mean scores are {number(value)} apart, where margins are met at 2: D is sure"
         found.append(Evidence("distance of D's mean scores", value, text))
+    content = view.whole.within(view.trace.get("g_content"))
+    if len(content) >= LEAST_TREND:
+        first, *_, last = (float(np.median(part)) for part in np.array_split(content, 3))
+        if last > FAR_RISEN * first > 0:
+            text = f"G's content terms rise from {number(first)} to {number(last)}"
+            found.append(Evidence("G's content terms over the beginning", last / first, text))
     rate = np.fmin(view.trace.get("g_learning_rate"), view.trace.get("d_learning_rate"))
     rates = view.whole.within(rate)
     if len(rates) and rates.any() and not np.median(rates):

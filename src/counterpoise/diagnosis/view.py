@@ -25,6 +25,13 @@ LEAST_HOPELESS = 4.0  # G's loss under BCE where D is certain about fakes, D(G(z
 RIGHT = 0.95  # the accuracy that such a D has at least, where the log has one
 
 
+# Distances of G's images to real ones, and what they are called.
+DISTANCES = {
+    "held_out_distance": "distance of held-out images",
+    "held_out_fid": "printed FID",
+    "held_out_kid": "printed KID",
+    "held_out_lpips": "printed LPIPS",
+}
 LEAST_SPELL = 4  # rows that a spell must have before it is worth a word
 
 

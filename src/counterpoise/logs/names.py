@@ -6,6 +6,7 @@ format (`D_real` is a loss in one and an output in another): those are said with
 """
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 
@@ -28,11 +29,13 @@ _OF_PLACE = frozenset(_NAMES["of_place"].split())
 _OF_RATES = frozenset(("lr", "learning", "rate"))
 _RATES_OF = {"g_learning_rate": {"G"}, "d_learning_rate": {"D"}}  # one of nobody is G's
 _WORDS = {word: what for what, words in _NAMES["words"].items() for word in words.split()}
+_OF_MEASURED = frozenset(_NAMES["of_measured"].split())
+QUALITY = frozenset(name for name in SPELLINGS if name.startswith("held_out_"))
 CONTENT = re.compile(_NAMES["content"], re.VERBOSE)
 G_CONTENT = "g_content"  # the column that is a sum of what is printed
 RATES = frozenset(("g_learning_rate", "d_learning_rate"))
 # What a line may say beside a game's losses, and a heading above them.
-BESIDE = RATES | {G_CONTENT}
+BESIDE = RATES | QUALITY | {G_CONTENT}
 # Of D's outputs and how right it is: a call, "D(x)" or "p(real)", and words.
 _OUTPUT = re.compile(r"[DP]\w*\(", re.IGNORECASE)
 _OF_OUTPUT = frozenset(("accuracy", "score", "scores", "prob", "probability", "output", "logit"))
@@ -41,6 +44,7 @@ LARGEST_SHARE = 1.5  # whoever prints D's accuracy above this prints per cent
 PUT_OTHERWISE = {
     G_CONTENT,
     "d_weight",
+    *QUALITY,
     *(name for name in COLUMNS if name.startswith("d_accuracy")),
 }
 # How Lightning logged a number, or of what it is the mean; where a tracker has it.
@@ -131,11 +135,14 @@ def _words_of(name: str) -> list[str]:
 
 
 def _by_words(words: list[str]) -> str | None:
-    """The column of a name that is made of words of losses, or of learning rates, alone, in any
-    order."""
+    """The column of a name that is made of words of losses, learning rates or measures of images
+    alone, in any order."""
     if _is_rate(words):
         whose = {_WORDS.get(word) for word in words if word not in _OF_RATES} - {"nothing"}
         return next((rate for rate, of in _RATES_OF.items() if whose <= of), None)
+    measures = [word for word in words if word not in _OF_MEASURED]
+    if len(measures) == 1 and (found := KNOWN.get(measures[0])) in QUALITY:
+        return found
     each = [_WORDS.get(word, "") for word in words]
     if "" in each or len(words) < 2:
         return None
@@ -201,6 +208,9 @@ def put_value(
         values[column] = number
     elif column == G_CONTENT:
         values[column] = values.get(column, 0.0) + number
+    elif column in QUALITY:
+        if math.isfinite(number):  # no evaluation yet, or of equal images
+            values[column] = number
     elif column == "d_weight":
         if number > 0 and "d_loss" in values:  # before D starts it is 0
             values["d_loss"] /= number

@@ -161,6 +161,10 @@ class RunCollector:
         self._rows += 1
         self._run.add(position, values, self._rows, self._guesses)
 
+    def add_to_latest(self, values: Mapping[str, float]) -> None:
+        """Numbers that stand below a line and are of its step."""
+        self._run.builder.add_to_latest(values)
+
     def _choose(self, position: Position, advance: tuple[int, int] | None) -> None:
         """The run that a row belongs to: another that was just written, where it goes on there by
         a far smaller step, else the one under way, or a new one where it is before its end."""

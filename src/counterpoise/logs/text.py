@@ -14,6 +14,7 @@ from counterpoise.logs.names import (
     BESIDE,
     G_CONTENT,
     PUT_OTHERWISE,
+    QUALITY,
     RATES,
     column_of,
     is_any_loss,
@@ -127,8 +128,20 @@ class TextReader(FormatReader):
     def _close(self) -> None:
         """What may be a part of a step's lines is the whole."""
         row, self._open = self._open, None
-        if row is not None and not row.values.keys() <= BESIDE:
+        if row is None:
+            return
+        if not row.values.keys() <= BESIDE:
             self._add(row.position, {"": row.values}, torn=row.torn)
+        elif quality := {name: row.values[name] for name in row.values.keys() & QUALITY}:
+            self._evaluated(quality)
+
+    def _evaluated(self, values: Mapping[str, float]) -> None:
+        """What a line says of images alone: it belongs to the losses above it."""
+        if self._open is not None:
+            self._open.values = {**values, **self._open.values}
+            return
+        for collector in self._collectors.values():
+            collector.add_to_latest(values)
 
     def collectors(self) -> list[RunCollector]:
         self._close()
@@ -163,6 +176,10 @@ class TextReader(FormatReader):
                 values[column] = LEAST_RATE  # no rounding: a small rate has an exponent, too
             else:
                 values[column] = number
+        if sides and all(values.keys() <= QUALITY for values in sides.values()):
+            for values in sides.values():
+                self._evaluated(values)
+            sides = {}
         own = plan.place.position(line)
         if self._format is None:
             self._read_generic(own, sides)
@@ -248,12 +265,14 @@ class TextReader(FormatReader):
         if self._format is not None:
             place, spans = self._format.read(line) or (Place(), None)
             if spans is None:
-                return _Plan(place)
+                return _Plan(place, self._quality(self._numbers(line)), self._seen)
             numbers = [Number("", column, "", *span) for column, span in spans.items()]
             numbers = self._alone(numbers or list(self._numbers(line)))
             is_game = not {number.column for number in numbers} <= BESIDE
-            return _Plan(place, numbers if is_game else (), self._seen)
-        if self._is_of_validation(line) or PATTERNS["weights"].match(line):
+            return _Plan(place, numbers if is_game else self._quality(numbers), self._seen)
+        if self._is_of_validation(line):
+            return _Plan(Place(), self._quality(self._numbers(line)), self._seen)
+        if PATTERNS["weights"].match(line):
             return _Plan(Place())
         # What is remarked leaves its room, so that the numbers stand where they did.
         told = PATTERNS["remark"].sub(lambda match: " " * len(match[0]), line)
@@ -261,6 +280,11 @@ class TextReader(FormatReader):
         is_heading = {number.column for number in numbers} <= BESIDE
         place = (formats.heading_place if is_heading else formats.generic_place)(line)
         return _Plan(place, numbers, self._seen)
+
+    @staticmethod
+    def _quality(numbers: Iterable[Number]) -> list[Number]:
+        """Those that measure images."""
+        return [number for number in numbers if number.column in QUALITY]
 
     def _numbers_of_any(self, line: str) -> list[Number]:
         """The known numbers of a line of an unknown format, however they stand behind names."""
