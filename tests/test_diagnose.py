@@ -88,6 +88,7 @@ FALLING = within(40, ROWS, 0.1, 0.9)
 LOGITS = bce_columns(0.85 + noise(0.02), 0.15 + noise(0.02, seed=1))
 LOGITS |= {"real_logit_mean": 2.0, "fake_logit_mean": -2.0}
 LIKELY = smoothed_labels(0.8, 0.01)
+OBVIOUS = bce_columns(0.94 + noise(0.01), 0.03 + noise(0.004, seed=1))
 RISES, FALLS = np.linspace(0.5, 1.5, ROWS), np.linspace(93, 60, ROWS)
 GRADIENT = within(0, 30, 1.0, 1e-4)
 
@@ -127,6 +128,11 @@ CASES = [
     case("g-frozen", "severe", balanced(), g_loss=16.118095),
     case("g-frozen", "severe", balanced(), g_loss=0.6931),
     case("g-frozen", "", balanced(), g_loss=0.5),
+    case("g-frozen", "warning", balanced(), g_gradient_norm=0.0),
+    case("g-frozen", "", balanced(), g_gradient_norm=np.r_[0.0, np.full(ROWS - 1, 0.1)]),
+    # Of the label that D has for fakes; of the other one with a weight of this size.
+    case("loss-inconsistent", "warning", OBVIOUS, g_loss=-np.log1p(-OBVIOUS["d_fake_after"])),
+    case("loss-inconsistent", "", OBVIOUS, g_loss=-0.01 * np.log(OBVIOUS["d_fake_after"])),
     case("d-frozen", "note", balanced(), d_updated=~RESTS, policy="threshold"),
     case("d-restarts", "warning", gated()),
     case("d-restarts", "", at_rest(RESTS, balanced())),  # at random, no gate

@@ -51,6 +51,10 @@ ABSURD, ABSURD_OF_D, LEAST_ABSURD = 1e9, 1e7, 2
 FAR_OFF, MOSTLY_FAR_OFF, FAR_OFF_UNKNOWN, VARIES, LEAST_FAR_OFF = 8.0, 4.0, 20.0, 4.0, 4
 # D(G(z)) or its complement below which a squared sigmoid passes on next to nothing.
 PINNED, UNPINNED = 0.02, 0.06
+# D(G(z)) at which the losses of the two labels differ by a lot; how near G's loss is to that of the
+# wrong one (in log units) in most lines, how it goes with D(G(z)), and D's loss over the BCE of its
+# mean outputs.
+OBVIOUS_FAKE, WRONG_LABEL, TOGETHER, BCE_LIKE = 0.3, 0.3, 0.5, (0.4, 2.5)
 # What is put down to rounding in an impossible loss, as a share and in units; the rows it takes.
 ROUNDING, PRINTED, SHARE_OF_ROWS = 0.03, 2e-3, 0.1
 
@@ -204,7 +208,10 @@ def lsgan_on_sigmoid(view: View) -> Answer:
 
 
 def loss_inconsistent(view: View) -> Answer:
-    """Printed losses that cannot come from the printed outputs (Jensen's inequality)."""
+    """Printed losses that cannot come from the printed outputs (Jensen's inequality), or a G whose
+    loss is that of the other label."""
+    if found := _wrong_label(view):
+        return found  # whatever the losses look like: they are those of no objective
     if not (np.isfinite(view.real_probability) & np.isfinite(view.fake_probability)).any():
         return Missing()
     judged = [each for each in (_impossible_d_loss(view), _impossible_g_loss(view)) if each]
@@ -213,6 +220,31 @@ def loss_inconsistent(view: View) -> Answer:
     rows = np.sort(np.concatenate([rows for _, rows in judged]))
     evidence = [evidence for evidence, _ in judged]
     return Found("note", Spell.over(rows), sureness(len(rows)), evidence)
+
+
+def _wrong_label(view: View) -> Found | None:
+    """Under BCE, a loss of G that is that of calling its images fake."""
+    fake, g_loss = view.trace.first("d_fake_after", "d_fake_before"), view.g_adversarial
+    with np.errstate(all="ignore"):
+        of_bce = view.loss_in_log / np.sum(bce_at_mean(view.trace.get("d_real"), fake), axis=0)
+        apart = np.abs(np.log(g_loss / -np.log1p(-fake)))
+    rows = np.flatnonzero(np.isfinite(apart) & np.isfinite(of_bce) & (fake < OBVIOUS_FAKE))
+    if len(rows) < 2 * LEAST_SPELL or not BCE_LIKE[0] < np.median(of_bce[rows]) < BCE_LIKE[1]:
+        return None
+    # One with a small weight may be of this size, but falls where D(G(z)) rises.
+    rises_alike = np.corrcoef(g_loss[rows], fake[rows])[0, 1] > TOGETHER
+    if np.quantile(apart[rows], 0.75) > WRONG_LABEL or not rises_alike:
+        return None
+    text = (
+        f"G's loss is {number(float(np.median(g_loss[rows])))} where D(G(z)) is "
+        f"{number(float(np.median(fake[rows])))} (medians), and both rise together: it is "
+        "-log(1 - D(G(z))), which is least where D calls every fake a fake"
+    )
+    evidence = [Evidence("G's loss", float(np.median(g_loss[rows])), text)]
+    title = "G is asked for images that D calls fake"
+    first = (REMEDIES["check-g-label"],)
+    sure = sureness(len(rows))
+    return Found("warning", Spell.over(rows), sure, evidence, title=title, first_remedies=first)
 
 
 def _impossible_d_loss(view: View) -> tuple[Evidence, np.ndarray] | None:

@@ -123,10 +123,26 @@ def _is_periodic(rest: np.ndarray) -> bool:
 
 
 def g_frozen(view: View) -> Answer:
-    """G's loss is the same number in every line, at the end of its range or elsewhere."""
+    """G's loss is the same number in every line, at the end of its range or elsewhere, or no
+    gradient reaches G."""
     names = "g_adversarial", "g_loss"
     is_known = any(map(view.trace.has, names))
-    return _standing_loss(view, "G", *names) or (None if is_known else Missing())
+    found = _standing_loss(view, "G", *names) or _no_gradient(view)
+    return found or (None if is_known else Missing())
+
+
+def _no_gradient(view: View) -> Found | None:
+    """The printed norm of G's gradient is 0 in every line."""
+    norms = view.whole.within(view.trace.get("g_gradient_norm"))
+    if len(norms) < 2 * LEAST_SPELL or norms.any():
+        return None
+    text = (
+        f"the norm of G's gradient is 0 in all of {lines(len(norms))}: none reaches G, or it is "
+        "measured after zero_grad()"
+    )
+    evidence = [Evidence("largest norm of G's gradient", 0.0, text)]
+    title = "G's gradient is 0"
+    return Found("warning", view.whole, sureness(len(norms)), evidence, title=title)
 
 
 def _standing_loss(view: View, network: str, *names: str) -> Found | None:
