@@ -238,10 +238,11 @@ def _fall(view: View, column: str) -> Answer:
     lasts = len(worse) >= LASTING and bool(worse[-LASTING:].all())
     if view.is_own_record:
         what = "sliced Wasserstein distance of held-out images"
+    by = "a quarter" if is_distance else number(limit)
     text = (
         f"the {what} ({'lower' if is_distance else 'higher'} is better) was {number(top)} at step "
         f"{view.steps[rows[best]]} and is {number(values[-1])} at step {view.steps[rows[-1]]}, "
-        f"worse by {'a quarter' if is_distance else number(limit)} in {int(worse.sum())} of {len(worse)} "
+        f"worse by {by} in {int(worse.sum())} of {len(worse)} "
         "evaluations since"
     )
     return Found(
