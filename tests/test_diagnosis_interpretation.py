@@ -349,3 +349,42 @@ def test_a_d_that_is_wrong_is_no_flipped_one():
     wrong = {"d_real": real, "d_fake_before": fake}
     for loss in (least_of_probabilities(real, fake)[name] for name in ("non-saturating", "lsgan")):
         assert not diagnose(trace(**wrong, d_loss=1.05 * loss)).notes
+
+
+def certain_outputs():
+    return {"d_real": 0.9998 + noise(5e-5), "d_fake_before": 0.0004 + noise(5e-5, seed=1)}
+
+
+@pytest.mark.parametrize("more", [{}, {"d_loss": 0.45 + noise(0.02, seed=2)}])
+def test_outputs_at_0_and_1_are_certain_whatever_the_objective(more):
+    diagnosis = diagnose(trace(**certain_outputs(), **more))
+    assert {each.id for each in diagnosis.problems} == {"d-saturated"}
+    assert diagnosis.problems[0].evidence[0].value == pytest.approx(0.9998, abs=1e-3)
+
+
+def test_losses_by_the_names_of_outputs_are_no_certain_d():
+    low = {"d_real": 0.01 + noise(1e-3), "d_fake_before": 0.02 + noise(1e-3, seed=1)}
+    assert "d-saturated" not in diagnose(trace(**low)).ids()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"d_loss": 0.15 + noise(0.005), "g_loss": 1 + noise(0.03, seed=1)},
+        {"d_loss": 1.83 + noise(0.03), "g_loss": 0.3 + noise(0.1, seed=1)},
+        {"d_real": 0.5 + noise(0.03), "d_fake_before": 0.7 + noise(0.03, seed=2)},
+    ],
+)
+def test_health_is_not_said_of_an_objective_under_which_something_is_found(columns):
+    diagnosis = diagnose(trace(**columns))
+    (doubted,) = (each for each in diagnosis.findings if each.if_objective)
+    doubt, *rest = found(diagnosis, "not-enough-evidence").evidence
+    assert doubt.value == doubted.confidence
+    healthy = [each.text.partition(";")[0] for each in rest if each.text.startswith("healthy")]
+    titles = {OBJECTIVES[each].title for each in doubted.if_objective}
+    assert not [title for title in titles for text in healthy if title in text]
+
+
+def test_a_sentence_names_few_objectives():
+    evidence = diagnose(trace(g_loss=0.75 + noise(0.02))).objective_evidence
+    assert evidence.count("%") <= 4

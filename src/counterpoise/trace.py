@@ -33,7 +33,7 @@ COLUMNS: dict[str, str] = {
     "real_logit_std": "its spread over the batch",
     "fake_logit_mean": "D's mean logit on fake images, before any sigmoid",
     "fake_logit_std": "its spread over the batch",
-    "d_penalty": "what D's loss has beside its halves: penalties, and what label smoothing adds",
+    "d_penalty": "what D's loss has beside its adversarial part (penalties)",
     "policy_acted": "1 where the balance policy changed something in this step, 0 where not",
     "d_updated": "1 where D was trained in this step, 0 where not",
     "g_updated": "1 where G was trained in this step, 0 where not",

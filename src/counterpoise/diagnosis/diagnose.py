@@ -27,10 +27,11 @@ from counterpoise.diagnosis.finding import (
     NotJudged,
     Rule,
 )
+from counterpoise.diagnosis.inference import named
 from counterpoise.diagnosis.interpretation import views
 from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.view import View
-from counterpoise.objectives import UNKNOWN, objective_name
+from counterpoise.objectives import OBJECTIVES, UNKNOWN, objective_name
 from counterpoise.programs import PROGRAMS, UNKNOWN_PROGRAM
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
@@ -44,6 +45,7 @@ RULES: Registry[Rule] = Registry(
 # Where the log leaves several objectives: the probability of those under which a finding holds
 # that makes it be said outright, as a warning with its condition, or as a note with it.
 OUTRIGHT, WARNED, NOTED = 0.9, 0.5, 0.2
+NAMED_OF_A_SIDE = 2  # objectives under which a finding holds, and of those under which it does not
 
 Judged = tuple[View, Answer]
 
@@ -85,7 +87,7 @@ def diagnose(
         elif missing := [answer for _, answer in answers if isinstance(answer, Missing)]:
             not_judged.append(NotJudged(rule.id, (missing[0].need or rule.needs,)))
     if not any(finding.severity in PROBLEMS for finding in findings):
-        findings.append(_verdict(judged, any(finding.if_objective for finding in findings)))
+        findings.append(_verdict(judged, [each for each in findings if each.if_objective]))
     severe = [each for each in findings if each.severity == "severe"]
     start = int(trace.steps[0]) if len(trace) else 0
 
@@ -146,15 +148,18 @@ def _merged(rule: Rule, answers: Sequence[Judged]) -> Finding | None:
         if share(SEVERITIES[:place]) >= OUTRIGHT - 1e-9:
             return _finding(view, rule, dataclasses.replace(found, severity=severity))
     is_problem = share(PROBLEMS) > WARNED
+    # Numbers that are of a less likely objective stand behind the name of it.
+    is_likeliest = isinstance(answers[0][1], Found)
+    place = 1 if is_likeliest else 0
     found = dataclasses.replace(
         found,
         severity="warning" if is_problem else "note",
         confidence=found.confidence * total,
-        evidence=[*found.evidence[:1], condition(answers), *found.evidence[1:]],
+        evidence=[*found.evidence[:place], condition(answers), *found.evidence[place:]],
     )
-    if not isinstance(answers[0][1], Found):  # it is not so under the likeliest
-        first = (REMEDIES["say-objective"], *found.first_remedies)
-        found = dataclasses.replace(found, first_remedies=first)
+    if not is_likeliest:
+        remedies = (REMEDIES["say-objective"], *found.first_remedies)
+        found = dataclasses.replace(found, first_remedies=remedies)
     names = tuple(dict.fromkeys(view.objective_name for view, _ in held))
     return dataclasses.replace(_finding(view, rule, found), if_objective=names)
 
@@ -165,7 +170,7 @@ def condition(answers: Sequence[Judged], what: str = "so") -> Evidence:
     for view, found in answers:
         sides[isinstance(found, Found)][view.reading.title] += view.reading.probability
     no, yes = (
-        ", ".join(f"{title} {share:.0%}" for title, share in side.items() if share >= 0.005)
+        named((each for each in side.items() if each[1] >= 0.005), most=NAMED_OF_A_SIDE)
         for side in sides
     )
     text = f"{what} if D's loss is {yes}; "
@@ -175,26 +180,41 @@ def condition(answers: Sequence[Judged], what: str = "so") -> Evidence:
     return Evidence(name, sum(sides[True].values()), text)
 
 
-def _verdict(judged: Sequence[View], is_doubted: bool) -> Finding:
+def _verdict(judged: Sequence[View], doubts: Sequence[Finding]) -> Finding:
     """`healthy` where it is that under nearly all objectives that are left, and no finding holds
-    under some; else why it cannot be said."""
+    under some (`doubts`: those that do); else why it cannot be said."""
+    doubted = {name for finding in doubts for name in finding.if_objective}
     verdicts = [(view, verdict.verdict(view)) for view in judged]
-    healthy = [each for each in verdicts if each[1].severity == "healthy"]
+    answers = [
+        (
+            view,
+            found if found.severity == "healthy" and view.objective_name not in doubted else None,
+        )
+        for view, found in verdicts
+    ]
+    healthy = [(view, found) for view, found in answers if found is not None]
     total = sum(view.reading.probability for view, _ in healthy)
-    if total >= OUTRIGHT and not is_doubted:
+    if total >= OUTRIGHT and not doubts:
         view, found = healthy[0]
         found = dataclasses.replace(found, confidence=found.confidence * total)
         return _finding(view, verdict.HEALTHY, found)
     view, found = next((e for e in verdicts if e[1].severity != "healthy"), verdicts[0])
+    evidence = [_doubt(finding) for finding in doubts]
     if healthy:
-        answers = [
-            (view, found if found.severity == "healthy" else None) for view, found in verdicts
-        ]
-        of = f"under {view.reading.title} "
-        rest = [dataclasses.replace(each, text=of + each.text) for each in found.evidence]
-        evidence = [condition(answers, "healthy"), *rest]
+        evidence.append(condition(answers, "healthy"))
+        if view is judged[0] and found.severity != "healthy":
+            of = f"under {view.reading.title} "
+            evidence += [dataclasses.replace(each, text=of + each.text) for each in found.evidence]
+    if healthy or doubts:
         found = dataclasses.replace(found, severity="note", evidence=evidence)
     return _finding(view, verdict.NOT_ENOUGH, found)
+
+
+def _doubt(finding: Finding) -> Evidence:
+    """A finding that holds under some objectives, as why health cannot be said."""
+    titles = [OBJECTIVES[each].title for each in finding.if_objective if each in OBJECTIVES]
+    text = f"{finding.title}, if D's loss is {' or '.join(titles) or 'something else'}"
+    return Evidence("confidence of a finding that forbids it", finding.confidence, text)
 
 
 def _finding(view: View, rule: Rule, found: Found) -> Finding:

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +67,8 @@ UNLIKELY = -12.0  # the log likelihood of what needs another loss of G than is c
 ROUNDED = 0.05  # share by which, and of the lines in which, a loss may be lower than it can be
 IMPOSSIBLE = -60.0  # the log likelihood of what is not so, but for a slip of the printing
 LIKELY, WORTH_A_WORD = 0.95, 0.02  # probabilities: of what is taken for so, of what is named
+SURELY_APART = 0.9  # D(x) over D(G(z)) of a D that is certain
+MOST_NAMED = 3  # of several objectives in a sentence
 
 
 # An objective of which nothing is known: no number of it says anything.
@@ -141,13 +143,21 @@ def _percentages(ranked: Sequence[tuple[float, Reading]], source: str, *, is_usu
     for share, reading in ranked:
         shares[dataclasses.replace(reading, is_mean=False).title] += share
     (first, most), *others = shares.items()
-    rest = [f"{title} {share:.0%}" for title, share in others if share >= WORTH_A_WORD]
+    others = [each for each in others if each[1] >= WORTH_A_WORD]
     head = f"{min(most, 0.99):.0%} {source}"
     if ranked[0][1].objective == UNKNOWN and not is_usual:
         head = f"none that is known explains the numbers, {head}"
     elif most <= 0.5:
-        head, rest = source, [f"{first} {most:.0%}", *rest]
-    return f"{head}; {', '.join(rest)}" if rest else head
+        head, others = source, [(first, most), *others]
+    return f"{head}; {named(others)}" if others else head
+
+
+def named(shares: Iterable[tuple[str, float]], most: int = MOST_NAMED) -> str:
+    """Titles of objectives with their probabilities, likeliest first, so many of them by name."""
+    ranked = sorted(shares, key=lambda pair: -pair[1])
+    if len(ranked) > most + 1:
+        ranked = [*ranked[:most], ("others", sum(share for _, share in ranked[most:]))]
+    return ", ".join(f"{title} {share:.0%}" for title, share in ranked)
 
 
 def _log_prior(reading: Reading, known: Sequence[str], program: Program) -> float:
@@ -198,6 +208,10 @@ class _Numbers:
         # Whether they often come within a hundredth of 0 or 1, which raw scores would pass.
         at_end = np.minimum(outputs, 1 - outputs) < 0.01
         self.are_pinned = len(outputs) >= LEAST_ROWS and bool(at_end.mean() > 0.4)
+        # As no losses are that go by the names of outputs: those of a certain D are both near 0.
+        apart = trace.get("d_real") - trace.get("d_fake_before")
+        is_apart = self.are_probabilities and float(np.nanmedian(apart)) > SURELY_APART
+        self._are_certain = self.are_pinned and is_apart
         # Both halves, as far as the trace itself says how they are printed; whoever prints the mean
         # of the halves prints halves themselves as they are.
         own = trace if trace.has("d_loss") else program
@@ -233,7 +247,9 @@ class _Numbers:
             return "by D's loss beside D's outputs"
         if self._has_pair:
             return "by D's and G's losses beside each other"
-        return "by D's loss alone" if len(self._loss) else "by nothing but what is common"
+        if len(self._loss):
+            return "by D's loss alone"
+        return "by D's outputs alone" if self._are_certain else "by nothing but what is common"
 
     def readings(self, name: str) -> list[Reading]:
         """The ways to read this log's numbers under an objective that are worth weighing."""
@@ -256,7 +272,8 @@ class _Numbers:
         """The log of how well these numbers go with a reading, up to a constant."""
         alone = np.log(ALONE) if reading.objective == UNKNOWN and not self._has_pair else 0.0
         if not len(self._loss):
-            return float(alone)
+            # Outputs alone tell it where they end at 0 and 1, and are certain there.
+            return float(alone) + (self._of_range(reading) if self._are_certain else 0.0)
         if self._is_difference and reading.facts.d_loss_reaches_zero and not reading.is_turned:
             alone += IMPOSSIBLE
         # Of these G's loss is below 0 only in its minimax form, or with other terms in it.

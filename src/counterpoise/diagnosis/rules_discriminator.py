@@ -73,6 +73,10 @@ def d_saturated(view: View) -> Answer:
             loses_gradient = False
     elif np.isfinite(accuracy).any():
         spell = _lasting(view, level >= SURE_ACCURACY, level >= UNSURE_ACCURACY)
+    elif np.isfinite(view.relative_outputs).any():
+        loss, shows = view.smoothed(view.relative_outputs), view.relative_outputs < CERTAIN
+        spell = _lasting(view, loss < CERTAIN, loss < UNSURE)
+        loses_gradient = False
     else:
         return Missing()
     if spell is None:
@@ -99,7 +103,10 @@ def _lasting(view: View, enters: np.ndarray, stays: np.ndarray) -> Spell | None:
 
 def _certainty(view: View, spell: Spell) -> list[Evidence]:
     evidence = []
-    real = spell.within(view.real_probability)
+    real, fakes = view.real_probability, view.fake_probability
+    if np.isfinite(view.relative_outputs).any():
+        real, fakes = view.trace.get("d_real"), view.trace.get("d_fake_before")
+    real = spell.within(real)
     if len(real):
         value = float(np.median(real))
         sure = lines(int((real >= 0.99).sum()), len(real))
@@ -107,7 +114,7 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
         if len(spell.within(view.fake_share_of_loss)) > spell.rows / 2:
             text = f"D(x) holds still at {number(value)}, as smoothed labels ask"
         evidence.append(Evidence("D(x)", value, text))
-    fake, loss = spell.median(view.fake_probability), _loss_against_chance(view, spell)
+    fake, loss = spell.median(fakes), _loss_against_chance(view, spell)
     if not np.isfinite(fake) and len(spell.within(view.fake_share_of_loss)):
         value = spell.median(view.g_adversarial)
         text = f"G's loss is {number(value)} (median), that of D(G(z)) = {number(np.exp(-value))}"
@@ -192,10 +199,10 @@ def d_too_weak(view: View) -> Answer:
         return None
     value = view.whole.median(lead)
     never = before == view.rows
-    when = "in none of these lines" if never else f"not before step {view.steps[before]}"
+    when = "never" if never else f"not before step {view.steps[before]}"
     text = (
-        f"D's lead is {number(value)} (median; 0 is chance, 1 certainty); on average over "
-        f"{lines(view.window)} it is above {HAS_LEARNED} {when}"
+        f"D's lead is {number(value)} (median; 0 is chance, 1 certainty); its mean over "
+        f"{lines(view.window)} is {when} above {HAS_LEARNED}"
     )
     if _is_told(view) and (lead[np.isfinite(lead)] < 0).all():
         text += "; D rates fakes above real images in every line"

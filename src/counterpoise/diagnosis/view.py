@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from counterpoise.diagnosis.inference import Reading, g_curve, summed_loss
-from counterpoise.objectives import Objective, bce_at_mean
+from counterpoise.objectives import UNKNOWN, Objective, bce_at_mean
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import Trace
 
@@ -292,6 +292,19 @@ class View:
             certainty = (real + fake) / math.log(4)
             relative = np.where(np.isfinite(certainty), certainty, relative)
         return relative
+
+    @cached_property
+    def relative_outputs(self) -> np.ndarray:
+        """D's certainty by its outputs alone, as `relative_d_loss`, under an objective that nobody
+        knows: what stays in [0, 1] is a probability, whatever is made of it. It is no lead: where
+        these are losses by the names of outputs, only a certain D's are told from them."""
+        real, fake = self.trace.get("d_real"), self.trace.get("d_fake_before")
+        known = np.isfinite(real + fake)
+        inside = (np.minimum(real, fake) >= 0) & (np.maximum(real, fake) <= 1)
+        is_of_another = UNKNOWN in self.program.objectives
+        if self.objective_name != UNKNOWN or is_of_another or not inside[known].all():
+            return self._nothing
+        return np.asarray(np.sum(bce_at_mean(real, fake), axis=0) / math.log(4))
 
     @cached_property
     def fake_share_of_loss(self) -> np.ndarray:
