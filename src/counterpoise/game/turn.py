@@ -269,8 +269,9 @@ class Turn:
 
     @property
     def g_learning_rate_scale(self) -> float:
-        """The least of what the discriminators' policies ask for."""
-        return min((part.asked.g_learning_rate_scale for part in self.ds.values()), default=1.0)
+        """The most of what the discriminators' policies ask for: G is not slowed for one that it
+        has fooled while another leads."""
+        return max((part.asked.g_learning_rate_scale for part in self.ds.values()), default=1.0)
 
     @property
     def has_judged(self) -> bool:
