@@ -5,8 +5,9 @@
 Every variant goes on from the same E network and trains for an equal share of `--minutes`; a run
 that is there goes on where it was interrupted. Then all of them, the E network and the authors'
 weights (where the data folder has them) are scored on Set5, Set14, BSD100 and Urban100:
-`scores.csv` has a row per image, `figures` crops side by side, and the table is printed. "PT"
-without A is among the variants: the adversarial term has to earn its place against it.
+`scores.csv` has a row per image, `pictures` what each network makes of Set5 and Set14, and the table
+is printed. "PT" without A is among the variants: the adversarial term has to earn its place against
+it.
 """
 
 import argparse
@@ -33,6 +34,7 @@ VARIANTS: dict[str, list[str]] = {
     "pat-unet": [NO_POLICY, UNET, "loss.adversarial.weight=0.5"],
     "pat-unet-auto": ["balance.policy=auto", UNET, "loss.adversarial.weight=0.5"],
 }
+PICTURED = ("Set5", "Set14")
 METRICS = ["psnr", "ssim", "sliced_wasserstein"]
 # As the authors published it, and our file made from it.
 OFFICIAL, IMPORTED = "enet_pat_official.tfckpt_v1", "enet-pat-official.safetensors"
@@ -79,8 +81,19 @@ def score(weights: list[Path], sets: list[Path], out: Path) -> dict[str, dict[st
     }
 
 
+def draw(weights: list[Path], sets: list[Path], folder: Path) -> None:
+    """Every network's outputs on the LR images of the small sets."""
+    for path in weights:
+        for hr in sets:
+            lr = hr.parent / "LR_bicubic_x4"
+            if hr.parent.name in PICTURED and lr.is_dir():
+                out = folder / path.stem / hr.parent.name
+                command = [*COMMAND, "upscale", str(lr), str(out), "--weights", str(path)]
+                subprocess.run([*command, "--skip-existing"], check=True)  # noqa: S603
+
+
 def main() -> None:
-    """Train and score."""
+    """Train, score and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="train/, benchmark/, weights/")
     parser.add_argument("--out", type=Path, required=True)
@@ -109,6 +122,7 @@ def main() -> None:
         command = [*COMMAND, "import-weights", str(weights / OFFICIAL), "--output", str(path)]
         subprocess.run(command, check=True)  # noqa: S603
     scores = score([start[0], *official, *runs], sets, given.out)
+    draw([start[0], *official, *runs], sets, given.out / "pictures")
     settings = {name: str(value) for name, value in vars(given).items()}
     report("flagship", settings, scores)
 

@@ -119,6 +119,7 @@ def test_the_flagship_trains_its_variants_and_scores_them(tmp_path, monkeypatch)
     flagship, data = load("flagship"), tmp_path / "data"
     write_images(data / "train" / "BSDS400", 4, 64, 64)
     write_images(data / "benchmark" / "Set5" / "HR", 2, 128, 128)
+    write_images(data / "benchmark" / "Set5" / "LR_bicubic_x4", 2, 32, 32)
     (data / "weights").mkdir()
     (data / "weights" / "vgg19_to_relu3_4.safetensors").touch()
     start = build_generator(GeneratorConfig(width=4, blocks=1, degradation="lanczos"))
@@ -140,5 +141,8 @@ def test_the_flagship_trains_its_variants_and_scores_them(tmp_path, monkeypatch)
     methods = {place.partition(", ")[2].partition(" ")[0] for place in scores}
     assert methods == {"bicubic", "enet_e_0", "pt", "pat-instance-auto"}
     assert all(math.isfinite(row["psnr_y"]) for row in scores.values())
+    pictures = tmp_path / "out" / "pictures"
+    for name in ("enet_e_0", "pt", "pat-instance-auto"):
+        assert len(list((pictures / name / "Set5").iterdir())) == 2
     for name in ("pt", "pat-instance-auto"):
         assert len((tmp_path / "out" / name / "signals.jsonl").read_text().splitlines()) == 4
