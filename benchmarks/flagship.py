@@ -5,9 +5,9 @@
 Every variant goes on from the same E network and trains for an equal share of `--minutes`; a run
 that is there goes on where it was interrupted. Then all of them, the E network and the authors'
 weights (where the data folder has them) are scored on Set5, Set14, BSD100 and Urban100:
-`scores.csv` has a row per image, `pictures` what each network makes of Set5 and Set14, and the table
-is printed. "PT" without A is among the variants: the adversarial term has to earn its place against
-it.
+`scores.csv` has a row per image, `pictures` what each network makes of Set5 and Set14, and the
+table is printed. "PT" without A is among the variants: the adversarial term has to earn its place
+against it.
 """
 
 import argparse

@@ -211,9 +211,8 @@ class _Track:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.ids = set(map(id, self.parameters))
         self.peak, self.rate, self.steps, self.line = 0.0, 0.0, 0, ""
-        self.falling: list[
-            float
-        ] = []  # learning rates of the last turns, each below the one before
+        # Learning rates of the last turns, each below the one before.
+        self.falling: list[float] = []
         self.passes: list[Pass] = []
         self.old: list[Pass] = []  # those of earlier turns: there may be some without a step
         self.is_fresh = False  # whether these have left finite gradients
