@@ -17,8 +17,7 @@ from counterpoise.programs import PROGRAMS
 from log_helpers import one
 from trace_helpers import ROWS, found, noise, trace
 
-NOT_ENOUGH = {"not-enough-evidence"}
-YOUNG = np.arange(ROWS) < ROWS // 2
+YOUNG, LATER = np.arange(ROWS) < ROWS // 2, np.arange(ROWS) >= 5
 
 
 def interpret(trace):
@@ -26,12 +25,13 @@ def interpret(trace):
     return views(trace, given="said" if trace.objective else "")[0]
 
 
+def scored(real, fake):
+    return {"real_logit_mean": real, "fake_logit_mean": fake}
+
+
 def scores(real, fake):
     """D's mean scores around these, by column."""
-    return {
-        "real_logit_mean": real + noise(0.1, seed=1),
-        "fake_logit_mean": fake + noise(0.1, seed=2),
-    }
+    return scored(real + noise(0.1, seed=1), fake + noise(0.1, seed=2))
 
 
 def value_of_game():
@@ -56,90 +56,58 @@ def linear(real, fake):
 MOVES = 1.5 + noise(0.05)
 BELOW = {"d_loss": noise(0.1) - 3, "g_loss": MOVES}
 AT_LOG_2 = {"d_loss": 0.693 + noise(0.003), "g_loss": 0.72 + noise(0.02)}
-DRIFTS = {
-    "d_loss": lambda t: -9 + 7 * t,
-    "g_loss": lambda t: 0.3 + 70 * t,
-    "fake_logit_mean": lambda t: -900 * t,
-    "real_logit_mean": lambda t: 5 - 900 * t,
-}
+MARGINS = scored(5.5 + noise(0.3), -4.6 + noise(0.3, seed=1))
+DRIFTS = {"d_loss": lambda t: -9 + 7 * t, "g_loss": lambda t: 0.3 + 70 * t}
+DRIFTS |= scored(lambda t: 5 - 900 * t, lambda t: -900 * t)
 # What D maximises under BCE is below 0, too, and 0 is a D that has won.
 FADES = {"d_loss": lambda t: -1.386 * np.exp(-8 * t) - 0.0015, "g_loss": lambda t: 0.7 + 8 * t}
 
 
-# Numbers; the objective that is said, and how it must be taken; all findings; a word of the notes.
-@pytest.mark.parametrize(
-    ("columns", "said", "objective", "ids", "note"),
-    [
-        # Wasserstein's.
-        ({"d_loss": lambda t: -3 + 0.5 * t, "g_loss": MOVES}, None, "wgan", {"healthy"}, ""),
-        (FADES, None, "non-saturating", {"d-saturated"}, ""),
-        (FADES, "wgan", "wgan", {"healthy"}, ""),
-        (DRIFTS, None, "wgan", {"healthy"}, ""),
-        ({"d_loss": lambda t: -np.exp(12 * t), "g_loss": 1}, None, "wgan", {"divergence"}, ""),
-        # A distance that shows no health: the sign is turned, or it only ever grows.
-        ({"d_loss": lambda t: 5 - t, "g_loss": 1.0}, "wgan", "wgan", NOT_ENOUGH, ""),
-        ({"d_loss": lambda t: -2300 * t, "g_loss": 1.0}, "wgan", "wgan", NOT_ENOUGH, ""),
-        (value_of_game(), None, "non-saturating", {"healthy"}, ""),
-        # What never changes says that nothing is learned.
-        ({"d_loss": 0.5 + noise(0.1), "g_loss": 1.22}, "bce", "non-saturating", {"g-frozen"}, ""),
-        ({"d_loss": 0.513, "g_loss": MOVES}, "bce", "non-saturating", {"d-frozen"}, ""),
-        *(
-            (BELOW, said, said, NOT_ENOUGH, "--objective wgan")
-            for said in ("non-saturating", "lsgan", "hinge", "relativistic-paired")
-        ),
-        # Linear in probabilities, to the last digit; hinge whose margins are met, no critic's.
-        (linear(0.6, 0.4), None, "linear-on-sigmoid", {"healthy"}, ""),
-        (linear(0.48, 0.52), None, "linear-on-sigmoid", {"d-too-weak"}, ""),
-        (
-            {
-                "real_logit_mean": 5.5 + noise(0.3),
-                "fake_logit_mean": -4.6 + noise(0.3, seed=1),
-                "d_loss": 0.26 + noise(0.02, seed=2),
-            },
-            None,
-            "hinge",
-            NOT_ENOUGH,
-            "",
-        ),
-        # Losses at log 2 are means, beside others they are none.
-        (AT_LOG_2, "bce", "non-saturating", {"d-too-weak"}, ""),
-        (
-            {"d_loss": 0.693 + noise(0.1), "g_loss": MOVES},
-            "bce",
-            "non-saturating",
-            {"healthy"},
-            "",
-        ),
-        # Several D's are not judged as one, and a loss that grows is not that of several.
-        ({"d_loss": 3.85 * (1 + noise(0.05))}, "lsgan", "lsgan", NOT_ENOUGH, "several D's"),
-        ({"d_loss": 4.1 * (1 + noise(0.05))}, "bce", "non-saturating", NOT_ENOUGH, "several D's"),
-        ({"d_loss": lambda t: 0.4 + np.exp(9 * t)}, "lsgan", "lsgan", {"divergence"}, ""),
-        # A D that is not trained yet is not certain, one that never is is at chance.
-        (of_hinge(YOUNG), None, "hinge", {"healthy"}, "first 30 lines"),
-        (
-            {"d_loss": 0.0, "real_logit_mean": 0.01, "fake_logit_mean": 0.0},
-            "hinge",
-            "hinge",
-            {"d-too-weak"},
-            "in every line",
-        ),
-        # Margins may be met from the start, and a D may have won before the log began.
-        (
-            {"real_logit_mean": 2.0, "fake_logit_mean": -2.0, "d_loss": np.where(YOUNG, 0, 0.5)},
-            "hinge",
-            "hinge",
-            {"d-saturated"},
-            "",
-        ),
-        (
-            {"d_loss": np.where(np.arange(ROWS) < 5, 0, 0.001), "g_loss": 8.0},
-            "bce",
-            "non-saturating",
-            {"d-saturated"},
-            "",
-        ),
-    ],
-)
+def taken(objective, ids, note="", said=None, **columns):
+    """The objective that numbers are of, all findings, a word of the notes; what is said."""
+    return columns, said, objective, set(ids.split()), note
+
+
+NONE = "not-enough-evidence"
+TAKEN = [
+    # Wasserstein's.
+    taken("wgan", "healthy", d_loss=lambda t: -3 + 0.5 * t, g_loss=MOVES),
+    taken("non-saturating", "d-saturated", **FADES),
+    taken("wgan", "healthy", said="wgan", **FADES),
+    taken("wgan", "healthy", **DRIFTS),
+    taken("wgan", "divergence", d_loss=lambda t: -np.exp(12 * t), g_loss=1),
+    # A distance that shows no health: the sign is turned, or it only ever grows.
+    taken("wgan", NONE, said="wgan", d_loss=lambda t: 5 - t, g_loss=1.0),
+    taken("wgan", NONE, said="wgan", d_loss=lambda t: -2300 * t, g_loss=1.0),
+    taken("non-saturating", "healthy", **value_of_game()),
+    # What never changes says that nothing is learned.
+    taken("non-saturating", "g-frozen", said="bce", d_loss=0.5 + noise(0.1), g_loss=1.22),
+    taken("non-saturating", "d-frozen", said="bce", d_loss=0.513, g_loss=MOVES),
+    *(
+        taken(said, NONE, "--objective wgan", said, **BELOW)
+        for said in ("non-saturating", "lsgan", "hinge", "relativistic-paired")
+    ),
+    # Linear in probabilities, to the last digit; hinge whose margins are met, no critic's.
+    taken("linear-on-sigmoid", "healthy", **linear(0.6, 0.4)),
+    taken("linear-on-sigmoid", "d-too-weak", **linear(0.48, 0.52)),
+    taken("hinge", NONE, d_loss=0.26 + noise(0.02, seed=2), **MARGINS),
+    # Losses at log 2 are means, beside others they are none.
+    taken("non-saturating", "d-too-weak", said="bce", **AT_LOG_2),
+    taken("non-saturating", "healthy", said="bce", d_loss=0.693 + noise(0.1), g_loss=MOVES),
+    # Several D's are not judged as one, and a loss that grows is not that of several.
+    taken("lsgan", NONE, "several D's", "lsgan", d_loss=3.85 * (1 + noise(0.05))),
+    taken("non-saturating", NONE, "several D's", "bce", d_loss=4.1 * (1 + noise(0.05))),
+    taken("lsgan", "divergence", said="lsgan", d_loss=lambda t: 0.4 + np.exp(9 * t)),
+    # A D that is not trained yet is not certain, one that never is is at chance.
+    taken("hinge", "healthy", "first 30 lines", **of_hinge(YOUNG)),
+    taken("hinge", "d-too-weak", "in every line", "hinge", d_loss=0.0, **scored(0.01, 0.0)),
+    # Margins may be met from the start, and a D may have won before the log began.
+    taken("hinge", "d-saturated", "", "hinge", d_loss=0.5 * ~YOUNG, **scored(2.0, -2.0)),
+    taken("non-saturating", "d-saturated", "", "bce", d_loss=0.001 * LATER, g_loss=8.0),
+]
+
+
+@pytest.mark.parametrize(("columns", "said", "objective", "ids", "note"), TAKEN)
 def test_numbers_are_taken_for_what_they_are(columns, said, objective, ids, note):
     diagnosis = diagnose(trace(**columns), said)
     assert (diagnosis.objective, diagnosis.ids()) == (objective, ids)

@@ -1,5 +1,6 @@
 """Hand-made traces with a known verdict."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -57,3 +58,34 @@ def smoothed_labels(label, fake, swing=0.01):
     fake = np.clip(fake + noise(0.002, seed=1), 1e-4, 0.9)
     loss = -(label * np.log(real) + (1 - label) * np.log1p(-real)) - np.log1p(-fake)
     return {"d_real": real, "d_fake_before": fake, "d_loss": loss, "g_loss": 4 + noise(0.1, seed=2)}
+
+
+def balanced(rows=ROWS):
+    """D leads by a little and the lead wanders."""
+    real = np.clip(0.65 + noise(0.05, rows), 0.05, 0.95)
+    fake = np.clip(0.33 + noise(0.05, rows, seed=1), 0.05, 0.95)
+    return bce_columns(real, fake)
+
+
+def within(first, last, inside, outside):
+    """A column that is `inside` from row `first` to before row `last`."""
+    rows = np.arange(ROWS)
+    return np.where((rows >= first) & (rows < last), inside, outside)
+
+
+def certain(first, last):
+    return bce_columns(within(first, last, 0.999, 0.65), within(first, last, 0.004, 0.35))
+
+
+def chance():
+    return bce_columns(0.5 + noise(0.005), 0.5 + noise(0.005, seed=1))
+
+
+def at_rest(rests, columns):
+    after = np.where(rests, columns["d_fake_before"], columns["d_fake_after"])
+    return columns | {"d_fake_after": after}
+
+
+def swings():
+    real = 0.7 + 0.27 * np.sin(np.linspace(0, 8 * math.pi, ROWS * 4))
+    return bce_columns(real, np.clip(0.95 - real, 0.02, 0.98))
