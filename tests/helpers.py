@@ -60,6 +60,14 @@ def write_images(folder: Path, count, height=48, width=64, suffix=".png"):
     return paths
 
 
+def one_line(result, *expected):
+    """A command was refused: exit code 2, and one line that says why."""
+    code, _, err = result
+    assert (code, err.count("\n")) == (2, 1), err
+    for text in expected:
+        assert text in err
+
+
 def step_record(step=1, signals=SIGNALS, d="", **values):
     """A row of a game with one D; `values` are fields of `StepRecord`, or, of D's record, with
     `d_` before them."""

@@ -9,7 +9,7 @@ from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint, held_out
-from helpers import write_images
+from helpers import one_line, write_images
 from training_helpers import run, tiny
 
 # Far better than what the training recorded.
@@ -84,13 +84,6 @@ def test_a_damaged_checkpoint_is_named_and_left_out(counterpoise, folder):
     before = folder.best_generator.read_bytes()
     one_line(counterpoise("best", folder.path), "no checkpoint that can be read")
     assert folder.best_generator.read_bytes() == before
-
-
-def one_line(result, expected):
-    code, _, err = result
-    assert code == 2, err
-    assert err.count("\n") == 1, err
-    assert expected in err
 
 
 def test_runs_without_checkpoints(counterpoise, folder, tmp_path):

@@ -61,15 +61,13 @@ def test_bad_images_are_named_and_skipped(tmp_path):
     assert "3 skipped" in training.description
 
 
-def test_none_left_is_an_error_with_reasons(tmp_path):
-    write_images(tmp_path, 2, 16, 16)
-    with pytest.raises(UserError, match="no usable image among 2 .2x smaller than"):
-        scan(config(tmp_path), 4)
-
-
-def test_a_single_image_cannot_be_split(tmp_path):
-    write_images(tmp_path, 1)
-    with pytest.raises(UserError, match="all of them held out"):
+@pytest.mark.parametrize(
+    ("count", "side", "why"),
+    [(2, 16, "no usable image among 2 .2x smaller than"), (1, 48, "all of them held out")],
+)
+def test_none_left_is_an_error_with_reasons(tmp_path, count, side, why):
+    write_images(tmp_path, count, side, side)
+    with pytest.raises(UserError, match=why):
         scan(config(tmp_path), 4)
 
 
@@ -80,16 +78,11 @@ def test_the_same_file_counts_once(tmp_path):
     assert len(training) + len(held_out) == 2
 
 
-def test_sides_become_multiples_of_the_scale(tmp_path):
+def test_sides_become_multiples_of_the_scale_or_all_the_same(tmp_path):
     write_images(tmp_path, 2, 50, 67)
-    training, _ = scan(config(tmp_path), 4)
-    assert training.load(0).hr.shape == (48, 64, 3)
-
-
-def test_square_preparation(tmp_path):
-    write_images(tmp_path, 2, 80, 120)
-    training, _ = scan(config(tmp_path, square_px=40), 4)
-    assert training.load(0).hr.shape == (40, 40, 3)
+    for more, shape in (({}, (48, 64, 3)), ({"square_px": 40}, (40, 40, 3))):
+        training, _ = scan(config(tmp_path, **more), 4)
+        assert training.load(0).hr.shape == shape
 
 
 def test_what_does_not_fit_the_cache_is_decoded_again(tmp_path):

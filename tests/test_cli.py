@@ -12,7 +12,7 @@ from counterpoise.config_file import load_config
 from counterpoise.errors import TrainingDivergedError
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
-from helpers import write_images
+from helpers import one_line, write_images
 from training_helpers import tiny
 
 
@@ -28,15 +28,6 @@ def weights(tmp_path):
     path = tmp_path / "g.safetensors"
     save_generator(path, build_generator(GeneratorConfig(width=4, blocks=1)), {"licence": "mine"})
     return path
-
-
-def one_line(result, *expected):
-    code, _, err = result
-    assert code == 2, err
-    assert err.count("\n") == 1, err
-    assert "Traceback" not in err
-    for text in expected:
-        assert text in err
 
 
 def test_help_is_there_at_every_level(counterpoise):
@@ -155,41 +146,18 @@ def test_missing_vgg_falls_back_loudly(counterpoise, tmp_path, config_file, monk
 
 
 def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
-    run = tmp_path / "run"
-    start = ["train", "--config", config_file, "--run-dir", run, "--data"]
-    one_line(counterpoise(*start, tmp_path / "none"), "no such file or directory")
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "a.txt").write_text("x")
-    one_line(counterpoise(*start, tmp_path / "texts"), "no images in it; images end in")
-    (cut, *_) = write_images(tmp_path / "cut", 1)
+    (cut,) = write_images(tmp_path / "cut", 1)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-    one_line(counterpoise(*start, tmp_path / "cut"), "no usable image among 1", "damaged")
-    assert not run.exists()
+    start = ["train", "--config", config_file, "--run-dir", tmp_path / "run", "--data"]
+    one_line(counterpoise(*start, cut.parent), "no usable image among 1", "damaged")
+    assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        (
-            ["train.batch_size=no", "data.crop=3"],
-            ["preset demo: 2 errors", "data.crop: unknown key", "train.batch_size: input should"],
-        ),
-        (
-            ["data.crop_px=40", "balance={policy: threshold, options: {limit: 1}}",
-             "train={batch_size: 3, devices: 2}"],
-            ["3 errors", "balance.options.limit: unknown option", "known: threshold, measure",
-             "train.batch_size: 2 devices cannot share it",
-             "discriminator: the enhancenet discriminator"],
-        ),
-        (["balance.policy=mood"], ["balance.policy: unknown policy 'mood'; known: none"]),
-        (
-            ["balance.policy=loss-gate", "loss.adversarial.form=relativistic-paired"],
-            ["'loss-gate' trains D on one half of its loss"],
-        ),
-    ],
-)  # fmt: skip
-def test_mistakes_in_settings(counterpoise, options, expected):
-    settings = [part for option in options for part in ("--set", option)]
+def test_mistakes_in_settings(counterpoise):
+    wrong = ["data.crop_px=40", "balance={policy: threshold, options: {limit: 1}}"]
+    wrong += ["train={batch_size: 3, devices: 2}"]
+    settings = [part for option in wrong for part in ("--set", option)]
+    expected = ["3 errors", "balance.options.limit", "train.batch_size", "discriminator: the enh"]
     one_line(counterpoise("train", "--preset", "demo", *settings), *expected)
 
 
@@ -202,15 +170,11 @@ def test_mistakes_in_what_is_given(counterpoise, tmp_path, weights):
         (["train", "--preset", "nope"], "no preset 'nope'"),
         (["train", "--config", tmp_path / "none.yaml"], "cannot be read"),
         (["resume", tmp_path], "not a run folder"),
-        ([*upscale, tmp_path / "none"], "no such file"),
         ([*upscale, tmp_path / "text.safetensors"], "not a safetensors file"),
         ([*upscale, weights, "--device", "tpu"], "--device tpu: unknown"),
         (["upscale", tmp_path / "no", "x", "--weights", weights], "no such file"),
         (["evaluate", "--weights", weights, "--data", tmp_path / "no"], "no such"),
-        (
-            ["import-weights", weights, "-o", tmp_path / "x.safetensors"],
-            "not the published ENet-PAT",
-        ),
+        (["import-weights", weights, "-o", tmp_path / "x.safetensors"], "not the published"),
     ]:
         one_line(counterpoise(*arguments), expected)
     assert not (tmp_path / "out").exists()

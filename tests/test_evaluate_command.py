@@ -12,7 +12,7 @@ from counterpoise.config import GeneratorConfig
 from counterpoise.metrics import niqe
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
-from helpers import smooth_pixels
+from helpers import one_line, smooth_pixels
 from training_helpers import run, tiny
 
 
@@ -34,14 +34,6 @@ def place(tmp_path_factory):
         generator = build_generator(GeneratorConfig(width=4, blocks=1))
         save_generator(folder / f"{name}.safetensors", generator, {})
     return folder
-
-
-def one_line(result, *expected):
-    code, _, err = result
-    assert code == 2, err
-    assert err.count("\n") == 1, err
-    for text in expected:
-        assert text in err
 
 
 def test_outputs_instead_of_weights(counterpoise, place, tmp_path, monkeypatch):

@@ -16,8 +16,8 @@ from fault_helpers import differing, results
 from helpers import write_images
 from training_helpers import before_step, events, run, signals, tiny
 
-# Every image is decoded again for each crop.
-NO_CACHE = "data.cache_mib=0"
+# Every image is decoded again for each crop, beside the training.
+NO_CACHE = ("data.cache_mib=0", "data.worker_threads=1")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def images(tmp_path_factory):
 def whole(tmp_path_factory, images):
     """A training on them to which nothing happens."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    run(tiny(NO_CACHE, data=images), path)
+    run(tiny(*NO_CACHE, data=images), path)
     return path
 
 
@@ -45,7 +45,7 @@ def test_an_image_that_vanishes_stops_in_one_line_and_put_back_costs_nothing(
     tmp_path, monkeypatch, images, whole
 ):
     kept = {path: path.read_bytes() for path in images.iterdir()}
-    config = tiny(NO_CACHE, data=images)
+    config = tiny(*NO_CACHE, data=images)
     with monkeypatch.context() as patch:
         in_step(patch, 6, lambda training: [path.unlink() for path in kept])
         with pytest.raises(UserError, match=r"image\d.png: .*put it back") as stopped:
@@ -78,7 +78,7 @@ def nan_in_one_pixel(hr):
 def test_a_nan_in_a_batch_ends_the_training_and_its_checkpoints_stay_clean(
     tmp_path, monkeypatch, images, whole
 ):
-    config = tiny(NO_CACHE, data=images)
+    config = tiny(*NO_CACHE, data=images)
     with monkeypatch.context() as patch:
         planted(patch, 6, nan_in_one_pixel)
         with pytest.raises(TrainingDivergedError, match="step 6: .* not finite"):

@@ -13,6 +13,7 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.wording import LARGEST, sparkline, verdict
 from counterpoise.pages.page import LISTED_EVENTS, page, page_body, read_runs
 from counterpoise.run_folder import RunFolder
+from helpers import one_line
 from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
 from trace_helpers import bce_columns, trace
 from training_helpers import TINY
@@ -188,14 +189,6 @@ def test_the_verdict_names_the_worst():
 
 
 # ------------------------------------------------------------------------------ the command
-
-
-def one_line(result, *parts):
-    code, out, err = result
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err
 
 
 def test_the_command_writes_the_page_into_the_run(folder, counterpoise):

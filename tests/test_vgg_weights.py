@@ -95,22 +95,6 @@ def test_a_file_that_ends_too_early_or_is_not_there(safetensors_file, tmp_path):
         load_vgg19(tmp_path / "vgg.pth", "caffe", [])
 
 
-@pytest.mark.parametrize("name", ["vgg.pth", "vgg.safetensors"])
-@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "list"])
-def test_other_files(tmp_path, name, kind):
-    path = tmp_path / name
-    if kind == "truncated":
-        torch.save(vgg_weights(1), path)
-        path.write_bytes(path.read_bytes()[:2000])
-    elif kind == "list":
-        torch.save([1, 2], path)
-    else:
-        path.write_bytes(b"" if kind == "empty" else b"this is no network at all")
-    with pytest.raises(UserError) as caught:
-        load_vgg19(path, "caffe", [])
-    assert "\n" not in str(caught.value)
-
-
 def natural_crops(folder: Path) -> torch.Tensor:
     crops = []
     for path in sorted(folder.glob("*.png"))[:8]:
