@@ -151,6 +151,18 @@ _ROWS = (
 
 OBJECTIVES: Registry[Objective] = Registry("objective", *((row.name, row) for row in _ROWS))
 
+# The largest BCE of one image, and who cuts it there.
+CLIPS = {
+    16.118: "Keras' epsilon of 1e-7",
+    15.9424: "Keras' epsilon of 1e-7",
+    100.0: "PyTorch's BCELoss",
+    13.8155: "an epsilon of 1e-6",
+    18.4207: "an epsilon of 1e-8",
+    23.0259: "an epsilon of 1e-10",
+    27.631: "an epsilon of 1e-12",
+}
+AT_A_CLIP = 1e-3  # as a share
+
 
 def objective_name(name: str) -> str:
     """The objective's own name for any name it is known by; `UserError` for an unknown one."""

@@ -27,8 +27,8 @@ from counterpoise.diagnosis.finding import (
     NotJudged,
     Rule,
 )
-from counterpoise.diagnosis.inference import named
 from counterpoise.diagnosis.interpretation import views
+from counterpoise.diagnosis.reading import named
 from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, objective_name

@@ -8,28 +8,26 @@ ties the two together. Rows of one training are alike, so only some count as if 
 
 import dataclasses
 import itertools
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from counterpoise.objectives import (
-    OBJECTIVES,
-    UNKNOWN,
-    Objective,
-    least_of_probabilities,
-    least_of_scores,
+from counterpoise.diagnosis.loss_curves import density_about_curve
+from counterpoise.diagnosis.printed import (
+    LEAST_ROWS,
+    PRINTED,
+    last_digit,
+    mostly_below_zero,
+    summed_loss,
 )
+from counterpoise.diagnosis.reading import WORTH_A_WORD, Reading, how_known
+from counterpoise.objectives import OBJECTIVES, UNKNOWN, least_of_probabilities, least_of_scores
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import Trace
 
 # A printed number may be off by this share of itself before it contradicts another.
 TOLERANCE = 0.02
-PRINTED = 1e-5  # the last digit of a loss that people print, at the coarsest
 MOST_ROWS = 200  # of longer logs about so many rows are looked at, evenly
-LEAST_ROWS = 3  # rows that must speak before a column is asked
 # Rows that count, at most: with D's outputs, and with losses alone.
 ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 5
 # Prior probabilities: that no objective of the table is meant, D's loss is the mean of its halves,
@@ -44,59 +42,16 @@ BROAD, FLOOR = 0.1, 3e-3
 # How fast density falls with D's loss over the least of its outputs, under it (as numbers of other
 # moments may be), and over its chance.
 SHARP, SHARPER, ABOVE_CHANCE = 2.0, 4.0, 3.0
-# G's loss about its curve: its spread (absolute, of the curve's value), wider above; under hinge
-# margins are exceeded, and a critic's scores may be anywhere.
-SPREAD, SHARE, WIDER, BEYOND_MARGIN, OF_A_CRITIC = 0.15, 0.3, 1.5, 1.2, 3.0
 # D's loss on fakes, over that of both halves at chance, from which on G's loss shows D fooled.
 FOOLED = 2.0
-SMOOTHED = 0.32  # about the entropy of a label of 0.9
-# The largest BCE of one image, and who cuts it there.
-CLIPS = {
-    16.118: "Keras' epsilon of 1e-7",
-    15.9424: "Keras' epsilon of 1e-7",
-    100.0: "PyTorch's BCELoss",
-    13.8155: "an epsilon of 1e-6",
-    18.4207: "an epsilon of 1e-8",
-    23.0259: "an epsilon of 1e-10",
-    27.631: "an epsilon of 1e-12",
-}
-AT_A_CLIP = 1e-3  # as a share
 EXACT = 20.0  # the density of a loss that is its outputs' to the last digit
 MARGINS = 0.1  # what hinge leaves where the mean outputs are beyond their margins
 UNLIKELY = -12.0  # the log likelihood of what needs another loss of G than is common
 ROUNDED = 0.05  # share by which, and of the lines in which, a loss may be lower than it can be
 IMPOSSIBLE = -60.0  # the log likelihood of what is not so, but for a slip of the printing
-LIKELY, WORTH_A_WORD = 0.95, 0.02  # probabilities: of what is taken for so, of what is named
+LIKELY = 0.95  # the probability of what is taken for so
 SURELY_APART = 0.9  # D(x) over D(G(z)) of a D that is certain
-MOST_NAMED = 3  # of several objectives in a sentence
-
-
-# An objective of which nothing is known: no number of it says anything.
-SOMETHING_ELSE = Objective(UNKNOWN, "something else", math.nan, d_loss_reaches_zero=False)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One way to take a log's numbers."""
-
-    objective: str  # a name of `OBJECTIVES`, or "unknown"
-    is_mean: bool = False  # D's loss is the mean of its halves, though nobody says so
-    is_turned: bool = False  # D's loss has its sign turned: it is the value that D maximises
-    labels_flipped: bool = False  # D was asked for 0 on real images and for 1 on fake ones
-    probability: float = 1.0
-    evidence: str = ""  # how it is known, the others beside it
-
-    @property
-    def facts(self) -> Objective:
-        """What is known of its objective."""
-        return OBJECTIVES.get(self.objective, SOMETHING_ELSE)
-
-    @property
-    def title(self) -> str:
-        """What it is called in a sentence."""
-        parts = [(self.is_mean, "mean of its halves"), (self.is_turned, "sign turned")]
-        rest = ", ".join(text for yes, text in parts if yes)
-        return f"{self.facts.title} ({rest})" if rest else self.facts.title
+OF_A_CRITIC = 3.0  # the spread of G's loss there: a critic's scores may be anywhere
 
 
 def infer(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> tuple[Reading, ...]:
@@ -117,16 +72,7 @@ def infer(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> 
     weights = np.exp(np.array(logs) - max(logs))
     shares = weights / weights.sum()
     ranked = sorted(zip(shares, readings, strict=True), key=lambda pair: -pair[0])
-    is_usual = UNKNOWN in program.objectives
-    evidence = given or _percentages(ranked, numbers.source(), is_usual=is_usual)
-    if not given and program.objectives:
-        titles = [OBJECTIVES[each].title for each in program.objectives if each in OBJECTIVES]
-        usual = ", ".join(titles) or "what is no game of real against fake"
-        is_of_program = ranked[0][1].objective in program.objectives
-        how = f"{program.title} trains with {'it' if is_of_program else usual}"
-        evidence += f"; {how}" if is_of_program else f"; but {how}"
-    if ranked[0][1].is_mean:
-        evidence += "; D's loss is the mean of its halves"
+    evidence = how_known(ranked, given, numbers.source(), program)
     if ranked[0][0] >= LIKELY:
         ranked = ranked[:1]
     likely = [each for each in ranked if each[0] >= WORTH_A_WORD]
@@ -135,29 +81,6 @@ def infer(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> 
         dataclasses.replace(reading, probability=float(share / total), evidence=evidence)
         for share, reading in likely
     )
-
-
-def _percentages(ranked: Sequence[tuple[float, Reading]], source: str, *, is_usual: bool) -> str:
-    """How likely the likeliest objective is, by what, and what else it may be."""
-    shares: dict[str, float] = defaultdict(float)
-    for share, reading in ranked:
-        shares[dataclasses.replace(reading, is_mean=False).title] += share
-    (first, most), *others = shares.items()
-    others = [each for each in others if each[1] >= WORTH_A_WORD]
-    head = f"{min(most, 0.99):.0%} {source}"
-    if ranked[0][1].objective == UNKNOWN and not is_usual:
-        head = f"none that is known explains the numbers, {head}"
-    elif most <= 0.5:
-        head, others = source, [(first, most), *others]
-    return f"{head}; {named(others)}" if others else head
-
-
-def named(shares: Iterable[tuple[str, float]], most: int = MOST_NAMED) -> str:
-    """Titles of objectives with their probabilities, likeliest first, so many of them by name."""
-    ranked = sorted(shares, key=lambda pair: -pair[1])
-    if len(ranked) > most + 1:
-        ranked = [*ranked[:most], ("others", sum(share for _, share in ranked[most:]))]
-    return ", ".join(f"{title} {share:.0%}" for title, share in ranked)
 
 
 def _log_prior(reading: Reading, known: Sequence[str], program: Program) -> float:
@@ -177,24 +100,6 @@ def _log_prior(reading: Reading, known: Sequence[str], program: Program) -> floa
         mean = MEAN_BY_PROGRAM
     odds = (reading.is_mean, mean), (reading.is_turned, TURNED), (reading.labels_flipped, FLIPPED)
     return float(np.log(share) + sum(np.log(odd if yes else 1 - odd) for yes, odd in odds))
-
-
-def mostly_below_zero(trace: Trace) -> bool:
-    """Whether D's printed loss is clearly below 0 in most lines.
-
-    BCE, squares, hinge and relativistic losses are sums of what is never below 0, and so are
-    penalties: of the objectives that are known this leaves Wasserstein's, or a sign that is turned.
-    """
-    loss = summed_loss(trace)
-    loss = loss[np.isfinite(loss)]
-    return len(loss) >= LEAST_ROWS and bool((loss < -1e-3).mean() > 0.5)
-
-
-def summed_loss(trace: Trace, d_loss_factor: float = 1.0, half_factor: float = 1.0) -> np.ndarray:
-    """D's loss as the log gives it, or the sum of the halves that it gives, times a factor each."""
-    loss = d_loss_factor * trace.get("d_loss")
-    halves = trace.get("d_loss_real") + trace.get("d_loss_fake")
-    return np.where(np.isfinite(loss), loss, half_factor * halves)
 
 
 class _Numbers:
@@ -384,59 +289,9 @@ class _Numbers:
         if reading.objective == "wgan":
             density = 1 / (np.pi * OF_A_CRITIC * (1 + (g_loss / OF_A_CRITIC) ** 2))
         elif reading.facts.g_loss_at is not None:
-            density = _about_curve(reading, loss, g_loss)
+            density = density_about_curve(reading, loss, g_loss)
         rows = np.log((1 - MISFIT) * density + MISFIT * nothing)
         pairs = len(np.unique(np.stack([loss, g_loss]), axis=1).T)
         count = min(ROWS_OF_LOSSES, pairs) / len(loss)
         as_it_is = np.log(1 - MORE) + count * rows.sum()
         return float(np.logaddexp(as_it_is, np.log(MORE) + count * np.log(nothing).sum()))
-
-
-def g_curve(reading: Reading, loss: np.ndarray) -> np.ndarray:
-    """G's adversarial loss that goes with D's, both halves summed, where these are alike."""
-    objective = reading.facts
-    if objective.g_loss_at is None:
-        return np.full_like(loss, np.nan)
-    curve = objective.g_loss_at(np.maximum(loss, 1e-12) / 2)
-    # Where D's loss is the mean of its halves, G's is then, too.
-    return curve / 2 if reading.is_mean and objective.compares_scores else curve
-
-
-def _about_curve(reading: Reading, loss: np.ndarray, g_loss: np.ndarray) -> np.ndarray:
-    """The density of G's losses about the curve that ties them to D's, both halves summed."""
-    objective, curve = reading.facts, g_curve(reading, loss)
-    beyond = BEYOND_MARGIN if objective.name == "hinge" else 0.0
-    density = _spread(g_loss, curve, beyond)
-    if objective.name == "hinge":
-        return density
-    if objective.name == "non-saturating":
-        # D may be surer of fakes than of real images, whose labels of 0.9 may be in its loss.
-        surer = _spread(g_loss, curve, WIDER * curve)
-        floor = g_curve(reading, 2 * np.maximum(loss - SMOOTHED, 1e-4))
-        smoothed = np.where(loss > SMOOTHED, _spread(g_loss, floor, 0.0), surer)
-        density = 0.6 * density + 0.2 * surer + 0.2 * smoothed
-        cut = np.abs(g_loss[:, None] / list(CLIPS) - 1).min(axis=1) < AT_A_CLIP
-        density = np.where(cut, 5.0, density)
-    # Printed as 0 it is that of a D which is fooled altogether.
-    return np.where((g_loss < 0) | ((g_loss == 0) & (curve > SPREAD)), 0.0, density)
-
-
-def _spread(g_loss: np.ndarray, curve: np.ndarray, beyond: np.ndarray | float) -> np.ndarray:
-    """The density of G's losses about a curve: two-sided, and by so much wider above."""
-    below = SPREAD + SHARE * np.abs(curve)
-    above, off = WIDER * below + beyond, g_loss - curve
-    near = np.abs(off) / np.where(off > 0, above, below)
-    return np.asarray(np.exp(-near) / (below + above))
-
-
-def last_digit(values: np.ndarray) -> float:
-    """The last digit that a column was printed with, 1e-12 at the finest."""
-    for digits in range(12):
-        if np.abs(values - np.round(values, digits)).max(initial=0.0) <= 1e-13:
-            return float(10.0**-digits)
-    return 1e-12
-
-
-def stands_still(values: np.ndarray) -> bool:
-    """Whether all of these are one number, of some digits: no rounding explains it."""
-    return bool(np.ptp(values) == 0) and last_digit(values) <= abs(values[0]) / 24

@@ -9,6 +9,7 @@ from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
 from counterpoise.diagnosis.view import DISTANCES, Spell, View, longest, smooth
 from counterpoise.objectives import UNKNOWN
+from counterpoise.trace import COLUMNS
 
 # Readings that a finding must rest on.
 LEAST_READINGS = 3
@@ -36,14 +37,10 @@ PROBES = {
 # it has fallen, and in how many of the last ones before that counts as lasting.
 LEAST_EVALUATIONS, WORSE, LASTING = 3, 1.25, 2
 MANY_EVALUATIONS = 12  # of more, means of neighbours are compared
-# Measures of images in print, what they are called, and the fall from the best that is one: a share
-# of a distance, else so much less. An adversarial term costs 1 to 3 dB of PSNR by its nature
-# (Blau and Michaeli 2018, arXiv 1711.06077).
-MEASURES = {
-    **{name: (what, WORSE) for name, what in DISTANCES.items()},
-    "held_out_psnr": ("printed PSNR", 4.0),
-    "held_out_ssim": ("printed SSIM", 0.15),
-}
+# Measures of images and the fall from the best that is one: a share of a distance, else so much
+# less. An adversarial term costs 1 to 3 dB of PSNR by its nature (Blau and Michaeli 2018, arXiv
+# 1711.06077).
+FALLS = dict.fromkeys(DISTANCES, WORSE) | {"held_out_psnr": 4.0, "held_out_ssim": 0.15}
 
 
 class ColumnReadings:
@@ -214,7 +211,7 @@ def trivially_separable(view: View) -> Answer:
 def quality_falls(view: View) -> Answer:
     """Held-out quality is worse than it was, whatever the losses say: by the measure of images that
     shows it best."""
-    judged = [_fall(view, column) for column in MEASURES]
+    judged = [_fall(view, column) for column in FALLS]
     found = [each for each in judged if isinstance(each, Found)]
     missing = all(isinstance(each, Missing) for each in judged)
     return max(found, key=lambda each: each.confidence, default=Missing() if missing else None)
@@ -222,7 +219,7 @@ def quality_falls(view: View) -> Answer:
 
 def _fall(view: View, column: str) -> Answer:
     """The same by one measure."""
-    what, limit = MEASURES[column]
+    what, limit = COLUMNS[column], FALLS[column]
     measured = view.trace.get(column)
     rows = np.flatnonzero(np.isfinite(measured))
     if len(rows) < LEAST_EVALUATIONS:

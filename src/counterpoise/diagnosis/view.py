@@ -7,7 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.inference import Reading, g_curve, summed_loss
+from counterpoise.diagnosis.loss_curves import g_curve
+from counterpoise.diagnosis.printed import summed_loss
+from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import UNKNOWN, Objective, bce_at_mean
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import Trace
@@ -25,13 +27,8 @@ LEAST_HOPELESS = 4.0  # G's loss under BCE where D is certain about fakes, D(G(z
 RIGHT = 0.95  # the accuracy that such a D has at least, where the log has one
 
 
-# Distances of G's images to real ones, and what they are called.
-DISTANCES = {
-    "held_out_distance": "distance of held-out images",
-    "held_out_fid": "printed FID",
-    "held_out_kid": "printed KID",
-    "held_out_lpips": "printed LPIPS",
-}
+# Distances of G's images to real ones.
+DISTANCES = "held_out_distance", "held_out_fid", "held_out_kid", "held_out_lpips"
 LEAST_SPELL = 4  # rows that a spell must have before it is worth a word
 
 

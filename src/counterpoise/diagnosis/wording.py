@@ -14,30 +14,10 @@ from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding, Remedy,
 from counterpoise.diagnosis.view import LEAST_ROWS
 from counterpoise.errors import one_line
 from counterpoise.objectives import OBJECTIVES
+from counterpoise.registry import read_table
 from counterpoise.trace import Trace
 
-# Columns that a person is shown first, with their titles, most telling first.
-SHOWN = (
-    ("d_real", "D(x)"),
-    ("d_fake_before", "D(G(z)) before"),
-    ("d_fake_after", "D(G(z)) after"),
-    ("d_loss", "Loss D"),
-    ("g_loss", "Loss G"),
-    ("auc", "AUC"),
-    ("d_accuracy", "D's accuracy"),
-    ("g_adversarial", "Loss G, adversarial"),
-    ("g_gradient_adversarial", "adversarial gradient at G's output"),
-    ("g_gradient_content", "content gradient at G's output"),
-    ("d_learning_rate", "D's learning rate"),
-    ("real_logit_mean", "mean logit on real"),
-    ("fake_logit_mean", "mean logit on fake"),
-    ("d_accuracy_real", "D's accuracy on real"),
-    ("d_accuracy_fake", "D's accuracy on fake"),
-    ("d_loss_real", "Loss D, real half"),
-    ("d_loss_fake", "Loss D, fake half"),
-    ("diversity_ratio", "diversity of outputs"),
-    ("held_out_logit_mean", "mean logit on held-out real"),
-)
+SHOWN = read_table("counterpoise.diagnosis", "curves.toml")  # titles by column
 BLOCKS = "▁▂▃▄▅▆▇█"
 # What is beyond is drawn there: sums and differences of it would be infinite.
 LARGEST = 1e300
@@ -53,7 +33,7 @@ OF_A_LINE = "d-saturated", "d-too-weak"
 def shown_series(trace: Trace) -> list[tuple[str, np.ndarray]]:
     """Title and values of the columns worth showing, without their gaps."""
     found = []
-    for name, title in SHOWN:
+    for name, title in SHOWN.items():
         values = trace.get(name)
         values = values[np.isfinite(values)]
         if len(values) > 1:

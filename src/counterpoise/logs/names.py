@@ -9,6 +9,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from counterpoise.errors import UserError
 from counterpoise.registry import read_table
@@ -23,9 +24,11 @@ KNOWN: dict[str, str] = {name: name for name in COLUMNS} | {
 }
 _OF_WORDS: dict[str, str] = _NAMES["of_words"]
 AMBIGUOUS = frozenset(_NAMES["ambiguous"])
-_OF_ANOTHER = frozenset(_NAMES["of_another"].split())
-_OF_VALIDATION = frozenset(("val", "valid", "validation", "dev", "test", "eval", "best"))
-_OF_PLACE = frozenset(_NAMES["of_place"].split())
+_OF_UNKNOWN = {kind: frozenset(words.split()) for kind, words in _NAMES["of_unknown"].items()}
+_OF_ANOTHER = _OF_UNKNOWN["another"] | _OF_UNKNOWN["validation"]
+_OF_GAME = frozenset(("D", "G", "adversarial", "loss"))
+_OF_NO_LOSS = frozenset(("accuracy", *_OF_UNKNOWN))
+_LIKELY = [(set(kinds.split()), column) for kinds, column in _NAMES["likely"].items()]
 _OF_RATES = frozenset(("lr", "learning", "rate"))
 _RATES_OF = {"g_learning_rate": {"G"}, "d_learning_rate": {"D"}}  # one of nobody is G's
 _WORDS = {word: what for what, words in _NAMES["words"].items() for word in words.split()}
@@ -36,9 +39,7 @@ G_CONTENT = "g_content"  # the column that is a sum of what is printed
 RATES = frozenset(("g_learning_rate", "d_learning_rate"))
 # What a line may say beside a game's losses, and a heading above them.
 BESIDE = RATES | QUALITY | {G_CONTENT}
-# Of D's outputs and how right it is: a call, "D(x)" or "p(real)", and words.
-_OUTPUT = re.compile(r"[DP]\w*\(", re.IGNORECASE)
-_OF_OUTPUT = frozenset(("accuracy", "score", "scores", "prob", "probability", "output", "logit"))
+_OUTPUT = re.compile(r"[DP]\w*\(", re.IGNORECASE)  # "D(x)", "p(real)"
 LARGEST_SHARE = 1.5  # whoever prints D's accuracy above this prints per cent
 # Columns whose numbers are not but put there: see `put_value`.
 PUT_OTHERWISE = {
@@ -160,44 +161,30 @@ def names_network(name: str) -> bool:
     return _WORDS.get(plain(name).partition("_")[0]) in ("D", "G")
 
 
-def may_be_loss(name: str) -> bool:
-    """Whether a name that is not known looks like that of a loss of the game."""
+class Likeness(NamedTuple):
+    """What the number of a name that is not known looks like."""
+
+    is_loss: bool  # of a training, of whatever
+    is_of_game: bool  # maybe a loss of G's or D's
+    # What it is likely a loss of; "" where the name does not say that it is a loss, or not whose:
+    # who takes another number for D's loss is told that a sick D is well.
+    column: str
+
+
+def likeness(name: str) -> Likeness:
+    """What a name that is not known says, by the kinds of its words."""
     words = _words_of(plain(name))
-    return (
-        not (_OF_ANOTHER | _OF_PLACE) & set(words)
-        and not _of_output(name)
-        and CONTENT.fullmatch(plain(name)) is None
-        and any(_WORDS.get(word) in ("D", "G", "adversarial") or _is_loss(word) for word in words)
-    )
-
-
-def _of_output(name: str) -> bool:
-    """Whether a name is that of D's output or accuracy: no loss, whatever it is of."""
-    words = {_WORDS.get(word, word) for word in _words_of(plain(name))}
-    return _OUTPUT.match(name) is not None or not words.isdisjoint(_OF_OUTPUT)
-
-
-def _is_loss(word: str) -> bool:
-    return _WORDS.get(word) == "loss" or word.endswith(("loss", "losses"))
-
-
-def is_any_loss(name: str) -> bool:
-    """Whether a name is that of a training's loss, of whatever."""
-    words = set(plain(name).split("_"))
-    return any(word.endswith(("loss", "losses")) for word in words) and not words & _OF_VALIDATION
-
-
-def likely_column(name: str) -> str:
-    """What a name that may be a loss is likely a loss of; "" where it does not say that it is a
-    loss, or not whose: who takes another number for D's loss is told that a sick D is well."""
-    words = _words_of(plain(name))
-    says = {_WORDS.get(word) or _WORDS.get(word.removesuffix("s"), "") for word in words}
-    if not any(map(_is_loss, words)) or says >= {"D", "G"}:
-        return ""
-    if "G" in says:
-        return "g_loss"
-    half = next((f"_{half}" for half in ("real", "fake") if half in says), "")
-    return f"d_loss{half}" if half or "D" in says else ""
+    says = {_WORDS.get(word) or _WORDS.get(word.removesuffix("s")) for word in words}
+    says |= {kind for kind, each in _OF_UNKNOWN.items() if each & set(words)}
+    if any(word.endswith(("loss", "losses")) for word in words):
+        says.add("loss")
+    if _OUTPUT.match(name):
+        says.add("accuracy")
+    if CONTENT.fullmatch(plain(name)):
+        says.add("another")
+    is_of_game = not says.isdisjoint(_OF_GAME) and says.isdisjoint(_OF_NO_LOSS)
+    column = next((column for kinds, column in _LIKELY if kinds <= says), "")
+    return Likeness("loss" in says and "validation" not in says, is_of_game, column)
 
 
 def put_value(

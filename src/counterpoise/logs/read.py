@@ -14,7 +14,7 @@ from typing import IO, Any
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import PLACES, NamedRows
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
-from counterpoise.logs.names import checked_mapping, column_of, likely_column, may_be_loss, plain
+from counterpoise.logs.names import checked_mapping, column_of, likeness, plain
 from counterpoise.logs.runs import FormatReader, Position
 from counterpoise.logs.tables import TableReader, table_start
 from counterpoise.logs.text import TextReader
@@ -96,7 +96,8 @@ def read_log(
 
 def _with_unused(trace: Trace, seen: Sequence[str]) -> Trace:
     """A trace that has nothing of D, with a note of the numbers that D's may be among."""
-    losses = [name for name in seen if may_be_loss(name) and likely_column(name) != "g_loss"]
+    looks = {name: likeness(name) for name in seen}
+    losses = [name for name, of in looks.items() if of.is_of_game and of.column != "g_loss"]
     if not losses or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
         return trace
     listed = ", ".join(losses[:NAMES_LISTED])
@@ -106,7 +107,7 @@ def _with_unused(trace: Trace, seen: Sequence[str]) -> Trace:
 
 def map_example(names: Sequence[str]) -> str:
     """How a name is given to `--map`: D's loss of these, else G's, else the form alone."""
-    likely = sorted(((name, likely_column(name)) for name in names), key=lambda pair: pair[1])
+    likely = sorted(((name, likeness(name).column) for name in names), key=lambda pair: pair[1])
     found = next((f"{name}={column}" for name, column in likely if column), "NAME_OF_D_LOSS=d_loss")
     return f"--map '{found}'"
 
@@ -317,9 +318,9 @@ def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:
         return f"no losses in it; {advice}"
     # A table without a header has numbers for names.
     named = [name for name in seen if name[:1].isalpha()]
-    shown = sorted(named, key=may_be_loss, reverse=True)[:NAMES_LISTED]
+    shown = sorted(named, key=lambda name: not likeness(name).is_of_game)[:NAMES_LISTED]
     numbers = f"; its numbers are {', '.join(shown)}" if shown else ""
-    losses = [name for name in shown if may_be_loss(name)]
+    losses = [name for name in shown if likeness(name).is_of_game]
     name_it = f"name D's and G's, e.g. {map_example(losses)}, or " if losses else ""
     return (
         f"no losses or outputs of D that are known{numbers}; {name_it}give a table with a line of "

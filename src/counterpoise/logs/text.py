@@ -17,7 +17,7 @@ from counterpoise.logs.names import (
     QUALITY,
     RATES,
     column_of,
-    is_any_loss,
+    likeness,
     names_network,
     plain,
     put_value,
@@ -333,7 +333,7 @@ class TextReader(FormatReader):
             if any(map(str.isdigit, match["name"])):
                 self._seen.append((*match.span("name"), match["name"]))
             if (known := self._name(match["name"])) is None:
-                if match["number"][-1] in "fnyFNY" and is_any_loss(match["name"]):
+                if match["number"][-1] in "fnyFNY" and likeness(match["name"]).is_loss:
                     yield Number(match["name"], plain(match["name"]), "", *match.span("number"))
                 continue
             more = match.groupdict()
