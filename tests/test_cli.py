@@ -9,7 +9,6 @@ from PIL import Image
 from counterpoise.balance.policies import POLICIES
 from counterpoise.config import GeneratorConfig
 from counterpoise.config_file import load_config
-from counterpoise.errors import TrainingDivergedError
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
 from helpers import one_line, write_images
@@ -178,17 +177,6 @@ def test_mistakes_in_what_is_given(counterpoise, tmp_path, weights):
     ]:
         one_line(counterpoise(*arguments), expected)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_diverged_training_exits_with_1(counterpoise, config_file, tmp_path, monkeypatch):
-    from counterpoise.commands import training
-
-    def diverge(*arguments, **options):
-        raise TrainingDivergedError("step 3: g_loss not finite")
-
-    monkeypatch.setattr(training, "run_training", diverge)
-    code, _, err = counterpoise("train", "--config", config_file, "--run-dir", tmp_path / "run")
-    assert (code, err) == (1, "counterpoise: training diverged: step 3: g_loss not finite\n")
 
 
 def test_upscale_file_and_folder(counterpoise, tmp_path, weights):

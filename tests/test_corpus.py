@@ -1,9 +1,8 @@
 """The corpus in the tree is whole: labels are known ids, parts are disjoint, every log reads."""
 
-import importlib.util
+import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from counterpoise.diagnosis.diagnose import RULES
 from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.logs.read import read_log
+from helpers import scripts_of
 
 FOLDER = Path(__file__).parent.parent / "corpus"
 SPLITS = ("tuning", "held-out")
@@ -22,25 +22,6 @@ ENTRIES = [entry for manifest in MANIFESTS.values() for entry in manifest.values
 # All but those that only a run folder of ours shows, with its held-out metrics and its policy, and
 # those that no training of the corpus has.
 IDS = set(RULES) - {"quality-falls", "held-back", "g-frozen", "learning-rate-gone"}
-
-
-@pytest.fixture(scope="module")
-def labels():
-    """The rules of `corpus/labels.py`, which imports its neighbours by their bare names."""
-    sys.path.insert(0, str(FOLDER))
-    before = set(sys.modules)
-    try:
-        specification = importlib.util.spec_from_file_location(
-            "corpus_labels", FOLDER / "labels.py"
-        )
-        module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in set(sys.modules) - before:
-            if str(FOLDER) in str(getattr(sys.modules[name], "__file__", "")):
-                del sys.modules[name]
 
 
 def test_there_are_enough_logs_of_every_kind():
@@ -90,7 +71,9 @@ def test_labels_do_not_look_at_the_code_that_they_test():
         assert path.name in ("score.py", "cure.py") or set(imports) <= {"counterpoise.records"}
 
 
-def test_jensen_violations_are_counted_line_by_line(labels):
+def test_jensen_violations_are_counted_line_by_line():
+    with scripts_of(FOLDER):
+        labels = importlib.import_module("labels")
     outputs = dict.fromkeys(("d_real", "d_fake_before", "d_fake_after"), 0.5)
     honest = outputs | {"d_loss": 1.4, "g_loss": 0.7}
     impossible = {**honest, "d_loss": 1.2}

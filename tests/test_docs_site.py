@@ -66,12 +66,6 @@ def test_changes_to_the_questions_loop_are_as_the_committed_rows_have_them():
     assert re.search(r"\| auto in place of the gate .* \| \+0\.22 \(-0\.43 to \+0\.64\) \|", text)
 
 
-def test_verbs_have_their_options_and_keys_their_default_range_and_meaning():
-    assert "\n| `--dry-run` | " in page("reference/command-line.md")
-    key = "| `loss.adversarial.r1` | `0.0` | 0 or more | Weights gamma"
-    assert key in page("reference/configuration.md")
-
-
 def test_what_a_page_would_load_from_the_network_is_seen():
     text = """
         <link rel="stylesheet" href="assets/site.css"><link rel="canonical" href="https://a.org/">

@@ -84,7 +84,8 @@ def test_a_nan_in_a_batch_ends_the_training_and_its_checkpoints_stay_clean(
         with pytest.raises(TrainingDivergedError, match="step 6: .* not finite"):
             run(config, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    assert "g_loss" in signals(folder.path)[-1]["non_finite"]
+    last = signals(folder.path)[-1]
+    assert (last["step"], last["g_loss"], "g_loss" in last["non_finite"]) == (6, None, True)
     assert events(folder.path)[-1] == events(folder.path, "diverged")[-1]
     for file in (*folder.checkpoint_files(), folder.generator):
         assert all(value.isfinite().all() for value in load_file(file).values())

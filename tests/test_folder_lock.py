@@ -82,6 +82,6 @@ def test_a_run_that_is_locked_can_be_used_when_nothing_is_in_it(tmp_path):
         (run.path / ".config.1.tmp.yaml").touch()
         (run.path / ".tmpAbc123").touch()
         run.refuse_if_used()
-    (run.path / "notes.txt").touch()
-    with pytest.raises(UserError, match="exists already"):
+    run.save_config("a: 1\n")
+    with pytest.raises(UserError, match="exists already; continue it with `counterpoise resume"):
         run.refuse_if_used()

@@ -242,7 +242,7 @@ def test_a_training_that_diverges_writes_its_report(tmp_path, counterpoise):
     path = tmp_path / "run"
     code, _, err = counterpoise("train", "--preset", "demo", "--run-dir", path, *arguments)
     assert code == 1
-    assert "training diverged" in err
+    assert (err.count("\n"), "training diverged: step" in err) == (1, True)
     text = text_of(RunFolder(path).report.read_text(encoding="utf-8"))
     assert "Diverged: step" in text
     assert "pays is not known" not in text

@@ -54,15 +54,6 @@ def test_a_device_or_a_pipe_is_refused_and_stays(tmp_path, path):
     assert (tmp_path / "pipe").is_fifo()
 
 
-def test_a_used_folder_is_refused(tmp_path):
-    run = RunFolder(tmp_path / "run")
-    run.refuse_if_used()
-    run.save_config("a: 1\n")
-    assert run.config.read_text() == "a: 1\n"
-    with pytest.raises(UserError, match="exists already; continue it with `counterpoise resume"):
-        run.refuse_if_used()
-
-
 def test_checkpoints_sort_by_step_and_leftovers_go(tmp_path):
     run = RunFolder(tmp_path)
     run.checkpoints.mkdir()

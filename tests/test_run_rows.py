@@ -5,7 +5,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,13 +27,6 @@ def steps(signals):
     return signals.traces()[0].steps.tolist()
 
 
-def of_two(step, **values):
-    """A row of a game with two discriminators."""
-    flat = row(step)
-    own = {name: flat.pop(name) for name in [*flat] if name.startswith("d_") or name == "action"}
-    return flat | {"discriminators": {"patch": own, "image": own | values}}
-
-
 # ------------------------------------------------------------------------------ rows
 
 
@@ -46,30 +38,6 @@ def test_steps_that_come_again_take_the_place_of_the_first():
         signals.add(row(step, d_loss=9.0))
     assert (signals.step, steps(signals)) == (16, list(range(1, 17)))
     assert signals.traces()[0].columns["d_loss"][13:].tolist() == [1.0, 9.0, 9.0]
-
-
-def test_a_stage_begins_anew():
-    signals = SignalRows()
-    for step in (1, 2, 3):
-        signals.add({"step": step, "stage": "pretrain", "g_loss": 0.1})
-    assert (signals.stage, signals.has_d, steps(signals)) == ("pretrain", False, [1, 2, 3])
-    signals.add(row(4))
-    assert (signals.stage, signals.has_d, steps(signals)) == ("train", True, [4])
-    assert signals.rows == 4
-
-
-def test_each_of_several_discriminators_has_its_trace():
-    signals = SignalRows("runs/mine")
-    for step in range(1, 9):
-        signals.add(of_two(step, d_real=0.9999))
-    patch, image = signals.traces({"patch": "hinge"}, "auto")
-    assert image.objective is None
-    assert [trace.title for trace in (patch, image)] == ["patch", "image"]
-    assert (patch.objective, patch.policy, patch.source) == ("hinge", "auto", "runs/mine")
-    assert set(image.columns["d_real"]) == {0.9999}
-    assert patch.columns["d_real"].max() < 0.8
-    np.testing.assert_array_equal(patch.columns["g_loss"], image.columns["g_loss"])
-    assert [len(trace) for trace in signals.traces()] == [8, 8]
 
 
 def test_lines_that_are_no_rows_are_counted():

@@ -1,6 +1,6 @@
 """The studies run; what they found is in docs/experiments.md."""
 
-import importlib.util
+import contextlib
 import json
 import re
 import runpy
@@ -16,26 +16,23 @@ STUDIES = Path(__file__).parents[1] / "studies"
 
 @pytest.fixture
 def study(monkeypatch, capsys):
-    """Run the study of the question's situation: what it printed."""
-    path = STUDIES / "seed_situation.py"
-    spec = importlib.util.spec_from_file_location("seed_situation", path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "seed_situation", module)
-    spec.loader.exec_module(module)
+    """Run a study's script: what it printed."""
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["seed_situation.py", *map(str, arguments)])
-        module.main()
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        with scripts_of(script.parent), contextlib.suppress(SystemExit):
+            runpy.run_path(str(script), run_name="__main__")
         return capsys.readouterr().out
 
     return run
 
 
+QUESTION = STUDIES / "seed_situation.py"
 SMALL = ["--steps", 6, "--warm-up", 2, "--set", "batch_size=2", "--set", "d_width=2"]
 
 
 def test_the_gate_and_auto_start_alike(study, tmp_path):
-    out = study(*SMALL, "--log-every", 1, "--json", tmp_path / "r.json")
+    out = study(QUESTION, *SMALL, "--log-every", 1, "--json", tmp_path / "r.json")
     assert set(json.loads((tmp_path / "r.json").read_text())) == {"loss-gate", "auto"}
     first = re.findall(r"Step: 1/6 .*(D\(x\).*) /", out)
     assert len(first) == 2
@@ -43,7 +40,7 @@ def test_the_gate_and_auto_start_alike(study, tmp_path):
 
 
 def test_every_ablation_runs(study):
-    out = study(*SMALL, "--ablate")
+    out = study(QUESTION, *SMALL, "--ablate")
     for name in ("no gate", "one batch for real and fake", "no batch norm in D"):
         assert name in out
 
@@ -65,18 +62,12 @@ def test_committed_results_are_what_the_experiments_say():
             assert f"| {' | '.join(cells)} |" in text
 
 
-def test_the_untuned_games_are_played_and_reported(tmp_path, monkeypatch, capsys):
+def test_the_untuned_games_are_played_and_reported(study, tmp_path):
     """One of them, in a few steps; what is there already is not played again."""
     folder = STUDIES / "untuned"
     play = [folder / "run.py", "--out", tmp_path, "--games", "ring", "--stressors", "none"]
     play += ["--strategies", "none", "auto", "--seeds", 0, "--steps", 4, "--workers", 1]
     play += ["--data", tmp_path / "none"]
-    report = [folder / "report.py", tmp_path]
-    with scripts_of(folder):
-        for line in (play, play, report):
-            monkeypatch.setattr(sys, "argv", [str(word) for word in line])
-            runpy.run_path(sys.argv[0], run_name="__main__")
-    out = capsys.readouterr().out
-    assert "2 trainings to play, 0 are there" in out
-    assert "0 trainings to play, 2 are there" in out
-    assert "## ring" in out
+    assert "2 trainings to play, 0 are there" in study(*play)
+    assert "0 trainings to play, 2 are there" in study(*play)
+    assert "## ring" in study(folder / "report.py", tmp_path)

@@ -121,25 +121,6 @@ def test_d_is_trained_on_what_the_action_asks_for(case):
         torch.testing.assert_close(turn.numbers["penalty", ""], penalty)
 
 
-def test_r1_is_added_to_the_gradient():
-    play, plain = Play(Action(r1_weight=0.8)), Play(Action())
-    steps = {}
-    for each in (play, plain):
-        before = each.weights("")
-        each.turn()
-        steps[each] = moved(before, each.weights(""))
-    d = Play().ds[""]
-    real = play.real.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(d(real).sum(), real, create_graph=True)
-    term = 0.4 * slope.square().sum(1).mean()
-    expected = torch.autograd.grad(term, list(d.parameters()), allow_unused=True)
-    for with_r1, without, own in zip(steps[play], steps[plain], expected, strict=True):
-        own = torch.zeros_like(without) if own is None else own
-        torch.testing.assert_close(with_r1 - without, own)
-    (record,) = play.game.records()
-    assert record.discriminators[""].penalty == pytest.approx(term.item())
-
-
 def test_what_rests_stays_and_rates_come_back():
     play = Play(Action(d_steps=0, g_learning_rate_scale=0.5), Action(g_steps=0))
     d, g = play.weights(""), [w.detach().clone() for w in play.g.parameters()]

@@ -240,12 +240,6 @@ def test_json_lines_and_a_second_training_in_the_same_file(source, path):
     assert (state.step, state.games[0].title) == (2, "run 2 of 2")
 
 
-def test_a_log_of_two_pairs_of_networks_has_two_games(source, path):
-    line = "(epoch: 1, iters: {0}, time: 0.1) D_A: 0.2 G_A: 0.3 cycle_A: 1 D_B: 0.3 G_B: 0.4\n"
-    append(path, *(line.format(100 * s) for s in range(1, 6)))
-    assert [game.title for game in source.look().games] == ["A", "B"]
-
-
 def test_a_log_that_stops_is_stale_and_its_pace_is_measured(source, path, clock):
     append(path, *seed_lines()[:20])
     first = source.look().step
@@ -278,10 +272,8 @@ def test_an_event_file_is_followed_as_it_grows(tmp_path, clock, write_events):
     writer = write_events(tmp_path / "logs", range(1, 4), d_loss=1.3, g_loss=0.7)
     source = open_source(tmp_path, WatchOptions(clock=clock))
     state = source.look()
-    assert (state.step, state.games[0].whole.columns["d_loss"].tolist()) == (
-        3,
-        pytest.approx([1.3] * 3),
-    )
+    assert state.step == 3
+    assert state.games[0].whole.columns["d_loss"].tolist() == pytest.approx([1.3] * 3)
     write_events(tmp_path / "logs", [4], writer=writer, d_loss=1.2, g_loss=0.8)
     writer.close()
     state = source.look()
