@@ -56,6 +56,7 @@ def counterpoise(capsys, monkeypatch):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["counterpoise", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr("rich._console", None)  # it keeps the width that it began with
         try:
             cli.main()
             code = 0

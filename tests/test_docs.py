@@ -103,6 +103,7 @@ def program(workspace, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", [*filled_in(command.words), *more])
         monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr("rich._console", None)  # it keeps the width that it began with
         try:
             cli.main()
             code = 0

@@ -77,7 +77,7 @@ def test_a_terminal_has_a_bar_and_a_file_a_line_now_and_then(monkeypatch, tmp_pa
     file = io.StringIO()
     environment = {"TERM": "xterm"}
     console = Console(file=file, width=100, force_terminal=terminal, _environ=environment)
-    monkeypatch.setattr(command, "Console", lambda: console)
+    monkeypatch.setattr("rich._console", console)
     assert command.run("x", [], tmp_path, 1, "local", None, [], False) == 0
     text = file.getvalue()
     lines = [line for line in text.splitlines() if " of 400 cells" in line]

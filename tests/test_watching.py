@@ -36,6 +36,7 @@ def told(monkeypatch):
         clock = Clock(0.0)
         monkeypatch.setattr(watching.time, "monotonic", clock)
         console = Console(file=io.StringIO(), width=200)
+        monkeypatch.setattr("rich._console", console)
 
         def seen():
             for each in states:
@@ -44,7 +45,7 @@ def told(monkeypatch):
                 clock.now += seconds
 
         said = [""]
-        watching.tell(seen(), console)
+        watching.tell(seen())
         return [after.removeprefix(before) for before, after in itertools.pairwise(said)]
 
     return tell

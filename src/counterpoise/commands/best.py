@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from counterpoise.best_step import nearest_to_ideal, stage_rows
 from counterpoise.commands.console import print_metrics, say
 from counterpoise.config_file import load_config
@@ -23,7 +21,7 @@ Row = Mapping[str, Any]
 
 def run(run: Path, as_json: bool) -> None:
     """Recommend a checkpoint of a run's newest stage; write its averaged weights to its folder."""
-    folder, console = RunFolder.open(run), Console()
+    folder = RunFolder.open(run)
     metrics, notes = read_json_lines(folder.metrics)
     rows = stage_rows(metrics)
     step, saved, candidates = _nearest_to_ideal(folder, rows, notes)
@@ -45,11 +43,11 @@ def run(run: Path, as_json: bool) -> None:
         return
     bicubic = [(BICUBIC, row) for row in metrics if row.get("stage") == BICUBIC]
     table = [*bicubic, *((f"step {row['step']}", row) for row in candidates)]
-    print_metrics(console, f"{run}: held-out images", table)
+    print_metrics(f"{run}: held-out images", table)
     for note in notes:
-        say(console, f"note: {note}")
-    say(console, f"Recommended: step {step}, since {why}.")
-    say(console, f"weights      {folder.best_generator}")
+        say(f"note: {note}")
+    say(f"Recommended: step {step}, since {why}.")
+    say(f"weights      {folder.best_generator}")
 
 
 def _nearest_to_ideal(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from counterpoise.commands.console import print_metrics, print_table, say
 from counterpoise.commands.upscaling import pick_device
@@ -46,7 +45,7 @@ def run(
     weights to know it from. All LR images are made by `degradation`, or are those of the folder
     `lr`, or those that a set has; else they are as each network was trained.
     """
-    console, folders = Console(), [*data, *sets]
+    folders = [*data, *sets]
     own = None if degradation is None else DegradationConfig.model_validate(degradation)
     if lr is not None and (own or len(folders) > 1):
         raise UserError("--lr is of one folder of HR images, and without --degradation")
@@ -80,19 +79,19 @@ def run(
         if own is not None:
             catalog = catalog.without_lr()
         for item in catalog.skipped:
-            say(console, f"skipped {item}")
-        catalog, methods = _methods(sources, catalog, name, len(folders) > 1, chosen, own, console)
+            say(f"skipped {item}")
+        catalog, methods = _methods(sources, catalog, name, len(folders) > 1, chosen, own)
         found[name] = scoring.score_methods(catalog, methods, measures)
-        _say_set(console, name, found[name], measures, common_scale)
+        _say_set(name, found[name], measures, common_scale)
     for note in notes:
-        say(console, f"not computed: {note}")
+        say(f"not computed: {note}")
     if pair:
         for name, scores in found.items():
             of = dict(zip(sources, scores[-len(sources) :], strict=True))
-            _say_differences(console, name, *(of[path] for path in pair))
+            _say_differences(name, *(of[path] for path in pair))
     if csv is not None:
         scoring.write_csv(csv, found)
-        say(console, f"per image: {csv}")
+        say(f"per image: {csv}")
 
 
 def _open_sources(
@@ -121,7 +120,6 @@ def _methods(
     own_folders: bool,
     device: torch.device,
     degradation: DegradationConfig | None,
-    console: Console,
 ) -> tuple[Catalog, list[scoring.Method]]:
     """The images of a set that every folder of outputs has, and the methods, bicubic first.
 
@@ -129,7 +127,7 @@ def _methods(
     the place of what each network was trained on.
     """
     if lr_path := catalog.files[0].lr_path:
-        say(console, f"{name}: LR images of {lr_path.parent}")
+        say(f"{name}: LR images of {lr_path.parent}")
         degradation = DegradationConfig(name="paired")
     plain_lr = degradation or DegradationConfig()
     methods, common = [], set(catalog.names)
@@ -137,7 +135,7 @@ def _methods(
         if isinstance(made, Generator):
             lr, upscale = degradation or made.config.degradation, scoring.by_generator(made, device)
             if lr.name == "paired" and degradation is None:
-                say(console, f"{name}: {title} was trained on pairs; give --lr. LR here is bicubic")
+                say(f"{name}: {title} was trained on pairs; give --lr. LR here is bicubic")
                 lr = plain_lr
             methods.append(scoring.Method(f"{title} ({lr} LR)", lr, upscale))
             continue
@@ -147,7 +145,7 @@ def _methods(
         folder = folder if folder.is_dir() else made
         files = match_outputs(folder, catalog)
         for image in [image for image in catalog.names if image not in files]:
-            say(console, f"{folder}: no output for {image}, which is left out for all methods")
+            say(f"{folder}: no output for {image}, which is left out for all methods")
         common &= files.keys()
         methods.append(scoring.Method(title, plain_lr, by_files(files, catalog.scale)))
     if not common:
@@ -158,33 +156,28 @@ def _methods(
     if len({kind.name for kind in kinds}) < len(kinds):
         raise UserError("these networks draw from other ranges; give --degradation real-esrgan")
     if any(kind.name == "real-esrgan" for kind in kinds):
-        say(console, f"{name}: real-esrgan LR is drawn by image name, in each evaluation alike")
+        say(f"{name}: real-esrgan LR is drawn by image name, in each evaluation alike")
     bicubic = scoring.by_bicubic(catalog.scale)
     plain = [scoring.Method(f"bicubic ({kind} LR)", kind, bicubic) for kind in kinds]
     return catalog.subset(kept), plain + methods
 
 
 def _say_set(
-    console: Console,
-    name: str,
-    scores: Sequence[scoring.Scores],
-    measures: Sequence[Measure],
-    scale: int,
+    name: str, scores: Sequence[scoring.Scores], measures: Sequence[Measure], scale: int
 ) -> None:
     """A set's table and its notes."""
     count = len(scores[0].rows)
     title = f"{name}: {count} images, x{scale}, {scale} px border cropped"
-    print_metrics(console, title, [(s.method, s.means()) for s in scores])
+    print_metrics(title, [(s.method, s.means()) for s in scores])
     for measure in measures:
         if small := sum(value != value for value in scores[0].values(measure.name)):
             say(
-                console,
                 f"{measure.title}: without {small} of {count} images, which are under "
                 f"{measure.least_px} pixels without their border, or flat",
             )
 
 
-def _say_differences(console: Console, name: str, a: scoring.Scores, b: scoring.Scores) -> None:
+def _say_differences(name: str, a: scoring.Scores, b: scoring.Scores) -> None:
     """Paired differences of two methods on a set."""
     rows, count = [], 0
     for d in scoring.differences_between(a, b):
@@ -196,8 +189,8 @@ def _say_differences(console: Console, name: str, a: scoring.Scores, b: scoring.
             f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}" if interval else "-"
         )
         rows.append([*row, f"{d.b_wins} of {d.difference.count}", d.verdict])
-    print_table(console, f"{name}: B against A", DIFFERENCE_COLUMNS, rows)
-    say(console, f"A: {a.method}")
-    say(console, f"B: {b.method}")
+    print_table(f"{name}: B against A", DIFFERENCE_COLUMNS, rows)
+    say(f"A: {a.method}")
+    say(f"B: {b.method}")
     if 1 < count < scoring.FEW_IMAGES:
-        say(console, f"Of {count} images, an interval by resampling is rather too narrow.")
+        say(f"Of {count} images, an interval by resampling is rather too narrow.")

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from counterpoise.commands.console import say
 from counterpoise.export import export
 
@@ -11,4 +9,4 @@ from counterpoise.export import export
 def run(source: Path | None, destination: Path, into: str, fp16: bool) -> None:
     """Export; say what was written, how exact it is, and whose licence it is under."""
     for line in export(source, destination, into, fp16=fp16):
-        say(Console(), line)
+        say(line)

@@ -1,7 +1,5 @@
 """`presets` behind the command line; without what only a training needs, which takes seconds."""
 
-from rich.console import Console
-
 from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.commands.console import say
 from counterpoise.config_file import preset_names
@@ -18,10 +16,9 @@ def run() -> None:
         "discriminator.name": DISCRIMINATORS,
         "loss.adversarial.form": ADVERSARIAL_FORMS,
     }
-    console = Console()
     for title, names in choices.items():
-        say(console, f"{title}: {', '.join(names)}")
-    say(console, "balance.policy, with its balance.options:")
+        say(f"{title}: {', '.join(names)}")
+    say("balance.policy, with its balance.options:")
     for name, policy in POLICIES.items():
         options = ", ".join(f"{key}={value}" for key, value in policy_options(policy).items())
-        say(console, f"  {name:<17}{options}".rstrip())
+        say(f"  {name:<17}{options}".rstrip())

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from counterpoise.commands.console import say
 from counterpoise.errors import UserError
 from counterpoise.pages.page import page, read_runs
@@ -20,12 +18,12 @@ def run(run: Sequence[Path], out: Path | None) -> None:
     path = out or RunFolder(run[0]).report
     if path.is_dir():
         raise UserError(f"{path}: a folder; give a file, e.g. --out {path / 'report.html'}")
-    found, console = read_runs(run), Console()
+    found = read_runs(run)
     write_page(path, found)
     for one in found:
         lead = "" if len(found) == 1 else f"{one.name}: "
-        say(console, lead + _verdict(one))
-    say(console, f"report: {path}")
+        say(lead + _verdict(one))
+    say(f"report: {path}")
 
 
 def _verdict(run: PageRun) -> str:
@@ -39,7 +37,7 @@ def write_page(path: Path, runs: Sequence[PageRun]) -> None:
         temporary.write_text(html, encoding="utf-8")
 
 
-def write_at_end(run_folder: RunFolder, console: Console) -> None:
+def write_at_end(run_folder: RunFolder) -> None:
     """Write the report of a training that has just ended, and say its verdict; a failure is one
     line, no more."""
     try:
@@ -49,4 +47,4 @@ def write_at_end(run_folder: RunFolder, console: Console) -> None:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         line = f"no report: {reason}; try again with: counterpoise report {run_folder.path}"
-    say(console, line)
+    say(line)

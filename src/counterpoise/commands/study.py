@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich import get_console
 
 from counterpoise.commands.console import ConsoleReporter, say
 from counterpoise.errors import UserError
@@ -37,7 +37,6 @@ def run(
     """Run a study with its progress shown; the exit code."""
     if address is not None and executor != "ray":
         raise UserError("--address is for --executor ray")
-    console = Console()
     plan = load_plan(source, overrides)
     folder = out if out is not None else Path("runs") / f"study-{plan.name}"
     may_use = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
@@ -46,28 +45,28 @@ def run(
     if dry_run:
         is_study_of(folder, plan)
         done = len({row.key for row in read_results(folder).done} & {cell.key for cell in cells})
-        say(console, plan.to_yaml())
-        say(console, f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
-        say(console, f"executor: {executor}, workers: {count}")
+        say(plan.to_yaml())
+        say(f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
+        say(f"executor: {executor}, workers: {count}")
         return 0
     if executor == "ray":
         workers = ray_workers(play_cell, plan, count, address)
     else:
         workers = local_workers(play_cell, plan, count)
     again = shlex.join(["counterpoise", *sys.argv[1:]])
-    with ConsoleReporter(console) as reporter, StopRequest():
+    with ConsoleReporter() as reporter, StopRequest():
         try:
-            watch = _shown(reporter, console, len(cells))
+            watch = _shown(reporter, len(cells))
             rows = run_study(plan, cells, folder, workers, watch)
         except KeyboardInterrupt:
-            say(console, f"stopped; finished cells are kept in {folder}. Go on with: {again}")
+            say(f"stopped; finished cells are kept in {folder}. Go on with: {again}")
             return EXIT_INTERRUPTED
     errors = [row for row in rows if isinstance(row, ErrorRow)]
     for row in errors[:SHOWN_ERRORS]:
-        say(console, f"error in {row.key}: {row.message}")
+        say(f"error in {row.key}: {row.message}")
     if errors:
-        say(console, f"cells that ended in errors: {len(errors)}; to try them again: {again}")
-    say(console, f"next: {shlex.join(['counterpoise', 'study', 'report', str(folder)])}")
+        say(f"cells that ended in errors: {len(errors)}; to try them again: {again}")
+    say(f"next: {shlex.join(['counterpoise', 'study', 'report', str(folder)])}")
     return 1 if errors else 0
 
 
@@ -76,14 +75,11 @@ def report(folder: Path) -> None:
     text = study_report(folder)
     with atomic_write(folder / "report.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    console = Console()
-    say(console, text.partition(DETAILS)[0])
-    say(console, str(folder / "report.md"))
+    say(text.partition(DETAILS)[0])
+    say(str(folder / "report.md"))
 
 
-def _shown(
-    reporter: ConsoleReporter, console: Console, cells: int
-) -> Callable[[Sequence[StudyRow], str], None]:
+def _shown(reporter: ConsoleReporter, cells: int) -> Callable[[Sequence[StudyRow], str], None]:
     """Shows how far a study is: a bar in a terminal, now and then a line where it is piped."""
 
     def show(rows: Sequence[StudyRow], message: str) -> None:
@@ -91,7 +87,9 @@ def _shown(
         reporter.progress(done, cells, "cells")
         if message:
             reporter.say(message)
-        elif not console.is_terminal and (done == cells or done % max(1, cells // LINES) == 0):
+        elif not get_console().is_terminal and (
+            done == cells or done % max(1, cells // LINES) == 0
+        ):
             failed = sum(isinstance(row, DoneRow) and bool(row.failures) for row in rows)
             errors = sum(isinstance(row, ErrorRow) for row in rows)
             reporter.say(f"{done} of {cells} cells, {failed} failed trainings, {errors} errors")

@@ -5,7 +5,7 @@ import json
 import signal
 from pathlib import Path
 
-from rich.console import Console
+from rich import get_console
 
 from counterpoise.commands.console import ConsoleReporter, print_metrics, say
 from counterpoise.commands.reporting import write_at_end
@@ -40,7 +40,7 @@ def start(
     degradations do; the exit code."""
     if (preset is None) == (config is None):
         raise UserError("give --preset NAME or --config FILE; `counterpoise presets` lists")
-    source, settings, console = preset or str(config), list(overrides), Console()
+    source, settings = preset or str(config), list(overrides)
     if data:
         settings += [f"data.folders={json.dumps([str(folder) for folder in data])}"]
     if devices is not None:
@@ -51,7 +51,7 @@ def start(
         what = f"is of a --dry-run with generator.degradation=real-esrgan, here {degradation}"
         raise UserError(f"--show-degradations {what}")
     if dry_run:
-        _describe(resolved, console, sheet)
+        _describe(resolved, sheet)
         return 0
     if preset not in (None, DEMO) and not resolved.data.folders:
         raise UserError(
@@ -62,7 +62,7 @@ def start(
     name, ends = Path(source).stem, itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
     free = (path for end in ends if not (path := Path("runs", name + end)).exists())
     run = RunFolder(run_dir or next(free))
-    return _run(resolved, run, console, resume=False)
+    return _run(resolved, run, resume=False)
 
 
 def resume(run: Path, steps: int | None, overrides: list[str]) -> int:
@@ -70,78 +70,77 @@ def resume(run: Path, steps: int | None, overrides: list[str]) -> int:
     folder = RunFolder.open(run)
     settings = [] if steps is None else [f"train.steps={steps}"]
     config = load_config(folder.config, settings + overrides, checks=(check_training,))
-    return _run(config, folder, Console(), resume=True)
+    return _run(config, folder, resume=True)
 
 
-def _describe(config: RunConfig, console: Console, sheet: Path | None) -> None:
+def _describe(config: RunConfig, sheet: Path | None) -> None:
     """Print the resolved configuration, the networks' sizes and the data; draw the degradations."""
     one_device = config.train.model_copy(update={"devices": 1})
     fabric = make_fabric(config.model_copy(update={"train": one_device}))
     parts = build_parts(config, fabric, downloads=False)
     take_initial_weights(parts)
-    say(console, config.to_yaml())
+    say(config.to_yaml())
     networks = {"generator": parts.networks.g, "discriminator": parts.networks.d}
     for name, own in networks.items():
         if own is not None:
-            say(console, f"{name}: {sum(p.numel() for p in own.parameters()):,} parameters")
+            say(f"{name}: {sum(p.numel() for p in own.parameters()):,} parameters")
     for note in parts.notes:
-        say(console, note)
+        say(note)
     stages = ", then ".join(f"{s.name} for {s.steps:,} steps" for s in plan_stages(config))
-    say(console, f"would train: {stages} on {fabric.device}")
+    say(f"would train: {stages} on {fabric.device}")
     if sheet is not None:
         save_sheet(sheet, parts.dataset)
-        say(console, f"degradations: {sheet}")
+        say(f"degradations: {sheet}")
 
 
-def _run(config: RunConfig, run: RunFolder, console: Console, *, resume: bool) -> int:
+def _run(config: RunConfig, run: RunFolder, *, resume: bool) -> int:
     fabric = make_fabric(config)
     if not resume:
         run.refuse_if_used()
     fabric.launch()
     # The first process chose the folder; the others may have seen it appear.
     run = RunFolder(Path(fabric.broadcast(str(run.path))))
-    if not fabric.is_global_zero:
-        console = Console(quiet=True)
+    get_console().quiet = not fabric.is_global_zero
     try:
-        with ConsoleReporter(console) as reporter:
+        with ConsoleReporter() as reporter:
             outcome = run_training(config, run, fabric, reporter, resumes=resume)
     except TrainingDivergedError:  # Its page says how it came to that.
         if fabric.is_global_zero:
-            write_at_end(run, console)
+            write_at_end(run)
         raise
     except KeyboardInterrupt as interrupt:
-        say(console, "Stopped at once, without saving.")
+        say("Stopped at once, without saving.")
         if run.config.exists():
-            say(console, f"Go on with: counterpoise resume {run.path}")
+            say(f"Go on with: counterpoise resume {run.path}")
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
-    _summarise(config, run, outcome, console)
+    _summarise(config, run, outcome)
     if outcome.interrupted:
         # As a shell says it: 130 for Ctrl-C, 143 for SIGTERM. Another process of this training may
         # be the one that was asked. Who asked does not wait for a page.
         return 128 + (outcome.signal_number or signal.SIGINT)
     if fabric.is_global_zero:
-        write_at_end(run, console)
-        say(console, "Next:")
-        say(console, f"  counterpoise diagnose {run.path}  # the verdict, with its evidence")
-        say(console, f"  counterpoise upscale photo.jpg --weights {run.generator}")
-        say(console, f"  counterpoise resume {run.path} --steps {2 * config.train.steps}  # go on")
+        write_at_end(run)
+        say("Next:")
+        say(f"  counterpoise diagnose {run.path}  # the verdict, with its evidence")
+        say(f"  counterpoise upscale photo.jpg --weights {run.generator}")
+        say(f"  counterpoise resume {run.path} --steps {2 * config.train.steps}  # go on")
     return 0
 
 
-def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome, console: Console) -> None:
+def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome) -> None:
     """Say how a training ended: held-out metrics, and where things lie."""
     if outcome.interrupted:
         how = "and saved" if outcome.saved else UNSAVED
-        say(console, f"Stopped after step {outcome.step}, {how}.")
-        say(console, f"Go on with: counterpoise resume {run.path}")
+        say(f"Stopped after step {outcome.step}, {how}.")
+        say(f"Go on with: counterpoise resume {run.path}")
         return
     if outcome.step == outcome.first_step:
-        say(console, "This run is complete: nothing left to train (--steps N extends it).")
+        say("This run is complete: nothing left to train (--steps N extends it).")
     titles = {BICUBIC: "bicubic", PRETRAIN: "E (pretrained)", TRAIN: config.loss.letters}
     newest = {str(row.get("stage")): row for row in read_json_lines(run.metrics)[0]}
     rows = [(title, newest[stage]) for stage, title in titles.items() if stage in newest]
-    print_metrics(console, "Held-out images", rows)
-    say(console, f"weights      {run.generator}")
-    say(console, f"samples      {run.sample(outcome.step)}")
-    say(console, f"signals      {run.signals}")
-    say(console, f"TensorBoard  {run.tensorboard}")
+    print_metrics("Held-out images", rows)
+    say(f"weights      {run.generator}")
+    say(f"samples      {run.sample(outcome.step)}")
+    say(f"signals      {run.signals}")
+    say(f"TensorBoard  {run.tensorboard}")

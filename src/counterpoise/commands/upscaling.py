@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.markup import escape
 
 from counterpoise.commands.console import ConsoleReporter, say
@@ -24,7 +23,6 @@ def run(
 ) -> int:
     """Upscale with a progress bar; say what was written, skipped and lost. The exit code: 3 where
     some pictures were skipped."""
-    console = Console()
     loaded = load_generator(SHIPPED if weights is None else weights)
     scale = loaded.generator.config.scale
     if destination is None:
@@ -33,11 +31,11 @@ def run(
         destination = source.with_name(f"{source.stem}-x{scale}{suffix}")
     pairs = plan_pictures(source, destination, overwrite=overwrite, skip_existing=skip_existing)
     if not pairs:
-        say(console, f"nothing to do: all pictures are in {destination} already")
+        say(f"nothing to do: all pictures are in {destination} already")
         return 0
     chosen = pick_device(device)
     loaded.generator.to(chosen)
-    with ConsoleReporter(console) as bar:
+    with ConsoleReporter() as bar:
         summary = upscale_pictures(
             loaded.generator,
             pairs,
@@ -46,16 +44,16 @@ def run(
             lambda path: lambda done, total: bar.progress(done, total, escape(path.name)),
         )
     for note in summary.notes:
-        say(console, f"note: {note}")
+        say(f"note: {note}")
     for error in summary.skipped:
-        say(console, f"skipped {error}")
+        say(f"skipped {error}")
     where = summary.written[0] if len(summary.written) == 1 else destination
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
-    say(console, f"{len(summary.written)} of {len(pairs)} upscaled x{scale}{skipped}: {where}")
+    say(f"{len(summary.written)} of {len(pairs)} upscaled x{scale}{skipped}: {where}")
     if weights is None and (trained := loaded.metadata.get("trained")):
-        say(console, f"weights of this package ({trained}); --weights takes others")
+        say(f"weights of this package ({trained}); --weights takes others")
     if licence := loaded.metadata.get("licence"):
-        say(console, f"weights under {licence}")
+        say(f"weights under {licence}")
     return 3 if summary.skipped else 0
 
 
@@ -63,8 +61,8 @@ def import_weights(file: Path, output: Path) -> None:
     """Convert the authors' weights; say what they are, and under which licence."""
     tensors, parameters = official.import_official(file, output)
     what = f"{tensors} tensors, {parameters:,} parameters, from {official.OFFICIAL_SOURCE}"
-    say(Console(), f"{output}: {what}")
-    say(Console(), f"Licence of these weights: {official.OFFICIAL_LICENCE}")
+    say(f"{output}: {what}")
+    say(f"Licence of these weights: {official.OFFICIAL_LICENCE}")
 
 
 def pick_device(name: str) -> torch.device:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
+from rich import get_console
 from rich.live import Live
 from rich.text import Text
 
@@ -41,7 +41,6 @@ def run(
     d_loss_is_mean: bool,
 ) -> None:
     """Show a training until Ctrl-C."""
-    console = Console()
     if once and web:
         raise UserError("--once with --web: a page that ends at once; give one of them")
     options = WatchOptions(
@@ -55,7 +54,7 @@ def run(
             pass
         if state.status is not None and state.status.kind in (UNREADABLE, UNKNOWN):
             raise UserError(f"{state.source}: {state.status.text}")
-        show(state, console)
+        show(state)
         return
     # A request to terminate ends it as Ctrl-C does, quietly: watching changes nothing.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -67,28 +66,29 @@ def run(
             curves = Curves()
             source = open_source(path, replace(options, begin=curves.begin))
             with WatchServer(source, curves, port) as server:
-                say(console, f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
-                tell(states(server.look), console)
-        elif console.is_terminal:
-            draw(open_source(path, options), console)
+                say(f"page: {server.url} (for this machine alone; Ctrl-C ends it)")
+                tell(states(server.look))
+        elif get_console().is_terminal:
+            draw(open_source(path, options))
         else:
-            tell(states(open_source(path, options).look), console)
+            tell(states(open_source(path, options).look))
 
 
-def draw(source: Source, console: Console) -> None:
+def draw(source: Source) -> None:
     """Draw the terminal full, again and again; what was last seen stays when it ends."""
     state: State | None = None
     try:
-        with Live(console=console, screen=True, auto_refresh=False) as live:
+        with Live(screen=True, auto_refresh=False) as live:
             for state in states(source.look):
-                text = Text.from_ansi(screen(state, console.width), no_wrap=True, overflow="crop")
+                drawn = screen(state, live.console.width)
+                text = Text.from_ansi(drawn, no_wrap=True, overflow="crop")
                 live.update(text, refresh=True)
     finally:
         if state is not None:
-            show(state, console)
+            show(state)
 
 
-def tell(states: Iterable[State], console: Console) -> None:
+def tell(states: Iterable[State]) -> None:
     """Print a state where something is to be said of it, and now and then how far it is."""
     stands, wrong, step = None, None, None
     said_at = -math.inf
@@ -99,16 +99,17 @@ def tell(states: Iterable[State], console: Console) -> None:
         wrong_now = [(game.title, f.id, f.severity) for game, f in state.findings]
         if stands_now != stands or (wrong_now != wrong and quiet_seconds >= FINDINGS_SECONDS):
             stands, wrong = stands_now, wrong_now
-            show(state, console)
+            show(state)
         elif state.step != step and quiet_seconds >= PROGRESS_SECONDS:
-            say(console, state.progress)
+            say(state.progress)
         else:
             continue
         said_at, step = time.monotonic(), state.step
 
 
-def show(state: State, console: Console) -> None:
+def show(state: State) -> None:
     """Print a state; without colours into a pipe or a file."""
+    console = get_console()
     console.print(Text.from_ansi(screen(state, console.width)), soft_wrap=True)
 
 
