@@ -21,8 +21,6 @@ from counterpoise.objectives import OBJECTIVES, objective_name
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
-# Feature maps of a layer: a file of weights that asks for more is no network.
-Width = Annotated[int, Field(ge=1, le=65536)]
 # Earlier versions had processes in their place.
 Threads = Annotated[
     int, Field(ge=0, validation_alias=AliasChoices("worker_threads", "worker_processes"))
@@ -149,7 +147,7 @@ class GeneratorConfig(Section):
     source: Source | None = None
     arguments: dict[str, Any] = {}  # of that class, by name
     scale: Literal[2, 4, 8] = 4  # output pixels per input pixel, along a side
-    width: Width = 64  # feature maps of a layer
+    width: PositiveInt = 64  # feature maps of a layer
     blocks: NonNegativeInt = 10  # residual blocks
     # The bicubic image that the residual is added to (the official weights need tf1-legacy).
     bicubic: Literal["half-pixel", "tf1-legacy"] = "half-pixel"
@@ -161,7 +159,7 @@ class DiscriminatorConfig(Section):
     """A discriminator's architecture. All of them return logits."""
 
     name: str = "enhancenet"  # a name from `models.discriminator`
-    width: Width = 32  # feature maps of the first layer
+    width: PositiveInt = 32  # feature maps of the first layer
     # The U-Net is spectrally normalised by definition: `norm` must be "spectral" with it.
     norm: Literal["none", "batch", "instance", "spectral"] = "none"
     leaky_slope: NonNegativeFloat = 0.2  # of its leaky ReLUs

@@ -77,11 +77,6 @@ def load_generator(path: Path) -> LoadedGenerator:
         for name, tensor in tensors.items():
             if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
                 raise ValueError(f"tensor {name!r} has a value that is not finite, or no float")
-        if config.source is None:
-            if config.blocks > len(tensors):
-                raise ValueError(f"{config.blocks} blocks and only {len(tensors)} tensors")
-            with torch.device("meta"):  # of a file that lies, no memory is taken
-                build_generator(config).load_state_dict(tensors, assign=True)
         generator = build_generator(config, tensors)
         generator.load_state_dict(tensors)
     return LoadedGenerator(generator.eval().requires_grad_(False), metadata)
