@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from counterpoise.config import RunConfig
@@ -12,7 +13,7 @@ from counterpoise.config_file import load_config
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.checks import check_training
-from counterpoise.training.fabric import Fabric, make_fabric
+from counterpoise.training.fabric import make_fabric
 from counterpoise.training.held_out import HeldOut
 from counterpoise.training.loop import Outcome, Training
 from counterpoise.training.reporting import Reporter

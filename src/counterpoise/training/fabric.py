@@ -1,24 +1,12 @@
 """Lightning's Fabric: the devices, processes and precision of a training."""
 
 import os
-import sys
 
 import torch
+from lightning_fabric import Fabric
 
 from counterpoise.config import RunConfig
 from counterpoise.errors import UserError, refusing
-
-# Fabric imports torchmetrics, and that matplotlib, to look at a version for something that is not
-# used here: half of the seconds in which a training starts.
-_UNASKED = {"torchmetrics": None} if "torchmetrics" not in sys.modules else {}
-sys.modules.update(_UNASKED)  # type: ignore[arg-type]
-try:
-    from lightning_fabric import Fabric
-finally:
-    for _name in _UNASKED:
-        del sys.modules[_name]
-
-__all__ = ["Fabric", "make_fabric"]
 
 
 def make_fabric(config: RunConfig) -> Fabric:

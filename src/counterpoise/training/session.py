@@ -2,6 +2,8 @@
 
 import contextlib
 
+from lightning_fabric import Fabric
+
 from counterpoise.config import RunConfig
 from counterpoise.config_file import leaves
 from counterpoise.errors import TrainingDivergedError, UserError, refusing
@@ -19,7 +21,6 @@ from counterpoise.run_folder import (
 from counterpoise.run_writer import RunWriter
 from counterpoise.training import checkpoint
 from counterpoise.training.checkpoint import Checkpoint
-from counterpoise.training.fabric import Fabric
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.loop import Outcome, Training
 from counterpoise.training.reporting import Reporter

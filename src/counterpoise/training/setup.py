@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from counterpoise.balance.policies import build_policy
@@ -27,7 +28,6 @@ from counterpoise.models.generator import Generator, build_generator
 from counterpoise.models.weights import FORMAT, load_generator, read_safetensors
 from counterpoise.seeding import seed_everything
 from counterpoise.training.cuda_graphs import ReplayedPasses, accelerated
-from counterpoise.training.fabric import Fabric
 
 # Crops whose mean activations stand for the data set's in `features.normalisation: dataset`.
 CALIBRATION_CROPS = 64

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
@@ -24,7 +25,6 @@ from counterpoise.losses.generator_loss import GeneratorLoss
 from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.seeding import generator_for_step
 from counterpoise.sensors.gradients import output_gradients
-from counterpoise.training.fabric import Fabric
 from counterpoise.training.plan import Stage, learning_rate
 from counterpoise.training.setup import Batches, Parts, adam, chosen
 
