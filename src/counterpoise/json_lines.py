@@ -1,6 +1,7 @@
 """JSONL files: rows appended whole, torn or foreign lines read past and told, and followed."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,15 @@ _STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 # Of a file that is followed so much is read at a time, so that whoever does can show how far it is;
 # and so many bytes before the place that was read tell whether it is the file that was read.
 MOST_BYTES_AT_ONCE, MARK_BYTES = 4 << 20, 1024
+
+
+def without_non_finite(value: Any) -> Any:
+    """A value with null in the place of the numbers that JSON lacks."""
+    if isinstance(value, dict):
+        return {key: without_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_non_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class JsonLines(AppendedFile):

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from operator import attrgetter
 from typing import Any
+
+from counterpoise.json_lines import without_non_finite
 
 # In a row of a game with several discriminators: what belongs to each, by its name.
 DISCRIMINATORS = "discriminators"
@@ -50,10 +51,7 @@ class Readings:
 
     def read(self) -> dict[str, float]:
         """The readings that there are, by name."""
-        if self is NO_READINGS:
-            return {}
-        values = zip(READINGS, _read_all(self), strict=True)
-        return {name: value for name, value in values if value is not None}
+        return {name: own for name in READINGS if (own := getattr(self, name)) is not None}
 
     def updated(self, newer: "Readings") -> "Readings":
         """These readings with newer ones in their place where there are any."""
@@ -63,8 +61,6 @@ class Readings:
 
 NO_READINGS = Readings()
 READINGS = tuple(f.name for f in fields(Readings))
-# All of this is done in every step of a training.
-_read_all = attrgetter(*READINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +94,7 @@ class Signals:
 
     def numbers(self) -> dict[str, float]:
         """What was measured and is known, by name, but for the readings."""
-        values = zip(_NUMBERS, _read_numbers(self), strict=True)
-        return {name: value for name, value in values if value is not None}
+        return {name: own for name in _NUMBERS if (own := getattr(self, name)) is not None}
 
 
 def unknown_signals(step: int) -> Signals:
@@ -109,7 +104,6 @@ def unknown_signals(step: int) -> Signals:
 
 
 _NUMBERS = tuple(f.name for f in fields(Signals) if f.name not in ("readings", "d_takes_r1"))
-_read_numbers = attrgetter(*_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +139,13 @@ class Action:
 
     def changes(self) -> dict[str, Any]:
         """The fields that differ from "leave everything as configured"."""
-        if self is NO_ACTION:
-            return {}
-        values = zip(_ASKED.items(), _read_asked(self), strict=True)
-        return {name: value for (name, default), value in values if value != default}
+        return {
+            name: own for name, default in _ASKED.items() if (own := getattr(self, name)) != default
+        }
 
 
 NO_ACTION = Action()
 _ASKED = {f.name: f.default for f in fields(Action)}
-_read_asked = attrgetter(*_ASKED)
 
 
 def without_gone_fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,12 +230,12 @@ class StepRecord:
             **self.readings.read(),
         }
         if bad := self._non_finite_of_g():
-            row = _without_non_finite(row) | {"non_finite": bad}
+            row = without_non_finite(row) | {"non_finite": bad}
         rows = {}
         for name, d in self.discriminators.items():
             rows[name] = d.values()
             if own := d.non_finite():
-                rows[name] = _without_non_finite(rows[name]) | {"non_finite": bad + own}
+                rows[name] = without_non_finite(rows[name]) | {"non_finite": bad + own}
         if len(rows) == 1:
             row |= next(iter(rows.values()))
         elif rows:
@@ -296,11 +288,3 @@ def compact(row: dict[str, Any]) -> dict[str, Any]:
         else (compact(value) if isinstance(value, dict) else value)
         for name, value in row.items()
     }
-
-
-def _without_non_finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_non_finite(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,7 +1,6 @@
 """Diagnoses for programs: JSON lines, SARIF, and GitHub's workflow commands."""
 
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from counterpoise.diagnosis.finding import Diagnosis, Finding
 from counterpoise.diagnosis.news import BETTER, GONE, NEW, SAME, WORSE, Change, changes
 from counterpoise.diagnosis.wording import remedies, span, verdict
 from counterpoise.errors import one_line
+from counterpoise.json_lines import without_non_finite
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
 
@@ -54,15 +54,7 @@ def to_json(judged: Judged) -> str:
     if judged.before is not None:
         changed = [{"state": c.state, "id": c.finding.id} for c in judged.changes]
         tree["against"] = {"source": judged.before[1].source, "changes": changed}
-    return json.dumps(_plain(tree), separators=(",", ":"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(without_non_finite(tree), separators=(",", ":"))
 
 
 def sarif(runs: Sequence[Judged]) -> str:
