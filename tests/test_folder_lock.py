@@ -32,7 +32,7 @@ def test_a_second_holder_is_refused_in_one_line_that_names_the_first(tmp_path):
     line = str(refused.value)
     assert line.startswith(f"{tmp_path}: another process (pid {os.getpid()} on ")
     assert line.endswith(") works here; wait for it")
-    lock(tmp_path).release()
+    lock(tmp_path).close()
 
 
 def test_a_holder_that_was_killed_blocks_nobody(tmp_path):
@@ -45,7 +45,7 @@ def test_a_holder_that_was_killed_blocks_nobody(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert (tmp_path / LOCK_FILE).exists()
-    lock(tmp_path).release()
+    lock(tmp_path).close()
 
 
 def test_a_forked_child_does_not_hold_it(tmp_path):
@@ -59,8 +59,8 @@ def test_a_forked_child_does_not_hold_it(tmp_path):
         os.read(reader, 1)
         os._exit(0)
     os.read(ready, 1)
-    held.release()
-    lock(tmp_path).release()
+    held.close()
+    lock(tmp_path).close()
     os.close(writer)
     assert os.waitpid(child, 0)[1] == 0
     for end in (reader, ready, there):

@@ -16,7 +16,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class FolderLock(contextlib.ExitStack):
-    """Holds a folder from its making until `release`, or the end of this process.
+    """Holds a folder from its making until `close`, or the end of this process.
 
     The lock is the system's, on the file `.lock`: that the file is there says nothing, so nothing
     is stale after a crash, and readers never meet it. Forked children do not hold it.
@@ -55,7 +55,3 @@ class FolderLock(contextlib.ExitStack):
         # Only a help to whoever is refused: on a full disk the lock holds without.
         with contextlib.suppress(OSError):
             path.write_text(holder, encoding="utf-8")
-
-    def release(self) -> None:
-        """Give the folder back; nothing where that is done already."""
-        self.close()

@@ -124,7 +124,7 @@ class Journal:
 
     def _release(self) -> None:
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
             self._lock = None
 
     def _write_event(self, step: int, kind: str, message: str) -> None:
