@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from scipy.special import gamma
 from torch import Tensor
 
 from counterpoise.errors import UserError, refusing
@@ -86,7 +86,7 @@ def generalised_gaussian(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     An asymmetric generalised Gaussian of mean 0, by its moments (Lasmar et al. 2009). NaN where
     no value of a row is below 0, or none above.
     """
-    ratios = _gamma(2 / SHAPES) ** 2 / (_gamma(1 / SHAPES) * _gamma(3 / SHAPES))
+    ratios = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
     squares = values**2
     with np.errstate(invalid="ignore", divide="ignore"):
         left, right = (
@@ -97,13 +97,8 @@ def generalised_gaussian(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
         wanted = moments * (lean**3 + 1) * (lean + 1) / (lean**2 + 1) ** 2
     shape = SHAPES[np.abs(ratios - wanted[:, None]).argmin(1)]
     shape = np.where(np.isnan(wanted), np.nan, shape)
-    factor = np.sqrt(_gamma(1 / shape) / _gamma(3 / shape))
+    factor = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
     return shape, left * factor, right * factor
-
-
-def _gamma(values: np.ndarray) -> np.ndarray:
-    """The gamma function of values above 0."""
-    return torch.lgamma(torch.from_numpy(values)).exp().numpy()
 
 
 def _normalised(image: np.ndarray) -> np.ndarray:
@@ -124,7 +119,7 @@ def _features(blocks: np.ndarray) -> np.ndarray:
     for shift in NEIGHBOURS:
         products = blocks * np.roll(blocks, shift, axis=(1, 2))
         shape, left, right = generalised_gaussian(products.reshape(count, -1))
-        found += [shape, (right - left) * _gamma(2 / shape) / _gamma(1 / shape), left, right]
+        found += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
     return np.stack(found, axis=1)
 
 
