@@ -5,7 +5,6 @@ All errors of one configuration are reported together, each with its key path.
 
 import contextlib
 import difflib
-import importlib.resources
 import itertools
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,15 +66,13 @@ class Problem:
         return f"{self.path}: {self.message}"
 
 
+PRESETS = Path(__file__).parent / "presets"
 AnySection = TypeVar("AnySection", bound=Section)
 
 
 def preset_names() -> list[str]:
     """The names of the shipped presets, sorted."""
-    folder = importlib.resources.files("counterpoise.presets")
-    return sorted(
-        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
-    )
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def load_config(
@@ -91,7 +88,7 @@ def load_config(
     """
     path, where = Path(source), f"config {source}"
     if str(source) in preset_names():
-        path = Path(str(importlib.resources.files("counterpoise.presets") / f"{source}.yaml"))
+        path = PRESETS / f"{source}.yaml"
         where = f"preset {source}"
     elif path.suffix not in (".yaml", ".yml"):
         known = ", ".join(preset_names())
