@@ -8,7 +8,7 @@ import pytest
 
 from counterpoise.errors import UserError
 from counterpoise.statistics import wilson
-from counterpoise.study.analysis import Grid, count_failures, strategy_results, where_beaten
+from counterpoise.study.analysis import Grid, failed_share, strategy_results, where_beaten
 from counterpoise.study.plan import StudyPlan, cells_of
 from counterpoise.study.report import DETAILS, study_report
 from counterpoise.study.results import ErrorRow, read_results
@@ -61,12 +61,12 @@ def by_name(folder):
 def test_failures_are_counted_by_kind_and_where_auto_was_not_tuned(study):
     results = by_name(study)
     assert list(results) == ["r1", "auto", "none", "hinge"]
-    assert (results["hinge"].failures.failed, results["hinge"].failures.of) == (27, 27)
-    assert (results["none"].failures.failed, results["none"].saturated.failed) == (3, 9)
+    assert (results["hinge"].failures.mean, results["hinge"].failures.count) == (1, 27)
+    assert (results["none"].failures.mean, results["none"].saturated.mean) == (3 / 27, 9 / 27)
     # Of the pairs here `auto` was tuned on all but the last.
-    assert (results["auto"].failures.failed, results["auto"].failures.of) == (3, 27)
-    assert (results["auto"].untuned.failed, results["auto"].untuned.of) == (3, 3)
-    assert results["r1"].failures.share == 0
+    assert (results["auto"].failures.mean, results["auto"].failures.count) == (3 / 27, 27)
+    assert (results["auto"].untuned.mean, results["auto"].untuned.count) == (1, 3)
+    assert results["r1"].failures.mean == 0
     assert {r.missing for r in results.values()} == {0}
 
 
@@ -82,8 +82,8 @@ def test_quality_is_compared_in_pairs_and_ranked(study):
 
 def test_seeds_that_fail_together_are_one_trial():
     failed = np.array([[True] * 3] * 3 + [[False] * 3] * 6)
-    assert count_failures(failed, np.ones((9, 3), dtype=bool)).interval == wilson(3, 9)
-    assert count_failures(failed[:1], np.ones((1, 3), dtype=bool)).interval == wilson(3, 3)
+    assert failed_share(failed, np.ones((9, 3), dtype=bool)).interval == wilson(3, 9)
+    assert failed_share(failed[:1], np.ones((1, 3), dtype=bool)).interval == wilson(3, 3)
 
 
 def test_where_auto_is_beaten_is_found(tmp_path):

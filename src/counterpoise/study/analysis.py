@@ -9,7 +9,6 @@ import numpy as np
 from counterpoise.statistics import (
     NO_ESTIMATE,
     Estimate,
-    Interval,
     hierarchical_mean,
     ranks,
     standardised,
@@ -97,28 +96,15 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class FailureCount:
-    """Failed trainings of a strategy among its finished ones."""
-
-    failed: int
-    of: int
-    interval: Interval | None
-
-    @property
-    def share(self) -> float:
-        return self.failed / self.of if self.of else float("nan")
-
-
-@dataclass(frozen=True)
 class StrategyResult:
     """One strategy over a part of the gauntlet."""
 
     name: str
-    failures: FailureCount
-    saturated: FailureCount  # those in which D was saturated, failed or not
+    failures: Estimate  # the share of finished trainings that failed
+    saturated: Estimate  # those in which D was saturated, failed or not
     auc: Estimate  # of D on clean samples over the last quarter
     d_trained: Estimate  # updates of D for each step of G
-    untuned: FailureCount  # where `auto` was never tuned
+    untuned: Estimate  # where `auto` was never tuned
     rank: Estimate  # among the strategies that have every cell; none for the others
     missing: int  # cells of the plan without a result
     everywhere: bool  # whether the plan has it in all tasks
@@ -127,15 +113,18 @@ class StrategyResult:
     failed_to_auto: Estimate  # of failures, in percentage points; above 0: fails more often
 
 
-def count_failures(failed: np.ndarray, done: np.ndarray) -> FailureCount:
-    """The failures of one strategy, from arrays of (situations, seeds).
+def failed_share(failed: np.ndarray, done: np.ndarray) -> Estimate:
+    """The share of one strategy's finished trainings that failed, from arrays of (situations,
+    seeds).
 
     The seeds of a situation mostly fail together, so that the interval counts each situation as one
     trial; of a single situation the seeds are the trials.
     """
     count, of, situations = int(failed.sum()), int(done.sum()), int(done.any(1).sum())
     trials = situations if situations > 1 else of
-    return FailureCount(count, of, wilson(count * trials / of if of else 0, trials))
+    if not of:
+        return NO_ESTIMATE
+    return Estimate(count / of, wilson(count * trials / of, trials), of)
 
 
 def strategy_results(grid: Grid) -> list[StrategyResult]:
@@ -149,11 +138,11 @@ def strategy_results(grid: Grid) -> list[StrategyResult]:
     results = [
         StrategyResult(
             name,
-            count_failures(failed[:, place], grid.done[:, place]),
-            count_failures(saturated[:, place], grid.done[:, place]),
+            failed_share(failed[:, place], grid.done[:, place]),
+            failed_share(saturated[:, place], grid.done[:, place]),
             hierarchical_mean(auc[:, place]),
             hierarchical_mean(d_trained[:, place]),
-            count_failures(failed[untuned, place], grid.done[untuned, place]),
+            failed_share(failed[untuned, place], grid.done[untuned, place]),
             ranked.get(name, NO_ESTIMATE),
             int(grid.missing[:, place].sum()),
             bool(grid.expected[:, place].all()),
@@ -167,7 +156,7 @@ def strategy_results(grid: Grid) -> list[StrategyResult]:
         results,
         key=lambda r: (
             not r.everywhere,
-            np.nan_to_num(r.failures.share, nan=np.inf),
+            r.failures.mean if r.failures.count else np.inf,
             r.rank.mean or np.inf,
             r.name,
         ),

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from counterpoise.errors import UserError
 from counterpoise.statistics import Estimate, student_mean
-from counterpoise.study.analysis import FailureCount, Grid, strategy_results, where_beaten
+from counterpoise.study.analysis import Grid, strategy_results, where_beaten
 from counterpoise.study.results import DoneRow, plan_of, read_results
 
 NOT_KNOWN = "-"
@@ -82,17 +82,17 @@ def _scores(grid: Grid, row: DoneRow) -> tuple[DoneRow, list[str], list[list[str
     return row, stressors, lines
 
 
-def share_text(count: FailureCount) -> str:
+def share_text(share: Estimate) -> str:
     """Failures in words."""
-    if not count.of:
+    if share.mean is None:
         return NOT_KNOWN
-    return f"{count.failed} of {count.of} ({100 * count.share:.0f} %)"
+    return f"{share.mean * share.count:.0f} of {share.count} ({100 * share.mean:.0f} %)"
 
 
-def _percent_interval(count: FailureCount) -> str:
-    if count.interval is None:
+def _percent_interval(share: Estimate) -> str:
+    if share.interval is None:
         return NOT_KNOWN
-    return f"{100 * count.interval.low:.0f} to {100 * count.interval.high:.0f} %"
+    return f"{100 * share.interval.low:.0f} to {100 * share.interval.high:.0f} %"
 
 
 def _number(value: float | None, digits: int, *, signed: bool = False) -> str:
