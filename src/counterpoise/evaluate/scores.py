@@ -125,7 +125,7 @@ class Difference:
         interval, mean = self.difference.interval, self.difference.mean
         if mean == 0 and (interval is None or interval.low == interval.high):
             return "equal"
-        if mean is None or interval is None or not interval.excludes(0):
+        if mean is None or interval is None or interval.low <= 0 <= interval.high:
             return "not told apart"
         return "B is better" if (mean > 0) == self.measure.higher_is_better else "A is better"
 
