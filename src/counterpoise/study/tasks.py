@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from counterpoise.config import GeneratorConfig
-from counterpoise.errors import UserError
+from counterpoise.errors import refusing
 from counterpoise.metrics.frechet import frechet_distance
 from counterpoise.metrics.modes import class_coverage, mode_coverage
 from counterpoise.metrics.sliced_wasserstein import sliced_wasserstein_points
@@ -90,12 +90,9 @@ class Points(Task):
 @cache
 def digits() -> tuple[Tensor, Tensor]:
     """scikit-learn's 8x8 images (1797, 64) in [0, 1] and their classes, shuffled once for all."""
-    try:
+    install = "install it: pip install 'counterpoise[study]'"
+    with refusing("the task digits needs scikit-learn", ModuleNotFoundError, instead=install):
         from sklearn.datasets import load_digits
-    except ModuleNotFoundError:
-        raise UserError(
-            "the task digits needs scikit-learn; install it: pip install 'counterpoise[study]'"
-        ) from None
     data = load_digits()
     images = torch.from_numpy(np.asarray(data.data) / 16).float()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))

@@ -92,16 +92,11 @@ def ray_workers(
     play: Play, plan: StudyPlan, count: int, address: str | None = None
 ) -> Iterator[Workers]:
     """Ray tasks on the cluster at `address`, whose machines need this package and the plan's data
-    as here, or on one of this machine's own with `count` processors. `UserError` without."""
+    as here, or on one of this machine's own with `count` processors."""
     # Ray reports its use to its makers unless told otherwise, and warns of how it counts GPUs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        ray = importlib.import_module("ray")
-    except ModuleNotFoundError:
-        raise UserError(
-            "--executor ray needs Ray; install it: pip install 'counterpoise[ray]'"
-        ) from None
+    ray = importlib.import_module("ray")
     try:
         _start_ray(ray, count, address)
         # We count the tries ourselves, so that a lost worker is told, and a cell has one row.
