@@ -97,7 +97,7 @@ def _stop(message: str, code: int) -> None:
 
 def _run(words: Sequence[str]) -> int | None:
     if words[:1] == ["--version"]:
-        from importlib.metadata import version  # Slow, and for nothing else.
+        from counterpoise.run_folder import version  # Slow, and for nothing else.
 
         print(f"counterpoise {version('counterpoise')}")  # noqa: T201
         return None

@@ -13,6 +13,7 @@ from counterpoise.diagnosis.wording import remedies, span, verdict
 from counterpoise.errors import one_line
 from counterpoise.json_lines import without_non_finite
 from counterpoise.registry import Registry
+from counterpoise.run_folder import version
 from counterpoise.trace import Trace
 
 TEXT = "text"
@@ -59,8 +60,6 @@ def to_json(judged: Judged) -> str:
 
 def sarif(runs: Sequence[Judged]) -> str:
     """One SARIF 2.1.0 log: a result for each finding, and with a baseline what became of it."""
-    from importlib.metadata import version
-
     rules = [{"id": rule.id, "shortDescription": {"text": rule.title}} for rule in RULES.values()]
     tool = {"name": "counterpoise", "version": version("counterpoise"), "rules": rules}
     results = [result for one in runs for result in _results(one)]

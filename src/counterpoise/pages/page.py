@@ -7,7 +7,6 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from counterpoise.pages.charts import (
 )
 from counterpoise.pages.curves import CELLS
 from counterpoise.pages.run import SAMPLE_BYTES, PageRun, metrics_of, read_run
-from counterpoise.run_folder import BICUBIC
+from counterpoise.run_folder import BICUBIC, version
 
 LISTED_EVENTS = 400  # of more events, the newest are listed
 LEAST_CELLS = 150  # cells of curves over all runs are held to so many for each curve
