@@ -18,7 +18,7 @@ from counterpoise.models.bicubic import phase_taps
 from counterpoise.models.foreign import PROBE_PX, ForeignGenerator
 from counterpoise.models.generator import EnhanceNet, Generator
 from counterpoise.models.weights import SHIPPED, load_generator, write_safetensors
-from counterpoise.plain_files import atomic_write
+from counterpoise.plain_files import atomic_write, write_text
 
 OPSET = 18
 # Pictures (N, H, W) on which ONNX Runtime must give what PyTorch gives.
@@ -117,8 +117,7 @@ def export_state(generator: Generator, path: Path, facts: Mapping[str, str], *, 
         state["input_mean"] = generator.input_mean
         state["bicubic_taps"] = torch.tensor(phase_taps(config.scale, config.bicubic))
         code = files("counterpoise.models") / f"{ARCHITECTURE_FILE}.template"
-        with atomic_write(path.with_name(ARCHITECTURE_FILE)) as temporary:
-            temporary.write_text(code.read_text(encoding="utf-8"), encoding="utf-8")
+        write_text(path.with_name(ARCHITECTURE_FILE), code.read_text(encoding="utf-8"))
     if path.suffix == ".safetensors":
         write_safetensors(path, state, facts)
         return
@@ -144,6 +143,5 @@ def write_card(generator: Generator, path: Path, facts: Mapping[str, str]) -> Pa
     kind, size, sha256 = path.suffix[1:], len(content), hashlib.sha256(content).hexdigest()
     file = {"platform": "onnx" if kind == "onnx" else "pytorch", "type": kind}
     card["resources"] = [{**file, "size": size, "sha256": sha256, "urls": []}]
-    with atomic_write(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(card, indent=4) + "\n", encoding="utf-8")
+    write_text(path.with_suffix(".json"), json.dumps(card, indent=4) + "\n")
     return path.with_suffix(".json")

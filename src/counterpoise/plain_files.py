@@ -43,6 +43,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of UTF-8, whole or not at all; see `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def writing(path: Path) -> contextlib.AbstractContextManager[None]:
     """An `OSError` inside becomes the one line for a file that cannot be written."""
     todo = "free some space or choose another folder"

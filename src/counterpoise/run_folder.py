@@ -20,7 +20,7 @@ from pathlib import Path
 
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import LOCK_FILE, FolderLock
-from counterpoise.plain_files import atomic_write, is_leftover, writing
+from counterpoise.plain_files import is_leftover, write_text, writing
 
 # A sheet of samples: columns of square crops with gaps between, under a line of titles.
 SHEET_COLUMNS = ("LR (pixels enlarged)", "bicubic", "output", "HR")
@@ -93,8 +93,7 @@ class RunFolder:
 
     def save_config(self, config_yaml: str) -> None:
         """Write the configuration that the run goes on with."""
-        with atomic_write(self.config) as temporary:
-            temporary.write_text(config_yaml, encoding="utf-8")
+        write_text(self.config, config_yaml)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

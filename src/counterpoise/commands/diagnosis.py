@@ -15,6 +15,7 @@ from counterpoise.diagnosis.news import NEW
 from counterpoise.errors import UserError
 from counterpoise.judging import judge
 from counterpoise.logs.read import text_encoding
+from counterpoise.plain_files import write_text
 from counterpoise.trace import Trace
 
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREADABLE, EXIT_UNCLEAR = 0, 1, 2, 3
@@ -95,13 +96,13 @@ def _same_training(
 
 def _write_page(path: Path, runs: Iterable[tuple[Trace, Diagnosis]]) -> None:
     """The page of these trainings, those of one source together."""
-    from counterpoise.commands.reporting import write_page  # A page takes time to import.
+    from counterpoise.pages.page import page  # It takes time to import.
     from counterpoise.pages.run import log_run
 
     sources: dict[str, list[tuple[Trace, Diagnosis]]] = {}
     for trace, diagnosis in runs:
         sources.setdefault(trace.source, []).append((trace, diagnosis))
-    write_page(path, [log_run(source, judged) for source, judged in sources.items()])
+    write_text(path, page([log_run(source, judged) for source, judged in sources.items()]))
 
 
 def parse_mapping(items: Sequence[str]) -> dict[str, str]:

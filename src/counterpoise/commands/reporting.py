@@ -7,7 +7,7 @@ from counterpoise.commands.console import say
 from counterpoise.errors import UserError
 from counterpoise.pages.page import page, read_runs
 from counterpoise.pages.run import PageRun
-from counterpoise.plain_files import atomic_write
+from counterpoise.plain_files import write_text
 from counterpoise.run_folder import RunFolder
 
 
@@ -19,7 +19,7 @@ def run(run: Sequence[Path], out: Path | None) -> None:
     if path.is_dir():
         raise UserError(f"{path}: a folder; give a file, e.g. --out {path / 'report.html'}")
     found = read_runs(run)
-    write_page(path, found)
+    write_text(path, page(found))
     for one in found:
         lead = "" if len(found) == 1 else f"{one.name}: "
         say(lead + _verdict(one))
@@ -30,19 +30,12 @@ def _verdict(run: PageRun) -> str:
     return " ".join(sentence for sentence, _ in run.verdicts)
 
 
-def write_page(path: Path, runs: Sequence[PageRun]) -> None:
-    """Write the page of these trainings, whole or not at all."""
-    html = page(runs)
-    with atomic_write(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-
-
 def write_at_end(run_folder: RunFolder) -> None:
     """Write the report of a training that has just ended, and say its verdict; a failure is one
     line, no more."""
     try:
         (found,) = read_runs([run_folder.path])
-        write_page(run_folder.report, [found])
+        write_text(run_folder.report, page([found]))
         line = f"{'report':<12} {run_folder.report}\nVerdict: {_verdict(found)}"
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -10,7 +10,7 @@ from rich import get_console
 
 from counterpoise.commands.console import ConsoleReporter, say
 from counterpoise.errors import UserError
-from counterpoise.plain_files import atomic_write
+from counterpoise.plain_files import write_text
 from counterpoise.study.plan import load_plan
 from counterpoise.study.play import play_cell
 from counterpoise.study.report import DETAILS, study_report
@@ -73,8 +73,7 @@ def run(
 def report(folder: Path) -> None:
     """Write a study's report and print how it begins."""
     text = study_report(folder)
-    with atomic_write(folder / "report.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(folder / "report.md", text)
     say(text.partition(DETAILS)[0])
     say(str(folder / "report.md"))
 

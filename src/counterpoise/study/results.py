@@ -13,7 +13,7 @@ from counterpoise.config_file import problems_of
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
 from counterpoise.json_lines import JsonLines, iterate_json_lines
-from counterpoise.plain_files import atomic_write
+from counterpoise.plain_files import write_text
 from counterpoise.study.plan import Cell, StudyPlan, load_plan
 
 PLAN_FILE, RESULTS_FILE = "study.yaml", "results.jsonl"
@@ -121,7 +121,6 @@ def opened_study(folder: Path, plan: StudyPlan) -> Iterator[tuple[JsonLines, lis
     is_study_of(folder, plan)
     with FolderLock(folder, "runs this study", "wait for it, or give another --out") as lock:
         if not is_study_of(folder, plan):
-            with atomic_write(folder / PLAN_FILE) as temporary:
-                temporary.write_text(plan.to_yaml(), encoding="utf-8")
+            write_text(folder / PLAN_FILE, plan.to_yaml())
         with contextlib.closing(JsonLines(folder / RESULTS_FILE)) as rows:
             yield rows, [note for note in (lock.note, rows.note) if note]
