@@ -16,15 +16,8 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402, F401 (the tests p
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
-    "headless",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-    "hide-scrollbars",
+    *("headless", "no-sandbox", "disable-gpu", "hide-scrollbars", "disable-quic", "no-first-run"),
+    *("disable-background-networking", "disable-component-update", "disable-sync"),
 )
 WAIT_SECONDS = 60.0
 

@@ -53,9 +53,9 @@ def shared_data() -> Path:
 def counterpoise(capsys, monkeypatch):
     """Run the command line in this process: (exit code, output, errors)."""
 
-    def run(*arguments):
+    def run(*arguments, width=200):
         monkeypatch.setattr(sys, "argv", ["counterpoise", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setattr("rich._console", None)  # it keeps the width that it began with
         try:
             cli.main()

@@ -76,11 +76,7 @@ class Loop:
     """
 
     def __init__(
-        self,
-        *,
-        sigmoid: bool = False,
-        g: nn.Module | None = None,
-        d: nn.Module | None = None,
+        self, *, sigmoid: bool = False, g: nn.Module | None = None, d: nn.Module | None = None
     ) -> None:
         own_g, own_d = small_networks(sigmoid=sigmoid)
         self.g, self.d = g or own_g, d or own_d

@@ -22,6 +22,8 @@ PLAN = StudyPlan(
 )
 # The cell that misbehaves; it leaves a trace in the file that is the plan's name.
 BAD = Cell(task="ring", stressor="none", strategy="auto", seed=0)
+# Far beyond what a busy machine needs: it only keeps a broken test from waiting for ever.
+PATIENCE_SECONDS = 600.0
 
 
 def traced(path: Path) -> StudyPlan:
@@ -109,6 +111,14 @@ class InThisProcess:
         else:
             future.set_result(answer_of(self.play, cell, self.plan))
         return future
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
 
 
 def expected_rows():

@@ -9,11 +9,7 @@ from scipy import stats
 from torch import nn
 
 from counterpoise.actuators.d_terms import lecam_penalty
-from counterpoise.actuators.inputs import (
-    BRIGHTNESS,
-    InputChange,
-    augment,
-)
+from counterpoise.actuators.inputs import BRIGHTNESS, InputChange, augment
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
 

@@ -5,15 +5,11 @@ import copy
 import json
 import logging
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
 import yaml
 
-import counterpoise as cp
-from counterpoise.anyloop import handle
 from counterpoise.anyloop.journal import Journal
 from counterpoise.errors import UserError
 from counterpoise.records import Action
@@ -26,14 +22,6 @@ __all__ = ["scripted"]
 @pytest.fixture
 def loop():
     return Loop()
-
-
-def test_import_is_light():
-    code = "import sys, counterpoise; assert 'torch' not in sys.modules, 'torch was imported'"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert cp.Balance is handle.Balance
-    with pytest.raises(AttributeError, match="no attribute 'Balanced'"):
-        _ = cp.Balanced
 
 
 @pytest.mark.filterwarnings("error")

@@ -9,8 +9,7 @@ import sys
 import pytest
 import torch
 
-import counterpoise
-from counterpoise import cli
+import counterpoise as package
 from docs_helpers import (
     PAGES,
     PROGRAM,
@@ -92,7 +91,7 @@ def workspace(tmp_path_factory):
 
 
 @pytest.fixture
-def program(workspace, tmp_path, monkeypatch, capsys):
+def program(workspace, tmp_path, monkeypatch, counterpoise):
     """Run a page's command among the files of the workspace: (exit code, output, errors)."""
 
     def run(command, more=(), width=200):
@@ -101,16 +100,7 @@ def program(workspace, tmp_path, monkeypatch, capsys):
         for name, text in shown_files(command.page).items():
             (tmp_path / name).write_text(text, encoding="utf-8")
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [*filled_in(command.words), *more])
-        monkeypatch.setenv("COLUMNS", str(width))
-        monkeypatch.setattr("rich._console", None)  # it keeps the width that it began with
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return counterpoise(*filled_in(command.words)[1:], *more, width=width)
 
     return run
 
@@ -194,7 +184,7 @@ def prelude() -> dict:
     """What the pages take for granted: a reader's networks, optimizers and batches."""
     generator, discriminator = small_networks()
     return {
-        "cp": counterpoise,
+        "cp": package,
         "torch": torch,
         **dict.fromkeys(("generator", "g"), generator),
         **dict.fromkeys(("discriminator", "d"), discriminator),

@@ -118,14 +118,6 @@ def test_the_site_is_searched_from_disk(site):
     assert (site / "assets" / "iframe-worker.js").is_file()
 
 
-def test_modules_have_their_docstrings_on_the_site():
-    from site_hook import on_page_markdown
-
-    text = on_page_markdown(page("api/game.md"))
-    assert "## counterpoise.game.turn\n\n::: counterpoise.game.turn\n" in text
-    assert "Source: " not in text
-
-
 def test_docstrings_and_comments_become_pages():
     pytest.importorskip("griffe", reason="the site needs `pip install counterpoise[docs]`")
     from docstrings import as_lists

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from counterpoise.config import GeneratorConfig
-from counterpoise.metrics import niqe
 from counterpoise.models.generator import build_generator
 from counterpoise.models.weights import save_generator
 from helpers import one_line, smooth_pixels
@@ -34,19 +33,6 @@ def place(tmp_path_factory):
         generator = build_generator(GeneratorConfig(width=4, blocks=1))
         save_generator(folder / f"{name}.safetensors", generator, {})
     return folder
-
-
-def test_outputs_instead_of_weights(counterpoise, place, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(niqe, "find_spec", lambda name: None)
-    code, out, err = counterpoise(
-        "evaluate", "--outputs", place / "outputs", "--data", place / "one/HR"
-    )
-    assert (code, err) == (0, "")
-    assert "one: 3 images, x4" in out
-    assert "outputs" in out
-    for name in ("LPIPS", "NIQE"):
-        assert f"not computed: {name} needs" in out
 
 
 def test_chosen_metrics_and_images_that_have_an_output(counterpoise, place, tmp_path):

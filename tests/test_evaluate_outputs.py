@@ -28,13 +28,7 @@ def catalog_of(tmp_path, *names):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "img_1.png",
-        "img_1X4.png",
-        "img_1_SRF_4_SRGAN.png",
-        "img_1-out.webp",
-        "img_1x4_best.png",
-    ],
+    ["img_1.png", "img_1X4.png", "img_1_SRF_4_SRGAN.png", "img_1-out.webp", "img_1x4_best.png"],
 )
 def test_common_names(tmp_path, name):
     catalog = catalog_of(tmp_path, "img_1.png", "img_10.png")

@@ -7,15 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fault_helpers import (
-    FULL_FROM,
-    FULL_ONCE,
-    KILL_AMID,
-    KILL_BEFORE,
-    Ended,
-    Life,
-    leftovers,
-)
+from fault_helpers import FULL_FROM, FULL_ONCE, KILL_AMID, KILL_BEFORE, Ended, Life, leftovers
 from helpers import write_images
 from study_helpers import expected_rows, rows_in
 
@@ -117,10 +109,7 @@ def command(name: str, run: Path, out: Path) -> list:
     images = out.parent / "images"
     return {
         "upscale": ["upscale", images, out, "--weights", run],
-        "evaluate": [
-            *("evaluate", images, "--weights", run),
-            *("--csv", out / "scores.csv"),
-        ],
+        "evaluate": [*("evaluate", images, "--weights", run), *("--csv", out / "scores.csv")],
         "report": ["report", run],
         "best": ["best", run],
         "diagnose": ["diagnose", run, "--html", out / "page.html"],

@@ -11,6 +11,7 @@ import pytest
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import loop
+from counterpoise.training.interruption import StopRequest
 from fault_helpers import Life
 from training_helpers import before_step, signals, tiny
 
@@ -74,6 +75,16 @@ def test_a_signal_saves_where_there_is_time_and_the_resumption_is_bitwise(
     assert ("without saving" in last["message"]) != saves
     assert run.checkpoint(step).exists() or not saves
     life.check(undisturbed[0])
+
+
+def test_a_hangup_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by `nohup`
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_broken_numbers_are_not_said_to_be_saved(counterpoise, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from counterpoise.records import Action
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint, setup
 from counterpoise.training.stage import StageTraining
+from loop_helpers import Scripted
 from training_helpers import (
     differing_tensors,
     events,
@@ -28,7 +29,7 @@ SENSORS = "sensors={every: 2, probes_every: 3, held_out_crops: 3}"
 BROKEN = "D's logits are not finite"
 
 
-class Scripted:
+class ByStep(Scripted):
     """Asks at each step for what a script says, and when it sees something broken, to go back."""
 
     def __init__(self, script, mends=False):
@@ -41,12 +42,6 @@ class Scripted:
             return Action(roll_back=True, reason=BROKEN)
         return self.script.get(signals.step, Action())
 
-    def state_dict(self):
-        return {}
-
-    def load_state_dict(self, state):
-        pass
-
 
 @pytest.fixture(autouse=True)
 def shown(monkeypatch):
@@ -55,7 +50,7 @@ def shown(monkeypatch):
 
 def scripted(monkeypatch, script, **options):
     """The next trainings have a scripted policy."""
-    policy = Scripted(script, **options)
+    policy = ByStep(script, **options)
     monkeypatch.setattr(setup, "build_policy", lambda name, given: policy)
     return policy
 

@@ -250,10 +250,7 @@ def test_a_column_may_be_mapped_by_a_name_it_is_known_by():
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        (
-            "D(q): 0.6 score_q: 0.9 l_pix: 2 discriminator_q_perte: 7",
-            "discriminator_q_perte=d_",
-        ),
+        ("D(q): 0.6 score_q: 0.9 l_pix: 2 discriminator_q_perte: 7", "discriminator_q_perte=d_"),
         ("D(q): 0.6 gen_q_loss: 2 l_pix: 0.3", "gen_q_loss=g_loss"),
         ("real_q_acc: 0.6 disc_q: 2 l_pix: 0.3", "NAME_OF_D_LOSS=d_loss"),
         ("some_loss: 0.6", "NAME_OF_D_LOSS=d_loss"),

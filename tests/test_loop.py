@@ -13,14 +13,7 @@ from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
-from training_helpers import (
-    differing_tensors,
-    events,
-    run,
-    signals,
-    tiny,
-    without_time,
-)
+from training_helpers import differing_tensors, events, run, signals, tiny, without_time
 
 
 def test_a_run_is_a_folder_of_plain_files(finished):

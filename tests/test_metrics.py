@@ -11,14 +11,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio
 
 from counterpoise.data.resize import imresize
-from counterpoise.metrics.functional import (
-    crop_border,
-    psnr,
-    quantise,
-    rmse,
-    ssim,
-    to_luma,
-)
+from counterpoise.metrics.functional import crop_border, psnr, quantise, rmse, ssim, to_luma
 
 
 def rand(*shape, seed=0):

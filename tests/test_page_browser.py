@@ -218,15 +218,6 @@ def test_a_drag_zooms_all_charts(opened):
     assert axis(opened, "xaxis.range[0]") < 1
 
 
-def test_a_scale_of_powers(opened):
-    show(opened)
-    opened.click("#log")
-    show(opened)
-    assert axis(opened, "yaxis.type") == "log"
-    low, high = axis(opened, "yaxis.range")
-    assert low < -0.6 < 2.89 < high  # From 0.25 to 777 in powers of ten.
-
-
 def test_a_finding_leads_to_its_steps(opened):
     opened.click(".finding.severe button")
     show(opened)

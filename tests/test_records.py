@@ -31,9 +31,7 @@ def test_row_has_what_gan_users_ask_for():
 
 def test_non_finite_values_are_named_not_hidden():
     broken = step_record(
-        7,
-        replace(SIGNALS, real_logit_mean=math.nan),
-        g_terms={"adversarial": math.inf},
+        7, replace(SIGNALS, real_logit_mean=math.nan), g_terms={"adversarial": math.inf}
     )
     assert broken.non_finite() == ["g_terms.adversarial", "real_logit_mean"]
     row = broken.to_json()

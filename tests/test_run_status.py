@@ -3,15 +3,7 @@
 import pytest
 
 from counterpoise.run_folder import CLOSED, DIVERGED, ENDED, FAILED, INTERRUPTED
-from counterpoise.run_status import (
-    RUNNING,
-    STALE,
-    STALE_SECONDS,
-    STARTING,
-    Event,
-    ago,
-    status_of,
-)
+from counterpoise.run_status import RUNNING, STALE, STALE_SECONDS, STARTING, Event, ago, status_of
 
 
 def status(*events, **known):

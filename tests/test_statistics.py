@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap, ttest_1samp
 
-from counterpoise.statistics import (
-    hierarchical_mean,
-    ranks,
-    standardised,
-    student_mean,
-    wilson,
-)
+from counterpoise.statistics import hierarchical_mean, ranks, standardised, student_mean, wilson
 
 
 def bootstrap_mean(values):

@@ -24,6 +24,7 @@ from counterpoise.study.play import (
 from counterpoise.study.results import DoneRow
 from counterpoise.study.tasks import TASKS, classifier, digits
 from helpers import write_images
+from loop_helpers import Bare
 
 
 @pytest.fixture
@@ -238,19 +239,6 @@ def test_the_best_threshold():
     assert best_accuracy(torch.zeros(5), torch.zeros(5)) == 0.5
 
 
-class _Step:
-    """A part of the loop in the hands of nobody."""
-
-    def loss(self, *, real, fake):
-        return real + fake
-
-    def adversarial(self, loss):
-        return loss
-
-    def logits(self, **outputs):
-        self.outputs = outputs
-
-
 def d_loss(**changes):
     torch.manual_seed(0)
     task = TASKS["ring"]
@@ -258,7 +246,7 @@ def d_loss(**changes):
     _, d = task.networks(start, 0)
     losses = Losses(task, start, d, torch.Generator().manual_seed(0))
     real, fake = torch.randn(2, 16, 2).unbind()
-    return losses.of_d(_Step(), real, fake), d(real), d(fake)
+    return losses.of_d(Bare(), real, fake), d(real), d(fake)
 
 
 def test_the_losses_are_torchs():

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ from counterpoise.study.results import opened_study, plan_of, read_results
 from counterpoise.study.run import run_study, selected
 from study_helpers import (
     BAD,
+    PATIENCE_SECONDS,
     PLAN,
     InThisProcess,
     expected_rows,
@@ -21,10 +21,8 @@ from study_helpers import (
     play_and_raise,
     row_of,
     rows_in,
+    wait_for,
 )
-
-# Far beyond what a busy machine needs: it only keeps a broken test from waiting for ever.
-PATIENCE_SECONDS = 600.0
 
 
 def run(folder, play=None, only=(), **options):
@@ -161,15 +159,6 @@ def start_in_process(folder):
     )
 
 
-def wait_for_rows(folder, count, process):
-    results = folder / "results.jsonl"
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not results.exists() or results.read_bytes().count(b"\n") < count:
-        assert time.monotonic() < deadline, "waited in vain"
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     "number",
     [
@@ -179,8 +168,10 @@ def wait_for_rows(folder, count, process):
 )
 def test_a_stopped_command_keeps_its_rows_and_says_how_to_go_on(tmp_path, number):
     folder = tmp_path / "my study"
-    process = start_in_process(folder)
-    wait_for_rows(folder, 2, process)
+    process, results = start_in_process(folder), folder / "results.jsonl"
+    wait_for(
+        lambda: (results.exists() and results.read_bytes().count(b"\n") >= 2) or process.poll()
+    )
     if number == signal.SIGINT:
         with pytest.raises(UserError, match="another process.* runs this study"):
             run(folder)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +18,7 @@ from counterpoise.study.run import TRIES, outcomes
 from counterpoise.study.workers import local_workers, ray_workers
 from study_helpers import (
     BAD,
+    PATIENCE_SECONDS,
     PLAN,
     InThisProcess,
     play,
@@ -27,10 +27,8 @@ from study_helpers import (
     play_and_miss,
     row_of,
     traced,
+    wait_for,
 )
-
-# Far beyond what a busy machine needs: it only keeps a broken test from waiting for ever.
-PATIENCE_SECONDS = 600.0
 
 
 def play_and_say(cell: Cell, plan: StudyPlan):
@@ -54,14 +52,6 @@ def rows_of(workers, cells=None):
 
 def in_process():
     return {cell.key: row_of(cell) for cell in cells_of(PLAN)}
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return value
 
 
 def pid_in(trace):

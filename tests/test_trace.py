@@ -7,12 +7,7 @@ import numpy as np
 import pytest
 
 from counterpoise.records import Action, Readings
-from counterpoise.trace import (
-    COLUMNS,
-    MOST_ROWS,
-    TraceBuilder,
-    signals_row_values,
-)
+from counterpoise.trace import COLUMNS, MOST_ROWS, TraceBuilder, signals_row_values
 from helpers import SIGNALS, step_record
 
 

@@ -9,12 +9,7 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from counterpoise.json_lines import drop_rows_after
 from counterpoise.logs.read import read_log
-from counterpoise.watching.sources import (
-    LogSource,
-    RunSource,
-    WatchOptions,
-    open_source,
-)
+from counterpoise.watching.sources import LogSource, RunSource, WatchOptions, open_source
 from watching_helpers import SEED, Clock, append, begin_run, event, row, seed_lines
 
 
