@@ -42,6 +42,9 @@ def upscale_picture(
     Grey goes through the network as RGB and comes back as the mean of the channels. Alpha is
     upscaled bicubically: the network knows photographs, not masks.
     """
+    if device.type == "cpu" and generator.config.source is None:
+        # A quarter less time. Networks of others may hold views that it breaks.
+        generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scale = generator.config.scale
 
     def network(tile: Tensor) -> Tensor:
