@@ -104,6 +104,14 @@ def test_one_reading_is_no_reason():
             {"readings": Readings(g_gradient_adversarial=0.1, g_gradient_content=99.0)},
             {"r1_weight", "adversarial_weight_scale"},
         ),
+        # Of several Ds, G hears another.
+        (
+            {
+                "readings": Readings(g_gradient_adversarial=0.1, g_gradient_content=99.0),
+                "discriminators": 3,
+            },
+            {"r1_weight"},
+        ),
         ({"d_takes_r1": False}, {"d_steps"}),
         # Logits of an unknown scale.
         ({"d_equilibrium_loss": 0.0, "readings": CONTENT}, set()),

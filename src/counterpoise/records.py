@@ -90,6 +90,7 @@ class Signals:
     d_equilibrium_loss: float | None = None
     # Whether `Action.r1_weight` can be had: not where D never sees real images alone, say.
     d_takes_r1: bool = True
+    discriminators: int = 1  # that the game has
     readings: Readings = NO_READINGS
 
     def numbers(self) -> dict[str, float]:
@@ -103,7 +104,8 @@ def unknown_signals(step: int) -> Signals:
     return Signals(step, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan)
 
 
-_NUMBERS = tuple(f.name for f in fields(Signals) if f.name not in ("readings", "d_takes_r1"))
+_NO_NUMBERS = "readings", "d_takes_r1", "discriminators"
+_NUMBERS = tuple(f.name for f in fields(Signals) if f.name not in _NO_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,10 @@ class AutoPolicy(Policy):
     2. Where G learns from D alone, by the gradient at its output, D gets `most_d_steps` steps for
        one of G (Goodfellow et al. 2014, algorithm 1; Arjovsky et al. 2017). Beside other terms, D
        is trained as the loop does.
-    3. Where D leads (AUC above 0.9) and G does not hear it, its term being less than a hundredth of
-       the gradient at G's output, the adversarial weight rises until it is a tenth, and comes back
-       as D falls.
+    3. Where the only D leads (AUC above 0.9) and G does not hear it, its term being less than a
+       hundredth of the gradient at G's output, the adversarial weight rises until it is a tenth,
+       and comes back as D falls. Of several Ds G hears others, and mostly their features too: a
+       codec with three became worse.
     4. Where D does not tell real from fake (AUC under 0.6) and G's outputs are alike, G's learning
        rate is a quarter for a trial of 100 turns. It stays so while trials bring D or the diversity
        of G's outputs back, until D follows; else it is undone, and the next comes four times later.
@@ -138,7 +139,8 @@ class AutoPolicy(Policy):
             alone = bool(self._shares) and min(self._shares) > ALONE_SHARE
             self._d_steps = self.most_d_steps if alone else 1
             self._fit_r1()
-            self._raise_weight()
+            if signals.discriminators == 1:
+                self._raise_weight()
             self._begin_trial()
 
     def _fit_r1(self) -> None:

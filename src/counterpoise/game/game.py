@@ -145,6 +145,7 @@ class Game:
             **numbers,
             d_equilibrium_loss=objective.form.objective.equilibrium_d_loss,
             d_takes_r1=not player.r1.problem,
+            discriminators=len(self.players),
             readings=player.readings,
         )
         if objective.has_sigmoid:
