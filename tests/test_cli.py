@@ -34,8 +34,12 @@ def test_help_is_there_at_every_level(counterpoise):
         code, out, _ = counterpoise(*words)
         assert (code, "study report " in out) == (0, True)
     assert counterpoise("--version")[:2] == (0, f"counterpoise {version('counterpoise')}\n")
+    for shell in ("bash", "zsh"):
+        code, out, _ = counterpoise("--print-completion", shell)
+        assert (code, "--tile-px" in out, "report" in out) == (0, True, True)
     code, out, _ = counterpoise("upscale", "--help")
     assert (code, "--tile-px COUNT" in out) == (0, True)
+    one_line(counterpoise("--print-completion"))
     for words in (["stdy"], ["study", "rum"], ["best"], ["upscale", "x", "--tile-px", "9"]):
         one_line(counterpoise(*words))
 

@@ -38,17 +38,22 @@ class Parser(ArgumentParser):
             formatter_class=RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        for row in VERBS[name]["takes"]:
-            known = dict(_TABLE["shared"][row] if isinstance(row, str) else row)
-            limits = known.pop("least", 1), known.pop("most", sys.maxsize)
-            if known.get("type") == "path":
-                known["type"] = Path
-            elif known.get("type") == "whole":
-                known["type"] = partial(_whole, *limits)
-            self.add_argument(*known.pop("names"), **known)
+        add_arguments(self, name)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (`{self.prog} --help` says what there is)")
+
+
+def add_arguments(parser: ArgumentParser, verb: str) -> None:
+    """Give a parser what a verb takes."""
+    for row in VERBS[verb]["takes"]:
+        known = dict(_TABLE["shared"][row] if isinstance(row, str) else row)
+        limits = known.pop("least", 1), known.pop("most", sys.maxsize)
+        if known.get("type") == "path":
+            known["type"] = Path
+        elif known.get("type") == "whole":
+            known["type"] = partial(_whole, *limits)
+        parser.add_argument(*known.pop("names"), **known)
 
 
 def _whole(least: int, most: int, text: str) -> int:
@@ -101,6 +106,9 @@ def _run(words: Sequence[str]) -> int | None:
 
         print(f"counterpoise {version('counterpoise')}")  # noqa: T201
         return None
+    if words[:1] == ["--print-completion"]:
+        print(_completion_script(*words[1:2]))  # noqa: T201
+        return None
     name, rest = split_verb(words)
     group = [verb for verb in VERBS if verb.startswith(f"{name} ".lstrip())]
     if name not in VERBS and group and rest[:1] in ([], *HELP):
@@ -117,3 +125,24 @@ def split_verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The verb that a command line begins with, of one word or two ("study run"), and the rest."""
     count = 2 if " ".join(words[:2]) in VERBS else 0 if words[:1] in HELP else 1
     return " ".join(words[:count]), words[count:]
+
+
+def _completion_script(shell: str = "") -> str:
+    """What a shell needs to complete verbs, options and files."""
+    import shtab  # for nothing else
+
+    if shell not in shtab.SUPPORTED_SHELLS:
+        known = ", ".join(shtab.SUPPORTED_SHELLS)
+        raise UserError(f"--print-completion takes a shell's name: {known}")
+    parser = ArgumentParser("counterpoise")
+    groups = {"": parser.add_subparsers()}
+    for verb, row in VERBS.items():
+        group, _, name = verb.rpartition(" ")
+        if group not in groups:
+            groups[group] = groups[""].add_parser(group, help=group).add_subparsers()
+        own = groups[group].add_parser(name, help=row["help"].splitlines()[0])
+        add_arguments(own, verb)
+        for action in own._actions:
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    return shtab.complete(parser, shell)
