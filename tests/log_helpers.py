@@ -17,8 +17,11 @@ SEED_VALUES = {
     "d_fake_before": 0.125,
     "d_fake_after": 0.0625,
 }
+# What is read of many logs here.
+D, G, A, C, RATE = "d_loss", "g_loss", "g_adversarial", "g_content", "g_learning_rate"
+D_REAL, D_FAKE = "d_loss_real", "d_loss_fake"
 # What many logs here say, each in its own way.
-TWO_ROWS = [(10, {"d_loss": 0.5, "g_loss": 1.5}), (20, {"d_loss": 0.25, "g_loss": 2.0})]
+TWO_ROWS = [(10, {D: 0.5, G: 1.5}), (20, {D: 0.25, G: 2.0})]
 
 
 def read(text, **options):

@@ -31,19 +31,10 @@ from training_helpers import tiny
 # `parsed`: read by the command line's own parser, so that no page can name an option that does not
 # exist; they are run by the tests of the verb.
 CHECKED = {
-    "train": "dry-run",
-    "resume": "parsed",
-    "presets": "run",
-    "import-weights": "parsed",
-    "export": "parsed",
-    "upscale": "run",
-    "evaluate": "run",
-    "diagnose": "run",
-    "report": "run",
-    "best": "run",
+    **dict.fromkeys(("train", "study run"), "dry-run"),
+    **dict.fromkeys(("presets", "upscale", "evaluate", "diagnose", "report", "best"), "run"),
+    **dict.fromkeys(("resume", "import-weights", "export", "study report"), "parsed"),
     "watch": "once",
-    "study run": "dry-run",
-    "study report": "parsed",
 }
 # What pages write for something of the reader's.
 PLACEHOLDERS = {

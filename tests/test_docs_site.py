@@ -118,24 +118,11 @@ def test_the_site_is_searched_from_disk(site):
     assert (site / "assets" / "iframe-worker.js").is_file()
 
 
-def test_docstrings_and_comments_become_pages():
+def test_docstrings_become_pages():
     pytest.importorskip("griffe", reason="the site needs `pip install counterpoise[docs]`")
     from docstrings import as_lists
-    from generated.comments import comment_of
-    from generated.markdown import without_emphasis
 
     text = "What it does: it works.\n\na, b: two\n    lines\nc: one\n\nSource: me."
     assert as_lists(text) == (
         "What it does: it works.\n\n- **a, b**: two\n    lines\n- **c**: one\n\nSource: me."
     )
-    lines = [
-        "    # Over it,",
-        "    # twice.",
-        "    x: int = 1",
-        "    y: int = 2  # behind",
-        "    z: int",
-    ]
-    assert comment_of(lines, 3, 3) == "Over it, twice."
-    assert comment_of(lines, 4, 4) == "behind"
-    assert comment_of(lines, 5, 5) == ""
-    assert without_emphasis("L* and `a * b`\n\n    2 * x") == "L\\* and `a * b`\n\n    2 * x"

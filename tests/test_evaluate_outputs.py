@@ -44,19 +44,18 @@ def test_other_names_are_left_over(tmp_path, name):
         match_outputs(tmp_path / "out", catalog)
 
 
-def test_the_longest_name_is_meant_and_the_original_s_mark_is_not_part_of_it(tmp_path):
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        # The longest name is meant, of which the original's mark is no part; an exact one is first.
+        (("a_x4.png", "a_b_x4.png", "c.png"), {"a_HR.png": "a_x4.png", "a_b_HR.png": "a_b_x4.png"}),
+        (("a.png", "a_bicubic.png"), {"a_HR.png": "a.png"}),
+    ],
+)
+def test_of_several_the_nearest_name_is_meant(tmp_path, outputs, expected):
     catalog = catalog_of(tmp_path, "a_HR.png", "a_b_HR.png")
-    found = match_outputs(write(tmp_path / "out", "a_x4.png", "a_b_x4.png", "c.png"), catalog)
-    assert {k: v.name for k, v in found.items()} == {
-        "a_HR.png": "a_x4.png",
-        "a_b_HR.png": "a_b_x4.png",
-    }
-
-
-def test_an_exact_name_goes_before_a_marked_one(tmp_path):
-    catalog = catalog_of(tmp_path, "a.png")
-    found = match_outputs(write(tmp_path / "out", "a.png", "a_bicubic.png"), catalog)
-    assert found["a.png"].name == "a.png"
+    found = match_outputs(write(tmp_path / "out", *outputs), catalog)
+    assert {k: v.name for k, v in found.items()} == expected
 
 
 def test_ambiguity_is_refused(tmp_path):

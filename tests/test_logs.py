@@ -7,20 +7,30 @@ import pytest
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from counterpoise.logs.read import read_log
-from log_helpers import SEED_LINE, SEED_VALUES, TWO_ROWS, one, read, rows
+from log_helpers import (
+    D_FAKE,
+    D_REAL,
+    RATE,
+    SEED_LINE,
+    SEED_VALUES,
+    TWO_ROWS,
+    A,
+    C,
+    D,
+    G,
+    one,
+    read,
+    rows,
+)
 
-LOSSES = {"d_loss": 0.5, "g_loss": 1.25}
+LOSSES, REAL, FAKE = {D: 0.5, G: 1.25}, "real_logit_mean", "fake_logit_mean"
 STYLEGAN = {
-    "Loss/scores/real": {"num": 8, "mean": 1.5, "std": 0.1},
-    "Loss/scores/fake": {"num": 8, "mean": -0.5, "std": 0.1},
-    "Loss/signs/real": {"num": 8, "mean": 0.5, "std": 0.1},
-    "Loss/signs/fake": {"num": 8, "mean": -1.0, "std": 0.1},
-    "Loss/G/loss": {"num": 8, "mean": 0.75, "std": 0.1},
-    "Loss/D/loss": {"num": 8, "mean": 1.25, "std": 0.1},
-    "Loss/r1_penalty": {"num": 8, "mean": 0.5, "std": 0.1},
-    "Progress/kimg": {"num": 1, "mean": 4.0, "std": 0},
-    "timestamp": 1.0,
-}
+    f"Loss/{name}": {"num": 8, "mean": mean, "std": 0.1}
+    for name, mean in (
+        *(("scores/real", 1.5), ("scores/fake", -0.5), ("signs/real", 0.5), ("signs/fake", -1.0)),
+        *(("G/loss", 0.75), ("D/loss", 1.25), ("r1_penalty", 0.5)),
+    )
+} | {"Progress/kimg": {"num": 1, "mean": 4.0, "std": 0}, "timestamp": 1.0}
 # Name of the format, lines of it, the rows in them.
 FORMATS = [
     (
@@ -33,20 +43,15 @@ FORMATS = [
         "Starting Training Loop...\n"
         "[0/5][50/1583]\tLoss_D: 0.4\tLoss_G: 5.1\tD(x): 0.9\tD(G(z)): 0.1 / 0.02\n"
         "2024-01-01 10:00:00 INFO: [1/5][0/1583]\tLoss_D: 0.4\tLoss_G: 5.1\tD(x): 0.9\n",
-        [
-            (50, {"d_loss": 0.4, "g_loss": 5.1, "d_real": 0.9, "d_fake_before": 0.1}),
-            (1583, {"d_loss": 0.4, "g_loss": 5.1, "d_real": 0.9}),
-        ],
+        [(50, {D: 0.4, G: 5.1, "d_real": 0.9, "d_fake_before": 0.1}),
+         (1583, {D: 0.4, G: 5.1, "d_real": 0.9})],
     ),
     (
         "pytorch-gan",
         # Its accuracy is a classifier's (ACGAN, SGAN).
         "[Epoch 1/200] [Batch 7/938] [D loss: 0.5, acc: 75%] [G loss: 1.25]\n"
         "[Epoch 1/9] [Batch 8/938] [D loss: 0.5] [G loss: 3, adv: 1, pixel: 1.5, cycle: 0.5]\n",
-        [
-            (945, LOSSES),
-            (946, {"d_loss": 0.5, "g_loss": 3.0, "g_adversarial": 1.0, "g_content": 2.0}),
-        ],
+        [(945, LOSSES), (946, {D: 0.5, G: 3.0, A: 1.0, C: 2.0})],
     ),
     (
         "keras-gan",
@@ -59,66 +64,31 @@ FORMATS = [
         "[eta: 5 days, 1:02:03, time (data): 0.500 (0.002)] l_g_pix: 2.0e-02 l_g_percep: 1.0e+00 "
         "l_g_gan: 5.0e-01 l_d_real: 6.0e-01 out_d_real: 2.0e-01 l_d_fake: nan\n"
         "[ epoch:   0 ] [ iter:  1,100 ] [ eta: 1:00:00 ] l_g_gan: 0.5 out_d_fake: -1\n",
-        [
-            (
-                1000,
-                {
-                    "g_content": pytest.approx(1.02),
-                    "g_adversarial": 0.5,
-                    "g_learning_rate": 1e-4,
-                    "d_loss_real": 0.6,
-                    "real_logit_mean": 0.2,
-                },
-            ),
-            (1100, {"g_adversarial": 0.5, "fake_logit_mean": -1.0}),
-        ],
+        [(1000, {C: pytest.approx(1.02), A: 0.5, RATE: 1e-4, D_REAL: 0.6, REAL: 0.2}),
+         (1100, {A: 0.5, FAKE: -1.0})],
     ),
     (
         "kair",
         "21-06-01 10:00:00.123 : <epoch: 12, iter:   5,000, lr:1.000e-04> G_loss: 1.0e-01 "
         "F_loss: 2.0e+00 D_loss: 3.0e-01 l_d_real: 4.0e-01 D_real: 2.5 D_fake: -3\n",
-        [
-            (
-                5000,
-                {
-                    "g_content": pytest.approx(2.1),
-                    "g_adversarial": 0.3,
-                    "g_learning_rate": 1e-4,
-                    "d_loss_real": 0.4,
-                    "real_logit_mean": 2.5,
-                    "fake_logit_mean": -3.0,
-                },
-            )
-        ],
+        [(5000, {C: pytest.approx(2.1), A: 0.3, RATE: 1e-4, D_REAL: 0.4, REAL: 2.5, FAKE: -3.0})],
     ),
     (
         "pix2pix",
         "(epoch: 1, iters: 100, time: 0.1, data: 0.2) G_GAN: 1.5 G_L1: 9.25 D_real: 0.25 "
         "D_fake: 0.5 \n",
-        [(100, {"g_adversarial": 1.5, "g_content": 9.25, "d_loss_real": 0.25, "d_loss_fake": 0.5})],
+        [(100, {A: 1.5, C: 9.25, D_REAL: 0.25, D_FAKE: 0.5})],
     ),
     (
         "machine-learning-mastery",
         ">1, 1/936, d1=0.5, d2=0.25 g=1.25\n>2, 3/936, d1=0.5, d2=0.25 g=1.25\n",
-        [(n, {"d_loss_real": 0.5, "d_loss_fake": 0.25, "g_loss": 1.25}) for n in (1, 939)],
+        [(n, {D_REAL: 0.5, D_FAKE: 0.25, G: 1.25}) for n in (1, 939)],
     ),
     (
         "stylegan-stats",
         json.dumps(STYLEGAN) + "\n",
-        [
-            (
-                4000,
-                {
-                    "g_loss": 0.75,
-                    "d_loss": 1.25,
-                    "d_penalty": 0.5,
-                    "real_logit_mean": 1.5,
-                    "fake_logit_mean": -0.5,
-                    "d_accuracy_real": 0.75,
-                    "d_accuracy_fake": 1.0,
-                },
-            )
-        ],
+        [(4000, {G: 0.75, D: 1.25, "d_penalty": 0.5, REAL: 1.5, FAKE: -0.5,
+                 "d_accuracy_real": 0.75, "d_accuracy_fake": 1.0})],
     ),
     (
         "name: value lines",
@@ -132,14 +102,14 @@ FORMATS = [
         "name: value lines",
         "INFO 2024-01-01 10:00:01 trainer: epoch=0 step=120 loss_d=0.5 loss_g=1.25 lr=1e-4\n"
         "140 [D loss: 0.5, acc.: 43.75%] [G loss: 1.25]\n",
-        [(120, LOSSES | {"g_learning_rate": 1e-4}), (140, LOSSES | {"d_accuracy": 0.4375})],
+        [(120, LOSSES | {RATE: 1e-4}), (140, LOSSES | {"d_accuracy": 0.4375})],
     ),
     (
         "name: value lines",
         "step 1: D loss: 0.5 D(x): 0.7\nstep 1: G loss: 1.25\nstep 2: D loss: 0.5\n",
-        [(1, LOSSES | {"d_real": 0.7}), (2, {"d_loss": 0.5})],
+        [(1, LOSSES | {"d_real": 0.7}), (2, {D: 0.5})],
     ),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), FORMATS)

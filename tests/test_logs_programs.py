@@ -5,7 +5,7 @@ import json
 import pytest
 
 from counterpoise.errors import UserError
-from log_helpers import one, read, rows
+from log_helpers import D_FAKE, D_REAL, RATE, A, C, D, G, one, read, rows
 
 RVC = (
     "INFO:a:Train Epoch: {} [1%]\nINFO:a:[{}, 9.9e-05]\n"
@@ -40,7 +40,6 @@ BOX = "\u2502  key  \u2502 value \u2502 mean \u2502\n" + "".join(
     for name, value in (("disc_loss", 0.5), ("gen_loss", 1.5), ("disc_loss", 0.25))
 )
 STATS = {"Loss/scores/real": 1, "Loss/D/loss": 0.5, "Progress/kimg": 1, "Progress/augment": 0}
-D, G, A, C, RATE = "d_loss", "g_loss", "g_adversarial", "g_content", "g_learning_rate"
 EVALUATION = (
     " > EVALUATION \n   --> STEP: 0\n     | > loss_disc: 9.5  (9.5)\n     | > loss_gen: 9.5\n"
 )
@@ -55,13 +54,10 @@ PROGRAMS = [
     ("vits", "x [0%]\nINFO [2.5, 1.5, 0.5, 9, 1, 2, 200, 0.0002]\n", 200, {D: 2.5, A: 1.5}),
     ("so-vits-svc", "Losses: [2.5, 1.5, 7, 30, 3], step: 5, lr: 0.1\n", 5, {D: 2.5, A: 1.5}),
     ("hifi-gan", "Steps : 5, Gen Loss Total : 40.5, Mel-Spec. Error : 0.6, s/b : 1", 5, {G: 40.5}),
-    ("parallel-wavegan", WAVEGAN, 9, {A: 1.5, "d_loss_real": 0.25, D: 0.5}),
-    (
-        "wav2lip",
-        "L1: 0.1, Sync: 0.0, Percep: 0.75 | Fake: 0.5, Real: 0.25: : 25it [02:03,  2.3s/it]\n",
-        25,
-        {A: 0.75, "d_loss_fake": 0.5, "d_loss_real": 0.25},
-    ),
+    ("parallel-wavegan", WAVEGAN, 9, {A: 1.5, D_REAL: 0.25, D: 0.5}),
+    ("wav2lip",
+     "L1: 0.1, Sync: 0.0, Percep: 0.75 | Fake: 0.5, Real: 0.25: : 25it [02:03,  2.3s/it]\n", 25,
+     {A: 0.75, D_FAKE: 0.5, D_REAL: 0.25}),
     ("coqui", COQUI.format(10, 1) + COQUI.format(20, 0.5) + EVALUATION, 20, {D: 0.5, A: 2, C: 22}),
     ("vocos", BAR.format(7, "discriminator/total=3.5, generator/total_loss=9"), 7, {D: 3.5, G: 9}),
     ("dac", BOX, 1, {D: 0.25}),
@@ -71,49 +67,25 @@ PROGRAMS = [
     ("monai", BAR.format(5, "recons_loss=1, gen_loss=2, disc_loss=3"), 5, {A: 2, D: 3, C: 1}),
     ("ctgan", "Gen. (-1.5) | Discrim. (0.5):  3%|3 | 10/300 [00:10<05]\n", 10, {G: -1.5, D: 0.5}),
     ("lucidrains", "0% 49/90 [02:46<81:43, 3.2s/it]G: 2.5 | D: 0.5 | GP: 0", 49, {G: 2.5, D: 0.5}),
-    (
-        "wassersteingan",
-        "[0/25][7/391][2] Loss_D: -0.25 Loss_G: 0.5 Loss_D_real: -1.0 Loss_D_fake -0.75\n",
-        7,
-        {D: -0.25, G: 0.5, "d_loss_real": -1.0, "d_loss_fake": -0.75},
-    ),
-    (
-        "coqui",
-        COQUI.format(1, 0.5).replace("loss_disc", "D_mse_gan_loss") + "     | > loss_0: 0.5 (1)\n",
-        1,
-        {D: 0.5, A: 2, C: 22},
-    ),
-    (
-        "r3gan",
-        json.dumps(STATS | {"Loss/r2_penalty": 1, "Loss/r1_penalty": 2}),
-        1000,
-        {D: 0.5, "d_penalty": 2},
-    ),
-    (
-        "biggan",
-        "itr: 7, G_loss : +0.5, D_loss_real : +1.5, D_loss_fake : +0.25 ",
-        7,
-        {G: 0.5, "d_loss_real": 1.5, "d_loss_fake": 0.25},
-    ),
-    (
-        "musika",
-        "Epoch 0/9: 5%|5 | 7/90 [00:10<01:00, 1.2it/s, DR=0.5, DF=0.25, G=-1.5, GP=2, LR=0.1]\n",
-        7,
-        {"d_loss_real": 0.5, "d_loss_fake": 0.25, G: -1.5, "d_penalty": 2, RATE: 0.1},
-    ),
+    ("wassersteingan",
+     "[0/25][7/391][2] Loss_D: -0.25 Loss_G: 0.5 Loss_D_real: -1.0 Loss_D_fake -0.75\n", 7,
+     {D: -0.25, G: 0.5, D_REAL: -1.0, D_FAKE: -0.75}),
+    ("coqui",
+     COQUI.format(1, 0.5).replace("loss_disc", "D_mse_gan_loss") + "     | > loss_0: 0.5 (1)\n",
+     1, {D: 0.5, A: 2, C: 22}),
+    ("r3gan", json.dumps(STATS | {"Loss/r2_penalty": 1, "Loss/r1_penalty": 2}), 1000,
+     {D: 0.5, "d_penalty": 2}),
+    ("biggan", "itr: 7, G_loss : +0.5, D_loss_real : +1.5, D_loss_fake : +0.25 ", 7,
+     {G: 0.5, D_REAL: 1.5, D_FAKE: 0.25}),
+    ("musika",
+     "Epoch 0/9: 5%|5 | 7/90 [00:10<01:00, 1.2it/s, DR=0.5, DF=0.25, G=-1.5, GP=2, LR=0.1]\n", 7,
+     {D_REAL: 0.5, D_FAKE: 0.25, G: -1.5, "d_penalty": 2, RATE: 0.1}),
     ("timegan", "step: 5/9, d_loss: 0.5, g_loss_u: 1.5, g_loss_v: 2", 5, {D: 0.5, A: 1.5}),
-    (
-        "dome272-vqgan",
-        "8%|8 | 7/90 [00:10<01:00, 1.2it/s, VQ_Loss=1.5, GAN_Loss=0.5]\n",
-        7,
-        {D: 0.5, G: 1.5},
-    ),
-    (
-        "pix2pixhd",
-        "(epoch: 1, iters: 5, time: 1) G_GAN: 0.5 G_GAN_Feat: 5 G_VGG: 4 D_real: 1 D_fake: 2",
-        5,
-        {A: 0.5, C: 9, "d_loss_real": 1, "d_loss_fake": 2},
-    ),
+    ("dome272-vqgan", "8%|8 | 7/90 [00:10<01:00, 1.2it/s, VQ_Loss=1.5, GAN_Loss=0.5]\n", 7,
+     {D: 0.5, G: 1.5}),
+    ("pix2pixhd",
+     "(epoch: 1, iters: 5, time: 1) G_GAN: 0.5 G_GAN_Feat: 5 G_VGG: 4 D_real: 1 D_fake: 2", 5,
+     {A: 0.5, C: 9, D_REAL: 1, D_FAKE: 2}),
     ("fastai", HTML, 2, {G: 1.5, D: 0.5}),
     ("keras", "7 [D loss: 0.5, acc.: 50.0%] [G loss: 1.5]\n", 7, {D: 0.5, G: 1.5}),
     ("lightning", BAR.format(7, "d_loss=0.5, g_loss=1.5"), 7, {D: 0.5, G: 1.5}),
@@ -121,7 +93,7 @@ PROGRAMS = [
     ("stylegan2-ada", json.dumps(STATS | {"Loss/r1_penalty": 1}), 1000, {D: 0.5, "d_penalty": 1.0}),
     ("", ACGAN.format(1) + ACGAN.format(2), 2, {G: 1.5, A: 0.75, D: 0.5}),
     ("", PIPES, 1, {D: 0.5, G: 8}),
-    ("", "94: [D] real 0.5 fake 0.25 q 1 [G] fake 1.5 q 2\n", 94, {"d_loss_fake": 0.25, A: 1.5}),
+    ("", "94: [D] real 0.5 fake 0.25 q 1 [G] fake 1.5 q 2\n", 94, {D_FAKE: 0.25, A: 1.5}),
     ("", "**Best**: Step - 9, Loss - 5\n{'d_loss': tensor([1]),\n 'g_loss': 2}", 9, {D: 1, G: 2}),
     ("", "(epoch: 1, iters: 5, time: 1) G_GAN: 0.5 G: 5 NCE: 4 D_real: 1", 5, {A: 0.5, G: 5, C: 4}),
 ]  # fmt: skip
@@ -150,8 +122,8 @@ def test_stargans_two_games():
         "D/ref_fake: [2.0] G/latent_adv: [3.0] G/ref_adv: [4.0] G/latent_sty: [9.0]\n"
     )
     assert (latent.title, ref.title) == ("LATENT", "REF")
-    assert rows(latent) == [(10, {"d_loss_real": 0.5, "d_loss_fake": 0.25, A: 3})]
-    assert rows(ref) == [(10, {"d_loss_real": 1, "d_loss_fake": 2, A: 4})]
+    assert rows(latent) == [(10, {D_REAL: 0.5, D_FAKE: 0.25, A: 3})]
+    assert rows(ref) == [(10, {D_REAL: 1, D_FAKE: 2, A: 4})]
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,14 @@ def test_lossy_formats_stay_close(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
-def test_exif_is_kept_or_told(tmp_path, suffix):
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_exif_is_kept_or_told(tmp_path, suffix, dtype):
     exif = Image.Exif()
     exif[271], exif[274] = "a camera", 6
     Image.new("RGB", (9, 7)).save(tmp_path / "photo.jpg", exif=exif)
     picture = read_picture(tmp_path / "photo.jpg")
     assert picture.colour.shape[:2] == (9, 7)
+    picture.colour = picture.colour.astype(dtype)
     notes = write_picture(tmp_path / f"p{suffix}", picture)
     with Image.open(tmp_path / f"p{suffix}") as written:
         assert written.size == (7, 9)
@@ -68,17 +70,6 @@ def test_tags_that_describe_a_tiffs_pixels_are_not_a_photographers(tmp_path):
     read = read_picture(tmp_path / "p.tif")
     assert read.exif is None
     assert write_picture(tmp_path / "again.tif", read) == []
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_exif_of_sixteen_bits_is_kept_or_told(tmp_path, suffix):
-    exif = Image.Exif()
-    exif[271] = "a camera"
-    deep = Picture(random_pixels(0, 7, 9, 3, np.uint16), exif=exif.tobytes())
-    write_picture(tmp_path / "p.png", deep)
-    notes = write_picture(tmp_path / f"again{suffix}", read_picture(tmp_path / "p.png"))
-    with Image.open(tmp_path / f"again{suffix}") as written:
-        assert (written.getexif().get(271) == "a camera") != any("EXIF" in note for note in notes)
 
 
 @pytest.mark.parametrize("suffix", [".avif", ".jp2", ".ppm", ".tga"])

@@ -67,8 +67,6 @@ def test_several_discriminators_have_rows_of_their_own():
     record = replace(RECORD, discriminators=each)
     row = record.to_json()
     assert "d_loss" not in row
-    assert row["discriminators"]["mpd"]["d_loss_real"] == 0.25
-    assert row["discriminators"]["msd"]["d_loss_real"] is None
     assert row["discriminators"]["msd"]["non_finite"] == ["d_loss_real"]
     assert record.non_finite() == ["msd.d_loss_real"]
     flat = rows_by_discriminator(json.loads(json.dumps(row, allow_nan=False)))

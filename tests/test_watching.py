@@ -19,8 +19,8 @@ from watching_helpers import Clock
 RUNNING = Status("running", "running")
 
 
-def game(real=0.6, fake=0.4, title=""):
-    whole = dataclasses.replace(trace(**bce_columns(real, fake)), title=title)
+def game(real=0.6, fake=0.4):
+    whole = trace(**bce_columns(real, fake))
     return JudgedTraining(whole, diagnose(whole))
 
 
