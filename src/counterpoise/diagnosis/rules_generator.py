@@ -2,6 +2,8 @@
 `adversarial-term-drowned`, `content-term-drowned`, `trivially-separable`, `quality-falls`.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, number, sureness
@@ -129,7 +131,15 @@ def mode_collapse(view: View) -> Answer:
         return None  # It may have been alike at first, as every G is, and is no more.
     value = spell.median(level)
     text = f"outputs differ from each other {number(value)} times as much as real images do"
-    return readings.found(spell, Evidence("diversity of outputs", value, text))
+    found = readings.found(spell, Evidence("diversity of outputs", value, text))
+    first, middle, last = (float(np.median(part)) for part in np.array_split(level, 3))
+    grows = first < middle < last and last > max(2 * first, COLLAPSED / 2)
+    if isinstance(found, Found) and spell.first == 0 and grows:
+        # A young G: they never differed more, and come to.
+        text += f", at first {number(first)}, now {number(last)}"
+        young = Evidence("diversity of outputs", value, text)
+        return replace(found, severity="note", evidence=[young])
+    return found
 
 
 def adversarial_term_drowned(view: View) -> Answer:
