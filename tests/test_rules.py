@@ -120,7 +120,8 @@ CASES = [
     case("oscillation", "warning", swings()),
     case("mode-collapse", "severe", balanced(), diversity_ratio=FALLING),
     case("mode-collapse", "", balanced(), diversity_ratio=FALLING[::-1]),
-    case("mode-collapse", "note", balanced(), diversity_ratio=lambda t: 0.05 + 0.35 * t),  # a young G
+    # A young G.
+    case("mode-collapse", "note", balanced(), diversity_ratio=lambda t: 0.05 + 0.35 * t),
     case("d-memorises", "severe", LOGITS, held_out_logit_mean=-1.5),
     case("d-memorises", "", LOGITS, held_out_logit_mean=1.5),
     case("d-memorises", "warning", LOGITS, held_out_logit_mean=-0.9),
