@@ -140,13 +140,6 @@ def test_another_state_is_refused_in_one_line_and_changes_nothing(loop, change, 
     assert json.dumps(balance.state_dict()) == before
 
 
-def test_a_policy_without_a_memory_takes_the_state_of_any(loop):
-    with loop.balance("auto") as balance:
-        state = balance.state_dict()
-    with loop.balance("none") as balance:
-        balance.load_state_dict(state)
-
-
 def test_resume_is_bitwise_and_in_the_same_folder(tmp_path):
     options = {"policy": "accuracy-band", "sensors_every": 3}
     whole, first, second = Loop(), Loop(), Loop()

@@ -158,9 +158,9 @@ def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
 
 def test_mistakes_in_settings(counterpoise):
     wrong = ["data.crop_px=40", "balance={policy: threshold, options: {limit: 1}}"]
-    wrong += ["train={batch_size: 3, devices: 2}"]
+    wrong += ["train={batch_size: 3, devices: 2}", "features.weights=vgg.pth"]
     settings = [part for option in wrong for part in ("--set", option)]
-    expected = ["3 errors", "balance.options.limit", "train.batch_size", "discriminator: the enh"]
+    expected = ["4 errors", "balance.options.limit", "train.batch_size", "discriminator: the enh"]
     one_line(counterpoise("train", "--preset", "demo", *settings), *expected)
 
 

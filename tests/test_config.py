@@ -92,12 +92,6 @@ def test_other_trainers_names_stand_for_keys_that_exist():
     ).keys()
 
 
-def test_all_that_cannot_go_together_at_once():
-    options = ["discriminator.name=unet", "data.crop_px=10", "features.weights=vgg.pth"]
-    with pytest.raises(UserError, match=r"demo: [3-9] errors: .*spectral.*data\.crop_px.*embedded"):
-        load_config("demo", options, checks=[check_training])
-
-
 @pytest.mark.parametrize(
     ("text", "match"),
     [

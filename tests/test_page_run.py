@@ -49,6 +49,9 @@ def test_a_whole_run(folder):
 def test_a_run_of_balance_has_neither_metrics_nor_a_plan(folder):
     for path in (folder.metrics, *folder.sample_files()):
         path.unlink()
+    for other in ("generator: {depth: 3}\ntrain: {}\n", "balance: {options: {low: high}}\n"):
+        folder.config.write_text(other, encoding="utf-8")  # of another version
+        assert read(folder).letters == ""
     folder.config.write_text("balance:\n  policy: none\n", encoding="utf-8")
     write_lines(folder.events, [event(0, "began"), event(STEPS, "closed")])
     run = read(folder)
@@ -64,20 +67,6 @@ def test_with_config_alone_nothing_is_judged_and_that_is_said(folder):
     assert run.notes == ["signals.jsonl is not there: nothing to draw, nothing to judge"]
     assert (run.state.games, run.state.status.kind) == ((), "starting")
     assert run.verdicts[0][0].startswith("Not judged: it has no step with a discriminator")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "generator: {depth: 3}\ndata: {}\ntrain: {}\n",
-        "balance: {policy: auto, options: {low: high}}\n",
-        "balance: 3\n",
-    ],
-)
-def test_a_configuration_of_another_version_or_none_at_all(folder, text):
-    folder.config.write_text(text, encoding="utf-8")
-    run = read(folder)
-    assert run.letters == ""
 
 
 # ------------------------------------------------------------------------------ what to take
@@ -197,6 +186,9 @@ def test_each_of_several_discriminators_is_judged_and_drawn_by_name(tmp_path):
         row["discriminators"] = {"patch": own, "image": own | saturated | {"action": acts}}
         signals.append(row)
     run = read(write_run(tmp_path / "run", signals, samples=()))
+    facts = dict(run.state.facts)
+    assert facts["learning rates"] == "G 0.001, D patch 0.0001, D image 0.0001"
+    assert facts["policy"] == "auto: patch: changes nothing; image: d_steps 0 (it rests)"
     patch, image = run.verdicts
     assert patch[0].startswith("patch: ")
     assert image[0].startswith("image: Not healthy")

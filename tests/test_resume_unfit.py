@@ -200,14 +200,3 @@ def test_of_a_damaged_checkpoint_the_one_before_is_taken(crashed, finished, how)
     assert run(tiny(POLICY, SENSORS), crashed, resume=True).step == 8
     assert any("falling back to the one before" in message for message in events(crashed))
     assert differing_tensors(crashed, finished) == []
-
-
-def test_rows_without_a_step_or_of_no_stage_are_no_obstacle(crashed):
-    rows = RunFolder(crashed)
-    with rows.signals.open("a") as file:
-        file.write('{"d_loss_real": 1.0}\n')
-    with rows.metrics.open("a") as file:
-        file.write('{"step": 1}\n{"step": 2, "stage": "x"}\n{"step": 3, "stage": [1]}\n')
-        file.write('{"stage": "train", "psnr_y": 1.0}\n')
-    assert run(tiny(POLICY, SENSORS), crashed, resume=True).step == 8
-    assert [row["step"] for row in signals(crashed)] == list(range(1, 9))

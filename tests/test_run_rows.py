@@ -13,7 +13,6 @@ from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.wording import remedy_how
 from counterpoise.errors import UserError
 from counterpoise.json_lines import drop_rows_after
-from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RunReader, SignalRows
 from watching_helpers import append, begin_run, event, row
 
@@ -180,11 +179,6 @@ def test_a_file_that_cannot_be_read_is_said(run, name):
     else:
         (note,) = RunReader(run).read_whole().notes()
         assert f"{name}.jsonl: cannot be read (Is a directory)" in note
-
-
-def test_of_files_that_are_not_there_nothing_is_read(tmp_path):
-    reader = RunReader(RunFolder(tmp_path / "nowhere")).read_whole()
-    assert (reader.signals.traces(), reader.events, reader.notes()) == ([], [], [])
 
 
 @pytest.mark.parametrize(("section", "is_own"), [("", False), ("generator: {}\n", True)])

@@ -1,7 +1,5 @@
 """Means of speed change nothing but the speed, and bits where they must."""
 
-import copy
-
 import pytest
 import torch
 
@@ -9,7 +7,7 @@ from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.cuda_graphs import ReplayedPasses, accelerated
-from counterpoise.training.setup import adam, chosen
+from counterpoise.training.setup import chosen
 from training_helpers import differing_tensors, run, signals, tiny, without_showing, without_time
 
 FAST = ["train.channels_last=always", "train.fused_adam=always"]
@@ -76,32 +74,3 @@ def test_channels_last_and_fused_adam_train_alike_and_resume(tmp_path, finished)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "whole").rename(RunFolder(tmp_path).checkpoint(8))
     assert differing_tensors(tmp_path, path) == []
-
-
-def test_loaded_moments_are_laid_out_as_their_weights():
-    def make():
-        torch.manual_seed(0)
-        convolution = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-        optimizer = adam(convolution.parameters(), tiny().optimizer.g, fused=True)
-        return convolution, optimizer
-
-    def step(convolution, optimizer):
-        optimizer.zero_grad()
-        images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-        convolution(images.contiguous(memory_format=torch.channels_last)).square().sum().backward()
-        optimizer.step()
-
-    convolution, optimizer = make()
-    step(convolution, optimizer)
-    state = copy.deepcopy(optimizer.state_dict())
-    for own in state["state"].values():
-        for name, value in own.items():
-            own[name] = value.clone(memory_format=torch.contiguous_format)
-    other, other_optimizer = make()
-    other.load_state_dict(convolution.state_dict())
-    other_optimizer.load_state_dict(state)
-    moments = other_optimizer.state[other.weight]["exp_avg"]
-    assert moments.stride() == other.weight.stride()
-    step(convolution, optimizer)
-    step(other, other_optimizer)
-    assert other.weight.equal(convolution.weight)

@@ -103,19 +103,6 @@ def test_a_run_under_way(run_source, run, clock):
     assert state.progress.startswith("step 60 of 100, 1.9")
 
 
-def test_each_of_several_discriminators_is_watched_by_name(tmp_path, clock):
-    run = begin_run(tmp_path / "run")
-    flat = row(1)
-    own = {name: flat.pop(name) for name in [*flat] if name.startswith("d_") or name == "action"}
-    each = {"patch": own, "image": own | {"d_learning_rate": 1e-3, "action": {"d_steps": 0}}}
-    append(run.signals, *(flat | {"step": s, "discriminators": each} for s in range(1, 9)))
-    state = RunSource(run.path, WatchOptions(clock=clock)).look()
-    assert [game.title for game in state.games] == ["patch", "image"]
-    facts = dict(state.facts)
-    assert facts["learning rates"] == "G 0.0001, D patch 0.0002, D image 0.001"
-    assert facts["policy"] == "threshold: patch: changes nothing; image: d_steps 0"
-
-
 def test_a_killed_run_is_stale_until_it_is_resumed(run_source, run, clock):
     assert run_source.look().status.kind == "running"
     clock.now += 61
