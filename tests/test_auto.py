@@ -11,8 +11,12 @@ from counterpoise.balance.auto import TRIAL_TURNS, AutoPolicy
 from counterpoise.records import Readings
 from helpers import SIGNALS
 
-ALONE = Readings(g_gradient_adversarial=1.0, g_gradient_content=0.0)
-CONTENT = Readings(g_gradient_adversarial=1.0, g_gradient_content=1.0)
+
+def share(adversarial, content):
+    return Readings(g_gradient_adversarial=adversarial, g_gradient_content=content)
+
+
+ALONE, CONTENT = share(1.0, 0.0), share(1.0, 1.0)
 UNTOLD = {"reason", "keep_snapshot"}
 
 
@@ -96,14 +100,8 @@ def test_one_reading_is_no_reason():
         ({"readings": CONTENT}, {"r1_weight"}),
         ({"readings": Readings()}, {"r1_weight"}),
         # Beside a loss that is meant to lead, a small share is no fault.
-        (
-            {"readings": Readings(g_gradient_adversarial=3.0, g_gradient_content=97.0)},
-            {"r1_weight"},
-        ),
-        (
-            {"readings": Readings(g_gradient_adversarial=0.1, g_gradient_content=99.0)},
-            {"r1_weight", "adversarial_weight_scale"},
-        ),
+        ({"readings": share(3.0, 97.0)}, {"r1_weight"}),
+        ({"readings": share(0.1, 99.0)}, {"r1_weight", "adversarial_weight_scale"}),
         # Of several Ds, G hears another.
         (
             {

@@ -59,13 +59,6 @@ def test_every_finding_has_its_page_with_every_remedy():
             assert f"--set {remedy.config}" in text or not remedy.config
 
 
-def test_changes_to_the_questions_loop_are_as_the_committed_rows_have_them():
-    text = page("tutorial.md")
-    (loop,) = re.findall(r"\| the question's loop as it is \| (.*) \|", text)
-    assert loop.split(" | ")[::3] == ["3 of 3 (100 %)", "-"]
-    assert re.search(r"\| auto in place of the gate .* \| \+0\.22 \(-0\.43 to \+0\.64\) \|", text)
-
-
 def test_what_a_page_would_load_from_the_network_is_seen():
     text = """
         <link rel="stylesheet" href="assets/site.css"><link rel="canonical" href="https://a.org/">

@@ -39,23 +39,15 @@ def check(ended: Ended, folder: Path) -> None:
         assert "No space left on device" in line
 
 
-def train_on_full_disks(life: Life, undisturbed: tuple[Path, Ended], every: int) -> None:
-    """Fail every so-many-th operation of a training, and resume it."""
-    path, ended = undisturbed
-    for number, at in enumerate(range(1, ended.count + 1, every)):
-        check(life.play(at=at, action=FULL[number % 2]), life.path.parent)
-        life.check(path)
-
-
-def test_training_on_a_full_disk(fault_server, fault_config, undisturbed, tmp_path):
-    train_on_full_disks(Life(fault_server, fault_config, tmp_path / "run"), undisturbed, every=250)
-
-
-@pytest.mark.slow
+@pytest.mark.parametrize("every", [250, pytest.param(1, marks=pytest.mark.slow)])
 def test_training_on_a_disk_that_is_full_at_any_write(
-    fault_server, fault_config, undisturbed, tmp_path
+    fault_server, fault_config, undisturbed, tmp_path, every
 ):
-    train_on_full_disks(Life(fault_server, fault_config, tmp_path / "run"), undisturbed, every=1)
+    """It is told, and resumed; of so many writes one fails."""
+    life, (path, ended) = Life(fault_server, fault_config, tmp_path / "run"), undisturbed
+    for number, at in enumerate(range(1, ended.count + 1, every)):
+        check(life.play(at=at, action=FULL[number % 2]), tmp_path)
+        life.check(path)
 
 
 def test_killed_at_a_few_writes(fault_server, fault_config, undisturbed, tmp_path):

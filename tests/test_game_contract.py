@@ -1,11 +1,5 @@
 """One script through the trainer, through `Balance` around a hand-written loop, and through a loop
-that says itself what it does: the rows are the same, and so are the weights in the end.
-
-It began with four disagreements: what the policy adds to D's loss was recorded in one engine only;
-saturation under a relativistic form was read in one only, and of the wrong numbers; D(G(z)) after
-D's update was a mean over a PatchGAN's positions in one, over images in the other; further steps
-of D had fresh noise in one and the first batch's in the other.
-"""
+that says itself what it does: the rows are the same, and so are the weights in the end."""
 
 import copy
 

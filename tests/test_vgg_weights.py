@@ -66,12 +66,11 @@ def test_download_is_checked_and_does_not_wait_for_ever(hub, monkeypatch):
     assert len(seen) == 1, "the second time it comes from the cache"
 
 
-def test_scaling_is_asked_for_or_in_the_metadata(safetensors_file):
+def test_scaling_is_said_or_known_by_torchvision_s_name_and_never_guessed(
+    tmp_path, safetensors_file
+):
     assert "caffe" in load_vgg19(safetensors_file, None, ["relu2_1"]).description
     assert "torchvision" in load_vgg19(safetensors_file, "torchvision", []).description
-
-
-def test_scaling_is_known_by_torchvision_s_name_and_never_guessed(tmp_path):
     torch.save(vgg_weights(1), tmp_path / "vgg.pth")
     with pytest.raises(UserError, match=r"set features\.input_scaling"):
         load_vgg19(tmp_path / "vgg.pth", None, [])

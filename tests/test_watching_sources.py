@@ -213,15 +213,6 @@ def test_a_log_that_is_cut_or_rotated_begins_anew(source, path, rotated):
     assert "lsgan-on-sigmoid" in {finding.id for finding in findings(state)}
 
 
-def test_json_lines_and_a_second_training_in_the_same_file(source, path):
-    rows = [{"step": s, "d_loss": 1.3, "g_loss": 0.7, "d_real": 0.5} for s in range(1, 6)]
-    append(path, *rows)
-    assert source.look().games[0].title == ""
-    append(path, *rows[:2])
-    state = source.look()
-    assert (state.step, state.games[0].title) == (2, "run 2 of 2")
-
-
 def test_a_log_that_stops_is_stale_and_its_pace_is_measured(source, path, clock):
     append(path, *seed_lines()[:20])
     first = source.look().step
