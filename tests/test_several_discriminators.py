@@ -82,9 +82,21 @@ def test_each_has_rows_actions_and_a_verdict_of_its_own(tmp_path):
     other = loop.balance(policy="none")
     other.load_state_dict(state)
     assert other.step == 6
-    one = cp.Balance(loop.g, {"a": loop.ds["a"]}, loop.g_optimizer, {"a": loop.d_optimizers["a"]})
+    own = {"a": loop.ds["a"]}, loop.g_optimizer, {"a": loop.d_optimizers["a"]}
+    one = cp.Balance(loop.g, *own, policy="none")
     with pytest.raises(UserError, match="discriminators"):
         one.load_state_dict(state)
+
+
+def test_two_balances_do_not_share_an_optimizer():
+    loop = Loop(shared=True)
+    a, b = loop.ds.values()
+    first = cp.Balance(loop.g, a, loop.g_optimizer, loop.d_optimizers)
+    with pytest.raises(UserError, match='"A": d_a'):
+        cp.Balance(loop.g, b, loop.g_optimizer, loop.d_optimizers)
+    cp.Balance(loop.g, a, loop.g_optimizer, loop.d_optimizers)  # a notebook's cell, run again
+    first.close()
+    cp.Balance(loop.g, b, loop.g_optimizer, loop.d_optimizers)
 
 
 def scripted(monkeypatch, action):

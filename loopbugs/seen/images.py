@@ -12,6 +12,7 @@ from loopbugs.common import adam, bug, discriminator, generator, images, loop, m
 @loop(
     bug("step-missing", "never-updated", "d-frozen"),
     bug("half-skipped", "half-skipped"),
+    bug("half-skipped", "half-skipped", name="half-cleared"),
     bug("same-noise", "same-noise"),
     bug("g-helps-d", "g-helps-d"),
 )
@@ -31,6 +32,8 @@ def dcgan(run, bug):
         fake = netG(fixed if bug == "same-noise" else torch.randn(len(real), 8))
         label.fill_(0.0)
         errD_fake = criterion(netD(fake.detach()).view(-1), label)
+        if bug == "half-cleared":
+            netD.zero_grad()
         if bug != "half-skipped":
             errD_fake.backward()
         if bug != "step-missing":
@@ -148,17 +151,20 @@ def two_classes(run, bug):
 @loop(
     bug("saturating", "saturating-loss"),
     bug("needless-retain-graph", "needless-retain-graph"),
-    bug("memory-grows", "memory-grows", name="history", turns=15),
+    bug("memory-grows", "memory-grows", name="history"),
+    bug("memory-grows", "memory-grows", name="pictures"),
 )
 def probabilities(run, bug):
     """The losses are written out with logarithms, and their values kept for a plot."""
     G, D = mlp(8, 32, 64, end=nn.Tanh()), mlp(64, 32, 1, end=nn.Sigmoid())
     opt_G, opt_D = adam(G), adam(D)
     balance = run.watch(G, D, opt_G, opt_D)
-    losses = []
-    for real in run.batches():
+    losses, pictures = [], []
+    for i, real in enumerate(run.batches()):
         balance.d_step()
         fake = G(torch.randn(len(real), 8))
+        if i % 2 == 0:
+            pictures.append(fake if bug == "pictures" else fake.detach())
         prob_real, prob_fake = D(real.flatten(1)), D(fake.detach())
         D_loss = -torch.mean(torch.log(prob_real + 1e-8) + torch.log(1 - prob_fake + 1e-8))
         opt_D.zero_grad()

@@ -11,6 +11,7 @@ from loopbugs.common import adam, bug, discriminator, generator, loop, noise
 
 @loop(
     bug("penalty-epsilon", "penalty-one-epsilon", "penalty-epsilon", name="one-epsilon"),
+    bug("penalty-epsilon", "penalty-epsilon", name="real-with-real"),
     bug("penalty-norm", "penalty-norm", name="norm-of-channels"),
     bug("penalty-unused", "penalty-unused"),
 )
@@ -33,7 +34,7 @@ def wgan_gp(run, bug):
         for _ in range(2):
             balance.d_step()
             fake = gen(noise()).detach()
-            penalty = gradient_penalty(real, fake)
+            penalty = gradient_penalty(real, real if bug == "real-with-real" else fake)
             loss_critic = critic(fake).mean() - critic(real).mean()
             if bug != "penalty-unused":
                 loss_critic = loss_critic + 10 * penalty

@@ -111,28 +111,32 @@ def batches_of_names(run, bug):
         optimizers["d"].step()
 
 
-@loop()
+@loop(
+    bug("augmented-one-side", "augmented-one-side", name="not-in-g"),
+    bug("augmented-one-side", "augmented-one-side", name="real-alone"),
+)
 def augmented_alike(run, bug):
-    """The loader flips, and all that D sees is flipped and noised in a function."""
+    """The loader flips, and all that D sees is flipped, brightened and noised in a function."""
     g, d = generator(), discriminator()
     g_optimizer, d_optimizer = adam(g), adam(d)
     balance = run.watch(g, d, g_optimizer, d_optimizer)
 
     def augment(x):
         turned = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(-1), x)
-        return turned + 0.05 * torch.randn_like(x)
+        return turned + 0.2 * torch.randn(len(x), 1, 1, 1) + 0.05 * torch.randn_like(x)
 
     for pictures in run.batches():
         real = pictures.flip(-1) if torch.rand(()) < 0.5 else pictures
         fake = g(noise())
         balance.d_step()
         d_optimizer.zero_grad()
-        on_real, on_fake = d(augment(real)), d(augment(fake.detach()))
+        shown = fake.detach() if bug == "real-alone" else augment(fake.detach())
+        on_real, on_fake = d(augment(real)), d(shown)
         (F.softplus(-on_real).mean() + F.softplus(on_fake).mean()).backward()
         d_optimizer.step()
         balance.g_step()
         g_optimizer.zero_grad()
-        F.softplus(-d(augment(fake))).mean().backward()
+        F.softplus(-d(fake if bug else augment(fake))).mean().backward()
         g_optimizer.step()
 
 
@@ -171,7 +175,7 @@ def clipped(run, bug):
 
 @loop(
     bug("g-term-detached", "adversarial-without-gradient", name="old-answer"),
-    bug("memory-grows", "memory-grows", name="images", turns=14),
+    bug("memory-grows", "memory-grows", name="images"),
     bug("rate-gone", "rate-gone", turns=14),
     turns=14,
 )

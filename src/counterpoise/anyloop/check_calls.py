@@ -2,13 +2,13 @@
 and in which D is asked in which part, and what of its answers reaches G."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from counterpoise.anyloop.scene import SAMPLES, Scene, Sight, is_same, sample_of
-from counterpoise.anyloop.tap import FAKE, REAL, Call, Found, Made, scale_of
+from counterpoise.anyloop.tap import FAKE, REAL, Call, Found, Made, same_memory, scale_of
 from counterpoise.game.r1 import mixes_images
 
 # How far beyond G's bounds real images are, as a share of what lies between the bounds.
@@ -82,7 +82,15 @@ def value_ranges(scene: Scene) -> Iterator[Sight]:
             seen = least < low - margin or most > high + margin
             seen |= least >= middle - 1e-3 and below > SHARE
             detail = f"real ones are in [{least:.2g}, {most:.2g}], G's in [{low:g}, {high:g}]"
-            yield Sight("value-ranges", seen, real.line, detail)
+            # Each image is changed otherwise: the loop has had them as G can make them.
+            is_changed = seen and any(
+                low - margin <= float(each.min()) <= float(each.max()) <= high + margin
+                and _related(real.images.flatten().detach(), each.flatten()) > RELATED
+                and not _is_scaled(real.images.detach(), each)
+                for each in _sources(real, scene)
+            )
+            name = "augmented-one-side" if is_changed else "value-ranges"
+            yield Sight(name, seen, real.line, detail)
             return
 
 
@@ -96,37 +104,87 @@ def _real_values(real: Call, fake: Call, found: Found) -> Tensor | None:
 
 
 def augmented(scene: Scene) -> Iterator[Sight]:
-    """D's part judges G's images as they are, and G's part others that were made of such; or D's
-    part judges one kind with noise, and the other as it is."""
-    in_d = [call for call in scene.calls("d") if call.from_g]
-    in_g = [call for call in scene.calls("g") if call.from_g]
-    if in_d and in_g:
-        plain = all(call.made is not None for call in in_d)
-        changed = all(call.made is None for call in in_g)
-        yield Sight("augmented-one-side", plain and changed, in_d[-1].line)
+    """Of two kinds of images that D judges, one is augmented and the other is as it was made: G's
+    in D's part and in its own, or real ones and G's in D's part."""
     calls = [call for call in scene.calls("d") if not call.is_between]
-    ways = {
-        kind: [_is_augmented(call, scene) for call in calls if call.kinds == {kind}]
-        for kind in (REAL, FAKE)
-    }
-    if all(own and len(set(own)) == 1 and own[0] is not None for own in ways.values()):
-        odd = ways[REAL][0] != ways[FAKE][0]
-        detail = f"{REAL if ways[REAL][0] else FAKE} images are, where D is trained" if odd else ""
-        yield Sight("augmented-one-side", odd, calls[-1].line, detail)
+    reals, fakes = ([call for call in calls if call.kinds == {kind}] for kind in (REAL, FAKE))
+    in_g = [call for call in scene.calls("g") if call.from_g]
+    in_parts = {"G's images in D's part": fakes, "G's images in its own part": in_g}
+    yield from _one_side(scene, _is_another, in_parts)
+    # What a loop makes of all of G's images, such as the inside of a mask, is none: noise is.
+    yield from _one_side(scene, _is_noisy, {"real images": reals, "G's images": fakes})
 
 
-def _is_augmented(call: Call, scene: Scene) -> bool | None:
-    """Whether a call's images are, of what the loop or a G had before, None where that is not
-    known."""
+def _one_side(
+    scene: Scene,
+    is_augmented: Callable[[Call, Scene], bool | None],
+    places: Mapping[str, Sequence[Call]],
+) -> Iterator[Sight]:
+    """Whether one of two places' images were augmented in all turns so far, and the other's in
+    none: a loop may augment some batches and leave others."""
+    if not all(places.values()):
+        return
+    ways = {what: scene.networks.ways[is_augmented, what] for what in places}
+    for what, calls in places.items():
+        ways[what].update({is_augmented(call, scene) for call in calls} - {None})
+    are, are_not = ([what for what in ways if ways[what] == {way}] for way in (True, False))
+    detail = f"{are[0]} are, {are_not[0]} are not" if are and are_not else ""
+    yield Sight("augmented-one-side", bool(detail), places[next(iter(places))][-1].line, detail)
+
+
+def _is_another(call: Call, scene: Scene) -> bool | None:
+    """Whether any of a call's images, of G's, is none that a G made in the last turns, clamped at
+    most: some may be of a pool. None where these cannot be compared."""
+    if call.made is not None or call.found is not None:
+        return call.made is None
+    made = _made_like(call, scene)
+    if not made:
+        return None
+    images = _rows(call.images.detach())
+    known = torch.cat(list(map(_rows, made))).clamp(images.min(), images.max())
+    nearest = torch.cdist(images, known).min(1).values
+    return bool((nearest > NOISE * known.std() * images.shape[1] ** 0.5).any())
+
+
+def _made_like(call: Call, scene: Scene) -> list[Tensor]:
+    """What Gs made in the last turns, of the shape of a call's images: a loop may make them before
+    it says that D's part begins."""
+    made = [each.images for turn in [scene, *scene.past()] for each in turn.made]
+    return [images for images in made if images.shape == call.shape]
+
+
+def _rows(images: Tensor) -> Tensor:
+    """Some values of each image."""
+    return torch.stack(list(map(sample_of, images))).float()
+
+
+def _is_noisy(call: Call, scene: Scene) -> bool | None:
+    """Whether a call's images have noise that the loop has added, None where that is not known."""
     if call.made is not None:
         return False
-    if call.kinds == {FAKE}:
-        sources = [made.images for made in scene.made if made.images.shape == call.shape]
-    else:
-        sources = [each for each in call.named if not each.requires_grad]
-    if any(scale_of(call.images.detach(), each) for each in sources):
-        return False
-    return True if any(_is_noised(call.images.detach(), each) for each in sources) else None
+    images = call.images.detach()
+    sources = _made_like(call, scene) if call.kinds == {FAKE} else _sources(call, scene)
+    if not sources or any(_is_scaled(images, each) for each in sources):
+        return False if sources or call.named else None
+    return True if any(_is_noised(images, each) for each in sources) else None
+
+
+def _sources(real: Call, scene: Scene) -> list[Tensor]:
+    """Of what real images may have been made: what the loop has names for, of their shape, but for
+    themselves, and what G was given or has made, or D has judged as G's."""
+    turns = [scene, *scene.past()]
+    others = [each for turn in turns for made in turn.made for each in made.inputs]
+    others += [sample_of(each) for each in _made_like(real, scene)]
+    judged = [call for turn in turns for call in turn.asked if call.kinds == {FAKE}]
+    others += [sample for call in judged for sample in call.samples.values()]
+    named = [e for e in real.named if not (e.requires_grad or same_memory(e, real.images))]
+    return [each for each in named if not any(is_same(sample_of(each), one) for one in others)]
+
+
+def _is_scaled(images: Tensor, source: Tensor) -> bool:
+    """Whether images are others in another range, that of each channel its own."""
+    channels = zip(images.unbind(1), source.unbind(1), strict=True)
+    return all(scale_of(own, before) for own, before in channels)
 
 
 def _is_noised(images: Tensor, source: Tensor) -> bool:

@@ -12,7 +12,7 @@ from counterpoise.anyloop.scene import Pass, Sight
 # Turns after which nothing of a graph should be left.
 KEPT = 3
 # Turns in a row in which more and more is left.
-GROWING = 4
+GROWING = 3
 # Names under which marks hang on a graph's nodes.
 ROOT, RETAINED = "counterpoise root", "counterpoise retained"
 
@@ -32,6 +32,12 @@ class Lifetimes:
         self._retained: list[tuple[_Mark, str]] = []  # in this turn, and in the one before
         self._before: list[tuple[_Mark, str]] = []
 
+    def follow(self, node: Node | None, line: str) -> None:
+        """See how long what a node has made is kept."""
+        if node is not None and ROOT not in marks(node):
+            mark = marks(node)[ROOT] = _Mark()
+            self._roots.append((self._turn, line, weakref.ref(mark)))
+
     def begins(self, nodes: Collection[Node], backward: Pass | None = None) -> None:
         """A backward pass, or one for gradients alone, is about to run through these nodes."""
         for node in nodes:
@@ -39,13 +45,11 @@ class Lifetimes:
                 used.is_used = True
         if backward is None or not backward.outside:
             return
-        # A loop may keep the loss, what D said, or what G made.
+        # A loop may keep the loss, what D said, or what it was asked about.
         said = [call.outputs[number].grad_fn for call, number in backward.answers]
         judged = [call.images.grad_fn for call in backward.calls]
         for kept in {backward.outside[0], *said, *judged} & set(nodes):
-            if kept is not None and ROOT not in marks(kept):
-                mark = marks(kept)[ROOT] = _Mark()
-                self._roots.append((self._turn, backward.line, weakref.ref(mark)))
+            self.follow(kept, backward.line)
         if backward.is_retained:
             self._retained.append((_Mark(), backward.line))
             for node in nodes:

@@ -39,8 +39,8 @@ FALLS, FALLING = 0.95, 8
 LINEAR = REARRANGING | JOINING | {"Mean", "Sum", "Sub", "Rsub", "Add", "Neg", "Mul", "Div"}
 # What may be seen between a backward pass and a step: see `loop_bugs.toml`.
 BETWEEN = (
-    "zeroed-before-step", "accumulation-not-divided", "accumulation-reset", "scaler-bypassed",
-    "clip-nothing", "clip-after-step", "scaler-not-unscaled",
+    "zeroed-before-step", "accumulation-not-divided", "accumulation-reset", "half-skipped",
+    "scaler-bypassed", "clip-nothing", "clip-after-step", "scaler-not-unscaled",
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ class Gradients:
         self._tracks = [_Track(key, optimizer) for key, optimizer in networks.optimizers]
         # What of networks is trained, those weights too that they hide, as it was at first.
         self._initial = {key: Samples(_trained(networks, key)) for key in networks.whole}
-        self._seen: dict[tuple[str, str], str] = {}  # lines of bugs in a scene, by part
+        self._seen: dict[tuple[str, str], tuple[str, str]] = {}  # lines, details, in a scene
         self._has_scale = False  # whether the scaler that steps has one
         self._undo: list[Callable[[], None]] = []
         for track in self._tracks:
@@ -87,7 +87,7 @@ class Gradients:
         """Gradients that the optimizer has stepped with were changed since, by no backward pass."""
         now = {} if track.passes else track.samples()
         if any(key in track.spent and not is_same(track.spent[key], now[key]) for key in now):
-            self._seen["clip-after-step", track.network] = track.line
+            self._seen["clip-after-step", track.network] = track.line, ""
 
     def ran(self, backward: Pass) -> None:
         """It has run."""
@@ -107,8 +107,8 @@ class Gradients:
             track.lost, track.old = [], track.passes.copy()
         for network in {each.network for each in scene.passes if each.answers}:
             for name in BETWEEN:
-                line = self._seen.get((name, network), "")
-                yield Sight(name, bool(line), line, "", network)
+                line, detail = self._seen.get((name, network), ("", ""))
+                yield Sight(name, bool(line), line, detail, network)
         self._seen = {}
 
     def _of(self, track: "_Track", scene: Scene, has_average: bool) -> Iterator[Sight]:
@@ -142,7 +142,7 @@ class Gradients:
             linear = linear and any(bool((answer < 0).any()) for answer in answers)
             free = linear and not (self._is_limited or scene.slopes or track.is_changed)
             yield Sight("clip-missing", free, track.line)
-        owned = set().union(*(each.ids for each in self._tracks))
+        owned = self._networks.owned()
         left = [w for w in still if id(w) not in owned and _have_gradients([w])]
         hidden = [w for w in left if id(w) not in self._networks.ids[key]]
         if track.steps > 1 and len(still) < len(weights):
@@ -160,14 +160,17 @@ class Gradients:
         by_scaler = SCALED_STEPS.running is not None
         is_bare = scaled == {True} and not (by_scaler or track.is_unscaled)
         is_shrunk = False in scaled and by_scaler and self._has_scale
+        lost = kinds_of(track.lost) - kinds_of(track.passes)
+        half = f"that on {'/'.join(lost)} images is cleared before the step" if lost else ""
         for name, seen in (
             ("zeroed-before-step", track.is_cleared()),
             ("accumulation-not-divided", track.state == track.now() and track.is_undivided()),
-            ("accumulation-reset", track.lost),
+            ("accumulation-reset", bool(track.lost) and not half),
+            ("half-skipped", bool(half)),
             ("scaler-bypassed", len(scaled) > 1 or is_bare or is_shrunk),
         ):
             if seen:
-                self._seen[name, track.network] = line
+                self._seen[name, track.network] = line, half * (name == "half-skipped")
 
     def _scales(self, scaler: Any, *_: Any) -> Callable[[Any], None] | None:
         return _mark_scaled if scaler.is_enabled() and scaler.get_scale() != 1 else None
@@ -200,7 +203,7 @@ class Gradients:
         elif any(True in each.scaled for each in passes) and not unscaled:
             name = "scaler-not-unscaled"
         if name:
-            self._seen[name, phase.network] = user_line()
+            self._seen[name, phase.network] = user_line(), ""
 
 
 class _Track:
@@ -258,6 +261,11 @@ class _Track:
         return 1 < count <= len(self.passes) and all(
             each.factor > 1 / count + 1e-6 for each in self.passes
         )
+
+
+def kinds_of(passes: Sequence[Pass]) -> set[str]:
+    """On which kinds of images the answers are that passes reach."""
+    return set().union(*(call.kinds for each in passes for call in each.calls))
 
 
 def _mark_scaled(scaled: Any) -> None:

@@ -1,7 +1,7 @@
 """Bugs in gradient penalties."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from counterpoise.game.r1 import mixes_images
 OFF = 1e-3
 # Numbers of a batch that are the same for all its images differ less than this.
 ALIKE = 1e-4
-# Turns from which it can be told that one norm is of the whole batch.
+# Penalties from which it can be told that one norm is of the whole batch.
 NORMS = 3
 
 
@@ -25,42 +25,53 @@ def penalties(scene: Scene) -> Iterator[Sight]:
         yield Sight("penalty-unused", not slope.is_used, slope.line, detail)
         mixed = mixes_images(scene.networks.ds[slope.call.d])
         yield Sight("batch-norm-in-penalty", slope.is_used and mixed, slope.line)
-        epsilon = _epsilon(scene, slope)
+        centred, norm = False, ""
+        if slope.pull is not None and len(slope.values) > 1:
+            norms, factors, along = _pulled(slope)
+            centred = along and _centres_on_one(norms, factors)
+            norm = _norm(scene, norms, factors, along)
+            yield Sight("penalty-norm", bool(norm), slope.line, norm)
+        epsilon = _epsilon(scene, slope, centred)
         if epsilon is not None:
             yield Sight("penalty-epsilon", bool(epsilon), slope.line, epsilon)
-        if slope.pull is not None and len(slope.values) > 1:
-            past = [each for turn in scene.past() for each in turn.slopes]
-            norm = _norm([slope, *(each for each in past if each.pull is not None)])
-            yield Sight("penalty-norm", bool(norm), slope.line, norm)
 
 
-def _norm(slopes: Sequence[Slope]) -> str:
-    """What is wrong with the norm of a penalty, the latest first."""
-    norms, pulled = [], []
-    for each in slopes:
-        slope, pull = each.values.flatten(1), each.pull.flatten(1)  # type: ignore[union-attr]
-        squares = (slope * slope).sum(1)
-        factors = (pull * slope).sum(1) / squares.clamp_min(1e-30)
-        norms.append(squares.sum().sqrt())
-        pulled.append(factors.mean())
-        if each is not slopes[0]:
-            continue
-        if float((pull - factors[:, None] * slope).norm() / pull.norm()) > 0.05:
-            # The norm of an image's gradient pulls the gradient along itself.
-            return "it is not taken over all values of an image"
-        if float(factors.std()) > ALIKE * float(factors.abs().mean()) or len(slopes) < NORMS:
-            return ""
-    # The pull of (norm - 1)^2 of one norm of them all; that of R1 is the same in every turn.
-    factor = torch.stack(pulled)
-    fits = factor / (1 - 1 / torch.stack(norms))
-    if fits.std() < 1e-3 * fits.abs().mean() and factor.std() > 1e-2 * factor.abs().mean():
-        return "it is one of the whole batch"
-    return ""
+def _pulled(slope: Slope) -> tuple[Tensor, Tensor, bool]:
+    """The norm of each image's gradient (N,), by how much of it a penalty pulls it (N,), and
+    whether it is pulled along itself alone."""
+    values, pull = slope.values.flatten(1), slope.pull.flatten(1)  # type: ignore[union-attr]
+    squares = (values * values).sum(1)
+    factors = (pull * values).sum(1) / squares.clamp_min(1e-30)
+    off = float((pull - factors[:, None] * values).norm() / pull.norm())
+    return squares.sqrt(), factors, not off > 0.05
 
 
-def _epsilon(scene: Scene, slope: Slope) -> str | None:
+def _norm(scene: Scene, norms: Tensor, factors: Tensor, along: bool) -> str:
+    """What is wrong with the norm of a penalty."""
+    if not along:
+        # The norm of an image's gradient pulls the gradient along itself.
+        return "it is not taken over all values of an image"
+    if float(factors.std()) > ALIKE * float(factors.abs().mean()):
+        return ""
+    old = [each for turn in scene.past() for each in turn.slopes if each.pull is not None]
+    turns = [(norms, factors), *(_pulled(each)[:2] for each in old)]
+    whole = torch.stack([norms.norm() for norms, _ in turns])
+    mean = torch.stack([factors.mean() for _, factors in turns])
+    is_one = len(turns) >= NORMS and _centres_on_one(whole, mean)
+    return "it is one of the whole batch" if is_one else ""
+
+
+def _centres_on_one(norms: Tensor, factors: Tensor) -> bool:
+    """Whether these are the pulls of (norm - 1)^2: those of R1 are the same whatever the norm."""
+    fits = factors / (1 - 1 / norms)
+    return bool(
+        fits.std() < 1e-3 * fits.abs().mean() and factors.std() > 1e-2 * factors.abs().mean()
+    )
+
+
+def _epsilon(scene: Scene, slope: Slope, centred: bool) -> str | None:
     """What is wrong with points between real and fake images; "" where nothing is, None where they
-    are not."""
+    are not. Of a penalty that is `centred` on a norm of 1 they should be."""
     points = slope.points.flatten(1)
     calls = [call for call in scene.calls("d") if not call.is_between]
     reals = [call.rows_of(call.images, REAL) for call in calls if not call.from_g]
@@ -75,7 +86,8 @@ def _epsilon(scene: Scene, slope: Slope) -> str | None:
         if off < OFF and _are_shares(shares):
             one = len(points) > 2 and float(shares.max() - shares.min()) < ALIKE
             if one and not OFF < float(shares.mean()) < 1 - OFF:
-                return None  # the images themselves
+                kind = REAL if float(shares.mean()) > 0.5 else FAKE
+                return f"they are the {kind} images themselves" if centred else None
             return "one for the whole batch" if one else ""
         if _are_shares((gone / way)[way.abs() > 0.1 * float(way.abs().max())]):
             return "another for every value of an image"

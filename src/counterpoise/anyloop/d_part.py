@@ -19,7 +19,6 @@ from counterpoise.anyloop.pulls import (
 from counterpoise.anyloop.read_objective import infer_objective
 from counterpoise.anyloop.reading import Side, joined, loss_of, note_gradients, side_of
 from counterpoise.anyloop.tap import FAKE, INSIDE, REAL, Call, Phase, Place
-from counterpoise.balance.fixed import NonePolicy
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.game.players import Player
@@ -208,7 +207,7 @@ class Reader:
             return
         self._unread_turns = 0
         known = player.objective or player.objective_name
-        if not known and isinstance(player.policy, NonePolicy):
+        if not known and not player.acts:
             self._game.say(player.unknown_objective, f"unread {player.name}")
             return
         if self._is_late:
@@ -240,7 +239,7 @@ class Reader:
         missing = " and on ".join(kind for kind in (REAL, FAKE) if kind not in sides)
         why = NOT_TOLD.format(missing=missing) if calls else NOT_CALLED
         message = UNREAD.format(line=phase.line and f"{phase.line}: ", who=self._who, why=why)
-        if not isinstance(self._player.policy, NonePolicy):
+        if self._player.acts:
             raise UserError(message)
         self._game.say(message, f"unread {self._player.name}")
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.anyloop.hooks import innermost, user_line
 from counterpoise.anyloop.journal import Journal
-from counterpoise.anyloop.listener import LoopListener
+from counterpoise.anyloop.listener import LoopListener, refuse_shared
 from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
@@ -133,6 +133,7 @@ class Balance:
             self._journal.event,
             seed=seed,
         )
+        refuse_shared(self._game)
         checker = LoopChecker(g, self._game, user_line()) if check else None
         self.loop_findings: list[LoopFinding] = [] if checker is None else checker.findings
         self._listener = LoopListener(generators, self._game, self._journal, checker)

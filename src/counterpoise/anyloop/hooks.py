@@ -77,7 +77,8 @@ def _calls_closure_first(optimizer: torch.optim.Optimizer) -> bool:
 
 
 class OptimizerWatch:
-    """Stands between the user and `optimizer.step`: `decide(run)` runs it, or not, or changed.
+    """Stands between the user and `optimizer.step`: `decide(run)` runs it, or not, or changed. The
+    step has the `owner` as an attribute, which wrappers of learning-rate schedulers copy.
 
     The step stays a bound method with its own signature, as learning-rate schedulers and AMP's
     `GradScaler` need it. A closure is called before it is decided, by the optimizers that would
@@ -85,7 +86,10 @@ class OptimizerWatch:
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, decide: Callable[[Callable[[], Any]], Any]
+        self,
+        optimizer: torch.optim.Optimizer,
+        decide: Callable[[Callable[[], Any]], Any],
+        owner: Any,
     ) -> None:
         self._optimizer, self._is_open = optimizer, True
         self._before = vars(optimizer).get("step")
@@ -104,6 +108,7 @@ class OptimizerWatch:
             decide(original)
             return loss
 
+        step.owner = owner  # type: ignore[attr-defined]
         self._step = types.MethodType(step, optimizer)
         optimizer.step = self._step  # type: ignore[method-assign]
 

@@ -20,6 +20,11 @@ from counterpoise.game.game import Game
 from counterpoise.game.processes import rank
 from counterpoise.game.turn import Turn
 
+SHARED = (
+    "Balance: another Balance has this optimizer, for another discriminator; give one Balance all "
+    'of them: cp.Balance([g_a, g_b], {"A": d_a, "B": d_b}, g_optimizer, d_optimizer)'
+)
+
 
 class LoopListener:
     """Plays a game by listening to a loop; `handle.Balance` documents what it does. `checker` finds
@@ -34,7 +39,7 @@ class LoopListener:
     ) -> None:
         self.game, self._journal, self._checker = game, journal, checker
         self._turn: Turn | None = None
-        self._is_closed = False
+        self.is_closed = False
         self._d = DiscriminatorSide(game, is_checked=checker is not None)
         self._g = GeneratorSide(game)
         self._tap = Tap(
@@ -46,10 +51,10 @@ class LoopListener:
             checker,
         )
         game.aside, game.after_turn = self._unheard, partial(self.flush, wait=False)
-        self._watches = [OptimizerWatch(game.g_optimizer, partial(self._on_step, []))]
+        self._watches = [OptimizerWatch(game.g_optimizer, partial(self._on_step, []), self)]
         for each in game.d_optimizers:
             names = [name for name, player in game.players.items() if player.optimizer is each]
-            self._watches.append(OptimizerWatch(each, partial(self._on_step, names)))
+            self._watches.append(OptimizerWatch(each, partial(self._on_step, names), self))
 
     # Where parts and turns begin and end.
 
@@ -111,11 +116,11 @@ class LoopListener:
 
     def close(self) -> None:
         """End what is open, but for D's part of an unfinished turn, and let go of everything."""
-        if self._is_closed:
+        if self.is_closed:
             return
         self.end_open(failed=self._tap.phase is not None and self._tap.phase.network == "d")
         self.flush()
-        self._is_closed = True
+        self.is_closed = True
         self._tap.close()
         if self._checker is not None:
             self._checker.close()
@@ -132,7 +137,7 @@ class LoopListener:
             self._journal.step(record)
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self.is_closed:
             raise UserError("Balance: it is closed; make a new one")
 
     def _listen(self, part: Phase) -> None:
@@ -229,3 +234,18 @@ class LoopListener:
         if turn is None or not is_decided:
             return run()
         return turn.d_step(run, d=names[0]) if names else turn.g_step(run)
+
+
+def refuse_shared(game: Game) -> None:
+    """Raise `UserError` where another game has an optimizer of this one: each would change the
+    rates of all that it owns. One around the same Ds, as where a notebook's cell is run again,
+    takes the other's place."""
+    players = game.players.values()
+    for optimizer in (game.g_optimizer, *game.d_optimizers):
+        other = getattr(optimizer.step, "owner", None)
+        if not isinstance(other, LoopListener) or other.is_closed:
+            continue
+        others = other.game.players.values()
+        same = {each.network for each in players} == {each.network for each in others}
+        if not same and any(each.acts for each in (*players, *others)):
+            raise UserError(SHARED)

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from counterpoise.anyloop import check_calls, check_losses, check_penalties, check_weights
 from counterpoise.anyloop.check_graph import Lifetimes
-from counterpoise.anyloop.check_optimizers import Gradients
+from counterpoise.anyloop.check_optimizers import Gradients, kinds_of
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
-from counterpoise.anyloop.scene import Networks, Pass, Scene, Sight, Witness
-from counterpoise.anyloop.tap import FAKE, REAL, Phase
+from counterpoise.anyloop.scene import Networks, Pass, Scene, Sight, Witness, owned_by
+from counterpoise.anyloop.tap import FAKE, REAL, Made, Phase
 from counterpoise.game.game import Game
 
 LOGGER = logging.getLogger("counterpoise")
@@ -55,7 +56,7 @@ class LoopChecker:
         self._gradients = Gradients(lambda: self.phase(), self._networks, guard)
         self._report(_of_owners(self._networks))
         # What the loop calls, through hooks.
-        self.made, self.asked = guard(self._witness.made), guard(self._witness.asked)
+        self.made, self.asked = guard(self._made), guard(self._witness.asked)
         self.gradient, self.backward = guard(self._gradient), guard(self._backward)
         self.optimizer_steps, self.turn_ends = guard(self._optimizer_steps), guard(self._turn_ends)
 
@@ -83,6 +84,11 @@ class LoopChecker:
         return guarded
 
     # What a loop does, through hooks.
+
+    def _made(self, made: Made, node: Node | None, given: Sequence[Tensor]) -> None:
+        """A G has made images: see `Witness.made`."""
+        self._witness.made(made, node, given)
+        self._lifetimes.follow(node, made.line)
 
     def _backward(
         self,
@@ -176,8 +182,7 @@ class LoopChecker:
 def _of_owners(networks: Networks) -> Iterator[Sight]:
     """The optimizers were given."""
     for key, optimizer in networks.optimizers:
-        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        foreign = owned & networks.ids["d" if key == "g" else "g"]
+        foreign = owned_by(optimizer) & networks.ids["d" if key == "g" else "g"]
         if foreign:
             detail = f"{key.upper()}'s owns {len(foreign)} parameters of the other network"
             yield Sight("foreign-parameters", True, "", detail, key)
@@ -206,7 +211,7 @@ def _of_d_step(
         if each.leaves & networks.ids["g"]:
             guilty = [call.line for call in each.calls if call.from_g]
             yield Sight("fake-not-detached", True, guilty[0] if guilty else each.line)
-    reached = set().union(*(call.kinds for each in passes for call in each.calls))
+    reached = kinds_of(passes)
     if len(reached) == 1 and not halves_chosen:
         kind = REAL if FAKE in reached else FAKE
         if (skipped := part.call(kind)) is not None:

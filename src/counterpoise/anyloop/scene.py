@@ -5,13 +5,15 @@ few functions of PyTorch that every way leads to, whatever a loop has imported, 
 """
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+from torch.optim import Optimizer
 
 from counterpoise.anyloop.graph import REARRANGING, leaf_ids, made_by, marks, operation, walk
 from counterpoise.anyloop.hooks import is_backward, user_line, user_tensors
@@ -55,6 +57,8 @@ class Networks:
         self.optimizers = [("g", game.g_optimizer), *(("d", each) for each in game.d_optimizers)]
         self.copy: tuple[Samples, str] | None = None  # of D, that G is trained against; its line
         self.is_relativistic = False  # whether D's hinges compare its answers on real and fake
+        # Whether images were augmented, in all turns so far: see `check_calls.augmented`.
+        self.ways: defaultdict[Any, set[bool | None]] = defaultdict(set)
         self.whole = {"g": generator, "d": nn.ModuleList(self.ds.values())}
         of_d = {id(p): p for p in self.whole["d"].parameters()}
         # A G may have D inside.
@@ -62,10 +66,19 @@ class Networks:
         self.weights = {"g": list(of_g.values()), "d": list(of_d.values())}
         self.ids = {"g": of_g.keys(), "d": of_d.keys()}
 
+    def owned(self) -> set[int]:
+        """`id` of what the optimizers own by now."""
+        return set().union(*(owned_by(optimizer) for _, optimizer in self.optimizers))
+
     def objective_of(self, d: str) -> str:
         """A D's objective, "" while it is not known."""
         objective = self.players[d].objective
         return "" if objective is None else objective.name
+
+
+def owned_by(optimizer: Optimizer) -> set[int]:
+    """`id` of what an optimizer owns by now."""
+    return {id(weight) for group in optimizer.param_groups for weight in group["params"]}
 
 
 @dataclass(eq=False)
@@ -206,11 +219,13 @@ class Witness:
             # It has a weight of 0, as before the step from which a loop trains D.
             self.resting.add(own)
         answers, outside = loss_of([c for c in self.scene.asked if c.with_gradient], roots)
-        # Of several Ds each may have its gradients cleared just before its own backward pass.
+        # Of several Ds each may have its gradients cleared just before its own backward pass; what
+        # no optimizer owns is cleared by none.
+        due = leaves & self._networks.owned()
         is_stale = self._spent[own] and any(
             p.grad is not None and bool(p.grad.any())
             for p in self._networks.weights[own]
-            if id(p) in leaves
+            if id(p) in due
         )
         starts = [root.grad_fn for root in roots if root.grad_fn is not None]
         scales = {node for node in outside if SCALED in marks(node)}

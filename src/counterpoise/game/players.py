@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.actuators.inputs import InputChange
+from counterpoise.balance.fixed import NonePolicy
 from counterpoise.balance.policies import objective_problems
 from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
@@ -44,6 +45,11 @@ class Player:
         self.r1 = R1(self.network, self.optimizer)
         if self.objective_name is not None:
             GameObjective.named(self.objective_name, probabilities=False)  # refuses an unknown one
+
+    @property
+    def acts(self) -> bool:
+        """Whether its policy may change anything."""
+        return not isinstance(self.policy, NonePolicy)
 
     def set_objective(self, objective: GameObjective) -> None:
         """D's objective is known; `UserError` where the policy cannot work under it."""
