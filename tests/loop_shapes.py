@@ -149,6 +149,30 @@ def d_begins_later(loop, balance):
     update(loop.g_optimizer, content + weight * loop.g_loss(loop.d(fake)))
 
 
+def late_by_name(*, halves):
+    """VQGAN, G first, and what is what is said: D's outputs, or the halves of its loss."""
+
+    def turn(loop, balance):
+        weight = float(loop.turns >= LATE)
+        real, fake = loop.images()
+        with balance.g_step() as step:
+            on_fake = loop.d(fake)
+            step.logits(fake=on_fake)
+            content = (fake - real).square().mean()
+            update(loop.g_optimizer, content + weight * loop.g_loss(on_fake))
+        with balance.d_step() as step:
+            on_real, on_fake = loop.d(real), loop.d(fake.detach())
+            loss_real, loss_fake = weight * bce(on_real, 1.0), weight * bce(on_fake, 0.0)
+            if halves:
+                loss = step.loss(real=loss_real, fake=loss_fake)
+            else:
+                step.logits(real=on_real, fake=on_fake)
+                loss = loss_real + loss_fake
+            update(loop.d_optimizer, loss)
+
+    return turn
+
+
 def with_a_closure(loop, balance):
     real, fake = loop.images()
     balance.d_step()

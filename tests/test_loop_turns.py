@@ -20,6 +20,7 @@ from loop_shapes import (
     accumulated,
     d_begins_later,
     g_first_accumulated,
+    late_by_name,
     one_pass_on_both,
     with_a_closure,
 )
@@ -121,11 +122,16 @@ def test_what_cannot_be_read_is_a_run_without_signals(tmp_path, warnings, d, tur
         loop.run(balance, 8, turn=turn)
 
 
-def test_a_d_that_starts_late_is_not_acted_on_before(scripted, caplog):
+@pytest.mark.parametrize(
+    "turn",
+    [d_begins_later, late_by_name(halves=False), late_by_name(halves=True)],
+    ids=["read", "outputs named", "halves named"],
+)
+def test_a_d_that_starts_late_is_not_acted_on_before(scripted, caplog, turn):
     loop = Loop()
     balance, policy = scripted(loop, check=True)
     with caplog.at_level(logging.INFO, "counterpoise"):
-        loop.run(balance, 16, turn=d_begins_later)
+        loop.run(balance, 16, turn=turn)
     assert [signals.step for signals in policy.seen] == list(range(LATE + 1, 17))
     assert [each for each in caplog.messages if f"begins to learn in step {LATE + 1}" in each]
     assert balance.loop_findings == []

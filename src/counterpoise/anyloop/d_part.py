@@ -147,6 +147,14 @@ class Reader:
         known = self._player.objective or self._player.objective_name or phase.backwards
         return bool(known) and len(self._sides_of(phase)) == 2
 
+    def is_silent(self, phase: Phase) -> bool:
+        """Whether D's loss pulls on nothing yet, as before the step from which a loop trains D."""
+        if self._has_begun:
+            return False
+        calls = phase.calls(self._player.name)
+        gradients = [each for call in calls for each in call.gradients.values()]
+        return bool(gradients) and not any(bool(each.any()) for each in gradients)
+
     def _sides_of(self, phase: Phase) -> dict[str, Side]:
         """What D says of each kind of images in a part; of a kind that cannot be seen, nothing."""
         calls = phase.calls(self._player.name)
@@ -190,7 +198,6 @@ class Reader:
         tensors = {key: pull_of(calls[key[0]].gradients[key[1]]) for key in keys}
         numbers = Numbers(tensors, tensors[keys[0]].device).get()
         pulls = {key: pull for key in keys if (pull := Pull(*numbers[key].tolist())).size > 0}
-        self._has_begun |= bool(pulls)
         if pattern := by_pulls(calls, pulls):
             self._patterns[len(calls)] = pattern
         return len({number for number, _ in pulls})
@@ -202,6 +209,9 @@ class Reader:
         it is a `UserError`, unless D's loss has not begun to pull on anything.
         """
         player, sides = self._player, self._sides_of(phase)
+        if self.is_silent(phase):
+            self._is_late = True
+            return
         if len(sides) < 2:
             self._tell_unread(phase, sides)
             return
@@ -210,10 +220,6 @@ class Reader:
         if not known and not player.acts:
             self._game.say(player.unknown_objective, f"unread {player.name}")
             return
-        if self._is_late:
-            self._is_late = False
-            text = f"D{self._who} begins to learn in step {turn.step}"
-            self._game.tell(turn.step, "note", text, logging.INFO)
         real, fake = sides[REAL], sides[FAKE]
         turn.judge(
             real.outputs,
@@ -256,8 +262,13 @@ class Reader:
             if self._unread_turns >= UNREAD_TURNS:
                 self._game.say(player.unknown_objective, f"unread {player.name}")
             return
+        self._has_begun |= any(call.gradients for call in calls) and not self.is_silent(phase)
         if own.action is None or own.outputs is None:
             self.decide(turn, phase)
+        if self._is_late and own.action is not None:
+            self._is_late = False
+            text = f"D{self._who} begins to learn in step {turn.step}"
+            self._game.tell(turn.step, "note", text, logging.INFO)
         if self.is_early and own.asked.r1_weight:
             player.r1.problem = STEPPED_EARLY
             turn.go_without_r1(own)
@@ -313,6 +324,11 @@ class DiscriminatorSide:
         are done: what such a turn shows is decided on when D's part is over.
         """
         judging = {name: reader for name, reader in self.judging(phase) if name in names}
+        for name, reader in judging.items():
+            if reader.is_silent(phase):
+                turn.ds[
+                    name
+                ].forget()  # of halves that were given to `step.loss`, and got no weight
         undecided = [name for name in judging if turn.ds[name].action is None]
         if any(judging[n].is_early or not judging[n].is_ready(phase) for n in undecided):
             for name in undecided:

@@ -205,6 +205,6 @@ class GeneratorSide:
 def needs_steps(network: str, field: str, count: int) -> str:
     """That a part of the loop should be repeated."""
     return (
-        f"the policy asks for {count} steps of {network} in a turn; repeat that part of the loop "
-        f"balance.action.{field} times, on fresh batches"
+        f"the policy asks for {count} steps of {network} in a turn, and this loop does fewer: put "
+        f"that part under `for _ in range(balance.action.{field}):`, each on a fresh batch"
     )

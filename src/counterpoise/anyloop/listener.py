@@ -172,7 +172,11 @@ class LoopListener:
         reader = self._d.readers[name]
         reader.backward(part, [real, fake], [None, None], is_checked=self._d.is_checked)
         reader.decide(turn, part)
-        return turn.d_loss(real, fake, d=name)
+        for call in part.calls(name):
+            call.gradients = {}  # what is back-propagated may have another weight
+        # Not judged: it is not trained yet, or cannot be read.
+        judged = turn.ds[name].action is not None
+        return turn.d_loss(real, fake, d=name) if judged else real + fake
 
     def weigh(self, loss: Tensor, d: str | None) -> Tensor:
         """G's adversarial term as the action weighs it."""

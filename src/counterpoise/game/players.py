@@ -96,6 +96,10 @@ class DiscriminatorTurn:
     # Whether the loop trains D on `Turn.d_loss`, so that the action's terms are in it.
     has_d_loss: bool = False
 
+    def forget(self) -> None:
+        """It has judged nothing."""
+        self.action = self.outputs = self.judged = self.signals = None
+
     @property
     def asked(self) -> Action:
         """The action, nothing where none was asked for yet."""
