@@ -71,6 +71,11 @@ CLOSED = {
         bce(r - f.mean(), 0.0) + bce(f - r.mean(), 1.0),
     ),
     "relativistic-paired": lambda r, f: (bce(r - f, 1.0) / 2, bce(r - f, 1.0) / 2, bce(f - r, 1.0)),
+    "relativistic-hinge": lambda r, f: (
+        (1 - r + f.mean()).clamp(min=0).mean(),
+        (1 + f - r.mean()).clamp(min=0).mean(),
+        (1 + r - f.mean()).clamp(min=0).mean() + (1 - f + r.mean()).clamp(min=0).mean(),
+    ),
 }
 
 

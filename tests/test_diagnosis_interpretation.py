@@ -209,6 +209,7 @@ def test_single_lines_below_zero_are_no_certainty():
         ("bce", math.log(4)),
         ("hinge", 2.0),
         ("relativistic-average", math.log(4)),
+        ("relativistic-hinge", 2.0),
     ],
 )
 def test_a_mean_of_halves_at_chance_is_chance(objective, at_chance):
@@ -271,6 +272,29 @@ def test_halves_of_a_loss_that_is_given_as_a_mean_are_whole():
     view = interpret(trace(**columns, **halves))
     assert np.allclose(view.d_loss, 2 * columns["d_loss"])
     assert np.allclose(view.d_loss_halves, list(halves.values()))
+
+
+def relativistic_hinge(ahead, spread=0.6, batch=12):
+    """D's and G's losses where D's mean scores are so far apart, by line, and its own spread."""
+    draw = np.random.default_rng(1).normal(size=(2, len(ahead), batch)) * spread
+    real, fake = draw[0] + ahead[:, None] / 2, draw[1] - ahead[:, None] / 2
+    of_real = real - fake.mean(axis=1, keepdims=True)
+    of_fake = fake - real.mean(axis=1, keepdims=True)
+
+    def halves(sign):
+        margins = np.maximum(1 - sign * of_real, 0), np.maximum(1 + sign * of_fake, 0)
+        return sum(each.mean(axis=1) for each in margins)
+
+    return {"d_loss": halves(1), "g_loss": halves(-1)}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "verdict"),
+    [(np.abs(0.5 + noise(0.3)), "healthy"), (np.linspace(0, 5, ROWS), "d-saturated")],
+)
+def test_a_relativistic_hinge_is_known_by_losses_that_add_up_to_4(ahead, verdict):
+    diagnosis = diagnose(trace(**relativistic_hinge(ahead)))
+    assert (diagnosis.objective, diagnosis.findings[0].id) == ("relativistic-hinge", verdict)
 
 
 def test_squares_near_chance_are_not_taken_for_a_mean_of_bce():

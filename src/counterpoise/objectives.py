@@ -147,6 +147,15 @@ _ROWS = (
         prior=0.0005,
         aliases=("rpgan", "rsgan"),
     ),
+    Objective(
+        "relativistic-hinge",
+        "relativistic hinge",
+        equilibrium_d_loss=2.0,
+        compares_scores=True,
+        g_loss_at=lambda half: 2 * np.maximum(2 - half, 0),
+        prior=0.005,
+        aliases=("rahinge", "relativistic-average-hinge"),
+    ),
 )
 
 OBJECTIVES: Registry[Objective] = Registry("objective", *((row.name, row) for row in _ROWS))
@@ -202,4 +211,5 @@ def least_of_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, np.ndarray]
             "hinge": np.maximum(1 - real, 0) + np.maximum(1 + fake, 0),
             "relativistic-average": compared * 2,
             "relativistic-paired": compared,
+            "relativistic-hinge": 2 * np.maximum(1 + fake - real, 0),
         }

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from counterpoise.diagnosis.loss_curves import density_about_curve
+from counterpoise.diagnosis.loss_curves import SPREAD, density_about_curve
 from counterpoise.diagnosis.printed import (
     LEAST_ROWS,
     PRINTED,
@@ -95,7 +95,7 @@ def _log_prior(reading: Reading, known: Sequence[str], program: Program) -> floa
         otherwise = OTHERWISE if len(known) > 2 else OTHERWISE / 10  # known for few
         share = otherwise * share + (1 - otherwise) * own
     # ESRGAN's loop, which most others of such a loss are from, prints the mean.
-    mean = 0.5 if reading.facts.compares_scores else MEAN
+    mean = 0.5 if name == "relativistic-average" else MEAN
     if program.d_loss_is_mean:
         mean = MEAN_BY_PROGRAM
     odds = (reading.is_mean, mean), (reading.is_turned, TURNED), (reading.labels_flipped, FLIPPED)
@@ -161,7 +161,9 @@ class _Numbers:
         if name == UNKNOWN:
             return [Reading(name)]
         objective = OBJECTIVES[name]
-        may_be_mean = objective.has_halves and not self._says_mean
+        # Of a relativistic hinge nobody prints the mean, which any pair of losses near 1 would be.
+        has_means = objective.has_halves and name != "relativistic-hinge"
+        may_be_mean = has_means and not self._says_mean
         # Minus D's loss: below 0, and within its range.
         may_be_turned = (
             name == "non-saturating"
@@ -239,6 +241,8 @@ class _Numbers:
         of = least_of_probabilities if self.are_probabilities else least_of_scores
         if name not in of(real, fake):
             of = least_of_scores
+        if name not in of(real, fake):  # an objective that is new
+            return self._of_level(reading, loss)
         ends = (0, 1) if self.are_probabilities else (-np.inf, np.inf)
         leasts = []
         for way in (-0.5, 0.0, 0.5):
@@ -293,5 +297,9 @@ class _Numbers:
         rows = np.log((1 - MISFIT) * density + MISFIT * nothing)
         pairs = len(np.unique(np.stack([loss, g_loss]), axis=1).T)
         count = min(ROWS_OF_LOSSES, pairs) / len(loss)
-        as_it_is = np.log(1 - MORE) + count * rows.sum()
+        better = count * (rows - np.log(nothing)).sum()
+        if reading.objective == "relativistic-hinge" and better > 0:
+            # Losses that hardly move may add up to 4 by chance.
+            better *= np.clip(loss.std() / (2 * SPREAD), 1 / ROWS_OF_LOSSES, 1)
+        as_it_is = np.log(1 - MORE) + count * np.log(nothing).sum() + better
         return float(np.logaddexp(as_it_is, np.log(MORE) + count * np.log(nothing).sum()))

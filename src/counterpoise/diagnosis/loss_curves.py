@@ -24,6 +24,10 @@ def g_curve(reading: Reading, loss: np.ndarray) -> np.ndarray:
 def density_about_curve(reading: Reading, loss: np.ndarray, g_loss: np.ndarray) -> np.ndarray:
     """The density of G's losses about the curve that ties them to D's, both halves summed."""
     objective, curve = reading.facts, g_curve(reading, loss)
+    if objective.name == "relativistic-hinge":
+        # D's loss and G's add up to 4, on one batch: to more only where margins are exceeded.
+        exceeded = np.square(np.maximum(1 - loss / objective.equilibrium_d_loss, 0))
+        return _spread(g_loss, curve, BEYOND_MARGIN * exceeded, share=0.0)
     beyond = BEYOND_MARGIN if objective.name == "hinge" else 0.0
     density = _spread(g_loss, curve, beyond)
     if objective.name == "hinge":
@@ -40,9 +44,11 @@ def density_about_curve(reading: Reading, loss: np.ndarray, g_loss: np.ndarray) 
     return np.where((g_loss < 0) | ((g_loss == 0) & (curve > SPREAD)), 0.0, density)
 
 
-def _spread(g_loss: np.ndarray, curve: np.ndarray, beyond: np.ndarray | float) -> np.ndarray:
+def _spread(
+    g_loss: np.ndarray, curve: np.ndarray, beyond: np.ndarray | float, share: float = SHARE
+) -> np.ndarray:
     """The density of G's losses about a curve: two-sided, and by so much wider above."""
-    below = SPREAD + SHARE * np.abs(curve)
+    below = SPREAD + share * np.abs(curve)
     above, off = WIDER * below + beyond, g_loss - curve
     near = np.abs(off) / np.where(off > 0, above, below)
     return np.asarray(np.exp(-near) / (below + above))

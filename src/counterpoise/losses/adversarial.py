@@ -153,6 +153,19 @@ _FORMS = (
         seen=lambda real, fake: (real - fake, real - fake),
         threshold=None,
     ),
+    AdversarialForm(
+        "relativistic-hinge",
+        """The relativistic average with a hinge: real images should score 1 above the average fake.
+
+        Scores have no zero of their own; D's and G's losses add up to 4, and to more where margins
+        are exceeded.
+        Source: Jolicoeur-Martineau 2018, section 4 (RaHingeGAN); BMSG-GAN (Karnewar and Wang 2020).
+        """,
+        of_real=lambda scores: F.relu(1 - scores),
+        of_fake=lambda scores: F.relu(1 + scores),
+        seen=lambda real, fake: (real - fake.mean(), fake - real.mean()),
+        threshold=None,
+    ),
 )
 ADVERSARIAL_FORMS: Registry[AdversarialForm] = Registry(
     "adversarial form", *((form.name, form) for form in _FORMS)
