@@ -138,6 +138,15 @@ def test_of_several_the_worst_is_the_exit_code(diagnose, tmp_path):
     assert diagnose(LOGS[0], tmp_path / "none")[0] == 2
 
 
+def test_of_two_games_the_sick_one_is_shown(diagnose, tmp_path):
+    log = two_games(tmp_path)
+    shown = [
+        [f"({side}): " in diagnose(log, *options)[1] for side in "AB"]
+        for options in ((), ("--all",))
+    ]
+    assert shown == [[False, True], [True, True]]
+
+
 def test_sarif_has_a_result_for_each_finding(diagnose):
     code, out, _ = diagnose(LOGS[1], "--format", "sarif", "--baseline", LOGS[0])
     log = json.loads(out)
@@ -201,8 +210,9 @@ def test_from_python(tmp_path):
 
 def two_games(folder):
     path = folder / "two.log"
-    path.write_text("".join(f"step {n} loss_D_A: 0.4 loss_G_A: 0.3 loss_D_B: 0.01 loss_G_B: 0.9\n"
-                            for n in range(30)))  # fmt: skip
+    sides = "loss_D_A: 0.4{} loss_G_A: 0.3{} loss_D_B: 0.01{} loss_G_B: 0.9{}\n"
+    lines = (f"step {n} {sides.format(n % 7, n % 5, n % 3, n % 4)}" for n in range(30))
+    path.write_text("".join(lines), encoding="utf-8")
     return path
 
 

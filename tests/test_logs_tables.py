@@ -1,13 +1,19 @@
 """Tables as programs draw and export them: what is read of them, and what is refused."""
 
+import json
+
 import pytest
 
+from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from counterpoise.logs.columns import NamedRows
+from counterpoise.logs.read import read_log
 from log_helpers import TWO_ROWS, one, read, rows
 
 LINES = "".join(f"step {step} d_loss: 0.5 g_loss: 1.5\n" for step in range(12))
 BOX = "+-----+-----+\n| lr_d | 0.0002 |\n| d_loss | 3 |\n+-----+-----+\n"
+NAN_AT_LAST = [*[0.25] * 6, "nan", "nan", "nan"]
+NAN_BETWEEN = [0.25, "nan", 0.25, "nan", "nan", 0.25, "nan", "nan", "nan"]
 DRAWN = "| step | d_loss | g_loss |\n|---|---|---|\n| 12 | 1.1 | 0.8 |\n"
 LIGHTNING = (
     "d_loss_epoch,d_loss_step,epoch,g_loss_step,step\n,0.5,0,1.5,10\n9,,0,,15\n,0.25,0,2,20\n"
@@ -108,3 +114,50 @@ def test_a_table_without_a_header(text):
 def test_a_table_in_a_log_of_lines_is_not_the_log(text):
     first, *_ = read(text)
     assert rows(first)[:12] == [(step, {"d_loss": 0.5, "g_loss": 1.5}) for step in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "severity"),
+    [
+        ("codebook", NAN_AT_LAST, "note"),
+        ("warp_loss", NAN_AT_LAST, "severe"),
+        ("val_loss", NAN_BETWEEN, None),
+        ("codebook", NAN_AT_LAST[6:] * 3, None),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_becomes_nan_for_good_is_told_whatever_its_name(name, values, severity, as_json):
+    losses = [1.2, 1.1, 1.3, 1.15, 1.25, 1.2, 1.1, 1.3, 1.2]
+    text = f"step,d_loss,g_loss,{name}\n"
+    text += "".join(
+        f"{step},{loss},{2 - loss},{values[step]}\n" for step, loss in enumerate(losses)
+    )
+    if as_json:
+        each = enumerate(losses)
+        text = "".join(
+            f'{{"step": {step}, "d_loss": {loss}, "g_loss": {2 - loss}, "{name}": '
+            f"{str(values[step]).replace('nan', 'NaN')}}}\n"
+            for step, loss in each
+        )
+    trace = one(text)
+    assert trace.non_finite == (((6, name),) if severity else ())
+    found = {finding.id: finding.severity for finding in diagnose(trace).findings}
+    assert found.get("non-finite") == severity
+    assert ("healthy" in found) == (severity is None)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("left_out", "is_told"), [((), False), (range(5, 12), True)])
+def test_tensorboards_export_is_known_by_its_file_and_its_gaps_are_told(
+    tmp_path, as_json, left_out, is_told
+):
+    points = [(10.5 + step, step, 0.5) for step in range(20) if step not in left_out]
+    text = json.dumps(points)
+    if not as_json:
+        lines = (",".join(map(str, point)) for point in points)
+        text = "\n".join(("Wall time,Step,Value", *lines))
+    path = tmp_path / f"run-1-tag-Loss_D.{'json' if as_json else 'csv'}"
+    path.write_text(text, encoding="utf-8")
+    (trace,) = read_log(path)
+    assert rows(trace)[0] == (0, {"d_loss": 0.5})
+    assert any("NaN" in note for note in trace.notes) == is_told

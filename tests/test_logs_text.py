@@ -271,3 +271,46 @@ def test_a_heading_of_weights_is_no_line_of_losses():
     heading = "12:30:05 Start SR finetune, weights: pix=0.01 adv=1.0 d_loss=1\n"
     trace = one(heading + "[100] pix 0.5 adv 0.75 d_loss 0.5\n[200] pix 0.5 adv 0.75 d_loss 0.25\n")
     assert list(trace.get(D)) == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        # The other half, and what is measured behind it.
+        (
+            "G 0.5 D real 0.25 fake 0.75 | val PSNR 28.5 SSIM 0.75",
+            {"g_loss": 0.5, "d_real": 0.25, "d_fake_before": 0.75}
+            | {"held_out_psnr": 28.5, "held_out_ssim": 0.75},
+        ),
+        ("D_real: 0.25, fake: 0.75", {"d_real": 0.25, "d_fake_before": 0.75}),
+        # Objects within objects.
+        (
+            "losses: {'D': {'real': 0.25, 'fake': 0.75}, 'G': {'adv': 0.5, 'l1': 9}}",
+            {"d_loss_real": 0.25, "d_loss_fake": 0.75, "g_adversarial": 0.5},
+        ),
+        ("{'d': {'loss': 0.25}, 'g': {'loss': 0.5}}", {"d_loss": 0.25, "g_loss": 0.5}),
+        ("train: {d_loss: 0.25}, val: {g_loss: 0.5, d_loss: 9}", {"d_loss": 0.25}),
+        # A sum of both is neither's.
+        ("D loss 0.25 G loss 0.5 G+D loss 0.75", {"d_loss": 0.25, "g_loss": 0.5}),
+    ],
+)
+def test_a_name_is_read_with_what_stands_before_it(line, values):
+    assert [found for _, found in rows(one(f"step 1 {line}\nstep 2 {line}\n"))] == [values] * 2
+
+
+def test_of_a_list_the_first_is_read_and_that_is_said():
+    for text in (
+        "step 1 losses: {'d': [0.25, 0.5], 'g': [0.75]}\n",
+        '{"step": 1, "losses": {"d": [0.25, 0.5], "g": [0.75]}}\n',
+    ):
+        trace = one(text)
+        assert rows(trace) == [(1, {"d_loss": 0.25, "g_loss": 0.75})]
+        assert any("the first" in note for note in trace.notes)
+    assert not one("step 1 d_loss: [0.25] g_loss: [0.75] lr: [0.1, 0.1]\n").notes
+
+
+def test_means_of_epochs_are_read_where_there_is_nothing_else():
+    step = "Train | Epoch 1 | 2/9 | 1.5 it/sec | g_loss=0.25 | d_loss=0.5\n"
+    summary = "Train Summary | Epoch 1 | g_loss=2 | d_loss=1\nValid Summary | Epoch 1 | d_loss=9\n"
+    assert rows(one(step + summary))[0][1] == {"d_loss": 0.5, "g_loss": 0.25}
+    assert rows(one(summary)) == [(1, {"d_loss": 1.0, "g_loss": 2.0})]

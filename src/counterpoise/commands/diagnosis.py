@@ -1,6 +1,7 @@
 """`diagnose` behind the command line."""
 
 import io
+import itertools
 import os
 import shutil
 import sys
@@ -64,8 +65,11 @@ def run(
         width = shutil.get_terminal_size().columns
         if len(runs) > 1:
             print(f"{_summary(runs, width)}\n")  # noqa: T201
-        for judged in runs:
+        blocks = runs if everything else _telling(runs)
+        for judged in blocks:
             print(f"{shown(judged, width, everything=everything)}\n")  # noqa: T201
+        if left_out := len(runs) - len(blocks):
+            print(f"{left_out} more of these trainings, without a problem: --all\n")  # noqa: T201
         if page is not None and runs:
             print(f"page: {page}")  # noqa: T201
     if unreadable:
@@ -116,11 +120,25 @@ def parse_mapping(items: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
+def _telling(runs: Sequence[Judged]) -> list[Judged]:
+    """Of each source's trainings those that something is wrong with, or else the least well."""
+    chosen: list[Judged] = []
+    for _, each in itertools.groupby(runs, key=lambda judged: judged.diagnosis.source):
+        of_source = sorted(each, key=lambda judged: judged.diagnosis.healthy)
+        chosen += [judged for judged in of_source if judged.diagnosis.problems] or of_source[:1]
+    return chosen
+
+
 def _summary(runs: Sequence[Judged], width: int) -> str:
     """The answer for each of several trainings, before all that is said of one."""
+    each = [judged.diagnosis for judged in runs]
+    is_one_source = len({d.source for d in each}) == 1
     answers = (
-        wording.Said(wording.verdict(d, d.title or d.source), d.findings[0].severity)
-        for d in (judged.diagnosis for judged in runs)
+        wording.Said(
+            wording.verdict(d, d.title if is_one_source else f"{d.source} {d.title}".strip()),
+            d.findings[0].severity,
+        )
+        for d in each
     )
     return wording.rendered([answers], width, _colours())
 

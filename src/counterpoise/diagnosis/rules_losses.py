@@ -68,8 +68,8 @@ def squared_sigmoid_slope(output: float) -> tuple[float, float, str]:
 
 
 def non_finite(view: View) -> Answer:
-    """A NaN or an infinity anywhere."""
-    values = view.trace.non_finite
+    """A NaN or an infinity anywhere; a note where it is of no loss, by its name."""
+    values = sorted(view.trace.non_finite)
     if not values:
         return None
     step, last = values[0][0], max(view.rows - 1, 0)
@@ -78,12 +78,14 @@ def non_finite(view: View) -> Answer:
     names = sorted(firsts, key=lambda column: (firsts[column], column))[:4]
     what = (f"{COLUMNS.get(name, name)} (first at step {firsts[name]})" for name in names)
     before, remedies = _before(view, row)
-    # Where a number came back, the weights were not hurt.
-    passed = any(np.isfinite(view.trace.get(name)[row + 1 :]).any() for name in names)
+    # Where a number came back, or D's loss goes on beside another's, the weights were not hurt.
+    columns = (view.trace.get(name) if name in COLUMNS else view.loss_in_log for name in names)
+    passed = any(np.isfinite(column[row + 1 :]).any() for column in columns)
     after = REMEDIES["check-batches" if passed else "reload"]
     evidence = Evidence("values that are not finite", float(len(values)), "; ".join(what))
     first = (*remedies, after) if passed else (after, *remedies)
-    return Found("severe", Spell(row, last), 1.0, [evidence, *before], first_remedies=first)
+    severity = "severe" if any(name in COLUMNS or "loss" in name for name in firsts) else "note"
+    return Found(severity, Spell(row, last), 1.0, [evidence, *before], first_remedies=first)
 
 
 def _before(view: View, row: int) -> tuple[list[Evidence], tuple[Remedy, ...]]:

@@ -70,6 +70,10 @@ def contradictions(view: View) -> list[Evidence]:
     if view.single_steps is not None and view.single_steps < YOUNG_STEPS:
         text = f"it shows {view.single_steps + 1} steps of the training, one by one"
         found.append(Evidence("steps", float(view.single_steps), text))
+    if view.trace.non_finite:
+        step, name = min(view.trace.non_finite)
+        text = f"{name} is not finite from step {step} on"
+        found.append(Evidence("steps", float(step), text))
     lead, last = view.whole.median(view.lead), view.last_third.median(view.lead)
     # Of a D that is not told by its judgements it may be another loss: no finding, and no health.
     if lead < WRONG or last < MOSTLY_WRONG:

@@ -1,5 +1,6 @@
 """Rows of named numbers, of tables and JSON: which columns of a trace the names are."""
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -20,6 +21,8 @@ from counterpoise.logs.runs import FormatReader, Position, RunCollector
 from counterpoise.trace import as_float
 
 LARGEST_COUNT = 1e15  # larger numbers count no steps
+LEAST_ROWS = 3  # with a number of an unknown name, and then with NaN, that show it broken
+WALL_TIME = "wall_time"  # a column of TensorBoard's exports
 MEANS = ("_epoch", "_avg")
 # Names of numbers may end with "_step": no steps are counted by them.
 _OF_A_NUMBER = re.compile(r"loss|err|acc|score")
@@ -74,8 +77,15 @@ class NamedRows(FormatReader):
         self.collector = RunCollector(format)
         self._columns: dict[str, str | None] = {}
         self._own: Mapping[str, str] = {}  # what the program's own names mean
+        self._rows = 0
+        # Of numbers that are no column, where they became NaN and in how many rows they are since.
+        self._broken: dict[str, tuple[int, float]] = {}
 
     def collectors(self) -> list[RunCollector]:
+        of_some = (
+            (step, plain(name)) for name, (step, rows) in self._broken.items() if rows >= LEAST_ROWS
+        )
+        self.collector.broken = sorted(of_some)
         return [self.collector]
 
     def columns_of(self, names: Collection[str]) -> list[str | None]:
@@ -92,6 +102,7 @@ class NamedRows(FormatReader):
         taken = {column for column in self._columns.values() if column not in (None, *PLACES)}
         if not self.collector.program:
             self.recognise((*self._columns, *new))
+        self.collector.is_export |= WALL_TIME in map(plain, new)
         for name in sorted(new, key=self._rank):
             known, column = plain(name), table_column(name, self._mapping, self._own)
             # A term of G that is logged for each step and for each epoch is one term.
@@ -134,3 +145,16 @@ class NamedRows(FormatReader):
             elif column is not None:
                 put_value(values, column, number)
         self.collector.add(Position(place.get("step"), place.get("epoch")), values)
+        self._rows += 1
+        total = sum(row.values())
+        if self._broken or total - total != 0:
+            self._look_for_broken(row, max(self.collector.last_step or 0, *place.values(), 0))
+
+    def _look_for_broken(self, row: Mapping[str, float], step: int) -> None:
+        """See which numbers that are no column are NaN from this step on: what an evaluation
+        measures is it in the first rows, or comes back."""
+        for name, number in row.items():
+            if self._columns[name] is None and (name in self._broken or number != number):
+                begun, rows = self._broken.get(name, (step, 0))
+                is_usual = number == number or self._rows <= LEAST_ROWS
+                self._broken[name] = (begun, -math.inf if is_usual else rows + 1)

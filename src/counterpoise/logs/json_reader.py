@@ -5,13 +5,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from counterpoise.logs.columns import NamedRows, number_of
+from counterpoise.logs.columns import PLACES, NamedRows, number_of
+from counterpoise.logs.runs import FIRST_OF_LIST
 
 STYLEGAN = "stylegan-stats"
 _decode = json.JSONDecoder().decode  # without what `json.loads` looks at in every line
+FEW = 8  # losses of several D's, not a history
 DEPTH = 4  # objects within objects that are looked into
 # A document's first line, or the part of it that is there.
-_DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{])')
+_DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{]|\[\d)')
 
 
 class JsonReader(NamedRows):
@@ -50,13 +52,22 @@ class JsonReader(NamedRows):
                     lists[name] = value
             elif (number := number_of(value)) is not None:
                 numbers[name] = number
-        # Beside a number that is known a list is no column: Adam's betas, say. A number of epochs
-        # may be that of a whole history.
-        if not lists or set(self.columns_of(numbers)) - {None, "epoch"}:
-            self.add(numbers)
-            return
+        beside = set(self.columns_of(numbers)) - {None}
         columns = zip(lists.items(), self.columns_of(lists), strict=True)
         known = {name: each for (name, each), column in columns if column is not None}
+        # Beside a step alone short lists are of that row; beside another number that is known they
+        # are no column: Adam's betas, say. A number of epochs may be that of a whole history.
+        if (
+            "step" in beside <= set(PLACES)
+            and max(map(len, known.values()), default=FEW + 1) <= FEW
+        ):
+            firsts = {name: number_of(each[0]) for name, each in known.items()}
+            numbers |= {name: first for name, first in firsts.items() if first is not None}
+            self.collector.note(FIRST_OF_LIST)
+            lists = {}
+        if not lists or beside - {"epoch"}:
+            self.add(numbers)
+            return
         for place in range(max(map(len, known.values()), default=0)):
             some = {n: number_of(each[place]) for n, each in known.items() if place < len(each)}
             self.add({n: number for n, number in some.items() if number is not None})

@@ -59,7 +59,7 @@ _ALL_JOINED = re.compile(f"(?:{_EACH_JOINED.pattern})++")
 
 def plain(name: str) -> str:
     """A name as it is compared: `D(G(z))` is `d_g_z`."""
-    return _NOT_PLAIN.sub("_", name.lower()).strip("_")
+    return _NOT_PLAIN.sub("_", name.lower().replace("+", "_plus_")).strip("_")
 
 
 def checked_mapping(mapping: Mapping[str, str] | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from counterpoise.errors import UserError, one_line
-from counterpoise.logs.columns import PLACES, NamedRows
+from counterpoise.logs.columns import PLACES, WALL_TIME, NamedRows
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
 from counterpoise.logs.names import checked_mapping, column_of, likeness, plain
 from counterpoise.logs.runs import FormatReader, Position
@@ -124,6 +124,9 @@ def _read(
         raise UserError("no such file or folder; give a log file or a run folder")
     if is_event_file(source):
         return [read_event_file(source, known)]
+    # TensorBoard's exports name their one curve by the file: run-1-tag-loss_D.csv.
+    if (curve := column_of(plain(source.stem.rpartition("tag-")[2]), {})) in TELLING:
+        known = {"value": curve, **known}
     # Opened once: what was read of a pipe is gone.
     with source.open("rb") as file:
         encoding = text_encoding(file, one_line(str(source)))
@@ -275,6 +278,8 @@ def _rows(document: Any) -> Iterator[list[dict[str, Any]]]:
     their step, the document itself, the longest list of objects in it."""
     if not isinstance(document, dict):
         yield _dicts(document)
+        if isinstance(document, list) and all(isinstance(row, list) for row in document):
+            yield [dict(zip((WALL_TIME, "step", "value"), row, strict=False)) for row in document]
         return
     places = [_STEP.fullmatch(name) for name in document]
     if len(places) > 1 and all(places) and all(isinstance(v, dict) for v in document.values()):

@@ -1,9 +1,11 @@
 """Rows into training runs: one trace for each time that a file's steps begin anew."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import numpy as np
 
 from counterpoise.trace import Trace, TraceBuilder
 
@@ -12,6 +14,7 @@ NO_EPOCH_LENGTH = (
     "the length of an epoch is not printed: the steps of the next are counted on from its last line"
 )
 BARS_ARE_EPOCHS = "a progress bar that begins anew after a full one is taken for the next epoch"
+FIRST_OF_LIST = "of several numbers in brackets behind a name the first is read"
 TAKE_TURNS = "lines of several trainings take turns in this file: each is judged by itself"
 
 LARGEST_STEP = 1 << 60  # steps fit into 64 bits, whatever a log says
@@ -20,6 +23,8 @@ MANY = 10_000  # more than anybody's epochs
 FULL_BAR = 0.9
 # Runs of a file that are kept, the latest: a log whose steps fall all the time has no end of them.
 RUNS_KEPT = 16
+# TensorBoard keeps so many rows of a curve, drawn by lot; a gap is so many times wider than most.
+EXPORTED_ROWS, GAP = 1000, 3
 UNKNOWN_KEPT = 32  # names of numbers that are no column
 # Of runs that take turns: how many rows of others may come between two of one, and how much nearer
 # than to the one under way a row must be to another.
@@ -141,6 +146,9 @@ class RunCollector:
     suffix: str = ""  # of a file that logs several pairs of networks
     d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
+    is_export: bool = False  # of TensorBoard
+    # Steps from which on numbers that are no column are NaN, with their names, of the latest run.
+    broken: Sequence[tuple[int, str]] = ()
 
     def __post_init__(self) -> None:
         self._run = _Run(1)  # the one under way
@@ -160,6 +168,11 @@ class RunCollector:
             self._choose(position, advance)
         self._rows += 1
         self._run.add(position, values, self._rows, self._guesses)
+
+    def note(self, note: str) -> None:
+        """Say something of the reading, once."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     def add_to_latest(self, values: Mapping[str, float]) -> None:
         """Numbers that stand below a line and are of its step."""
@@ -192,8 +205,11 @@ class RunCollector:
 
     def _trace(self, run: _Run) -> Trace:
         """A run with what is to be said of its reading."""
+        trace, is_latest = run.builder.build(), run is self._run
         parts = [self.suffix] if self.suffix else []
         notes = [*sorted(self._guesses), *self.notes]
+        if self.is_export and len(trace) < EXPORTED_ROWS:
+            notes += _gaps(trace.steps)
         kept = len(self._runs)
         if kept < self._begun:
             notes.append(f"steps begin anew {self._begun:,} times: only the last {kept} are judged")
@@ -204,15 +220,28 @@ class RunCollector:
         if self._begun > 1:
             parts.append(f"run {run.number} of {self._begun}")
         return replace(
-            run.builder.build(),
+            trace,
             format=self.format,
             title=", ".join(parts),
             program=self.program,
             d_loss_is_mean=self.d_loss_is_mean,
-            is_latest=run is self._run,
+            is_latest=is_latest,
+            non_finite=(*trace.non_finite, *(self.broken if is_latest else ())),
             counts_batches=run.counts_batches,
             notes=tuple(notes),
         )
+
+
+def _gaps(steps: np.ndarray) -> list[str]:
+    """A note on the widest gap between rows, where there is one."""
+    between = np.diff(steps)
+    if not len(between) or between.max() < GAP * np.median(between):
+        return []
+    before, after = steps[between.argmax() :][:2]
+    where = f"no rows between steps {before} and {after}"
+    return [
+        f"{where}: TensorBoard's exports leave out NaN, so look there in the training's own log"
+    ]
 
 
 class FormatReader:

@@ -22,7 +22,7 @@ from counterpoise.logs.names import (
     plain,
     put_value,
 )
-from counterpoise.logs.runs import NOWHERE, FormatReader, Position, RunCollector
+from counterpoise.logs.runs import FIRST_OF_LIST, NOWHERE, FormatReader, Position, RunCollector
 from counterpoise.programs import Program
 from counterpoise.trace import LEAST_RATE
 
@@ -44,6 +44,10 @@ PLANS_KEPT = 2048
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 VALIDATION_WITHIN = 160  # characters of a line
 _EVALUATION, _TRAINING = "EVALUATION", "TRAINING"  # headings of coqui's
+# The name before an object, or the end of one.
+_BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
+HALVES, _HALF = ("real", "fake"), re.compile("real|fake")
+SUMMARY = "means of epochs"  # a side of its own, for logs that have nothing else
 TORN = "the last line is torn: left out"
 # What networks side by side have, each its own.
 _ON_SIDES = frozenset(("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_adversarial"))
@@ -112,7 +116,7 @@ class TextReader(FormatReader):
         self._name = lru_cache(NAMES_KEPT)(self._column_and_side)
         # By what the first losses were read: if by PAIR, numbers after a space are prose.
         self._losses_by: re.Pattern[str] | None = None
-        self._may_be_torn = self._evaluating = False
+        self._may_be_torn = self._evaluating = self._of_lists = False
         self._latest: dict[str, Set[str]] = {}  # the columns of the latest line
         self._header: list[str] = []  # of a table with a row for each network
         self._plans: dict[bytes, _Plan] = {}  # by the line with a 0 for every digit
@@ -145,7 +149,11 @@ class TextReader(FormatReader):
 
     def collectors(self) -> list[RunCollector]:
         self._close()
+        if len(self._collectors) > 1:
+            self._collectors.pop(SUMMARY, None)
         for collector in self._collectors.values():
+            if self._of_lists:
+                collector.note(FIRST_OF_LIST)
             collector.program = self._program.name if self._program else ""
         return list(self._collectors.values())
 
@@ -271,7 +279,11 @@ class TextReader(FormatReader):
             is_game = not {number.column for number in numbers} <= BESIDE
             return _Plan(place, numbers if is_game else self._quality(numbers), self._seen)
         if self._is_of_validation(line):
-            return _Plan(Place(), self._quality(self._numbers(line)), self._seen)
+            numbers = list(self._numbers(line))
+            if PATTERNS["summary"].search(line) and self._quality(numbers) != numbers:
+                of_epoch = [number._replace(side=SUMMARY) for number in numbers]
+                return _Plan(formats.generic_place(line), of_epoch, self._seen)
+            return _Plan(Place(), self._quality(numbers), self._seen)
         if PATTERNS["weights"].match(line):
             return _Plan(Place())
         # What is remarked leaves its room, so that the numbers stand where they did.
@@ -294,10 +306,10 @@ class TextReader(FormatReader):
             pattern = formats.CELL
             numbers = list(self._numbers(line, formats.CELL)) or list(self._of_a_network(line))
             if not numbers:
-                # Accuracies and single letters, but for D and G, stand before numbers in any text.
+                # Accuracies and single letters, but for both D and G, stand before any number.
                 found, pattern = self._numbers(line, formats.SPACED_PAIR), formats.SPACED_PAIR
                 numbers = [n for n in found if not n.column.startswith(ACCURACY)]
-                if {n.name.lower() for n in numbers if len(n.name) == 1} != {"d", "g"}:
+                if not {"d", "g"} <= {n.name[0].lower() for n in numbers}:
                     numbers = [n for n in numbers if len(n.name) > 1]
             numbers += rates
         if self._losses_by is not PAIR and any(n.column in _ON_SIDES for n in numbers):
@@ -329,18 +341,46 @@ class TextReader(FormatReader):
 
     def _numbers(self, line: str, pattern: re.Pattern[str] = PAIR) -> Iterator[Number]:
         """Each known number of a line."""
+        before = ""
+        objects = self._objects(line) if "{" in line else [(0, "")]
         for match in pattern.finditer(line):
-            if any(map(str.isdigit, match["name"])):
-                self._seen.append((*match.span("name"), match["name"]))
-            if (known := self._name(match["name"])) is None:
-                if match["number"][-1] in "fnyFNY" and likeness(match["name"]).is_loss:
-                    yield Number(match["name"], plain(match["name"]), "", *match.span("number"))
+            name = match["name"]
+            if any(map(str.isdigit, name)):
+                self._seen.append((*match.span("name"), name))
+            of = next(of for start, of in reversed(objects) if start <= match.start())
+            known = self._name(f"{of}/{name}") if of else None
+            if known is None and (not of or likeness(f"{of} loss").is_of_game):
+                known = self._name(name)
+            if known is None and name in HALVES:  # "D real 0.6 fake 0.5"
+                name = _HALF.sub(name, before)
+                known = self._name(name)
+            before = name
+            if known is None:
+                if match["number"][-1] in "fnyFNY" and likeness(name).is_loss:
+                    yield Number(name, plain(name), "", *match.span("number"))
                 continue
+            start, end = match.span("number")
+            is_list = line[start - 1] == "[" and line[end : end + 1] == ","
+            self._of_lists |= is_list and known[0] not in RATES
             more = match.groupdict()
             percent = more.get("percent") is not None
-            yield Number(match["name"], *known, *match.span("number"), percent)
+            yield Number(name, *known, *match.span("number"), percent)
             if known[0] == "d_fake_before" and more.get("second") is not None:
-                yield Number(match["name"], "d_fake_after", known[1], *match.span("second"))
+                yield Number(name, "d_fake_after", known[1], *match.span("second"))
+
+    def _objects(self, line: str) -> list[tuple[int, str]]:
+        """Where objects begin and end in a line, and the names of those that are open from there
+        on: "D" behind "{'D': {"."""
+        names: list[str] = []
+        places = [(0, "")]
+        for brace in _BRACE.finditer(line):
+            if brace[0] == "}":
+                names = names[:-1]
+            else:
+                names.append(brace["name"] or "")
+                self._seen.append((*brace.span("name"), names[-1]))
+            places.append((brace.end(), "/".join(filter(None, names))))
+        return places
 
     def _of_a_network(self, line: str) -> Iterator[Number]:
         """The numbers of a table's row that is named by a network: "generator (train) | 0.7"."""
@@ -392,8 +432,7 @@ class TextReader(FormatReader):
             collector = self._collectors[side]
             collector.format = self._format_name
             if torn and values.keys() < self._latest.get(side, set()):
-                if TORN not in collector.notes:
-                    collector.notes.append(TORN)
+                collector.note(TORN)
                 continue
             self._latest[side] = values.keys()
             collector.add(position, values)
