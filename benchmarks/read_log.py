@@ -26,11 +26,19 @@ BASICSR = (
     "{d:.4e} l_d_real: {d:.4e} out_d_real: {real:.4e} l_d_fake: {d:.4e} out_d_fake: {before:.4e}\n"
 )
 PLAIN = "step: {step}  errG: {g:.4f} errD: {d:.4f} D(x): {real:.4f} D(G(z)): {before:.4f}\n"
+CYCLEGAN = (
+    "(epoch: {epoch}, iters: {step}, time: 0.1, data: 0.2) D_A: {before:.3f} G_A: {real:.3f} "
+    "cycle_A: {g:.3f} D_B: {after:.3f} G_B: {real:.3f} cycle_B: {g:.3f}\n"
+)
+CSV = "{step},{epoch},{d:.5f},{g:.5f},{real:.5f},{before:.5f}\n"
+CSV_HEADER = "step,epoch,d_loss,g_loss,D(x),time\n"
+JSON_LINES = '{{"step": {step}, "losses": {{"d_loss": {d}, "g_loss": {g}}}, "time": {before}}}\n'
 
 
 def write_log(path: Path, lines: int, line: str) -> None:
     """A log of these lines."""
     with path.open("w", encoding="utf-8") as file:
+        file.write(CSV_HEADER if line is CSV else "")
         for number in range(lines):
             wave = number % 997 / 997
             file.write(
@@ -62,24 +70,27 @@ def measure(lines: int) -> dict[str, Any]:
             ("the question's", QUESTIONS, lines),
             ("BasicSR's", BASICSR, lines),
             ("names and values", PLAIN, lines),
+            ("CycleGAN's, two games", CYCLEGAN, lines),
+            ("CSV", CSV, lines),
+            ("JSON lines", JSON_LINES, lines),
         ):
             write_log(path, count, line)
             started = time.process_time()
-            (trace,) = read_log(path)
-            diagnosis = diagnose(trace)
+            traces = read_log(path)
+            diagnoses = [diagnose(trace) for trace in traces]
             results[name] = {
                 "lines": count,
                 "seconds": time.process_time() - started,
                 "peak_mib": peak_mib(),
-                "read_as": trace.format,
-                "rows": len(trace),
-                "findings": sorted(diagnosis.ids()),
+                "read_as": traces[0].format,
+                "rows": len(traces[0]),
+                "findings": [sorted(diagnosis.ids()) for diagnosis in diagnoses],
             }
     return results
 
 
 def main() -> None:
-    """Read a tenth of the lines and all of them, and as many of two other kinds."""
+    """Read a tenth of the lines and all of them, and as many of five other kinds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=1_000_000)
     given = parser.parse_args()

@@ -62,8 +62,10 @@ def number_of(cell: Any) -> float | None:
         return cell
     if isinstance(cell, str):
         try:
-            return float(_TENSOR.sub(r"\1", cell))
+            return float(cell)
         except ValueError:
+            if (tensor := _TENSOR.match(cell)) is not None:
+                return number_of(tensor[1])
             word = cell.strip().lower()
             return float(word == "true") if word in ("true", "false") else None
     return as_float(cell) if isinstance(cell, int | float) else None

@@ -40,7 +40,10 @@ class JsonReader(NamedRows):
             if any(name.startswith(("Loss/scores/", "Loss/D/")) for name in row):
                 collector.format = STYLEGAN
                 self.recognise(row)  # by names that say nothing else here, too
-        self._read_object(_stylegan_row(row) if collector.format == STYLEGAN else row)
+        if collector.format == STYLEGAN:
+            self.add(_stylegan_row(row))
+        else:
+            self._read_object(row)
 
     def _read_object(self, row: Mapping[str, Any]) -> None:
         """Add an object of any program: a row, or as many as its lists are long."""
@@ -52,6 +55,9 @@ class JsonReader(NamedRows):
                     lists[name] = value
             elif (number := number_of(value)) is not None:
                 numbers[name] = number
+        if not lists:
+            self.add(numbers)
+            return
         beside = set(self.columns_of(numbers)) - {None}
         columns = zip(lists.items(), self.columns_of(lists), strict=True)
         known = {name: each for (name, each), column in columns if column is not None}
@@ -64,8 +70,7 @@ class JsonReader(NamedRows):
             firsts = {name: number_of(each[0]) for name, each in known.items()}
             numbers |= {name: first for name, first in firsts.items() if first is not None}
             self.collector.note(FIRST_OF_LIST)
-            lists = {}
-        if not lists or beside - {"epoch"}:
+        if beside - {"epoch"}:
             self.add(numbers)
             return
         for place in range(max(map(len, known.values()), default=0)):
@@ -116,14 +121,15 @@ def _objects(line: str) -> list[dict[str, Any] | None]:
 def _stylegan_row(row: Mapping[str, Any]) -> dict[str, float]:
     """StyleGAN's means by their names; thousands of images as steps, and E[sign(logit)] as shares
     of images that D judges rightly."""
-    means = {
-        name: number_of(value.get("mean") if isinstance(value, dict) else value)
-        for name, value in row.items()
-    }
-    known = {n: v for n, v in means.items() if n.startswith("Loss/") and v is not None}
+    known = {}
+    for name, value in row.items():
+        if name.startswith(("Loss/", "Progress/kimg")):
+            mean = number_of(value.get("mean") if isinstance(value, dict) else value)
+            if mean is not None:
+                known[name] = mean
     for side, sign in (("real", 1), ("fake", -1)):
         if (mean := known.get(f"Loss/signs/{side}")) is not None:
             known[f"d_accuracy_{side}"] = (1 + sign * mean) / 2
-    if (kimg := means.get("Progress/kimg")) is not None:
+    if (kimg := known.pop("Progress/kimg", None)) is not None:
         known["step"] = kimg * 1000
     return known

@@ -315,8 +315,10 @@ class TextReader(FormatReader):
         if self._losses_by is not PAIR and any(n.column in _ON_SIDES for n in numbers):
             if pattern is PAIR and self._losses_by and not self._collectors:
                 self._open = None  # a table that was printed before
-            self._losses_by = pattern if pattern is PAIR else self._losses_by or pattern
-            self._plans.clear()
+            by = pattern if pattern is PAIR else self._losses_by or pattern
+            if by is not self._losses_by:
+                self._losses_by = by
+                self._plans.clear()
         return numbers
 
     @staticmethod
