@@ -9,8 +9,9 @@ import re
 import numpy as np
 import pytest
 
+from counterpoise.commands.curves import LARGEST, sparkline
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.wording import LARGEST, sparkline, verdict
+from counterpoise.diagnosis.wording import verdict
 from counterpoise.pages.page import LISTED_EVENTS, page, page_body, read_runs
 from counterpoise.run_folder import RunFolder
 from helpers import one_line

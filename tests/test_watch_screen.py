@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.screen import Screen
 from rich.text import Text
 
+from counterpoise.commands.curves import shown_series
 from counterpoise.commands.watch_screen import screen
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.wording import shown_series
 from counterpoise.run_status import Event, Status
 from counterpoise.watching.state import JudgedTraining, State
 from trace_helpers import bce_columns, trace

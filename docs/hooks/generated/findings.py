@@ -3,11 +3,12 @@
 import json
 from types import FunctionType
 
+from counterpoise.commands.curves import curves
 from counterpoise.diagnosis.diagnose import RULES, diagnose
 from counterpoise.diagnosis.finding import SEVERITIES, Remedy, Rule
 from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.view import LEAST_ROWS
-from counterpoise.diagnosis.wording import WIDTH, curves
+from counterpoise.diagnosis.wording import WIDTH
 from counterpoise.logs.read import read_log
 from counterpoise.registry import Registry
 from generated import ROOT, Pages

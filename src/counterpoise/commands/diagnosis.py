@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from counterpoise.commands.curves import curves
 from counterpoise.commands.diagnosis_formats import FORMATS, TEXT, Judged
 from counterpoise.diagnosis import wording
 from counterpoise.diagnosis.finding import Diagnosis
@@ -155,7 +156,7 @@ def shown(judged: Judged, width: int, *, everything: bool) -> str:
         _changed(judged),
         wording.advice(diagnosis, trace.is_own_training, everything=everything),
         wording.evidence(diagnosis, everything=everything),
-        wording.curves(trace, judged.before and judged.before[0], width),
+        curves(trace, judged.before and judged.before[0], width),
         wording.rest(diagnosis, more="" if everything else "--all"),
     )
     return wording.rendered(parts, width, _colours())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
+from counterpoise.commands.curves import curves
 from counterpoise.commands.diagnosis import COLOURS
 from counterpoise.diagnosis import wording
 from counterpoise.diagnosis.wording import Said
@@ -43,12 +44,12 @@ def _judged(game: JudgedTraining) -> Iterator[Said]:
 def _curves(games: Sequence[JudgedTraining], width: int) -> Iterator[Said]:
     """The curves of all games, most telling first; what all have in common, as G's loss, once."""
     room = width - max((len(game.title) for game in games), default=0)
-    each = (wording.curves(game.whole, None, room, ends=True) for game in games)
-    for curves in zip_longest(*each, fillvalue=Said("")):
-        if len(set(curves)) == 1:
-            yield curves[0]
+    each = (curves(game.whole, None, room, ends=True) for game in games)
+    for alike in zip_longest(*each, fillvalue=Said("")):
+        if len(set(alike)) == 1:
+            yield alike[0]
             continue
-        for game, curve in zip(games, curves, strict=True):
+        for game, curve in zip(games, alike, strict=True):
             yield Said(curve.text and f"{game.title}: {curve.text}", "line")
 
 

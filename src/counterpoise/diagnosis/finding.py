@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from counterpoise.diagnosis.view import LEAST_ROWS, Spell, View
+from counterpoise.diagnosis.view import LEAST_ROWS, View
+from counterpoise.spells import Spell
 
 # From worst to best. `severe`: training on as it is will not help; `warning`: look at it, change
 # something; `note`: worth knowing, no fault; `healthy`: nothing found, with enough evidence.

@@ -8,16 +8,9 @@ from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lin
 from counterpoise.diagnosis.inference import FOOLED
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_generator import ColumnReadings
-from counterpoise.diagnosis.view import (
-    DISTANCES,
-    LEAST_ROWS,
-    LEAST_SPELL,
-    Spell,
-    View,
-    longest,
-    smooth,
-)
+from counterpoise.diagnosis.view import DISTANCES, LEAST_ROWS, View
 from counterpoise.objectives import UNKNOWN
+from counterpoise.spells import LEAST_SPELL, Spell, longest, smooth
 
 # D's loss over its value at chance: below the first D is certain, above the second no more.
 CERTAIN, UNSURE = 0.08, 0.2

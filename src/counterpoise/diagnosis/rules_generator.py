@@ -9,8 +9,9 @@ import numpy as np
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, number, sureness
 from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
-from counterpoise.diagnosis.view import DISTANCES, Spell, View, longest, smooth
+from counterpoise.diagnosis.view import DISTANCES, View
 from counterpoise.objectives import UNKNOWN
+from counterpoise.spells import Spell, longest, smooth
 from counterpoise.trace import COLUMNS
 
 # Readings that a finding must rest on.

@@ -14,8 +14,9 @@ from counterpoise.diagnosis.finding import (
 )
 from counterpoise.diagnosis.printed import mostly_below_zero
 from counterpoise.diagnosis.remedies import REMEDIES, described
-from counterpoise.diagnosis.view import LEAST_SPELL, Spell, View, longest
+from counterpoise.diagnosis.view import View
 from counterpoise.objectives import UNKNOWN, bce_at_mean
+from counterpoise.spells import LEAST_SPELL, Spell, longest
 from counterpoise.trace import COLUMNS
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.

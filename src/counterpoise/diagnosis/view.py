@@ -1,5 +1,4 @@
-"""A trace as the rules see it: columns under one meaning, whatever log they came from, smoothed,
-and in spells with hysteresis: how single noisy rows become "since step 1200"."""
+"""A trace as the rules see it: columns under one meaning, whatever log they came from, smoothed."""
 
 import math
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from counterpoise.diagnosis.printed import summed_loss
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import UNKNOWN, Objective, bce_at_mean
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
+from counterpoise.spells import Spell, smooth
 from counterpoise.trace import Trace
 
 # D's labels on real images where they are smoothed: the least that anybody asks for, how near D's
@@ -29,73 +29,6 @@ RIGHT = 0.95  # the accuracy that such a D has at least, where the log has one
 
 # Distances of G's images to real ones.
 DISTANCES = "held_out_distance", "held_out_fid", "held_out_kid", "held_out_lpips"
-LEAST_SPELL = 4  # rows that a spell must have before it is worth a word
-
-
-def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """The centred moving mean over `window` rows (fewer at the ends), of those that have a value;
-    NaN where none has."""
-    if not len(values):
-        return values
-    known = np.isfinite(values)
-    # The window around a row has `window // 2` rows after it.
-    rows = slice(window // 2, window // 2 + len(values))
-    each = np.where(known, values, 0.0), known.astype(float)
-    totals, counts = (np.convolve(one, np.ones(window))[rows] for one in each)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = totals / counts
-    return np.where(counts > 0.5, means, np.nan)
-
-
-@dataclass(frozen=True)
-class Spell:
-    """Rows `first` to `last` (both included) over which something held."""
-
-    first: int
-    last: int
-
-    @classmethod
-    def over(cls, rows: np.ndarray) -> "Spell":
-        """From the first to the last of some rows, which increase."""
-        return cls(int(rows[0]), int(rows[-1]))
-
-    @property
-    def rows(self) -> int:
-        return self.last - self.first + 1
-
-    def within(self, values: np.ndarray) -> np.ndarray:
-        """The finite values of a column in these rows."""
-        part = values[self.first : self.last + 1]
-        known: np.ndarray = part[np.isfinite(part)]
-        return known
-
-    def median(self, values: np.ndarray) -> float:
-        """Their median; NaN where there are none."""
-        part = self.within(values)
-        return float(np.median(part)) if len(part) else float("nan")
-
-    def begin_where(self, raw: np.ndarray) -> "Spell":
-        """This spell, found in smoothed values, from the first of its rows that shows it itself."""
-        first = self.first
-        while first > 0 and raw[first - 1]:
-            first -= 1
-        rows = np.flatnonzero(raw[first : self.last + 1])
-        return self if not len(rows) else Spell(first + int(rows[0]), self.last)
-
-
-def runs_of(flags: np.ndarray) -> list[Spell]:
-    """The unbroken runs of True."""
-    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return [Spell(int(start), int(end) - 1) for start, end in zip(starts, ends, strict=True)]
-
-
-def longest(enters: np.ndarray, stays: np.ndarray) -> Spell | None:
-    """The longest spell that begins where `enters` holds and lasts as long as the looser `stays`
-    does (hysteresis), with the rows of `stays` just before it; the later one of equals. Both are
-    boolean, (rows,)."""
-    entered = [spell for spell in runs_of(stays | enters) if spell.within(enters).any()]
-    return max(entered, key=lambda spell: (spell.rows, spell.first), default=None)
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from counterpoise.logs import formats
+from counterpoise.logs import formats, names
 from counterpoise.logs.columns import MEANS, number_of
 from counterpoise.logs.formats import PAIR, PATTERNS, Place, value_of
-from counterpoise.logs.names import (
-    AMBIGUOUS,
-    BESIDE,
-    G_CONTENT,
-    PUT_OTHERWISE,
-    QUALITY,
-    RATES,
-    column_of,
-    likeness,
-    names_network,
-    plain,
-    put_value,
-)
 from counterpoise.logs.runs import FIRST_OF_LIST, NOWHERE, FormatReader, Position, RunCollector
 from counterpoise.programs import Program
 from counterpoise.trace import LEAST_RATE
@@ -134,9 +121,9 @@ class TextReader(FormatReader):
         row, self._open = self._open, None
         if row is None:
             return
-        if not row.values.keys() <= BESIDE:
+        if not row.values.keys() <= names.BESIDE:
             self._add(row.position, {"": row.values}, torn=row.torn)
-        elif quality := {name: row.values[name] for name in row.values.keys() & QUALITY}:
+        elif quality := {name: row.values[name] for name in row.values.keys() & names.QUALITY}:
             self._evaluated(quality)
 
     def _evaluated(self, values: Mapping[str, float]) -> None:
@@ -178,13 +165,13 @@ class TextReader(FormatReader):
             if (values := sides.get(side)) is None:
                 values = sides[side] = {}
             number = value_of(line[start:end])
-            if column in PUT_OTHERWISE:
-                put_value(values, column, number, in_percent=in_percent)
-            elif not number and column in RATES and "e" in line[start:end].lower():
+            if column in names.PUT_OTHERWISE:
+                names.put_value(values, column, number, in_percent=in_percent)
+            elif not number and column in names.RATES and "e" in line[start:end].lower():
                 values[column] = LEAST_RATE  # no rounding: a small rate has an exponent, too
             else:
                 values[column] = number
-        if sides and all(values.keys() <= QUALITY for values in sides.values()):
+        if sides and all(values.keys() <= names.QUALITY for values in sides.values()):
             for values in sides.values():
                 self._evaluated(values)
             sides = {}
@@ -204,7 +191,7 @@ class TextReader(FormatReader):
                 continue
             self._format = known
             self._forget()
-            if not {number.column for number in self._plan(line).numbers} <= BESIDE:
+            if not {number.column for number in self._plan(line).numbers} <= names.BESIDE:
                 # What stood before was no part of the log (a printed configuration).
                 self._open = None
                 self._collectors.clear()
@@ -232,7 +219,7 @@ class TextReader(FormatReader):
     def _read_generic(self, own: Position, sides: dict[str, dict[str, float]]) -> None:
         """Read a line of an unknown format; those of one step become one row."""
         values = sides.get("", {})
-        if (not sides or values.keys() <= BESIDE) and own != NOWHERE:
+        if (not sides or values.keys() <= names.BESIDE) and own != NOWHERE:
             # It says the place of the lines after it.
             self._close()
             is_step = own.epoch is None
@@ -244,11 +231,11 @@ class TextReader(FormatReader):
             return
         row = self._open
         if row is not None:
-            if own in (row.own, NOWHERE) and row.values.keys() & values.keys() <= {G_CONTENT}:
-                content = row.values.get(G_CONTENT, 0.0)
+            if own in (row.own, NOWHERE) and row.values.keys() & values.keys() <= {names.G_CONTENT}:
+                content = row.values.get(names.G_CONTENT, 0.0)
                 row.values |= values
-                if G_CONTENT in values:
-                    row.values[G_CONTENT] += content
+                if names.G_CONTENT in values:
+                    row.values[names.G_CONTENT] += content
                 row.torn |= self._may_be_torn
                 return
             self._close()
@@ -276,7 +263,7 @@ class TextReader(FormatReader):
                 return _Plan(place, self._quality(self._numbers(line)), self._seen)
             numbers = [Number("", column, "", *span) for column, span in spans.items()]
             numbers = self._alone(numbers or list(self._numbers(line)))
-            is_game = not {number.column for number in numbers} <= BESIDE
+            is_game = not {number.column for number in numbers} <= names.BESIDE
             return _Plan(place, numbers if is_game else self._quality(numbers), self._seen)
         if self._is_of_validation(line):
             numbers = list(self._numbers(line))
@@ -289,19 +276,19 @@ class TextReader(FormatReader):
         # What is remarked leaves its room, so that the numbers stand where they did.
         told = PATTERNS["remark"].sub(lambda match: " " * len(match[0]), line)
         numbers = self._alone(self._numbers_of_any(told))
-        is_heading = {number.column for number in numbers} <= BESIDE
+        is_heading = {number.column for number in numbers} <= names.BESIDE
         place = (formats.heading_place if is_heading else formats.generic_place)(line)
         return _Plan(place, numbers, self._seen)
 
     @staticmethod
     def _quality(numbers: Iterable[Number]) -> list[Number]:
         """Those that measure images."""
-        return [number for number in numbers if number.column in QUALITY]
+        return [number for number in numbers if number.column in names.QUALITY]
 
     def _numbers_of_any(self, line: str) -> list[Number]:
         """The known numbers of a line of an unknown format, however they stand behind names."""
         numbers, pattern = list(self._numbers(line)), PAIR
-        if {n.column for n in numbers} <= RATES and self._losses_by is not PAIR:
+        if {n.column for n in numbers} <= names.RATES and self._losses_by is not PAIR:
             rates = numbers
             pattern = formats.CELL
             numbers = list(self._numbers(line, formats.CELL)) or list(self._of_a_network(line))
@@ -325,7 +312,9 @@ class TextReader(FormatReader):
     def _alone(numbers: list[Number]) -> list[Number]:
         """Numbers of a line without those that others of it stand for."""
         columns = {number.column for number in numbers}
-        if columns == {ACCURACY} and all(plain(number.name) in AMBIGUOUS for number in numbers):
+        if columns == {ACCURACY} and all(
+            names.plain(number.name) in names.AMBIGUOUS for number in numbers
+        ):
             return []  # alone on its line it is a classifier's as likely as D's
         steps = {(n.column, n.side) for n in numbers if not n.name.endswith(MEANS)}
         numbers = [
@@ -334,8 +323,7 @@ class TextReader(FormatReader):
             if not number.name.endswith(MEANS) or (number.column, number.side) not in steps
         ]
         common = [number for number in numbers if not number.side]
-        names = {number.column for number in common}
-        if all(number.column in names for number in numbers):
+        if columns <= {number.column for number in common}:
             return common  # beside their total, those of the parts are left out
         sides = dict.fromkeys(number.side for number in numbers if number.side)
         shared = [number._replace(side=side) for side in sides for number in common]
@@ -351,19 +339,19 @@ class TextReader(FormatReader):
                 self._seen.append((*match.span("name"), name))
             of = next(of for start, of in reversed(objects) if start <= match.start())
             known = self._name(f"{of}/{name}") if of else None
-            if known is None and (not of or likeness(f"{of} loss").is_of_game):
+            if known is None and (not of or names.likeness(f"{of} loss").is_of_game):
                 known = self._name(name)
             if known is None and name in HALVES:  # "D real 0.6 fake 0.5"
                 name = _HALF.sub(name, before)
                 known = self._name(name)
             before = name
             if known is None:
-                if match["number"][-1] in "fnyFNY" and likeness(name).is_loss:
-                    yield Number(name, plain(name), "", *match.span("number"))
+                if match["number"][-1] in "fnyFNY" and names.likeness(name).is_loss:
+                    yield Number(name, names.plain(name), "", *match.span("number"))
                 continue
             start, end = match.span("number")
             is_list = line[start - 1] == "[" and line[end : end + 1] == ","
-            self._of_lists |= is_list and known[0] not in RATES
+            self._of_lists |= is_list and known[0] not in names.RATES
             more = match.groupdict()
             percent = more.get("percent") is not None
             yield Number(name, *known, *match.span("number"), percent)
@@ -373,15 +361,15 @@ class TextReader(FormatReader):
     def _objects(self, line: str) -> list[tuple[int, str]]:
         """Where objects begin and end in a line, and the names of those that are open from there
         on: "D" behind "{'D': {"."""
-        names: list[str] = []
+        opened: list[str] = []
         places = [(0, "")]
         for brace in _BRACE.finditer(line):
             if brace[0] == "}":
-                names = names[:-1]
+                opened = opened[:-1]
             else:
-                names.append(brace["name"] or "")
-                self._seen.append((*brace.span("name"), names[-1]))
-            places.append((brace.end(), "/".join(filter(None, names))))
+                opened.append(brace["name"] or "")
+                self._seen.append((*brace.span("name"), opened[-1]))
+            places.append((brace.end(), "/".join(filter(None, opened))))
         return places
 
     def _of_a_network(self, line: str) -> Iterator[Number]:
@@ -394,7 +382,7 @@ class TextReader(FormatReader):
         if not any(map(str.isdigit, line)):
             self._header = cells
             self._plans.clear()
-        elif len(cells) == len(self._header) and names_network(first):
+        elif len(cells) == len(self._header) and names.names_network(first):
             end = 0
             for head, cell in zip(self._header, cells, strict=True):
                 start = line.index(cell, end)
@@ -408,8 +396,8 @@ class TextReader(FormatReader):
             name = f"loss_{ends[2]}{ends[1] or ''}"
         elif ends := PATTERNS["of_game"].fullmatch(name):
             name = f"{ends[1]}_loss_{ends[3]}_{ends[2]}"
-        known, side = plain(name), ""
-        look_up = partial(column_of, mapping=self._mapping, own=self._own)
+        known, side = names.plain(name), ""
+        look_up = partial(names.column_of, mapping=self._mapping, own=self._own)
         column, of = look_up(known), PATTERNS["side_by_side"].match(known)
         in_pairs = self._format is not None and self._format.has_pairs
         if of and (of[2] if in_pairs else column is None and self._format is None):
