@@ -98,7 +98,7 @@ def test_other_trainers_names_stand_for_keys_that_exist():
         (None, "cannot be read"),
         ("- 1\n", "expected a mapping"),
         ("a: [1\n", "not valid YAML"),
-        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"\xff\xfe\x00", "not valid YAML"),
         ("a: !!python/object/apply:os.mkdir [canary]\n", "not valid YAML"),
         ("train: {seed: 1}\ntrain: {seed: 2}\n", "'train' is there twice"),
         ("a: 2024-99-99", "not valid YAML"),

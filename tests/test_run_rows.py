@@ -165,7 +165,7 @@ def test_a_damaged_configuration_is_a_note(run, text):
     run.config.write_text(text)
     reader = RunReader(run).read_whole()
     assert (reader.config, reader.signals.step) == ({}, 20)
-    assert reader.notes()[0].startswith("config.yaml is damaged: ")
+    assert reader.notes()[0].startswith("config.yaml: ")
 
 
 @pytest.mark.parametrize("name", ["signals", "metrics", "events"])

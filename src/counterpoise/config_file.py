@@ -20,10 +20,6 @@ from counterpoise.errors import UserError, refusing
 from counterpoise.registry import read_table
 
 
-class BadYamlError(ValueError):
-    """A text that is not YAML; one line says what and where."""
-
-
 class _Loader(yaml.SafeLoader):
     """The safe loader, which runs no code, without its taking the last of two equal keys."""
 
@@ -39,20 +35,12 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text; `BadYamlError` where it has none."""
+    """The value of a YAML text; `ValueError`, in one line, where it has none."""
     try:
         return _Loader(text).get_single_data()
     # Its constructors raise ValueError, KeyError, RecursionError... on values of a wrong kind.
     except Exception as error:
-        raise BadYamlError(" ".join(str(error).split()) or type(error).__name__) from None
-
-
-def read_yaml(path: Path) -> Any:
-    """The value of a YAML file; `BadYamlError`, also where it is not UTF-8, or `OSError`."""
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise BadYamlError(f"not UTF-8: {error.reason} at byte {error.start}") from None
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 @dataclass(frozen=True)
@@ -120,10 +108,10 @@ def validated(
 def read_mapping(path: Path, where: str) -> dict[str, Any]:
     """The mapping that a YAML file holds; `UserError`, which calls it `where`, for any other."""
     with (
-        refusing(f"{where}: cannot be read", OSError, instead="give its name or a YAML file"),
-        refusing(f"{where}: not valid YAML", BadYamlError),
+        refusing(f"{where}: cannot be read", OSError, instead="give a YAML file that can be"),
+        refusing(f"{where}: not valid YAML", ValueError),
     ):
-        tree = read_yaml(path) or {}
+        tree = parse_yaml(path.read_text(encoding="utf-8-sig")) or {}
     if not isinstance(tree, dict):
         raise UserError(f"{where}: expected a mapping of sections at the top level")
     return tree
@@ -147,7 +135,7 @@ def _apply_override(tree: dict[str, Any], item: str) -> Problem | None:
         return Problem(item, "an override is written key.path=value")
     try:
         value = parse_yaml(text)
-    except BadYamlError as error:
+    except ValueError as error:
         return Problem(path, f"'{text}' is not a YAML value ({error})")
     if isinstance(value, str):
         # `1e-4` is meant as a number (PyYAML follows YAML 1.1 and reads it as a string).

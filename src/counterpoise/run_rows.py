@@ -171,20 +171,14 @@ class RunReader:
         return self
 
     def _read_config(self) -> None:
-        from counterpoise.config_file import BadYamlError, read_yaml  # Slow, and not for logs.
+        from counterpoise.config_file import read_mapping  # Slow, and not for logs.
 
-        self.config, problem = {}, ""
-        try:
-            tree = read_yaml(self.run.config)
-            if isinstance(tree, dict):
-                self.config = tree
-            else:
-                problem = "it is no mapping of sections"
-        except FileNotFoundError:
-            pass
-        except (OSError, BadYamlError) as error:
-            problem = " ".join(str(error).split())
-        self._notes[self.run.config] = [f"config.yaml is damaged: {problem}"] if problem else []
+        self.config, self._notes[self.run.config] = {}, []
+        if self._seen[self.run.config] is not None:
+            try:
+                self.config = read_mapping(self.run.config, "config.yaml")
+            except UserError as error:
+                self._notes[self.run.config] = [str(error)]
 
     @property
     def unread_bytes(self) -> int:
