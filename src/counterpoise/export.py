@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.models.bicubic import phase_taps
 from counterpoise.models.foreign import PROBE_PX, ForeignGenerator
 from counterpoise.models.generator import EnhanceNet, Generator
@@ -67,23 +67,20 @@ def export_onnx(generator: Generator, path: Path, facts: Mapping[str, str], *, f
         network, pictures = network.half(), [picture.half() for picture in pictures]
     axes = {0: "count", 2: "height", 3: "width"}
     with atomic_write(path) as temporary:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                # The newer exporter takes 24 s of processor time instead of 1, for the same nodes.
-                torch.onnx.export(
-                    network,
-                    (pictures[0][..., :PROBE_PX, :PROBE_PX],),  # small: it is run, if in 16 bits
-                    temporary,
-                    dynamo=False,
-                    dynamic_axes={"input": axes, "output": axes},
-                    input_names=["input"],
-                    output_names=["output"],
-                    opset_version=OPSET,
-                )
-        except Exception as error:  # of any kind: the network may be anybody's
-            why = str(error).strip().partition("\n")[0]
-            raise UserError(f"{path}: PyTorch cannot export this network: {why}") from error
+        # Of any kind, since the network may be anybody's.
+        with refusing(f"{path}: PyTorch cannot export this network"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The newer exporter takes 24 s of processor time instead of 1, for the same nodes.
+            torch.onnx.export(
+                network,
+                (pictures[0][..., :PROBE_PX, :PROBE_PX],),  # small: it is run, if in 16 bits
+                temporary,
+                dynamo=False,
+                dynamic_axes={"input": axes, "output": axes},
+                input_names=["input"],
+                output_names=["output"],
+                opset_version=OPSET,
+            )
         model = onnx.load(temporary)
         onnx.helper.set_model_props(model, dict(facts))
         onnx.save(model, temporary)

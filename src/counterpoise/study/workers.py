@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.study.plan import Cell, StudyPlan
 from counterpoise.study.results import DoneRow, ErrorRow, StudyRow
 
@@ -32,6 +32,7 @@ ONE_THREAD = dict.fromkeys(
 )
 # Tasks that Ray is given for each processor, so that none of them waits for us.
 QUEUED_PER_CPU = 2
+RAY_OPTIONS = "see --workers, and --address: HOST:PORT, ray://HOST:PORT or auto"
 ANSWER_SECONDS = 5.0  # what a cluster's address has to say that somebody is there
 
 
@@ -64,15 +65,11 @@ def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
         # Ctrl-C: a child keeps that for life, so that the parent alone decides what it ends.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            latest[pool] = pool.submit(answer_of, play, cell, plan)
+            with refusing("a worker cannot be started", OSError, instead="give fewer --workers"):
+                latest[pool] = pool.submit(answer_of, play, cell, plan)
         except BrokenProcessPool:  # its process died while it was idle
             del latest[pool]
             return submit(cell)
-        except OSError as error:
-            raise UserError(
-                f"a worker process cannot be started ({error.strerror or error}); "
-                "give fewer --workers"
-            ) from error
         finally:
             signal.signal(signal.SIGINT, before)
         return latest[pool]
@@ -112,25 +109,21 @@ def _start_ray(ray: Any, count: int, address: str | None) -> None:
     own = {"num_cpus": count, "include_dashboard": False} if address is None else {}
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # broken off while it starts, Ray crashes
+    where = f"no cluster at {address}" if address else "cannot start here"
     try:
-        if address is not None and address != "auto":
-            # Where nobody listens Ray itself would try for a quarter of an hour.
-            host, _, port = address.removeprefix("ray://").rpartition(":")
-            socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            configure_logging=False,
-            runtime_env={"env_vars": ONE_THREAD},
-            **own,
-        )
-    except Exception as error:
         # Of a start that fails or takes too long, Ray raises exceptions of any kind.
-        where = f"no cluster at {address}" if address else "cannot start here"
-        raise UserError(
-            f"Ray: {where} ({error}); see --workers, and --address: HOST:PORT, ray://HOST:PORT or "
-            "auto of a cluster that runs"
-        ) from error
+        with refusing(f"Ray: {where}", Exception, instead=RAY_OPTIONS):
+            if address is not None and address != "auto":
+                # Where nobody listens Ray itself would try for a quarter of an hour.
+                host, _, port = address.removeprefix("ray://").rpartition(":")
+                socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                configure_logging=False,
+                runtime_env={"env_vars": ONE_THREAD},
+                **own,
+            )
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)  # Ray leaves its own

@@ -12,7 +12,7 @@ from time import time
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Diagnosis
-from counterpoise.errors import UserError
+from counterpoise.errors import UserError, refusing
 from counterpoise.logs.read import is_event_file, logs_in, read_log, text_encoding
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RowHandler, RunReader
@@ -216,7 +216,7 @@ Source = RunSource | LogSource
 
 def open_source(path: Path, options: WatchOptions) -> Source:
     """What is at a path, to be watched; `UserError` where there is nothing that can be."""
-    try:
+    with refusing(f"{path}: cannot be read", OSError):
         if path.is_dir():
             if any((path / name).is_file() for name in ("config.yaml", "signals.jsonl")):
                 if options.mapping:
@@ -231,5 +231,3 @@ def open_source(path: Path, options: WatchOptions) -> Source:
             with path.open("rb") as file:
                 text_encoding(file, str(path))
         return LogSource(path, options)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
