@@ -9,7 +9,7 @@ from counterpoise.game.live_diagnosis import LiveDiagnosis
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import save_generator
 from counterpoise.records import StepRecord
-from counterpoise.run_folder import DIVERGED, RunFolder
+from counterpoise.run_folder import RunFolder
 from counterpoise.run_writer import RunWriter
 from counterpoise.training import checkpoint
 from counterpoise.training.held_out import HeldOut
@@ -154,9 +154,8 @@ class Training:
             message = f"{what}; the policy may go back to the kept state in the next step"
             self.event("non-finite", message, record.step)
             return
-        message = f"{what}; the last checkpoint in {self.run.checkpoints} is from before"
-        self.event(DIVERGED, message, record.step)
-        raise TrainingDivergedError(message)
+        before = f"the last checkpoint in {self.run.checkpoints} is from before"
+        raise TrainingDivergedError(f"{what}; {before}")
 
     def save(self) -> None:
         """Write a checkpoint, and the averaged generator's weights for use."""
@@ -165,11 +164,7 @@ class Training:
             self.event("non-finite", message)
             return
         if self.fabric.is_global_zero:
-            try:
-                saved = self.state.collect()
-            except TrainingDivergedError as error:
-                self.event(DIVERGED, f"step {self.step}: {error}")
-                raise
+            saved = self.state.collect()
             # The checkpoint goes last: what is killed before it does all of this again.
             stage, g = self.state.stage, self.parts.networks.g_average
             trained = {"trained": f"stage {stage.name}, step {self.step}"}

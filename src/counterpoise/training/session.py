@@ -10,6 +10,7 @@ from counterpoise.errors import TrainingDivergedError, UserError, refusing
 from counterpoise.json_lines import read_json_lines
 from counterpoise.run_folder import (
     BEGAN,
+    DIVERGED,
     ENDED,
     FAILED,
     INTERRUPTED,
@@ -102,7 +103,8 @@ def train(
             message = f"{kind} after step {outcome.step}"
             training.event(kind, message + f", {UNSAVED}" * (not outcome.saved), quiet=True)
             return outcome
-        except TrainingDivergedError:  # It has its own event.
+        except TrainingDivergedError as error:
+            training.event(DIVERGED, str(error))
             raise
         except BaseException as error:
             words = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])

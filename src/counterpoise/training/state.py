@@ -54,7 +54,7 @@ class TrainingState:
         tensors = _by_path(modules)
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise TrainingDivergedError(f"weight {name} is not finite; not saved")
+                raise TrainingDivergedError(f"step {self.step}: {name} is not finite; not saved")
         for part, own in optimizers.items():
             tensors |= _by_path({f"{part}/{index}": own["state"][index] for index in own["state"]})
         tensors |= _by_path({"rng": global_rng_state(), "sensors": sensors.tensors()})
