@@ -12,42 +12,12 @@ from typing import Any
 import numpy as np
 
 from counterpoise.records import DISCRIMINATORS, READINGS
+from counterpoise.registry import read_table
 
-# What a row may have besides its step. NaN is "not in the log"; non-finite values that were in the
-# log are listed in `Trace.non_finite`.
-COLUMNS: dict[str, str] = {
-    "g_loss": "G's loss, all terms",
-    "g_adversarial": "G's weighted adversarial term",
-    "g_content": "the rest of G's loss",
-    "d_loss": "D's loss, both halves",
-    "d_loss_real": "D's loss on real images",
-    "d_loss_fake": "D's loss on fake images",
-    "d_real": "D(x): D's mean output on real images as the log gives it",
-    "d_fake_before": "D(G(z)) before D's update",
-    "d_fake_after": "D(G(z)) after D's update, on the same fake images",
-    "d_accuracy": "share of all images that D judges rightly",
-    "d_accuracy_real": "share of real images that D judges rightly",
-    "d_accuracy_fake": "share of fake images that D judges rightly",
-    "auc": "probability that D scores a real image above a fake one",
-    "real_logit_mean": "D's mean logit on real images, before any sigmoid",
-    "real_logit_std": "its spread over the batch",
-    "fake_logit_mean": "D's mean logit on fake images, before any sigmoid",
-    "fake_logit_std": "its spread over the batch",
-    "d_penalty": "what D's loss has beside its adversarial part (penalties)",
-    "policy_acted": "1 where the balance policy changed something in this step, 0 where not",
-    "d_updated": "1 where D was trained in this step, 0 where not",
-    "g_updated": "1 where G was trained in this step, 0 where not",
-    "d_learning_rate": "D's learning rate",
-    "g_learning_rate": "G's learning rate",
-    "d_learning_rate_scale": "the policy's factor on D's learning rate, in `d_learning_rate`",
-    "g_learning_rate_scale": "the policy's factor on G's learning rate, in `g_learning_rate`",
-    "held_out_distance": "distance of G's images to real ones, of any kind",
-    "held_out_fid": "FID of G's images",
-    "held_out_kid": "KID of G's images",
-    "held_out_lpips": "LPIPS between G's images and what they are of",
-    "held_out_psnr": "PSNR of G's images, in dB",
-    "held_out_ssim": "SSIM of G's images",
-} | {name: f"the reading `{name}`" for name in READINGS}
+# What a row may have besides its step, with what it is. NaN is "not in the log"; non-finite values
+# that were in the log are listed in `Trace.non_finite`.
+COLUMNS: dict[str, str] = read_table("counterpoise", "columns.toml")
+COLUMNS |= {name: f"the reading `{name}`" for name in READINGS}
 
 # Stands for a learning rate that is 0 for certain: one of 0 may be rounded.
 LEAST_RATE = math.ulp(0.0)
