@@ -131,9 +131,9 @@ def short_config(folder: Path) -> Path:
     """
     write_images(folder / "images", 6)
     config = tiny(
-        "train={checkpoint_every: 2, keep_checkpoints: 2, sample_every: 4, log_every: 4}",
-        "train.batch_size=2",
-        "data={held_out_px: 32, held_out_images: 2}",
+        *("train.checkpoint_every=2", "train.keep_checkpoints=2", "train.batch_size=2"),
+        *("train.sample_every=4", "train.log_every=4"),
+        *("data.held_out_px=32", "data.held_out_images=2"),
         "balance.policy=auto",
         "sensors={every: 4, held_out_crops: 2}",
         data=folder / "images",

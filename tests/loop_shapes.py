@@ -1,7 +1,6 @@
 """Right loops as people write them: a turn each, and the networks that some need."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from loop_helpers import Loop, bce, small_networks, update
@@ -9,24 +8,6 @@ from loop_helpers import Loop, bce, small_networks, update
 
 def plain(loop, balance):
     loop.turn(balance)
-
-
-def dcgan_tutorial(loop, balance):
-    """Two backward passes, one for each half; the fake is made in between."""
-    real, noise = loop.batch()
-    balance.d_step()
-    loop.d.zero_grad()
-    on_real = loop.d(real).view(-1)
-    bce(on_real, 1.0).backward()
-    fake = loop.g(noise)
-    on_fake = loop.d(fake.detach()).view(-1)
-    bce(on_fake, 0.0).backward()
-    loop.d_optimizer.step()
-    loop.note(on_real, on_fake)
-    balance.g_step()
-    loop.g.zero_grad()
-    bce(loop.d(fake).view(-1), 1.0).backward()
-    loop.g_optimizer.step()
 
 
 def generator_first(loop, balance):
@@ -37,25 +18,6 @@ def generator_first(loop, balance):
     loop.g_part(fake)
     balance.d_step()
     loop.d_part(real, fake)
-
-
-def wgan_gp(loop, balance):
-    """Several steps of D with a gradient penalty, the fake before the real."""
-    for critic_step in range(3):
-        real, noise = loop.batch()
-        with balance.d_step():
-            with torch.no_grad():
-                fake = loop.g(noise)
-            on_fake, on_real = loop.d(fake), loop.d(real)
-            mix = torch.rand(len(real), 1, 1, 1)
-            between = (mix * real + (1 - mix) * fake).requires_grad_()
-            (slope,) = torch.autograd.grad(loop.d(between).sum(), between, create_graph=True)
-            penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
-            update(loop.d_optimizer, on_fake.mean() - on_real.mean() + 10 * penalty)
-        if not critic_step:
-            loop.note(on_real, on_fake)
-    with balance.g_step():
-        update(loop.g_optimizer, -loop.d(loop.g(loop.batch()[1])).mean())
 
 
 def esrgan(loop, balance):
@@ -77,25 +39,6 @@ def esrgan(loop, balance):
     (bce(on_fake - on_real.detach().mean(), 0.0) * 0.5).backward()
     loop.d_optimizer.step()
     loop.note(on_real, on_fake)
-
-
-def lazy_r1(loop, balance):
-    """StyleGAN2: fresh noise for each part, and R1 as a part of its own every second turn."""
-    real, noise = loop.batch()
-    with balance.d_step():
-        loop.d_optimizer.zero_grad()
-        on_fake = loop.d(loop.g(noise).detach())
-        F.softplus(on_fake).mean().backward()
-        on_real = loop.d(real)
-        F.softplus(-on_real).mean().backward()
-        if loop.turns % 2:
-            image = real.clone().requires_grad_()
-            (slope,) = torch.autograd.grad(loop.d(image).sum(), image, create_graph=True)
-            slope.square().sum((1, 2, 3)).mean().backward()
-        loop.d_optimizer.step()
-    loop.note(on_real, on_fake)
-    with balance.g_step():
-        update(loop.g_optimizer, F.softplus(-loop.d(loop.g(torch.randn_like(noise)))).mean())
 
 
 def least_squares(on_real, on_fake):
