@@ -11,7 +11,6 @@ from pathlib import Path
 from time import time
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.errors import UserError, refusing
 from counterpoise.logs.read import is_event_file, logs_in, read_log, text_encoding
 from counterpoise.run_folder import RunFolder
@@ -87,16 +86,14 @@ class _Source:
     ) -> tuple[JudgedTraining, ...]:
         """The games, judged anew where there is something new."""
         if self._outdated:
-            self._games = tuple(
-                JudgedTraining(whole, self._diagnosis(whole) if has_d else None)
-                for whole in traces()
-            )
-            self._outdated = False
+            games = []
+            for whole in traces():
+                judged = whole if self.options.judge_all else whole.latest()
+                d_loss_is_mean = self.options.d_loss_is_mean
+                found = diagnose(judged, d_loss_is_mean=d_loss_is_mean) if has_d else None
+                games.append(JudgedTraining(whole, found))
+            self._games, self._outdated = tuple(games), False
         return self._games
-
-    def _diagnosis(self, whole: Trace) -> Diagnosis:
-        judged = whole if self.options.judge_all else whole.latest()
-        return diagnose(judged, d_loss_is_mean=self.options.d_loss_is_mean)
 
 
 class RunSource(_Source):
