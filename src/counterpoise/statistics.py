@@ -76,14 +76,12 @@ def student_mean(values: np.ndarray) -> Estimate:
     return Estimate(mean, Interval(mean - half, mean + half), len(values))
 
 
-def wilson(count: float, of: int) -> Interval | None:
-    """The interval of a share `count / of` (Wilson 1927); None where `of` is 0.
+def wilson(count: float, of: int) -> Interval:
+    """The interval of a share `count / of` (Wilson 1927), of at least one trial.
 
     It takes the trials as independent; `count` may be a sum of shares of them. Unlike the normal
     interval, it is right near 0 and 1.
     """
-    if of == 0:
-        return None
     z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
     share = count / of
     middle = (share + z * z / (2 * of)) / (1 + z * z / of)
