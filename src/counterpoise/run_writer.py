@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from counterpoise.config_file import leaves
 from counterpoise.json_lines import JsonLines, drop_rows_after
 from counterpoise.plain_files import AppendedFile, writing
 from counterpoise.records import StepRecord, compact, is_written, rows_every
@@ -72,7 +73,10 @@ class RunWriter:
 
     def scalars(self, record: StepRecord) -> None:
         """Show a step's numbers in TensorBoard."""
-        self._scalars(record.step, _numbers(record.to_json()))
+        values = dict(leaves(record.to_json()))
+        numbers = {name: float(v) for name, v in values.items() if isinstance(v, int | float)}
+        del numbers["step"]
+        self._scalars(record.step, {name.replace(".", "/"): v for name, v in numbers.items()})
 
     def _scalars(self, step: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:
@@ -121,17 +125,6 @@ def loss_line(record: StepRecord) -> str:
         if d.fake_after is not None:
             text += f" / {d.fake_after:.6f}"
     return text
-
-
-def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of a row, with nested names joined by a slash."""
-    numbers: dict[str, float] = {}
-    for name, value in row.items():
-        if isinstance(value, dict):
-            numbers |= _numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and name != "step":
-            numbers[prefix + name] = float(value)
-    return numbers
 
 
 class _TensorBoard:
