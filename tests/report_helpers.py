@@ -13,6 +13,10 @@ from counterpoise.training.held_out import sample_grid
 from watching_helpers import append, event
 
 STEPS, PRETRAIN_STEPS, SIDE_PX = 60, 20, 32
+# Names, reasons, events and terms of strangers, who would run a script.
+CANARY = (
+    "</script><script>window.canary=1</script><img src=x onerror='window.canary=2'>\u2028'\"`${1}"
+)
 RUN = ["train.pretrain_steps=20", "train.steps=40", "balance.policy=auto"]
 
 
@@ -100,4 +104,14 @@ def write_run(path: Path, signals=None, *, events=EVENTS, samples=(20, 40, 60), 
     if events is not None:
         write_lines(folder.events, events)
     write_samples(folder, samples)
+    return folder
+
+
+def write_strange_run(path: Path):
+    signals = [
+        row | {"g_terms": {CANARY: 1.0}, "action": {"d_steps": 0, "reason": CANARY}}
+        for row in rows()
+    ]
+    folder = write_run(path, signals, events=[event(0, CANARY, CANARY), *EVENTS])
+    write_lines(folder.metrics, [{"step": 5, "stage": CANARY, CANARY: 1.0}])
     return folder

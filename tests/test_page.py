@@ -15,14 +15,18 @@ from counterpoise.diagnosis.wording import verdict
 from counterpoise.pages.page import LISTED_EVENTS, page, page_body, read_runs
 from counterpoise.run_folder import RunFolder
 from helpers import one_line
-from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
+from report_helpers import (
+    CANARY,
+    event,
+    rows,
+    write_run,
+    write_samples,
+    write_strange_run,
+)
 from trace_helpers import bce_columns, trace
 from training_helpers import TINY
 
 MOST_BYTES = 10_000_000
-CANARY = (
-    "</script><script>window.canary=1</script><img src=x onerror='window.canary=2'>\u2028'\"`${1}"
-)
 
 
 @pytest.fixture
@@ -90,15 +94,7 @@ def test_nothing_is_loaded_and_no_script_runs_but_the_pages_own(folder, live):
 
 def test_what_comes_from_files_is_escaped(tmp_path):
     name = "<script>window.canary=3<" + "\u200bscript>"  # A slash cannot be in a name.
-    folder = write_run(
-        tmp_path / name,
-        [
-            row | {"g_terms": {CANARY: 1.0}, "action": {"d_steps": 0, "reason": CANARY}}
-            for row in rows()
-        ],
-        events=[event(0, CANARY, CANARY), *EVENTS],
-    )
-    write_lines(folder.metrics, [{"step": 5, "stage": CANARY, CANARY: 1.0}])
+    folder = write_strange_run(tmp_path / name)
     folder.config.write_text(folder.config.read_text() + f"{json.dumps(CANARY)}: 1\n")
     text = page_of(folder)
     assert text.count("<script") == 5  # Of data and of our own; the library has none.

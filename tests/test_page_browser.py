@@ -8,11 +8,18 @@ from counterpoise.pages.page import page as page_of
 from counterpoise.pages.page import read_runs
 from counterpoise.pages.server import WatchServer
 from counterpoise.watching.sources import WatchOptions, open_source
-from report_helpers import EVENTS, event, rows, write_lines, write_run, write_samples
+from report_helpers import (
+    CANARY,
+    EVENTS,
+    event,
+    rows,
+    write_lines,
+    write_run,
+    write_samples,
+    write_strange_run,
+)
 from watching_helpers import append
 
-# Names, reasons, events and terms of strangers, who would run a script.
-CANARY = "</script><script>window.canary=1</script><img src=x onerror='window.canary=2'>"
 NAME = "<img src=x onerror=window.canary=3>"
 READY = "return document.querySelector(arguments[0]).classList.contains('js-plotly-plot')"
 LOSS = "#chart-g-loss .plot"
@@ -37,17 +44,7 @@ def runs(tmp_path_factory):
         g_loss=lambda step: 777.0 if step == 33 else (None if step == 50 else 2.0 + step / 100)
     )
     signals[49]["non_finite"] = ["g_loss"]
-    return write_run(parent / "first", signals), write_strange_run(parent)
-
-
-def write_strange_run(parent):
-    signals = [
-        row | {"g_terms": {CANARY: 1.0}, "action": {"d_steps": 0, "reason": CANARY}}
-        for row in rows()
-    ]
-    folder = write_run(parent / NAME, signals, events=[event(0, CANARY, CANARY), *EVENTS])
-    write_lines(folder.metrics, [{"step": 5, "stage": CANARY, CANARY: 1.0}])
-    return folder
+    return write_run(parent / "first", signals), write_strange_run(parent / NAME)
 
 
 def hears_no_canary(browser):
@@ -297,7 +294,7 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(browser, page):
 
 def test_no_canary_sings(browser, tmp_path):
     """The names of one run stand elsewhere in a page than those of two."""
-    browser.open(write_page(tmp_path / "report.html", write_strange_run(tmp_path)))
+    browser.open(write_page(tmp_path / "report.html", write_strange_run(tmp_path / NAME)))
     hears_no_canary(browser)
 
 

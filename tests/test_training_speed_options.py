@@ -7,7 +7,6 @@ from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.cuda_graphs import ReplayedPasses, accelerated
-from counterpoise.training.setup import chosen
 from training_helpers import differing_tensors, run, signals, tiny, without_showing, without_time
 
 FAST = ["train.channels_last=always", "train.fused_adam=always"]
@@ -27,13 +26,6 @@ def defer(monkeypatch):
         self.deferred = True
 
     monkeypatch.setattr(Game, "__init__", deferring)
-
-
-def test_auto_is_for_cuda():
-    assert chosen("auto", torch.device("cuda", 0))
-    assert not chosen("auto", torch.device("cpu"))
-    assert chosen("always", torch.device("cpu"))
-    assert not chosen("never", torch.device("cuda", 0))
 
 
 def test_passes_are_replayed_on_a_gpu_alone():
