@@ -1,4 +1,4 @@
-"""The examples run, and the question's loop needs six changed lines."""
+"""The examples run, and what is wrong in the question's loop is found."""
 
 import re
 import runpy
@@ -22,14 +22,6 @@ def run(monkeypatch):
         return runpy.run_path(str(EXAMPLES / name), run_name="__main__")
 
     return run_example
-
-
-def test_the_questions_loop_takes_six_changed_lines():
-    before, after = (
-        (EXAMPLES / f"seed_loop{name}.py").read_text().splitlines() for name in ("_before", "")
-    )
-    assert 0 < len(set(after) - set(before)) <= 6
-    assert len(after) <= len(before) + 6
 
 
 def test_seed_loop_runs_and_its_missing_zero_grad_is_found(tmp_path, run, caplog):

@@ -88,13 +88,3 @@ def test_a_file_that_is_not_there_yet_and_one_that_goes_away(path):
     path.write_bytes(b"two\n")
     assert poll(follower) == ("two\n", False)
     assert moved.read_bytes() == b"one\n"
-
-
-def test_what_cannot_be_read_is_said_and_tried_again(path):
-    path.mkdir()
-    follower = FileTail(path)
-    with pytest.raises(IsADirectoryError):
-        follower.poll()
-    path.rmdir()
-    path.write_bytes(b"one\n")
-    assert poll(follower) == ("one\n", False)

@@ -128,18 +128,14 @@ def test_a_table_in_a_log_of_lines_is_not_the_log(text):
 @pytest.mark.parametrize("as_json", [False, True])
 def test_what_becomes_nan_for_good_is_told_whatever_its_name(name, values, severity, as_json):
     losses = [1.2, 1.1, 1.3, 1.15, 1.25, 1.2, 1.1, 1.3, 1.2]
-    text = f"step,d_loss,g_loss,{name}\n"
-    text += "".join(
-        f"{step},{loss},{2 - loss},{values[step]}\n" for step, loss in enumerate(losses)
-    )
+    table = [
+        {"step": step, "d_loss": loss, "g_loss": 2 - loss, name: float(value)}
+        for step, (loss, value) in enumerate(zip(losses, values, strict=True))
+    ]
+    lines = [",".join(table[0]), *(",".join(map(str, row.values())) for row in table)]
     if as_json:
-        each = enumerate(losses)
-        text = "".join(
-            f'{{"step": {step}, "d_loss": {loss}, "g_loss": {2 - loss}, "{name}": '
-            f"{str(values[step]).replace('nan', 'NaN')}}}\n"
-            for step, loss in each
-        )
-    trace = one(text)
+        lines = [json.dumps(row) for row in table]
+    trace = one("\n".join(lines) + "\n")
     assert trace.non_finite == (((6, name),) if severity else ())
     found = {finding.id: finding.severity for finding in diagnose(trace).findings}
     assert found.get("non-finite") == severity

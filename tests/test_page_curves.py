@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.pages.curves import CELLS, MARKS, Curve, Curves
+from counterpoise.pages.curves import MARKS, Curve, Curves
 from trace_helpers import trace
 from watching_helpers import row
 
@@ -52,14 +52,6 @@ def test_no_spike_is_lost_and_no_value_made_up(values, most):
         if len(values) <= most and {step - 1, step + 1} <= finite.keys():
             x = drawn["x"]
             assert None in x[x.index(step - 1) : x.index(step + 1)]
-
-
-def test_spikes_of_one_row_in_a_hundred_thousand():
-    values = np.ones(100_000)
-    values[[61_233, 61_234, 99_999]] = [777.0, -5.5, 3.0]
-    drawn = curve_of(values.tolist()).to_json([])
-    assert len(drawn["x"]) <= 2 * CELLS
-    assert {(61_234, 777.0), (61_235, -5.5), (100_000, 3.0)} <= set(points(drawn))
 
 
 def test_means_are_those_of_all_values_of_a_cell():

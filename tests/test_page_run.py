@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.pages.charts import CHARTS, METRIC, charts_of, metric_text, metric_title
+from counterpoise.pages.charts import CHARTS, METRIC, charts_of
 from counterpoise.pages.run import log_run, read_run
 from counterpoise.pages.samples import read_samples
 from counterpoise.run_folder import RunFolder
@@ -211,11 +211,3 @@ def test_a_log_has_a_page_too():
     assert (run.name, run.state.status, run.verdicts[0][1]) == ("train.log", None, "severe")
     keys = [chart.key for chart in charts_of([run])]
     assert keys == ["g-loss", "d-loss", "d-outputs"]
-
-
-def test_the_digits_of_a_metric():
-    assert metric_text("psnr_y", 26.123) == "26.12"
-    assert metric_text("psnr_y", -0.001, signed=True) == "+0.00"
-    assert metric_text("of another tool", 1 / 3) == "0.3333"
-    assert metric_text("rmse", float("nan")) == "nan"
-    assert metric_title("of another tool") == "of another tool"

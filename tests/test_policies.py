@@ -3,13 +3,12 @@
 import json
 import math
 from copy import deepcopy
-from dataclasses import field, fields, replace
+from dataclasses import fields, replace
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic.dataclasses import dataclass
 
 from counterpoise.balance.policies import (
     POLICIES,
@@ -18,8 +17,8 @@ from counterpoise.balance.policies import (
     policy_options,
     policy_problems,
 )
-from counterpoise.balance.policy import CHECKED, Needs, Policy
-from counterpoise.balance.smoothing import NO_AVERAGE, averaged, blend, clamp, is_finite
+from counterpoise.balance.policy import Needs
+from counterpoise.balance.smoothing import NO_AVERAGE, averaged
 from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Readings, Signals
@@ -117,11 +116,6 @@ def test_what_needs_no_numbers_acts_alike_whatever_they_are(name):
         assert shown.observe(replace(SIGNALS, step=step)) == blind.observe(Signals(step, **nan))
 
 
-def test_defaults_are_no_shared_objects():
-    policy_options(Mine)["pairs"].append(3)
-    assert policy_options(Mine) == {"pairs": [1, 2], "most": 1}
-
-
 @pytest.mark.parametrize(
     ("name", "options", "path"),
     [
@@ -191,27 +185,6 @@ def test_a_value_that_is_missing_is_refused(name):
             build_policy(name, {}).load_state_dict(state)
 
 
-@dataclass(config=CHECKED)
-class Mine(Policy):
-    """A policy of somebody's, with memories of other types than ours have."""
-
-    pairs: list[int] = field(default_factory=lambda: [1, 2])
-    most: int = 1
-    _pair: tuple[float, ...] = field(default=(0.0,), init=False)
-    _word: str | None = field(default=None, init=False)
-    _words: list[str] | None = field(default=None, init=False)
-
-    def observe(self, signals):
-        return NO_ACTION
-
-
-def test_memories_of_any_plain_type_go_on():
-    policy, resumed = Mine(), Mine()
-    policy._pair, policy._word, policy._words = (1.0, 2.0), "a", ["b"]
-    resumed.load_state_dict(json.loads(json.dumps(policy.state_dict())))
-    assert (list(resumed._pair), resumed._word, resumed._words) == ([1.0, 2.0], "a", ["b"])
-
-
 # Averages.
 
 decays = st.floats(0, 0.999)
@@ -235,12 +208,3 @@ def test_average_stays_within_the_finite_values_that_it_saw(values, decay):
     seen = [value for value in values if math.isfinite(value)]
     assert average[1] == len(seen)
     assert average[0] is None if not seen else min(seen) <= average[0] <= max(seen)
-
-
-def test_blend_and_clamp_and_is_finite():
-    assert blend(1.0, 3.0, 0.75) == 1.5
-    assert blend(1e308, 1e308, 0.3) == 1e308
-    assert [clamp(x, 0, 1) for x in (-1, 0.5, 2)] == [0, 0.5, 1]
-    assert is_finite(0.0, -1.0)
-    assert not is_finite(0.0, None)
-    assert not is_finite(math.inf)

@@ -166,20 +166,6 @@ def test_accuracy_band_leaves_a_good_or_a_weak_d_alone_by_default():
     assert all(policy.observe(accurate(0.5)) == NO_ACTION for _ in range(500))
 
 
-@pytest.mark.parametrize(
-    ("loss", "scale"),
-    [
-        (1.05 * LN4, math.sqrt(2)),  # half of x_max above: 2^(1/2)
-        (0.95 * LN4, math.sqrt(0.1)),  # half of x_min below: 0.1^(1/2)
-        (-1e300, 0.1),
-        (1e300, 2.0),
-    ],
-)
-def test_gap_lr_by_hand(loss, scale):
-    action = build_policy("gap-lr", {"decay": 0.0}).observe(with_loss(loss))
-    assert action.d_learning_rate_scale == pytest.approx(scale)
-
-
 @given(
     st.lists(st.floats(0, 4), min_size=1, max_size=30),
     st.sampled_from([LN4, 0.5, 2.0, 0.0]),

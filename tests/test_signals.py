@@ -57,11 +57,6 @@ def test_constant_logits_have_no_spread_and_nan_stays():
     assert math.isnan(broken.real_logit_std)
 
 
-def test_of_four_pairs_two_are_right_and_one_is_a_tie():
-    real, fake = torch.tensor([[2.0], [0.0]]), torch.tensor([[1.0], [0.0]])
-    assert signals_of(real, fake).auc == 0.625
-
-
 def test_saturation_is_where_the_sigmoid_is_flat():
     logits = torch.tensor(SATURATED_LOGIT)
     assert (logits.sigmoid() * (1 - logits.sigmoid())).item() == pytest.approx(0.01, rel=1e-4)

@@ -18,7 +18,6 @@ from study_helpers import (
     InThisProcess,
     expected_rows,
     play_and_miss,
-    play_and_raise,
     row_of,
     rows_in,
     wait_for,
@@ -84,15 +83,6 @@ def test_a_torn_line_is_no_row_and_is_cut_off_and_told(tmp_path):
 
 
 # Runs.
-
-
-def test_a_finished_study_has_nothing_to_do(tmp_path):
-    said = []
-    run(tmp_path, watch=lambda rows, words: said.append((len(rows), words)))
-    assert said == [(count, "") for count in range(17)]
-    before = (tmp_path / "results.jsonl").read_bytes()
-    assert all(row.status == "done" for row in run(tmp_path, play_and_raise))
-    assert (tmp_path / "results.jsonl").read_bytes() == before
 
 
 def test_only_some_cells_and_then_the_rest(tmp_path):
