@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+import counterpoise as cp
 from counterpoise.balance.policies import POLICIES
 from counterpoise.config import GeneratorConfig
 from counterpoise.config_file import load_config
@@ -34,6 +35,7 @@ def test_help_is_there_at_every_level(counterpoise):
         code, out, _ = counterpoise(*words)
         assert (code, "study report " in out) == (0, True)
     assert counterpoise("--version")[:2] == (0, f"counterpoise {version('counterpoise')}\n")
+    assert cp.__version__ == version("counterpoise")
     for shell in ("bash", "zsh"):
         code, out, _ = counterpoise("--print-completion", shell)
         assert (code, "--tile-px" in out, "report" in out) == (0, True, True)

@@ -18,6 +18,10 @@ _HOMES = {"Balance": "counterpoise.anyloop.handle", "diagnose": "counterpoise.ju
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from counterpoise.run_folder import version
+
+        return version("counterpoise")
     if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     try:
