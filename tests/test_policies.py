@@ -18,7 +18,7 @@ from counterpoise.balance.policies import (
     policy_problems,
 )
 from counterpoise.balance.policy import Needs
-from counterpoise.balance.smoothing import NO_AVERAGE, averaged
+from counterpoise.balance.smoothing import NO_AVERAGE, averaged, blend
 from counterpoise.config_file import load_config
 from counterpoise.errors import UserError
 from counterpoise.records import NO_ACTION, Readings, Signals
@@ -208,3 +208,8 @@ def test_average_stays_within_the_finite_values_that_it_saw(values, decay):
     seen = [value for value in values if math.isfinite(value)]
     assert average[1] == len(seen)
     assert average[0] is None if not seen else min(seen) <= average[0] <= max(seen)
+
+
+def test_a_blend_never_leaves_its_two_numbers():
+    assert blend(1.0, 3.0, 0.75) == 1.5
+    assert blend(0.3, 0.3, 0.1) == 0.3
