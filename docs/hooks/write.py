@@ -36,7 +36,7 @@ MAKERS = (
     layers,
 )
 # Folders below docs/ whose files are all written here.
-FOLDERS = ("findings", "reference", "api")
+FOLDERS = ("findings", "programs", "reference", "api")
 BLOCK = re.compile(
     r"(^ *(?:<!--|#) generated: (.+?)(?: -->)?\n).*?(^ *(?:<!--|#) end of generated)",
     re.DOTALL | re.MULTILINE,
@@ -61,7 +61,7 @@ def out_of_date() -> dict[Path, str | None]:
 
 def _navigation(made: Pages) -> Iterator[tuple[str, str]]:
     """The entries of the site's navigation for each folder of pages."""
-    for folder in ("findings", "reference"):
+    for folder in ("findings", "programs", "reference"):
         pages = (name for name in made if name.startswith(f"{folder}/"))
         yield folder, "".join(f"      - {name}\n" for name in pages)
     yield "api", layers.navigation()
