@@ -34,8 +34,6 @@ PROBES = {
     "auc_quantised": "fakes are clamped and rounded to 8 bits as the real images are",
     "auc_border_hidden": "the borders of real and fake images are hidden",
 }
-
-
 # Evaluations that it takes to speak of a trend; how much worse than the best one quality is where
 # it has fallen, and in how many of the last ones before that counts as lasting.
 LEAST_EVALUATIONS, WORSE, LASTING = 3, 1.25, 2

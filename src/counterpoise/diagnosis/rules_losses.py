@@ -78,18 +78,19 @@ def non_finite(view: View) -> Answer:
     firsts = {column: at for at, column in reversed(values)}
     names = sorted(firsts, key=lambda column: (firsts[column], column))[:4]
     what = (f"{COLUMNS.get(name, name)} (first at step {firsts[name]})" for name in names)
-    before, remedies = _before(view, row)
     # Where a number came back, or D's loss goes on beside another's, the weights were not hurt.
     columns = (view.trace.get(name) if name in COLUMNS else view.loss_in_log for name in names)
     passed = any(np.isfinite(column[row + 1 :]).any() for column in columns)
-    after = REMEDIES["check-batches" if passed else "reload"]
-    evidence = Evidence("values that are not finite", float(len(values)), "; ".join(what))
-    first = (*remedies, after) if passed else (after, *remedies)
+    evidence = [Evidence("values that are not finite", float(len(values)), "; ".join(what))]
+    remedies = [REMEDIES["check-batches" if passed else "reload"]]
+    if before := _before(view, row):
+        evidence.append(before[0])
+        remedies.insert(0 if passed else 1, before[1])
     severity = "severe" if any(name in COLUMNS or "loss" in name for name in firsts) else "note"
-    return Found(severity, Spell(row, last), 1.0, [evidence, *before], first_remedies=first)
+    return Found(severity, Spell(row, last), 1.0, evidence, first_remedies=tuple(remedies))
 
 
-def _before(view: View, row: int) -> tuple[list[Evidence], tuple[Remedy, ...]]:
+def _before(view: View, row: int) -> tuple[Evidence, Remedy] | None:
     """How the numbers of the rows before one stood, and what is to be changed first by that."""
     for name in ("g_loss", "g_adversarial", "d_loss"):
         size = np.abs(view.trace.get(name)[:row])
@@ -99,15 +100,14 @@ def _before(view: View, row: int) -> tuple[list[Evidence], tuple[Remedy, ...]]:
         usual, late = float(np.median(size)), float(size[-LEAST_BEFORE:].max())
         if late > max(GREW * usual, GROWING[name]):
             text = f"before it {COLUMNS[name]} grew from {number(usual)} to {number(late)}"
-            return [Evidence(f"growth of {COLUMNS[name]}", late / max(usual, 1e-9), text)], (
-                REMEDIES["clip-gradients"],
-            )
+            evidence = Evidence(f"growth of {COLUMNS[name]}", late / max(usual, 1e-9), text)
+            return evidence, REMEDIES["clip-gradients"]
     late_loss = view.relative_d_loss[:row][-LEAST_BEFORE:]
     if row >= LEAST_BEFORE and (late_loss < CERTAIN).all():
         text = "before it D was certain: the logarithm of a probability of 0 or 1 is likely"
         evidence = Evidence("D's relative loss before it", float(late_loss.max()), text)
-        return [evidence], (REMEDIES["losses-from-logits"],)
-    return [], ()
+        return evidence, REMEDIES["losses-from-logits"]
+    return None
 
 
 def divergence(view: View) -> Answer:

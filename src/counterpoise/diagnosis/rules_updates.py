@@ -33,8 +33,6 @@ LONGEST_PERIOD = 20  # rows after which a loop's own rests of D begin anew, at m
 HALF_GATE = 0.3  # the half loss of D below which common gates do not train it
 BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
 TOO_FEW_DIGITS = "D(G(z)) before and after D's update, away from 0 and 1 or with more digits"
-
-
 # A policy's factor on a learning rate under which it holds a network back, and the share of the
 # training from which on that is no passing trial; under the second factor hardly anything is left.
 HELD_BACK, MOST_OF_IT, STRANGLED = 0.5, 0.5, 0.1
@@ -97,7 +95,6 @@ def d_frozen(view: View) -> Answer:
             Evidence("share of steps in which D was not trained", share, text),
             *_gate(view, resting, known),
             *_pair(view, resting, known),
-            *_meanwhile(view, resting, known),
         ],
         title="D is not trained in any printed step" if share >= ALL else "",
         meaning=BY_DESIGN if by_design else "",
@@ -234,22 +231,6 @@ def _pair(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
             "a gate that lets D train on real images alone raises all of its outputs)"
         )
     return [Evidence("share of D's steps that lowered D(G(z))", fell / moved.sum(), text)]
-
-
-def _meanwhile(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
-    """What G gained while D stood still."""
-    output = view.fake_probability[resting]
-    if (~np.isfinite(output)).any() or len(output) < max(2 * LEAST_SPELL, ALL * known.sum()):
-        return []
-    third = max(2, len(output) // 3)
-    first, last = float(np.median(output[:third])), float(np.median(output[-third:]))
-    if last < 1.2 * first:
-        return []
-    text = (
-        f"G gains only because D stands still: D(G(z)) goes from {number(first)} to "
-        f"{number(last)} against the same D"
-    )
-    return [Evidence("D(G(z)) at the end over the beginning", last / first, text)]
 
 
 def d_restarts(view: View) -> Answer:

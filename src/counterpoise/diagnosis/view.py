@@ -25,8 +25,6 @@ LABEL_ENTROPIES = 0.5004, 0.3251, 0.1985
 LEAST_ROWS = 6  # lines below which only what needs no trend is judged
 LEAST_HOPELESS = 4.0  # G's loss under BCE where D is certain about fakes, D(G(z)) being 0.02
 RIGHT = 0.95  # the accuracy that such a D has at least, where the log has one
-
-
 # Distances of G's images to real ones.
 DISTANCES = "held_out_distance", "held_out_fid", "held_out_kid", "held_out_lpips"
 

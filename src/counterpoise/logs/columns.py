@@ -5,18 +5,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from counterpoise.logs import names
 from counterpoise.logs.formats import program_of
-from counterpoise.logs.names import (
-    EPOCH_NAMES,
-    G_CONTENT,
-    KNOWN,
-    PUT_OTHERWISE,
-    STEP_NAMES,
-    bare_name,
-    column_of,
-    plain,
-    put_value,
-)
 from counterpoise.logs.runs import FormatReader, Position, RunCollector
 from counterpoise.trace import as_float
 
@@ -31,7 +21,7 @@ _TENSOR = re.compile(r"^\s*tensor\(([^,)]+).*$")
 # Of a number over its neighbours, in Weights & Biases' export of a curve.
 _EXTREMES = ("__MIN", "__MAX")
 PLACES = ("step", "epoch")
-_PUT_OTHERWISE = {None, *PLACES, *PUT_OTHERWISE}
+_PUT_OTHERWISE = {None, *PLACES, *names.PUT_OTHERWISE}
 
 
 def table_column(
@@ -39,21 +29,21 @@ def table_column(
 ) -> str | None:
     """A column of a trace, `step`, `epoch`, or None for another number; `own` are names of the
     program that wrote them."""
-    known = plain(name)
+    known = names.plain(name)
     if name.endswith(_EXTREMES) and known not in mapping:
         return None
     # Weights & Biases' export: "noble-sun-12 - loss_D".
     _, dash, last = name.rpartition(" - ")
-    if dash and known not in KNOWN and known not in mapping:
+    if dash and known not in names.KNOWN and known not in mapping:
         return table_column(last, mapping, own)
     # Exported by a tracker: "train/step".
     before, _, after = known.partition("_")
     for tail in () if known in mapping else (known, "" if _OF_A_NUMBER.search(before) else after):
-        if tail in STEP_NAMES:
+        if tail in names.STEP_NAMES:
             return "step"
-        if tail in EPOCH_NAMES:
+        if tail in names.EPOCH_NAMES:
             return "epoch"
-    return column_of(known, mapping, own) if len(known) > 1 else mapping.get(known)
+    return names.column_of(known, mapping, own) if len(known) > 1 else mapping.get(known)
 
 
 def number_of(cell: Any) -> float | None:
@@ -84,13 +74,13 @@ class NamedRows(FormatReader):
         self._broken: dict[str, tuple[int, float]] = {}
 
     def collectors(self) -> list[RunCollector]:
-        of_some = (
-            (step, plain(name)) for name, (step, rows) in self._broken.items() if rows >= LEAST_ROWS
+        broken = self._broken.items()
+        self.collector.broken = sorted(
+            (step, names.plain(name)) for name, (step, rows) in broken if rows >= LEAST_ROWS
         )
-        self.collector.broken = sorted(of_some)
         return [self.collector]
 
-    def columns_of(self, names: Collection[str]) -> list[str | None]:
+    def columns_of(self, together: Collection[str]) -> list[str | None]:
         """The columns of names that stand side by side, none twice.
 
         Of names of one column the mapping's has it, else the one that came first, of several at
@@ -98,17 +88,17 @@ class NamedRows(FormatReader):
         terms of G are all kept.
         """
         try:
-            return [self._columns[name] for name in names]
+            return [self._columns[name] for name in together]
         except KeyError:
-            new = [name for name in names if name not in self._columns]
+            new = [name for name in together if name not in self._columns]
         taken = {column for column in self._columns.values() if column not in (None, *PLACES)}
         if not self.collector.program:
             self.recognise((*self._columns, *new))
-        self.collector.is_export |= WALL_TIME in map(plain, new)
+        self.collector.is_export |= WALL_TIME in map(names.plain, new)
         for name in sorted(new, key=self._rank):
-            known, column = plain(name), table_column(name, self._mapping, self._own)
+            known, column = names.plain(name), table_column(name, self._mapping, self._own)
             # A term of G that is logged for each step and for each epoch is one term.
-            what = f"{column} {bare_name(known)}" if column == G_CONTENT else column
+            what = f"{column} {names.bare_name(known)}" if column == names.G_CONTENT else column
             if known in self._mapping:
                 others = self._columns.items()
                 self._columns = {n: None if c == column else c for n, c in others}
@@ -119,16 +109,16 @@ class NamedRows(FormatReader):
             self._columns[name] = column
             if column is None:
                 self.note_unknown(name)
-        return [self._columns[name] for name in names]
+        return [self._columns[name] for name in together]
 
-    def recognise(self, names: Iterable[str]) -> str:
+    def recognise(self, together: Iterable[str]) -> str:
         """See whether names tell the program that they are of; its name, or ""."""
-        if (program := program_of(" ".join(names))) is not None:
+        if (program := program_of(" ".join(together))) is not None:
             self._own, self.collector.program = program.names, program.name
         return self.collector.program
 
     def _rank(self, name: str) -> int:
-        known = plain(name)
+        known = names.plain(name)
         if known in self._mapping:
             return 0
         # Batches begin anew in each epoch, where steps may not.
@@ -145,7 +135,7 @@ class NamedRows(FormatReader):
                 if abs(number) < LARGEST_COUNT:
                     place.setdefault(column, round(number))
             elif column is not None:
-                put_value(values, column, number)
+                names.put_value(values, column, number)
         self.collector.add(Position(place.get("step"), place.get("epoch")), values)
         self._rows += 1
         total = sum(row.values())

@@ -14,13 +14,13 @@ from typing import IO, Any
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import PLACES, WALL_TIME, NamedRows
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
-from counterpoise.logs.names import checked_mapping, column_of, likeness, plain
+from counterpoise.logs.names import TELLING, checked_mapping, column_of, likeness, plain
 from counterpoise.logs.runs import FormatReader, Position
 from counterpoise.logs.tables import TableReader, table_start
 from counterpoise.logs.text import TextReader
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RunReader
-from counterpoise.trace import COLUMNS, Trace
+from counterpoise.trace import Trace
 
 EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
@@ -34,13 +34,6 @@ LOOK_AHEAD = 50  # lines that are looked at to tell what a file is
 # Longer lines are read in parts, so that a file without line ends fits into memory.
 CHARACTERS_AT_ONCE = 1 << 16
 NAMES_LISTED = 8  # in a refusal
-# A log of nothing but learning rates or gradient norms is none of a game.
-TELLING = {
-    name
-    for name in COLUMNS
-    if name.startswith(("g_loss", "g_adv", "d_loss", "d_real", "d_fake", "d_accuracy", "auc"))
-    or name.endswith("logit_mean")
-}
 # What rows are called that are named by their place.
 _STEP = re.compile(r"(?:step|iter(?:ation)?|epoch)?[ _-]?(\d{1,15})", re.IGNORECASE)
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
 from counterpoise.logs.formats import PAIR, VERTICAL
-from counterpoise.logs.names import KNOWN, names_network, plain
+from counterpoise.logs.names import KNOWN, TELLING, names_network, plain
 from counterpoise.logs.text import states
-from counterpoise.trace import COLUMNS
 
 # A line between rows: "---|---", "+====+", lines of Unicode.
 _RULE = re.compile("[\\s|+=:\u2500-\u257f-]+")
@@ -16,10 +15,6 @@ _WHITE = re.compile(r"\s+")
 _WIDE = re.compile(r"\s{2,}")
 _NAME = re.compile(r"[A-Za-z_][\w()./]*")
 _NAME_WITH_SPACES = re.compile(r"[A-Za-z_][\w()./ -]*")
-# A line with one of these as a pair may be a step's.
-LOSSES = frozenset(
-    name for name in COLUMNS if name.startswith(("d_loss", "g_loss", "g_adv", "d_real", "d_fake"))
-)
 SPACES, WIDE_SPACES, DRAWN = "", "  ", "|"
 
 
@@ -114,7 +109,7 @@ def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str]
         header = next(iter(states(line)), "").strip()
         delimiter = table_delimiter(header)
         if delimiter is None:
-            if any(table_column(m["name"], mapping) in LOSSES for m in PAIR.finditer(header)):
+            if any(table_column(m["name"], mapping) in TELLING for m in PAIR.finditer(header)):
                 return None  # a log of lines, whatever tables come in it
             continue
         names = split_cells(header, delimiter)
