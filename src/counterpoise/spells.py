@@ -1,5 +1,5 @@
-"""Columns of numbers, smoothed, and the spells over which something holds in them, with hysteresis:
-how single noisy rows become "since step 1200"."""
+"""Columns of numbers: smoothed, their last digits, and spells over which something holds, with
+hysteresis: how single noisy rows become "since step 1200"."""
 
 from dataclasses import dataclass
 
@@ -72,3 +72,16 @@ def longest(enters: np.ndarray, stays: np.ndarray) -> Spell | None:
     boolean, (rows,)."""
     entered = [spell for spell in runs_of(stays | enters) if spell.within(enters).any()]
     return max(entered, key=lambda spell: (spell.rows, spell.first), default=None)
+
+
+def last_digit(values: np.ndarray) -> float:
+    """The last digit that a column was printed with, 1e-12 at the finest."""
+    for digits in range(12):
+        if np.abs(values - np.round(values, digits)).max(initial=0.0) <= 1e-13:
+            return float(10.0**-digits)
+    return 1e-12
+
+
+def stands_still(values: np.ndarray) -> bool:
+    """Whether all of these are one number, of some digits: no rounding explains it."""
+    return bool(np.ptp(values) == 0) and last_digit(values) <= abs(values[0]) / 24

@@ -31,7 +31,7 @@ from counterpoise.diagnosis.interpretation import views
 from counterpoise.diagnosis.reading import named
 from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.view import View
-from counterpoise.objectives import OBJECTIVES, UNKNOWN, objective_name
+from counterpoise.objectives import UNKNOWN, objective_name
 from counterpoise.programs import PROGRAMS, UNKNOWN_PROGRAM
 from counterpoise.registry import Registry
 from counterpoise.trace import Trace
@@ -199,7 +199,10 @@ def _verdict(judged: Sequence[View], doubts: Sequence[Finding]) -> Finding:
         found = dataclasses.replace(found, confidence=found.confidence * total)
         return _finding(view, verdict.HEALTHY, found)
     view, found = next((e for e in verdicts if e[1].severity != "healthy"), verdicts[0])
-    evidence = [_doubt(finding) for finding in doubts]
+    evidence = [
+        Evidence("confidence of a finding that forbids it", each.confidence, each.conditional_title)
+        for each in doubts
+    ]
     if healthy:
         evidence.append(condition(answers, "healthy"))
         if view is judged[0] and found.severity != "healthy":
@@ -208,13 +211,6 @@ def _verdict(judged: Sequence[View], doubts: Sequence[Finding]) -> Finding:
     if healthy or doubts:
         found = dataclasses.replace(found, severity="note", evidence=evidence)
     return _finding(view, verdict.NOT_ENOUGH, found)
-
-
-def _doubt(finding: Finding) -> Evidence:
-    """A finding that holds under some objectives, as why health cannot be said."""
-    titles = [OBJECTIVES[each].title for each in finding.if_objective if each in OBJECTIVES]
-    text = f"{finding.title}, if D's loss is {' or '.join(titles) or 'something else'}"
-    return Evidence("confidence of a finding that forbids it", finding.confidence, text)
 
 
 def _finding(view: View, rule: Rule, found: Found) -> Finding:

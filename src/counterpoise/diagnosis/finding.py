@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from counterpoise.diagnosis.view import LEAST_ROWS, View
+from counterpoise.objectives import OBJECTIVES
 from counterpoise.spells import Spell
 
 # From worst to best. `severe`: training on as it is will not help; `warning`: look at it, change
@@ -49,6 +50,13 @@ class Finding:
     # under all that are likely. Such a finding is a `warning` or a `note`, and the second of its
     # evidence says how likely they are.
     if_objective: tuple[str, ...] = ()
+
+    @property
+    def conditional_title(self) -> str:
+        """The title, with the objectives under which it is so, where it is not under all."""
+        known = [OBJECTIVES[each].title for each in self.if_objective if each in OBJECTIVES]
+        one = " or ".join(known[:3]) or "something else"
+        return f"{self.title}, if D's loss is {one}" if self.if_objective else self.title
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from counterpoise.diagnosis.loss_curves import SPREAD, density_about_curve
-from counterpoise.diagnosis.printed import (
+from counterpoise.diagnosis.loss_curves import (
     LEAST_ROWS,
-    PRINTED,
-    last_digit,
+    SPREAD,
+    density_about_curve,
     mostly_below_zero,
     summed_loss,
 )
 from counterpoise.diagnosis.reading import WORTH_A_WORD, Reading, how_known
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, least_of_probabilities, least_of_scores
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
+from counterpoise.spells import last_digit
 from counterpoise.trace import Trace
 
 # A printed number may be off by this share of itself before it contradicts another.
 TOLERANCE = 0.02
+PRINTED = 1e-5  # the last digit of a loss that people print, at the coarsest
 MOST_ROWS = 200  # of longer logs about so many rows are looked at, evenly
 # Rows that count, at most: with D's outputs, and with losses alone.
 ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 5

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from counterpoise.diagnosis.inference import infer
-from counterpoise.diagnosis.printed import LEAST_ROWS, summed_loss
+from counterpoise.diagnosis.loss_curves import LEAST_ROWS, summed_loss
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.diagnosis.view import View
 from counterpoise.programs import UNKNOWN_PROGRAM, Program

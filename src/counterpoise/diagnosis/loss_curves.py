@@ -1,14 +1,35 @@
-"""The curves that tie G's adversarial loss to D's, and how near to them a log's losses are."""
+"""D's loss as a log gives it, the curves that tie G's to it, and how near a log is to them."""
 
 import numpy as np
 
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import AT_A_CLIP, CLIPS
+from counterpoise.trace import Trace
+
+LEAST_ROWS = 3  # rows that must speak before a column is asked
 
 # G's loss about its curve: its spread (absolute, of the curve's value), wider above; under hinge
 # margins are exceeded.
 SPREAD, SHARE, WIDER, BEYOND_MARGIN = 0.15, 0.3, 1.5, 1.2
 SMOOTHED = 0.32  # about the entropy of a label of 0.9
+
+
+def mostly_below_zero(trace: Trace) -> bool:
+    """Whether D's printed loss is clearly below 0 in most lines.
+
+    BCE, squares, hinge and relativistic losses are sums of what is never below 0, and so are
+    penalties: of the objectives that are known this leaves Wasserstein's, or a sign that is turned.
+    """
+    loss = summed_loss(trace)
+    loss = loss[np.isfinite(loss)]
+    return len(loss) >= LEAST_ROWS and bool((loss < -1e-3).mean() > 0.5)
+
+
+def summed_loss(trace: Trace, d_loss_factor: float = 1.0, half_factor: float = 1.0) -> np.ndarray:
+    """D's loss as the log gives it, or the sum of the halves that it gives, times a factor each."""
+    loss = d_loss_factor * trace.get("d_loss")
+    halves = trace.get("d_loss_real") + trace.get("d_loss_fake")
+    return np.where(np.isfinite(loss), loss, half_factor * halves)
 
 
 def g_curve(reading: Reading, loss: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from counterpoise.diagnosis.finding import (
     number,
     sureness,
 )
-from counterpoise.diagnosis.printed import mostly_below_zero
+from counterpoise.diagnosis.loss_curves import mostly_below_zero
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import UNKNOWN, bce_at_mean

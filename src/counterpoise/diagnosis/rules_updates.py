@@ -4,12 +4,11 @@
 import numpy as np
 
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
-from counterpoise.diagnosis.printed import last_digit, stands_still
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import AT_A_CLIP, CLIPS
-from counterpoise.spells import LEAST_SPELL, Spell, longest, runs_of
+from counterpoise.spells import LEAST_SPELL, Spell, last_digit, longest, runs_of, stands_still
 from counterpoise.trace import LEAST_RATE
 
 SOME, ALL = 0.1, 0.9  # shares of the judged rows in which D was not trained

@@ -6,8 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.loss_curves import g_curve
-from counterpoise.diagnosis.printed import summed_loss
+from counterpoise.diagnosis.loss_curves import g_curve, summed_loss
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import UNKNOWN, Objective, bce_at_mean
 from counterpoise.programs import UNKNOWN_PROGRAM, Program

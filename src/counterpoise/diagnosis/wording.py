@@ -67,10 +67,7 @@ def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
 
 def _within_sentence(finding: Finding) -> str:
     """What is wrong, as part of a sentence and in the words of those who ask."""
-    title = finding.title
-    if finding.if_objective:
-        known = [OBJECTIVES[each].title for each in finding.if_objective if each in OBJECTIVES]
-        title += f", if D's loss is {' or '.join(known[:3])}"
+    title = finding.conditional_title
     # A small first letter, unless it begins with the name of a network.
     return title if title.startswith(("D ", "G ", "D's ", "G's ")) else title[0].lower() + title[1:]
 
