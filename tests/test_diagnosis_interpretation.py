@@ -79,6 +79,7 @@ TAKEN = [
     # A distance that shows no health: the sign is turned, or it only ever grows.
     taken("wgan", NONE, said="wgan", d_loss=lambda t: 5 - t, g_loss=1.0),
     taken("wgan", NONE, said="wgan", d_loss=lambda t: -2300 * t, g_loss=1.0),
+    taken("wgan", "healthy", said="wgan", d_loss=lambda t: -2617 * np.exp(-3 * t), g_loss=1.0),
     taken("non-saturating", "healthy", **value_of_game()),
     # What never changes says that nothing is learned.
     taken("non-saturating", "g-frozen", said="bce", d_loss=0.5 + noise(0.1), g_loss=1.22),
@@ -195,6 +196,13 @@ def test_an_objective_is_said_by_whom_it_was():
     assert "configuration" not in layout.objective_evidence
     ours = dataclasses.replace(stats, format="run folder")
     assert "configuration" in diagnose(ours).objective_evidence
+
+
+def test_one_line_after_ds_start_judges_nothing():
+    log = "".join(f"step {n} d_loss: 0.0000 g_loss: 1.3{n % 7}\n" for n in range(5))
+    diagnosis = diagnose(one(log + "step 5 d_loss: 3.1200 g_loss: 2.5\n"), "hinge")
+    assert diagnosis.ids() == {NONE}
+    assert "D's lead" not in {each.name for each in diagnosis.findings[0].evidence}
 
 
 def test_single_lines_below_zero_are_no_certainty():

@@ -223,6 +223,7 @@ def few(ids, objective=None, **columns):
     return set(ids.split()), objective, columns
 
 
+NONE = "not-enough-evidence"
 ONE, ALIKE = 1.35 + noise(0.1, 30), 0.482 + noise(0.002, 30, seed=1)
 FAR, SURE = np.array([15.0, 16, 23, 84, 103, 38, 6, 59]), np.array([0.01, 0.004, 0.02])
 SMOOTHED = 0.327 + 0.004 * np.arange(30) % 0.02
@@ -241,12 +242,19 @@ FEW = [
     few("d-saturated not-enough-evidence", "bce", d_loss=SURE, g_loss=np.array([6.0, 7, 5])),
     few("d-too-weak not-enough-evidence", "lsgan", d_loss=np.array([0.5, 0.5001, 0.4999])),
     # What forbids the word healthy.
-    few("not-enough-evidence", "bce", d_loss=0.9 + noise(0.1, 30), g_loss=9 + noise(0.5, 30)),
-    few("not-enough-evidence", "wgan", d_loss=-7900 + noise(30, 30), g_loss=-3950 + noise(30, 30)),
+    few(NONE, "bce", d_loss=0.9 + noise(0.1, 30), g_loss=9 + noise(0.5, 30)),
+    few(NONE, "wgan", d_loss=-7900 + noise(30, 30), g_loss=-3950 + noise(30, 30)),
     few("d-saturated", "bce", d_loss=SMOOTHED, g_loss=8.5 + noise(0.5, 30)),
-    few("not-enough-evidence", "bce", d_loss=LATE, g_loss=1 + noise(0.1, 30)),
+    few(NONE, "bce", d_loss=LATE, g_loss=1 + noise(0.1, 30)),
+    # One number of a thousand times the others' size, in few lines and in fewer.
+    few(NONE, "bce", d_loss=1 + noise(0.1, 7), g_loss=np.r_[0.8 + noise(0.1, 6), 27e4]),
+    few(NONE, d_loss=1.1 + noise(0.1, 2), g_loss=np.array([0.77, 27e4])),
+    # A D that is far ahead, that goes there, that is at chance so far.
+    few(NONE, "lsgan", d_loss=0.05 + noise(0.01, 6), g_loss=1.05 + noise(0.02, 6)),
+    few(NONE, "bce", d_loss=np.linspace(1.38, 0.45, 24), g_loss=np.linspace(0.7, 2.5, 24)),
+    few(NONE, "bce", d_loss=1.386 + noise(0.03, 6), g_loss=0.7 + noise(0.03, 6)),
     # One variable is printed as both losses.
-    few("not-enough-evidence", "bce", d_loss=ONE, g_loss=ONE),
+    few(NONE, "bce", d_loss=ONE, g_loss=ONE),
     # A critic that says the same of real and fake: no certainty, though its loss is 0.
     few("d-too-weak", d_loss=noise(1e-6, 30), d_loss_real=ALIKE, d_loss_fake=ALIKE, g_loss=ALIKE),
     few("d-too-weak", d_loss=abs(noise(1e-6, 30)), d_loss_real=ALIKE, d_loss_fake=ALIKE),

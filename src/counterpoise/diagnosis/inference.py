@@ -165,16 +165,17 @@ class _Numbers:
         # Of a relativistic hinge nobody prints the mean, which any pair of losses near 1 would be.
         has_means = objective.has_halves and name != "relativistic-hinge"
         may_be_mean = has_means and not self._says_mean
-        # Minus D's loss: below 0, and within its range.
-        may_be_turned = (
-            name == "non-saturating"
-            and self._below_zero
-            and np.median(-self._loss) < 1.1 * objective.equilibrium_d_loss
-        )
+        may_be_turned = name == "non-saturating" and self._below_zero
         may_be_flipped = objective.smoothing_slope == 1 and self.are_probabilities
         may_be = may_be_mean, may_be_turned, may_be_flipped
         flags = itertools.product(*((False, True) if each else (False,) for each in may_be))
-        return [Reading(name, mean, turned, flipped) for mean, turned, flipped in flags]
+        # Minus D's loss is within its range.
+        most = 1.1 * objective.equilibrium_d_loss
+        return [
+            Reading(name, mean, turned, flipped)
+            for mean, turned, flipped in flags
+            if not turned or (1 + mean) * np.quantile(-self._loss, 0.9) < most
+        ]
 
     def log_likelihood(self, reading: Reading) -> float:
         """The log of how well these numbers go with a reading, up to a constant."""
