@@ -51,6 +51,8 @@ class Readings:
 
     def read(self) -> dict[str, float]:
         """The readings that there are, by name."""
+        if self is NO_READINGS:  # as in most turns
+            return {}
         return {name: own for name in READINGS if (own := getattr(self, name)) is not None}
 
     def updated(self, newer: "Readings") -> "Readings":

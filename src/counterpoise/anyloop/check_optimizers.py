@@ -142,7 +142,7 @@ class Gradients:
             linear = linear and any(bool((answer < 0).any()) for answer in answers)
             free = linear and not (self._is_limited or scene.slopes or track.is_changed)
             yield Sight("clip-missing", free, track.line)
-        owned = self._networks.owned()
+        owned = self._networks.owned
         left = [w for w in still if id(w) not in owned and _have_gradients([w])]
         hidden = [w for w in left if id(w) not in self._networks.ids[key]]
         if track.steps > 1 and len(still) < len(weights):

@@ -152,8 +152,8 @@ class LoopListener:
         if self._checker is not None:
             self._checker.turn_ends()
             if self._checker.is_finished:
-                self._checker = self._tap.checker = None
-                self._d.is_checked = False
+                self._checker, self._d.is_checked = None, False
+                self._tap.end_check()
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from counterpoise.anyloop.check_optimizers import Gradients, kinds_of
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import user_line
 from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
-from counterpoise.anyloop.scene import Networks, Pass, Scene, Sight, Witness, owned_by
+from counterpoise.anyloop.scene import Networks, Pass, Scene, Sight, Witness
 from counterpoise.anyloop.tap import FAKE, REAL, Made, Phase
 from counterpoise.game.game import Game
 
@@ -182,7 +182,8 @@ class LoopChecker:
 def _of_owners(networks: Networks) -> Iterator[Sight]:
     """The optimizers were given."""
     for key, optimizer in networks.optimizers:
-        foreign = owned_by(optimizer) & networks.ids["d" if key == "g" else "g"]
+        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        foreign = owned & networks.ids["d" if key == "g" else "g"]
         if foreign:
             detail = f"{key.upper()}'s owns {len(foreign)} parameters of the other network"
             yield Sight("foreign-parameters", True, "", detail, key)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
-from torch.optim import Optimizer
 
 from counterpoise.anyloop.graph import REARRANGING, leaf_ids, made_by, marks, operation, walk
 from counterpoise.anyloop.hooks import is_backward, user_line, user_tensors
@@ -48,13 +47,15 @@ class Sight(NamedTuple):
 
 class Networks:
     """Who plays in a game. weights: of "g" and "d", their own ones; `ids` has these' `id`.
-    optimizers: each with whose it is."""
+    optimizers: each with whose it is; `owned` has the `id` of all that they own."""
 
     def __init__(self, generator: nn.Module, game: Game) -> None:
         self.gs = list(generator) if isinstance(generator, nn.ModuleList) else [generator]
         self.players = game.players
         self.ds = {name: player.network for name, player in game.players.items()}
         self.optimizers = [("g", game.g_optimizer), *(("d", each) for each in game.d_optimizers)]
+        groups = [group for _, optimizer in self.optimizers for group in optimizer.param_groups]
+        self.owned = {id(weight) for group in groups for weight in group["params"]}
         self.copy: tuple[Samples, str] | None = None  # of D, that G is trained against; its line
         self.is_relativistic = False  # whether D's hinges compare its answers on real and fake
         # Whether images were augmented, in all turns so far: see `check_calls.augmented`.
@@ -66,19 +67,10 @@ class Networks:
         self.weights = {"g": list(of_g.values()), "d": list(of_d.values())}
         self.ids = {"g": of_g.keys(), "d": of_d.keys()}
 
-    def owned(self) -> set[int]:
-        """`id` of what the optimizers own by now."""
-        return set().union(*(owned_by(optimizer) for _, optimizer in self.optimizers))
-
     def objective_of(self, d: str) -> str:
         """A D's objective, "" while it is not known."""
         objective = self.players[d].objective
         return "" if objective is None else objective.name
-
-
-def owned_by(optimizer: Optimizer) -> set[int]:
-    """`id` of what an optimizer owns by now."""
-    return {id(weight) for group in optimizer.param_groups for weight in group["params"]}
 
 
 @dataclass(eq=False)
@@ -184,7 +176,10 @@ class Witness:
                 self._bounds[made.g] = scale[0] * low + scale[1], scale[0] * high + scale[1]
         made.bounds, made.line = self._bounds.get(made.g), user_line()
         made.inputs = [sample_of(each) for each in given]
-        made.varied = [each.is_floating_point() and _is_varied(each) for each in given]
+        made.varied = [
+            each.is_floating_point() and each.ndim > 1 and bool((each != each[:1]).any())
+            for each in given
+        ]
         self.scene.made.append(made)
 
     def asked(self, call: Call, d: nn.Module) -> None:
@@ -221,7 +216,7 @@ class Witness:
         answers, outside = loss_of([c for c in self.scene.asked if c.with_gradient], roots)
         # Of several Ds each may have its gradients cleared just before its own backward pass; what
         # no optimizer owns is cleared by none.
-        due = leaves & self._networks.owned()
+        due = leaves & self._networks.owned
         is_stale = self._spent[own] and any(
             p.grad is not None and bool(p.grad.any())
             for p in self._networks.weights[own]
@@ -302,10 +297,6 @@ def _factors(outside: Sequence[Node], weights: Sequence[Tensor | None]) -> list[
 def _note_pull(slope: Slope, gradient: Tensor) -> None:
     if is_backward():
         slope.pull = gradient.detach().clone()
-
-
-def _is_varied(given: Tensor) -> bool:
-    return given.ndim > 1 and bool((given != given[:1]).any())
 
 
 class Samples:

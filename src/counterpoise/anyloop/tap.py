@@ -180,6 +180,11 @@ class Tap:
             self._handles.append(d.register_forward_hook(after_d))
         self._forwards: list[ForwardHook] = []
 
+    def end_check(self) -> None:
+        """The loop is checked no more: let go of what that needs."""
+        self.checker = None
+        self._made = {g: deque(calls, maxlen=RECENT) for g, calls in self._made.items()}
+
     def close(self) -> None:
         for handle in self._handles:
             handle.remove()

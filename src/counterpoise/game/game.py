@@ -305,7 +305,7 @@ def _scalars(tensors: Mapping[Key, Tensor]) -> dict[Key, float]:
     """The numbers, those that there are; a pair is a ratio."""
     values = {}
     for name, tensor in tensors.items():
-        numbers = tensor.float().flatten().tolist()
+        numbers = tensor.flatten().tolist() if tensor.ndim else [tensor.item()]
         value = numbers[0] if len(numbers) == 1 else ratio(*numbers)
         if value is not None:
             values[name] = value
