@@ -130,11 +130,11 @@ def heading_place(line: str) -> Place:
     """Where a line without numbers of the game says the place of those after it."""
     if _find("past", line):
         return Place()
+    both = generic_place(line)
+    if both.step and both.epoch:
+        return both
     step = _find("whole_step", line) or _find("heading_step", line) or _find("step_and_rate", line)
     epoch = _find("heading_epoch", line)
-    if step is None and epoch is None:
-        both = generic_place(line)
-        return both if both.step and both.epoch else Place()
     return Place(_span(step, "step"), _span(epoch, "epoch"))
 
 

@@ -14,7 +14,7 @@ NO_EPOCH_LENGTH = (
     "the length of an epoch is not printed: the steps of the next are counted on from its last line"
 )
 BARS_ARE_EPOCHS = "a progress bar that begins anew after a full one is taken for the next epoch"
-FIRST_OF_LIST = "of several numbers in brackets behind a name the first is read"
+FIRST_OF_LIST = "of several numbers behind a name the first is read"
 TAKE_TURNS = "lines of several trainings take turns in this file: each is judged by itself"
 
 LARGEST_STEP = 1 << 60  # steps fit into 64 bits, whatever a log says

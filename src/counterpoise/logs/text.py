@@ -30,11 +30,18 @@ LINES_TELL, LINES_WITHOUT_NUMBERS = 5000, 25
 PLANS_KEPT = 2048
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 VALIDATION_WITHIN = 160  # characters of a line
+# Behind a number, a second one that has no name.
+_NEXT_OF_LIST = re.compile(r",\s*[-+]?\d++(?:\.\d++)?(?![\w./:]|\s*[:=])")
 _EVALUATION, _TRAINING = "EVALUATION", "TRAINING"  # headings of coqui's
 # The name before an object, or the end of one.
 _BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
+# What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "discriminator losses: real - 0.1".
+_SECTION = re.compile(r"\[([DG]) - (?=\w+: )|\b(\w+) loss(?:es)?: (?=real|fake)", re.IGNORECASE)
 HALVES, _HALF = ("real", "fake"), re.compile("real|fake")
 SUMMARY = "means of epochs"  # a side of its own, for logs that have nothing else
+# Beside its gradient penalty, these are a critic's scores, whatever they are elsewhere.
+_OF_CRITIC = ("gp", "d_gp", "gradient_penalty")
+_SCORES = {"D_real": "real_logit_mean", "D_fake": "fake_logit_mean"}
 TORN = "the last line is torn: left out"
 # What networks side by side have, each its own.
 _ON_SIDES = frozenset(("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_adversarial"))
@@ -105,6 +112,7 @@ class TextReader(FormatReader):
         self._losses_by: re.Pattern[str] | None = None
         self._may_be_torn = self._evaluating = self._of_lists = False
         self._latest: dict[str, Set[str]] = {}  # the columns of the latest line
+        self._from_0: set[str] = set()  # names that are counted from 0: parts, not sides
         self._header: list[str] = []  # of a table with a row for each network
         self._plans: dict[bytes, _Plan] = {}  # by the line with a 0 for every digit
         self._seen: list[tuple[int, int, str]] = []  # names with digits in the line
@@ -311,6 +319,8 @@ class TextReader(FormatReader):
     @staticmethod
     def _alone(numbers: list[Number]) -> list[Number]:
         """Numbers of a line without those that others of it stand for."""
+        if any(n.column == "d_penalty" and names.plain(n.name) in _OF_CRITIC for n in numbers):
+            numbers = [n._replace(column=_SCORES.get(n.name, n.column)) for n in numbers]
         columns = {number.column for number in numbers}
         if columns == {ACCURACY} and all(
             names.plain(number.name) in names.AMBIGUOUS for number in numbers
@@ -332,7 +342,7 @@ class TextReader(FormatReader):
     def _numbers(self, line: str, pattern: re.Pattern[str] = PAIR) -> Iterator[Number]:
         """Each known number of a line."""
         before = ""
-        objects = self._objects(line) if "{" in line else [(0, "")]
+        objects = self._objects(line)
         for match in pattern.finditer(line):
             name = match["name"]
             if any(map(str.isdigit, name)):
@@ -344,13 +354,15 @@ class TextReader(FormatReader):
             if known is None and name in HALVES:  # "D real 0.6 fake 0.5"
                 name = _HALF.sub(name, before)
                 known = self._name(name)
+            if names.plain(name) in names.AMBIGUOUS and names.is_of_another(before):
+                known = None  # the accuracy of what has the loss before it
             before = name
             if known is None:
                 if match["number"][-1] in "fnyFNY" and names.likeness(name).is_loss:
                     yield Number(name, names.plain(name), "", *match.span("number"))
                 continue
             start, end = match.span("number")
-            is_list = line[start - 1] == "[" and line[end : end + 1] == ","
+            is_list = _NEXT_OF_LIST.match(line, end) is not None
             self._of_lists |= is_list and known[0] not in names.RATES
             more = match.groupdict()
             percent = more.get("percent") is not None
@@ -361,8 +373,9 @@ class TextReader(FormatReader):
     def _objects(self, line: str) -> list[tuple[int, str]]:
         """Where objects begin and end in a line, and the names of those that are open from there
         on: "D" behind "{'D': {"."""
+        sections = [(m.end(), f"{m[1] or m[2]} loss") for m in _SECTION.finditer(line)]
         opened: list[str] = []
-        places = [(0, "")]
+        places = [(0, ""), *sections]
         for brace in _BRACE.finditer(line):
             if brace[0] == "}":
                 opened = opened[:-1]
@@ -370,7 +383,7 @@ class TextReader(FormatReader):
                 opened.append(brace["name"] or "")
                 self._seen.append((*brace.span("name"), opened[-1]))
             places.append((brace.end(), "/".join(filter(None, opened))))
-        return places
+        return sorted(places)
 
     def _of_a_network(self, line: str) -> Iterator[Number]:
         """The numbers of a table's row that is named by a network: "generator (train) | 0.7"."""
@@ -399,6 +412,10 @@ class TextReader(FormatReader):
         known, side = names.plain(name), ""
         look_up = partial(names.column_of, mapping=self._mapping, own=self._own)
         column, of = look_up(known), PATTERNS["side_by_side"].match(known)
+        if known.endswith("0"):
+            self._from_0.add(known.rstrip("_0"))
+        if of and of[3] in self._from_0:
+            of = None
         in_pairs = self._format is not None and self._format.has_pairs
         if of and (of[2] if in_pairs else column is None and self._format is None):
             column, side = column or look_up(of[1] or of[3]), (of[2] or of[4]).upper()
