@@ -95,6 +95,12 @@ PROGRAMS = [
     ("", PIPES, 1, {D: 0.5, G: 8}),
     ("", "94: [D] real 0.5 fake 0.25 q 1 [G] fake 1.5 q 2\n", 94, {D_FAKE: 0.25, A: 1.5}),
     ("", "**Best**: Step - 9, Loss - 5\n{'d_loss': tensor([1]),\n 'g_loss': 2}", 9, {D: 1, G: 2}),
+    ("", "progress  epoch 1  step 9  i/s 5\ndiscrim_loss 0.5\ngen_loss_GAN 1.5\ngen_loss_L1 2",
+     9, {D: 0.5, A: 1.5, C: 2}),
+    ("", "(epoch: 1, iters: 5, time: 0.8G_GAN: -0.5G_Lp: 9D_real: -0.000D_fake: 27.631", 5,
+     {A: -0.5, D_REAL: 0, D_FAKE: 27.631}),
+    ("", "epoch: 1, iters: 5, time: 0.8 G_GAN: 0.5 D_real: 0.25 D_fake: 26", 5, {D_FAKE: 26}),
+    ("", "Epoch [5/9], Avg_Loss_D: 0.5, Avg_Loss_EG: 9", 5, {D: 0.5, G: 9}),
     ("", "(epoch: 1, iters: 5, time: 1) G_GAN: 0.5 G: 5 NCE: 4 D_real: 1", 5, {A: 0.5, G: 5, C: 4}),
 ]  # fmt: skip
 

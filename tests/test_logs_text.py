@@ -93,6 +93,9 @@ def test_a_loss_that_is_not_a_number_is_seen_however_it_is_printed(loss):
 
 
 def test_any_loss_that_is_not_a_number_is_one():
+    trace = one("09:27:05 17940 0.00 0.1\n09:27:06 17950 0.00 nan ----\n")
+    assert len(trace.non_finite) == 1
+    assert rows(one(f"0.5 nan\n0.5 nan\nstep 3 {BOTH}\n")) == [(3, LOSSES)]
     trace = one("step 2 d_loss: 1 warp_loss: 0.5\nstep 3 d_loss: 1 warp_loss: nan\n")
     assert trace.non_finite == ((3, "warp_loss"),)
     with pytest.raises(UserError):
@@ -138,6 +141,7 @@ def bars(*steps):
     ("text", "steps"),
     [
         (f"itr: 7, {BOTH}", [7]),
+        (f"E:7, {BOTH}", [7]),
         (f"Epoch: [ 0] [   7/ 781] {BOTH}", [7]),
         (f"Steps:   1%|#  | 7/12000 [00:10<10:00,  2.0it/s], {BOTH}", [7]),
         (f"[7/120] {BOTH}", [7]),
@@ -181,6 +185,31 @@ def test_two_ds_are_two_games():
     first, second = read("step 1 loss_d1: 0.5 loss_d2: 0.25 loss_g: 1.25\n")
     assert rows(first) == [(1, LOSSES)]
     assert rows(second) == [(1, {"d_loss": 0.25, "g_loss": 1.25})]
+
+
+def test_a_game_that_is_not_played_is_left_out_and_that_is_said():
+    line = "step {} D_loss_A: 0.5 G_loss_A: 1.25 D_loss_B: 0.000 G_loss_B: 0.000 lr: 0.1\n"
+    trace = one(line.format(1) + line.format(2))
+    assert trace.title == "A"
+    assert any("B" in note for note in trace.notes)
+    assert len(read(line.format(1) + line.format(2).replace("B: 0.000", "B: nan"))) == 2
+
+
+def test_discriminators_that_are_counted_from_0_are_parts_of_one():
+    line = "step {} loss_disc: 0.5 loss_disc_real_0: 9 loss_disc_real_1: 9 g_loss: 1.25\n"
+    assert rows(one(line.format(1) + line.format(2))) == [(1, LOSSES), (2, LOSSES)]
+
+
+@pytest.mark.parametrize("name", ["step", "batch"])
+def test_a_counter_that_begins_anew_as_far_each_time_is_an_epochs(name):
+    lines = [f"{name} {step}: {BOTH}\n" for step in (0, 10, 20)]
+    trace = one("".join(lines * 5))
+    assert list(trace.steps) == [21 * epoch + step for epoch in range(5) for step in (0, 10, 20)]
+    assert trace.notes
+    assert len(read("".join(lines * 2))) == 2
+    # What broke off was another training.
+    assert len(read("".join([*lines * 4, *lines[:2], *lines]))) == 2
+    assert len(read("".join([*lines, *lines[:2], *lines, *lines]))) == 4
 
 
 def test_losses_that_are_printed_as_lists():
@@ -290,6 +319,25 @@ def test_a_heading_of_weights_is_no_line_of_losses():
         ),
         ("{'d': {'loss': 0.25}, 'g': {'loss': 0.5}}", {"d_loss": 0.25, "g_loss": 0.5}),
         ("train: {d_loss: 0.25}, val: {g_loss: 0.5, d_loss: 9}", {"d_loss": 0.25}),
+        # Sections, and a classifier's accuracy.
+        (
+            "[G - adv: 1.5, rec: 9] [D - real: 0.25, fake: 0.75]",
+            {"d_loss_real": 0.25, "d_loss_fake": 0.75, "g_adversarial": 1.5},
+        ),
+        (
+            "discriminator losses: real - 0.25, fake = 0.75, Generator loss - 1.5",
+            {"d_loss_real": 0.25, "d_loss_fake": 0.75, "g_loss": 1.5},
+        ),
+        (
+            "[D loss supervised: 0.1, acc.: 99.00%] [D loss unsupervised: 0.25] [G loss: 0.5]",
+            {"d_loss": 0.25, "g_loss": 0.5},
+        ),
+        # A critic's scores beside its penalty, which are no halves of a loss.
+        (
+            "(epoch: 1, iters: 9, time: 0.1) D_real: 0.25 D_fake: 0.5 D_gp: 0.125 G_GAN: -0.5",
+            {"real_logit_mean": 0.25, "fake_logit_mean": 0.5, "g_adversarial": -0.5}
+            | {"d_penalty": 0.125},
+        ),
         # A sum of both is neither's.
         ("D loss 0.25 G loss 0.5 G+D loss 0.75", {"d_loss": 0.25, "g_loss": 0.5}),
     ],
@@ -301,6 +349,7 @@ def test_a_name_is_read_with_what_stands_before_it(line, values):
 def test_of_a_list_the_first_is_read_and_that_is_said():
     for text in (
         "step 1 losses: {'d': [0.25, 0.5], 'g': [0.75]}\n",
+        "step 1 D: 0.25, 0.5, 0.75 | G: 0.75, 0.5, 0.25 | Cyc: 3, 4, 5\n",
         '{"step": 1, "losses": {"d": [0.25, 0.5], "g": [0.75]}}\n',
     ):
         trace = one(text)

@@ -118,6 +118,13 @@ class TraceBuilder:
             self._rows[-1] = row
         self.rows_read += 1
 
+    def extend(self, later: "TraceBuilder", by: int) -> None:
+        """Add the rows of another, so many steps on."""
+        for step, values in later._rows:
+            self.add(step + by, values)
+        self._non_finite += [(step + by, name) for step, name in later._non_finite]
+        self.rows_read += later.rows_read - len(later._rows)
+
     def add_to_latest(self, values: Mapping[str, float]) -> None:
         """Add what the latest row that is kept has not yet; nothing where there is none."""
         if self._rows:

@@ -64,13 +64,15 @@ def run(
         print(show(runs), end="")  # noqa: T201
     else:
         width = shutil.get_terminal_size().columns
+        runs.sort(key=lambda judged: not judged.trace.is_latest)
         if len(runs) > 1:
             print(f"{_summary(runs, width)}\n")  # noqa: T201
         blocks = runs if everything else _telling(runs)
         for judged in blocks:
             print(f"{shown(judged, width, everything=everything)}\n")  # noqa: T201
         if left_out := len(runs) - len(blocks):
-            print(f"{left_out} more of these trainings, without a problem: --all\n")  # noqa: T201
+            more = "training" if left_out == 1 else "trainings"
+            print(f"{left_out} more {more}, of which a line stands above: --all\n")  # noqa: T201
         if page is not None and runs:
             print(f"page: {page}")  # noqa: T201
     if unreadable:
@@ -122,9 +124,11 @@ def parse_mapping(items: Sequence[str]) -> dict[str, str]:
 
 
 def _telling(runs: Sequence[Judged]) -> list[Judged]:
-    """Of each source's trainings those that something is wrong with, or else the least well."""
+    """Of each source's trainings that go on to its end, those that something is wrong with, or else
+    the least well."""
     chosen: list[Judged] = []
-    for _, each in itertools.groupby(runs, key=lambda judged: judged.diagnosis.source):
+    latest = [judged for judged in runs if judged.trace.is_latest]
+    for _, each in itertools.groupby(latest, key=lambda judged: judged.diagnosis.source):
         of_source = sorted(each, key=lambda judged: judged.diagnosis.healthy)
         chosen += [judged for judged in of_source if judged.diagnosis.problems] or of_source[:1]
     return chosen

@@ -107,6 +107,7 @@ class NamedRows(FormatReader):
             if what is not None:
                 taken.add(what)
             self._columns[name] = column
+            self.collector.counts_in_epoch |= column == "step" and known.startswith("batch")
             if column is None:
                 self.note_unknown(name)
         return [self._columns[name] for name in together]
@@ -115,6 +116,7 @@ class NamedRows(FormatReader):
         """See whether names tell the program that they are of; its name, or ""."""
         if (program := program_of(" ".join(together))) is not None:
             self._own, self.collector.program = program.names, program.name
+            self.advice = program.advice
         return self.collector.program
 
     def _rank(self, name: str) -> int:

@@ -9,6 +9,7 @@ from counterpoise.logs.columns import PLACES, NamedRows, number_of
 from counterpoise.logs.runs import FIRST_OF_LIST
 
 STYLEGAN = "stylegan-stats"
+_SNAPSHOT = re.compile(r"(\d+)\.pkl$")  # by thousands of images
 _decode = json.JSONDecoder().decode  # without what `json.loads` looks at in every line
 FEW = 8  # losses of several D's, not a history
 DEPTH = 4  # objects within objects that are looked into
@@ -48,6 +49,9 @@ class JsonReader(NamedRows):
     def _read_object(self, row: Mapping[str, Any]) -> None:
         """Add an object of any program: a row, or as many as its lists are long."""
         numbers: dict[str, float] = {}
+        if snapshot := _SNAPSHOT.search(str(row.get("snapshot_pkl"))):
+            self.recognise(row)
+            numbers["step"] = 1000.0 * int(snapshot[1])
         lists: dict[str, list[Any]] = {}
         for name, value in _flat(row, DEPTH):
             if isinstance(value, list):

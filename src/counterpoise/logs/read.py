@@ -86,7 +86,7 @@ def read_log(
     ]
     if not found:
         raise UserError(f"{name}: {nothing_known(seen, advice)}")
-    return [_with_unused(trace, seen) for trace in _played(found)]
+    return [_with_unused(trace, seen, advice) for trace in _played(found)]
 
 
 def _played(traces: list[Trace]) -> list[Trace]:
@@ -105,8 +105,10 @@ def _played(traces: list[Trace]) -> list[Trace]:
     return [replace(trace, notes=(*trace.notes, note)) for trace in played]
 
 
-def _with_unused(trace: Trace, seen: Sequence[str]) -> Trace:
+def _with_unused(trace: Trace, seen: Sequence[str], advice: str) -> Trace:
     """A trace that has nothing of D, with a note of the numbers that D's may be among."""
+    if advice and not any(name.startswith(("g_", "d_")) for name in trace.columns):
+        return replace(trace, notes=(*trace.notes, advice))
     looks = {name: likeness(name) for name in seen}
     losses = [name for name, of in looks.items() if of.is_of_game and of.column != "g_loss"]
     if not losses or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
@@ -324,7 +326,7 @@ def _dicts(items: Any) -> list[dict[str, Any]]:
 
 def tells(trace: Trace) -> bool:
     """Whether a trace has anything of a game between G and D."""
-    return bool(TELLING & trace.columns.keys() or trace.non_finite)
+    return bool((TELLING | {"held_out_fid"}) & trace.columns.keys() or trace.non_finite)
 
 
 def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:

@@ -13,11 +13,15 @@ NO_STEPS = "some lines do not say their step: they are counted on from the line 
 NO_EPOCH_LENGTH = (
     "the length of an epoch is not printed: the steps of the next are counted on from its last line"
 )
-BARS_ARE_EPOCHS = "a progress bar that begins anew after a full one is taken for the next epoch"
+BARS_ARE_EPOCHS = (
+    "a counter or a progress bar that begins anew after a full one is taken for the next epoch"
+)
 FIRST_OF_LIST = "of several numbers behind a name the first is read"
 TAKE_TURNS = "lines of several trainings take turns in this file: each is judged by itself"
 
 LARGEST_STEP = 1 << 60  # steps fit into 64 bits, whatever a log says
+# Runs that begin and end alike, before one that begins so too is the next epoch.
+ALIKE = 3
 MANY = 10_000  # more than anybody's epochs
 # A progress bar is full where its last line is this far: not every state of it is printed.
 FULL_BAR = 0.9
@@ -50,7 +54,7 @@ class _Run:
     def __init__(self, number: int) -> None:
         self.number = number  # of the file's runs, from 1
         self.builder = TraceBuilder()
-        self.last = -1  # the step of the latest row
+        self.first = self.last = -1  # the steps of the first and the latest row
         self.line = 0  # which row of the file that was
         self.position = NOWHERE  # as it says
         self._epoch: int | None = None
@@ -68,12 +72,22 @@ class _Run:
         step, length = position.step, position.bar_steps
         if step is None or length is None:
             return position
-        was_full = self._in_bar >= FULL_BAR * length and length == self._bar_steps
+        was_full = self._in_bar >= FULL_BAR * length - 1 and length == self._bar_steps
         if self.line and step < self._in_bar and was_full:
             self._full_bars += 1
             guesses.add(BARS_ARE_EPOCHS)
         self._in_bar, self._bar_steps = step, length
         return position._replace(step=step + self._full_bars * length)
+
+    def go_on(self, epochs: Sequence["_Run"]) -> int:
+        """Take further runs, alike, for the next epochs of this one; the length of an epoch."""
+        length = self.last + (self.first == 0)
+        for place, run in enumerate(epochs, start=1):
+            self.builder.extend(run.builder, place * length)
+            self.line = run.line
+        self._in_bar, self._bar_steps, self._full_bars = self.last, length, len(epochs)
+        self.last += len(epochs) * length
+        return length
 
     def advance(self, position: Position) -> tuple[int, int] | None:
         """How far on it a position is, in epochs and in steps; None where it is before the end."""
@@ -98,6 +112,8 @@ class _Run:
         if (step := self._step(position, guesses)) > self.last:
             self.last = min(step, LARGEST_STEP)
         self.builder.add(self.last, values)
+        if not self.line:
+            self.first = self.last
         self.line, self.position = line, position
 
     def _step(self, position: Position, guesses: set[str]) -> int:
@@ -147,6 +163,7 @@ class RunCollector:
     d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
     is_export: bool = False  # of TensorBoard
+    counts_in_epoch: bool = False  # by the name of its steps
     # Steps from which on numbers that are no column are NaN, with their names, of the latest run.
     broken: Sequence[tuple[int, str]] = ()
 
@@ -156,18 +173,39 @@ class RunCollector:
         self._begun = 1
         self._rows = 0
         self._guesses: set[str] = set()
+        self._epoch_steps: int | None = None  # where it was found that each run is an epoch
 
     def add(self, position: Position, values: Mapping[str, float]) -> None:
         """A line's numbers."""
         if not values:
             return
-        if position.bar_steps:
-            position = self._run.over_bars(position, self._guesses)
+        if self._epoch_steps and position.epoch is None:
+            position = position._replace(bar_steps=self._epoch_steps)
+        own = position
+        if own.bar_steps:
+            position = self._run.over_bars(own, self._guesses)
         advance = self._run.advance(position)
+        if advance is None and self._are_epochs(position):
+            first, *others = self._runs
+            self._epoch_steps = first.go_on(others)
+            self._run, self._begun = first, 1
+            self._runs = deque([first], maxlen=RUNS_KEPT)
+            self.add(position, values)
+            return
         if self._begun > 1 or advance is None:
             self._choose(position, advance)
+        if own.bar_steps and not self._run.line:
+            position = self._run.over_bars(own, self._guesses)
         self._rows += 1
         self._run.add(position, values, self._rows, self._guesses)
+
+    def _are_epochs(self, position: Position) -> bool:
+        """Whether the runs so far are the epochs of one, of which this row begins the next."""
+        if self._epoch_steps or position.epoch is not None or position.bar_steps:
+            return False
+        enough = len(self._runs) == self._begun >= (1 if self.counts_in_epoch else ALIKE)
+        ends = {(run.first, run.last, run.position.epoch) for run in self._runs}
+        return enough and len(ends) == 1 and (position.step, None) == (self._run.first, None)
 
     def note(self, note: str) -> None:
         """Say something of the reading, once."""
@@ -205,7 +243,10 @@ class RunCollector:
 
     def _trace(self, run: _Run) -> Trace:
         """A run with what is to be said of its reading."""
-        trace, is_latest = run.builder.build(), run is self._run
+        trace = run.builder.build()
+        is_latest = run is self._run
+        if TAKE_TURNS in self._guesses:
+            is_latest |= self._rows - run.line <= TURN_ROWS
         parts = [self.suffix] if self.suffix else []
         notes = [*sorted(self._guesses), *self.notes]
         if self.is_export and len(trace) < EXPORTED_ROWS:

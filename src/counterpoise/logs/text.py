@@ -35,6 +35,9 @@ _NEXT_OF_LIST = re.compile(r",\s*[-+]?\d++(?:\.\d++)?(?![\w./:]|\s*[:=])")
 _EVALUATION, _TRAINING = "EVALUATION", "TRAINING"  # headings of coqui's
 # The name before an object, or the end of one.
 _BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
+# A line of nothing but numbers, the first NaN of them.
+_NAMELESS = re.compile(r"[^a-z]*\d\s[^a-z]*?\b(nan)\b(?:[^a-z]|\bnan\b)*+", re.IGNORECASE)
+NAMELESS = "a number without a name"  # on a side of its own, as SUMMARY
 # What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "discriminator losses: real - 0.1".
 _SECTION = re.compile(r"\[([DG]) - (?=\w+: )|\b(\w+) loss(?:es)?: (?=real|fake)", re.IGNORECASE)
 HALVES, _HALF = ("real", "fake"), re.compile("real|fake")
@@ -144,8 +147,9 @@ class TextReader(FormatReader):
 
     def collectors(self) -> list[RunCollector]:
         self._close()
-        if len(self._collectors) > 1:
-            self._collectors.pop(SUMMARY, None)
+        for side in (SUMMARY, NAMELESS):
+            if len(self._collectors) > 1:
+                self._collectors.pop(side, None)
         for collector in self._collectors.values():
             if self._of_lists:
                 collector.note(FIRST_OF_LIST)
@@ -284,6 +288,8 @@ class TextReader(FormatReader):
         # What is remarked leaves its room, so that the numbers stand where they did.
         told = PATTERNS["remark"].sub(lambda match: " " * len(match[0]), line)
         numbers = self._alone(self._numbers_of_any(told))
+        if not numbers and self._losses_by is None and (broken := _NAMELESS.fullmatch(line)):
+            numbers = [Number("", NAMELESS, NAMELESS, *broken.span(1))]
         is_heading = {number.column for number in numbers} <= names.BESIDE
         place = (formats.heading_place if is_heading else formats.generic_place)(line)
         return _Plan(place, numbers, self._seen)
@@ -361,8 +367,7 @@ class TextReader(FormatReader):
                 if match["number"][-1] in "fnyFNY" and names.likeness(name).is_loss:
                     yield Number(name, names.plain(name), "", *match.span("number"))
                 continue
-            start, end = match.span("number")
-            is_list = _NEXT_OF_LIST.match(line, end) is not None
+            is_list = _NEXT_OF_LIST.match(line, match.end("number")) is not None
             self._of_lists |= is_list and known[0] not in names.RATES
             more = match.groupdict()
             percent = more.get("percent") is not None
