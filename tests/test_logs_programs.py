@@ -100,6 +100,7 @@ PROGRAMS = [
     ("", "(epoch: 1, iters: 5, time: 0.8G_GAN: -0.5G_Lp: 9D_real: -0.000D_fake: 27.631", 5,
      {A: -0.5, D_REAL: 0, D_FAKE: 27.631}),
     ("", "epoch: 1, iters: 5, time: 0.8 G_GAN: 0.5 D_real: 0.25 D_fake: 26", 5, {D_FAKE: 26}),
+    ("sagan", "Elapsed [0:01], G_step [10/90], D_step[10/90], d_out_real: 0.5", 10, {D_REAL: 0.5}),
     ("", "Epoch [5/9], Avg_Loss_D: 0.5, Avg_Loss_EG: 9", 5, {D: 0.5, G: 9}),
     ("", "(epoch: 1, iters: 5, time: 1) G_GAN: 0.5 G: 5 NCE: 4 D_real: 1", 5, {A: 0.5, G: 5, C: 4}),
 ]  # fmt: skip

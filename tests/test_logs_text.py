@@ -40,6 +40,7 @@ BOTH = "d_loss: 0.5 g_loss: 1.25"
         ("INFO lr_critic", "d_learning_rate"),
         ("Discriminator LR", "d_learning_rate"),
         ("lrD", "d_learning_rate"),
+        ("Crit_LR", "d_learning_rate"),
         ("lr_gen", "g_learning_rate"),
         ("lr_netG", "g_learning_rate"),
         ("lrG", "g_learning_rate"),
@@ -142,6 +143,10 @@ def bars(*steps):
     [
         (f"itr: 7, {BOTH}", [7]),
         (f"E:7, {BOTH}", [7]),
+        (f"7 epoch. {BOTH}", [7]),
+        (f"===> Epoch[1](7/400): {BOTH}", [7]),
+        (f"[  0/ 20][  7/781] {BOTH}", [7]),
+        (f"Time for epoch 7 {BOTH} s/step: 5.25", [7]),
         (f"Epoch: [ 0] [   7/ 781] {BOTH}", [7]),
         (f"Steps:   1%|#  | 7/12000 [00:10<10:00,  2.0it/s], {BOTH}", [7]),
         (f"[7/120] {BOTH}", [7]),
