@@ -543,6 +543,37 @@ def averaged(run, bug):
 
 
 @loop()
+def decoder(run, bug):
+    """G is asked by a method of its own, so its images are not known; noise on real and fake."""
+
+    class Autoencoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.decoder = generator()
+
+        def decode(self, codes):
+            return self.decoder(codes)
+
+    def noised(x):
+        return x + 0.1 * torch.randn_like(x)
+
+    model, d = Autoencoder(), discriminator()
+    opt_g, opt_d = adam(model), adam(d)
+    balance = run.watch(model, d, opt_g, opt_d)
+    for real in run.batches():
+        drawn = model.decode(noise())
+        balance.d_step()
+        opt_d.zero_grad()
+        on_real, on_fake = d(noised(real)), d(noised(drawn.detach()))
+        (F.softplus(-on_real).mean() + F.softplus(on_fake).mean()).backward()
+        opt_d.step()
+        balance.g_step()
+        opt_g.zero_grad()
+        F.softplus(-d(noised(drawn))).mean().backward()
+        opt_g.step()
+
+
+@loop()
 def pretrained_features(run, bug):
     """D's trunk is pretrained, frozen and in eval mode; only its head is trained."""
     g = translator()

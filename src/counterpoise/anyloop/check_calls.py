@@ -163,9 +163,12 @@ def _is_noisy(call: Call, scene: Scene) -> bool | None:
     if call.made is not None:
         return False
     images = call.images.detach()
-    sources = _made_like(call, scene) if call.kinds == {FAKE} else _sources(call, scene)
-    if not sources or any(_is_scaled(images, each) for each in sources):
-        return False if sources or call.named else None
+    is_real = call.kinds == {REAL}
+    sources = _sources(call, scene) if is_real else _made_like(call, scene)
+    # Real images that have a name, and are made of nothing else that has one, are as they were.
+    is_plain = is_real and not sources and bool(call.named)
+    if is_plain or any(_is_scaled(images, each) for each in sources):
+        return False
     return True if any(_is_noised(images, each) for each in sources) else None
 
 

@@ -85,19 +85,16 @@ class Gradients:
 
     def _look_at_spent(self, track: "_Track") -> None:
         """Gradients that the optimizer has stepped with were changed since, by no backward pass."""
-        now = {} if track.passes else track.samples()
-        if any(key in track.spent and not is_same(track.spent[key], now[key]) for key in now):
+        if track.steps and not track.passes and track.changed():
             self._seen["clip-after-step", track.network] = track.line, ""
 
     def ran(self, backward: Pass) -> None:
         """It has run."""
         for track in self._tracks:
-            if track.steps and not track.passes:
-                track.spent = track.samples()
             if track.network == backward.network and track.ids & backward.leaves:
                 track.is_fresh |= _have_gradients(track.parameters)
                 track.passes.append(backward)
-                track.state = track.now()
+            track.left = track.samples()
 
     def look(self, scene: Scene, *, has_average: bool) -> Iterator[Sight]:
         """What shows in a turn that is over."""
@@ -164,7 +161,7 @@ class Gradients:
         half = f"that on {'/'.join(lost)} images is cleared before the step" if lost else ""
         for name, seen in (
             ("zeroed-before-step", track.is_cleared()),
-            ("accumulation-not-divided", track.state == track.now() and track.is_undivided()),
+            ("accumulation-not-divided", track.is_undivided() and not track.changed()),
             ("accumulation-reset", bool(track.lost) and not half),
             ("half-skipped", bool(half)),
             ("scaler-bypassed", len(scaled) > 1 or is_bare or is_shrunk),
@@ -197,7 +194,7 @@ class Gradients:
         elif (
             tracks
             and not passes
-            and all(each.network == phase.network or each.is_spent(given) for each in tracks)
+            and all(each.network == phase.network or not each.changed() & given for each in tracks)
         ):
             name = "clip-after-step"
         elif any(True in each.scaled for each in passes) and not unscaled:
@@ -220,8 +217,7 @@ class _Track:
         self.old: list[Pass] = []  # those of earlier turns: there may be some without a step
         self.is_fresh = False  # whether these have left finite gradients
         self.lost: list[Pass] = []  # of a turn, whose gradients were cleared before another pass
-        self.state: dict[int, tuple[int, int]] = {}  # of gradients, after such a pass or a step
-        self.spent: dict[int, Tensor] = {}  # of gradients, after a step or another network's pass
+        self.left: dict[int, Tensor] = {}  # of gradients, after a step or any pass
         self.stepped: Samples | None = None  # the weights after a step
         self.is_changed: bool | None = None  # whether these were others before the next one
         self.is_unscaled = False  # whether AMP's scale was taken out of its gradients
@@ -230,25 +226,21 @@ class _Track:
         """Its optimizer has stepped."""
         self.steps += 1
         self.passes, self.lost, self.is_fresh, self.is_unscaled = [], [], False, False
-        self.state, self.stepped = self.now(), Samples(self.parameters)
-        self.spent = self.samples()
+        self.left, self.stepped = self.samples(), Samples(self.parameters)
 
     def is_cleared(self) -> bool:
         """Whether the gradients of its passes are gone."""
         return self.is_fresh and not _have_gradients(self.parameters)
 
-    def is_spent(self, given: set[int]) -> bool:
-        """Whether the optimizer has stepped with all these gradients."""
-        now = self.now()
-        return all(self.state.get(key) == now[key] for key in self.ids & given)
+    def changed(self) -> set[int]:
+        """Which gradients are others than after the last step or pass, and not cleared."""
+        now = self.samples()
+        return {key for key, own in self.left.items() if key in now and not is_same(own, now[key])}
 
     def samples(self) -> dict[int, Tensor]:
         """Some values of its gradients, where they are not cleared."""
         found = {id(p): p.grad for p in self.parameters if p.grad is not None}
         return {key: sample_of(grad) for key, grad in found.items() if bool(grad.any())}
-
-    def now(self) -> dict[int, tuple[int, int]]:
-        return {id(p): (id(p.grad), p.grad._version) for p in self.parameters if p.grad is not None}
 
     def is_undivided(self) -> bool:
         """Whether several passes, each over micro-batches of its own, add up whole losses."""
