@@ -168,11 +168,6 @@ def names_network(name: str) -> bool:
     return _WORDS.get(plain(name).partition("_")[0]) in ("D", "G")
 
 
-def is_of_another(name: str) -> bool:
-    """Whether a name says that its number is a classifier's, a validation's or a term of G's."""
-    return not _OF_ANOTHER.isdisjoint(plain(name).split("_"))
-
-
 class Likeness(NamedTuple):
     """What the number of a name that is not known looks like."""
 

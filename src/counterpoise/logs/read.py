@@ -11,12 +11,10 @@ from itertools import chain, dropwhile, islice, pairwise
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import PLACES, WALL_TIME, NamedRows
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
-from counterpoise.logs.names import G_CONTENT, TELLING, checked_mapping, column_of, likeness, plain
+from counterpoise.logs.names import TELLING, checked_mapping, column_of, likeness, plain
 from counterpoise.logs.runs import FormatReader, Position
 from counterpoise.logs.tables import TableReader, table_start
 from counterpoise.logs.text import TextReader
@@ -86,23 +84,7 @@ def read_log(
     ]
     if not found:
         raise UserError(f"{name}: {nothing_known(seen, advice)}")
-    return [_with_unused(trace, seen, advice) for trace in _played(found)]
-
-
-def _played(traces: list[Trace]) -> list[Trace]:
-    """Traces without those of games whose losses are all 0, and a note of these."""
-    of_loss = TELLING | {G_CONTENT}
-    idle = [
-        trace.title
-        for trace in traces
-        if not trace.non_finite
-        and not any(np.nansum(abs(trace.get(name))) for name in of_loss & trace.columns.keys())
-    ]
-    played = [trace for trace in traces if trace.title not in idle]
-    if not idle or not played:
-        return traces
-    note = f"all losses are 0 in {', '.join(idle)}: not a game that is played, so left out"
-    return [replace(trace, notes=(*trace.notes, note)) for trace in played]
+    return [_with_unused(trace, seen, advice) for trace in found]
 
 
 def _with_unused(trace: Trace, seen: Sequence[str], advice: str) -> Trace:

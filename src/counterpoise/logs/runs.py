@@ -164,6 +164,7 @@ class RunCollector:
     notes: list[str] = field(default_factory=list)
     is_export: bool = False  # of TensorBoard
     counts_in_epoch: bool = False  # by the name of its steps
+    is_played: bool = False  # whether any number but a learning rate was other than 0
     # Steps from which on numbers that are no column are NaN, with their names, of the latest run.
     broken: Sequence[tuple[int, str]] = ()
 
@@ -179,6 +180,8 @@ class RunCollector:
         """A line's numbers."""
         if not values:
             return
+        if not self.is_played:
+            self.is_played = any(n for name, n in values.items() if not name.endswith("_rate"))
         if self._epoch_steps and position.epoch is None:
             position = position._replace(bar_steps=self._epoch_steps)
         own = position

@@ -150,11 +150,16 @@ class TextReader(FormatReader):
         for side in (SUMMARY, NAMELESS):
             if len(self._collectors) > 1:
                 self._collectors.pop(side, None)
-        for collector in self._collectors.values():
+        games = {k: game for k, game in self._collectors.items() if game.is_played}
+        games = games or self._collectors
+        idle = ", ".join(sorted(self._collectors.keys() - games.keys()))
+        for collector in games.values():
+            if idle:
+                collector.note(f"left out, for all its losses are 0: {idle}")
             if self._of_lists:
                 collector.note(FIRST_OF_LIST)
             collector.program = self._program.name if self._program else ""
-        return list(self._collectors.values())
+        return list(games.values())
 
     def _read_line(self, line: str) -> None:
         # What these lines say is not only where their numbers stand.
@@ -244,10 +249,8 @@ class TextReader(FormatReader):
         row = self._open
         if row is not None:
             if own in (row.own, NOWHERE) and row.values.keys() & values.keys() <= {names.G_CONTENT}:
-                content = row.values.get(names.G_CONTENT, 0.0)
-                row.values |= values
-                if names.G_CONTENT in values:
-                    row.values[names.G_CONTENT] += content
+                for column, value in values.items():
+                    names.put_value(row.values, column, value)
                 row.torn |= self._may_be_torn
                 return
             self._close()
@@ -347,7 +350,7 @@ class TextReader(FormatReader):
 
     def _numbers(self, line: str, pattern: re.Pattern[str] = PAIR) -> Iterator[Number]:
         """Each known number of a line."""
-        before = ""
+        before, is_of_another = "", False
         objects = self._objects(line)
         for match in pattern.finditer(line):
             name = match["name"]
@@ -360,9 +363,10 @@ class TextReader(FormatReader):
             if known is None and name in HALVES:  # "D real 0.6 fake 0.5"
                 name = _HALF.sub(name, before)
                 known = self._name(name)
-            if names.plain(name) in names.AMBIGUOUS and names.is_of_another(before):
+            if names.plain(name) in names.AMBIGUOUS and is_of_another:
                 known = None  # the accuracy of what has the loss before it
             before = name
+            is_of_another = known is None and names.likeness(name).is_loss
             if known is None:
                 if match["number"][-1] in "fnyFNY" and names.likeness(name).is_loss:
                     yield Number(name, names.plain(name), "", *match.span("number"))
