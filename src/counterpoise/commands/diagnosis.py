@@ -71,8 +71,7 @@ def run(
         for judged in blocks:
             print(f"{shown(judged, width, everything=everything)}\n")  # noqa: T201
         if left_out := len(runs) - len(blocks):
-            more = "training" if left_out == 1 else "trainings"
-            print(f"{left_out} more {more}, of which a line stands above: --all\n")  # noqa: T201
+            print(f"{left_out} more of these trainings: --all\n")  # noqa: T201
         if page is not None and runs:
             print(f"page: {page}")  # noqa: T201
     if unreadable:

@@ -67,17 +67,11 @@ class _Run:
         # Of progress bars: how far the one under way is, how long, and how many are full.
         self._in_bar, self._bar_steps, self._full_bars = -1, 0, 0
 
-    def over_bars(self, position: Position, guesses: set[str]) -> Position:
-        """The position over all bars: after a full one, another of its length is the next epoch."""
-        step, length = position.step, position.bar_steps
-        if step is None or length is None:
-            return position
+    def _bars_before(self, step: int, length: int) -> int:
+        """How many full bars a step of a bar has before it: after a full one, another of its length
+        is the next epoch."""
         was_full = self._in_bar >= FULL_BAR * length - 1 and length == self._bar_steps
-        if self.line and step < self._in_bar and was_full:
-            self._full_bars += 1
-            guesses.add(BARS_ARE_EPOCHS)
-        self._in_bar, self._bar_steps = step, length
-        return position._replace(step=step + self._full_bars * length)
+        return self._full_bars + (was_full and step < self._in_bar)
 
     def go_on(self, epochs: Sequence["_Run"]) -> int:
         """Take further runs, alike, for the next epochs of this one; the length of an epoch."""
@@ -94,6 +88,8 @@ class _Run:
         step, epoch = position.step, position.epoch
         if not self.line or (step is None and epoch is None):
             return 0, 0
+        if position.bar_steps and step is not None:
+            step += self._bars_before(step, position.bar_steps) * position.bar_steps
         if epoch is None:
             return None if step is not None and step < self.last else (0, (step or 0) - self.last)
         if self._epoch is None or epoch != self._epoch:
@@ -106,6 +102,12 @@ class _Run:
         self, position: Position, values: Mapping[str, float], line: int, guesses: set[str]
     ) -> None:
         """Add a row that is the `line`th of the file."""
+        if position.bar_steps and position.step is not None:
+            in_bar, length = position.step, position.bar_steps
+            if (full_bars := self._bars_before(in_bar, length)) > self._full_bars:
+                guesses.add(BARS_ARE_EPOCHS)
+            self._in_bar, self._bar_steps, self._full_bars = in_bar, length, full_bars
+            position = position._replace(step=in_bar + full_bars * length)
         of_many = (position.epoch_steps or position.bar_steps or 0) > MANY
         self.counts_batches |= position.step is not None and (of_many or position.epoch is not None)
         # Whatever a log says, steps do not fall within a run.
@@ -184,9 +186,6 @@ class RunCollector:
             self.is_played = any(n for name, n in values.items() if not name.endswith("_rate"))
         if self._epoch_steps and position.epoch is None:
             position = position._replace(bar_steps=self._epoch_steps)
-        own = position
-        if own.bar_steps:
-            position = self._run.over_bars(own, self._guesses)
         advance = self._run.advance(position)
         if advance is None and self._are_epochs(position):
             first, *others = self._runs
@@ -197,8 +196,6 @@ class RunCollector:
             return
         if self._begun > 1 or advance is None:
             self._choose(position, advance)
-        if own.bar_steps and not self._run.line:
-            position = self._run.over_bars(own, self._guesses)
         self._rows += 1
         self._run.add(position, values, self._rows, self._guesses)
 
