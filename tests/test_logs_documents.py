@@ -78,13 +78,8 @@ def test_names_in_json(text, mapping, expected):
 
 
 def test_stylegans_metrics_are_of_its_snapshots_and_say_where_its_losses_are():
-    name = "network-snapshot-000{}.pkl"
-    lines = (
-        {"results": {"fid50k_full": fid}, "total_time": 9.5, "snapshot_pkl": name.format(kimg)}
-        for kimg, fid in ((200, 25.5), (400, 20.0))
-    )
-    trace = one("".join(f"{json.dumps(line)}\n" for line in lines))
-    assert rows(trace) == [(200_000, {"held_out_fid": 25.5}), (400_000, {"held_out_fid": 20.0})]
+    trace = one('{"results": {"fid50k_full": 25.5}, "snapshot_pkl": "network-000200.pkl"}\n')
+    assert rows(trace) == [(200_000, {"held_out_fid": 25.5})]
     assert any("stats.jsonl" in note for note in trace.notes)
 
 

@@ -88,11 +88,6 @@ def test_of_two_columns_of_one_number_one_is_read(names, mapping, columns):
     assert NamedRows(mapping).columns_of(names) == columns
 
 
-def test_batches_that_begin_anew_are_of_the_next_epoch():
-    text = "batch,D_loss,G_loss\n" + "0,0.5,1\n1,0.5,1\n2,0.5,1\n" * 2
-    assert list(one(text).steps) == list(range(6))
-
-
 def test_a_column_that_is_left_out_is_told():
     trace = one("step,sun - loss_D,sea - loss_D\n1,0.5,0.75\n2,0.5,0.75\n")
     assert rows(trace) == [(1, {"d_loss": 0.5}), (2, {"d_loss": 0.5})]

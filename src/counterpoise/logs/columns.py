@@ -107,7 +107,6 @@ class NamedRows(FormatReader):
             if what is not None:
                 taken.add(what)
             self._columns[name] = column
-            self.collector.counts_in_epoch |= column == "step" and known.startswith("batch")
             if column is None:
                 self.note_unknown(name)
         return [self._columns[name] for name in together]

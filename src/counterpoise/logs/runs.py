@@ -165,7 +165,6 @@ class RunCollector:
     d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
     is_export: bool = False  # of TensorBoard
-    counts_in_epoch: bool = False  # by the name of its steps
     is_played: bool = False  # whether any number but a learning rate was other than 0
     # Steps from which on numbers that are no column are NaN, with their names, of the latest run.
     broken: Sequence[tuple[int, str]] = ()
@@ -203,7 +202,7 @@ class RunCollector:
         """Whether the runs so far are the epochs of one, of which this row begins the next."""
         if self._epoch_steps or position.epoch is not None or position.bar_steps:
             return False
-        enough = len(self._runs) == self._begun >= (1 if self.counts_in_epoch else ALIKE)
+        enough = len(self._runs) == self._begun >= ALIKE
         ends = {(run.first, run.last, run.position.epoch) for run in self._runs}
         return enough and len(ends) == 1 and (position.step, None) == (self._run.first, None)
 
@@ -244,9 +243,8 @@ class RunCollector:
     def _trace(self, run: _Run) -> Trace:
         """A run with what is to be said of its reading."""
         trace = run.builder.build()
-        is_latest = run is self._run
-        if TAKE_TURNS in self._guesses:
-            is_latest |= self._rows - run.line <= TURN_ROWS
+        goes_on = TAKE_TURNS in self._guesses and self._rows - run.line <= TURN_ROWS
+        is_latest = run is self._run or goes_on
         parts = [self.suffix] if self.suffix else []
         notes = [*sorted(self._guesses), *self.notes]
         if self.is_export and len(trace) < EXPORTED_ROWS:

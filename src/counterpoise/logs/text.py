@@ -10,10 +10,10 @@ from counterpoise.logs import formats, names
 from counterpoise.logs.columns import MEANS, number_of
 from counterpoise.logs.formats import PAIR, PATTERNS, Place, value_of
 from counterpoise.logs.runs import FIRST_OF_LIST, NOWHERE, FormatReader, Position, RunCollector
-from counterpoise.programs import Program
+from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import LEAST_RATE
 
-GENERIC = "name: value lines"
+GENERIC = formats.LineFormat("name: value lines", "", re.compile("(?!)"))  # no line betrays it
 LINE_CHARACTERS = 4000  # what is read of a line
 # Names whose columns are kept: a log in which they never end must not fill the memory.
 NAMES_KEPT = 4096
@@ -102,10 +102,9 @@ class TextReader(FormatReader):
 
     def __init__(self, mapping: Mapping[str, str]) -> None:
         super().__init__(mapping)
-        self._format: formats.LineFormat | None = None
-        self._program: Program | None = None
+        self._format = GENERIC
+        self._program: Program = UNKNOWN_PROGRAM
         self._collectors: dict[str, RunCollector] = {}
-        self._format_name = GENERIC
         self._looked = 0  # lines that were looked at for a format and a program
         self._heading = NOWHERE  # as a line before has said it
         self._open: _OpenRow | None = None  # its step may have further lines
@@ -158,13 +157,13 @@ class TextReader(FormatReader):
                 collector.note(f"left out, for all its losses are 0: {idle}")
             if self._of_lists:
                 collector.note(FIRST_OF_LIST)
-            collector.program = self._program.name if self._program else ""
+            collector.program = self._program.name
         return list(games.values())
 
     def _read_line(self, line: str) -> None:
         # What these lines say is not only where their numbers stand.
         odd = self._evaluating or _EVALUATION in line
-        if odd and self._format is None and self._is_of_validation(line):
+        if odd and self._format is GENERIC and self._is_of_validation(line):
             return
         likeness = line.encode(errors="surrogatepass").translate(_DIGITS)
         plan = self._plans.get(likeness)
@@ -193,17 +192,17 @@ class TextReader(FormatReader):
                 self._evaluated(values)
             sides = {}
         own = plan.place.position(line)
-        if self._format is None:
+        if self._format is GENERIC:
             self._read_generic(own, sides)
         else:
             self._add(own, sides, torn=self._may_be_torn)
 
     def _recognise(self, line: str) -> None:
         """See whether a line tells the program, and the format."""
-        if self._program is None and (program := formats.program_of(line)) is not None:
+        if self._program is UNKNOWN_PROGRAM and (program := formats.program_of(line)) is not None:
             self._program, self.advice = program, program.advice
             self._forget()
-        for known in formats.FORMATS.values() if self._format is None else ():
+        for known in formats.FORMATS.values() if self._format is GENERIC else ():
             if known.read(line) is None:
                 continue
             self._format = known
@@ -212,15 +211,13 @@ class TextReader(FormatReader):
                 # What stood before was no part of the log (a printed configuration).
                 self._open = None
                 self._collectors.clear()
-                self._format_name = known.name
                 return
-            self._format = None
+            self._format = GENERIC
             self._forget()
 
     def _forget(self) -> None:
         """Forget what names mean: the format or the program has become known."""
-        self._own = dict(self._format.names if self._format else {})
-        self._own |= self._program.names if self._program else {}
+        self._own = {**self._format.names, **self._program.names}
         self._name.cache_clear()
         self._plans.clear()
 
@@ -272,7 +269,7 @@ class TextReader(FormatReader):
     def _plan(self, line: str) -> _Plan:
         """How to read a line. Where there is nothing but terms of G in a known format, nothing."""
         self._seen = []
-        if self._format is not None:
+        if self._format is not GENERIC:
             place, spans = self._format.read(line) or (Place(), None)
             if spans is None:
                 return _Plan(place, self._quality(self._numbers(line)), self._seen)
@@ -425,8 +422,8 @@ class TextReader(FormatReader):
             self._from_0.add(known.rstrip("_0"))
         if of and of[3] in self._from_0:
             of = None
-        in_pairs = self._format is not None and self._format.has_pairs
-        if of and (of[2] if in_pairs else column is None and self._format is None):
+        in_pairs = self._format.has_pairs
+        if of and (of[2] if in_pairs else column is None and self._format is GENERIC):
             column, side = column or look_up(of[1] or of[3]), (of[2] or of[4]).upper()
             if not in_pairs and column not in _ON_SIDES:
                 column = None
@@ -439,14 +436,13 @@ class TextReader(FormatReader):
         """Add a line, which may be torn, to the game of each of its sides."""
         for side, values in sides.items():
             if side not in self._collectors:
-                known = self._format
                 self._collectors[side] = RunCollector(
+                    self._format.name,
                     suffix=side,
-                    d_loss_is_mean=known is not None and known.d_loss_is_mean,
-                    notes=[known.note] if known and known.note else [],
+                    d_loss_is_mean=self._format.d_loss_is_mean,
+                    notes=[self._format.note] if self._format.note else [],
                 )
             collector = self._collectors[side]
-            collector.format = self._format_name
             if torn and values.keys() < self._latest.get(side, set()):
                 collector.note(TORN)
                 continue
