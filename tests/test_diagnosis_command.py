@@ -61,6 +61,20 @@ def test_the_questions_logs_are_explained(diagnose):
     assert all(finding.meaning[:40] in whole for finding in cp.diagnose(LOGS[1]).problems)
 
 
+def test_what_a_file_ends_with_is_answered_first_and_earlier_starts_in_a_line(diagnose, tmp_path):
+    path = tmp_path / "starts.log"
+    path.write_text(CERTAIN + CERTAIN[: len(CERTAIN) // 2] + CERTAIN)
+    _, out, _ = diagnose(str(path))
+    assert out.index("run 3 of 3") < out.index("run 1 of 3")
+    assert out.count("What to do first: ") == 1
+
+
+def test_steps_that_are_a_guess_are_about(diagnose):
+    lines = (f"epoch {n // 9} iter {n % 9} d_loss: 0.01 g_loss: 7.{n % 7}\n" for n in range(99))
+    _, out, _ = diagnose("-", stdin="".join(lines))
+    assert out.count("steps about 0 to about 98") == 2
+
+
 def test_json_follows_the_schema(diagnose, monkeypatch):
     # What it would check the form of addresses with takes seconds to import, and we have none.
     monkeypatch.setitem(sys.modules, "rfc3987_syntax", None)

@@ -19,6 +19,10 @@ from counterpoise.registry import read_table
 COLUMNS: dict[str, str] = read_table("counterpoise", "columns.toml")
 COLUMNS |= {name: f"the reading `{name}`" for name in READINGS}
 
+# A note: the steps past the first epoch are a guess.
+NO_EPOCH_LENGTH = (
+    "the length of an epoch is not printed: the steps of the next are counted on from its last line"
+)
 # Stands for a learning rate that is 0 for certain: one of 0 may be rounded.
 LEAST_RATE = math.ulp(0.0)
 # A trace is thinned to half where it would grow beyond this.

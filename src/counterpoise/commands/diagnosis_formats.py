@@ -1,7 +1,7 @@
 """Diagnoses for programs: JSON lines, SARIF, and GitHub's workflow commands."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
@@ -79,7 +79,7 @@ def _results(judged: Judged) -> Iterator[dict[str, Any]]:
             "ruleId": finding.id,
             "kind": kind,
             "level": level,
-            "message": {"text": _message(finding)},
+            "message": {"text": _message(finding, judged.diagnosis.notes)},
             "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}}}],
         }
         state = STATES.get(states.get(finding.id, ""))
@@ -94,7 +94,8 @@ def github(runs: Iterable[Judged]) -> str:
         for finding in one.diagnosis.findings:
             title = f"{one.diagnosis.title} {states.get(finding.id, '')}{finding.title}".strip()
             where = f"file={_escaped(one.diagnosis.source, ':,')},title={_escaped(title, ':,')}"
-            lines.append(f"::{COMMANDS[finding.severity]} {where}::{_escaped(_message(finding))}\n")
+            message = _escaped(_message(finding, one.diagnosis.notes))
+            lines.append(f"::{COMMANDS[finding.severity]} {where}::{message}\n")
     return "".join(lines)
 
 
@@ -103,10 +104,10 @@ def _escaped(text: str, more: str = "") -> str:
     return "".join(f"%{ord(c):02X}" if c in f"%{more}" else c for c in one_line(text))
 
 
-def _message(finding: Finding) -> str:
+def _message(finding: Finding, notes: Container[str]) -> str:
     """A finding in a paragraph: what, since when, on which numbers, what to do first."""
     numbers = "; ".join(item.text for item in finding.evidence)
-    message = f"{finding.title} ({span(finding)}): {numbers}."
+    message = f"{finding.title} ({span(finding, notes)}): {numbers}."
     todo = finding.remedies[:1]
     return message + "".join(f" What to do first: {remedy.text}" for remedy in todo)
 

@@ -5,13 +5,14 @@ Always in this order: the answer, what to do first, the evidence, what was not j
 
 import itertools
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding, Remedy, lines
 from counterpoise.diagnosis.view import LEAST_ROWS
 from counterpoise.errors import one_line
 from counterpoise.objectives import OBJECTIVES
+from counterpoise.trace import NO_EPOCH_LENGTH
 
 # Findings that the answer names, and of each finding what is shown of its evidence at first.
 NAMED, SHOWN_EVIDENCE = 3, 2
@@ -23,7 +24,7 @@ OF_A_LINE = "d-saturated", "d-too-weak"
 def headline(diagnosis: Diagnosis) -> str:
     """Which training this is: file, lines, steps, format."""
     name = f"{diagnosis.source} ({diagnosis.title})" if diagnosis.title else diagnosis.source
-    steps = f"steps {diagnosis.first_step} to {diagnosis.last_step}"
+    steps = _steps(diagnosis.first_step, diagnosis.last_step, diagnosis.notes)
     what = f"{lines(diagnosis.rows)} of numbers, {steps}"
     if not diagnosis.source:  # not read: of a loop that goes on
         return f"{diagnosis.title}: {what}".removeprefix(": ")
@@ -75,16 +76,26 @@ def _within_sentence(finding: Finding) -> str:
 def when(finding: Finding, diagnosis: Diagnosis) -> str:
     """Since when, in steps as the log counts them."""
     if finding.last_step < diagnosis.last_step:
-        return f"steps {finding.first_step} to {finding.last_step}"
+        return _steps(finding.first_step, finding.last_step, diagnosis.notes)
     if finding.first_step <= diagnosis.first_step:
         whole = f"in the last {diagnosis.rows:,} lines"
         return whole if diagnosis.is_window else "from the first line to the last"
-    return f"from step {finding.first_step} on"
+    return f"from step {_step(finding.first_step, diagnosis.notes)} on"
 
 
-def span(finding: Finding) -> str:
-    """Since when, and how sure."""
-    return f"steps {finding.first_step} to {finding.last_step}, confidence {finding.confidence:.0%}"
+def _steps(first: int, last: int, notes: Container[str]) -> str:
+    return f"steps {_step(first, notes)} to {_step(last, notes)}"
+
+
+def _step(step: int, notes: Container[str]) -> str:
+    """A step as the log counts it; about that where it is a guess."""
+    return f"about {float(f'{step:.2g}'):.0f}" if NO_EPOCH_LENGTH in notes else str(step)
+
+
+def span(finding: Finding, notes: Container[str]) -> str:
+    """Since when, by the notes on the reading, and how sure."""
+    steps = _steps(finding.first_step, finding.last_step, notes)
+    return f"{steps}, confidence {finding.confidence:.0%}"
 
 
 def remedies(diagnosis: Diagnosis) -> list[Remedy]:
@@ -121,7 +132,8 @@ def evidence(diagnosis: Diagnosis, *, everything: bool = False) -> Iterator[Said
     for finding in diagnosis.findings:
         if finding.id == "not-enough-evidence" and not everything:
             continue  # The answer is that already.
-        title = f"{finding.severity}: {finding.title} [{finding.id}] {span(finding)}"
+        since = span(finding, diagnosis.notes)
+        title = f"{finding.severity}: {finding.title} [{finding.id}] {since}"
         yield Said(title, finding.severity)
         beside = finding.severity not in PROBLEMS and diagnosis.problems
         shown = finding.evidence[: None if everything else 1 if beside else SHOWN_EVIDENCE]

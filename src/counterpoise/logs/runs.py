@@ -7,12 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from counterpoise.trace import Trace, TraceBuilder
+from counterpoise.trace import NO_EPOCH_LENGTH, Trace, TraceBuilder
 
 NO_STEPS = "some lines do not say their step: they are counted on from the line before"
-NO_EPOCH_LENGTH = (
-    "the length of an epoch is not printed: the steps of the next are counted on from its last line"
-)
 BARS_ARE_EPOCHS = (
     "a counter or a progress bar that begins anew after a full one is taken for the next epoch"
 )
