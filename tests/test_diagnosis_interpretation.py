@@ -136,11 +136,40 @@ def test_the_pair_of_losses_tells_the_objective(name):
     assert readings[0].probability > 0.6
 
 
+def two(d_loss, g_loss, seed=5):
+    """Losses in these ranges, by line, that do not go together in any other way."""
+    draw = np.random.default_rng(seed)
+    return {"d_loss": draw.uniform(*d_loss, ROWS), "g_loss": draw.uniform(*g_loss, ROWS)}
+
+
+LN4 = {"d_loss": 1.3885 + noise(0.0015), "g_adversarial": 7e-4 + noise(1e-5)}
+SQUARES = {"d_loss": 0.25 + noise(0.004), "g_loss": 0.5 + noise(0.006, seed=1)}
+ON_FAKES = 0.75 + 0.1 * SWING
+
+
+@pytest.mark.parametrize(
+    ("columns", "objective"),
+    [
+        (two((0.2, 0.9), (2.0, 6.0)), "non-saturating"),  # scores that spread over a batch
+        # Of a sum and of a mean of halves at chance G's loss, or a weight in it, tells.
+        (SQUARES, "lsgan"),
+        (LN4, "non-saturating"),
+        # D's loss on fakes ties G's closer than both halves do.
+        ({"d_loss_real": 0.72, "d_loss_fake": ON_FAKES, "g_adversarial": 1 - ON_FAKES}, "hinge"),
+        ({"d_loss": 0.0, "g_loss": 25 + noise(2)}, "non-saturating"),  # no critic's
+    ],
+)
+def test_both_losses_tell_the_objective_and_whether_ds_is_a_sum(columns, objective):
+    likeliest = infer(trace(**columns))[0]
+    assert (likeliest.objective, likeliest.is_mean) == (objective, False)
+    assert likeliest.probability > 0.7
+
+
 def test_what_holds_under_some_objectives_is_said_with_its_condition():
     alone = diagnose(trace(d_loss=2e-4 * (1.5 + SWING)))
     finding = found(alone, "d-saturated")
     assert {"non-saturating", "lsgan", "hinge"} <= set(finding.if_objective)
-    assert (finding.severity, alone.objective) == ("warning", "unknown")
+    assert (finding.severity, alone.objective) == ("warning", "non-saturating")
     assert 0.5 < finding.evidence[1].value < 0.9
     assert sum(each.probability for each in alone.objectives) == pytest.approx(1, abs=0.01)
     assert not found(diagnose(trace(d_loss=2e-4), "bce"), "d-saturated").if_objective
@@ -173,7 +202,7 @@ def test_a_program_says_what_its_numbers_are(columns, program, ids):
 
 
 def test_where_the_likeliest_objective_has_no_fault_the_first_advice_is_to_tell_it():
-    diagnosis = diagnose(trace(d_loss=1.83 + noise(0.03), g_loss=0.3 + noise(0.1, seed=1)))
+    diagnosis = diagnose(trace(d_loss=1.83 + noise(0.03), g_loss=0.4 + noise(0.1, seed=1)))
     assert diagnosis.objective == "hinge"
     doubted = found(diagnosis, "d-too-weak")
     assert "hinge" not in doubted.if_objective
@@ -371,7 +400,7 @@ def test_losses_by_the_names_of_outputs_are_no_certain_d():
     "columns",
     [
         {"d_loss": 0.15 + noise(0.005), "g_loss": 1 + noise(0.03, seed=1)},
-        {"d_loss": 1.83 + noise(0.03), "g_loss": 0.3 + noise(0.1, seed=1)},
+        {"d_loss": 1.83 + noise(0.03), "g_loss": 0.4 + noise(0.1, seed=1)},
         {"d_real": 0.5 + noise(0.03), "d_fake_before": 0.7 + noise(0.03, seed=2)},
     ],
 )

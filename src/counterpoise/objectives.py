@@ -88,7 +88,7 @@ _ROWS = (
         equilibrium_d_loss=0.5,
         smoothing_slope=2.0,
         g_loss_at=_squares_of_fooled,
-        prior=0.15,
+        prior=0.16,
         aliases=("mse", "least-squares"),
     ),
     Objective(
@@ -115,7 +115,7 @@ _ROWS = (
         aliases=("linear",),
     ),
     Objective(
-        "hinge", "hinge", equilibrium_d_loss=2.0, g_loss_at=lambda half: 1 - half, prior=0.12
+        "hinge", "hinge", equilibrium_d_loss=2.0, g_loss_at=lambda half: 1 - half, prior=0.13
     ),
     Objective(
         "wgan",
@@ -133,7 +133,7 @@ _ROWS = (
         has_sigmoid=True,
         compares_scores=True,
         g_loss_at=lambda half: 2 * _bce_of_fooled(half),
-        prior=0.06,
+        prior=0.02,
         aliases=("ragan",),
     ),
     Objective(
@@ -153,7 +153,7 @@ _ROWS = (
         equilibrium_d_loss=2.0,
         compares_scores=True,
         g_loss_at=lambda half: 2 * np.maximum(2 - half, 0),
-        prior=0.005,
+        prior=0.003,
         aliases=("rahinge", "relativistic-average-hinge"),
     ),
 )

@@ -76,8 +76,9 @@ def diagnose(
         given = "the run's own configuration" if is_run else "as it was said"
     if objective is not None:
         given = "as you said"
-    if d_loss_is_mean:
-        trace = dataclasses.replace(trace, d_loss_is_mean=True)
+    if profile.discriminators > 1 or d_loss_is_mean:
+        # A sum over several D's is of whole losses, whatever others of its layout print.
+        trace = dataclasses.replace(trace, d_loss_is_mean=d_loss_is_mean)
     judged = views(trace, profile, given)
     findings, not_judged = [], []
     for rule in RULES.values():

@@ -14,8 +14,10 @@ import numpy as np
 
 from counterpoise.diagnosis.loss_curves import (
     LEAST_ROWS,
+    SHARE,
     SPREAD,
-    density_about_curve,
+    densities_about_curve,
+    g_curve,
     mostly_below_zero,
     summed_loss,
 )
@@ -34,7 +36,7 @@ ROWS_OF_OUTPUTS, ROWS_OF_LOSSES = 20, 5
 # Prior probabilities: that no objective of the table is meant, D's loss is the mean of its halves,
 # has its sign turned, or has its labels exchanged; that G's loss has other terms or a weight; that
 # what the program (or its layout) is known for is not so here.
-NONE, MEAN, TURNED, FLIPPED, MORE, OTHERWISE = 0.08, 0.1, 0.03, 0.01, 0.06, 0.1
+NONE, MEAN, TURNED, FLIPPED, MORE, OTHERWISE = 0.09, 0.1, 0.03, 0.01, 0.06, 0.1
 MISFIT = 0.01  # share of rows whose loss of G may be anything
 ALONE = 2.5  # how much likelier the first of them is where there is D's loss alone
 MEAN_BY_PROGRAM = 0.85  # the same prior, where the program is known to print the mean
@@ -52,6 +54,7 @@ ROUNDED = 0.05  # share by which, and of the lines in which, a loss may be lower
 IMPOSSIBLE = -60.0  # the log likelihood of what is not so, but for a slip of the printing
 LIKELY = 0.95  # the probability of what is taken for so
 SURELY_APART = 0.9  # D(x) over D(G(z)) of a D that is certain
+NOT_KNOWN = np.array(np.nan)
 OF_A_CRITIC = 3.0  # the spread of G's loss there: a critic's scores may be anywhere
 
 
@@ -136,13 +139,13 @@ class _Numbers:
         rows = rows[:: max(1, len(rows) // MOST_ROWS)]
         self._real, self._fake, self._loss = real[rows], fake[rows], loss[rows]
         self._g_loss = g_loss[rows]
-        self._half_fake = trace.get("d_loss_fake")[rows]
+        self._half_fake, self._has_sum = trace.get("d_loss_fake")[rows] / count, trace.has("d_loss")
         has_more = not trace.has("g_adversarial") and trace.has("g_content")
         has_more |= program.g_has_more
         self._has_pair = not has_more and bool(np.isfinite(self._g_loss).any())
         self._digit = min(PRINTED, last_digit(self._loss))
         # Sums and means of what is never below 0 are not, nor below half of any, but for rounding.
-        halves = np.fmax(trace.get("d_loss_real")[rows], self._half_fake) / count
+        halves = np.fmax(trace.get("d_loss_real")[rows] / count, self._half_fake)
         least = np.fmax(0.0, (1 - ROUNDED) * halves / 2) - self._digit / 2
         self._is_difference = len(rows) > 0 and bool((self._loss < least).mean() > ROUNDED)
         self._digits = last_digit(self._real), last_digit(self._fake)
@@ -197,9 +200,7 @@ class _Numbers:
                 + least * float(self._of_outputs(reading, loss).mean())
                 + self._of_range(reading)
             )
-        count = min(ROWS_OF_LOSSES, len(np.unique(loss)))
-        levels = self._of_level(reading, loss)
-        return alone + count * float(levels.mean()) + self._of_pair(reading, loss)
+        return float(alone) + self._of_losses(reading, loss)
 
     def _of_range(self, reading: Reading) -> float:
         """What it says that D's outputs lie in [0, 1], or end there."""
@@ -266,42 +267,57 @@ class _Numbers:
         worse = np.log(np.maximum(loss, 1e-12) / reading.facts.equilibrium_d_loss) - 0.25
         return np.asarray(np.log(density + FLOOR) - 2 * np.clip(worse, 0, 1.5))
 
-    def _of_level(self, reading: Reading, loss: np.ndarray) -> np.ndarray:
+    def _of_losses(self, reading: Reading, loss: np.ndarray) -> float:
+        """The log density of D's losses and G's, where G's is its adversarial term or, as it rarely
+        is, has another or a weight in it: then it says nothing of D's."""
+        count = min(ROWS_OF_LOSSES, len(np.unique(loss)))
+        alone = count * float(np.mean(self._of_level(reading, loss)))
+        if not self._has_pair:
+            return alone
+        level = count * float(np.mean(self._of_level(reading, loss, self._g_loss)))
+        better = self._of_pair(reading, loss)
+        return float(np.logaddexp(np.log(1 - MORE) + level + better, np.log(MORE) + alone))
+
+    def _of_level(
+        self, reading: Reading, loss: np.ndarray, g_loss: np.ndarray = NOT_KNOWN
+    ) -> np.ndarray:
         """The log density of each row's loss of D, without its outputs: anywhere below its value at
-        chance, seldom far above but where D is fooled, often just there."""
+        chance, seldom far above but where D is fooled, often just there where G's loss is, too."""
         if reading.objective == UNKNOWN:
             return np.log(np.where(loss > 0, BROAD, BROAD / 5))
         objective = reading.facts
         chance = objective.equilibrium_d_loss
         if not objective.d_loss_reaches_zero:
-            return np.log(np.where(loss > 0, BROAD / 5, BROAD))
+            # No critic scores real and fake images alike to the last digit, line after line.
+            return np.log(np.where((loss > 0) | (not loss.any()), BROAD / 5, BROAD))
         above = np.log(np.maximum(loss, 1e-12) / chance)
         density = BROAD * np.exp(-ABOVE_CHANCE * np.maximum(above - 0.15, 0))
-        density += 0.8 * np.exp(-np.abs(above) / 0.03)
-        if self._has_pair:
-            # Where G's loss says that D takes fakes for real, D's loss may be large.
-            fooled = objective.fooled_half(self._g_loss) > np.maximum(loss / 2, FOOLED * chance)
-            density = np.where(fooled, BROAD / 2, density)
+        g_chance = float(g_curve(reading, np.array([chance]))[0])
+        of_g = np.nan_to_num(np.abs(g_loss - g_chance) / (g_chance * SHARE or 1.0))
+        density += 0.8 * np.exp(-np.abs(above) / 0.03 - of_g)
+        # Where G's loss says that D takes fakes for real, D's loss may be large.
+        fooled = objective.fooled_half(g_loss) > np.maximum(loss / 2, FOOLED * chance)
+        density = np.where(fooled, BROAD / 2, density)
         return np.asarray(np.log(np.where(loss < -1e-6, 0.0, density) + FLOOR / 10))
 
     def _of_pair(self, reading: Reading, loss: np.ndarray) -> float:
-        """The log density of G's losses beside D's."""
+        """How much likelier G's losses are beside D's than any number."""
         known = np.isfinite(self._g_loss)
-        if not self._has_pair:
-            return 0.0
+        halves = 2 * self._half_fake * (2.0 if reading.is_mean and not self._has_sum else 1.0)
+        of_fakes = not reading.facts.compares_scores and bool(np.isfinite(halves[known]).all())
+        loss = halves if of_fakes else loss
         loss, g_loss = loss[known], self._g_loss[known]
         nothing = BROAD / np.maximum(np.abs(g_loss), 0.5)
-        density = nothing
+        ways = [nothing]
         if reading.objective == "wgan":
-            density = 1 / (np.pi * OF_A_CRITIC * (1 + (g_loss / OF_A_CRITIC) ** 2))
+            ways = [1 / (np.pi * OF_A_CRITIC * (1 + (g_loss / OF_A_CRITIC) ** 2))]
         elif reading.facts.g_loss_at is not None:
-            density = density_about_curve(reading, loss, g_loss)
-        rows = np.log((1 - MISFIT) * density + MISFIT * nothing)
+            ways = densities_about_curve(reading, loss, g_loss, of_fakes=of_fakes)
+        rows = np.log((1 - MISFIT) * np.array(ways) / nothing + MISFIT)
         pairs = len(np.unique(np.stack([loss, g_loss]), axis=1).T)
-        count = min(ROWS_OF_LOSSES, pairs) / len(loss)
-        better = count * (rows - np.log(nothing)).sum()
-        if reading.objective == "relativistic-hinge" and better > 0:
+        better = min(ROWS_OF_LOSSES, pairs) * rows.mean(axis=1)
+        if reading.objective == "relativistic-hinge":
             # Losses that hardly move may add up to 4 by chance.
-            better *= np.clip(loss.std() / (2 * SPREAD), 1 / ROWS_OF_LOSSES, 1)
-        as_it_is = np.log(1 - MORE) + count * np.log(nothing).sum() + better
-        return float(np.logaddexp(as_it_is, np.log(MORE) + count * np.log(nothing).sum()))
+            moves = np.clip(loss.std() / (2 * SPREAD), 1 / ROWS_OF_LOSSES, 1)
+            better = np.minimum(better, better * moves)
+        return float(np.logaddexp.reduce(better) - np.log(len(ways)))

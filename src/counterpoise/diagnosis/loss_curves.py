@@ -11,6 +11,10 @@ LEAST_ROWS = 3  # rows that must speak before a column is asked
 # G's loss about its curve: its spread (absolute, of the curve's value), wider above; under hinge
 # margins are exceeded.
 SPREAD, SHARE, WIDER, BEYOND_MARGIN = 0.15, 0.3, 1.5, 1.2
+# Of BCE, how often the loss that goes with a D that is as sure of fakes as of real images.
+SURER = 1.6, 2.6
+# How far G's loss may be under the curve of D's on fakes, as a share of what is usual elsewhere.
+UNDER_HALF = 0.4
 SMOOTHED = 0.32  # about the entropy of a label of 0.9
 
 
@@ -42,34 +46,43 @@ def g_curve(reading: Reading, loss: np.ndarray) -> np.ndarray:
     return curve / 2 if reading.is_mean and objective.compares_scores else curve
 
 
-def density_about_curve(reading: Reading, loss: np.ndarray, g_loss: np.ndarray) -> np.ndarray:
-    """The density of G's losses about the curve that ties them to D's, both halves summed."""
-    objective, curve = reading.facts, g_curve(reading, loss)
+def densities_about_curve(
+    reading: Reading, loss: np.ndarray, g_loss: np.ndarray, *, of_fakes: bool
+) -> list[np.ndarray]:
+    """The densities of G's losses about the curve that ties them to D's, both halves summed: one
+    for each way in which a training may stand to it. `of_fakes`: the loss is twice that on fakes,
+    which ties G's closer: no spread over a batch brings it under the curve."""
+    objective, curve, below = reading.facts, g_curve(reading, loss), UNDER_HALF if of_fakes else 1.0
     if objective.name == "relativistic-hinge":
         # D's loss and G's add up to 4, on one batch: to more only where margins are exceeded.
         exceeded = np.square(np.maximum(1 - loss / objective.equilibrium_d_loss, 0))
-        return _spread(g_loss, curve, BEYOND_MARGIN * exceeded, share=0.0)
-    beyond = BEYOND_MARGIN if objective.name == "hinge" else 0.0
-    density = _spread(g_loss, curve, beyond)
+        return [_spread(g_loss, curve, below, BEYOND_MARGIN * exceeded, share=0.0)]
     if objective.name == "hinge":
-        return density
+        return [_spread(g_loss, curve, below, BEYOND_MARGIN)]
+    ways = [_spread(g_loss, curve, below)]
     if objective.name == "non-saturating":
-        # D may be surer of fakes than of real images, whose labels of 0.9 may be in its loss.
-        surer = _spread(g_loss, curve, WIDER * curve)
-        floor = g_curve(reading, 2 * np.maximum(loss - SMOOTHED, 1e-4))
-        smoothed = np.where(loss > SMOOTHED, _spread(g_loss, floor, 0.0), surer)
-        density = 0.6 * density + 0.2 * surer + 0.2 * smoothed
+        # D may be surer of fakes than of real images, or of some fakes than of others; and labels
+        # of 0.9 for real images may be in its loss.
+        ways += [_spread(g_loss, times * curve, below) for times in SURER]
+        if not of_fakes:
+            rest = g_curve(reading, np.maximum(loss - SMOOTHED, 1e-4))
+            ways.append(np.where(loss > SMOOTHED, _spread(g_loss, rest, below), ways[0]))
         cut = np.abs(g_loss[:, None] / list(CLIPS) - 1).min(axis=1) < AT_A_CLIP
-        density = np.where(cut, 5.0, density)
+        ways = [np.where(cut, 5.0, density) for density in ways]
     # Printed as 0 it is that of a D which is fooled altogether.
-    return np.where((g_loss < 0) | ((g_loss == 0) & (curve > SPREAD)), 0.0, density)
+    no_loss = (g_loss < 0) | ((g_loss == 0) & (curve > SPREAD))
+    return [np.where(no_loss, 0.0, density) for density in ways]
 
 
 def _spread(
-    g_loss: np.ndarray, curve: np.ndarray, beyond: np.ndarray | float, share: float = SHARE
+    g_loss: np.ndarray,
+    curve: np.ndarray,
+    below: float,
+    beyond: np.ndarray | float = 0.0,
+    share: float = SHARE,
 ) -> np.ndarray:
     """The density of G's losses about a curve: two-sided, and by so much wider above."""
-    below = SPREAD + share * np.abs(curve)
-    above, off = WIDER * below + beyond, g_loss - curve
-    near = np.abs(off) / np.where(off > 0, above, below)
-    return np.asarray(np.exp(-near) / (below + above))
+    usual = SPREAD + share * np.abs(curve)
+    under, above, off = below * usual, WIDER * usual + beyond, g_loss - curve
+    near = np.abs(off) / np.where(off > 0, above, under)
+    return np.asarray(np.exp(-near) / (under + above))
