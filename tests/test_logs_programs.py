@@ -100,7 +100,13 @@ PROGRAMS = [
     ("", "(epoch: 1, iters: 5, time: 0.8G_GAN: -0.5G_Lp: 9D_real: -0.000D_fake: 27.631", 5,
      {A: -0.5, D_REAL: 0, D_FAKE: 27.631}),
     ("", "epoch: 1, iters: 5, time: 0.8 G_GAN: 0.5 D_real: 0.25 D_fake: 26", 5, {D_FAKE: 26}),
+    ("attngan",
+     "errD0: 8.5 errD1: 8.5 errD2: 8.5 \ng_loss0: 8.5 w_loss: 8.5 s_loss: 8.5 kl_loss: 0.5 \n"
+     "[3/600][12]\n        Loss_D: 0.5 Loss_G: 1.5 Time: 9.5s\n", 12, {D: 0.5, G: 1.5}),
     ("sagan", "Elapsed [0:01], G_step [10/90], D_step[10/90], d_out_real: 0.5", 10, {D_REAL: 0.5}),
+    ("", "[D] loss: 0.5 acc: 0.75 | [G] loss: 1.5", 0, {D: 0.5, "d_accuracy": 0.75, G: 1.5}),
+    ("", "step: 1 | Discriminator - loss: 0.5 - real: 1 | Generator - loss: 1.5", 1, {D_REAL: 1}),
+    ("", "Ep: 5 d_loss: 0.5, g_loss: 1.5 -- mean_d_loss: 9.5, mean_g_loss: 9.5", 5, {D: 0.5}),
     ("", "Epoch [5/9], Avg_Loss_D: 0.5, Avg_Loss_EG: 9", 5, {D: 0.5, G: 9}),
     ("", "(epoch: 1, iters: 5, time: 1) G_GAN: 0.5 G: 5 NCE: 4 D_real: 1", 5, {A: 0.5, G: 5, C: 4}),
 ]  # fmt: skip

@@ -144,6 +144,7 @@ def bars(*steps):
         (f"itr: 7, {BOTH}", [7]),
         (f"E:7, {BOTH}", [7]),
         (f"7 epoch. {BOTH}", [7]),
+        (f"7 iters | {BOTH}", [7]),
         (f"===> Epoch[1](7/400): {BOTH}", [7]),
         (f"[  0/ 20][  7/781] {BOTH}", [7]),
         (f"Time for epoch 7 {BOTH} s/step: 5.25", [7]),
@@ -193,7 +194,7 @@ def test_two_ds_are_two_games():
 
 
 def test_a_game_that_is_not_played_is_left_out_and_that_is_said():
-    line = "step {} D_loss_A: 0.5 G_loss_A: 1.25 D_loss_B: 0.000 G_loss_B: 0.000 lr: 0.1\n"
+    line = "step {} D_A: 0.5 G_A: 1.25 cycle_A: 2 D_B: 0.000 G_B: 0.000 lr: 0.1\n"
     trace = one(line.format(1) + line.format(2))
     assert trace.title == "A"
     assert any("B" in note for note in trace.notes)
@@ -328,8 +329,8 @@ def test_a_heading_of_weights_is_no_line_of_losses():
             {"d_loss_real": 0.25, "d_loss_fake": 0.75, "g_adversarial": 1.5},
         ),
         (
-            "discriminator losses: real - 0.25, fake = 0.75, Generator loss - 1.5",
-            {"d_loss_real": 0.25, "d_loss_fake": 0.75, "g_loss": 1.5},
+            "discriminator losses: real - 0.25, fake = 0.75, Generator losses: adv - 1.5",
+            {"d_loss_real": 0.25, "d_loss_fake": 0.75, "g_adversarial": 1.5},
         ),
         (
             "[D loss supervised: 0.1, acc.: 99.00%] [D loss unsupervised: 0.25] [G loss: 0.5]",

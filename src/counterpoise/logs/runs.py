@@ -162,7 +162,6 @@ class RunCollector:
     d_loss_is_mean: bool = False
     notes: list[str] = field(default_factory=list)
     is_export: bool = False  # of TensorBoard
-    is_played: bool = False  # whether any number but a learning rate was other than 0
     # Steps from which on numbers that are no column are NaN, with their names, of the latest run.
     broken: Sequence[tuple[int, str]] = ()
 
@@ -178,8 +177,6 @@ class RunCollector:
         """A line's numbers."""
         if not values:
             return
-        if not self.is_played:
-            self.is_played = any(n for name, n in values.items() if not name.endswith("_rate"))
         if self._epoch_steps and position.epoch is None:
             position = position._replace(bar_steps=self._epoch_steps)
         advance = self._run.advance(position)

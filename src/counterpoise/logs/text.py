@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from counterpoise.logs import formats, names
-from counterpoise.logs.columns import MEANS, number_of
+from counterpoise.logs.columns import number_of
 from counterpoise.logs.formats import PAIR, PATTERNS, Place, value_of
 from counterpoise.logs.runs import FIRST_OF_LIST, NOWHERE, FormatReader, Position, RunCollector
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
@@ -18,6 +18,7 @@ LINE_CHARACTERS = 4000  # what is read of a line
 # Names whose columns are kept: a log in which they never end must not fill the memory.
 NAMES_KEPT = 4096
 ACCURACY = "d_accuracy"
+_MEAN = re.compile("_(?:epoch|avg)$|^(?:mean|avg)_")  # of what is printed beside it
 # Colours, and titles of windows, which end with BEL or ESC and a backslash.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\-_])")
 # Marks as wide as a letter of Chinese or Japanese, and what they are elsewhere.
@@ -38,12 +39,17 @@ _BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
 # A line of nothing but numbers, the first NaN of them.
 _NAMELESS = re.compile(r"[^a-z]*\d\s[^a-z]*?\b(nan)\b(?:[^a-z]|\bnan\b)*+", re.IGNORECASE)
 NAMELESS = "a number without a name"  # on a side of its own, as SUMMARY
-# What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "discriminator losses: real - 0.1".
-_SECTION = re.compile(r"\[([DG]) - (?=\w+: )|\b(\w+) loss(?:es)?: (?=real|fake)", re.IGNORECASE)
+# What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "[D] loss: 0.1", "discriminator -
+# loss: 0.1", "discriminator losses: real - 0.1".
+_SECTION = re.compile(
+    r"\[([DG])(?: -|\]) (?=\w+: )|\b(discriminator|generator) - (?=loss: )|"
+    r"\b([DG]\w*|critic) loss(?:es)?: (?=[a-z])",
+    re.IGNORECASE,
+)
 HALVES, _HALF = ("real", "fake"), re.compile("real|fake")
 SUMMARY = "means of epochs"  # a side of its own, for logs that have nothing else
 # Beside its gradient penalty, these are a critic's scores, whatever they are elsewhere.
-_OF_CRITIC = ("gp", "d_gp", "gradient_penalty")
+_OF_CRITIC = re.compile(r"(?:.*_)?(?:gp|grad(?:ient)?_penalty)(?:_loss)?")
 _SCORES = {"D_real": "real_logit_mean", "D_fake": "fake_logit_mean"}
 TORN = "the last line is torn: left out"
 # What networks side by side have, each its own.
@@ -114,6 +120,7 @@ class TextReader(FormatReader):
         self._losses_by: re.Pattern[str] | None = None
         self._may_be_torn = self._evaluating = self._of_lists = False
         self._latest: dict[str, Set[str]] = {}  # the columns of the latest line
+        self._played: set[str] = set()  # sides whose losses were other than 0
         self._from_0: set[str] = set()  # names that are counted from 0: parts, not sides
         self._header: list[str] = []  # of a table with a row for each network
         self._plans: dict[bytes, _Plan] = {}  # by the line with a 0 for every digit
@@ -149,7 +156,7 @@ class TextReader(FormatReader):
         for side in (SUMMARY, NAMELESS):
             if len(self._collectors) > 1:
                 self._collectors.pop(side, None)
-        games = {k: game for k, game in self._collectors.items() if game.is_played}
+        games = {k: game for k, game in self._collectors.items() if k in self._played}
         games = games or self._collectors
         idle = ", ".join(sorted(self._collectors.keys() - games.keys()))
         for collector in games.values():
@@ -325,19 +332,16 @@ class TextReader(FormatReader):
     @staticmethod
     def _alone(numbers: list[Number]) -> list[Number]:
         """Numbers of a line without those that others of it stand for."""
-        if any(n.column == "d_penalty" and names.plain(n.name) in _OF_CRITIC for n in numbers):
+        if any(_OF_CRITIC.fullmatch(names.plain(number.name)) for number in numbers):
             numbers = [n._replace(column=_SCORES.get(n.name, n.column)) for n in numbers]
         columns = {number.column for number in numbers}
         if columns == {ACCURACY} and all(
             names.plain(number.name) in names.AMBIGUOUS for number in numbers
         ):
             return []  # alone on its line it is a classifier's as likely as D's
-        steps = {(n.column, n.side) for n in numbers if not n.name.endswith(MEANS)}
-        numbers = [
-            number
-            for number in numbers
-            if not number.name.endswith(MEANS) or (number.column, number.side) not in steps
-        ]
+        single = [number for number in numbers if not _MEAN.search(number.name)]
+        steps = {(number.column, number.side) for number in single}
+        numbers = [n for n in numbers if n in single or (n.column, n.side) not in steps]
         common = [number for number in numbers if not number.side]
         if columns <= {number.column for number in common}:
             return common  # beside their total, those of the parts are left out
@@ -379,7 +383,7 @@ class TextReader(FormatReader):
     def _objects(self, line: str) -> list[tuple[int, str]]:
         """Where objects begin and end in a line, and the names of those that are open from there
         on: "D" behind "{'D': {"."""
-        sections = [(m.end(), f"{m[1] or m[2]} loss") for m in _SECTION.finditer(line)]
+        sections = [(m.end(), f"{m[m.lastindex or 0]} loss") for m in _SECTION.finditer(line)]
         opened: list[str] = []
         places = [(0, ""), *sections]
         for brace in _BRACE.finditer(line):
@@ -443,6 +447,8 @@ class TextReader(FormatReader):
                     notes=[self._format.note] if self._format.note else [],
                 )
             collector = self._collectors[side]
+            if side not in self._played and any(values[n] for n in values.keys() - names.BESIDE):
+                self._played.add(side)
             if torn and values.keys() < self._latest.get(side, set()):
                 collector.note(TORN)
                 continue
