@@ -18,13 +18,22 @@ def share(adversarial, content):
 
 ALONE, CONTENT = share(1.0, 0.0), share(1.0, 1.0)
 UNTOLD = {"reason", "keep_snapshot"}
+DICE = np.random.default_rng(0)
 
 
-def turns(auc, count, noise=0.03, seed=0, **values):
+def new(readings):
+    """Readings that are not those of the turn before."""
+    return dataclasses.replace(readings, g_gradient_norm=DICE.random())
+
+
+def turns(auc, count, noise=0.03, seed=0, readings=ALONE, **values):
     """Signals of a D with this AUC, on small batches."""
     draws = np.random.default_rng(seed).normal(auc, noise, count).clip(0, 1)
-    known = {"d_equilibrium_loss": math.log(4), "readings": ALONE} | values
-    return [dataclasses.replace(SIGNALS, auc=float(each), **known) for each in draws]
+    known = {"d_equilibrium_loss": math.log(4)} | values
+    return [
+        dataclasses.replace(SIGNALS, auc=float(each), **known, readings=new(readings))
+        for each in draws
+    ]
 
 
 def seen(*parts, policy=None):
@@ -119,6 +128,13 @@ def test_what_a_leading_d_gets(values, asked):
     assert changes(seen(turns(0.7, 100, **values), turns(0.92, 300, **values))) == asked
 
 
+def test_a_reading_that_stands_for_many_turns_is_one():
+    policy = AutoPolicy()
+    stale = dataclasses.replace(ALONE, diversity_ratio=0.2)
+    signals = [dataclasses.replace(each, readings=stale) for each in turns(0.5, 400)]
+    assert changes(seen(signals, policy=policy)) == {"r1_weight"}
+
+
 def test_a_drowned_d_is_raised_to_a_tenth_and_comes_back():
     """Whether the policy's factor is in what is read or not."""
 
@@ -130,7 +146,7 @@ def test_a_drowned_d_is_raised_to_a_tenth_and_comes_back():
                 g_gradient_content=1.0,
                 g_adversarial_scale=scale,
             )
-            action = policy.observe(dataclasses.replace(signals, readings=readings))
+            action = policy.observe(dataclasses.replace(signals, readings=new(readings)))
             scale = action.adversarial_weight_scale
             scales.append(scale)
         return scales

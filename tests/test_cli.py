@@ -209,7 +209,7 @@ def test_a_link_that_leads_back_to_itself_is_one_line(counterpoise, tmp_path, ve
     assert (code, out, len(err.splitlines())) == (2, "", 1)
 
 
-def test_upscale_needs_nothing_but_a_picture(counterpoise, tmp_path):
+def test_upscale_needs_nothing_but_a_picture(counterpoise, tmp_path, monkeypatch):
     """The network is the package's; what it makes lies beside the picture, or the folder."""
     (path, *_) = write_images(tmp_path / "photos", 2, 20, 24)
     code, out, err = counterpoise("upscale", path)
@@ -219,3 +219,5 @@ def test_upscale_needs_nothing_but_a_picture(counterpoise, tmp_path):
     one_line(counterpoise("upscale", path), "exists already")
     assert counterpoise("upscale", path.parent, "--overwrite")[0] == 0
     assert len(list((tmp_path / "photos-x4").iterdir())) == 3
+    monkeypatch.chdir(path.parent)
+    one_line(counterpoise("upscale", "."), "photos-x4")

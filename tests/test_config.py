@@ -131,7 +131,7 @@ def test_aliases_merges_and_a_byte_order_mark_are_read(tmp_path):
         ("enet-e", ["generator.input_mean=[.nan, 0, 0]"], "finite"),
         ("enet-e", ["train.steps=["], "is not a YAML value"),
         ("enet-e", ["loss.pixel.weight=0"], "every term is off"),
-        ("demo", ["features.weights=vgg.pth"], r"features\.weights: not read with"),
+        ("demo", ["features.weights=vgg.pth"], r"features\.weights: only read with"),
         ("demo", ["data.lr_folders=[a]"], "lr_folders needs folders"),
     ],
 )

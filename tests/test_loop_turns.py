@@ -146,6 +146,16 @@ def test_batches_whose_gradients_are_added_up_are_one_turn(scripted):
         assert len(policy.seen) in (5, 6)
 
 
+def test_r1_is_recorded_where_batches_are_added_up_too(scripted, tmp_path):
+    loop = Loop()
+    balance, _ = scripted(loop, Action(r1_weight=0.1), run_dir=tmp_path / "run", log_every=1)
+    loop.run(balance, 12, turn=accumulated)
+    balance.close()
+    first, *others = rows_of(tmp_path / "run")
+    assert first["d_penalty"] > 0
+    assert not any(row["d_penalty"] for row in others)
+
+
 def test_training_d_alone_for_long_keeps_no_batches(loop):
     balance = loop.balance()
     tensors = []

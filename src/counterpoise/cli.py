@@ -59,7 +59,8 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
 def _whole(least: int, most: int, text: str) -> int:
     if text.isdecimal() and least <= int(text) <= most:
         return int(text)
-    raise ArgumentTypeError(f"a whole number from {least} on (given: {text})")
+    limit = "on" if most == sys.maxsize else f"to {most}"
+    raise ArgumentTypeError(f"a whole number from {least} {limit} (given: {text})")
 
 
 def main() -> None:

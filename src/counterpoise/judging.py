@@ -30,6 +30,11 @@ def judge(
     return [(trace, rules.diagnose(trace, **said)) for trace in traces]
 
 
+def _plain(value: Any) -> Any:
+    """A number, or the numbers of an array."""
+    return value.tolist() if hasattr(value, "tolist") else float(value)
+
+
 def diagnose(
     source: str | Path | IO[str] | Rows,
     *,
@@ -52,7 +57,7 @@ def diagnose(
     if isinstance(source, str):
         source = Path(source)
     elif isinstance(source, Mapping | Sequence):
-        source, name = io.StringIO(json.dumps(source, default=float)), ROWS
+        source, name = io.StringIO(json.dumps(source, default=_plain)), ROWS
     try:
         found = judge(
             source,

@@ -70,7 +70,9 @@ class Journal:
         self._last_step = step
         what = f"goes on after step {step}" if step else "the loop begins"
         self._writer.event(step, RESUMED if step else BEGAN, f"{what}, with {software()}")
-        for note in filter(None, [self._lock.note, *self._writer.notes]):
+        if self._lock.note:
+            self.event(step, "note", self._lock.note)
+        for note in self._writer.notes:
             self.event(step, "torn-line", note)
         for waiting in self._waiting:
             self._write_event(*waiting)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from counterpoise.balance.policy import CHECKED, MostScale, Policy, joined
 from counterpoise.balance.smoothing import is_finite
 from counterpoise.config import NonNegativeFloat, NonNegativeInt, PositiveInt
-from counterpoise.records import Action, Signals
+from counterpoise.records import Action, Readings, Signals
 
 # Turns whose mean is one reading, readings that a decision rests on, and standard errors by which
 # their mean must be beyond a bound before it counts as beyond it.
@@ -83,6 +83,8 @@ class AutoPolicy(Policy):
     _diversity: list[float] = field(default_factory=list, init=False)
     _losses: list[float] = field(default_factory=list, init=False)
     _shares: list[float] = field(default_factory=list, init=False)
+    # The latest readings that were taken in: they stand until the sensors read again.
+    _read: list[float | None] = field(default_factory=list, init=False)
     _has_r1: bool = field(default=False, init=False)
     # Times that R1's gamma was divided; whether D has told real from fake with the present one.
     _r1_divided: int = field(default=0, init=False)
@@ -131,20 +133,29 @@ class AutoPolicy(Policy):
         _remember(self._auc, fmean(self._block))
         self._block = []
         _remember(self._losses, abs(signals.d_loss_real + signals.d_loss_fake))
-        if is_finite(diversity := signals.readings.diversity_ratio):
-            _remember(self._diversity, diversity)  # type: ignore[arg-type]
-        if (share := self._adversarial_share(signals)) is not None:
-            _remember(self._shares, share)
+        self._take_in_readings(signals.readings)
         if len(self._auc) == READINGS:
-            alone = bool(self._shares) and min(self._shares) > ALONE_SHARE
+            enough = len(self._shares) > READINGS // 2
+            alone = enough and min(self._shares) > ALONE_SHARE
             self._d_steps = self.most_d_steps if alone else 1
             self._fit_r1()
             if signals.discriminators == 1:
                 self._raise_weight()
             self._begin_trial()
 
+    def _take_in_readings(self, readings: Readings) -> None:
+        """Remember what the sensors read, once."""
+        read = [readings.g_gradient_norm, readings.g_gradient_adversarial, readings.diversity_ratio]
+        if read == self._read:
+            return
+        self._read = read
+        if is_finite(diversity := readings.diversity_ratio):
+            _remember(self._diversity, diversity)  # type: ignore[arg-type]
+        if (share := self._adversarial_share(readings)) is not None:
+            _remember(self._shares, share)
+
     def _fit_r1(self) -> None:
-        """The largest gamma with which D learns at all."""
+        """A quarter of R1's gamma while D learns nothing; more again once D leads."""
         self._d_tells |= _above(self._auc, FOOLED)
         if self._has_r1 and not self._d_tells and _below(self._auc, FOOLED) and self._gamma():
             self._r1_divided += 1
@@ -164,10 +175,9 @@ class AutoPolicy(Policy):
         elif _below(self._auc, FOLLOWS):
             self._log_weight = max(self._log_weight - WEIGHT_RATE, 0.0)
 
-    def _adversarial_share(self, signals: Signals) -> float | None:
+    def _adversarial_share(self, readings: Readings) -> float | None:
         """Share of the adversarial term in the gradient at G's output, with its present weight."""
-        adversarial = signals.readings.g_gradient_unscaled
-        content = signals.readings.g_gradient_content
+        adversarial, content = readings.g_gradient_unscaled, readings.g_gradient_content
         if adversarial is None or content is None or not is_finite(adversarial, content):
             return None
         adversarial *= math.exp(self._log_weight)
@@ -275,7 +285,7 @@ class AutoPolicy(Policy):
         """Undo `state_dict`. The state of the `auto` that steered learning rates says nothing to
         it: it begins anew. One without R1's fitting is of a version that had none."""
         if not (isinstance(state, dict) and "integral" in state):
-            super().load_state_dict({"r1_divided": 0, "d_tells": True, **state})
+            super().load_state_dict({"r1_divided": 0, "d_tells": True, "read": [], **state})
 
 
 def _remember(readings: list[float], value: float) -> None:

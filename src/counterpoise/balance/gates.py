@@ -65,6 +65,8 @@ class LossGatePolicy(Policy):
     loss_multiplier: PositiveFloat = 1.0
 
     def observe(self, signals: Signals) -> Action:
+        if not is_finite(signals.d_loss_real, signals.d_loss_fake):
+            return NO_ACTION
         real = signals.d_loss_real * self.loss_multiplier > self.threshold
         fake = signals.d_loss_fake * self.loss_multiplier > self.threshold
         if real and fake:

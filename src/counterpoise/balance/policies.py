@@ -47,7 +47,7 @@ def build_policy(name: str, options: dict[str, Any]) -> Policy:
 
 
 def check_balance(config: RunConfig) -> list[Problem]:
-    """The problems of a configuration's balance section, for `config.load_config`."""
+    """The problems of a configuration's balance section, for `config_file.load_config`."""
     name = config.balance.policy
     problems = policy_problems(name, config.balance.options)
     if name != "none" and not config.loss.adversarial.weight:

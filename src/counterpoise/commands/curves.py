@@ -52,9 +52,7 @@ def curves(trace: Trace, before: Trace | None, width: int, *, ends: bool = False
         said = f"{number(float(values[-1]))}, " if ends else ""
         said += f"{number(float(values.min()))} to {number(float(values.max()))}"
         if title in earlier:
-            now, then = (
-                float(np.median(v[-(-len(v) * 3 // 4) :])) for v in (values, earlier[title])
-            )
+            now, then = (float(np.median(v[len(v) * 3 // 4 :])) for v in (values, earlier[title]))
             said = f"at the end {number(now)}, before {number(then)}"
         chart = sparkline(values, room).ljust(min(room, len(trace)))
         yield Said(f"{title.ljust(titles)}  {chart}  {said}", "line")

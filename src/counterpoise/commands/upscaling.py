@@ -6,6 +6,7 @@ import torch
 from rich.markup import escape
 
 from counterpoise.commands.console import ConsoleReporter, say
+from counterpoise.data.images import real_path
 from counterpoise.errors import UserError
 from counterpoise.models import import_weights as official
 from counterpoise.models.weights import SHIPPED, load_generator
@@ -27,8 +28,10 @@ def run(
     scale = loaded.generator.config.scale
     if destination is None:
         # PNG, whatever the source is: nothing that the network drew is compressed away.
-        suffix = "" if source.is_dir() else ".png"
-        destination = source.with_name(f"{source.stem}-x{scale}{suffix}")
+        own = real_path(source)
+        name = f"{own.name}-x{scale}" if own.is_dir() else f"{own.stem}-x{scale}.png"
+        beside = own if source.name in ("", "..") else source
+        destination = beside.with_name(name)
     pairs = plan_pictures(source, destination, overwrite=overwrite, skip_existing=skip_existing)
     if not pairs:
         say(f"nothing to do: all pictures are in {destination} already")

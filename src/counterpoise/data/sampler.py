@@ -31,13 +31,14 @@ def shares(batch_size: int, rank: int, world_size: int, start_batch: int) -> Ite
 def batches(
     dataset: CropPairs, positions: Iterable[list[int]], worker_threads: int
 ) -> Iterator[Pair]:
-    """Batches (LR, HR) of the uint8 crops at these positions, which never end.
+    """Batches (LR, HR) of the uint8 crops at these positions.
 
     The order is the same for any number of threads, and no global random generator is touched.
     Raises `UserError` naming an image that can no longer be read.
     """
     if not worker_threads:
         yield from (_stacked(map(dataset.__getitem__, share)) for share in positions)
+        return
     # Decoding and shrinking images let go of the interpreter's lock.
     with ThreadPoolExecutor(worker_threads) as pool:
         ahead: deque[Iterator[Pair]] = deque()
@@ -45,6 +46,7 @@ def batches(
             ahead.append(pool.map(dataset.__getitem__, share))
             if len(ahead) > BATCHES_AHEAD:
                 yield _stacked(ahead.popleft())
+        yield from map(_stacked, ahead)
 
 
 def _stacked(pairs: Iterable[Pair]) -> Pair:

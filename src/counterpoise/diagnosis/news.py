@@ -68,7 +68,8 @@ class FindingNews:
                 self._standing[finding.id] = finding.severity
                 text = f"{finding.id} ({finding.severity}) since step {finding.first_step}"
                 news.append(News(f"{text}: {finding.title}", finding))
-        for name in self._standing.keys() - {finding.id for finding in problems}:
+        found = {finding.id for finding in problems}
+        for name in [name for name in self._standing if name not in found]:
             self._absent[name] = self._absent.get(name, 0) + 1
             if self._absent[name] == GONE_AFTER:
                 del self._standing[name], self._absent[name]

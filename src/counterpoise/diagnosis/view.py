@@ -30,7 +30,7 @@ DISTANCES = "held_out_distance", "held_out_fid", "held_out_kid", "held_out_lpips
 
 @dataclass(frozen=True)
 class View:
-    """What rules look at: made by `interpretation.interpret`. All columns are (rows,), NaN where
+    """What rules look at: made by `interpretation.views`. All columns are (rows,), NaN where
     nothing is known."""
 
     # As far as rules may go by it: without lines in which there was no D yet, outputs as if real

@@ -16,7 +16,7 @@ from counterpoise.actuators.inputs import InputChange
 from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.errors import UserError
 from counterpoise.game.objective import GameObjective
-from counterpoise.game.players import DiscriminatorTurn, Player
+from counterpoise.game.players import DiscriminatorTurn, Player, check_objective
 from counterpoise.game.processes import Numbers, average_over_processes, distributed, rank
 from counterpoise.game.sensing import G, Sensors, key_of
 from counterpoise.game.turn import ADVERSARIAL, AFTER, ASKED, CONTENT, PENALTY, Key, Turn
@@ -287,12 +287,13 @@ class Game:
             own, policy = states[name], copy.deepcopy(player.policy)
             policy.load_state_dict(own["policy"])
             objective = own["objective"] and GameObjective(**own["objective"])
+            if objective:
+                check_objective(policy, objective)
             action = Action(**without_gone_fields(own["action"]))
             readings = Readings(**without_gone_fields(own["readings"]))
             loaded.append((player, policy, objective, action, readings))
         for player, policy, objective, action, readings in loaded:
-            if objective is not None:
-                player.set_objective(objective)
+            player.objective = objective or player.objective
             player.policy, player.last_action, player.readings = policy, action, readings
         self.steps_done, self.batches = step, batches
         if has_snapshot:

@@ -53,8 +53,7 @@ class Player:
 
     def set_objective(self, objective: GameObjective) -> None:
         """D's objective is known; `UserError` where the policy cannot work under it."""
-        for problem in objective_problems(self.policy, objective.name):
-            raise UserError(problem.message)
+        check_objective(self.policy, objective)
         self.objective = objective
 
     def name_objective(self, *, probabilities: bool) -> None:
@@ -68,6 +67,12 @@ class Player:
         if self.objective is None:
             raise UserError(self.unknown_objective)
         return self.objective
+
+
+def check_objective(policy: Policy, objective: GameObjective) -> None:
+    """`UserError` where a policy cannot work under an objective."""
+    for problem in objective_problems(policy, objective.name):
+        raise UserError(problem.message)
 
 
 @dataclass

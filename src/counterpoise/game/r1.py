@@ -56,7 +56,7 @@ class R1:
 
     def leave_out(self, why: str) -> str:
         """It cannot be had; what a person is told."""
-        self.problem = f"the policy adds R1 to D's loss, and cannot: {why}; it does without"
+        self.problem = f"the policy wants R1 in D's loss, which cannot be: {why}; none is added"
         return self.problem
 
     def add(self, part: "DiscriminatorTurn") -> Tensor | str:

@@ -136,7 +136,7 @@ class Turn:
             action = without_r1(action)
         if action.roll_back and self.game.snapshot.taken_step is None:
             text = NO_STATE.format(step=self.step, reason=action.reason or ASKED)
-            self.game.tell(self.step, "roll-back", text, logging.WARNING)
+            self.game.tell(self.step, "note", text, logging.WARNING)
             action = dataclasses.replace(action, roll_back=False)
         return action
 
@@ -162,11 +162,15 @@ class Turn:
     def d_penalty(self, term: Tensor, *, d: str | None = None) -> None:
         """Note what else the loop adds to D's loss, a scalar: it is recorded with the first part
         of the turn."""
+        check_scalar("D's penalty", term)
         part = self.of(d)
         if part.parts <= 1:
-            key = PENALTY, part.player.name
-            before = self.numbers.get(key)
-            self.numbers[key] = term.detach() if before is None else before + term.detach()
+            self._add_penalty(part, term)
+
+    def _add_penalty(self, part: DiscriminatorTurn, term: Tensor) -> None:
+        key = PENALTY, part.player.name
+        before = self.numbers.get(key)
+        self.numbers[key] = term.detach() if before is None else before + term.detach()
 
     def d_step(self, run: Callable[[], Any], *, d: str | None = None) -> Any:
         """D's gradients are there: carry out its optimizer's step as the action asks, or leave it
@@ -197,7 +201,8 @@ class Turn:
         with self.game.aside():
             added = part.player.r1.add(part)
         if isinstance(added, Tensor):
-            self.d_penalty(added, d=part.player.name)
+            if not part.updated:
+                self._add_penalty(part, added)
             if part.player.r1.estimated:
                 self.game.say(part.player.r1.estimated, level=logging.INFO)
         elif part.player.r1.problem:
@@ -214,6 +219,7 @@ class Turn:
 
     def weigh(self, adversarial: Tensor, *, d: str | None = None) -> Tensor:
         """G's weighted adversarial term of a D, scaled as that D's policy asks."""
+        check_scalar("G's adversarial term", adversarial)
         part = self.of(d)
         name, scale = part.player.name, part.asked.adversarial_weight_scale
         term = adversarial.detach().float() * scale
@@ -291,13 +297,13 @@ class Turn:
         if self.ds and not self.has_judged:
             raise UserError("turn.end: no D has judged in this turn; say turn.judge(...) in it")
         if loss is not None:
-            check_tensors("G's loss", loss)
-            if loss.numel() != 1:
-                raise UserError(f"turn.end: G's loss is one number, this has {loss.numel()}")
+            check_scalar("G's loss", loss)
         weighed = list(self.adversarial.values())
         scalars = {ADVERSARIAL: sum(weighed[1:], start=weighed[0])} if weighed else {}
         if terms is not None:
             scalars = dict(terms)
+            for name, term in scalars.items():
+                check_scalar(f"G's term '{name}'", term)
         for part in self.ds.values():
             part.outputs = part.real = None  # with the graphs behind them
             part.ask = ask_alone
@@ -312,6 +318,13 @@ def check_tensors(what: str, *values: Any) -> None:
                 f"{what} must be given as one tensor, not as {type(value).__name__}; several "
                 "outputs: torch.cat([each.flatten(1) for each in outputs], 1)"
             )
+
+
+def check_scalar(what: str, value: Any) -> None:
+    """Raise `UserError` unless it is a tensor of one number."""
+    check_tensors(what, value)
+    if value.numel() != 1:
+        raise UserError(f"{what} must be one number, not {value.numel()}; take its mean()")
 
 
 def _has_gradient(network: nn.Module) -> bool:

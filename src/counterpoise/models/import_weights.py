@@ -36,7 +36,7 @@ OFFICIAL_CONFIG = GeneratorConfig(
 def import_official(source: Path, destination: Path) -> tuple[int, int]:
     """Convert the authors' file `weights` (a TensorFlow V1 checkpoint).
 
-    How many tensors and parameters it has.
+    Returns the numbers of tensors and parameters.
 
     Raises `UserError` where it is not the published file to the bit, and where the destination is
     there already; then nothing is written.

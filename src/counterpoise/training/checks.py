@@ -13,7 +13,7 @@ from counterpoise.models.generator import GENERATORS
 
 
 def check_training(config: RunConfig) -> list[Problem]:
-    """The impossible combinations of a configuration, for `config.load_config`."""
+    """The impossible combinations of a configuration, for `config_file.load_config`."""
     data, scale, train = config.data, config.generator.scale, config.train
     devices = train.devices
     features, adversarial = config.features, config.loss.adversarial
@@ -21,16 +21,17 @@ def check_training(config: RunConfig) -> list[Problem]:
     mixed = adversarial.weight and penalised and config.discriminator.norm == "batch"
     unread = features.weights is not None and features.extractor == "embedded"
     least_px = SSIM_WINDOW_PX + 2 * scale
-    lr = config.generator.degradation
-    idle = lr.name != "real-esrgan" and lr != DegradationConfig(name=lr.name)
+    degradation = config.generator.degradation
+    degrades = degradation.name == "real-esrgan"
+    idle = not degrades and degradation != DegradationConfig(name=degradation.name)
     wrong = [
         ("data.crop_px", data.crop_px % scale, f"must be a multiple of generator.scale {scale}"),
         ("data.crop_px", data.crop_px < least_px, f"must be at least {least_px} for the metrics"),
         ("data.held_out_px", data.held_out_px < data.crop_px, "must be at least data.crop_px"),
         ("train.batch_size", train.batch_size % devices, f"{devices} devices cannot share it"),
-        ("features.weights", unread, "not read with features.extractor=embedded, but with vgg19"),
+        ("features.weights", unread, "only read with features.extractor=vgg19 or auto"),
         ("generator.degradation", idle, "only real-esrgan draws from ranges; set its name"),
-        ("data.lr_folders", lr.name == "real-esrgan" and data.lr_folders, "are not degraded"),
+        ("data.lr_folders", degrades and data.lr_folders, "given LR images cannot be degraded"),
         ("discriminator.norm", mixed, "with it no image has a gradient of its own; use another"),
     ]
     problems = policies.check_balance(config)

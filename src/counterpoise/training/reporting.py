@@ -43,7 +43,8 @@ class LogLines:
         steps_of_epoch = min(self._epoch_steps, stage.steps - epoch * self._epoch_steps)
         text = f"Epoch {epoch + 1}/{epochs} - Step: {before + 1}/{steps_of_epoch}"
         remaining = (steps_of_epoch - before - 1) * seconds / (record.step - self._step)
-        clock = time.strftime("%H:%M:%S", time.gmtime(remaining))
+        minutes, left = divmod(round(remaining), 60)
+        clock = f"{minutes // 60:02}:{minutes % 60:02}:{left:02}"
         self.restart(record.step)
         times = f"Time for the last step: {seconds:.2f} s    Epoch ETA: {clock}"
         return f"{text}  {loss_line(record)}\n{times}"

@@ -216,8 +216,9 @@ def open_source(path: Path, options: WatchOptions) -> Source:
     with refusing(f"{path}: cannot be read", OSError):
         if path.is_dir():
             if any((path / name).is_file() for name in ("config.yaml", "signals.jsonl")):
-                if options.mapping:
-                    raise UserError(f"{path}: --map is for logs of other programs, not for runs")
+                if options.mapping or options.d_loss_is_mean:
+                    what = "--map" if options.mapping else "--d-loss-is-mean"
+                    raise UserError(f"{path}: {what} is for logs of other programs, not for runs")
                 return RunSource(path, options)
             path = max(logs_in(path), key=lambda log: log.stat().st_mtime)
         if not path.exists():
