@@ -72,6 +72,19 @@ def test_a_nan_is_answered_by_what_stood_before_it(before, first):
     assert len(set(nan.remedies)) == len(nan.remedies)
 
 
+def test_a_d_that_judges_the_fakes_of_a_g_that_is_nan_is_not_too_strong():
+    log = "".join(f"step: {n} loss_d: 0.9{n % 7} loss_g: 1.{n % 9}\n" for n in range(1, 9))
+    log += "".join(f"step: {n} loss_d: 0.0000 loss_g: nan\n" for n in range(9, 20))
+    assert [each.id for each in diagnose(one(log), "bce").problems] == ["non-finite"]
+
+
+def test_where_nothing_is_wrong_the_first_advice_is_of_that():
+    over = diagnose(trace(**certain(5, 20)))
+    assert found(over, "d-saturated").severity == "note"
+    assert remedies(over)[0] == REMEDIES["look"]
+    assert RULES["d-saturated"].title != found(over, "d-saturated").title
+
+
 def test_a_nan_that_stays_is_answered_by_a_checkpoint_and_names_whose_number_was_first():
     log = "".join(f"step: {n} loss_d: 0.6{n % 7} loss_g: 1.{n % 9}\n" for n in range(1, 37))
     log += "step: 37 loss_d: 0.0202 loss_g: nan\n"

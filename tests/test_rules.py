@@ -75,6 +75,10 @@ def case(finding_id, severity, columns, **more):
     return finding_id, severity, columns | more
 
 
+LESS_SURE = np.r_[np.full(20, 0.999), np.linspace(0.96, 0.88, 40)]
+STILL = noise(0.002)
+
+
 def drowned(adversarial, content):
     return balanced() | {"g_gradient_adversarial": adversarial, "g_gradient_content": content}
 
@@ -85,6 +89,17 @@ CASES = [
     case("d-saturated", "warning", certain(30, 50)),
     case("d-saturated", "note", certain(10, 25)),
     case("d-saturated", "", certain(10, 14)),
+    # It was certain at first, and is less and less so; it is nearly so; it is of other fakes.
+    case("d-saturated", "note", bce_columns(LESS_SURE, 1 - LESS_SURE)),
+    case("d-saturated", "warning", {"d_loss": 0.118 + noise(0.01), "g_loss": 4.5}, objective="bce"),
+    case("d-saturated", "", {"d_loss": 1e-7, "g_loss": 1.1e-7 + noise(1e-8)}),
+    case("loss-inconsistent", "warning", {"d_loss": 1e-7, "g_loss": 1.1e-7 + noise(1e-8)}),
+    case(
+        "loss-inconsistent", "", {"d_loss": 1e-4, "g_loss": -1e-4 - 1e-5 * RISES}, objective="bce"
+    ),
+    # At chance, whatever factor is in both losses.
+    case("d-too-weak", "warning", {"d_loss": 23.56 + STILL, "g_loss": 11.78 + STILL / 2}),
+    case("d-too-weak", "warning", {"d_loss": 23.56 + STILL, "g_loss": 11.78}, objective="bce"),
     case("d-saturated", "severe", {"d_loss": 0.001, "g_loss": 8.0}, objective="bce"),
     # A D that is certain of smoothed labels: their own entropy is left of its loss. From means
     # alone it might be a few images that D is wrong about.

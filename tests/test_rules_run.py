@@ -82,11 +82,17 @@ def test_the_psnr_that_an_adversarial_term_costs_is_no_fault():
     assert diagnose(read_log(io.StringIO(log))[0]).healthy
 
 
-def test_psnr_of_single_batches_is_noisy_and_no_fault():
+@pytest.mark.parametrize("scatter", [2.0, 6.0])
+def test_psnr_of_single_batches_is_noisy_and_no_fault(scatter):
     log = log_of(IMPROVES, beside="")
-    noisy = 26 + noise(2.0, seed=2)
+    noisy = 26 + noise(scatter, seed=2) - np.linspace(0, scatter, 60)
     lines = (f"{line} psnr: {at:.2f}\n" for line, at in zip(log.splitlines(), noisy, strict=True))
     assert diagnose(read_log(io.StringIO("".join(lines)))[0]).healthy
+
+
+def test_psnr_in_the_line_of_every_step_is_of_training_images():
+    log = log_of(FALLS, beside="psnr: {:.2f}").replace("step: ", "epoch: 1 step: ")
+    assert found(diagnose(read_log(io.StringIO(log))[0]), "quality-falls").severity == "note"
 
 
 def test_each_measure_is_read_and_no_diversity_for_one():

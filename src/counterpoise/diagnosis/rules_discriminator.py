@@ -74,15 +74,30 @@ def d_saturated(view: View) -> Answer:
         return Missing()
     if spell is None:
         return Missing(ENOUGH_LINES) if view.is_short else None
-    severity = "severe" if view.lasts(spell) and loses_gradient else "warning"
     if shows is not None:
-        spell = spell.begin_where(shows)
+        spell = _where_it_shows(view, spell, shows)
+    g_loss = view.trace.first("g_loss", "g_adversarial")
+    if view.is_certain_of_others or (view.trace.non_finite and not len(spell.within(g_loss))):
+        return None  # What is certain is not the fakes of this G, or they are NaN.
+    loses_gradient &= not spell.median(relative) > CERTAIN
+    severity = "severe" if view.lasts(spell) and loses_gradient else "warning"
     return Found(
         "note" if view.is_short or view.is_over(spell) else severity,
         spell,
         sureness(spell.rows, 1.0 if loses_gradient else 0.7),
         _certainty(view, spell),
+        title="" if view.lasts(spell) else "D was too strong: certain, and is so no more",
     )
+
+
+def _where_it_shows(view: View, spell: Spell, shows: np.ndarray) -> Spell:
+    """A spell without the rows at its ends in which it does not show: at the last one where these
+    are long enough for a spell of their own."""
+    spell = spell.begin_where(shows)
+    rows = np.flatnonzero(shows[: spell.last + 1])
+    if len(rows) and spell.last - rows[-1] >= max(LEAST_SPELL, LASTING_SHARE * view.rows):
+        return Spell(spell.first, max(spell.first, int(rows[-1])))
+    return spell
 
 
 def _lasting(view: View, enters: np.ndarray, stays: np.ndarray) -> Spell | None:
@@ -143,6 +158,14 @@ def d_too_weak(view: View) -> Answer:
     """D has been at chance from the start, so it never learned; or is wrong more often than
     right."""
     lead = view.lead
+    if view.is_scaled_chance and not abs(view.whole.median(lead)) < AT_CHANCE:
+        ratio = view.trace.get("d_loss") / view.trace.first("g_loss", "g_adversarial")
+        text = (
+            "D's loss is twice G's in every line, ln 4 to ln 2, or 1/2 to 1/4: that of a D at "
+            "chance under BCE or least squares, whatever factor is in both"
+        )
+        evidence = [Evidence("D's loss over G's", view.whole.median(ratio), text)]
+        return _weak(view, "warning", 0.8, evidence)
     found = _wrong(view)
     if view.is_short:
         # Of few lines each must be of a D that is mostly wrong, or exactly at chance.

@@ -38,6 +38,9 @@ PROBES = {
 # it has fallen, and in how many of the last ones before that counts as lasting.
 LEAST_EVALUATIONS, WORSE, LASTING = 3, 1.25, 2
 MANY_EVALUATIONS = 12  # of more, means of neighbours are compared
+# The median size of second differences over the standard deviation of independent noise, and how
+# many of these a fall must be.
+SCATTER_OF_SECONDS, FALL_OVER_SCATTER = 1.65, 4.0
 # Measures of images and the fall from the best that is one: a share of a distance, else so much
 # less. An adversarial term costs 1 to 3 dB of PSNR by its nature (Blau and Michaeli 2018, arXiv
 # 1711.06077).
@@ -233,13 +236,18 @@ def _fall(view: View, column: str) -> Answer:
     rows = np.flatnonzero(np.isfinite(measured))
     if len(rows) < LEAST_EVALUATIONS:
         return Missing()
-    # Of a batch in each line the best is chance.
-    values = smooth(measured[rows], max(1, len(rows) // MANY_EVALUATIONS))
+    # Of a batch in each line the best is chance, and a fall that is small beside the noise, which
+    # second differences show whatever the trend is.
+    window = max(1, len(rows) // MANY_EVALUATIONS)
+    values = smooth(measured[rows], window)
+    scatter = float(np.median(np.abs(np.diff(measured[rows], 2)))) / SCATTER_OF_SECONDS
     is_distance = column in DISTANCES
     best = int(np.argmin(values) if is_distance else np.argmax(values))
     top, since = values[best], values[best + 1 :]
     worse = since > limit * top if is_distance else since < top - limit
     if not len(worse) or not worse[-1]:
+        return None
+    if not is_distance and top - values[-1] < FALL_OVER_SCATTER * scatter / np.sqrt(window):
         return None
     lasts = len(worse) >= LASTING and bool(worse[-LASTING:].all())
     if view.is_own_record:
@@ -251,8 +259,16 @@ def _fall(view: View, column: str) -> Answer:
         f"worse by {by} in {int(worse.sum())} of {len(worse)} "
         "evaluations since"
     )
+    severity = "severe" if lasts else "warning"
+    losses = np.isfinite(view.trace.first("d_loss", "d_loss_real", "g_loss"))
+    if (
+        not is_distance
+        and view.trace.counts_batches
+        and np.isin(np.flatnonzero(losses), rows).all()
+    ):
+        severity = "note"  # In the line of every step it is of training images.
     return Found(
-        "severe" if lasts else "warning",
+        severity,
         Spell(int(rows[best]), int(rows[-1])),
         0.9 if lasts else 0.6,
         [Evidence(f"{what} over its best", float(values[-1] / top), text)],

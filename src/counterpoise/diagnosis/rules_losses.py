@@ -133,7 +133,7 @@ def _absurd(view: View) -> Found | None:
 def _far_off(view: View) -> Found | None:
     """A loss of D that is many times what a D has that knows nothing."""
     loss = view.d_loss
-    if view.rows < LEAST_FAR_OFF or view.objective_name == "wgan":
+    if view.rows < LEAST_FAR_OFF or view.objective_name == "wgan" or view.is_scaled_chance:
         return None
     chance, limits = 1.0, (FAR_OFF_UNKNOWN, FAR_OFF_UNKNOWN / 2)
     if view.objective_name != UNKNOWN:
@@ -153,7 +153,10 @@ def _far_off(view: View) -> Found | None:
     # It is not D's rate that such a D fails by, but that it is not trained, or on other labels.
     first = (REMEDIES["check-loop"],) if view.objective_name != UNKNOWN else ()
     sure = sureness(view.rows, 0.9)
-    return Found("severe", view.whole, sure, [evidence], first_remedies=first)
+    title = "D takes every fake for real"
+    if not view.whole.median(view.trace.first("g_adversarial", "g_loss")) < PRINTED:
+        title = "D's loss is far above that of a D that knows nothing"
+    return Found("severe", view.whole, sure, [evidence], title=title, first_remedies=first)
 
 
 def _growing(view: View) -> Answer:
@@ -213,7 +216,7 @@ def lsgan_on_sigmoid(view: View) -> Answer:
 def loss_inconsistent(view: View) -> Answer:
     """Printed losses that cannot come from the printed outputs (Jensen's inequality), or a G whose
     loss is that of the other label."""
-    if found := _wrong_label(view):
+    if found := _of_other_fakes(view) or _wrong_label(view):
         return found  # whatever the losses look like: they are those of no objective
     if not (np.isfinite(view.real_probability) & np.isfinite(view.fake_probability)).any():
         return Missing()
@@ -223,6 +226,21 @@ def loss_inconsistent(view: View) -> Answer:
     rows = np.sort(np.concatenate([rows for _, rows in judged]))
     evidence = [evidence for evidence, _ in judged]
     return Found("note", Spell.over(rows), sureness(len(rows)), evidence)
+
+
+def _of_other_fakes(view: View) -> Found | None:
+    """D is certain of fakes where G has no loss."""
+    if not view.is_certain_of_others:
+        return None
+    value = view.whole.median(view.trace.first("g_adversarial", "g_loss"))
+    text = (
+        f"G's loss is {number(value)} (median) where D's on fakes is next to 0, too: under every "
+        "objective in which G wants D(G(z)) up, one of them is large where the other is small"
+    )
+    title = "G's loss and D's are not of the same fakes, or neither is trained yet"
+    evidence = [Evidence("G's loss", value, text)]
+    sure, first = sureness(view.rows), (REMEDIES["check-g"], REMEDIES["check-loop"])
+    return Found("warning", view.whole, sure, evidence, title=title, first_remedies=first)
 
 
 def _wrong_label(view: View) -> Found | None:

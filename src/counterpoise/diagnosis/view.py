@@ -23,6 +23,8 @@ STILL = 0.03
 LABEL_ENTROPIES = 0.5004, 0.3251, 0.1985
 LEAST_ROWS = 6  # lines below which only what needs no trend is judged
 LEAST_HOPELESS = 4.0  # G's loss under BCE where D is certain about fakes, D(G(z)) being 0.02
+# How near D's loss is to twice G's where both are at chance; what is printed as a loss of 0.
+SAME_RATIO, NO_LOSS = 0.003, 5e-4
 RIGHT = 0.95  # the accuracy that such a D has at least, where the log has one
 # Distances of G's images to real ones.
 DISTANCES = "held_out_distance", "held_out_fid", "held_out_kid", "held_out_lpips"
@@ -164,6 +166,26 @@ class View:
         both = np.isfinite(g_loss - d_loss)
         is_one = both.sum() >= LEAST_ROWS and (g_loss == d_loss)[both].all()
         return bool(is_one and np.ptp(d_loss[both]) > 0)
+
+    @cached_property
+    def is_scaled_chance(self) -> bool:
+        """Whether D's printed loss is twice G's in every line, as at chance under BCE and squares,
+        whatever factor both have."""
+        ratio = self.trace.get("d_loss") / self.trace.first("g_loss", "g_adversarial")
+        ratio = self.whole.within(ratio)
+        return len(ratio) >= LEAST_ROWS and bool((np.abs(ratio / 2 - 1) < SAME_RATIO).all())
+
+    @cached_property
+    def is_certain_of_others(self) -> bool:
+        """Whether D is certain of fakes where G has no loss, in nearly every line: these exclude
+        each other wherever G wants D(G(z)) up, so that they are of different fakes."""
+        no_game = self.objective_name == "wgan" or UNKNOWN in self.program.objectives
+        fakes = np.fmin(self.trace.get("d_loss_fake"), self.trace.get("d_loss"))
+        g_loss = self.trace.first("g_adversarial", "g_loss")
+        # Below 0, if only by its sign, it may be log(1 - D(G(z))), which G makes small by D's win.
+        is_other = np.signbit(fakes) | np.signbit(g_loss)
+        none = self.whole.within(np.where(is_other, 1.0, np.maximum(fakes, g_loss))) < NO_LOSS
+        return not no_game and len(none) >= LEAST_ROWS and bool(none.mean() > 0.9)
 
     @cached_property
     def g_curve(self) -> np.ndarray:

@@ -100,8 +100,9 @@ def span(finding: Finding, notes: Container[str]) -> str:
 
 def remedies(diagnosis: Diagnosis) -> list[Remedy]:
     """What to do about all of it, each thing once: first the first remedy of each finding, worst
-    finding first."""
-    each = [finding.remedies for finding in diagnosis.problems or diagnosis.findings]
+    finding first; where nothing is wrong, what is to be done then before what notes are about."""
+    calm = sorted(diagnosis.findings, key=lambda finding: finding.severity != "healthy")
+    each = [finding.remedies for finding in diagnosis.problems or calm]
     ranked = itertools.chain.from_iterable(itertools.zip_longest(*each))
     return list({remedy.text: remedy for remedy in ranked if remedy is not None}.values())
 
