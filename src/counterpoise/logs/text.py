@@ -37,7 +37,7 @@ _EVALUATION, _TRAINING = "EVALUATION", "TRAINING"  # headings of coqui's
 # The name before an object, or the end of one.
 _BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
 # A line of nothing but numbers, the first NaN of them.
-_NAMELESS = re.compile(r"[^a-z]*\d\s[^a-z]*?\b(nan)\b(?:[^a-z]|\bnan\b)*+", re.IGNORECASE)
+_NAMELESS = re.compile(r"(?=.*?\b(nan)\b)(?:[^a-z]|\bnan\b)*+", re.IGNORECASE)
 NAMELESS = "a number without a name"  # on a side of its own, as SUMMARY
 # What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "[D] loss: 0.1", "discriminator -
 # loss: 0.1", "discriminator losses: real - 0.1".
@@ -386,7 +386,7 @@ class TextReader(FormatReader):
         sections = [(m.end(), f"{m[m.lastindex or 0]} loss") for m in _SECTION.finditer(line)]
         opened: list[str] = []
         places = [(0, ""), *sections]
-        for brace in _BRACE.finditer(line):
+        for brace in _BRACE.finditer(line) if "{" in line else ():
             if brace[0] == "}":
                 opened = opened[:-1]
             else:
