@@ -122,6 +122,12 @@ def export_state(generator: Generator, path: Path, facts: Mapping[str, str], *, 
         torch.save(state, temporary)
 
 
+def _architecture(generator: Generator) -> str:
+    if isinstance(generator, ForeignGenerator):
+        return type(generator.network).__name__.lower()
+    return generator.config.name
+
+
 def write_card(generator: Generator, path: Path, facts: Mapping[str, str]) -> Path:
     """Write what OpenModelDB wants to know of an exported file, beside it, as JSON; the path.
 
@@ -134,7 +140,7 @@ def write_card(generator: Generator, path: Path, facts: Mapping[str, str]) -> Pa
         "license": None if " " in licence else licence,  # an SPDX identifier has no blanks
         "description": "\n".join(f"{name}: {text}" for name, text in facts.items()),
         "date": datetime.date.today().isoformat(),
-        "architecture": (config.source or config.name).rpartition(".")[2].lower(),
+        "architecture": _architecture(generator),
         "scale": config.scale,
     }
     kind, size, sha256 = path.suffix[1:], len(content), hashlib.sha256(content).hexdigest()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from counterpoise.diagnosis import diagnose as rules
+from counterpoise.diagnosis.diagnose import diagnose as diagnose_trace
 from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
 from counterpoise.errors import UserError
 from counterpoise.logs.read import read_log
@@ -27,7 +27,7 @@ def judge(
     """Every training in a log file, a run folder or a stream of text, with its diagnosis; the
     options are those of `diagnose`. Raises `UserError` where nothing can be read."""
     traces = read_log(source, mapping=mapping, objective=said.get("objective"))
-    return [(trace, rules.diagnose(trace, **said)) for trace in traces]
+    return [(trace, diagnose_trace(trace, **said)) for trace in traces]
 
 
 def _plain(value: Any) -> Any:

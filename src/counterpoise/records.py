@@ -95,6 +95,11 @@ class Signals:
     discriminators: int = 1  # that the game has
     readings: Readings = NO_READINGS
 
+    @property
+    def d_loss(self) -> float:
+        """Of real and fake images together."""
+        return self.d_loss_real + self.d_loss_fake
+
     def numbers(self) -> dict[str, float]:
         """What was measured and is known, by name, but for the readings."""
         return {name: own for name in _NUMBERS if (own := getattr(self, name)) is not None}
@@ -175,7 +180,7 @@ class DiscriminatorRecord:
 
     @property
     def loss(self) -> float:
-        return self.signals.d_loss_real + self.signals.d_loss_fake
+        return self.signals.d_loss
 
     def values(self) -> dict[str, Any]:
         """What it puts into a row, by name."""

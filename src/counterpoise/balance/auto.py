@@ -63,9 +63,6 @@ class AutoPolicy(Policy):
     5. Where D's loss explodes, or is not finite, both networks go back to the last calm state, at
        most `most_roll_backs` times, each time with half of D's learning rate.
 
-    One-sided label smoothing, and a weight that rises wherever a D has less than a tenth of G's
-    gradient, were in it and went: they helped in no game that nobody tuned on, and a vocoder, whose
-    spectral loss is meant to lead, became worse.
     What it holds, and since when, is in its reason. Source: this project (docs/experiments.md).
     """
 
@@ -132,7 +129,7 @@ class AutoPolicy(Policy):
             return
         _remember(self._auc, fmean(self._block))
         self._block = []
-        _remember(self._losses, abs(signals.d_loss_real + signals.d_loss_fake))
+        _remember(self._losses, abs(signals.d_loss))
         self._take_in_readings(signals.readings)
         if len(self._auc) == READINGS:
             enough = len(self._shares) > READINGS // 2
@@ -211,7 +208,7 @@ class AutoPolicy(Policy):
 
     def _what_broke(self, signals: Signals) -> str:
         """What is wrong with D's numbers in this turn; empty where nothing is."""
-        loss, logits = signals.d_loss_real + signals.d_loss_fake, signals.real_logit_mean
+        loss, logits = signals.d_loss, signals.real_logit_mean
         broken = ""
         if not is_finite(loss, logits, signals.fake_logit_mean):
             # The first turn's may not be known yet.

@@ -109,7 +109,7 @@ class SkipBandPolicy(Policy):
             raise ValueError("upper must be above lower")
 
     def observe(self, signals: Signals) -> Action:
-        loss, ideal = signals.d_loss_real + signals.d_loss_fake, signals.d_equilibrium_loss
+        loss, ideal = signals.d_loss, signals.d_equilibrium_loss
         if not ideal or not is_finite(loss, ideal):
             return Action(
                 reason="D is not skipped: its loss is not finite, or its ideal is unknown"

@@ -99,7 +99,7 @@ class GapLearningRatePolicy(Policy):
         x_min, x_max = self.x_min or 0.1 * abs(ideal), self.x_max or 0.1 * abs(ideal)
         if not x_min or not x_max:
             return NO_ACTION
-        loss = signals.d_loss_real + signals.d_loss_fake
+        loss = signals.d_loss
         smoothed = ideal if self._loss is None else self._loss
         if is_finite(loss):
             self._loss = smoothed = blend(smoothed, loss, self.decay)

@@ -124,14 +124,15 @@ class Batches:
         return lr, hr
 
 
-def chosen(switch: Switch, device: torch.device) -> bool:
+def is_enabled(switch: Switch, device: torch.device) -> bool:
     """Whether a means of speed is used: as the configuration says, or where it helps."""
     return switch == "always" or (switch == "auto" and device.type == "cuda")
 
 
 def memory_format(train: TrainConfig, device: torch.device) -> torch.memory_format:
     """How weights and images lie in memory."""
-    return torch.channels_last if chosen(train.channels_last, device) else torch.contiguous_format
+    last = is_enabled(train.channels_last, device)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
@@ -203,7 +204,7 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
         accelerated(d, "D", 2, train, device),
         accelerated(features, "the features", 2, train, device),
     )
-    fused = chosen(train.fused_adam, device)
+    fused = is_enabled(train.fused_adam, device)
     return Parts(
         config=config,
         fabric=fabric,

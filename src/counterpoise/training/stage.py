@@ -26,7 +26,7 @@ from counterpoise.losses.penalties import gradient_penalty, r1_penalty
 from counterpoise.seeding import generator_for_step
 from counterpoise.sensors.gradients import output_gradients
 from counterpoise.training.plan import Stage, learning_rate
-from counterpoise.training.setup import Batches, Parts, adam, chosen
+from counterpoise.training.setup import Batches, Parts, adam, is_enabled
 
 
 class StageTraining:
@@ -39,7 +39,7 @@ class StageTraining:
         self.parts, self.stage, self.batches, self._tell = parts, stage, batches, tell
         self.fabric, networks = parts.fabric, parts.networks
         self.g, self.d = networks.g, networks.d if stage.is_adversarial else None
-        fused = chosen(parts.config.train.fused_adam, self.fabric.device)
+        fused = is_enabled(parts.config.train.fused_adam, self.fabric.device)
         self.g_optimizer = adam(self.g.parameters(), stage.g_adam, fused=fused)
         self.d_optimizer = parts.d_optimizer
         self.form = parts.form
@@ -177,7 +177,8 @@ class StageTraining:
             if turn.rolls_back or not action.d_steps:
                 continue
             loss = turn.d_loss(*self.form.d_loss(real_logits, fake_logits))
-            for term in self._penalties(turn.step, player.network, real_seen, fake_seen):
+            batch = change.batch
+            for term in self._penalties(turn.step, batch, player.network, real_seen, fake_seen):
                 loss = loss + term
                 turn.d_penalty(term)
             torch.autograd.backward(self.parts.scaler.scale(loss / len(batches)))
@@ -185,7 +186,9 @@ class StageTraining:
             self._update(turn, "d")
         return changes
 
-    def _penalties(self, step: int, d: nn.Module, real: Tensor, fake: Tensor) -> Iterator[Tensor]:
+    def _penalties(
+        self, step: int, batch: int, d: nn.Module, real: Tensor, fake: Tensor
+    ) -> Iterator[Tensor]:
         """The configured ones: taken in one of so many steps, they count as often there."""
         config = self.stage.loss.adversarial
         if step % config.penalties_every:
@@ -197,7 +200,7 @@ class StageTraining:
             yield times * config.r2 / 2 * r1_penalty(d, fake)
         if config.gradient_penalty:
             device = self.fabric.device
-            noise = generator_for_step(self.game.seed, step, self.fabric.global_rank, device)
+            noise = generator_for_step(self.game.seed, batch, self.fabric.global_rank, device)
             yield times * config.gradient_penalty * gradient_penalty(d, real, fake, noise)
 
     # G.
