@@ -15,7 +15,6 @@ SPREAD, SHARE, WIDER, BEYOND_MARGIN = 0.15, 0.3, 1.5, 1.2
 SURER = 1.6, 2.6
 # How far G's loss may be under the curve of D's on fakes, as a share of what is usual elsewhere.
 UNDER_HALF = 0.4
-SMOOTHED = 0.32  # about the entropy of a label of 0.9
 
 
 def mostly_below_zero(trace: Trace) -> bool:
@@ -61,12 +60,8 @@ def densities_about_curve(
         return [_spread(g_loss, curve, below, BEYOND_MARGIN)]
     ways = [_spread(g_loss, curve, below)]
     if objective.name == "non-saturating":
-        # D may be surer of fakes than of real images, or of some fakes than of others; and labels
-        # of 0.9 for real images may be in its loss.
+        # D may be surer of fakes than of real images (by labels of 0.9), or of some than of others.
         ways += [_spread(g_loss, times * curve, below) for times in SURER]
-        if not of_fakes:
-            rest = g_curve(reading, np.maximum(loss - SMOOTHED, 1e-4))
-            ways.append(np.where(loss > SMOOTHED, _spread(g_loss, rest, below), ways[0]))
         cut = np.abs(g_loss[:, None] / list(CLIPS) - 1).min(axis=1) < AT_A_CLIP
         ways = [np.where(cut, 5.0, density) for density in ways]
     # Printed as 0 it is that of a D which is fooled altogether.

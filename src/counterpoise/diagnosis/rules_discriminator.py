@@ -75,7 +75,10 @@ def d_saturated(view: View) -> Answer:
     if spell is None:
         return Missing(ENOUGH_LINES) if view.is_short else None
     if shows is not None:
-        spell = _where_it_shows(view, spell, shows)
+        spell, rows = spell.begin_where(shows), np.flatnonzero(shows[: spell.last + 1])
+        least = max(LEAST_SPELL, LASTING_SHARE * view.rows)
+        if len(rows) and spell.first <= rows[-1] <= spell.last - least:
+            spell = Spell(spell.first, int(rows[-1]))  # What has not shown for so long is over.
     g_loss = view.trace.first("g_loss", "g_adversarial")
     if view.is_certain_of_others or (view.trace.non_finite and not len(spell.within(g_loss))):
         return None  # What is certain is not the fakes of this G, or they are NaN.
@@ -88,16 +91,6 @@ def d_saturated(view: View) -> Answer:
         _certainty(view, spell),
         title="" if view.lasts(spell) else "D was too strong: certain, and is so no more",
     )
-
-
-def _where_it_shows(view: View, spell: Spell, shows: np.ndarray) -> Spell:
-    """A spell without the rows at its ends in which it does not show: at the last one where these
-    are long enough for a spell of their own."""
-    spell = spell.begin_where(shows)
-    rows = np.flatnonzero(shows[: spell.last + 1])
-    if len(rows) and spell.last - rows[-1] >= max(LEAST_SPELL, LASTING_SHARE * view.rows):
-        return Spell(spell.first, max(spell.first, int(rows[-1])))
-    return spell
 
 
 def _lasting(view: View, enters: np.ndarray, stays: np.ndarray) -> Spell | None:
