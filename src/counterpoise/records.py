@@ -148,6 +148,8 @@ class Action:
 
     def changes(self) -> dict[str, Any]:
         """The fields that differ from "leave everything as configured"."""
+        if self is NO_ACTION:  # as in every turn of most policies
+            return {}
         return {
             name: own for name, default in _ASKED.items() if (own := getattr(self, name)) != default
         }
