@@ -1,15 +1,21 @@
 """Each bug of a hand-written loop, planted in a copy of the example: found, at the right line."""
 
 import contextlib
+import dataclasses
 import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 
+import counterpoise as cp
 from counterpoise.anyloop import handle
 from counterpoise.anyloop.loop_check import LoopChecker
+from counterpoise.diagnosis.finding import Finding
+from counterpoise.diagnosis.loop_bugs import LoopFinding, with_loop_bugs
+from counterpoise.game.live_diagnosis import LiveDiagnosis
 
+NOTHING = LiveDiagnosis("none").diagnosis()
 EXAMPLE = Path(__file__).parent.parent / "examples" / "dcgan_digits.py"
 
 # The example's own lines.
@@ -153,12 +159,26 @@ ACCUMULATING = [  # several backward passes before one step of each optimizer
 def test_a_found_bug_is_the_answer_of_the_diagnosis(tmp_path):
     module, _ = planted(tmp_path, (G_ZERO, "pass"))
     nets = module.make_generator(), module.make_discriminator()
-    balance = module.train(torch.rand(64, 1, 8, 8) * 2 - 1, *nets, 12, "none", None, True)
+    run = tmp_path / "run"
+    balance = module.train(torch.rand(64, 1, 8, 8) * 2 - 1, *nets, 12, "none", run, True)
     diagnosis = balance.diagnosis()
     assert "stale-g-gradients" in diagnosis.ids()
     assert not diagnosis.healthy
     assert "planted.py:" in str(diagnosis).split("Objective:")[0].replace("\n", "")
     balance.close()
+    # Its folder says the same, to whoever reads it.
+    assert cp.diagnose(run).findings[0] == diagnosis.findings[0]
+
+
+def test_a_note_of_the_loop_check_leaves_a_training_healthy():
+    healthy = Finding("healthy", "healthy", 1, 90, 0.9, "", "", (), ())
+    diagnosis = dataclasses.replace(NOTHING, findings=(healthy,), last_step=90)
+    note, bug = (
+        LoopFinding(name, "", "", "", 1) for name in ("batch-norm-split", "stale-g-gradients")
+    )
+    assert with_loop_bugs(diagnosis, [note]).healthy
+    assert str(with_loop_bugs(diagnosis, [note]))
+    assert not with_loop_bugs(diagnosis, [note, bug]).healthy
 
 
 @pytest.mark.parametrize(

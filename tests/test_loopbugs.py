@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoise.anyloop.loop_bugs import LOOP_BUGS
+from counterpoise.diagnosis.loop_bugs import LOOP_BUGS
 from loopbugs import common, run
 
 LOOPS = run.load(Path(run.FOLDER) / "seen")

@@ -36,6 +36,8 @@ ENDED, INTERRUPTED, DIVERGED, FAILED = "ended", "interrupted", "diverged", "fail
 # What an INTERRUPTED event ends with where the last steps are lost. Those of earlier versions begin
 # with "broke off:" there.
 UNSAVED = "without saving"
+# What the loop check found, in its words.
+LOOP_BUG = "loop-bug"
 # A loop with `Balance` around it ended, or broke off.
 CLOSED = "closed"
 # The policy put a kept state back.

@@ -13,7 +13,7 @@ import numpy as np
 from counterpoise.errors import UserError
 from counterpoise.json_lines import FileTail, parse_row, read_json_lines
 from counterpoise.records import DISCRIMINATORS
-from counterpoise.run_folder import RunFolder
+from counterpoise.run_folder import LOOP_BUG, RunFolder
 from counterpoise.run_status import Event
 from counterpoise.trace import Trace, TraceBuilder, rows_by_discriminator, signals_row_values
 
@@ -146,7 +146,7 @@ class RunReader:
         except OSError as error:
             self.problem = f"cannot be read ({error.strerror or error}); replace or remove it"
         if not self.run.signals.exists() and self.run.signals.with_suffix(".jsonl.gz").exists():
-            self.problem = "is compressed: unzip signals.jsonl.gz"
+            self.problem = "is compressed: gunzip signals.jsonl.gz"
         if anew:
             self._forget_signals()
         self.signals.feed(lines)
@@ -234,7 +234,8 @@ class RunReader:
         """Those of `signals`, with what the other files say; `objective` where a person says it."""
         found = self.signals.traces(objective or self.objective, self.policy)
         is_own = "generator" in self.config
-        found = [replace(trace, is_own_training=is_own) for trace in found]
+        bugs = tuple((each.step, each.message) for each in self.events if each.kind == LOOP_BUG)
+        found = [replace(trace, is_own_training=is_own, loop_bugs=bugs) for trace in found]
         return [with_quality(trace, self.metrics) for trace in found]
 
     def notes(self) -> list[str]:

@@ -60,6 +60,7 @@ class Trace:
     rows_read: int = 0
     non_finite: tuple[tuple[int, str], ...] = ()  # (step, column) of NaN and infinity
     notes: tuple[str, ...] = ()  # what a person must know about the reading
+    loop_bugs: tuple[tuple[int, str], ...] = ()  # (step, text) of what a run's loop check found
 
     def __len__(self) -> int:
         return len(self.steps)

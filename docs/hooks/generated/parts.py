@@ -5,7 +5,7 @@ import difflib
 import textwrap
 from collections.abc import Callable
 
-from counterpoise.anyloop.loop_bugs import LOOP_BUGS
+from counterpoise.diagnosis.loop_bugs import LOOP_BUGS
 from counterpoise.evaluate.measures import MEASURES
 from counterpoise.logs.formats import FORMATS
 from counterpoise.logs.names import SPELLINGS

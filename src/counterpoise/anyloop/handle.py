@@ -14,11 +14,11 @@ from counterpoise.actuators.snapshot import Snapshot
 from counterpoise.anyloop.hooks import innermost, user_line
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.listener import LoopListener, refuse_shared
-from counterpoise.anyloop.loop_bugs import LoopFinding
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
 from counterpoise.balance.policies import build_policy
-from counterpoise.diagnosis.finding import SEVERITIES, Diagnosis
+from counterpoise.diagnosis.finding import Diagnosis
+from counterpoise.diagnosis.loop_bugs import LoopFinding, with_loop_bugs
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.game.players import Player
@@ -71,7 +71,7 @@ class Balance:
     held_out: real images that D is not trained on, for readings of D's memorising.
     paired: whether a fake image is made from the real one beside it, as in super-resolution.
     grad_scaler: AMP's, where losses are scaled by one, to undo the scale in what is recorded.
-    check: find the bugs of `anyloop.loop_bugs.LOOP_BUGS` in the first hundred turns. Each is told
+    check: find the bugs of `diagnosis.loop_bugs.LOOP_BUGS` in the first hundred turns. Each is told
         once, with the line of the user's code, and added to `loop_findings`.
     seed: of the noise and augmentation that a policy may ask for.
 
@@ -188,13 +188,7 @@ class Balance:
         if d not in self._game.players:
             names = ", ".join(self._game.players)
             raise UserError(f"Balance: diagnosis of which discriminator? {names}")
-        found = self._journal.diagnosis.diagnosis(d)
-        if not self.loop_findings:
-            return found
-        bugs = [each.as_finding(found.last_step) for each in self.loop_findings]
-        others = [each for each in found.findings if each.severity != "healthy"]
-        findings = sorted([*bugs, *others], key=lambda each: SEVERITIES.index(each.severity))
-        return replace(found, findings=tuple(findings))
+        return with_loop_bugs(self._journal.diagnosis.diagnosis(d), self.loop_findings)
 
     def state_dict(self) -> dict[str, Any]:
         """What goes on with a resumed loop, as plain JSON values: save it with the networks."""

@@ -19,10 +19,11 @@ from counterpoise.anyloop.check_graph import Lifetimes
 from counterpoise.anyloop.check_optimizers import Gradients, kinds_of
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import user_line
-from counterpoise.anyloop.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.anyloop.scene import Networks, Pass, Scene, Sight, Witness
 from counterpoise.anyloop.tap import FAKE, REAL, Made, Phase
+from counterpoise.diagnosis.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.game.game import Game
+from counterpoise.run_folder import LOOP_BUG
 
 LOGGER = logging.getLogger("counterpoise")
 
@@ -173,7 +174,7 @@ class LoopChecker:
             found = sight.name, bug.meaning, bug.change, line, self._step, sight.detail
             finding = LoopFinding(*found)
             self.findings.append(finding)
-            self._tell(self._step, "loop-bug", str(finding), logging.WARNING)
+            self._tell(self._step, LOOP_BUG, str(finding), logging.WARNING)
 
 
 # Bugs that show at once: who owns what, and what a backward pass or a step does in whose part.

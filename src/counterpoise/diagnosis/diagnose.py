@@ -28,6 +28,7 @@ from counterpoise.diagnosis.finding import (
     Rule,
 )
 from counterpoise.diagnosis.interpretation import views
+from counterpoise.diagnosis.loop_bugs import LoopFinding, with_loop_bugs
 from counterpoise.diagnosis.reading import named
 from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.view import View
@@ -105,7 +106,7 @@ def diagnose(
     likeliest = max(shares, key=lambda each: shares[each])
     view = judged[0]
     normal = (f"normal for {profile.title}: {profile.normal}",) if profile.normal else ()
-    return Diagnosis(
+    diagnosis = Diagnosis(
         findings=tuple(findings),
         source=trace.source,
         title=trace.title,
@@ -121,6 +122,8 @@ def diagnose(
         program=profile.name,
         is_window=trace.is_window,
     )
+    bugs = [LoopFinding.of_text(*each) for each in trace.loop_bugs]
+    return with_loop_bugs(diagnosis, [bug for bug in bugs if bug is not None])
 
 
 def _answer(view: View, rule: Rule) -> Answer:

@@ -49,7 +49,7 @@ def verdict(diagnosis: Diagnosis | None, name: str = "") -> str:
     if diagnosis.healthy:
         return f"{lead}Healthy, as far as this log can show."
     if not diagnosis.problems:
-        (doubt,) = (f for f in diagnosis.findings if f.id == "not-enough-evidence")
+        doubt = next(f for f in diagnosis.findings if f.id == "not-enough-evidence")
         why = "; ".join(item.text for item in doubt.evidence)
         few = [f for f in diagnosis.findings if f.id in OF_A_LINE and diagnosis.rows < LEAST_ROWS]
         so_far = f" So far {'; '.join(map(_within_sentence, few))}, in each line." if few else ""
