@@ -279,7 +279,7 @@ def test_a_torn_last_line_is_left_out():
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
-        (b"\x1f\x8b\x08\1", "unzip it"),
+        (b"\x1f\x8b\x08\1", "gunzip it"),
         (b"PK\x03\x04\x14\0", "a binary file"),
         (b"\x7fELF\0\1\2\3" + bytes(range(256)), "a binary file"),
         (b"hello world\nno numbers here\n", "`step: 1 d_loss: 0.69 g_loss: 0.71`"),

@@ -51,7 +51,7 @@ def write_text(path: Path, text: str) -> None:
 
 def writing(path: Path) -> contextlib.AbstractContextManager[None]:
     """An `OSError` inside becomes the one line for a file that cannot be written."""
-    todo = "free some space or choose another folder"
+    todo = "choose another place, or free some space"
     return refusing(f"{path}: cannot be written", OSError, instead=todo)
 
 

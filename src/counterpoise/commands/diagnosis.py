@@ -13,7 +13,7 @@ from counterpoise.commands.curves import curves
 from counterpoise.commands.diagnosis_formats import FORMATS, TEXT, Judged
 from counterpoise.diagnosis import wording
 from counterpoise.diagnosis.finding import Diagnosis
-from counterpoise.diagnosis.news import NEW
+from counterpoise.diagnosis.news import GONE, NEW
 from counterpoise.errors import UserError
 from counterpoise.judging import judge
 from counterpoise.logs.read import text_encoding
@@ -172,8 +172,12 @@ def _changed(judged: Judged) -> Iterable[wording.Said]:
     yield wording.Said(f"Against {judged.before[1].source}:", "strong")
     for change in judged.changes:
         finding = change.finding
-        was = f", was {change.severity_before}" if change.state != NEW else ""
         title = f"{change.state}: {finding.title} [{finding.id}]"
-        yield wording.Said(f"{title} {finding.severity}{was}", indent=2)
+        severity = finding.severity
+        if change.state == GONE:
+            severity = f"was {change.severity_before}"
+        elif change.state != NEW:
+            severity += f", was {change.severity_before}"
+        yield wording.Said(f"{title} {severity}", indent=2)
     if not judged.changes:
         yield wording.Said("no problem in either", indent=2)

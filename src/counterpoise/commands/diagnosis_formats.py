@@ -92,9 +92,11 @@ def github(runs: Iterable[Judged]) -> str:
     for one in runs:
         states = {change.finding.id: f"{change.state}: " for change in one.changes}
         for finding in one.diagnosis.findings:
-            title = f"{one.diagnosis.title} {states.get(finding.id, '')}{finding.title}".strip()
+            game = f"{one.diagnosis.title}: " if one.diagnosis.title else ""
+            title = f"{game}{states.get(finding.id, '')}{finding.title}"
             where = f"file={_escaped(one.diagnosis.source, ':,')},title={_escaped(title, ':,')}"
-            message = _escaped(_message(finding, one.diagnosis.notes))
+            is_first = finding is one.diagnosis.findings[0]
+            message = _escaped(_message(finding, one.diagnosis.notes, advises=is_first))
             lines.append(f"::{COMMANDS[finding.severity]} {where}::{message}\n")
     return "".join(lines)
 
@@ -104,11 +106,11 @@ def _escaped(text: str, more: str = "") -> str:
     return "".join(f"%{ord(c):02X}" if c in f"%{more}" else c for c in one_line(text))
 
 
-def _message(finding: Finding, notes: Container[str]) -> str:
+def _message(finding: Finding, notes: Container[str], *, advises: bool = True) -> str:
     """A finding in a paragraph: what, since when, on which numbers, what to do first."""
     numbers = "; ".join(item.text for item in finding.evidence)
     message = f"{finding.title} ({span(finding, notes)}): {numbers}."
-    todo = finding.remedies[:1]
+    todo = finding.remedies[:1] if advises else ()
     return message + "".join(f" What to do first: {remedy.text}" for remedy in todo)
 
 

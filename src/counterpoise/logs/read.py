@@ -202,7 +202,7 @@ def text_encoding(file: IO[bytes], name: str) -> str:
     encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     is_gzip = start.startswith(b"\x1f\x8b")
     if is_gzip or (b"\0" in start and encoding != "utf-16"):
-        what = "compressed: unzip it" if is_gzip else "a binary file, not a log"
+        what = "compressed: gunzip it" if is_gzip else "a binary file, not a log"
         raise UserError(f"{name}: {what}; give a text log or a run folder")
     return encoding
 
