@@ -48,8 +48,8 @@ def verdict(view: View) -> Found:
     if against := contradictions(view):
         # D's outputs are not to be printed where they are.
         known = np.isfinite(view.fake_probability).any()
-        first = (REMEDIES["run-on"], REMEDIES["look"]) if known else ()
-        return Found("note", view.whole, 1.0, against, first_remedies=first)
+        todo = (REMEDIES["run-on"], REMEDIES["look"]) if known else ()
+        return Found("note", view.whole, 1.0, against, first_remedies=todo)
     if view.objective_name == "wgan" and np.isfinite(view.d_loss).sum() >= LEAST_ROWS:
         distance = view.whole.within(-view.smoothed(view.d_loss))
         first, value = float(distance[0]), float(distance[-1])
