@@ -135,7 +135,7 @@ def _jumps(view: View) -> list[Evidence]:
         usual = Spell(0, row - 1).median(size)
         if size[row] > JUMP * max(usual, harmless / EXPLODED):
             text = f"so far {COLUMNS[name]} jumps from {number(usual)} to {number(size[row])}"
-            found.append(Evidence(f"jump of {COLUMNS[name]}", float(size[row] / usual), text))
+            found.append(Evidence(COLUMNS[name], float(size[row]), text))
     return found
 
 
