@@ -15,15 +15,19 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 LARGEST = 1e300
 # Columns of a curve where there is room, and where there is none; of the numbers beside it.
 CHART_WIDTH, LEAST_CHART_WIDTH, NUMBERS_WIDTH = 48, 8, 24
+# Curves of a training whose verdict should stay in sight.
+MOST_CURVES = 8
 
 
-def shown_series(trace: Trace) -> list[tuple[str, np.ndarray]]:
-    """Title and values of the columns worth showing, without their gaps."""
-    found = []
+def shown_series(trace: Trace, most: int = MOST_CURVES) -> list[tuple[str, np.ndarray]]:
+    """Title and values of the most telling columns, without their gaps; not of rates and gradients
+    that stand still."""
+    found: list[tuple[str, np.ndarray]] = []
     for name, title in SHOWN.items():
         values = trace.get(name)
         values = values[np.isfinite(values)]
-        if len(values) > 1:
+        rests = title.endswith((" rate", " output")) and len(values) and not np.ptp(values)
+        if len(values) > 1 and not rests and len(found) < most:
             if title.startswith("D(") and (values.min() < 0 or values.max() > 1):
                 of = title.replace("D(x)", "real").replace("D(G(z))", "fake")
                 title = f"mean score on {of}"  # no probability
@@ -41,11 +45,13 @@ def sparkline(values: np.ndarray, width: int) -> str:
     return "".join(BLOCKS[height] for height in heights.astype(int))
 
 
-def curves(trace: Trace, before: Trace | None, width: int, *, ends: bool = False) -> Iterator[Said]:
+def curves(
+    trace: Trace, before: Trace | None, width: int, *, ends: bool = False, most: int = MOST_CURVES
+) -> Iterator[Said]:
     """A line for each curve: with its range (and where it `ends`), or how it ends here and in the
     baseline."""
-    series = shown_series(trace)
-    earlier = dict(shown_series(before)) if before is not None else {}
+    series = shown_series(trace, most)
+    earlier = dict(shown_series(before, most)) if before is not None else {}
     titles = max((len(title) for title, _ in series), default=0)
     room = max(LEAST_CHART_WIDTH, min(CHART_WIDTH, width - titles - NUMBERS_WIDTH))
     for title, values in series:

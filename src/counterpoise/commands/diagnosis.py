@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from counterpoise.commands.curves import curves
+from counterpoise.commands.curves import MOST_CURVES, SHOWN, curves
 from counterpoise.commands.diagnosis_formats import FORMATS, TEXT, Judged
 from counterpoise.diagnosis import wording
 from counterpoise.diagnosis.finding import Diagnosis
@@ -154,12 +154,13 @@ def _colours() -> dict[str, str] | None:
 def shown(judged: Judged, width: int, *, everything: bool) -> str:
     """The page in the terminal: the answer, what to do first, the evidence, what is left open."""
     diagnosis, trace = judged.diagnosis, judged.trace
+    most = len(SHOWN) if everything else MOST_CURVES
     parts = (
         wording.answer(diagnosis),
         _changed(judged),
         wording.advice(diagnosis, trace.is_own_training, everything=everything),
         wording.evidence(diagnosis, everything=everything),
-        curves(trace, judged.before and judged.before[0], width),
+        curves(trace, judged.before and judged.before[0], width, most=most),
         wording.rest(diagnosis, more="" if everything else "--all"),
     )
     return wording.rendered(parts, width, _colours())
