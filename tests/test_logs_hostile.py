@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.errors import UserError
-from counterpoise.logs import runs, text
+from counterpoise.logs import lines, runs, text
 from counterpoise.logs.formats import PAIR
 from counterpoise.logs.read import read_log
 from helpers import one_line
@@ -77,7 +77,7 @@ def test_numbers_that_are_none_break_nothing(text):
 
 
 @pytest.mark.parametrize("unit", ["a", "a ", "step ", "a.", "1", "1,", "a: 1", "\x1b]", "\x1b["])
-@pytest.mark.parametrize("pattern", [PAIR, text._ANSI])
+@pytest.mark.parametrize("pattern", [PAIR, lines._ANSI])
 def test_a_line_costs_no_more_than_its_length(pattern, unit):
     """These cost quadratic time once: half an hour for such a line."""
     line = "a: " + unit * (200_000 // len(unit))

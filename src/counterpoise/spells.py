@@ -59,6 +59,11 @@ class Spell:
         return self if not len(rows) else Spell(first + int(rows[0]), self.last)
 
 
+def medians(values: np.ndarray, parts: int) -> list[float]:
+    """Of so many equal parts of a column, one after the other."""
+    return [float(np.median(part)) for part in np.array_split(values, parts)]
+
+
 def runs_of(flags: np.ndarray) -> list[Spell]:
     """The unbroken runs of True."""
     edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from counterpoise.diagnosis.loss_curves import (
-    LEAST_ROWS,
+    LEAST_FINITE,
     SHARE,
     SPREAD,
     densities_about_curve,
@@ -116,7 +116,7 @@ class _Numbers:
         self.are_probabilities = trace.has("d_real", "d_fake_before") and inside
         # Whether they often come within a hundredth of 0 or 1, which raw scores would pass.
         at_end = np.minimum(outputs, 1 - outputs) < 0.01
-        self.are_pinned = len(outputs) >= LEAST_ROWS and bool(at_end.mean() > 0.4)
+        self.are_pinned = len(outputs) >= LEAST_FINITE and bool(at_end.mean() > 0.4)
         # As no losses are that go by the names of outputs: those of a certain D are both near 0.
         apart = trace.get("d_real") - trace.get("d_fake_before")
         is_apart = self.are_probabilities and float(np.nanmedian(apart)) > SURELY_APART
@@ -134,7 +134,7 @@ class _Numbers:
         loss = summed_loss(trace, times / count, 1 / count)
         g_loss = trace.first("g_adversarial", "g_loss") / count
         finite = np.isfinite([real, fake, loss]).all(axis=0)
-        self._has_outputs = finite.sum() >= LEAST_ROWS
+        self._has_outputs = finite.sum() >= LEAST_FINITE
         rows = np.flatnonzero(finite if self._has_outputs else np.isfinite(loss))
         rows = rows[:: max(1, len(rows) // MOST_ROWS)]
         self._real, self._fake, self._loss = real[rows], fake[rows], loss[rows]

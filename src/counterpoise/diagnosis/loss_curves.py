@@ -6,7 +6,7 @@ from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import AT_A_CLIP, CLIPS
 from counterpoise.trace import Trace
 
-LEAST_ROWS = 3  # rows that must speak before a column is asked
+LEAST_FINITE = 3  # rows that must speak before a column is asked
 
 # G's loss about its curve: its spread (absolute, of the curve's value), wider above; under hinge
 # margins are exceeded.
@@ -25,7 +25,7 @@ def mostly_below_zero(trace: Trace) -> bool:
     """
     loss = summed_loss(trace)
     loss = loss[np.isfinite(loss)]
-    return len(loss) >= LEAST_ROWS and bool((loss < -1e-3).mean() > 0.5)
+    return len(loss) >= LEAST_FINITE and bool((loss < -1e-3).mean() > 0.5)
 
 
 def summed_loss(trace: Trace, d_loss_factor: float = 1.0, half_factor: float = 1.0) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.inference import FOOLED
 from counterpoise.diagnosis.remedies import REMEDIES, described
-from counterpoise.diagnosis.rules_generator import ColumnReadings
+from counterpoise.diagnosis.rules_generator import HAS_LEARNED, ColumnReadings
 from counterpoise.diagnosis.view import DISTANCES, LEAST_ROWS, View
 from counterpoise.objectives import UNKNOWN
 from counterpoise.spells import LEAST_SPELL, Spell, longest, smooth
@@ -20,8 +20,8 @@ FAR_BELOW_CHANCE = 0.5
 SURE_ACCURACY, UNSURE_ACCURACY = 0.985, 0.95
 # Share of the log that a spell of certainty must last to be a problem.
 LASTING_SHARE = 0.15
-# How far D leads (0: chance, 1: certain): at chance below the first; has learned above the second.
-AT_CHANCE, HAS_LEARNED = 0.1, 0.12
+# How far D leads (0: chance, 1: certain) where it is at chance, at most.
+AT_CHANCE = 0.1
 # D's loss over its value at chance, where only the loss is there: never below the first, not far
 # above it (that is no chance), and this flat.
 NOT_LEARNED, WORSE, FLAT = 0.95, 1.5, 0.1

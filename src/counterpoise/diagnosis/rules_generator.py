@@ -11,14 +11,14 @@ from counterpoise.diagnosis.remedies import described
 from counterpoise.diagnosis.rules_losses import PINNED, UNPINNED, squared_sigmoid_slope
 from counterpoise.diagnosis.view import DISTANCES, View
 from counterpoise.objectives import UNKNOWN
-from counterpoise.spells import Spell, longest, smooth
+from counterpoise.spells import Spell, longest, medians, smooth
 from counterpoise.trace import COLUMNS
 
 # Readings that a finding must rest on.
 LEAST_READINGS = 3
 # G's adversarial gradient over its own largest level: gone below, back above.
 GONE, BACK = 0.01, 0.03
-D_LEARNED = 0.12  # the lead of a D that has learned
+HAS_LEARNED = 0.12  # the lead of a D that has learned
 # Share of the adversarial term in the gradient at G's output where it is drowned, where it is
 # heard again, and the share of the training; the same of the content terms.
 DROWNED, CONTENT_DROWNED = (0.01, 0.03, 0.5), (0.05, 0.1, 0.25)
@@ -117,7 +117,7 @@ def _adversarial_gradient(view: View) -> np.ndarray:
     are 0 they are left only if D has learned: then it is not that G is still alone."""
     gradient = view.trace.get("g_gradient_adversarial").copy()
     nonzero = np.flatnonzero(np.isfinite(gradient) & (gradient != 0))
-    alone = 0 if view.whole.median(view.lead) > D_LEARNED else len(gradient)
+    alone = 0 if view.whole.median(view.lead) > HAS_LEARNED else len(gradient)
     gradient[: nonzero[0] if len(nonzero) else alone] = np.nan
     return gradient
 
@@ -133,15 +133,14 @@ def mode_collapse(view: View) -> Answer:
         return None  # It may have been alike at first, as every G is, and is no more.
     value = spell.median(level)
     text = f"outputs differ from each other {number(value)} times as much as real images do"
-    found = readings.found(spell, Evidence("diversity of outputs", value, text))
-    first, middle, last = (float(np.median(part)) for part in np.array_split(level, 3))
+    first, middle, last = medians(level, 3)
+    # Of a young G they never differed more, and come to.
     grows = first < middle < last and last > max(2 * first, COLLAPSED / 2)
-    if isinstance(found, Found) and spell.first == 0 and grows:
-        # A young G: they never differed more, and come to.
+    is_young = spell.first == 0 and grows
+    if is_young:
         text += f", at first {number(first)}, now {number(last)}"
-        young = Evidence("diversity of outputs", value, text)
-        return replace(found, severity="note", evidence=[young])
-    return found
+    found = readings.found(spell, Evidence("diversity of outputs", value, text))
+    return replace(found, severity="note") if is_young and isinstance(found, Found) else found
 
 
 def adversarial_term_drowned(view: View) -> Answer:
@@ -157,8 +156,8 @@ def content_term_drowned(view: View) -> Answer:
     rows = np.flatnonzero((content > 0) & (adversarial > 0))
     if not isinstance(answer, Missing) or len(rows) < LEAST_TREND:
         return answer
-    first, middle, last = (float(np.median(part)) for part in np.array_split(content[rows], 3))
-    before, _, after = (float(np.median(part)) for part in np.array_split(adversarial[rows], 3))
+    first, middle, last = medians(content[rows], 3)
+    before, _, after = medians(adversarial[rows], 3)
     if not (first < middle < last and last > RISEN * first and after < before):
         return None
     share = last / (last + after)

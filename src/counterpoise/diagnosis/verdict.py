@@ -10,7 +10,7 @@ from counterpoise.diagnosis.rules_discriminator import AT_CHANCE, MOSTLY_WRONG, 
 from counterpoise.diagnosis.rules_generator import FAR_RISEN, LEAST_TREND
 from counterpoise.diagnosis.rules_losses import EXPLODED, GROWING
 from counterpoise.diagnosis.view import LEAST_HOPELESS, LEAST_ROWS, View
-from counterpoise.spells import Spell
+from counterpoise.spells import Spell, medians
 from counterpoise.trace import COLUMNS
 
 # A number so many times its usual size is no noise. The lead at the end of a D that is far ahead,
@@ -93,7 +93,7 @@ def contradictions(view: View) -> list[Evidence]:
     found += [*_jumps(view), *_of_lead(view)]
     content = view.whole.within(view.trace.get("g_content"))
     if len(content) >= LEAST_TREND:
-        first, *_, last = (float(np.median(part)) for part in np.array_split(content, 3))
+        first, *_, last = medians(content, 3)
         if last > FAR_RISEN * first > 0:
             text = f"G's content terms rise from {number(first)} to {number(last)}"
             found.append(Evidence("G's content terms over the beginning", last / first, text))
@@ -154,7 +154,7 @@ def _of_lead(view: View) -> list[Evidence]:
     elif last > FAR_AHEAD:
         text = f"D is far ahead, so far: its lead is {number(last)} at the end (1 is certainty)"
     elif len(known) >= LEAST_TREND:
-        first, *_, end = parts = [float(np.median(part)) for part in np.array_split(known, 4)]
+        first, *_, end = parts = medians(known, 4)
         if min(np.diff(parts)) > STILL_GROWS and end > AHEAD:
             text = f"D's lead grows from each quarter to the next, {number(first)} to {number(end)}"
     return [Evidence("D's lead", lead, text)] if text else []
@@ -172,7 +172,7 @@ def _distance(view: View) -> tuple[float, str]:
     first, last = float(distance[0]), float(distance[-1])
     # Of a short log every line has to rise: four parts of it would by chance.
     is_long = len(raw) >= LEAST_LINES
-    parts = [float(np.median(part)) for part in np.array_split(-raw, 4 if is_long else len(raw))]
+    parts = medians(-raw, 4 if is_long else len(raw))
     rises = all(a < b for a, b in itertools.pairwise(parts))
     fault = ""
     if view.trace.objective is None and 0 < first < LARGEST_VALUE and last < FADED * first:

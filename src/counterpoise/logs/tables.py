@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
 from counterpoise.logs.formats import PAIR, VERTICAL
+from counterpoise.logs.lines import states
 from counterpoise.logs.names import KNOWN, TELLING, names_network, plain
-from counterpoise.logs.text import states
 
 # A line between rows: "---|---", "+====+", lines of Unicode.
 _RULE = re.compile("[\\s|+=:\u2500-\u257f-]+")

@@ -9,22 +9,14 @@ from typing import NamedTuple
 from counterpoise.logs import formats, names
 from counterpoise.logs.columns import number_of
 from counterpoise.logs.formats import PAIR, PATTERNS, Place, value_of
+from counterpoise.logs.lines import ACCURACY, Number, alone, of_quality, states
 from counterpoise.logs.runs import FIRST_OF_LIST, NOWHERE, FormatReader, Position, RunCollector
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import LEAST_RATE
 
 GENERIC = formats.LineFormat("name: value lines", "", re.compile("(?!)"))  # no line betrays it
-LINE_CHARACTERS = 4000  # what is read of a line
 # Names whose columns are kept: a log in which they never end must not fill the memory.
 NAMES_KEPT = 4096
-ACCURACY = "d_accuracy"
-_MEAN = re.compile("_(?:epoch|avg)$|^(?:mean|avg)_")  # of what is printed beside it
-# Colours, and titles of windows, which end with BEL or ESC and a backslash.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\-_])")
-# Marks as wide as a letter of Chinese or Japanese, and what they are elsewhere.
-_FULL_WIDTH = str.maketrans(
-    {"\uff0c": ", ", "\uff1a": ":", "\uff1d": "=", "\uff08": "(", "\uff09": ")"}
-)
 # In how many lines a format and a program show themselves, where one with numbers tells as much as
 # many without.
 LINES_TELL, LINES_WITHOUT_NUMBERS = 5000, 25
@@ -48,24 +40,9 @@ _SECTION = re.compile(
 )
 HALVES, _HALF = ("real", "fake"), re.compile("real|fake")
 SUMMARY = "means of epochs"  # a side of its own, for logs that have nothing else
-# Beside its gradient penalty, these are a critic's scores, whatever they are elsewhere.
-_OF_CRITIC = re.compile(r"(?:.*_)?(?:gp|grad(?:ient)?_penalty)(?:_loss)?")
-_SCORES = {"D_real": "real_logit_mean", "D_fake": "fake_logit_mean"}
 TORN = "the last line is torn: left out"
 # What networks side by side have, each its own.
 _ON_SIDES = frozenset(("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_adversarial"))
-
-
-def states(line: str) -> list[str]:
-    """What a line showed: without colours and full-width marks, each state of a progress bar by
-    itself, cut where it has no end."""
-    if not line.isascii():
-        line = line.translate(_FULL_WIDTH)
-    if "\x1b" in line:
-        line = _ANSI.sub("", line)
-    line = line.rstrip("\r\n")
-    parts = line.split("\r") if "\r" in line else (line,)
-    return [part[:LINE_CHARACTERS] for part in parts if part and not part.isspace()]
 
 
 @dataclass(slots=True)
@@ -76,17 +53,6 @@ class _OpenRow:
     position: Position
     values: dict[str, float]
     torn: bool
-
-
-class Number(NamedTuple):
-    """A known number in a line."""
-
-    name: str
-    column: str
-    side: str  # of two pairs of networks, "" where there is one
-    start: int  # where it stands in the line
-    end: int
-    in_percent: bool = False
 
 
 class _Plan(NamedTuple):
@@ -279,32 +245,27 @@ class TextReader(FormatReader):
         if self._format is not GENERIC:
             place, spans = self._format.read(line) or (Place(), None)
             if spans is None:
-                return _Plan(place, self._quality(self._numbers(line)), self._seen)
+                return _Plan(place, of_quality(self._numbers(line)), self._seen)
             numbers = [Number("", column, "", *span) for column, span in spans.items()]
-            numbers = self._alone(numbers or list(self._numbers(line)))
+            numbers = alone(numbers or list(self._numbers(line)))
             is_game = not {number.column for number in numbers} <= names.BESIDE
-            return _Plan(place, numbers if is_game else self._quality(numbers), self._seen)
+            return _Plan(place, numbers if is_game else of_quality(numbers), self._seen)
         if self._is_of_validation(line):
             numbers = list(self._numbers(line))
-            if PATTERNS["summary"].search(line) and self._quality(numbers) != numbers:
+            if PATTERNS["summary"].search(line) and of_quality(numbers) != numbers:
                 of_epoch = [number._replace(side=SUMMARY) for number in numbers]
                 return _Plan(formats.generic_place(line), of_epoch, self._seen)
-            return _Plan(Place(), self._quality(numbers), self._seen)
+            return _Plan(Place(), of_quality(numbers), self._seen)
         if PATTERNS["weights"].match(line):
             return _Plan(Place())
         # What is remarked leaves its room, so that the numbers stand where they did.
         told = PATTERNS["remark"].sub(lambda match: " " * len(match[0]), line)
-        numbers = self._alone(self._numbers_of_any(told))
+        numbers = alone(self._numbers_of_any(told))
         if not numbers and self._losses_by is None and (broken := _NAMELESS.fullmatch(line)):
             numbers = [Number("", NAMELESS, NAMELESS, *broken.span(1))]
         is_heading = {number.column for number in numbers} <= names.BESIDE
         place = (formats.heading_place if is_heading else formats.generic_place)(line)
         return _Plan(place, numbers, self._seen)
-
-    @staticmethod
-    def _quality(numbers: Iterable[Number]) -> list[Number]:
-        """Those that measure images."""
-        return [number for number in numbers if number.column in names.QUALITY]
 
     def _numbers_of_any(self, line: str) -> list[Number]:
         """The known numbers of a line of an unknown format, however they stand behind names."""
@@ -328,26 +289,6 @@ class TextReader(FormatReader):
                 self._losses_by = by
                 self._plans.clear()
         return numbers
-
-    @staticmethod
-    def _alone(numbers: list[Number]) -> list[Number]:
-        """Numbers of a line without those that others of it stand for."""
-        if any(_OF_CRITIC.fullmatch(names.plain(number.name)) for number in numbers):
-            numbers = [n._replace(column=_SCORES.get(n.name, n.column)) for n in numbers]
-        columns = {number.column for number in numbers}
-        if columns == {ACCURACY} and all(
-            names.plain(number.name) in names.AMBIGUOUS for number in numbers
-        ):
-            return []  # alone on its line it is a classifier's as likely as D's
-        single = [number for number in numbers if not _MEAN.search(number.name)]
-        steps = {(number.column, number.side) for number in single}
-        numbers = [n for n in numbers if n in single or (n.column, n.side) not in steps]
-        common = [number for number in numbers if not number.side]
-        if columns <= {number.column for number in common}:
-            return common  # beside their total, those of the parts are left out
-        sides = dict.fromkeys(number.side for number in numbers if number.side)
-        shared = [number._replace(side=side) for side in sides for number in common]
-        return shared + [number for number in numbers if number.side]
 
     def _numbers(self, line: str, pattern: re.Pattern[str] = PAIR) -> Iterator[Number]:
         """Each known number of a line."""
