@@ -12,7 +12,7 @@ import counterpoise as cp
 from counterpoise.anyloop import handle
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.diagnosis.finding import Finding
-from counterpoise.diagnosis.loop_bugs import LoopFinding, with_loop_bugs
+from counterpoise.diagnosis.loop_bugs import LOOP_BUGS, LoopFinding, with_loop_bugs
 from counterpoise.game.live_diagnosis import LiveDiagnosis
 
 NOTHING = LiveDiagnosis("none").diagnosis()
@@ -168,6 +168,14 @@ def test_a_found_bug_is_the_answer_of_the_diagnosis(tmp_path):
     balance.close()
     # Its folder says the same, to whoever reads it.
     assert cp.diagnose(run).findings[0] == diagnosis.findings[0]
+
+
+@pytest.mark.parametrize("line", ["", "train.py:3", "/My Drive/train.py:3", r"C:\\a b\\train.py:3"])
+@pytest.mark.parametrize("detail", ["", "seen twice"])
+def test_what_the_loop_check_found_is_read_from_its_words(line, detail):
+    for name, bug in LOOP_BUGS.items():
+        found = LoopFinding(name, bug.meaning, bug.change, line, 4, detail)
+        assert LoopFinding.of_text(4, str(found)) == found
 
 
 def test_a_note_of_the_loop_check_leaves_a_training_healthy():

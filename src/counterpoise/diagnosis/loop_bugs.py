@@ -33,7 +33,7 @@ LOOP_BUGS = {
 
 
 # `str` of a finding, as a run's events have it.
-_TEXT = re.compile(r"(?:(?P<line>\S+:\d+): )?(?P<id>[a-z-]+): (?P<said>.*)", re.DOTALL)
+_TEXT = re.compile(r"(?:(?P<line>.+?:\d+): )?(?P<id>[a-z-]+): (?P<said>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
