@@ -7,8 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from counterpoise.anyloop.scene import SAMPLES, Scene, Sight, is_same, sample_of
-from counterpoise.anyloop.tap import FAKE, REAL, Call, Found, Made, same_memory, scale_of
+from counterpoise.anyloop.network_hooks import (
+    FAKE,
+    REAL,
+    DCall,
+    FakePlace,
+    GCall,
+    same_memory,
+    scale_of,
+)
+from counterpoise.anyloop.observed_turn import (
+    SAMPLES,
+    ObservedTurn,
+    Symptom,
+    is_same,
+    sample_of,
+)
 from counterpoise.game.r1 import mixes_images
 
 # How far beyond G's bounds real images are, as a share of what lies between the bounds.
@@ -24,33 +38,33 @@ RELATED = 0.5
 WHITE, NOISE, ALIKE = 0.2, 0.03, 0.7
 
 
-def same_noise(scene: Scene) -> Iterator[Sight]:
+def same_noise(turn: ObservedTurn) -> Iterator[Symptom]:
     """A G is given the same in each turn: all of it, or noise for each image beside other things.
     It may begin with the images of the next turn, so two turns before are looked at."""
-    judged = {part: [m for m in scene.made if part in m.judged_in] for part in ("d", "g")}
-    judged["g"] = judged["g"] or [made for made in scene.made if made.with_gradient]
+    judged = {part: [m for m in turn.g_calls if part in m.judged_in] for part in ("d", "g")}
+    judged["g"] = judged["g"] or [made for made in turn.g_calls if made.with_gradient]
     groups = [group for group in judged.values() if group]
-    past = scene.past()
+    past = turn.past()
     same = [
         group[-1].line
         for group in groups
-        if all(any(_is_like(made, old) for old in turn.made) for made in group for turn in past)
+        if all(any(_is_like(made, old) for old in each.g_calls) for made in group for each in past)
     ]
     if groups and len(past) == 2:
-        yield Sight("same-noise", bool(same), *same[:1])
+        yield Symptom("same-noise", bool(same), *same[:1])
 
 
-def _is_like(made: Made, before: Made) -> bool:
+def _is_like(made: GCall, before: GCall) -> bool:
     if before.g != made.g or not len(before.inputs) == len(made.inputs) > 0:
         return False
     same = [*map(is_same, before.inputs, made.inputs)]
     return all(same) or any(map(all, zip(same, made.varied, strict=True)))
 
 
-def same_images(scene: Scene) -> Iterator[Sight]:
+def same_images(turn: ObservedTurn) -> Iterator[Symptom]:
     """A D is given images of the turn before."""
-    calls = scene.calls("d")
-    old = [s for turn in scene.past()[:1] for c in turn.calls("d") for s in c.samples.values()]
+    calls = turn.calls("d")
+    old = [s for old in turn.past()[:1] for c in old.calls("d") for s in c.samples.values()]
     repeated: dict[str, list[str]] = {FAKE: [], REAL: []}
     for call in calls:
         for kind, sample in call.samples.items():
@@ -60,20 +74,20 @@ def same_images(scene: Scene) -> Iterator[Sight]:
                 repeated[kind].append(call.line)
     for kind, lines in repeated.items():
         if calls:
-            yield Sight(f"same-{kind}", bool(lines), *lines[-1:])
+            yield Symptom(f"same-{kind}", bool(lines), *lines[-1:])
 
 
-def value_ranges(scene: Scene) -> Iterator[Sight]:
+def value_ranges(turn: ObservedTurn) -> Iterator[Symptom]:
     """Real images are not where G's can be."""
-    calls = scene.calls("d")
+    calls = turn.calls("d")
     for fake in calls:
-        if fake.found is None or fake.made is None or fake.made.bounds is None:
+        if fake.fake_place is None or fake.g_call is None or fake.g_call.bounds is None:
             continue
-        times, plus = fake.found.scale
-        low, high = (times * bound + plus for bound in fake.made.bounds)
-        made = fake.rows_of(fake.images, FAKE)[:, fake.found.channels]
+        times, plus = fake.fake_place.scale
+        low, high = (times * bound + plus for bound in fake.g_call.bounds)
+        made = fake.rows_of(fake.images, FAKE)[:, fake.fake_place.channels]
         for real in calls:
-            values = _real_values(real, fake, fake.found)
+            values = _real_values(real, fake, fake.fake_place)
             if values is None or min(values.numel(), made.numel()) < VALUES:
                 continue
             least, most = float(values.min()), float(values.max())
@@ -87,57 +101,57 @@ def value_ranges(scene: Scene) -> Iterator[Sight]:
                 low - margin <= float(each.min()) <= float(each.max()) <= high + margin
                 and _related(real.images.flatten().detach(), each.flatten()) > RELATED
                 and not _is_scaled(real.images.detach(), each)
-                for each in _sources(real, scene)
+                for each in _sources(real, turn)
             )
             name = "augmented-one-side" if is_changed else "value-ranges"
-            yield Sight(name, seen, real.line, detail)
+            yield Symptom(name, seen, real.line, detail)
             return
 
 
-def _real_values(real: Call, fake: Call, found: Found) -> Tensor | None:
+def _real_values(real: DCall, fake: DCall, found: FakePlace) -> Tensor | None:
     """The real images of a call, of the channels that G makes."""
     if real.is_between or real.images.shape[2:] != fake.images.shape[2:] or real.images.ndim < 2:
         return None
-    if real.from_g or (real.found is not None and real is not fake):
+    if real.from_g or (real.fake_place is not None and real is not fake):
         return None
     return real.rows_of(real.images, REAL)[:, found.channels]
 
 
-def augmented(scene: Scene) -> Iterator[Sight]:
+def augmented(turn: ObservedTurn) -> Iterator[Symptom]:
     """Of two kinds of images that D judges, one is augmented and the other is as it was made: G's
     in D's part and in its own, or real ones and G's in D's part."""
-    calls = [call for call in scene.calls("d") if not call.is_between]
+    calls = [call for call in turn.calls("d") if not call.is_between]
     reals, fakes = ([call for call in calls if call.kinds == {kind}] for kind in (REAL, FAKE))
-    in_g = [call for call in scene.calls("g") if call.from_g]
+    in_g = [call for call in turn.calls("g") if call.from_g]
     in_parts = {"G's images in D's part": fakes, "G's images in its own part": in_g}
-    yield from _one_side(scene, _is_another, in_parts)
+    yield from _one_side(turn, _is_another, in_parts)
     # What a loop makes of all of G's images, such as the inside of a mask, is none: noise is.
-    yield from _one_side(scene, _is_noisy, {"real images": reals, "G's images": fakes})
+    yield from _one_side(turn, _is_noisy, {"real images": reals, "G's images": fakes})
 
 
 def _one_side(
-    scene: Scene,
-    is_augmented: Callable[[Call, Scene], bool | None],
-    places: Mapping[str, Sequence[Call]],
-) -> Iterator[Sight]:
+    turn: ObservedTurn,
+    is_augmented: Callable[[DCall, ObservedTurn], bool | None],
+    places: Mapping[str, Sequence[DCall]],
+) -> Iterator[Symptom]:
     """Whether one of two places' images were augmented in all turns so far, and the other's in
     none: a loop may augment some batches and leave others."""
     if not all(places.values()):
         return
-    ways = {what: scene.networks.ways[is_augmented, what] for what in places}
+    ways = {what: turn.networks.ways[is_augmented, what] for what in places}
     for what, calls in places.items():
-        ways[what].update({is_augmented(call, scene) for call in calls} - {None})
+        ways[what].update({is_augmented(call, turn) for call in calls} - {None})
     are, are_not = ([what for what in ways if ways[what] == {way}] for way in (True, False))
     detail = f"{are[0]} are, {are_not[0]} are not" if are and are_not else ""
-    yield Sight("augmented-one-side", bool(detail), places[next(iter(places))][-1].line, detail)
+    yield Symptom("augmented-one-side", bool(detail), places[next(iter(places))][-1].line, detail)
 
 
-def _is_another(call: Call, scene: Scene) -> bool | None:
+def _is_another(call: DCall, turn: ObservedTurn) -> bool | None:
     """Whether any of a call's images, of G's, is none that a G made in the last turns, clamped at
     most: some may be of a pool. None where these cannot be compared."""
-    if call.made is not None or call.found is not None:
-        return call.made is None
-    made = _made_like(call, scene)
+    if call.g_call is not None or call.fake_place is not None:
+        return call.g_call is None
+    made = _made_like(call, turn)
     if not made:
         return None
     images = _rows(call.images.detach())
@@ -146,10 +160,10 @@ def _is_another(call: Call, scene: Scene) -> bool | None:
     return bool((nearest > NOISE * known.std() * images.shape[1] ** 0.5).any())
 
 
-def _made_like(call: Call, scene: Scene) -> list[Tensor]:
+def _made_like(call: DCall, turn: ObservedTurn) -> list[Tensor]:
     """What Gs made in the last turns, of the shape of a call's images: a loop may make them before
     it says that D's part begins."""
-    made = [each.images for turn in [scene, *scene.past()] for each in turn.made]
+    made = [made.images for each in [turn, *turn.past()] for made in each.g_calls]
     return [images for images in made if images.shape == call.shape]
 
 
@@ -158,13 +172,13 @@ def _rows(images: Tensor) -> Tensor:
     return torch.stack(list(map(sample_of, images))).float()
 
 
-def _is_noisy(call: Call, scene: Scene) -> bool | None:
+def _is_noisy(call: DCall, turn: ObservedTurn) -> bool | None:
     """Whether a call's images have noise that the loop has added, None where that is not known."""
-    if call.made is not None:
+    if call.g_call is not None:
         return False
     images = call.images.detach()
     is_real = call.kinds == {REAL}
-    sources = _sources(call, scene) if is_real else _made_like(call, scene)
+    sources = _sources(call, turn) if is_real else _made_like(call, turn)
     # Real images that have a name, and are made of nothing else that has one, are as they were.
     is_plain = is_real and not sources and bool(call.named)
     if is_plain or any(_is_scaled(images, each) for each in sources):
@@ -172,13 +186,13 @@ def _is_noisy(call: Call, scene: Scene) -> bool | None:
     return True if any(_is_noised(images, each) for each in sources) else None
 
 
-def _sources(real: Call, scene: Scene) -> list[Tensor]:
+def _sources(real: DCall, turn: ObservedTurn) -> list[Tensor]:
     """Of what real images may have been made: what the loop has names for, of their shape, but for
     themselves, and what G was given or has made, or D has judged as G's."""
-    turns = [scene, *scene.past()]
-    others = [each for turn in turns for made in turn.made for each in made.inputs]
-    others += [sample_of(each) for each in _made_like(real, scene)]
-    judged = [call for turn in turns for call in turn.asked if call.kinds == {FAKE}]
+    turns = [turn, *turn.past()]
+    others = [given for each in turns for made in each.g_calls for given in made.inputs]
+    others += [sample_of(each) for each in _made_like(real, turn)]
+    judged = [call for each in turns for call in each.d_calls if call.kinds == {FAKE}]
     others += [sample for call in judged for sample in call.samples.values()]
     named = [e for e in real.named if not (e.requires_grad or same_memory(e, real.images))]
     return [each for each in named if not any(is_same(sample_of(each), one) for one in others)]
@@ -202,23 +216,23 @@ def _is_noised(images: Tensor, source: Tensor) -> bool:
     return white < WHITE and _related(images.float().flatten(), source.flatten()) > ALIKE
 
 
-def conditions(scene: Scene) -> Iterator[Sight]:
+def conditions(turn: ObservedTurn) -> Iterator[Symptom]:
     """A D is told another condition of G's images than G was given."""
-    reals = [call for call in scene.asked if call.found is None]
-    for call in scene.asked:
-        for beside in _beside(call, call.found):
-            given = [] if call.made is None else call.made.inputs
+    reals = [call for call in turn.d_calls if call.fake_place is None]
+    for call in turn.d_calls:
+        for beside in _beside(call, call.fake_place):
+            given = [] if call.g_call is None else call.g_call.inputs
             alike = [one for one in given if (one.shape, one.dtype) == (beside.shape, beside.dtype)]
             if len(beside) == SAMPLES:
                 # Images beside images are a condition where it is that of real ones.
-                known = [each for real in reals for each in _beside(real, call.found)]
+                known = [each for real in reals for each in _beside(real, call.fake_place)]
                 alike = [one for one in alike if any(is_same(one, each) for each in known)]
             if alike:
                 other = not any(_is_related(beside, one) for one in alike)
-                yield Sight("condition-mismatch", other, call.line)
+                yield Symptom("condition-mismatch", other, call.line)
 
 
-def _beside(call: Call, found: Found | None) -> list[Tensor]:
+def _beside(call: DCall, found: FakePlace | None) -> list[Tensor]:
     """Samples of what a D is given beside G's images, and beside real ones where G's would be."""
     if found is None:
         return []
@@ -241,66 +255,66 @@ def _related(one: Tensor, other: Tensor) -> float:
     return float(torch.corrcoef(pair)[0, 1].nan_to_num(1.0))
 
 
-def asked(scene: Scene) -> Iterator[Sight]:
+def asked(turn: ObservedTurn) -> Iterator[Symptom]:
     """How the Ds are asked in D's part."""
-    for d, network in scene.networks.ds.items():
-        calls = [call for call in scene.calls("d") if call.d == d]
+    for d, network in turn.networks.ds.items():
+        calls = [call for call in turn.calls("d") if call.d == d]
         if calls:
             frozen = all(call.is_frozen for call in calls)
-            yield Sight("frozen-discriminator", frozen, calls[-1].line, d and f"D '{d}'")
+            yield Symptom("frozen-discriminator", frozen, calls[-1].line, d and f"D '{d}'")
         fakes = [call for call in calls if call.kinds == {FAKE}]
         if fakes and len(fakes) < len(calls) and mixes_images(network):
-            yield Sight("batch-norm-split", True, fakes[0].line)
+            yield Symptom("batch-norm-split", True, fakes[0].line)
 
 
-def places_taken(scene: Scene) -> Iterator[Sight]:
+def places_taken(turn: ObservedTurn) -> Iterator[Symptom]:
     """A D is asked in one part in place of the one that is asked in the other."""
-    parts = [[c for c in scene.calls(part) if c.found is not None] for part in ("d", "g")]
-    ds = scene.networks.ds
+    parts = [[c for c in turn.calls(part) if c.fake_place is not None] for part in ("d", "g")]
+    ds = turn.networks.ds
     if len(ds) < 2 or not all(parts):
         return
     in_d, in_g = (
-        {g: {c.d for c in calls if c.made and c.made.g == g} for g in map(id, scene.networks.gs)}
+        {g: {c.d for c in calls if c.g_call and c.g_call.g == g} for g in map(id, turn.networks.gs)}
         for calls in parts
     )
     for g in in_d:
         mixed = bool(in_d[g] - in_g[g] and in_g[g] - in_d[g])
         detail = "each part asks another D of the same G's images"
-        yield Sight("wrong-discriminator", mixed, parts[0][-1].line, detail)
+        yield Symptom("wrong-discriminator", mixed, parts[0][-1].line, detail)
     for calls, others in (parts, reversed(parts)):
         own, other = Counter(call.d for call in calls), Counter(call.d for call in others)
         missing = [d for d in ds if d in other and d not in own]
         taken = bool(missing) and max(own.values()) > max(other.values())
         detail = f"D '{missing[0]}'" if missing else ""
-        yield Sight("wrong-discriminator", taken, calls[-1].line, detail)
+        yield Symptom("wrong-discriminator", taken, calls[-1].line, detail)
 
 
-def without_gradient(scene: Scene) -> Iterator[Sight]:
+def without_gradient(turn: ObservedTurn) -> Iterator[Symptom]:
     """What G's loss reaches of Ds' answers on G's images, beside what D's loss does."""
-    passes = [each for each in scene.passes if each.network == "g"]
-    if not any(scene.networks.ids["g"] & each.leaves for each in passes):
+    passes = [each for each in turn.passes if each.network == "g"]
+    if not any(turn.networks.ids["g"] & each.leaves for each in passes):
         return
-    for d in scene.networks.ds:
-        calls = [call for call in scene.asked if call.network == "g" and call.d == d]
+    for d in turn.networks.ds:
+        calls = [call for call in turn.d_calls if call.network == "g" and call.d == d]
         fakes = [call for call in calls if FAKE in call.kinds]
-        judged = [call for call in scene.calls("d") if call.d == d and call.gradients]
-        if judged and not calls and scene.networks.copy is None:
+        judged = [call for call in turn.calls("d") if call.d == d and call.gradients]
+        if judged and not calls and turn.networks.copy is None:
             lost = not any(p.uses_d or d in {c.d for c in p.calls} for p in passes)
             detail = "it is not asked there"
-            yield Sight("adversarial-without-gradient", lost, passes[-1].line, detail)
+            yield Symptom("adversarial-without-gradient", lost, passes[-1].line, detail)
         if not judged or not (fakes or any(call.with_gradient for call in calls)):
             continue
         scores = {number for call in judged for number in call.gradients}
         alike = all(len(call.outputs) == len(judged[0].outputs) for call in calls)
         reached = {number for call in fakes if call.has_graph for number in call.gradients}
         lost = not reached or (alike and not reached & scores)
-        yield Sight("adversarial-without-gradient", lost, (fakes or calls)[-1].line)
+        yield Symptom("adversarial-without-gradient", lost, (fakes or calls)[-1].line)
         asks_real = any(FAKE not in call.kinds for call in calls)
         features = alike and len(judged[0].outputs) > len(scores)
-        objective = scene.networks.objective_of(d)
+        objective = turn.networks.objective_of(d)
         if features and asks_real and objective and "relativistic" not in objective:
             unmatched = not lost and reached <= scores
-            yield Sight("feature-matching-without-gradient", unmatched, fakes[-1].line)
+            yield Symptom("feature-matching-without-gradient", unmatched, fakes[-1].line)
 
 
 CHECKS = (

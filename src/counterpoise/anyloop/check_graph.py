@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import marks
-from counterpoise.anyloop.scene import Pass, Sight
+from counterpoise.anyloop.observed_turn import BackwardPass, Symptom
 
 # Turns after which nothing of a graph should be left.
 KEPT = 3
@@ -38,7 +38,7 @@ class Lifetimes:
             mark = marks(node)[ROOT] = _Mark()
             self._roots.append((self._turn, line, weakref.ref(mark)))
 
-    def begins(self, nodes: Collection[Node], backward: Pass | None = None) -> None:
+    def begins(self, nodes: Collection[Node], backward: BackwardPass | None = None) -> None:
         """A backward pass, or one for gradients alone, is about to run through these nodes."""
         for node in nodes:
             if (used := marks(node).get(RETAINED)) is not None:
@@ -56,7 +56,7 @@ class Lifetimes:
                 if not hasattr(node, "variable"):
                     marks(node)[RETAINED] = self._retained[-1][0]
 
-    def look(self) -> Iterator[Sight]:
+    def look(self) -> Iterator[Symptom]:
         """What shows in a turn that is over."""
         self._turn += 1
         kept = self._kept()
@@ -68,11 +68,11 @@ class Lifetimes:
         if self._growing == GROWING:
             gc.collect()  # What waits for it is not kept by the loop.
             alive = self._kept()
-            yield Sight("memory-grows", len(alive) >= len(kept), next(iter(alive.values()), ""))
+            yield Symptom("memory-grows", len(alive) >= len(kept), next(iter(alive.values()), ""))
             self._growing = 0
         if self._before:
             lines = [line for mark, line in self._before if not mark.is_used]
-            yield Sight("needless-retain-graph", bool(lines), lines[0] if lines else "")
+            yield Symptom("needless-retain-graph", bool(lines), lines[0] if lines else "")
         self._before, self._retained = self._retained, []
 
     def _kept(self) -> dict[int, str]:

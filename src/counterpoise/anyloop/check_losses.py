@@ -20,9 +20,9 @@ from counterpoise.anyloop.graph import (
     operation,
     walk,
 )
+from counterpoise.anyloop.network_hooks import FAKE, REAL, DCall
+from counterpoise.anyloop.observed_turn import BackwardPass, ObservedTurn, Symptom
 from counterpoise.anyloop.read_objective import HINGES, infer_objective
-from counterpoise.anyloop.scene import Pass, Scene, Sight
-from counterpoise.anyloop.tap import FAKE, REAL, Call
 
 # Losses that apply a sigmoid to what they are given.
 SQUASHING = {"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid", "Sigmoid"}
@@ -38,9 +38,9 @@ STEEP = 1e-4
 SAME = 0.25
 
 
-def of_operations(scene: Scene, backward: Pass) -> Iterator[Sight]:
+def of_operations(turn: ObservedTurn, backward: BackwardPass) -> Iterator[Symptom]:
     """What a loss does with D's answers, before it is back-propagated."""
-    networks = scene.networks
+    networks = turn.networks
     answers = [(call, call.outputs[number]) for call, number in backward.answers]
     ends = [node for _, answer in answers for node, _ in ends_of(answer)]
     line = answers[0][0].line if answers else backward.line
@@ -48,20 +48,20 @@ def of_operations(scene: Scene, backward: Pass) -> Iterator[Sight]:
     for node in backward.outside:
         below = next((each for each, _ in edges_of(node)), None)
         if operation(node) in SQUASHING and ends_in_sigmoid(below, BETWEEN):
-            yield Sight("sigmoid-before-logits-loss", True, line)
+            yield Symptom("sigmoid-before-logits-loss", True, line)
         if operation(node) in SOFTMAX and ends_in_sigmoid(below, BETWEEN):
-            yield Sight("softmax-twice", True, line)
+            yield Symptom("softmax-twice", True, line)
         # What a hinge takes off its margin; that of a logarithm is kept from 0 alike.
         if is_hinge and below is not None and operation(node) in HINGES | {"Where"}:
             if operation(below) in MARGINS and ends_in_sigmoid(below, BETWEEN | {"Add", "Mul"}):
-                yield Sight("hinge-on-sigmoid", True, line)
+                yield Symptom("hinge-on-sigmoid", True, line)
             joined = [each for each in backward.outside if operation(each) in JOINING]
             reached = set(walk([node], {*ends, *joined}))
             kinds = [call.kinds for call, answer in answers if answer.grad_fn in reached]
             networks.is_relativistic |= len(set().union(*kinds)) > 1
     # Of several scores, as codecs' of several scales (SoundStream, EnCodec), it is by design.
     asked = {call.d for call, _ in answers if networks.objective_of(call.d) == "hinge"}
-    scores = {(c.d, number) for c in scene.calls("d") if c.d in asked for number in c.gradients}
+    scores = {(c.d, number) for c in turn.calls("d") if c.d in asked for number in c.gradients}
     own = [
         answer
         for (call, n), (_, answer) in zip(backward.answers, answers, strict=True)
@@ -70,10 +70,10 @@ def of_operations(scene: Scene, backward: Pass) -> Iterator[Sight]:
     if backward.network == "g" and len(own) == len(scores) == len(asked) > 0:
         read = infer_objective(backward.roots, [own])
         if read is not None and read.name == "hinge" and not networks.is_relativistic:
-            yield Sight("hinge-in-g", True, backward.line)
+            yield Symptom("hinge-in-g", True, backward.line)
     for node in [*backward.outside, *ends]:
         if operation(node) in SOFTMAX and _is_over_batch(node):
-            yield Sight("softmax-over-batch", True, line)
+            yield Symptom("softmax-over-batch", True, line)
 
 
 def _is_over_batch(node: Node) -> bool:
@@ -85,7 +85,7 @@ def _is_over_batch(node: Node) -> bool:
     return bool(dimension % max(1, result.ndim) == 0)
 
 
-class Wish(NamedTuple):
+class Target(NamedTuple):
     """What a loss asks of answers: the one where its gradient is 0, or beyond all (None where that
     cannot be told); and whether it pulls the less, the further an answer is from that."""
 
@@ -93,59 +93,59 @@ class Wish(NamedTuple):
     is_concave: bool = False
 
 
-def labels(scene: Scene) -> Iterator[Sight]:
+def labels(turn: ObservedTurn) -> Iterator[Symptom]:
     """What D's and G's loss want of D's outputs."""
-    for d in scene.networks.ds:
-        for number in range(max((len(c.outputs) for c in scene.asked if c.d == d), default=0)):
-            yield from _labels(scene, d, number)
+    for d in turn.networks.ds:
+        for number in range(max((len(c.outputs) for c in turn.d_calls if c.d == d), default=0)):
+            yield from _labels(turn, d, number)
 
 
-def _labels(scene: Scene, d: str, number: int) -> Iterator[Sight]:
+def _labels(turn: ObservedTurn, d: str, number: int) -> Iterator[Symptom]:
     """What D's and G's loss want of one of D's outputs."""
-    pulled = [c for c in scene.asked if c.d == d and number in c.gradients]
+    pulled = [c for c in turn.d_calls if c.d == d and number in c.gradients]
     pulled = [call for call in pulled if number not in call.classes]
     in_d = [call for call in pulled if call.network == "d"]
-    in_g = [call for call in pulled if call.network == "g" and call.found is not None]
-    fakes = [call for call in in_d if call.found is not None]
+    in_g = [call for call in pulled if call.network == "g" and call.fake_place is not None]
+    fakes = [call for call in in_d if call.fake_place is not None]
     reals = [call for call in in_d if not call.from_g]
-    wishes = [_wish(call, number, FAKE) for call in in_g]
+    targets = [_target(call, number, FAKE) for call in in_g]
     if in_g:
-        concave = all(wish.is_concave for wish in wishes)
-        yield Sight("saturating-loss", concave, in_g[-1].line)
-    asks_g = _one(wishes)
-    asks_fake = _one([_wish(call, number, FAKE) for call in fakes])
-    asks_real = _one([_wish(call, number, REAL) for call in reals])
+        concave = all(target.is_concave for target in targets)
+        yield Symptom("saturating-loss", concave, in_g[-1].line)
+    asks_g = _one(targets)
+    asks_fake = _one([_target(call, number, FAKE) for call in fakes])
+    asks_real = _one([_target(call, number, REAL) for call in reals])
     if asks_fake is None or asks_real is None:
         return
     labels = asks_real, asks_fake
     # A D that answers with its own loss has all of that brought down: it is never below 0.
     own = all(bool((call.outputs[number] >= 0).all()) for call in in_d)
     same = _is_same(*labels, (*labels, 0.0)) and not (own and asks_real == -math.inf)
-    yield Sight("fake-labelled-real", same, fakes[-1].line)
+    yield Symptom("fake-labelled-real", same, fakes[-1].line)
     if asks_g is None:
         return
     helps = not same and _is_same(asks_g, asks_fake, labels)
-    yield Sight("labels-swapped", helps and asks_fake > asks_real, fakes[-1].line)
-    yield Sight("g-helps-d", helps and asks_fake < asks_real, in_g[-1].line)
+    yield Symptom("labels-swapped", helps and asks_fake > asks_real, fakes[-1].line)
+    yield Symptom("g-helps-d", helps and asks_fake < asks_real, in_g[-1].line)
 
 
-def _wish(call: Call, number: int, kind: str) -> Wish:
+def _target(call: DCall, number: int, kind: str) -> Target:
     """What a loss asks of a call's answers on one kind of images."""
     answers, gradient = call.outputs[number].detach(), call.gradients[number]
     if len(answers) != len(call.images):
-        return Wish(None)
+        return Target(None)
     own = [call.rows_of(each, kind).double().cpu().flatten() for each in (answers, gradient)]
     x, y = own[0] - own[0].mean(), own[1] - own[1].mean()
     mean, size = float(own[1].mean()), float(own[1].abs().mean())
     if not 0 < size < math.inf:
-        return Wish(None)
+        return Target(None)
     square, product = float((x * x).sum()), float((x * y).sum())
     is_line = abs(product) > LINE * (square * float((y * y).sum())) ** 0.5
     is_line &= abs(product) > STEEP * size * (square * len(x)) ** 0.5
     if is_line and product > 0:
-        return Wish(float(own[0].mean()) - mean * square / product)
+        return Target(float(own[0].mean()) - mean * square / product)
     one_way = abs(mean) > LINE * size
-    return Wish(math.copysign(math.inf, -mean) if one_way else None, is_line)
+    return Target(math.copysign(math.inf, -mean) if one_way else None, is_line)
 
 
 def _is_same(one: float, other: float, scale: tuple[float, ...]) -> bool:
@@ -155,9 +155,9 @@ def _is_same(one: float, other: float, scale: tuple[float, ...]) -> bool:
     return abs(one - other) <= SAME * (max(finite) - min(finite) if len(finite) > 1 else 1.0)
 
 
-def _one(wishes: Sequence[Wish]) -> float | None:
+def _one(targets: Sequence[Target]) -> float | None:
     """The label that all agree on."""
-    labels = [wish.label for wish in wishes]
+    labels = [target.label for target in targets]
     first = labels[0] if labels else None
     if first is None or not all(
         each is not None and _is_same(first, each, (0.0, max(1.0, abs(first)))) for each in labels

@@ -11,17 +11,17 @@ from torch.optim import Optimizer
 
 from counterpoise.anyloop.graph import JOINING, REARRANGING, marks
 from counterpoise.anyloop.hooks import Watched, innermost, user_line
-from counterpoise.anyloop.scene import (
+from counterpoise.anyloop.network_hooks import Phase, tensors_of
+from counterpoise.anyloop.observed_turn import (
     SCALED,
+    BackwardPass,
     Networks,
-    Pass,
+    ObservedTurn,
     Samples,
-    Scene,
-    Sight,
+    Symptom,
     is_same,
     sample_of,
 )
-from counterpoise.anyloop.tap import Phase, tensors_of
 
 CLIPS = (
     Watched(torch.nn.utils.clip_grad, "_clip_grads_with_norm_"),
@@ -55,7 +55,7 @@ class Gradients:
         self._tracks = [_Track(key, optimizer) for key, optimizer in networks.optimizers]
         # What of networks is trained, those weights too that they hide, as it was at first.
         self._initial = {key: Samples(_trained(networks, key)) for key in networks.whole}
-        self._seen: dict[tuple[str, str], tuple[str, str]] = {}  # lines, details, in a scene
+        self._seen: dict[tuple[str, str], tuple[str, str]] = {}  # lines, details, in a turn
         self._has_scale = False  # whether the scaler that steps has one
         self._undo: list[Callable[[], None]] = []
         for track in self._tracks:
@@ -75,7 +75,7 @@ class Gradients:
         for undo in self._undo:
             undo()
 
-    def begins(self, backward: Pass) -> None:
+    def begins(self, backward: BackwardPass) -> None:
         """A backward pass is about to run."""
         for track in self._tracks:
             self._look_at_spent(track)
@@ -88,7 +88,7 @@ class Gradients:
         if track.steps and not track.passes and track.changed():
             self._seen["clip-after-step", track.network] = track.line, ""
 
-    def ran(self, backward: Pass) -> None:
+    def ran(self, backward: BackwardPass) -> None:
         """It has run."""
         for track in self._tracks:
             if track.network == backward.network and track.ids & backward.leaves:
@@ -96,19 +96,19 @@ class Gradients:
                 track.passes.append(backward)
             track.left = track.samples()
 
-    def look(self, scene: Scene, *, has_average: bool) -> Iterator[Sight]:
+    def look(self, turn: ObservedTurn, *, has_average: bool) -> Iterator[Symptom]:
         """What shows in a turn that is over."""
         for track in self._tracks:
             self._look_at_spent(track)
-            yield from self._of(track, scene, has_average)
+            yield from self._of(track, turn, has_average)
             track.lost, track.old = [], track.passes.copy()
-        for network in {each.network for each in scene.passes if each.answers}:
+        for network in {each.network for each in turn.passes if each.answers}:
             for name in BETWEEN:
                 line, detail = self._seen.get((name, network), ("", ""))
-                yield Sight(name, bool(line), line, detail, network)
+                yield Symptom(name, bool(line), line, detail, network)
         self._seen = {}
 
-    def _of(self, track: "_Track", scene: Scene, has_average: bool) -> Iterator[Sight]:
+    def _of(self, track: "_Track", turn: ObservedTurn, has_average: bool) -> Iterator[Symptom]:
         key, network = track.network, track.network.upper()
         rate = max(float(group["lr"]) for group in track.optimizer.param_groups)
         track.falling = [*track.falling, rate] if rate < track.rate else []
@@ -119,33 +119,33 @@ class Gradients:
             len(track.falling) > FALLING and rate <= FALLS**FALLING * track.falling[-FALLING - 1]
         )
         detail = f"of {network}'s optimizer, from {track.peak:.2g} to {rate:.2g}"
-        yield Sight("rate-gone", gone, track.line, detail, key)
-        passes = [each for each in scene.passes if each.network == key]
+        yield Symptom("rate-gone", gone, track.line, detail, key)
+        passes = [each for each in turn.passes if each.network == key]
         weights, still = self._initial[key].weights, self._initial[key].still()
         if weights:
             does = "steps, but has no gradients for it" if track.steps else "never steps"
             line = track.line or (passes[-1].line if passes else "")
             unmoved = len(still) == len(weights)
-            yield Sight("never-updated", unmoved, line, f"{network}; its optimizer {does}", key)
+            yield Symptom("never-updated", unmoved, line, f"{network}; its optimizer {does}", key)
         passes = [each for each in passes if each.answers]
         if not passes:
             return
         if key == "g" and has_average:
-            yield Sight("ema-trained", track.is_changed is True, track.line)
+            yield Symptom("ema-trained", track.is_changed is True, track.line)
         if key == "d" and track.is_changed is not None:
             linear = all(each.operations <= LINEAR for each in passes)
             # Never below 0, they may be probabilities, or the loss of a D that has it in.
             answers = [out for each in passes for call in each.calls for out in call.outputs]
             linear = linear and any(bool((answer < 0).any()) for answer in answers)
-            free = linear and not (self._is_limited or scene.slopes or track.is_changed)
-            yield Sight("clip-missing", free, track.line)
+            free = linear and not (self._is_limited or turn.penalty_gradients or track.is_changed)
+            yield Symptom("clip-missing", free, track.line)
         owned = self._networks.owned
         left = [w for w in still if id(w) not in owned and _have_gradients([w])]
         hidden = [w for w in left if id(w) not in self._networks.ids[key]]
         if track.steps > 1 and len(still) < len(weights):
             for name, some in (("unregistered-modules", hidden), ("unowned-parameters", left)):
                 detail = f"{len(some)} of {network}'s {len(weights)} parameters"
-                yield Sight(name, bool(some) and some is (hidden or left), "", detail, key)
+                yield Symptom(name, bool(some) and some is (hidden or left), "", detail, key)
 
     def _before_step(self, track: "_Track", _: Any, arguments: Any, options: Any) -> None:
         line = track.line = user_line()
@@ -213,10 +213,14 @@ class _Track:
         self.peak, self.rate, self.steps, self.line = 0.0, 0.0, 0, ""
         # Learning rates of the last turns, each below the one before.
         self.falling: list[float] = []
-        self.passes: list[Pass] = []
-        self.old: list[Pass] = []  # those of earlier turns: there may be some without a step
+        self.passes: list[BackwardPass] = []
+        self.old: list[
+            BackwardPass
+        ] = []  # those of earlier turns: there may be some without a step
         self.is_fresh = False  # whether these have left finite gradients
-        self.lost: list[Pass] = []  # of a turn, whose gradients were cleared before another pass
+        self.lost: list[
+            BackwardPass
+        ] = []  # of a turn, whose gradients were cleared before another pass
         self.left: dict[int, Tensor] = {}  # of gradients, after a step or any pass
         self.stepped: Samples | None = None  # the weights after a step
         self.is_changed: bool | None = None  # whether these were others before the next one
@@ -245,17 +249,17 @@ class _Track:
     def is_undivided(self) -> bool:
         """Whether several passes, each over micro-batches of its own, add up whole losses."""
         calls = {call for each in self.passes for call in each.calls if not call.is_between}
-        kinds = [[call for call in calls if call.found is not None]]
+        kinds = [[call for call in calls if call.fake_place is not None]]
         if self.network == "d":
             kinds.append([call for call in calls if not call.from_g])
-        alike = [Counter((c.d, c.made and c.made.g, c.shape) for c in kind) for kind in kinds]
+        alike = [Counter((c.d, c.g_call and c.g_call.g, c.shape) for c in kind) for kind in kinds]
         count = min(max(each.values(), default=0) for each in alike)
         return 1 < count <= len(self.passes) and all(
             each.factor > 1 / count + 1e-6 for each in self.passes
         )
 
 
-def kinds_of(passes: Sequence[Pass]) -> set[str]:
+def kinds_of(passes: Sequence[BackwardPass]) -> set[str]:
     """On which kinds of images the answers are that passes reach."""
     return set().union(*(call.kinds for each in passes for call in each.calls))
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from counterpoise.anyloop.scene import Scene, Sight, Slope
-from counterpoise.anyloop.tap import FAKE, REAL
+from counterpoise.anyloop.network_hooks import FAKE, REAL
+from counterpoise.anyloop.observed_turn import ObservedTurn, PenaltyGradient, Symptom
 from counterpoise.game.r1 import mixes_images
 
 # How far from a straight line between two images a point may be, as a share of their distance.
@@ -18,42 +18,42 @@ ALIKE = 1e-4
 NORMS = 3
 
 
-def penalties(scene: Scene) -> Iterator[Sight]:
+def penalties(turn: ObservedTurn) -> Iterator[Symptom]:
     """The gradients of D's answers that D's part takes, and what becomes of them."""
-    for slope in scene.slopes:
-        detail = "it is computed without `create_graph`" if slope.node is None else ""
-        yield Sight("penalty-unused", not slope.is_used, slope.line, detail)
-        mixed = mixes_images(scene.networks.ds[slope.call.d])
-        yield Sight("batch-norm-in-penalty", slope.is_used and mixed, slope.line)
+    for penalty in turn.penalty_gradients:
+        detail = "it is computed without `create_graph`" if penalty.node is None else ""
+        yield Symptom("penalty-unused", not penalty.is_used, penalty.line, detail)
+        mixed = mixes_images(turn.networks.ds[penalty.call.d])
+        yield Symptom("batch-norm-in-penalty", penalty.is_used and mixed, penalty.line)
         centred, norm = False, ""
-        if slope.pull is not None and len(slope.values) > 1:
-            norms, factors, along = _pulled(slope)
+        if penalty.pull is not None and len(penalty.values) > 1:
+            norms, factors, along = _pulled(penalty)
             centred = along and _centres_on_one(norms, factors)
-            norm = _norm(scene, norms, factors, along)
-            yield Sight("penalty-norm", bool(norm), slope.line, norm)
-        epsilon = _epsilon(scene, slope, centred)
+            norm = _norm(turn, norms, factors, along)
+            yield Symptom("penalty-norm", bool(norm), penalty.line, norm)
+        epsilon = _epsilon(turn, penalty, centred)
         if epsilon is not None:
-            yield Sight("penalty-epsilon", bool(epsilon), slope.line, epsilon)
+            yield Symptom("penalty-epsilon", bool(epsilon), penalty.line, epsilon)
 
 
-def _pulled(slope: Slope) -> tuple[Tensor, Tensor, bool]:
+def _pulled(penalty: PenaltyGradient) -> tuple[Tensor, Tensor, bool]:
     """The norm of each image's gradient (N,), by how much of it a penalty pulls it (N,), and
     whether it is pulled along itself alone."""
-    values, pull = slope.values.flatten(1), slope.pull.flatten(1)  # type: ignore[union-attr]
+    values, pull = penalty.values.flatten(1), penalty.pull.flatten(1)  # type: ignore[union-attr]
     squares = (values * values).sum(1)
     factors = (pull * values).sum(1) / squares.clamp_min(1e-30)
     off = float((pull - factors[:, None] * values).norm() / pull.norm())
     return squares.sqrt(), factors, not off > 0.05
 
 
-def _norm(scene: Scene, norms: Tensor, factors: Tensor, along: bool) -> str:
+def _norm(turn: ObservedTurn, norms: Tensor, factors: Tensor, along: bool) -> str:
     """What is wrong with the norm of a penalty."""
     if not along:
         # The norm of an image's gradient pulls the gradient along itself.
         return "it is not taken over all values of an image"
     if float(factors.std()) > ALIKE * float(factors.abs().mean()):
         return ""
-    old = [each for turn in scene.past() for each in turn.slopes if each.pull is not None]
+    old = [own for old in turn.past() for own in old.penalty_gradients if own.pull is not None]
     turns = [(norms, factors), *(_pulled(each)[:2] for each in old)]
     whole = torch.stack([norms.norm() for norms, _ in turns])
     mean = torch.stack([factors.mean() for _, factors in turns])
@@ -69,14 +69,14 @@ def _centres_on_one(norms: Tensor, factors: Tensor) -> bool:
     )
 
 
-def _epsilon(scene: Scene, slope: Slope, centred: bool) -> str | None:
+def _epsilon(turn: ObservedTurn, penalty: PenaltyGradient, centred: bool) -> str | None:
     """What is wrong with points between real and fake images; "" where nothing is, None where they
     are not. Of a penalty that is `centred` on a norm of 1 they should be."""
-    points = slope.points.flatten(1)
-    calls = [call for call in scene.calls("d") if not call.is_between]
+    points = penalty.points.flatten(1)
+    calls = [call for call in turn.calls("d") if not call.is_between]
     reals = [call.rows_of(call.images, REAL) for call in calls if not call.from_g]
-    fakes = [call.rows_of(call.images, FAKE) for call in calls if call.found is not None]
-    fakes += [made.images for made in scene.made]
+    fakes = [call.rows_of(call.images, FAKE) for call in calls if call.fake_place is not None]
+    fakes += [made.images for made in turn.g_calls]
     for real, fake in itertools.product(reals, fakes):
         if not (real.numel() == fake.numel() == points.numel() and len(real) == len(points)):
             continue

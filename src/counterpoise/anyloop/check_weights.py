@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from counterpoise.anyloop.hooks import FRAMES, user_frames, user_line
-from counterpoise.anyloop.scene import Networks, Pass, Samples, Scene, Sight
+from counterpoise.anyloop.observed_turn import (
+    BackwardPass,
+    Networks,
+    ObservedTurn,
+    Samples,
+    Symptom,
+)
 
 # What people call an average, and what holds one.
 NAMES = re.compile(
@@ -38,11 +44,11 @@ class Averages:
         """Whether there is an average."""
         return bool(self._found)
 
-    def look(self) -> Iterator[Sight]:
+    def look(self) -> Iterator[Symptom]:
         """What shows in a turn that is over."""
         for name, (average, its_g) in self._found.items():
             frozen = its_g.has_moved() and not average.has_moved()
-            yield Sight("ema-frozen", frozen, user_line(), f"`{name}`", name)
+            yield Symptom("ema-frozen", frozen, user_line(), f"`{name}`", name)
         if not self._found and self._searches < SEARCHES:
             self._searches += 1
             own = [weight for g in self._gs for weight in g]
@@ -53,7 +59,7 @@ class Averages:
                         self._found[name] = Samples(weights), Samples(g)
 
 
-def find_copy(networks: Networks, backward: Pass, nodes: Collection[Node]) -> None:
+def find_copy(networks: Networks, backward: BackwardPass, nodes: Collection[Node]) -> None:
     """Note weights of a D, and others like them, in a backward pass of G's part."""
     if networks.copy is not None or backward.network == "d":
         return
@@ -68,11 +74,11 @@ def find_copy(networks: Networks, backward: Pass, nodes: Collection[Node]) -> No
             networks.copy = Samples(weights), backward.line
 
 
-def copied(scene: Scene) -> Iterator[Sight]:
+def copied(turn: ObservedTurn) -> Iterator[Symptom]:
     """G is trained against a copy of D."""
-    copy = scene.networks.copy
-    if copy and scene.calls("d") and not any(call.has_graph for call in scene.calls("g")):
-        yield Sight("stale-discriminator", not copy[0].has_moved(), copy[1])
+    copy = turn.networks.copy
+    if copy and turn.calls("d") and not any(call.has_graph for call in turn.calls("g")):
+        yield Symptom("stale-discriminator", not copy[0].has_moved(), copy[1])
 
 
 def _others(weights: Sequence[Tensor], own: Sequence[Tensor]) -> list[Tensor]:

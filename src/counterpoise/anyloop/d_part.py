@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from torch import Tensor
 
 from counterpoise.anyloop.graph import ends_in_sigmoid
+from counterpoise.anyloop.network_hooks import FAKE, INSIDE, REAL, DCall, Phase, Place
 from counterpoise.anyloop.pulls import (
     WHOLE,
     Pattern,
@@ -18,7 +19,6 @@ from counterpoise.anyloop.pulls import (
 )
 from counterpoise.anyloop.read_objective import infer_objective
 from counterpoise.anyloop.reading import Side, joined, loss_of, note_gradients, side_of
-from counterpoise.anyloop.tap import FAKE, INSIDE, REAL, Call, Phase, Place
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.game.players import Player
@@ -80,7 +80,7 @@ class Reader:
 
     # On which images D is asked.
 
-    def change_input(self, turn: Turn, phase: Phase, call: Call) -> dict[Place, Tensor]:
+    def change_input(self, turn: Turn, phase: Phase, call: DCall) -> dict[Place, Tensor]:
         """D's inputs in D's or G's part that the policy wants otherwise, by their places."""
         before = phase.calls(call.d)
         if phase.network == "d" and not before:
@@ -100,18 +100,18 @@ class Reader:
                 changed[place] = by(call.arguments[place])
         return changed
 
-    def _kinds_of(self, call: Call, before: Collection[Call]) -> set[str]:
+    def _kinds_of(self, call: DCall, before: Collection[DCall]) -> set[str]:
         """On which kinds of images a call is, as far as can be said before D has answered;
         `before`: D's calls before it in the part."""
         if call.network == "g":
             is_both = len(call.images) == self._rows_of_both  # as many as in a call on both in D's
-            return {REAL, FAKE} if is_both else {REAL if call.found is None else FAKE}
+            return {REAL, FAKE} if is_both else {REAL if call.fake_place is None else FAKE}
         if self._latest:
             return set(self._latest[call.number]) if call.number < len(self._latest) else set()
         kind = FAKE if call.from_g else REAL
         return set() if any(kind in each.kinds for each in before) else {kind}
 
-    def outputs_in_g(self, call: Call) -> Tensor | None:
+    def outputs_in_g(self, call: DCall) -> Tensor | None:
         """D's scores of G's images among its answers in G's part."""
         scores = [each[FAKE] for each in self._latest if FAKE in each]
         numbers = {number for own in scores for number in own.tensors}
@@ -179,7 +179,7 @@ class Reader:
         phase.read = key, sides
         return sides
 
-    def _read(self, calls: Sequence[Call]) -> Pattern:
+    def _read(self, calls: Sequence[DCall]) -> Pattern:
         """How a part with these calls of D is to be read, () where that cannot be seen."""
         pulled = self._read_pulls(calls) if any(call.gradients for call in calls) else 0
         pattern = self._patterns.get(len(calls), ())
@@ -192,7 +192,7 @@ class Reader:
             return by_place_alone(calls)
         return pattern
 
-    def _read_pulls(self, calls: Sequence[Call]) -> int:
+    def _read_pulls(self, calls: Sequence[DCall]) -> int:
         """Note how D's answers were pulled; of how many calls."""
         keys = [(call.number, number) for call in calls for number in sorted(call.gradients)]
         tensors = {key: pull_of(calls[key[0]].gradients[key[1]]) for key in keys}
@@ -276,7 +276,7 @@ class Reader:
             self._turns += 1
             self._read_direction(calls, own.signals)
 
-    def _read_direction(self, calls: Sequence[Call], signals: Signals) -> None:
+    def _read_direction(self, calls: Sequence[DCall], signals: Signals) -> None:
         """Whether D is trained to score real images above fake ones.
 
         Labels that are neither 0 nor 1 pull back what is beyond them, so only turns count in which
@@ -299,7 +299,7 @@ class Reader:
             self._game.say(REVERSED, f"reversed {self._player.name}")
 
 
-class DiscriminatorSide:
+class DiscriminatorReaders:
     """The readers of all Ds."""
 
     def __init__(self, game: Game, *, is_checked: bool) -> None:

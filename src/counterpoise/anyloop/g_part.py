@@ -9,7 +9,7 @@ from torch.autograd.graph import Node
 from counterpoise.anyloop.d_part import STEPPED_EARLY, Reader
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import is_backward
-from counterpoise.anyloop.tap import FAKE, Phase, tensors_of
+from counterpoise.anyloop.network_hooks import FAKE, Phase, tensors_of
 from counterpoise.game.game import Game
 from counterpoise.game.turn import Turn
 
@@ -22,7 +22,7 @@ NEEDS_LOSS = (
 )
 
 
-class GeneratorSide:
+class GeneratorReader:
     """What hooks in G's part find out, told to the turn; what flows back to G, through each D and
     in all.
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from counterpoise.anyloop.d_part import DiscriminatorSide
-from counterpoise.anyloop.g_part import GeneratorSide
+from counterpoise.anyloop.d_part import DiscriminatorReaders
+from counterpoise.anyloop.g_part import GeneratorReader
 from counterpoise.anyloop.hooks import ENGINE, OptimizerWatch, is_backward, user_line
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.loop_check import LoopChecker
+from counterpoise.anyloop.network_hooks import DCall, NetworkHooks, Phase, Place
 from counterpoise.anyloop.parts import DiscriminatorPart, GeneratorPart
 from counterpoise.anyloop.reading import note_gradients
-from counterpoise.anyloop.tap import Call, Phase, Place, Tap
 from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.game.processes import rank
@@ -40,9 +40,9 @@ class LoopListener:
         self.game, self._journal, self._checker = game, journal, checker
         self._turn: Turn | None = None
         self.is_closed = False
-        self._d = DiscriminatorSide(game, is_checked=checker is not None)
-        self._g = GeneratorSide(game)
-        self._tap = Tap(
+        self._d = DiscriminatorReaders(game, is_checked=checker is not None)
+        self._g = GeneratorReader(game)
+        self._hooks = NetworkHooks(
             generators,
             {name: player.network for name, player in game.players.items()},
             self._change_input,
@@ -68,7 +68,7 @@ class LoopListener:
             self._turn = self.begin_turn()
             for reader in self._d.readers.values():
                 reader.is_early = False
-        self._tap.compares = self._checker is not None or not self._d.is_known
+        self._hooks.compares = self._checker is not None or not self._d.is_known
         part = DiscriminatorPart(self)
         self._listen(part)
         return part
@@ -87,14 +87,14 @@ class LoopListener:
         return self.game.begin()
 
     def end_open(self, *, failed: bool = False) -> None:
-        if self._tap.phase is not None:
-            self.end(self._tap.phase, failed=failed)
+        if self._hooks.phase is not None:
+            self.end(self._hooks.phase, failed=failed)
 
     def end(self, part: Phase, *, failed: bool = False) -> None:
         """A part ends, unless it has already; where it `failed`, its turn is forgotten."""
-        if part is not self._tap.phase:
+        if part is not self._hooks.phase:
             return
-        self._tap.phase = None
+        self._hooks.phase = None
         self._g.is_open = False
         ENGINE.remove(self._on_engine)
         if failed:
@@ -110,7 +110,7 @@ class LoopListener:
             for _, reader in self._d.judging(part):
                 reader.end(self._turn, part)
             if not part.d_calls:
-                self._tap.hear_forward()
+                self._hooks.hear_forward()
         part.d_calls.clear()  # with the graphs behind them
         part.read = None
 
@@ -118,10 +118,10 @@ class LoopListener:
         """End what is open, but for D's part of an unfinished turn, and let go of everything."""
         if self.is_closed:
             return
-        self.end_open(failed=self._tap.phase is not None and self._tap.phase.network == "d")
+        self.end_open(failed=self._hooks.phase is not None and self._hooks.phase.network == "d")
         self.flush()
         self.is_closed = True
-        self._tap.close()
+        self._hooks.close()
         if self._checker is not None:
             self._checker.close()
         for watch in self._watches:
@@ -142,7 +142,7 @@ class LoopListener:
 
     def _listen(self, part: Phase) -> None:
         self._check_open()
-        self._tap.phase = part
+        self._hooks.phase = part
         self._g.is_open = part.network == "g"
         ENGINE.add(self._on_engine)
         if self._checker is not None:
@@ -153,15 +153,15 @@ class LoopListener:
             self._checker.turn_ends()
             if self._checker.is_finished:
                 self._checker, self._d.is_checked = None, False
-                self._tap.end_check()
+                self._hooks.end_check()
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:
-        part, self._tap.phase = self._tap.phase, None
+        part, self._hooks.phase = self._hooks.phase, None
         try:
             yield
         finally:
-            self._tap.phase = part
+            self._hooks.phase = part
 
     # What parts are told.
 
@@ -184,7 +184,7 @@ class LoopListener:
 
     # What is listened to.
 
-    def _change_input(self, phase: Phase, call: Call) -> dict[Place, Tensor]:
+    def _change_input(self, phase: Phase, call: DCall) -> dict[Place, Tensor]:
         """A D's inputs that the policy wants otherwise, before D sees them."""
         weighed: dict[Place, Tensor] = {}
         if self._turn is None:
@@ -200,7 +200,7 @@ class LoopListener:
         """A backward pass, or `autograd.grad`, is about to run: from roots times weights, for
         inputs alone where there are any."""
         roots, weights, retains, creates, inputs = given[:5]
-        part, checker = self._tap.phase, self._checker
+        part, checker = self._hooks.phase, self._checker
         if part is None or is_backward():
             return None  # the latter inside of another, as a reentrant checkpoint's
         if not accumulate_grad:
@@ -222,7 +222,7 @@ class LoopListener:
     def _on_step(self, names: Sequence[str], run: Callable[[], Any]) -> Any:
         """The step of an optimizer was called, of these Ds' or (none) of G's: run it as the actions
         say."""
-        part, turn = self._tap.phase, self._turn
+        part, turn = self._hooks.phase, self._turn
         if part is None:
             return run()
         self._g.has_stepped |= not names

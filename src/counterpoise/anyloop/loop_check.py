@@ -19,8 +19,14 @@ from counterpoise.anyloop.check_graph import Lifetimes
 from counterpoise.anyloop.check_optimizers import Gradients, kinds_of
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import user_line
-from counterpoise.anyloop.scene import Networks, Pass, Scene, Sight, Witness
-from counterpoise.anyloop.tap import FAKE, REAL, Made, Phase
+from counterpoise.anyloop.network_hooks import FAKE, REAL, GCall, Phase
+from counterpoise.anyloop.observed_turn import (
+    BackwardPass,
+    Networks,
+    ObservedTurn,
+    Symptom,
+    TurnObserver,
+)
 from counterpoise.diagnosis.loop_bugs import LOOP_BUGS, LoopFinding
 from counterpoise.game.game import Game
 from counterpoise.run_folder import LOOP_BUG
@@ -30,7 +36,7 @@ LOGGER = logging.getLogger("counterpoise")
 # The loop is watched for so many turns: a bug of the loop is there in every one of them.
 CHECKED_TURNS = 100
 # What is looked for in a turn that is over.
-CHECKS: tuple[Callable[[Scene], Iterator[Sight]], ...] = (
+CHECKS: tuple[Callable[[ObservedTurn], Iterator[Symptom]], ...] = (
     *check_calls.CHECKS,
     check_losses.labels,
     check_penalties.penalties,
@@ -51,13 +57,13 @@ class LoopChecker:
         self._reported: set[tuple[str, str]] = set()
         self._step = self._turns = 0
         self._in_a_row: Counter[tuple[str, str]] = Counter()  # turns in a row, by bug and network
-        self._witness = Witness(self._networks)
+        self._observer = TurnObserver(self._networks)
         self._lifetimes, self._averages = Lifetimes(), check_weights.Averages(self._networks.gs)
         guard = self._guarded
         self._gradients = Gradients(lambda: self.phase(), self._networks, guard)
         self._report(_of_owners(self._networks))
         # What the loop calls, through hooks.
-        self.made, self.asked = guard(self._made), guard(self._witness.asked)
+        self.g_called, self.d_called = guard(self._g_called), guard(self._observer.d_called)
         self.gradient, self.backward = guard(self._gradient), guard(self._backward)
         self.optimizer_steps, self.turn_ends = guard(self._optimizer_steps), guard(self._turn_ends)
 
@@ -86,9 +92,9 @@ class LoopChecker:
 
     # What a loop does, through hooks.
 
-    def _made(self, made: Made, node: Node | None, given: Sequence[Tensor]) -> None:
-        """A G has made images: see `Witness.made`."""
-        self._witness.made(made, node, given)
+    def _g_called(self, made: GCall, node: Node | None, given: Sequence[Tensor]) -> None:
+        """A G has made images: see `TurnObserver.g_called`."""
+        self._observer.g_called(made, node, given)
         self._lifetimes.follow(node, made.line)
 
     def _backward(
@@ -100,11 +106,11 @@ class LoopChecker:
         *,
         is_retained: bool,
     ) -> Callable[[Any], None]:
-        """A backward pass is about to run: see `Witness.backward`. What is to be called after."""
+        """A backward pass is about to run (`TurnObserver.backward`). What is to be called after."""
         nodes = set(walk(root.grad_fn for root in roots if root.grad_fn is not None))
-        new = self._witness.backward(part, roots, weights, inputs, nodes, is_retained=is_retained)
-        self._report(_of_pass(self._networks, self._witness.scene, new))
-        self._report(check_losses.of_operations(self._witness.scene, new))
+        new = self._observer.backward(part, roots, weights, inputs, nodes, is_retained=is_retained)
+        self._report(_of_pass(self._networks, self._observer.turn, new))
+        self._report(check_losses.of_operations(self._observer.turn, new))
         check_weights.find_copy(self._networks, new, nodes)
         self._lifetimes.begins(nodes, new)
         self._gradients.begins(new)
@@ -116,7 +122,7 @@ class LoopChecker:
     ) -> Callable[[Any], None] | None:
         """`autograd.grad` is about to run. What is to be called after, if anything."""
         self._lifetimes.begins(set(walk(each.grad_fn for each in outputs if each.grad_fn)))
-        after = self._witness.gradient(part, outputs, inputs)
+        after = self._observer.gradient(part, outputs, inputs)
         return None if after is None else self._guarded(after)
 
     def _optimizer_steps(
@@ -124,11 +130,11 @@ class LoopChecker:
     ) -> None:
         """An optimizer is about to step, unless the policy `rests` the network; `halves_chosen`:
         which halves of D's loss are in it was left to the policy."""
-        if not self._witness.steps(network, part, rests=rests):
+        if not self._observer.steps(network, part, rests=rests):
             detail = f"{network.upper()}'s optimizer in {part.network.upper()}'s part"
-            self._report([Sight("wrong-optimizer", True, user_line(), detail, network)])
+            self._report([Symptom("wrong-optimizer", True, user_line(), detail, network)])
         if network == part.network == "d":
-            passes = self._witness.scene.passes_of(part)
+            passes = self._observer.turn.passes_of(part)
             self._report(_of_d_step(self._networks, passes, part, halves_chosen))
 
     def part_begins(self, step: int) -> None:
@@ -136,42 +142,42 @@ class LoopChecker:
 
     def part_ends(self, part: Phase) -> None:
         if part.network == "d" and not (part.d_calls or part.backwards):
-            self._witness.resting.add("d")  # it starts late
+            self._observer.resting.add("d")  # it starts late
 
     def _turn_ends(self) -> None:
         """D's and G's parts of a turn are over: let the checks look at it. A bug is one that shows
         in as many turns in a row as it must."""
         self._turns += 1
-        sights: dict[tuple[str, str], Sight] = {}
-        for sight in self._look(self._witness.scene):
-            key = sight.name, sight.network
-            if key not in sights or not sights[key].seen:
-                sights[key] = sight
-        for key, sight in sights.items():
-            self._in_a_row[key] = self._in_a_row[key] + 1 if sight.seen else 0
-            if self._in_a_row[key] >= LOOP_BUGS[sight.name].turns:
-                self._report([sight])
-        self._witness.next_scene()
+        symptoms: dict[tuple[str, str], Symptom] = {}
+        for symptom in self._look(self._observer.turn):
+            key = symptom.name, symptom.network
+            if key not in symptoms or not symptoms[key].seen:
+                symptoms[key] = symptom
+        for key, symptom in symptoms.items():
+            self._in_a_row[key] = self._in_a_row[key] + 1 if symptom.seen else 0
+            if self._in_a_row[key] >= LOOP_BUGS[symptom.name].turns:
+                self._report([symptom])
+        self._observer.next_turn()
         if self._turns >= CHECKED_TURNS:
             self.close()
 
-    def _look(self, scene: Scene) -> Iterator[Sight]:
+    def _look(self, turn: ObservedTurn) -> Iterator[Symptom]:
         for check in CHECKS:
-            yield from check(scene)
-        yield from self._gradients.look(scene, has_average=self._averages.has_any)
+            yield from check(turn)
+        yield from self._gradients.look(turn, has_average=self._averages.has_any)
         yield from self._lifetimes.look()
         yield from self._averages.look()
 
-    def _report(self, sights: Iterable[Sight]) -> None:
+    def _report(self, symptoms: Iterable[Symptom]) -> None:
         """Report bugs, each once; those that either network may have, once for each."""
-        for sight in sights:
-            key = sight.name, sight.network
-            rests = key[0] == "never-updated" and key[1] in self._witness.resting
+        for symptom in symptoms:
+            key = symptom.name, symptom.network
+            rests = key[0] == "never-updated" and key[1] in self._observer.resting
             if key in self._reported or rests:
                 continue
             self._reported.add(key)
-            bug, line = LOOP_BUGS[sight.name], sight.line or self._made_at
-            found = sight.name, bug.meaning, bug.change, line, self._step, sight.detail
+            bug, line = LOOP_BUGS[symptom.name], symptom.line or self._made_at
+            found = symptom.name, bug.meaning, bug.change, line, self._step, symptom.detail
             finding = LoopFinding(*found)
             self.findings.append(finding)
             self._tell(self._step, LOOP_BUG, str(finding), logging.WARNING)
@@ -180,45 +186,45 @@ class LoopChecker:
 # Bugs that show at once: who owns what, and what a backward pass or a step does in whose part.
 
 
-def _of_owners(networks: Networks) -> Iterator[Sight]:
+def _of_owners(networks: Networks) -> Iterator[Symptom]:
     """The optimizers were given."""
     for key, optimizer in networks.optimizers:
         owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
         foreign = owned & networks.ids["d" if key == "g" else "g"]
         if foreign:
             detail = f"{key.upper()}'s owns {len(foreign)} parameters of the other network"
-            yield Sight("foreign-parameters", True, "", detail, key)
+            yield Symptom("foreign-parameters", True, "", detail, key)
 
 
-def _of_pass(networks: Networks, scene: Scene, new: Pass) -> Iterator[Sight]:
+def _of_pass(networks: Networks, turn: ObservedTurn, new: BackwardPass) -> Iterator[Symptom]:
     """A backward pass is about to run."""
     if new.is_stale:
-        yield Sight(f"stale-{new.network}-gradients", True, new.line)
+        yield Symptom(f"stale-{new.network}-gradients", True, new.line)
     if new.network == "d":
         for call in new.calls:
             if not call.training and _is_another_in_eval(networks.ds[call.d]):
-                yield Sight("eval-mode", True, call.line, "D", "d")
-    elif any(each.leaves & networks.ids["g"] for each in scene.passes_of(new.part)):
+                yield Symptom("eval-mode", True, call.line, "D", "d")
+    elif any(each.leaves & networks.ids["g"] for each in turn.passes_of(new.part)):
         if any(not g.training and _is_another_in_eval(g) for g in networks.gs):
-            yield Sight("eval-mode", True, new.line, "G", "g")
+            yield Symptom("eval-mode", True, new.line, "G", "g")
     else:
-        yield Sight("no-gradient-to-generator", True, new.line)
+        yield Symptom("no-gradient-to-generator", True, new.line)
 
 
 def _of_d_step(
-    networks: Networks, passes: Sequence[Pass], part: Phase, halves_chosen: bool
-) -> Iterator[Sight]:
+    networks: Networks, passes: Sequence[BackwardPass], part: Phase, halves_chosen: bool
+) -> Iterator[Symptom]:
     """D's optimizer is about to step in D's part."""
     for each in passes:
         if each.leaves & networks.ids["g"]:
             guilty = [call.line for call in each.calls if call.from_g]
-            yield Sight("fake-not-detached", True, guilty[0] if guilty else each.line)
+            yield Symptom("fake-not-detached", True, guilty[0] if guilty else each.line)
     reached = kinds_of(passes)
     if len(reached) == 1 and not halves_chosen:
         kind = REAL if FAKE in reached else FAKE
         if (skipped := part.call(kind)) is not None:
             detail = f"nothing was back-propagated from D's output on {kind} images"
-            yield Sight("half-skipped", True, skipped.line, detail)
+            yield Symptom("half-skipped", True, skipped.line, detail)
 
 
 def _is_another_in_eval(network: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
-from counterpoise.anyloop.tap import FAKE, REAL, Phase
+from counterpoise.anyloop.network_hooks import FAKE, REAL, Phase
 from counterpoise.game.turn import check_tensors
 
 if TYPE_CHECKING:

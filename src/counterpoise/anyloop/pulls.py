@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from counterpoise.anyloop.tap import FAKE, REAL, Call, Place
+from counterpoise.anyloop.network_hooks import FAKE, REAL, DCall, Place
 
 WHOLE = 0.0, 1.0
 # How far the pulls on two kinds of images are apart at least: 1 is all up, -1 all down.
@@ -63,7 +63,7 @@ def pull_of(gradient: Tensor) -> Tensor:
     return torch.stack([each for half in halves for each in (half.sum(), half.abs().sum())])
 
 
-def by_pulls(calls: Sequence[Call], pulls: Mapping[tuple[int, int], Pull]) -> Pattern:
+def by_pulls(calls: Sequence[DCall], pulls: Mapping[tuple[int, int], Pull]) -> Pattern:
     """How a part is to be read by how the loss pulls D's answers: calls, and tensors of them.
     Nothing where two kinds of images cannot be told apart."""
     ways: dict[int, dict[int, float]] = {}
@@ -106,7 +106,7 @@ def _kinds(way: Mapping[int, float], made: Collection[int] = ()) -> dict[int, st
     return dict.fromkeys(real, REAL) | dict.fromkeys([*made, *others], FAKE)
 
 
-def _in_one_call(call: Call, pulls: Mapping[tuple[int, int], Pull]) -> dict[str, Region]:
+def _in_one_call(call: DCall, pulls: Mapping[tuple[int, int], Pull]) -> dict[str, Region]:
     """What of a call is on each kind, where it is on both: images in two places, each with tensors
     of the answer; or rows of one batch."""
     own = {tensor: pull for (number, tensor), pull in pulls.items() if number == call.number}
@@ -121,23 +121,23 @@ def _in_one_call(call: Call, pulls: Mapping[tuple[int, int], Pull]) -> dict[str,
         return {}
     first, second = halves[apart[0]]
     rows = {REAL: (0.0, 0.5), FAKE: (0.5, 1.0)}
-    if call.found is not None:
-        start, stop = (row / len(call.images) for row in call.found.rows)
+    if call.fake_place is not None:
+        start, stop = (row / len(call.images) for row in call.fake_place.rows)
         rows = {FAKE: (start, stop), REAL: (stop, 1.0) if start == 0 else (0.0, start)}
     elif first < second:
         rows = {FAKE: rows[REAL], REAL: rows[FAKE]}
     return {kind: Region(tuple(apart), call.place, own) for kind, own in rows.items()}
 
 
-def regions_of(call: Call, tensors: Mapping[str, Sequence[int]]) -> dict[str, Region]:
+def regions_of(call: DCall, tensors: Mapping[str, Sequence[int]]) -> dict[str, Region]:
     """The regions of a call that has these tensors of its answer on whole batches of each kind."""
     places, twin = dict.fromkeys((REAL, FAKE), call.place), call.twin()
     if len(tensors) == 2 and twin is not None:
-        places[FAKE if call.found is None else REAL] = twin
+        places[FAKE if call.fake_place is None else REAL] = twin
     return {kind: Region(tuple(own), places[kind]) for kind, own in tensors.items()}
 
 
-def by_name(calls: Sequence[Call], named: Mapping[str, Collection[tuple[Call, int]]]) -> Pattern:
+def by_name(calls: Sequence[DCall], named: Mapping[str, Collection[tuple[DCall, int]]]) -> Pattern:
     """Where the loop says which answers, by calls and tensors of them, are on which images; nothing
     where these are not told apart by that: rows of one answer, say."""
     sets = [set(named.get(kind, ())) for kind in (REAL, FAKE)]
@@ -149,7 +149,7 @@ def by_name(calls: Sequence[Call], named: Mapping[str, Collection[tuple[Call, in
     )
 
 
-def by_place_alone(calls: Sequence[Call]) -> Pattern:
+def by_place_alone(calls: Sequence[DCall]) -> Pattern:
     """Where the loss says nothing: of D's that answer with one tensor, what a G made is fake, and
     the first call on anything else is real, a second one fake."""
     single = [call for call in calls if len(call.outputs) == 1]

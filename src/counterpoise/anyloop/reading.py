@@ -16,8 +16,8 @@ from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import ENGINE
+from counterpoise.anyloop.network_hooks import INSIDE, DCall, Place, floats_of
 from counterpoise.anyloop.pulls import Pattern
-from counterpoise.anyloop.tap import INSIDE, Call, Place, floats_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Ask:
     """Asks D again, as a call did: with other images (N, ...), and the same beside them, in the
     type of D's weights, since it is asked without the loop's autocast."""
 
-    call: Call
+    call: DCall
     place: Place
     tensors: tuple[int, ...]
 
@@ -68,7 +68,7 @@ class Side:
 
 
 def side_of(
-    kind: str, calls: Sequence[Call], pattern: Pattern, given: Tensor | None
+    kind: str, calls: Sequence[DCall], pattern: Pattern, given: Tensor | None
 ) -> Side | None:
     """What D says of a kind of images in calls that are to be read so, None where that cannot be
     seen; `given` is what the loop says that it is."""
@@ -92,7 +92,7 @@ def side_of(
 
 
 def note_gradients(
-    calls: Sequence[Call], roots: Sequence[Tensor], weights: Sequence[Tensor | None]
+    calls: Sequence[DCall], roots: Sequence[Tensor], weights: Sequence[Tensor | None]
 ) -> None:
     """These losses are about to be back-propagated, times `weights`: add up, as their `gradients`,
     how they pull the answers of D's calls."""
@@ -118,12 +118,12 @@ def note_gradients(
 
 
 def loss_of(
-    calls: Sequence[Call], values: Sequence[Tensor]
-) -> tuple[list[tuple[Call, int]], list[Node]]:
+    calls: Sequence[DCall], values: Sequence[Tensor]
+) -> tuple[list[tuple[DCall, int]], list[Node]]:
     """The answers of calls that values were made of, each a call and the number of its output: not
     what lies behind these, nor what only a penalty on D's gradient was made of. And the operations
     between."""
-    made_by: dict[Node, list[tuple[Call, int]]] = {}
+    made_by: dict[Node, list[tuple[DCall, int]]] = {}
     for call in calls:
         for number, each in enumerate(call.outputs):
             if each.grad_fn is not None:

@@ -26,7 +26,7 @@ Place = int | str
 INSIDE = -1
 
 
-class Found(NamedTuple):
+class FakePlace(NamedTuple):
     """Where a D's input has what a G made: some rows and channels of it are that, times `scale[0]`
     plus `scale[1]`."""
 
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
 
 @dataclass(eq=False)
-class Made:
+class GCall:
     """A call of a G. What stands below `judged` is known where the loop is checked."""
 
     g: int  # its `id`
@@ -55,7 +55,7 @@ class Made:
 
 
 @dataclass(eq=False)
-class Call:
+class DCall:
     """A forward pass of a D in D's or G's part (`network`)."""
 
     network: str
@@ -66,8 +66,8 @@ class Call:
     shape: torch.Size  # of the images
     training: bool
     with_gradient: bool
-    made: Made | None = None  # what G made of the images, if that can be seen, and where that is
-    found: Found | None = None
+    g_call: GCall | None = None  # what G made of the images, if that can be seen, and where that is
+    fake_place: FakePlace | None = None
     # On which kinds of images it is, as far as that is known.
     kinds: set[str] = field(default_factory=set)
     # The tensors of D's answer, with their graph.
@@ -90,11 +90,11 @@ class Call:
     @property
     def from_g(self) -> bool:
         """Whether a G made all the images."""
-        return self.found is not None and self.found.rows == (0, self.shape[0])
+        return self.fake_place is not None and self.fake_place.rows == (0, self.shape[0])
 
     def rows_of(self, values: Tensor, kind: str) -> Tensor:
         """The rows of a tensor (N, ...) that are of a kind of images."""
-        start, stop = (0, 0) if self.found is None else self.found.rows
+        start, stop = (0, 0) if self.fake_place is None else self.fake_place.rows
         return values[start:stop] if kind == FAKE else torch.cat([values[:start], values[stop:]])
 
     @property
@@ -121,23 +121,23 @@ class Phase:
     """What D's or G's part of the loop has shown so far: the base of `parts.Part`."""
 
     network: str  # "d" or "g"
-    d_calls: list[Call] = field(default_factory=list)  # those that were answered with tensors
+    d_calls: list[DCall] = field(default_factory=list)  # those that were answered with tensors
     # What the loop says that D's outputs are, by D's name and the kind of images.
     given: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     backwards: int = 0  # backward passes that were begun in it
     line: str = ""  # of the last one, while it is not known how the loop is to be read
     read: tuple[Any, Any] | None = None  # what was read last, and by what it was known then
 
-    def calls(self, d: str) -> list[Call]:
+    def calls(self, d: str) -> list[DCall]:
         """Those of one D."""
         return [call for call in self.d_calls if call.d == d]
 
-    def call(self, kind: str) -> Call | None:
+    def call(self, kind: str) -> DCall | None:
         """The first call on a kind of images, of any D."""
         return next((call for call in self.d_calls if kind in call.kinds), None)
 
 
-class Tap:
+class NetworkHooks:
     """Hooks on the networks. `phase` is the open part, None between parts.
 
     change_input: what is done to D's inputs, given the call, those that change by their places.
@@ -149,7 +149,7 @@ class Tap:
         self,
         generators: Sequence[nn.Module],
         discriminators: Mapping[str, nn.Module],
-        change_input: Callable[[Phase, Call], dict[Place, Tensor]],
+        change_input: Callable[[Phase, DCall], dict[Place, Tensor]],
         generated: Callable[[Tensor], None],
         judged: Callable[[str, Any], None],
         checker: "LoopChecker | None",
@@ -165,11 +165,11 @@ class Tap:
         self._names = {id(d): name for name, d in discriminators.items()}
         self._discriminators = list(discriminators.values())
         self._change_input, self._generated, self._judged = change_input, generated, judged
-        self._current: Call | None = None
+        self._current: DCall | None = None
         self._places: dict[str, Place] = {}  # of the images among a D's arguments
         self._has_replicas = False
         # Of each G what it made last, also before D's part began, the latest last.
-        self._made: dict[int, deque[Made]] = {
+        self._made: dict[int, deque[GCall]] = {
             g: deque(maxlen=RECENT if checker is None else RECENT_CHECKED) for g in self._generators
         }
         after_g, after_d = ModuleHook(self._after_g), ModuleHook(self._after_d)
@@ -218,10 +218,10 @@ class Tap:
         known = self._made[id(module)]
         judged = min(known[-1].judged, len(made) - 1) if known else 0
         images = made[judged]
-        new = Made(id(module), [each.detach() for each in made], images.requires_grad, judged)
+        new = GCall(id(module), [each.detach() for each in made], images.requires_grad, judged)
         known.append(new)
         if self.checker is not None:
-            self.checker.made(new, images.grad_fn, given)
+            self.checker.g_called(new, images.grad_fn, given)
         if images.requires_grad:
             self._generated(images)
 
@@ -243,7 +243,7 @@ class Tap:
         if not given or any(map(_without_values, given.values())):
             return None
         place = self._images_among(name, given, phase)
-        self._current = call = Call(
+        self._current = call = DCall(
             phase.network,
             name,
             len(phase.calls(name)),
@@ -253,16 +253,16 @@ class Tap:
             module.training,
             with_gradient,
         )
-        call.made, call.found = self._made_of(call.images)
+        call.g_call, call.fake_place = self._made_of(call.images)
         root = call.images.grad_fn
         # Real images may have a graph too: the loop augments them, and takes an R1 of its own.
-        if (call.found is None and root is not None) and (
+        if (call.fake_place is None and root is not None) and (
             phase.network == "g" or reaches(root, self._g_weights)
         ):
-            call.found = Found((0, len(call.images)))
-        call.kinds = {REAL if call.found is None else FAKE}
+            call.fake_place = FakePlace((0, len(call.images)))
+        call.kinds = {REAL if call.fake_place is None else FAKE}
         if self.checker is not None:
-            self.checker.asked(call, module)
+            self.checker.d_called(call, module)
         if not with_gradient:
             return None
         changed = self._change_input(phase, call)
@@ -303,7 +303,7 @@ class Tap:
             self._places[d] = known[0]
         return known[0] if known else next(iter(alike or given))
 
-    def _made_of(self, images: Tensor) -> tuple[Made | None, Found | None]:
+    def _made_of(self, images: Tensor) -> tuple[GCall | None, FakePlace | None]:
         """What a G made of images, and where it is."""
         for made in self._recent():
             for number, own in enumerate(made.outputs):
@@ -313,7 +313,7 @@ class Tap:
                     return made, found
         return None, None
 
-    def _recent(self) -> Iterator[Made]:
+    def _recent(self) -> Iterator[GCall]:
         """What the Gs made, the latest of each first."""
         for calls in self._made.values():
             yield from reversed(calls)
@@ -331,11 +331,11 @@ def floats_of(answer: Any) -> list[Tensor]:
     return [each for each in tensors_of(answer) if each.is_floating_point() and each.ndim]
 
 
-def _find(images: Tensor, made: Tensor, *, compares: bool) -> Found | None:
+def _find(images: Tensor, made: Tensor, *, compares: bool) -> FakePlace | None:
     """Where what a G made is among images: as it is, or scaled, alone or among others, or with a
     condition before or behind its channels."""
     if same_memory(images, made):
-        return Found((0, len(images)))
+        return FakePlace((0, len(images)))
     count, width = made.shape[:2] if made.ndim > 1 else (0, 0)
     if not _are_alike(images, made) or count > len(images) or images.device != made.device:
         return None
@@ -346,7 +346,7 @@ def _find(images: Tensor, made: Tensor, *, compares: bool) -> Found | None:
             channels = slice(left, left + width)
             scale = scale_of(images[start : start + count, channels].detach(), made)
             if scale is not None:
-                return Found((start, start + count), channels, scale)
+                return FakePlace((start, start + count), channels, scale)
     return None
 
 

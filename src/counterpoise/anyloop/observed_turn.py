@@ -16,8 +16,8 @@ from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import REARRANGING, leaf_ids, made_by, marks, operation, walk
 from counterpoise.anyloop.hooks import is_backward, user_line, user_tensors
+from counterpoise.anyloop.network_hooks import FAKE, REAL, DCall, GCall, Phase, scale_of
 from counterpoise.anyloop.reading import loss_of
-from counterpoise.anyloop.tap import FAKE, REAL, Call, Made, Phase, scale_of
 from counterpoise.game.game import Game
 
 # Values by which tensors are compared between turns.
@@ -29,14 +29,14 @@ BOUNDS = {
     **dict.fromkeys(("Sigmoid", "Hardsigmoid"), (0.0, 1.0)),
 }
 BOUNDED = REARRANGING | {"AvgPool2D", "UpsampleNearest2D", "UpsampleBilinear2D"}
-# Scenes that are kept behind the one that is noted.
+# Turns that are kept behind the one that is noted.
 PAST = 2
 # The name under which a mark hangs on the nodes of losses that carry a loss scale.
 SCALED = "counterpoise scaled"
 
 
-class Sight(NamedTuple):
-    """Whether a bug shows in a scene in which it could."""
+class Symptom(NamedTuple):
+    """Whether a bug shows in a turn in which it could."""
 
     name: str
     seen: bool
@@ -74,12 +74,12 @@ class Networks:
 
 
 @dataclass(eq=False)
-class Pass:
+class BackwardPass:
     """A backward pass in D's or G's part."""
 
     part: Phase
     line: str
-    answers: list[tuple[Call, int]]  # which it reaches, without passing D: outputs by number
+    answers: list[tuple[DCall, int]]  # which it reaches, without passing D: outputs by number
     leaves: set[int]  # `id` of the parameters whose gradients it leaves
     roots: Sequence[Tensor]  # what it runs from, and
     outside: Sequence[Node]  # what it runs through before these answers, while it has not run
@@ -95,16 +95,16 @@ class Pass:
         return self.part.network
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[DCall]:
         """Whose answers it reaches."""
         return list(dict.fromkeys(call for call, _ in self.answers))
 
 
 @dataclass(eq=False)
-class Slope:
+class PenaltyGradient:
     """The gradient of D's answers at images, as a penalty in D's part has it."""
 
-    call: Call
+    call: DCall
     points: Tensor
     values: Tensor
     node: Node | None  # None without `create_graph`
@@ -114,33 +114,33 @@ class Slope:
 
 
 @dataclass
-class Scene:
-    """D's parts of a turn, and G's. before: the scene before it; without calls' outputs."""
+class ObservedTurn:
+    """D's parts of a turn, and G's. before: the turn before it, without calls' outputs."""
 
     networks: Networks
-    before: "Scene | None" = None
-    made: list[Made] = field(default_factory=list)
-    asked: list[Call] = field(default_factory=list)
-    passes: list[Pass] = field(default_factory=list)
-    slopes: list[Slope] = field(default_factory=list)
+    before: "ObservedTurn | None" = None
+    g_calls: list[GCall] = field(default_factory=list)
+    d_calls: list[DCall] = field(default_factory=list)
+    passes: list[BackwardPass] = field(default_factory=list)
+    penalty_gradients: list[PenaltyGradient] = field(default_factory=list)
 
-    def calls(self, network: str) -> list[Call]:
+    def calls(self, network: str) -> list[DCall]:
         """The calls of Ds with gradients on in a part."""
-        return [each for each in self.asked if each.network == network and each.with_gradient]
+        return [each for each in self.d_calls if each.network == network and each.with_gradient]
 
-    def past(self) -> list["Scene"]:
+    def past(self) -> list["ObservedTurn"]:
         """The scenes before it, the latest first."""
         return [] if self.before is None else [self.before, *self.before.past()]
 
-    def passes_of(self, part: Phase) -> list[Pass]:
+    def passes_of(self, part: Phase) -> list[BackwardPass]:
         return [each for each in self.passes if each.part is part]
 
 
-class Witness:
-    """Notes the scene of a turn."""
+class TurnObserver:
+    """Notes what happens in a turn."""
 
     def __init__(self, networks: Networks) -> None:
-        self.scene = Scene(networks)
+        self.turn = ObservedTurn(networks)
         self._networks = networks
         self._bounds: dict[int, tuple[float, float]] = {}
         # Networks that were kept as they are in some turn, by the policy or a loss of 0.
@@ -150,16 +150,16 @@ class Witness:
         # Whether a network's own loss has left its gradients, and nothing else has since.
         self._is_due = {"g": False, "d": False}
 
-    def next_scene(self) -> None:
-        for slope in self.scene.slopes:
-            slope.node = None  # whose hook leads back here: the graph goes without a collection
-        for call in self.scene.asked:
+    def next_turn(self) -> None:
+        for penalty in self.turn.penalty_gradients:
+            penalty.node = None  # whose hook leads back here: the graph goes without a collection
+        for call in self.turn.d_calls:
             call.outputs, call.arguments, call.named = [], {}, []
-        for past in self.scene.past()[PAST - 2 :]:
+        for past in self.turn.past()[PAST - 2 :]:
             past.before = None
-        self.scene = Scene(self._networks, self.scene)
+        self.turn = ObservedTurn(self._networks, self.turn)
 
-    def made(self, made: Made, node: Node | None, given: Sequence[Tensor]) -> None:
+    def g_called(self, made: GCall, node: Node | None, given: Sequence[Tensor]) -> None:
         """A G has made images, whose last operation is `node`, from these."""
         end = made_by(node, BOUNDED | {"Mul", "Div", "Add", "Sub"})
         bounds = BOUNDS.get(operation(end)) if end is not None else None
@@ -180,19 +180,19 @@ class Witness:
             each.is_floating_point() and each.ndim > 1 and bool((each != each[:1]).any())
             for each in given
         ]
-        self.scene.made.append(made)
+        self.turn.g_calls.append(made)
 
-    def asked(self, call: Call, d: nn.Module) -> None:
+    def d_called(self, call: DCall, d: nn.Module) -> None:
         """A D is about to judge images."""
         call.line = user_line()
-        self.scene.asked.append(call)
+        self.turn.d_calls.append(call)
         rows = {kind: call.rows_of(call.images, kind) for kind in (REAL, FAKE)}
         call.samples = {kind: sample_of(own) for kind, own in rows.items() if len(own)}
         call.is_frozen = not any(p.requires_grad for p in d.parameters())
         place = call.shape, call.images.device
         call.named = [each for each in user_tensors() if (each.shape, each.device) == place]
-        if call.made is not None:
-            call.made.judged_in.add(call.network)
+        if call.g_call is not None:
+            call.g_call.judged_in.add(call.network)
 
     def backward(
         self,
@@ -203,7 +203,7 @@ class Witness:
         nodes: set[Node],
         *,
         is_retained: bool,
-    ) -> Pass:
+    ) -> BackwardPass:
         """A backward pass is about to run in a part, from roots times weights through these nodes,
         for these `inputs` alone if there are any."""
         leaves = leaf_ids(nodes)
@@ -213,7 +213,7 @@ class Witness:
         if not any(bool(root.any()) for root in roots):
             # It has a weight of 0, as before the step from which a loop trains D.
             self.resting.add(own)
-        answers, outside = loss_of([c for c in self.scene.asked if c.with_gradient], roots)
+        answers, outside = loss_of([c for c in self.turn.d_calls if c.with_gradient], roots)
         # Of several Ds each may have its gradients cleared just before its own backward pass; what
         # no optimizer owns is cleared by none.
         due = leaves & self._networks.owned
@@ -225,7 +225,7 @@ class Witness:
         starts = [root.grad_fn for root in roots if root.grad_fn is not None]
         scales = {node for node in outside if SCALED in marks(node)}
         ends = scales | {n for c, number in answers if (n := c.outputs[number].grad_fn)}
-        new = Pass(
+        new = BackwardPass(
             part,
             user_line(),
             answers,
@@ -242,14 +242,14 @@ class Witness:
         if leaves & self._networks.ids[other]:
             # What it leaves in the other network is none of that network's loss.
             self._spent[other], self._is_due[other] = True, False
-        for slope in self.scene.slopes:
-            slope.is_used |= slope.node in nodes
+        for penalty in self.turn.penalty_gradients:
+            penalty.is_used |= penalty.node in nodes
         for node in outside:
             if operation(node) in ("LogSoftmax", "NllLoss"):
                 below = set(walk([node]))
                 for call, number in answers:
                     call.classes |= {number} if call.outputs[number].grad_fn in below else set()
-        self.scene.passes.append(new)
+        self.turn.passes.append(new)
         return new
 
     def steps(self, network: str, part: Phase, *, rests: bool) -> bool:
@@ -265,20 +265,21 @@ class Witness:
         self, part: Phase, outputs: Sequence[Tensor], inputs: Sequence[Tensor]
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
         """`autograd.grad` is about to run; what notes its results."""
-        reached, _ = loss_of(self.scene.calls("d"), outputs)
+        reached, _ = loss_of(self.turn.calls("d"), outputs)
         if part.network != "d" or not reached:
             return None
-        call, line = max((call for call, _ in reached), key=self.scene.asked.index), user_line()
+        call, line = max((call for call, _ in reached), key=self.turn.d_calls.index), user_line()
 
         def after(results: Sequence[Tensor | None]) -> None:
             for points, values in zip(inputs, results, strict=False):
                 if isinstance(points, nn.Parameter) or values is None:
                     continue
-                slope = Slope(call, points.detach(), values.detach(), values.grad_fn, line)
+                of_d = points.detach(), values.detach(), values.grad_fn
+                penalty = PenaltyGradient(call, *of_d, line)
                 call.is_between = True
-                self.scene.slopes.append(slope)
+                self.turn.penalty_gradients.append(penalty)
                 if values.requires_grad:
-                    hook = functools.partial(_note_pull, slope)
+                    hook = functools.partial(_note_pull, penalty)
                     values.register_hook(hook)  # type: ignore[no-untyped-call]
 
         return after
@@ -294,9 +295,9 @@ def _factors(outside: Sequence[Node], weights: Sequence[Tensor | None]) -> list[
     return factors
 
 
-def _note_pull(slope: Slope, gradient: Tensor) -> None:
+def _note_pull(penalty: PenaltyGradient, gradient: Tensor) -> None:
     if is_backward():
-        slope.pull = gradient.detach().clone()
+        penalty.pull = gradient.detach().clone()
 
 
 class Samples:
