@@ -207,7 +207,7 @@ def test_several_go_where_the_caller_says_and_each_has_its_verdict(folder, tmp_p
 
 def test_mistakes_are_one_line(folder, tmp_path, counterpoise):
     one_line(counterpoise("report", tmp_path / "nowhere"), "nowhere", "not a run folder")
-    one_line(counterpoise("report", folder.signals), "not a run folder")
+    one_line(counterpoise("report", folder.signals), "not a run folder", "diagnose")
     one_line(counterpoise("report", folder.path, folder.path), "say where, e.g. --out")
     one_line(counterpoise("report", folder.path, "--out", tmp_path), "a folder; give a file")
     one_line(

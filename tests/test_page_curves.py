@@ -66,6 +66,9 @@ def test_a_line_ends_where_a_stage_does():
     )
     drawn = found.curves["", "g_loss"].to_json(found.breaks)
     assert drawn["x"] == [1, 2, 3, None, 4, 5, 6, 7]
+    # A cell of both stages is joined to neither.
+    few = found.curves["", "g_loss"].to_json(found.breaks, most=4)
+    assert few["x"] == [1, 2, None, 3, 4, None, 5, 6, 7]
 
 
 def test_steps_that_come_again_take_the_place_of_the_first():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.pages.charts import CHARTS, METRIC, charts_of
+from counterpoise.pages.page import page_body
 from counterpoise.pages.run import log_run, read_run
 from counterpoise.pages.samples import read_samples
 from counterpoise.run_folder import RunFolder
@@ -192,8 +193,8 @@ def test_each_of_several_discriminators_is_judged_and_drawn_by_name(tmp_path):
     patch, image = run.verdicts
     assert patch[0].startswith("patch: ")
     assert image[0].startswith("image: Not healthy")
-    number, title, finding = run.findings[0]
-    assert image[1] == run.worst == finding.severity == "severe"
+    number, title, each = run.findings[0]
+    assert image[1] == run.worst == each[0][1].severity == "severe"
     assert (number, title.partition(":")[0]) == (1, "image")
     charts = {chart.key: chart for chart in charts_of([run])}
     assert [s["label"] for s in charts["d-loss"].series][:2] == [
@@ -203,6 +204,12 @@ def test_each_of_several_discriminators_is_judged_and_drawn_by_name(tmp_path):
     assert charts["g-loss"].series[0]["label"] == "G, all terms"
     titles = [chart.title for chart in charts_of([run, run])]
     assert titles.count("Loss of D: D, both halves") == 1
+    # What both have is told once, and says whose each number is.
+    signals = [row | {"discriminators": dict.fromkeys("ab", own)} for row in signals
+               if (own := row["discriminators"]["image"])]  # fmt: skip
+    both = read(write_run(tmp_path / "both", signals, samples=()))
+    assert [name for name, _ in both.findings[0][2]] == ["a", "b"]
+    assert page_body([both]).count(">a: D(x) is") == page_body([both]).count(">b: D(x) is") == 1
 
 
 def test_a_log_has_a_page_too():

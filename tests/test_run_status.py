@@ -20,7 +20,7 @@ def status(*events, **known):
         ([Event(50, INTERRUPTED, "broke off: x")], INTERRUPTED, "50, without saving"),
         ([Event(50, DIVERGED, "G's loss is nan")], DIVERGED, "diverged: G's loss is nan"),
         ([Event(50, FAILED, "broke off: full")], FAILED, "at step 50: full; go on: counterpoise"),
-        ([Event(50, CLOSED, "")], CLOSED, "closed after step 50: its loop ended, or broke off"),
+        ([Event(50, CLOSED, "")], CLOSED, "closed after step 50"),
         ([Event(50, ENDED, ""), Event(50, "note", "")], ENDED, "ended after step 50"),
         # It went on since.
         ([Event(50, INTERRUPTED, ""), Event(50, "resumed", "")], RUNNING, "running"),
@@ -52,6 +52,7 @@ def test_a_training_that_says_nothing_for_long():
     assert "resume" not in status(planned_steps=None, quiet_seconds=300).text
     foreign = status(planned_steps=None, quiet_seconds=300, own_run=False)
     assert foreign.text == "no new line for 5 min: ended, or hangs"
+    assert "resume" not in status(quiet_seconds=61, has_checkpoint=False).text
     # An end that was told of is one, however long ago it was.
     assert status(Event(50, ENDED, ""), quiet_seconds=1e6).kind == ENDED
 

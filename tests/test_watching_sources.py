@@ -110,6 +110,9 @@ def test_a_killed_run_is_stale_until_it_is_resumed(run_source, run, clock):
     assert state.status.text.startswith("no new step for 61 s: it hangs, or was killed")
     assert state.progress == "step 20 of 100"
     append(run.events, event(20, "interrupted"))
+    assert "resume" not in run_source.look().status.text  # There is no checkpoint.
+    run.checkpoints.mkdir()
+    run.checkpoint(20).touch()
     assert run_source.look().status.text.endswith(f"go on: counterpoise resume {run.path}")
     # Its log is no step, but a sign of life.
     drop_rows_after(run.signals, 12)  # as `resume` does

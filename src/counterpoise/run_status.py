@@ -72,6 +72,7 @@ def status_of(
     quiet_seconds: float,
     step_seconds: Sequence[float] = (),
     longest_gap_seconds: float = 0.0,
+    has_checkpoint: bool = True,
     own_run: bool = True,
 ) -> Status:
     """Whether a training goes on.
@@ -81,6 +82,8 @@ def status_of(
     a plan; `own_run` is False for another program's log, which does not say how it ended.
     """
     go_on = f"go on: counterpoise resume {source}"
+    if not has_checkpoint:
+        go_on = "no checkpoint to go on from"
     speaking = [event for event in events if event.kind in _SPEAKING]
     last = speaking[-1] if speaking else None
     # After it nothing was done.
@@ -107,7 +110,7 @@ def _final_words(last: Event, go_on: str) -> str:
     unsaved = f", {UNSAVED}" if UNSAVED in message or message.startswith("broke off:") else ""
     return {
         ENDED: f"ended after {at}",
-        CLOSED: f"closed after {at}: its loop ended, or broke off",
+        CLOSED: f"closed after {at}",
         INTERRUPTED: f"interrupted after {at}{unsaved}; {go_on}",
         FAILED: f"broke off at {at}: {message.removeprefix('broke off: ')}; {go_on}",
         DIVERGED: f"diverged: {message}",

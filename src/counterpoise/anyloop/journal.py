@@ -108,9 +108,14 @@ class Journal:
         self._next_diagnosis = max(
             record.step + FIRST_DIAGNOSIS, int(record.step * DIAGNOSIS_GROWTH)
         )
+        said = set()  # Several Ds mostly need the same.
         for news in self.diagnosis.news(latest=False):
             remedies = news.finding.remedies if news.finding else ()
-            first = f". What to change first: {remedies[0].text}" if remedies else ""
+            first = ""
+            if remedies and remedies[0] not in said:
+                said.add(remedies[0])
+                # Its first sentence: a terminal is narrow, and the page has the whole.
+                first = f". What to change first: {remedies[0].text.partition('. ')[0]}"
             level = logging.WARNING if news.finding else logging.INFO
             self.event(record.step, "finding", f"step {record.step}: {news.text}{first}", level)
 

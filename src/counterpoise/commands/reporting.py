@@ -15,6 +15,9 @@ def run(run: Sequence[Path], out: Path | None) -> None:
     """Write the page of one run into its folder, that of several where you say."""
     if out is None and len(run) > 1:
         raise UserError("a page of several runs: say where, e.g. --out compared.html")
+    for log in filter(Path.is_file, run):
+        instead = f"counterpoise diagnose {log} --html PAGE"
+        raise UserError(f"{log}: not a run folder; the page of a log: {instead}")
     path = out or RunFolder(run[0]).report
     if path.is_dir():
         raise UserError(f"{path}: a folder; give a file, e.g. --out {path / 'report.html'}")

@@ -43,14 +43,16 @@ def _judged(game: JudgedTraining) -> Iterator[Said]:
 
 def _curves(games: Sequence[JudgedTraining], width: int) -> Iterator[Said]:
     """The curves of all games, most telling first; what all have in common, as G's loss, once."""
-    room = width - max((len(game.title) for game in games), default=0)
+    titles = max((len(game.title) for game in games), default=0)
+    room = width - titles
     each = (curves(game.whole, None, room, ends=True) for game in games)
     for alike in zip_longest(*each, fillvalue=Said("")):
         if len(set(alike)) == 1:
             yield alike[0]
             continue
         for game, curve in zip(games, alike, strict=True):
-            yield Said(curve.text and f"{game.title}: {curve.text}", "line")
+            lead = f"{game.title}:".ljust(titles + 1)
+            yield Said(curve.text and f"{lead} {curve.text}", "line")
 
 
 def _facts(state: State) -> Iterator[Said]:

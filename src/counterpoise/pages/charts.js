@@ -78,7 +78,7 @@ window.counterpoise = {};
     const annotations = [];
     if (!byId("shading").checked) return { shapes, annotations };
     const length = steps[1] - steps[0];
-    const starts = [];
+    const [starts, labelled] = [[], new Set()];
     data.runs.forEach((run, place) => {
       for (const [number, severity, x0, last] of run.bands) {
         const x1 = Math.max(last, x0 + length / 500);
@@ -90,6 +90,8 @@ window.counterpoise = {};
         }
         shapes.push({ type: "rect", x0, x1, yref: "paper", y0: 0, y1: 1, layer: "below",
           fillcolor: colour(severity), opacity: 0.1, line: { width: 1, color: colour(severity) } });
+        if (labelled.has(number)) continue; // Several Ds have it.
+        labelled.add(number);
         const beside = starts.filter((x) => Math.abs(x - x0) < length / 20).length;
         starts.push(x0);
         annotations.push({ x: x0, y: 1, yref: "paper", xanchor: "left", yanchor: "top",
@@ -105,12 +107,16 @@ window.counterpoise = {};
     const axis = { gridcolor: colour("grid"), linecolor: colour("rule"),
       zerolinecolor: colour("rule"), automargin: true };
     const log = byId("log").checked;
+    const [least, most] = chart.span || [];
+    const whole = chart.span && !log && chart.series.every((series) =>
+      curveOf(series).y.every((y) => y === null || (least <= y && y <= most)));
+    const room = 0.04 * (most - least); // so that what lies on an end is seen
     return {
       ...shadesOf(chart), uirevision: "kept",
       xaxis: { ...axis, range: (range || steps).slice(), exponentformat: "none",
         separatethousands: true, title: { text: "step", standoff: 4 }, uirevision: String(range) },
       yaxis: { ...axis, type: log ? "log" : "linear", fixedrange: true, tickformat: ".6~g",
-        ...(chart.span && !log ? { autorangeoptions: { include: chart.span } } : {}) },
+        ...(whole ? { range: [least - room, most + room] } : { autorange: true }) },
       yaxis2: { overlaying: "y", range: [0, 1], fixedrange: true, visible: false },
       hovermode: "x unified", margin: { l: 48, r: 10, t: 6, b: 40 },
       legend: { orientation: "h", y: -0.22, yanchor: "top" },

@@ -24,7 +24,7 @@ class Chart:
     what: str = ""
     # Labels by column; a column that ends in `*` stands for all that begin so, by their own names.
     columns: dict[str, str] = field(default_factory=dict)
-    span: tuple[float, float] | None = None  # that its axis shows at least
+    span: tuple[float, float] | None = None  # its axis, where no value lies beyond
     only_means: bool = False  # where single values are 0 or 1
     lines: list[float] = field(default_factory=list)  # to be compared with
     series: list[dict[str, Any]] = field(default_factory=list)

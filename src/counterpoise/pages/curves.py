@@ -89,14 +89,15 @@ class Curve:
             cells = halved(cells)
         ends = sorted([*breaks, *self.non_finite])
         rows: list[tuple[float | None, ...]] = []
-        last = None
+        behind = None  # so many ends lie behind where the last cell begins
         for cell in cells:
-            if last is not None and bisect_right(ends, last) < bisect_right(ends, cell.first_step):
+            # A cell that runs over an end stands alone: no mean is joined to its.
+            if behind is not None and behind < bisect_right(ends, cell.last_step):
                 rows.append((None, None, None))
+            behind = bisect_right(ends, cell.first_step)
             mean = _short(cell.total / cell.values)
             points = {cell.low[::-1], (-cell.high[1], cell.high[0])}
             rows += [(step, _short(value), mean) for step, value in sorted(points)]
-            last = cell.last_step
         drawn = {key: [row[place] for row in rows] for place, key in enumerate("xym")}
         return drawn | {"nonFinite": self.non_finite, "nonFiniteCount": self.non_finite_count}
 

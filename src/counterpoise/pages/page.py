@@ -117,7 +117,8 @@ def _data(runs: Sequence[PageRun], charts: Sequence[Chart]) -> dict[str, Any]:
                 "name": run.name,
                 "bands": [
                     [number, finding.severity, finding.first_step, finding.last_step]
-                    for number, _, finding in run.findings
+                    for number, _, each in run.findings
+                    for _, finding in each
                     if finding.severity in PROBLEMS
                 ],
                 "curves": {

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from counterpoise.balance.policies import POLICIES, policy_options
 from counterpoise.best_step import nearest_to_ideal, stage_rows
 from counterpoise.config import RunConfig
-from counterpoise.diagnosis.finding import Diagnosis
+from counterpoise.diagnosis.finding import Diagnosis, Finding
 from counterpoise.diagnosis.wording import headline, objective_line, verdict
 from counterpoise.pages.charts import METRIC, curve_key
 from counterpoise.pages.curves import Curves, numbers
@@ -107,12 +107,16 @@ class PageRun:
         return self.state.findings[0][1].severity if self.state.findings else "unknown"
 
     @property
-    def findings(self) -> list[tuple[int, str, Any]]:
-        """The findings of all games, worst first, each with its number and its title; D's name is
-        before it where there are several."""
+    def findings(self) -> list[tuple[int, str, list[tuple[str, Finding]]]]:
+        """The findings of all games, worst first, each with its number and its title, and beside
+        the names of the Ds that have it (one, "", where there is one D) what was found of each."""
+        alike: dict[Any, list[tuple[str, Finding]]] = {}
+        for game, one in self.state.findings:
+            kind = one.severity, one.title, one.remedies
+            alike.setdefault(kind, []).append((game.title, one))
         return [
-            (number, curve_key(game.title, finding.title), finding)
-            for number, (game, finding) in enumerate(self.state.findings, self.first_number)
+            (number, curve_key(", ".join(name for name, _ in each), title), each)
+            for number, ((_, title, _), each) in enumerate(alike.items(), self.first_number)
         ]
 
     @property

@@ -88,6 +88,7 @@
       ...Array.from({ length: crops }, (_, i) => option(String(i), `${i + 1} of ${crops}`)));
     byId("sample-crop").value = choice.crop;
     byId("sample-step").max = samples().steps.length - 1;
+    byId("sample-step").closest("label").hidden = samples().steps.length < 2;
     chooseCrop();
   };
   // The samples that there are now: the same crop as before, and its newest step where that was

@@ -149,6 +149,7 @@ class RunSource(_Source):
             quiet_seconds=self._quiet_seconds(reader.changed_at),
             step_seconds=step_seconds,
             longest_gap_seconds=self._arrivals.longest_gap_seconds(),
+            has_checkpoint=bool(reader.run.checkpoint_files()),
         )
 
 
