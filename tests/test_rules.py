@@ -268,6 +268,14 @@ FEW = [
     few(NONE, "lsgan", d_loss=0.05 + noise(0.01, 6), g_loss=1.05 + noise(0.02, 6)),
     few(NONE, "bce", d_loss=np.linspace(1.38, 0.45, 24), g_loss=np.linspace(0.7, 2.5, 24)),
     few(NONE, "bce", d_loss=1.386 + noise(0.03, 6), g_loss=0.7 + noise(0.03, 6)),
+    # Too few lines, whatever they show.
+    few(NONE, "bce", d_loss=1 + noise(0.1, 7), g_loss=1 + noise(0.1, 7, seed=1)),
+    # A D that is far ahead and level in turns, two losses that never move, a G that gets worse.
+    few(NONE, "bce", d_loss=np.array([0.1, 1.3, 0.7, 0.1, 1.3, 0.8, 0.9, 0.7, 0.1])),
+    few(NONE, "bce", d_loss=1.1 + np.zeros(10), g_loss=0.9 + np.zeros(10)),
+    few(NONE, "bce", d_loss=1 + noise(0.1, 9), g_loss=np.geomspace(0.5, 3.8, 9)),
+    # A critic whose distance has grown, and has not come back.
+    few(NONE, "wgan", d_loss=-np.r_[-0.5, -0.3, 0.1, 2, 9, 22, 8, 15 + noise(1, 9)]),
     # One variable is printed as both losses.
     few(NONE, "bce", d_loss=ONE, g_loss=ONE),
     # A critic that says the same of real and fake: no certainty, though its loss is 0.

@@ -46,6 +46,11 @@ def test_quality_that_falls(distances, severity):
         assert not diagnosis.healthy
 
 
+def test_two_evaluations_show_no_trend_and_no_health_where_the_second_is_worse():
+    assert diagnose(evaluated(60, 55)).healthy
+    assert diagnose(evaluated(40, 95)).ids() == {"not-enough-evidence"}
+
+
 IMPROVES, FALLS = (19.0, 24.0, 27.0, 28.6, 28.8, 29.0), (24.0, 27.0, 28.6, 22.0, 18.0, 17.1)
 BELOW = "2026-01-01 INFO:\n\t # psnr: {:.2f}\tBest: 28.64 @ 5 iter\n"
 
