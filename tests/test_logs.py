@@ -259,6 +259,17 @@ def test_tensorboards_event_files(tmp_path):
     assert rows(trace)[1] == (10, {"d_loss": 7.0, "g_loss": 1.5})
 
 
+def test_what_becomes_nan_in_an_event_file_is_told_whatever_its_tag(tmp_path):
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    with SummaryWriter(str(tmp_path)) as writer:
+        for step in range(8):
+            writer.add_scalar("Loss/D", 0.5, step)
+            writer.add_scalar("warp_loss", 0.5 if step < 5 else float("nan"), step)
+    (trace,) = read_log(tmp_path)
+    assert trace.non_finite == ((5, "warp_loss"),)
+
+
 def test_lines_without_a_step_are_counted_and_it_says_so():
     trace = one("loss_d: 0.5 loss_g: 1\nloss_d: 0.25 loss_g: 1\n")
     assert list(trace.steps) == [0, 1]

@@ -79,6 +79,8 @@ def test_a_word_before_a_name_may_make_it_another_number(name, column):
         "D loss tensor(0.5, device='cuda:0', grad_fn=<AddBackward0>) G loss tensor(1.25)",
         "D loss: 0.5 [acc: 99%] G loss: 1.25, G/loss_fake: 9, val_d_loss: 4",
         "D loss: 0.5, acc: 0.99, A loss: 7.0, acc: 0.01, G loss: 1.25",
+        "D loss: 0.5 G loss 1.25",
+        "D loss 0.5 G loss: 1.25",
     ],
 )
 def test_values_are_read_however_they_are_printed(line):
@@ -93,6 +95,24 @@ def test_a_loss_that_is_not_a_number_is_seen_however_it_is_printed(loss):
     assert (2, "d_loss") in trace.non_finite
 
 
+def test_halves_behind_the_name_of_their_network():
+    found = rows(one("step 1 D: real 0.6 fake 0.5 G: 1.2\n"))
+    assert found == [(1, {"d_loss_real": 0.6, "d_loss_fake": 0.5, "g_loss": 1.2})]
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "step 1 actor_loss: -1.2 critic_loss: 0.5\nstep 2 actor_loss: -1.3 critic_loss: 0.4\n",
+        "step,actor_loss,critic_loss\n1,-1.2,0.5\n2,-1.3,0.4\n",
+        "[SAC] step 1 | policy loss -4.2 | critic loss 1.3 | ent_coef 0.2\n",
+    ],
+)
+def test_the_critic_of_an_actor_is_no_discriminator(log):
+    with pytest.raises(UserError, match="actor"):
+        read(log)
+
+
 def test_any_loss_that_is_not_a_number_is_one():
     trace = one("09:27:05 17940 0.00 0.1\n09:27:06 17950 0.00 nan ----\n")
     assert len(trace.non_finite) == 1
@@ -105,7 +125,13 @@ def test_any_loss_that_is_not_a_number_is_one():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1,386", 1.386), ("0,0011", 0.0011), ("1,234.5", 1234.5), ("2,5e-3", 0.0025)],
+    [
+        ("1,386", 1.386),
+        ("0,0011", 0.0011),
+        ("1,234.5", 1234.5),
+        ("2,5e-3", 0.0025),
+        ("1.234,56", 1234.56),
+    ],
 )
 def test_a_comma_is_a_point_unless_it_groups_digits(text, value):
     found = rows(one(f"iter: 1,000 d_loss: {text} g_loss: 1\n"))
@@ -151,6 +177,7 @@ def bars(*steps):
         (f"Epoch: [ 0] [   7/ 781] {BOTH}", [7]),
         (f"Steps:   1%|#  | 7/12000 [00:10<10:00,  2.0it/s], {BOTH}", [7]),
         (f"[7/120] {BOTH}", [7]),
+        (f"[3,     7] {BOTH}", [7]),
         # A bar after a full one is the next epoch.
         (bars(50, 95) + bars(1, 50, 100) + bars(10), [50, 95, 101, 150, 200, 210]),
         *(

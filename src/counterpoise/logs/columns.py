@@ -125,8 +125,8 @@ class NamedRows(FormatReader):
         # Batches begin anew in each epoch, where steps may not.
         return 2 if known == "batch" or known.endswith(MEANS) else 1
 
-    def add(self, row: Mapping[str, float]) -> None:
-        """Add a row."""
+    def add(self, row: Mapping[str, float], position: Position | None = None) -> None:
+        """Add a row, where its own numbers say or at a position."""
         values: dict[str, float] = {}
         place: dict[str, int] = {}
         for number, column in zip(row.values(), self.columns_of(row), strict=True):
@@ -137,7 +137,7 @@ class NamedRows(FormatReader):
                     place.setdefault(column, round(number))
             elif column is not None:
                 names.put_value(values, column, number)
-        self.collector.add(Position(place.get("step"), place.get("epoch")), values)
+        self.collector.add(position or Position(place.get("step"), place.get("epoch")), values)
         self._rows += 1
         total = sum(row.values())
         if self._broken or total - total != 0:

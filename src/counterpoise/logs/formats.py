@@ -31,12 +31,14 @@ STEP_DIGITS = 15  # longer numbers count no steps
 
 
 def value_of(text: str) -> float:
-    """A number as it is printed. A single comma without a point is that of 0,693: who groups the
-    digits of a loss prints a point, too. Raises `ValueError` for what is no number."""
+    """A number as it is printed. A single comma without a point is that of 0,693, as the last is
+    behind points (1.234,56): who groups the digits of a loss prints a point, too. Raises
+    `ValueError` for what is no number."""
     if "," in text:
-        grouped = "." in text or text.count(",") > 1
-        text = text.replace(",", "" if grouped else ".")
-    return float(text)
+        before, _, after = text.rpartition(",")
+        is_decimal = "." in before or not ("." in after or "," in before)
+        text = before.replace(".", "") + ("." if is_decimal else "") + after
+    return float(text.replace(",", ""))
 
 
 def whole(text: str) -> int | None:
@@ -110,8 +112,8 @@ def program_of(text: str) -> Program | None:
 
 def generic_place(line: str) -> Place:
     """Where a line of an unknown format says its position; nothing at all is allowed."""
-    if found := _find("whole_step", line):
-        return Place(_span(found, "step"))
+    if found := _find("whole_step", line) or _find("epoch_and_step", line):
+        return Place(_span(found, "step"), _span(found, "epoch"))
     step, epoch = _find("step", line), _find("epoch", line)
     bar = _find("bar", line) if step is None else None
     if bar and epoch and epoch.start() < bar.start() < epoch.end():

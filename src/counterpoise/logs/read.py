@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from counterpoise.errors import UserError, one_line
-from counterpoise.logs.columns import PLACES, WALL_TIME, NamedRows
+from counterpoise.logs.columns import WALL_TIME, NamedRows
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
 from counterpoise.logs.names import TELLING, checked_mapping, column_of, likeness, plain
 from counterpoise.logs.runs import FormatReader, Position
@@ -169,14 +169,11 @@ def read_event_file(path: Path, mapping: Mapping[str, str]) -> NamedRows:
     rows: dict[int, dict[str, float]] = {}
     for event in loader(str(path)).Load():
         for value in event.summary.value:
-            (column,) = reader.columns_of([value.tag])
-            if column in (None, *PLACES):
-                continue
             # A picture, a text, or what is damaged is no number.
             with contextlib.suppress(TypeError, ValueError):
-                rows.setdefault(event.step, {})[column] = float(to_array(value.tensor).item())
+                rows.setdefault(event.step, {})[value.tag] = float(to_array(value.tensor).item())
     for step in sorted(rows):
-        reader.collector.add(Position(step=step), rows[step])
+        reader.add(rows[step], Position(step))
     return reader
 
 
@@ -315,7 +312,7 @@ def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:
     """What is said of a log that tells nothing but numbers of the names in `seen`, and of which
     `advice` says where its losses are."""
     if advice:
-        return f"no losses in it; {advice}"
+        return f"no losses of a GAN in it; {advice}"
     # A table without a header has numbers for names.
     named = [name for name in seen if name[:1].isalpha()]
     shown = sorted(named, key=lambda name: not likeness(name).is_of_game)[:NAMES_LISTED]

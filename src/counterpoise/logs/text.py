@@ -32,10 +32,10 @@ _BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
 _NAMELESS = re.compile(r"(?=.*?\b(nan)\b)(?:[^a-z]|\bnan\b)*+", re.IGNORECASE)
 NAMELESS = "a number without a name"  # on a side of its own, as SUMMARY
 # What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "[D] loss: 0.1", "discriminator -
-# loss: 0.1", "discriminator losses: real - 0.1".
+# loss: 0.1", "discriminator losses: real - 0.1", "D: real 0.1 fake 0.2".
 _SECTION = re.compile(
     r"\[([DG])(?: -|\]) (?=\w+: )|\b(discriminator|generator) - (?=loss: )|"
-    r"\b([DG]\w*|critic) loss(?:es)?: (?=[a-z])",
+    r"\b([DG]\w*|critic) loss(?:es)?: (?=[a-z])|\b(D\w*|critic): (?=real )",
     re.IGNORECASE,
 )
 HALVES, _HALF = ("real", "fake"), re.compile("real|fake")
@@ -281,7 +281,12 @@ class TextReader(FormatReader):
                 if not {"d", "g"} <= {n.name[0].lower() for n in numbers}:
                     numbers = [n for n in numbers if len(n.name) > 1]
             numbers += rates
-        if self._losses_by is not PAIR and any(n.column in _ON_SIDES for n in numbers):
+        of = {n.column[0] for n in numbers if n.column in _ON_SIDES}
+        if pattern is PAIR and len(of) == 1:  # "Loss_D: 0.61 Loss_G 1.7"
+            spaced = self._numbers(line, formats.SPACED_PAIR)
+            others = [n for n in spaced if n.column in _ON_SIDES and n.column[0] not in of]
+            numbers += [n for n in others if "." in line[n.start : n.end] and len(n.name) > 1]
+        if self._losses_by is not PAIR and of:
             if pattern is PAIR and self._losses_by and not self._collectors:
                 self._open = None  # a table that was printed before
             by = pattern if pattern is PAIR else self._losses_by or pattern
