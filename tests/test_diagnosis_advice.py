@@ -37,7 +37,7 @@ def test_the_questions_logs():
     assert squares.objective == "lsgan-on-sigmoid"
     severities = [[(f.id, f.severity) for f in each.problems] for each in judged]
     assert severities == [
-        [("d-frozen", "warning"), ("d-restarts", "warning")],
+        [("d-frozen", "warning")],
         [("d-frozen", "severe"), ("d-saturated", "severe")],
         [(name, "severe") for name in ("lsgan-on-sigmoid", "d-saturated", "g-vanishing-gradient")],
     ]
@@ -76,6 +76,22 @@ def test_a_d_that_judges_the_fakes_of_a_g_that_is_nan_is_not_too_strong():
     log = "".join(f"step: {n} loss_d: 0.9{n % 7} loss_g: 1.{n % 9}\n" for n in range(1, 9))
     log += "".join(f"step: {n} loss_d: 0.0000 loss_g: nan\n" for n in range(9, 20))
     assert [each.id for each in diagnose(one(log), "bce").problems] == ["non-finite"]
+
+
+def test_no_evidence_of_a_certain_d_says_the_opposite():
+    """The accuracy of smoothed labels, and a D(x) that is seldom 0.99, are left out."""
+    columns = {"d_real": 0.985 + noise(0.003), "d_fake_before": 0.002, "d_loss": 0.02}
+    saturated = found(diagnose(trace(**columns, d_accuracy=0.5)), "d-saturated")
+    assert "D's accuracy" not in {each.name for each in saturated.evidence}
+    saturated = found(diagnose(trace(**columns, d_accuracy=0.999)), "d-saturated")
+    assert saturated.evidence[0].name == "D's accuracy"
+
+
+def test_what_a_program_has_already_is_not_advised():
+    lines = [f"step {n} d_loss: {0.01 + n % 3 / 1000} g_loss: 7.{n % 7}\n" for n in range(30)]
+    for program, first in (("stylegan-xl", "lower-d-rate"), ("stylegan3", "spectral")):
+        diagnosis = diagnose(one("".join(lines)), program=program)
+        assert remedies(diagnosis)[0] == REMEDIES[first], program
 
 
 def test_where_nothing_is_wrong_the_first_advice_is_of_that():

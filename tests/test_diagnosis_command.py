@@ -18,6 +18,7 @@ from counterpoise.diagnosis.finding import (
     NotJudged,
     Remedy,
 )
+from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.errors import UserError
 from helpers import one_line
 
@@ -262,3 +263,10 @@ print(codes)
     assert len(lines) == 2
     assert all(line.endswith("pip install 'counterpoise[train]'") for line in lines)
     assert "</html>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_code_is_shown_as_it_is_to_be_written(diagnose, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = diagnose(LOGS[0])
+    code = REMEDIES["r1-without-gate"].code.strip().splitlines()
+    assert set(code) <= {line.strip() for line in out.splitlines()}

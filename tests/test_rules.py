@@ -128,7 +128,7 @@ CASES = [
     case("loss-inconsistent", "note", balanced(), d_loss=HALVED),
     case("healthy", "healthy", balanced(), d_loss=HALVED),  # printed wrongly, not trained so
     case("d-frozen", "note", balanced(), d_updated=~RESTS, policy="threshold"),
-    case("d-restarts", "warning", gated()),
+    case("d-restarts", "note", gated()),
     case("d-restarts", "", at_rest(RESTS, balanced())),  # at random, no gate
     case("d-too-weak", "warning", chance()),
     case("d-too-weak", "", bce_columns(0.5 + FADING, 0.5 - FADING)),
@@ -376,3 +376,13 @@ def test_any_numbers_give_a_diagnosis(rows, names, objective, data):
         diagnosis.healthy or "not-enough-evidence" in diagnosis.ids()
     )
     assert json.dumps([e.text for f in diagnosis.findings for e in f.evidence])
+
+
+def test_what_follows_a_nan_that_stays_is_of_no_other_finding():
+    """A D that is certain until the losses are NaN, whatever is printed of it then."""
+    columns = {"d_loss": np.r_[np.full(30, 0.002), np.zeros(20)], "g_loss": 6 + noise(0.3, 50)}
+    columns["g_loss"][30:] = np.nan
+    diagnosis = diagnose(trace(50, **columns), "bce")
+    assert diagnosis.ids() == {"non-finite", "d-saturated"}
+    assert found(diagnosis, "d-saturated").last_step == 3000 < diagnosis.last_step
+    assert found(diagnosis, "non-finite").first_step == 3100

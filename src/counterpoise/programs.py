@@ -4,7 +4,7 @@ A program's loss says what its numbers may mean before any of them is looked at,
 there. The reader of a log names the program (`Trace.program`), or whoever asks does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from counterpoise.registry import Registry, read_table
@@ -30,7 +30,7 @@ class Program:
     g_has_more: bool = False  # G's loss is weighted, or has other terms in it
     chance_is_normal: bool = False  # D near chance all along is how a good training looks
     swings_are_normal: bool = False  # the lead swings from line to line
-    no_batch_norm: bool = False  # D has no batch normalisation
+    unfit: Sequence[str] = ()  # remedies, by name, that its networks have already or no use for
 
 
 UNKNOWN_PROGRAM = Program("")

@@ -5,7 +5,7 @@ same rules. A trace holds a bounded number of rows, however long the log was.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,14 +78,19 @@ class Trace:
         """The first of some columns that is there; all NaN where none is."""
         return self.get(next((name for name in names if self.has(name)), ""))
 
+    def part(self, rows: slice) -> "Trace":
+        """Some of the rows, with all that is said of the training."""
+        part = {name: values[rows] for name, values in self.columns.items()}
+        columns = {name: values for name, values in part.items() if np.isfinite(values).any()}
+        return replace(self, steps=self.steps[rows], columns=columns)
+
     def latest(self) -> "Trace":
         """The last `LATEST_ROWS` rows."""
         if len(self) <= LATEST_ROWS:
             return self
-        steps = self.steps[-LATEST_ROWS:]
-        columns = {name: values[-LATEST_ROWS:] for name, values in self.columns.items()}
-        non_finite = tuple(each for each in self.non_finite if each[0] >= steps[0])
-        return replace(self, steps=steps, columns=columns, non_finite=non_finite, is_window=True)
+        part = self.part(slice(-LATEST_ROWS, None))
+        non_finite = tuple(each for each in self.non_finite if each[0] >= part.steps[0])
+        return replace(part, non_finite=non_finite, is_window=True)
 
 
 class TraceBuilder:
@@ -155,6 +160,11 @@ class TraceBuilder:
             rows_read=self.rows_read,
             non_finite=tuple(self._non_finite),
         )
+
+
+def step_text(step: int, notes: Container[str]) -> str:
+    """A step as the log counts it; about that where it is a guess, by the notes on the reading."""
+    return f"about {float(f'{step:.2g}'):.0f}" if NO_EPOCH_LENGTH in notes else str(step)
 
 
 def as_float(number: int | float) -> float:

@@ -109,14 +109,14 @@ def _facts(program: Program) -> list[str]:
     chance = "D near chance all along is how a good training looks: it is said as a note."
     batches = "The lead swings from line to line: it is said as a note."
     more = "G's printed loss has other terms or a weight in it: it is not held against D's."
-    no_norm = "D has no batch normalisation: nothing about it is advised."
+    unfit = ", ".join(program.unfit)
     by_lines = "its lines, or its names, tell which program it is"
     return [
         late if program.d_starts_late else "D is trained from the first step on.",
         *([chance] if program.chance_is_normal else []),
         *([batches] if program.swings_are_normal else []),
         *([more] if program.g_has_more else []),
-        *([no_norm] if program.no_batch_norm else []),
+        *([f"Not advised, for it has that already or no use for it: {unfit}."] if unfit else []),
         f"How a log of it is known: {by_lines if program.sign else 'by its layout'}; else say "
         f"{code(f'--program {program.name}')}.",
         *([f"{program.advice}."] if program.advice else []),

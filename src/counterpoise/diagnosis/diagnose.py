@@ -114,9 +114,9 @@ def diagnose(
         objective=likeliest if shares[likeliest] > WARNED else UNKNOWN,
         objective_evidence=view.reading.evidence,
         not_judged=tuple(not_judged),
-        first_step=int(view.steps[0]) if view.rows else 0,
-        last_step=int(view.steps[-1]) if view.rows else 0,
-        rows=view.rows,
+        first_step=start,
+        last_step=int(trace.steps[-1]) if len(trace) else 0,
+        rows=len(trace),
         notes=(*trace.notes, *view.notes, *normal),
         objectives=tuple(Candidate(each, round(share, 3)) for each, share in shares.items()),
         program=profile.name,
@@ -218,15 +218,16 @@ def _verdict(judged: Sequence[View], doubts: Sequence[Finding]) -> Finding:
 
 
 def _finding(view: View, rule: Rule, found: Found) -> Finding:
-    # To change to the objective that it has already is no advice, nor what it has no layers for.
-    useless = {f"loss.adversarial.form={view.objective_name}"}
-    if view.program.no_batch_norm:
-        useless.add(REMEDIES["same-batch"].config)
+    # To change to the objective that it has already is no advice, nor what does not fit it.
+    useless = {REMEDIES[name] for name in view.program.unfit}
+    if view.objective_name != UNKNOWN and not view.objective.smoothing_slope:
+        useless.add(REMEDIES["label-smoothing"])
+    own = f"loss.adversarial.form={view.objective_name}"
     return Finding(
         id=rule.id,
         severity=found.severity,
-        first_step=int(view.steps[found.spell.first]) if view.rows else 0,
-        last_step=int(view.steps[found.spell.last]) if view.rows else 0,
+        first_step=int(view.log.steps[found.spell.first]) if len(view.log) else 0,
+        last_step=int(view.log.steps[found.spell.last]) if len(view.log) else 0,
         confidence=min(1.0, found.confidence),
         title=found.title or rule.title,
         meaning=found.meaning or rule.meaning,
@@ -234,7 +235,7 @@ def _finding(view: View, rule: Rule, found: Found) -> Finding:
         remedies=tuple(
             remedy
             for remedy in dict.fromkeys((*found.first_remedies, *rule.remedies))
-            if remedy.config not in useless
+            if remedy not in useless and remedy.config != own
         ),
         source=rule.source,
     )

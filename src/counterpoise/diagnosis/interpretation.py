@@ -26,18 +26,32 @@ ABOVE_CHANCE, SEVERAL, STEADY, MOST = 1.2, 1.5, 2.0, 20.0
 UNTRAINED_GAP = 0.5
 # The loss of a D that begins to be trained is above this in most of so many lines.
 YOUNG_LOSS, YOUNG_LINES = 0.1, 10
-# What D says, by the beginnings of the columns.
+# What D says, and both networks, by the beginnings of the columns.
 D_COLUMNS = ("d_loss", "d_real", "d_fake", "d_accuracy", "real_logit", "fake_logit", "auc")
+GAME_COLUMNS = ("g_loss", "g_adversarial", *D_COLUMNS)
 
 
 def views(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> list[View]:
     """What the numbers of a trace may mean, likeliest first. `given`: who says the trace's
     objective, if anybody does."""
-    trace, notes = _without_untrained(trace, program.d_starts_late)
-    return [_view(trace, program, each, notes) for each in infer(trace, program, given)]
+    judged, notes = _without_untrained(trace.part(_until_lost(trace)), program.d_starts_late)
+    readings = infer(judged, program, given)
+    return [_view(trace, judged, program, reading, notes) for reading in readings]
 
 
-def _view(trace: Trace, program: Program, reading: Reading, notes: tuple[str, ...]) -> View:
+def _until_lost(trace: Trace) -> slice:
+    """The rows before a loss or an output becomes NaN and stays it: no training is behind them."""
+    rows = len(trace)
+    for step, name in trace.non_finite:
+        row = int(np.searchsorted(trace.steps, step))
+        if name.startswith(GAME_COLUMNS) and not np.isfinite(trace.get(name)[row:]).any():
+            rows = min(rows, row)
+    return slice(rows)
+
+
+def _view(
+    log: Trace, trace: Trace, program: Program, reading: Reading, notes: tuple[str, ...]
+) -> View:
     if reading.labels_flipped:
         # The outputs of a D which is asked for 1 on real images and 0 on fake ones.
         columns = dict(trace.columns)
@@ -50,7 +64,7 @@ def _view(trace: Trace, program: Program, reading: Reading, notes: tuple[str, ..
             "labels are flipped (real images asked for 0, fake ones for 1): D(x) and D(G(z)) of "
             "the findings are 1 minus those of the log",
         )
-    view = View(trace, reading, program, *_factors(trace, reading, program), notes=notes)
+    view = View(log, trace, reading, program, *_factors(trace, reading, program), notes=notes)
     reason = _why_loss_says_nothing(view)
     if reason:
         notes += (f"D is not judged by its loss: {reason}",)

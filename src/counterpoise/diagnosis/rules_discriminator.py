@@ -79,9 +79,8 @@ def d_saturated(view: View) -> Answer:
         least = max(LEAST_SPELL, LASTING_SHARE * view.rows)
         if len(rows) and spell.first <= rows[-1] <= spell.last - least:
             spell = Spell(spell.first, int(rows[-1]))  # What has not shown for so long is over.
-    g_loss = view.trace.first("g_loss", "g_adversarial")
-    if view.is_certain_of_others or (view.trace.non_finite and not len(spell.within(g_loss))):
-        return None  # What is certain is not the fakes of this G, or they are NaN.
+    if view.is_certain_of_others:
+        return None  # What is certain is not the fakes of this G.
     loses_gradient &= not spell.median(relative) > CERTAIN
     severity = "severe" if view.lasts(spell) and loses_gradient else "warning"
     return Found(
@@ -103,32 +102,32 @@ def _lasting(view: View, enters: np.ndarray, stays: np.ndarray) -> Spell | None:
 
 
 def _certainty(view: View, spell: Spell) -> list[Evidence]:
+    """How certain D is, the strongest number first."""
     evidence = []
+    for name, column, said in (
+        ("AUC", view.trace.get("auc"), "scores a real image above a fake one in {:.1%} of pairs"),
+        ("D's accuracy", view.accuracy, "judges {:.1%} of the images rightly"),
+    ):
+        # Keras counts no real image as right whose label is smoothed.
+        if (value := spell.median(column)) >= UNSURE_ACCURACY:
+            evidence.append(Evidence(name, value, f"D {said.format(value)} (median)"))
     real, fakes = view.real_probability, view.fake_probability
     if np.isfinite(view.relative_outputs).any():
         real, fakes = view.trace.get("d_real"), view.trace.get("d_fake_before")
-    real = spell.within(real)
-    if len(real):
-        value = float(np.median(real))
-        sure = lines(int((real >= 0.99).sum()), len(real))
-        text = f"D(x) is {number(value)} (median), at least 0.99 in {sure}"
-        if len(spell.within(view.fake_share_of_loss)) > spell.rows / 2:
-            text = f"D(x) holds still at {number(value)}, as smoothed labels ask"
-        evidence.append(Evidence("D(x)", value, text))
-    fake, loss = spell.median(fakes), _loss_against_chance(view, spell)
-    if not np.isfinite(fake) and len(spell.within(view.fake_share_of_loss)):
+    shares = spell.within(view.fake_share_of_loss)
+    for name, value in (("D(x)", spell.median(real)), ("D(G(z))", spell.median(fakes))):
+        if np.isfinite(value):
+            text = f"{name} is {number(value)} (median)"
+            if name == "D(x)" and len(shares) > spell.rows / 2:
+                text = f"D(x) holds still at {number(value)}, as smoothed labels ask"
+            evidence.append(Evidence(name, value, text))
+    evidence += _loss_against_chance(view, spell)
+    if len(shares) and not len(spell.within(fakes)):
         value = spell.median(view.g_adversarial)
         text = f"G's loss is {number(value)} (median), that of D(G(z)) = {number(np.exp(-value))}"
         text += "; D's loss comes down to what smoothed labels leave, and no further"
-        loss.append(Evidence("G's loss", value, text))
-    accuracy, auc = spell.median(view.accuracy), spell.median(view.trace.get("auc"))
-    rest = (
-        Evidence("D(G(z))", fake, f"D(G(z)) is {number(fake)} (median)"),
-        *loss,
-        Evidence("D's accuracy", accuracy, f"D judges {accuracy:.1%} of the images rightly"),
-        Evidence("AUC", auc, f"D scores a real image above a fake one in {auc:.1%} of pairs"),
-    )
-    return evidence + [each for each in rest if each.value is not None and np.isfinite(each.value)]
+        evidence.append(Evidence("G's loss", value, text))
+    return evidence
 
 
 def _loss_against_chance(view: View, spell: Spell) -> list[Evidence]:
@@ -208,7 +207,7 @@ def d_too_weak(view: View) -> Answer:
         return None
     value = view.whole.median(lead)
     never = before == view.rows
-    when = "never" if never else f"not before step {view.steps[before]}"
+    when = "never" if never else f"not before {view.at(before)}"
     text = (
         f"D's lead is {number(value)} (median; 0 is chance, 1 certainty); its mean over "
         f"{lines(view.window)} is {when} above {HAS_LEARNED}"

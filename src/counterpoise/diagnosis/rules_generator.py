@@ -184,6 +184,8 @@ def _drowned(view: View, *, is_content: bool) -> Answer:
         return None
     value = spell.median(level)
     term = "the content terms" if is_content else "the adversarial term"
+    if is_content and view.is_own_record and view.trace.title:
+        term = "G's other terms, those of other D's among them,"
     text = f"{value:.2%} of the gradient at G's output (median of {spell.rows} readings)"
     evidence = Evidence(f"share of {term}", value, f"the share of {term} is {text}")
     return readings.found(spell, evidence, severe=False)
@@ -253,8 +255,8 @@ def _fall(view: View, column: str) -> Answer:
         what = "sliced Wasserstein distance of held-out images"
     by = "a quarter" if is_distance else number(limit)
     text = (
-        f"the {what} ({'lower' if is_distance else 'higher'} is better) was {number(top)} at step "
-        f"{view.steps[rows[best]]} and is {number(values[-1])} at step {view.steps[rows[-1]]}, "
+        f"the {what} ({'lower' if is_distance else 'higher'} is better) was {number(top)} at "
+        f"{view.at(rows[best])} and is {number(values[-1])} at {view.at(rows[-1])}, "
         f"worse by {by} in {int(worse.sum())} of {len(worse)} "
         "evaluations since"
     )

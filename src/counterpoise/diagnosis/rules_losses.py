@@ -12,12 +12,12 @@ from counterpoise.diagnosis.finding import (
     number,
     sureness,
 )
-from counterpoise.diagnosis.loss_curves import mostly_below_zero
+from counterpoise.diagnosis.loss_curves import mostly_below_zero, summed_loss
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import UNKNOWN, bce_at_mean
 from counterpoise.spells import LEAST_SPELL, Spell, longest
-from counterpoise.trace import COLUMNS
+from counterpoise.trace import COLUMNS, step_text
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.
 GROWING = {
@@ -70,16 +70,17 @@ def squared_sigmoid_slope(output: float) -> tuple[float, float, str]:
 
 def non_finite(view: View) -> Answer:
     """A NaN or an infinity anywhere; a note where it is of no loss, by its name."""
-    values = sorted(view.trace.non_finite)
+    log, values = view.log, sorted(view.log.non_finite)
     if not values:
         return None
-    step, last = values[0][0], max(view.rows - 1, 0)
-    row = min(int(np.searchsorted(view.steps, step)), last)
+    last = max(len(log) - 1, 0)
+    row = min(int(np.searchsorted(log.steps, values[0][0])), last)
     firsts = {column: at for at, column in reversed(values)}
     names = sorted(firsts, key=lambda column: (firsts[column], column))[:4]
-    what = (f"{COLUMNS.get(name, name)} (first at step {firsts[name]})" for name in names)
+    said = {name: step_text(at, log.notes) for name, at in firsts.items()}
+    what = (f"{COLUMNS.get(name, name)} (first at step {said[name]})" for name in names)
     # Where a number came back, or D's loss goes on beside another's, the weights were not hurt.
-    columns = (view.trace.get(name) if name in COLUMNS else view.loss_in_log for name in names)
+    columns = (log.get(name) if name in COLUMNS else summed_loss(log) for name in names)
     passed = any(np.isfinite(column[row + 1 :]).any() for column in columns)
     evidence = [Evidence("values that are not finite", float(len(values)), "; ".join(what))]
     remedies = [REMEDIES["check-batches" if passed else "reload"]]
@@ -287,7 +288,7 @@ def _impossible_d_loss(view: View) -> tuple[Evidence, np.ndarray] | None:
     row = rows[np.argmax(np.abs(np.log(np.maximum(loss[rows], 1e-9) / limit[rows])))]
     text = (
         f"in {lines(len(rows), int(known.sum()))} D's loss cannot come from D(x) and D(G(z)): at "
-        f"step {view.steps[row]} they allow {bound} {number(limit[row])}, and {number(loss[row])} "
+        f"{view.at(row)} they allow {bound} {number(limit[row])}, and {number(loss[row])} "
         "is printed: an average over other steps, scaled, or more than this loss"
     )
     return Evidence("lines whose loss is impossible", float(len(rows)), text), rows

@@ -182,8 +182,8 @@ def learning_rate_gone(view: View) -> Answer:
         return None
     at_end = float(known[-1]) if known[-1] > LEAST_RATE else 0.0
     text = (
-        f"the printed learning rate is {number(at_end)} at the end, under {limit:.1g} from step "
-        f"{view.steps[spell.first]} on; its largest was {number(known.max())}"
+        f"the printed learning rate is {number(at_end)} at the end, under {limit:.1g} from "
+        f"{view.at(spell.first)} on; its largest was {number(known.max())}"
     )
     evidence = [Evidence("learning rate", at_end, text)]
     severity = "severe" if spell.rows > view.rows / 2 else "warning"
@@ -226,7 +226,7 @@ def _pair(view: View, resting: np.ndarray, known: np.ndarray) -> list[Evidence]:
     one_sided = rose[view.d_loss_halves[1][rose] < HALF_GATE]
     if len(one_sided):
         text += (
-            f" (at step {view.steps[one_sided[0]]} it rose and D's fake half is below {HALF_GATE}: "
+            f" (at {view.at(one_sided[0])} it rose and D's fake half is below {HALF_GATE}: "
             "a gate that lets D train on real images alone raises all of its outputs)"
         )
     return [Evidence("share of D's steps that lowered D(G(z))", fell / moved.sum(), text)]
@@ -272,9 +272,8 @@ def d_restarts(view: View) -> Answer:
             "is nowhere certain for long"
         )
         evidence.append(Evidence("range of D(G(z))", high - low, text))
-    severity = "note" if view.trace.policy in RESTING_POLICIES else "warning"
-    spell = Spell.over(np.flatnonzero(known))
-    return Found(severity, spell, sureness(int(known.sum()), 0.9), evidence)
+    # What D's rests bring: they are the fault, and `d-frozen`.
+    return Found("note", Spell.over(np.flatnonzero(known)), sureness(len(flags), 0.9), evidence)
 
 
 def inert_rule(view: View) -> Answer:

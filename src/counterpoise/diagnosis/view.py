@@ -11,7 +11,7 @@ from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import UNKNOWN, Objective, bce_at_mean
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.spells import Spell, smooth
-from counterpoise.trace import Trace
+from counterpoise.trace import Trace, step_text
 
 # D's labels on real images where they are smoothed: the least that anybody asks for, how near D's
 # loss is then to such a label's (in log units), how far above that of a label of 1, and how still
@@ -35,8 +35,9 @@ class View:
     """What rules look at: made by `interpretation.views`. All columns are (rows,), NaN where
     nothing is known."""
 
-    # As far as rules may go by it: without lines in which there was no D yet, outputs as if real
-    # images were asked for 1.
+    log: Trace  # all rows
+    # As far as rules may go by it: without rows after what is NaN for good, and D's numbers where
+    # there was no D yet, outputs as if real images were asked for 1.
     trace: Trace
     reading: Reading  # which objective, how D's loss is printed, and how that is known
     program: Program = UNKNOWN_PROGRAM  # what printed it
@@ -67,6 +68,10 @@ class View:
     @property
     def steps(self) -> np.ndarray:
         return self.trace.steps
+
+    def at(self, row: int) -> str:
+        """The step of a row, in words."""
+        return f"step {step_text(int(self.steps[row]), self.trace.notes)}"
 
     @property
     def is_own_record(self) -> bool:

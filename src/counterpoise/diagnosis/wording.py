@@ -12,11 +12,12 @@ from counterpoise.diagnosis.finding import PROBLEMS, Diagnosis, Finding, Remedy,
 from counterpoise.diagnosis.view import LEAST_ROWS
 from counterpoise.errors import one_line
 from counterpoise.objectives import OBJECTIVES
-from counterpoise.trace import NO_EPOCH_LENGTH
+from counterpoise.trace import step_text
 
 # Findings that the answer names, and of each finding what is shown of its evidence at first.
 NAMED, SHOWN_EVIDENCE = 3, 2
 WIDTH = 88  # columns of the text that `print` shows
+UNBROKEN = "code", "line"  # kinds of paragraphs that are not broken, however long
 # Findings that a log of few lines may show, in each of them.
 OF_A_LINE = "d-saturated", "d-too-weak"
 
@@ -80,16 +81,11 @@ def when(finding: Finding, diagnosis: Diagnosis) -> str:
     if finding.first_step <= diagnosis.first_step:
         whole = f"in the last {diagnosis.rows:,} lines"
         return whole if diagnosis.is_window else "from the first line to the last"
-    return f"from step {_step(finding.first_step, diagnosis.notes)} on"
+    return f"from step {step_text(finding.first_step, diagnosis.notes)} on"
 
 
 def _steps(first: int, last: int, notes: Container[str]) -> str:
-    return f"steps {_step(first, notes)} to {_step(last, notes)}"
-
-
-def _step(step: int, notes: Container[str]) -> str:
-    """A step as the log counts it; about that where it is a guess."""
-    return f"about {float(f'{step:.2g}'):.0f}" if NO_EPOCH_LENGTH in notes else str(step)
+    return f"steps {step_text(first, notes)} to {step_text(last, notes)}"
 
 
 def span(finding: Finding, notes: Container[str]) -> str:
@@ -116,7 +112,7 @@ class Said(NamedTuple):
     """A paragraph of what is said, and what it is."""
 
     text: str
-    kind: str = ""  # a severity, "strong", "soft", "code", "line" (not to be broken), or plain
+    kind: str = ""  # a severity, "strong", "soft", one of `UNBROKEN`, or plain
     indent: int = 0  # columns
 
 
@@ -136,9 +132,12 @@ def evidence(diagnosis: Diagnosis, *, everything: bool = False) -> Iterator[Said
         since = span(finding, diagnosis.notes)
         title = f"{finding.severity}: {finding.title} [{finding.id}] {since}"
         yield Said(title, finding.severity)
+        # Which pair of networks it is of, not which run.
+        whose = diagnosis.title.partition("run ")[0].rstrip(", ")
+        whose = f"{whose}: " if whose else ""
         beside = finding.severity not in PROBLEMS and diagnosis.problems
         shown = finding.evidence[: None if everything else 1 if beside else SHOWN_EVIDENCE]
-        yield from (Said(f"- {item.text}", indent=2) for item in shown)
+        yield from (Said(f"- {whose}{item.text}", indent=2) for item in shown)
         if everything:
             yield Said(finding.meaning, indent=2)
             yield Said(f"Source: {finding.source}" if finding.source else "", "soft", 2)
@@ -184,7 +183,7 @@ def rendered(
             text, indent = one_line(said.text), " " * said.indent
             wrapper = textwrap.TextWrapper(width, indent, indent)
             wrapper.break_long_words = wrapper.break_on_hyphens = False
-            broken = [text] if said.kind == "line" else wrapper.wrap(text)
+            broken = [indent + text] if said.kind in UNBROKEN else wrapper.wrap(text)
             style = (styles or {}).get(said.kind)
             lines += [f"\033[{style}m{line}\033[0m" if style else line for line in broken]
         blocks.append("\n".join(lines))
