@@ -20,7 +20,7 @@ from counterpoise import cli
 from counterpoise.pages import page
 
 # What commands would import when they run.
-COMMANDS = ("best", "diagnosis", "evaluation", "reporting", "study", "training", "upscaling")
+COMMANDS = ("diagnosis", "evaluation", "reporting", "study", "training", "upscaling")
 LATER = (
     *("skimage.metrics", "skimage.exposure", "torch.profiler", "PIL.JpegImagePlugin"),
     *("tensorboard.summary.writer.record_writer", "torch.utils.tensorboard.summary"),

@@ -32,10 +32,11 @@ from training_helpers import tiny
 # exist; they are run by the tests of the verb.
 CHECKED = {
     **dict.fromkeys(("train", "study run"), "dry-run"),
-    **dict.fromkeys(("presets", "upscale", "evaluate", "diagnose", "report", "best"), "run"),
+    **dict.fromkeys(("presets", "upscale", "evaluate", "diagnose", "report"), "run"),
     **dict.fromkeys(("resume", "import-weights", "export", "study report"), "parsed"),
     "watch": "once",
 }
+TINY_CHECKPOINT = "runs/mine/checkpoints/step-00000003.safetensors"
 # What pages write for something of the reader's.
 PLACEHOLDERS = {
     "LOG": "train.log",
@@ -44,6 +45,7 @@ PLACEHOLDERS = {
     "FILE": "train.log",
     "IN": "photos",
     "OUT": "larger-still",
+    "runs/mine/checkpoints/step-00004000.safetensors": TINY_CHECKPOINT,
     "...": "",
 }
 WIDTH = 80

@@ -103,7 +103,6 @@ def command(name: str, run: Path, out: Path) -> list:
         "upscale": ["upscale", images, out, "--weights", run],
         "evaluate": [*("evaluate", images, "--weights", run), *("--csv", out / "scores.csv")],
         "report": ["report", run],
-        "best": ["best", run],
         "diagnose": ["diagnose", run, "--html", out / "page.html"],
     }[name]
 
@@ -124,7 +123,7 @@ def is_whole(file: str, content: bytes, expected: bytes) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["upscale", "evaluate", "report", "best", "diagnose"])
+@pytest.mark.parametrize("name", ["upscale", "evaluate", "report", "diagnose"])
 def test_other_commands_on_a_full_disk(fault_server, undisturbed, tmp_path, name):
     write_images(tmp_path / "images", 2)
     run, out = tmp_path / "run", tmp_path / "out"

@@ -14,7 +14,6 @@ READERS = {
     "report": {"signals.jsonl", "metrics.jsonl", "events.jsonl"},
     "diagnose": {"signals.jsonl"},
     "watch": set(),
-    "best": {"metrics.jsonl"},
 }
 
 

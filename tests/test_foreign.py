@@ -47,7 +47,7 @@ def test_it_is_trained_resumed_loaded_scored_and_used_as_any_other(tmp_path, net
     for command in (
         ["upscale", picture, tmp_path / "large.png", "--weights", folder],
         ["evaluate", "--weights", folder, "--data", photos, "--metrics", "psnr"],
-        ["best", folder],
+        ["upscale", picture, tmp_path / "again.png", "--weights", RunFolder(folder).checkpoint(4)],
         ["export", folder, tmp_path / "out.pth", "--format", "spandrel"],
     ):
         code, _, err = counterpoise(*command)

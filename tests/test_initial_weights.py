@@ -26,9 +26,7 @@ def test_g_and_its_average_begin_with_them(tmp_path, monkeypatch, finished, of):
     assert torch.allclose(now, first, rtol=0, atol=1e-6) == bool(given)
 
 
-def test_a_resumed_training_does_not_begin_again_and_a_licence_stays(
-    tmp_path, finished, counterpoise
-):
+def test_a_resumed_training_does_not_begin_again_and_a_licence_stays(tmp_path, finished):
     weights = tmp_path / "weights.safetensors"
     begun = load_generator(RunFolder(finished).generator).generator
     save_generator(weights, begun, {"licence": "ND"})
@@ -41,8 +39,7 @@ def test_a_resumed_training_does_not_begin_again_and_a_licence_stays(
     folder = RunFolder(tmp_path / "parts")
     assert load_generator(folder.generator).metadata["licence"] == "ND"
     assert any("are under ND" in message for message in events(folder.path))
-    assert counterpoise("best", folder.path)[0] == 0
-    assert load_generator(folder.best_generator).metadata["licence"] == "ND"
+    assert load_generator(folder.checkpoint(4)).metadata["licence"] == "ND"
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,12 @@ def test_with_config_alone_nothing_is_judged_and_that_is_said(folder):
 
 
 def test_the_recommendation_is_of_a_checkpoint_that_is_there(folder):
-    assert read(folder).best_step is None
+    assert read(folder).best_checkpoint is None
     folder.checkpoints.mkdir()
     for step in (40, 50):
         folder.checkpoint(step).touch()
     run = read(folder)
-    assert (run.notes, run.best_step) == ([], 50)
+    assert (run.notes, run.best_checkpoint) == ([], folder.checkpoint(50))
 
 
 # ------------------------------------------------------------------------------ samples

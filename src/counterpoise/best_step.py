@@ -7,9 +7,12 @@ where their intervals promised 95 % (docs/experiments.md, 2026-11-27).
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from counterpoise.run_folder import RunFolder
 
 SMALLEST = 1e-9
 # Measures of `metrics.jsonl`; of the perceptual ones the first that is there is judged by.
@@ -20,6 +23,14 @@ def stage_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows of `metrics.jsonl` that are of the stage it ends with, without bicubic's."""
     found = [row for row in rows if isinstance(row.get("step"), int) and row["step"] > 0]
     return [row for row in found if row.get("stage") == found[-1].get("stage")]
+
+
+def best_checkpoint(run: RunFolder, rows: Sequence[Mapping[str, Any]]) -> Path | None:
+    """The checkpoint to take of a run with these rows of `metrics.jsonl`: of those of its last
+    stage that are there, the nearest to the ideal."""
+    kept = [row for row in stage_rows(rows) if run.checkpoint(row["step"]).is_file()]
+    step = nearest_to_ideal(kept)
+    return None if step is None else run.checkpoint(step)
 
 
 def nearest_to_ideal(rows: Sequence[Mapping[str, Any]]) -> int | None:

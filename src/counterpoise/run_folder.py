@@ -10,7 +10,6 @@ samples/           step-00001000.png: a sheet of `SHEET_COLUMNS`, a row per crop
 report.html        `counterpoise report`
 tensorboard/       event files
 generator.safetensors, generator-pretrained.safetensors   weights to use
-generator-best.safetensors   what `counterpoise best` recommends
 .lock              held by the process that writes the run
 """
 
@@ -76,7 +75,6 @@ class RunFolder:
         self.report = path / "report.html"
         self.generator = path / "generator.safetensors"
         self.pretrained_generator = path / "generator-pretrained.safetensors"
-        self.best_generator = path / "generator-best.safetensors"
 
     def is_used(self) -> bool:
         """Whether the folder has something in it, but for what a crash at the very start leaves.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich import get_console
 
+from counterpoise.best_step import best_checkpoint
 from counterpoise.commands.console import ConsoleReporter, print_metrics, say
 from counterpoise.commands.reporting import write_at_end
 from counterpoise.config import RunConfig
@@ -137,10 +138,13 @@ def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome) -> None:
     if outcome.step == outcome.first_step:
         say("This run is complete: nothing left to train (--steps N extends it).")
     titles = {BICUBIC: "bicubic", PRETRAIN: "E (pretrained)", TRAIN: config.loss.letters}
-    newest = {str(row.get("stage")): row for row in read_json_lines(run.metrics)[0]}
+    metrics = read_json_lines(run.metrics)[0]
+    newest = {str(row.get("stage")): row for row in metrics}
     rows = [(title, newest[stage]) for stage, title in titles.items() if stage in newest]
     print_metrics("Held-out images", rows)
     say(f"weights      {run.generator}")
+    if best := best_checkpoint(run, metrics):
+        say(f"best         {best}, by the held-out images")
     say(f"samples      {run.sample(outcome.step)}")
     say(f"signals      {run.signals}")
     say(f"TensorBoard  {run.tensorboard}")

@@ -4,6 +4,7 @@ The metadata holds `format`, `format_version`, `config` (the `GeneratorConfig` a
 bicubic, degradation, input mean...) and free text such as `source`, `licence` and `trained`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from counterpoise.run_folder import RunFolder
 
 # The network that comes with the package, in float16.
 SHIPPED = Path(__file__).parents[1] / "weights" / "enet-x4.safetensors"
-FORMAT = "counterpoise-generator"
+FORMAT, CHECKPOINT_FORMAT = "counterpoise-generator", "counterpoise-checkpoint"
 FORMAT_VERSION = "1"
 IMPORTS = "the authors' ENet-PAT becomes one by `counterpoise import-weights`"
 # What published files have their weights under; the first that is there is meant.
@@ -60,7 +61,8 @@ def write_safetensors(
 
 
 def load_generator(path: Path) -> LoadedGenerator:
-    """Read the weights of a file, or of the newest checkpoint of a run's folder.
+    """Read the weights of a file, of a checkpoint (G's average), or of the newest checkpoint of a
+    run's folder.
 
     Raises `UserError` for any other file or folder.
     """
@@ -70,6 +72,8 @@ def load_generator(path: Path) -> LoadedGenerator:
             raise UserError(f"{path}: no {run.generator.name} yet; it comes with a checkpoint")
         path = run.generator
     tensors, metadata = read_safetensors(path)
+    if metadata.get("format") == CHECKPOINT_FORMAT:
+        tensors, metadata = _average(path, tensors, metadata)
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):
         raise UserError(f"{path}: the weights of another network, or of a newer format")
     with refusing(f"{path}: its weights do not fit its own description", Exception):
@@ -80,6 +84,27 @@ def load_generator(path: Path) -> LoadedGenerator:
         generator = build_generator(config, tensors)
         generator.load_state_dict(tensors)
     return LoadedGenerator(generator.eval().requires_grad_(False), metadata)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a safetensors file is one that `load_generator` reads."""
+    return read_safetensors(path)[1].get("format") in (FORMAT, CHECKPOINT_FORMAT)
+
+
+def _average(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What `save_generator` would have written of a checkpoint's averaged generator."""
+    part = "g_average/"
+    with refusing(f"{path}: a checkpoint of an earlier version, or damaged", KeyError, ValueError):
+        values = json.loads(metadata["values"])
+        facts = {"format": FORMAT, "format_version": FORMAT_VERSION}
+        facts["config"] = json.dumps(values["config"]["generator"])
+        facts["trained"] = f"step {values['step']}, average"
+        if values.get("licence"):
+            facts["licence"] = str(values["licence"])
+    average = {k.removeprefix(part): own for k, own in tensors.items() if k.startswith(part)}
+    return average, facts
 
 
 def read_safetensors(

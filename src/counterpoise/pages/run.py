@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from counterpoise.balance.policies import POLICIES, policy_options
-from counterpoise.best_step import nearest_to_ideal, stage_rows
+from counterpoise.best_step import best_checkpoint
 from counterpoise.config import RunConfig
 from counterpoise.diagnosis.finding import Diagnosis, Finding
 from counterpoise.diagnosis.wording import headline, objective_line, verdict
@@ -44,7 +44,7 @@ class PageRun:
         self.sample_files = 0  # of which a small page may show some alone
         self.metrics: list[dict[str, Any]] = []
         self.bicubic: dict[str, float] = {}
-        self.best_step: int | None = None  # of the checkpoint to take
+        self.best_checkpoint: Path | None = None  # the one to take
         self.letters = ""  # of the losses, of a run of ours that this version can read
         self.config_tree: dict[str, Any] = {}
         self.policy_options: dict[str, Any] = {}  # as given, with the defaults of the others
@@ -88,11 +88,7 @@ class PageRun:
             "seconds per step": seconds and f"{seconds.mean:.3g} (mean)",
         }
         self.facts += [(name, str(fact)) for name, fact in facts.items() if fact not in (None, "")]
-        kept = reader.run.checkpoint_files()
-        rows = [
-            row for row in stage_rows(self.metrics) if reader.run.checkpoint(row["step"]) in kept
-        ]
-        self.best_step = nearest_to_ideal(rows)
+        self.best_checkpoint = best_checkpoint(reader.run, self.metrics)
 
     @property
     def verdicts(self) -> list[tuple[str, str]]:

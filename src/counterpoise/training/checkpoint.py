@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from counterpoise.errors import UserError, refusing
-from counterpoise.models.weights import read_safetensors, write_safetensors
+from counterpoise.models.weights import CHECKPOINT_FORMAT, read_safetensors, write_safetensors
 from counterpoise.run_folder import RunFolder
-
-FORMAT = "counterpoise-checkpoint"
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Checkpoint:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a crash at any moment leaves the earlier checkpoints as they were."""
-    metadata = {"format": FORMAT, "values": json.dumps(checkpoint.values)}
+    metadata = {"format": CHECKPOINT_FORMAT, "values": json.dumps(checkpoint.values)}
     write_safetensors(path, checkpoint.tensors, metadata)
 
 
@@ -51,7 +49,7 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint; `UserError` for a file that is damaged or something else."""
     tensors, metadata = read_safetensors(path, instead="")
     with refusing(f"{path}: damaged checkpoint, or none"):
-        if metadata.get("format") != FORMAT:
+        if metadata.get("format") != CHECKPOINT_FORMAT:
             raise ValueError("it is something else")
         return Checkpoint(tensors, dict(json.loads(metadata["values"])), path)
 

@@ -1,14 +1,11 @@
 """Held-out images during a training: samples, metrics, and what these say of going on."""
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from counterpoise.best_step import nearest_to_ideal
 from counterpoise.evaluate.measures import HELD_OUT
 from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score_pairs
 from counterpoise.json_lines import read_json_lines
@@ -17,7 +14,6 @@ from counterpoise.plain_files import atomic_write
 from counterpoise.run_folder import BICUBIC, SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX, RunFolder
 from counterpoise.run_writer import RunWriter
 from counterpoise.training.interruption import StopRequest
-from counterpoise.training.plan import Stage
 from counterpoise.training.setup import Parts
 from counterpoise.training.state import TrainingState
 
@@ -65,21 +61,16 @@ class HeldOut:
         return True
 
     @property
-    def best_step(self) -> int | None:
-        """The step of the last stage with the metrics that are nearest to the ideal."""
-        return nearest_to_ideal(self._rows(self._state.stages[-1]))
-
-    @property
     def is_missing(self) -> bool:
         """Whether the step is still to be shown, of a training that was stopped before it was."""
         fabric, state = self._parts.fabric, self._state
         missing = fabric.is_global_zero and self.is_due
-        missing = missing and all(row["step"] != state.step for row in self._rows(state.stage))
+        shown = (state.stage.name, state.step)
+        missing = missing and all(
+            (row.get("stage"), row["step"]) != shown
+            for row in read_json_lines(self._run.metrics)[0]
+        )
         return bool(fabric.broadcast(missing))
-
-    def _rows(self, stage: Stage) -> list[dict[str, Any]]:
-        """The metrics of a stage that are on record, in order."""
-        return [r for r in read_json_lines(self._run.metrics)[0] if r.get("stage") == stage.name]
 
 
 def sample_grid(generator: nn.Module, lr: Tensor, hr: Tensor, scale: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from counterpoise.best_step import best_checkpoint
 from counterpoise.errors import TrainingDivergedError
 from counterpoise.game.live_diagnosis import LiveDiagnosis
 from counterpoise.json_lines import read_json_lines
@@ -175,9 +176,9 @@ class Training:
                 save_generator(self.run.pretrained_generator, g, trained)
             self.writer.sync()
             checkpoint.save(self.run.checkpoint(self.step), saved)
-            best = self.held_out.best_step
+            best = best_checkpoint(self.run, read_json_lines(self.run.metrics)[0])
             for path in self.run.checkpoint_files()[: -self.config.train.keep_checkpoints]:
-                if best is None or path != self.run.checkpoint(best):
+                if path != best:
                     path.unlink(missing_ok=True)
         self.fabric.barrier()
 

@@ -25,7 +25,7 @@ from counterpoise.models import features as extractors
 from counterpoise.models.discriminator import build_discriminator
 from counterpoise.models.foreign import SPANDREL, check_range, load_published
 from counterpoise.models.generator import Generator, build_generator
-from counterpoise.models.weights import FORMAT, load_generator, read_safetensors
+from counterpoise.models.weights import is_ours, load_generator
 from counterpoise.seeding import seed_everything
 from counterpoise.training.cuda_graphs import ReplayedPasses, accelerated
 
@@ -238,7 +238,7 @@ def take_initial_weights(parts: Parts) -> None:
     parts.notes.append(f"G begins with {path}")
     with refusing("train.initial_weights", Exception):
         is_tensors = path.suffix == ".safetensors"
-        if path.is_file() and not (is_tensors and FORMAT in read_safetensors(path)[1].values()):
+        if path.is_file() and not (is_tensors and is_ours(path)):
             load_published(g_average, path)
             g.load_state_dict(g_average.state_dict())
             return
