@@ -38,8 +38,8 @@ def test_no_spike_is_lost_and_no_value_made_up(values, most):
     curve = curve_of(values)
     finite = {step: v for step, v in enumerate(values, 1) if math.isfinite(v)}
     broken = [step for step, v in enumerate(values, 1) if not math.isfinite(v)]
-    assert (curve.non_finite, curve.non_finite_count) == (broken[:MARKS], len(broken))
     drawn = curve.to_json([], most)
+    assert (drawn["nonFinite"], drawn["nonFiniteCount"]) == (broken[:MARKS], len(broken))
     shown = points(drawn)
     assert len(shown) <= 2 * most
     assert all(finite[step] == value for step, value in shown)

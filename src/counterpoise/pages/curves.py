@@ -1,16 +1,19 @@
-"""Curves of a training for the charts of a page, in bounded memory, so that no spike is lost."""
+"""Curves of a training for the charts of a page, of few points, so that no spike is lost."""
 
 import math
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from counterpoise.records import DISCRIMINATORS, Action
 from counterpoise.run_rows import RowHandler
 from counterpoise.trace import COLUMNS, Trace, as_float
 
-# A curve has at most so many cells, each drawn by its least and its largest value.
+# A curve is drawn as at most so many cells, each by its least and its largest value.
 CELLS = 1000
 # Steps of NaN and infinity that are marked one by one, for each curve; the others are counted.
 MARKS = 200
@@ -25,87 +28,51 @@ ACTION_DEFAULTS = {
 }
 
 
-class Cell(NamedTuple):
-    """Neighbouring values of one curve."""
-
-    first_step: int
-    last_step: int
-    values: int
-    total: float
-    low: tuple[float, int]  # the least value, and its first step
-    high: tuple[float, int]  # the largest, and that of its steps with a minus
-
-    def joined(self, later: "Cell") -> "Cell":
-        """With the cell after this one."""
-        values, total = self.values + later.values, self.total + later.total
-        low, high = min(self.low, later.low), max(self.high, later.high)
-        return Cell(self.first_step, later.last_step, values, total, low, high)
-
-
 class Curve:
-    """The values of one column over the steps. Neighbouring cells join where there are too many."""
+    """The values of one column over the steps."""
 
     def __init__(self) -> None:
-        self.cells: list[Cell] = []
-        self.per_cell = 1  # values of a cell
-        self.non_finite: list[int] = []  # the first `MARKS` steps
-        self.non_finite_count = 0
+        self.steps, self.values = array("q"), array("d")
+        self.non_finite: list[int] = []  # steps with a NaN or an infinity
 
     def add(self, step: int, value: float) -> None:
         """Take the value of a step; one not past the last takes the place of those after it."""
         if not math.isfinite(value):
-            self.mark(step)
-            return
-        cells = self.cells
-        if cells and step <= cells[-1].last_step:
-            while cells and cells[-1].first_step >= step:
-                cells.pop()
-            self.non_finite = [at for at in self.non_finite if at < step]
-            self.non_finite_count = min(self.non_finite_count, len(self.non_finite))
-        cell = Cell(step, step, 1, value, (value, step), (value, -step))
-        if cells and cells[-1].values < self.per_cell:
-            cell = cells.pop().joined(cell)
-        cells.append(cell)
-        if len(cells) > CELLS:
-            self.cells, self.per_cell = halved(cells), 2 * self.per_cell
-
-    def mark(self, step: int) -> None:
-        """There was a NaN or an infinity at this step."""
-        self.non_finite_count += 1
-        if len(self.non_finite) < MARKS:
             self.non_finite.append(step)
+            return
+        if self.steps and step <= self.steps[-1]:
+            kept = bisect_left(self.steps, step)
+            del self.steps[kept:], self.values[kept:]
+            self.non_finite = [at for at in self.non_finite if at < step]
+        self.steps.append(step)
+        self.values.append(value)
 
     @property
     def mean(self) -> float:
         """Of all values."""
-        return sum(c.total for c in self.cells) / max(1, sum(c.values for c in self.cells))
+        return float(np.mean(self.values)) if self.values else 0.0
 
     def to_json(self, breaks: list[int], most: int = CELLS) -> dict[str, Any]:
-        """Steps `x` and values `y`, through the least and the largest value of every cell, and
-        their means `m`; and what is not finite. None is a gap: a value that is not finite, or
-        one of `breaks`, where a stage begins."""
-        cells = self.cells
-        while len(cells) > most:
-            cells = halved(cells)
-        ends = sorted([*breaks, *self.non_finite])
+        """Steps `x` and values `y`, through the least and the largest value of each of at most so
+        many cells of neighbours, and their means `m`; and what is not finite. None is a gap: a
+        value that is not finite, or one of `breaks`, where a stage begins."""
+        steps, values = np.array(self.steps), np.array(self.values)
+        size = max(1, math.ceil(len(values) / most))
+        starts = np.arange(0, len(values), size)
+        cells = np.array_split(values, starts[1:])
+        passed = np.searchsorted(sorted([*breaks, *self.non_finite]), steps, side="right")
         rows: list[tuple[float | None, ...]] = []
-        behind = None  # so many ends lie behind where the last cell begins
-        for cell in cells:
+        for start, cell in zip(starts.tolist(), cells, strict=False):
             # A cell that runs over an end stands alone: no mean is joined to its.
-            if behind is not None and behind < bisect_right(ends, cell.last_step):
+            if start and passed[start + len(cell) - 1] > passed[start - size]:
                 rows.append((None, None, None))
-            behind = bisect_right(ends, cell.first_step)
-            mean = _short(cell.total / cell.values)
-            points = {cell.low[::-1], (-cell.high[1], cell.high[0])}
-            rows += [(step, _short(value), mean) for step, value in sorted(points)]
+            with np.errstate(over="ignore"):
+                mean = _short(float(cell.mean()))
+            places = sorted({start + int(cell.argmin()), start + int(cell.argmax())})
+            rows += [(int(steps[at]), _short(float(values[at])), mean) for at in places]
         drawn = {key: [row[place] for row in rows] for place, key in enumerate("xym")}
-        return drawn | {"nonFinite": self.non_finite, "nonFiniteCount": self.non_finite_count}
-
-
-def halved(cells: list[Cell]) -> list[Cell]:
-    """One cell of every two."""
-    pairs = zip(cells[::2], cells[1::2], strict=False)
-    return [cell.joined(later) for cell, later in pairs] + cells[len(cells) // 2 * 2 :]
+        marked = {"nonFinite": self.non_finite[:MARKS], "nonFiniteCount": len(self.non_finite)}
+        return drawn | marked
 
 
 def _short(value: float) -> float | None:
@@ -144,7 +111,7 @@ class Curves:
             for name in named if isinstance(named, list) else ():
                 if not (game and isinstance(of_g, list) and name in of_g):
                     column = "d_fake_before" if name == "d_fake" else str(name)
-                    self.curves[game, column].mark(step)
+                    self.curves[game, column].add(step, math.nan)
 
     def add(self, step: int, values: Mapping[str, float], game: str = "") -> None:
         """Take the values of a step."""
@@ -157,7 +124,7 @@ class Curves:
             known = {name: float(values[place]) for name, values in trace.columns.items()}
             self.add(step, {name: value for name, value in known.items() if value == value}, game)
         for step, name in trace.non_finite:
-            self.curves[game, name].mark(step)
+            self.curves[game, name].add(step, math.nan)
 
     @property
     def breaks(self) -> list[int]:
@@ -166,12 +133,12 @@ class Curves:
 
     def drawn(self) -> dict[tuple[str, str], Curve]:
         """The curves that have a value; of what a policy may set, those that it ever changed."""
-        found = {}
-        for (game, name), curve in self.curves.items():
-            asked = ACTION_DEFAULTS.get(name.removeprefix(ACTION))
-            if not all(cell.low[0] == cell.high[0] == asked for cell in curve.cells):
-                found[game, name] = curve
-        return found
+        return {
+            (game, name): curve
+            for (game, name), curve in self.curves.items()
+            if curve.values.count(ACTION_DEFAULTS.get(name.removeprefix(ACTION)))
+            < len(curve.values)
+        }
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, float]:
