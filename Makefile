@@ -1,5 +1,6 @@
 # Everything needs only Python 3.11+, make and pip: `.venv` is made on first use, with the lock's
-# versions; for the demo with what a training needs, for all else with all of it.
+# versions; for the demo with what a training needs, for all else with all of it. Python compiles
+# what is imported when it is: compiled whole, it would be a sixth larger, and slower to install.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ $(VENV): $(VENV)/.installed
 $(VENV)/.demo: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("counterpoise needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[train]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint requirements.lock --editable '.[train]'
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.demo
