@@ -120,10 +120,9 @@ class NamedRows(FormatReader):
 
     def _rank(self, name: str) -> int:
         known = names.plain(name)
-        if known in self._mapping:
-            return 0
         # Batches begin anew in each epoch, where steps may not.
-        return 2 if known == "batch" or known.endswith(MEANS) else 1
+        is_last = known == "batch" or known.endswith(MEANS)
+        return -names.sureness(name, self._mapping) + 3 * is_last
 
     def add(self, row: Mapping[str, float], position: Position | None = None) -> None:
         """Add a row, where its own numbers say or at a position."""

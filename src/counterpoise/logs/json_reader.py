@@ -12,6 +12,8 @@ STYLEGAN = "stylegan-stats"
 _SNAPSHOT = re.compile(r"(\d+)\.pkl$")  # by thousands of images
 _decode = json.JSONDecoder().decode  # without what `json.loads` looks at in every line
 FEW = 8  # losses of several D's, not a history
+_LINE_NUMBER = re.compile(r'^\s*\d+\s+(?=\{")')  # an editor's
+_TEXTS = "log", "message", "msg", "text"  # what a line is called that is logged as JSON
 DEPTH = 4  # objects within objects that are looked into
 # A document's first line, or the part of it that is there.
 _DOCUMENT = re.compile(r'[\[{]\s*(?:$|["{]|\[\d)')
@@ -97,7 +99,8 @@ def begins_json(line: str) -> bool:
     """Whether the first line of a file is that of JSON objects, or of an array of them."""
     if line.strip() == "[":
         return True
-    return line[:1] in ("{", "[") and any(row is not None for row in _objects(line))
+    begin = _LINE_NUMBER.sub("", line)[:1]
+    return begin in ("{", "[") and any(row is not None for row in _objects(line))
 
 
 def begins_document(first: list[str]) -> bool:
@@ -110,13 +113,20 @@ def begins_document(first: list[str]) -> bool:
     return _DOCUMENT.match(begin) is not None and (is_notebook or not begins_json(begin))
 
 
+def text_in(line: str) -> str:
+    """The line of text in an object of a logger's or a container's; any other line as it is."""
+    row = _objects(line)[0] if line.lstrip()[:1] == "{" else None
+    text = next((text for name in _TEXTS if isinstance(text := (row or {}).get(name), str)), None)
+    return line if text is None else text.rstrip("\n") + "\n"
+
+
 def _objects(line: str) -> list[dict[str, Any] | None]:
     """The objects of a JSON line, or of a line of an array with an object to a line; None for what
     is none."""
-    text = line.strip().removeprefix("[").removesuffix("]").strip().removesuffix(",")
+    text = _LINE_NUMBER.sub("", line.strip()).removeprefix("[").removesuffix("]").strip()
     try:
         # An array on one line is as many objects.
-        rows = _decode(f"[{text}]")
+        rows = _decode(f"[{text.removesuffix(',')}]")
     except (ValueError, RecursionError):
         rows = [None]
     return [row if isinstance(row, dict) else None for row in rows]

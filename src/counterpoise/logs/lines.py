@@ -1,7 +1,7 @@
 """A log's line: what it showed, and which of its known numbers count."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from counterpoise.logs import names
@@ -48,10 +48,15 @@ def of_quality(numbers: Iterable[Number]) -> list[Number]:
     return [number for number in numbers if number.column in names.QUALITY]
 
 
-def alone(numbers: list[Number]) -> list[Number]:
-    """Numbers of a line without those that others of it stand for."""
+def alone(numbers: list[Number], known: Container[str] = ()) -> list[Number]:
+    """Numbers of a line without those that others of it stand for; `known` are names that say their
+    column more surely than any other."""
     if any(_OF_CRITIC.fullmatch(names.plain(number.name)) for number in numbers):
         numbers = [n._replace(column=_SCORES.get(n.name, n.column)) for n in numbers]
+    sure = {n.name: names.sureness(n.name, known) for n in numbers}
+    surest = {(n.column, n.side): n for n in sorted(numbers, key=lambda n: sure[n.name])}
+    others = [n for n in numbers if sure[n.name] < sure[surest[n.column, n.side].name]]
+    numbers = [n for n in numbers if n.column == names.G_CONTENT or n not in others]
     columns = {number.column for number in numbers}
     if columns == {ACCURACY} and all(
         names.plain(number.name) in names.AMBIGUOUS for number in numbers

@@ -8,7 +8,7 @@ format (`D_real` is a loss in one and an output in another): those are said with
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from counterpoise.errors import UserError
@@ -97,6 +97,13 @@ def column_of(
         if CONTENT.fullmatch(one):
             return G_CONTENT
     return None
+
+
+def sureness(name: str, known: Container[str]) -> int:
+    """How surely a name is its column's: 2 where it is `known` to be (a mapping), 1 by its own
+    spelling, 0 by its words."""
+    each = {plain(name), bare_name(plain(name))}
+    return 2 if any(one in known for one in each) else int(not each.isdisjoint(KNOWN))
 
 
 def bare_name(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import WALL_TIME, NamedRows
-from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json
+from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json, text_in
 from counterpoise.logs.names import TELLING, checked_mapping, column_of, likeness, plain
 from counterpoise.logs.runs import FormatReader, Position
 from counterpoise.logs.tables import TableReader, table_start
@@ -235,10 +235,16 @@ def read_lines(lines: Iterable[str], mapping: Mapping[str, str]) -> FormatReader
         columns.read_row({each["name"]: each["numbers"].split(",") for each in lists})
         return columns
     reader: FormatReader = TextReader(mapping)
+    is_json = [begins_json(line.lstrip("\ufeff \t")) for line in first]
     if not first or begins_document(first):
         pass  # Of a document that is not whole, a line says what it can by itself.
-    elif begins_json(first[0].lstrip("\ufeff \t")):
-        reader = JsonReader(mapping)
+    elif is_json[0] or 2 * sum(is_json) > len(first):
+        objects, texts = JsonReader(mapping), [text_in(line) for line in first]
+        objects.feed(first)
+        if texts == first or any(map(tells, objects.traces())):
+            reader = JsonReader(mapping)
+        else:
+            first, rest = texts, map(text_in, rest)
     elif (start := table_start(first, mapping)) is not None:
         row, delimiter = start
         first = first[row:]

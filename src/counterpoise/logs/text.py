@@ -29,7 +29,7 @@ _EVALUATION, _TRAINING = "EVALUATION", "TRAINING"  # headings of coqui's
 # The name before an object, or the end of one.
 _BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
 # A line of nothing but numbers, the first NaN of them.
-_NAMELESS = re.compile(r"(?=.*?\b(nan)\b)(?:[^a-z]|\bnan\b)*+", re.IGNORECASE)
+_NAMELESS = re.compile(r"(?=.*?\b(nan)\b)(?:[^a-z]|\b(?:nan|tensor|none)\b)*+", re.IGNORECASE)
 NAMELESS = "a number without a name"  # on a side of its own, as SUMMARY
 # What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "[D] loss: 0.1", "discriminator -
 # loss: 0.1", "discriminator losses: real - 0.1", "D: real 0.1 fake 0.2".
@@ -247,7 +247,7 @@ class TextReader(FormatReader):
             if spans is None:
                 return _Plan(place, of_quality(self._numbers(line)), self._seen)
             numbers = [Number("", column, "", *span) for column, span in spans.items()]
-            numbers = alone(numbers or list(self._numbers(line)))
+            numbers = alone(numbers or list(self._numbers(line)), self._mapping)
             is_game = not {number.column for number in numbers} <= names.BESIDE
             return _Plan(place, numbers if is_game else of_quality(numbers), self._seen)
         if self._is_of_validation(line):
@@ -260,9 +260,10 @@ class TextReader(FormatReader):
             return _Plan(Place())
         # What is remarked leaves its room, so that the numbers stand where they did.
         told = PATTERNS["remark"].sub(lambda match: " " * len(match[0]), line)
-        numbers = alone(self._numbers_of_any(told))
-        if not numbers and self._losses_by is None and (broken := _NAMELESS.fullmatch(line)):
-            numbers = [Number("", NAMELESS, NAMELESS, *broken.span(1))]
+        numbers = alone(self._numbers_of_any(told), self._mapping)
+        if not numbers and self._losses_by is None and (broken := _NAMELESS.fullmatch(told)):
+            column = NAMELESS.replace("number", "loss") if "grad_fn" in line else NAMELESS
+            numbers = [Number("", column, NAMELESS, *broken.span(1))]
         is_heading = {number.column for number in numbers} <= names.BESIDE
         place = (formats.heading_place if is_heading else formats.generic_place)(line)
         return _Plan(place, numbers, self._seen)
@@ -318,13 +319,26 @@ class TextReader(FormatReader):
                 if match["number"][-1] in "fnyFNY" and names.likeness(name).is_loss:
                     yield Number(name, names.plain(name), "", *match.span("number"))
                 continue
+            more = match.groupdict()
+            if more.get("second") is not None and len(pair := self._pair(name)) == 2:
+                spans = match.span("number"), match.span("second")
+                yield from (Number(*each, *span) for each, span in zip(pair, spans, strict=True))
+                continue
             is_list = _NEXT_OF_LIST.match(line, match.end("number")) is not None
             self._of_lists |= is_list and known[0] not in names.RATES
-            more = match.groupdict()
             percent = more.get("percent") is not None
             yield Number(name, *known, *match.span("number"), percent)
             if known[0] == "d_fake_before" and more.get("second") is not None:
                 yield Number(name, "d_fake_after", known[1], *match.span("second"))
+
+    def _pair(self, name: str) -> list[tuple[str, str, str]]:
+        """The two numbers that a name with a slash in it is of, as far as each is known: name,
+        column and side of "Gen loss" and "Dis loss" of "Gen/Dis loss"."""
+        first, _, second = name.partition("/")
+        _, blank, of = second.partition(" ")
+        both = f"{first}{blank}{of}" if blank and " " not in first else first, second
+        known = [(each, *found) for each in both if (found := self._name(each)) is not None]
+        return known if len({column for _, column, _ in known}) == 2 else []
 
     def _objects(self, line: str) -> list[tuple[int, str]]:
         """Where objects begin and end in a line, and the names of those that are open from there
