@@ -64,7 +64,7 @@ def test_spandrels_state_dict_has_all_that_its_file_of_code_needs(
     lr = torch.rand(2, 3, 5, 8)
     wanted = load_generator(weights).generator(lr)
     torch.testing.assert_close(described.model(lr), wanted, atol=1e-5, rtol=0)
-    card = json.loads((tmp_path / "out.json").read_text())
+    card = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert card["resources"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (card["scale"], card["license"]) == (described.scale, "MIT")
 

@@ -40,7 +40,10 @@ def export(source: Path | None, path: Path, into: str, *, fp16: bool) -> list[st
     loaded = load_generator(SHIPPED if source is None else source)
     kept, what = ("trained", "source", "licence"), ""
     facts = {name: text for name, text in loaded.metadata.items() if name in kept}
-    facts["degradation"] = loaded.generator.config.degradation.model_dump_json()
+    degradation = loaded.generator.config.degradation
+    # Only real-esrgan draws from ranges.
+    drawn = degradation.name == "real-esrgan"
+    facts["degradation"] = degradation.model_dump_json() if drawn else degradation.name
     if into == "onnx":
         largest = export_onnx(loaded.generator, path, facts, fp16=fp16)
         what = f", opset {OPSET}, ONNX Runtime's pictures at most {largest:.1e} from PyTorch's"
@@ -146,5 +149,7 @@ def write_card(generator: Generator, path: Path, facts: Mapping[str, str]) -> Pa
     kind, size, sha256 = path.suffix[1:], len(content), hashlib.sha256(content).hexdigest()
     file = {"platform": "onnx" if kind == "onnx" else "pytorch", "type": kind}
     card["resources"] = [{**file, "size": size, "sha256": sha256, "urls": []}]
-    write_text(path.with_suffix(".json"), json.dumps(card, indent=4) + "\n")
-    return path.with_suffix(".json")
+    # Its whole name: a network is exported in more than one format.
+    written = path.with_name(f"{path.name}.json")
+    write_text(written, json.dumps(card, indent=4) + "\n")
+    return written
