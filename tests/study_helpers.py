@@ -62,6 +62,7 @@ def play_slowly(cell: Cell, plan: StudyPlan):
 
 
 def play_and_die_once(cell: Cell, plan: StudyPlan):
+    """The bad cell takes its worker with it, the first time."""
     trace = Path(plan.name)
     if cell == BAD and not trace.exists():
         trace.touch()
@@ -93,12 +94,14 @@ class InThisProcess:
     """Workers that start nothing; `dies` are the cells whose worker dies, and how often."""
 
     def __init__(self, play=play, plan=PLAN, count=1, dies=()):
-        self.play, self.plan, self.capacity = play, plan, count
-        self.dies = Counter(dies)
+        self.play, self.plan, self.dies = play, plan, Counter(dies)
         self.stopped = 0
 
-    def __enter__(self):
+    def __call__(self):
         return self
+
+    def __enter__(self):
+        return self.submit
 
     def __exit__(self, *error):
         self.stopped += 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap, ttest_1samp
 
-from counterpoise.statistics import hierarchical_mean, ranks, standardised, student_mean, wilson
+from counterpoise.statistics import hierarchical_mean, standardised, student_mean, wilson
 
 
 def bootstrap_mean(values):
@@ -76,8 +76,3 @@ def test_scores_are_standardised_in_their_direction_and_the_lost_are_worst():
     assert np.isnan(higher[3])
     lower = standardised(scores, False, done)[:, 0, 0]
     assert lower[0] > lower[1] == lower[2]
-
-
-def test_ranks_put_failures_last_with_ties():
-    found = ranks(np.array([[0.5, 2.0, 9.0, 8.0]]), np.array([[False, False, True, True]]))
-    assert found.tolist() == [[2, 1, 3.5, 3.5]]

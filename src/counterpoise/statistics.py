@@ -1,4 +1,4 @@
-"""Means and shares with intervals, and ranks.
+"""Means and shares with intervals.
 
 Arrays only. All intervals are of 95 %. All resampling has a fixed seed, so that what is computed
 twice is the same.
@@ -134,16 +134,3 @@ def standardised(scores: np.ndarray, higher_is_better: bool, done: np.ndarray) -
     result = np.asarray(np.clip(result, -SPREADS, SPREADS))
     result[done & np.isnan(result)] = np.nanmin(result)
     return result
-
-
-def ranks(quality: np.ndarray, failed: np.ndarray) -> np.ndarray:
-    """Ranks along the last axis, the strategies; 1 is best; ties are averaged.
-
-    Failed cells come after all survivors and tie with one another; so do survivors without a
-    quality (NaN), between the two.
-    """
-    order = np.where(np.isnan(quality), np.finfo(float).max, -quality)
-    order = np.where(failed, np.inf, order)
-    from scipy import stats  # takes a second to import
-
-    return np.asarray(stats.rankdata(order, method="average", axis=-1), dtype=float)

@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich import get_console
@@ -49,10 +50,9 @@ def run(
         say(f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
         say(f"executor: {executor}, workers: {count}")
         return 0
+    workers = partial(local_workers, play_cell, plan, count)
     if executor == "ray":
-        workers = ray_workers(play_cell, plan, count, address)
-    else:
-        workers = local_workers(play_cell, plan, count)
+        workers = partial(ray_workers, play_cell, plan, count, address)
     again = shlex.join(["counterpoise", *sys.argv[1:]])
     with ConsoleReporter() as reporter, StopRequest():
         try:

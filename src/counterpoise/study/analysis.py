@@ -10,9 +10,7 @@ from counterpoise.statistics import (
     NO_ESTIMATE,
     Estimate,
     hierarchical_mean,
-    ranks,
     standardised,
-    student_mean,
     wilson,
 )
 from counterpoise.study.plan import AUTO_TUNED_ON, StudyPlan, cells_of
@@ -101,16 +99,13 @@ class StrategyResult:
 
     name: str
     failures: Estimate  # the share of finished trainings that failed
-    saturated: Estimate  # those in which D was saturated, failed or not
-    auc: Estimate  # of D on clean samples over the last quarter
+    failed_to_auto: Estimate  # paired difference of it, in percentage points; above 0: more often
+    untuned: Estimate  # the share where `auto` was never tuned
+    saturated: Estimate  # trainings in which D was saturated, failed or not
     d_trained: Estimate  # updates of D for each step of G
-    untuned: Estimate  # where `auto` was never tuned
-    rank: Estimate  # among the strategies that have every cell; none for the others
+    to_none: Estimate  # paired difference of quality, in spreads of the task; above 0: better
     missing: int  # cells of the plan without a result
     everywhere: bool  # whether the plan has it in all tasks
-    to_auto: Estimate  # paired difference of quality, in spreads of the task; above 0: better
-    to_none: Estimate
-    failed_to_auto: Estimate  # of failures, in percentage points; above 0: fails more often
 
 
 def failed_share(failed: np.ndarray, done: np.ndarray) -> Estimate:
@@ -128,51 +123,34 @@ def failed_share(failed: np.ndarray, done: np.ndarray) -> Estimate:
 
 
 def strategy_results(grid: Grid) -> list[StrategyResult]:
-    """All strategies, those with fewest failures first, then by rank; at the end those that are not
-    in all tasks, since they meet fewer stressors."""
-    ranked = complete_ranks(grid)
-    failed, saturated = grid.failed, grid.shows("d-saturated")
-    auc = grid.values(lambda row: row.d_last_quarter.get("auc"))
+    """All strategies, those with fewest failures first; at the end those that are not in all tasks,
+    since they meet fewer stressors."""
+    failed, saturated, done = grid.failed, grid.shows("d-saturated"), grid.done
     d_trained = grid.values(lambda row: row.d_updates / row.steps)
     untuned = np.array([pair not in AUTO_TUNED_ON for pair in grid.pairs])
     results = [
         StrategyResult(
             name,
-            failed_share(failed[:, place], grid.done[:, place]),
-            failed_share(saturated[:, place], grid.done[:, place]),
-            hierarchical_mean(auc[:, place]),
-            hierarchical_mean(d_trained[:, place]),
-            failed_share(failed[untuned, place], grid.done[untuned, place]),
-            ranked.get(name, NO_ESTIMATE),
-            int(grid.missing[:, place].sum()),
-            bool(grid.expected[:, place].all()),
-            paired(grid, name, "auto", grid.quality),
-            paired(grid, name, "none", grid.quality),
-            paired(grid, name, "auto", grid.failed_percent()),
+            failures=failed_share(failed[:, place], done[:, place]),
+            failed_to_auto=paired(grid, name, "auto", grid.failed_percent()),
+            untuned=failed_share(failed[untuned, place], done[untuned, place]),
+            saturated=failed_share(saturated[:, place], done[:, place]),
+            d_trained=hierarchical_mean(d_trained[:, place]),
+            to_none=paired(grid, name, "none", grid.quality),
+            missing=int(grid.missing[:, place].sum()),
+            everywhere=bool(grid.expected[:, place].all()),
         )
         for place, name in enumerate(grid.strategies)
     ]
-    return sorted(
-        results,
-        key=lambda r: (
-            not r.everywhere,
-            r.failures.mean if r.failures.count else np.inf,
-            r.rank.mean or np.inf,
-            r.name,
-        ),
-    )
 
+    def order(row: StrategyResult) -> tuple[bool, float, str]:
+        return (
+            not row.everywhere,
+            np.inf if row.failures.mean is None else row.failures.mean,
+            row.name,
+        )
 
-def complete_ranks(grid: Grid) -> dict[str, Estimate]:
-    """Mean ranks of the strategies that have a result in every task, stressor and seed."""
-    complete = [p for p in range(len(grid.strategies)) if grid.done[:, p].all()]
-    if len(complete) < 2:
-        return {}
-    quality, failed = (
-        np.moveaxis(array[:, complete], 1, 2) for array in (grid.quality, grid.failed)
-    )
-    ranked = ranks(quality, failed)
-    return {grid.strategies[p]: hierarchical_mean(ranked[..., k]) for k, p in enumerate(complete)}
+    return sorted(results, key=order)
 
 
 def paired(grid: Grid, name: str, reference: str, values: np.ndarray) -> Estimate:
@@ -182,32 +160,3 @@ def paired(grid: Grid, name: str, reference: str, values: np.ndarray) -> Estimat
         return NO_ESTIMATE
     place, other = map(grid.strategies.index, (name, reference))
     return hierarchical_mean(values[:, place] - values[:, other])
-
-
-def where_beaten(grid: Grid) -> dict[str, tuple[str, str]]:
-    """Every task/stressor where a strategy survives in more seeds than `auto`, or is better beyond
-    chance, with that strategy (of several, the best one) and its numbers against `auto`'s."""
-    auto = grid.strategies.index("auto")
-    found = {}
-    scores, failed = grid.values(lambda row: row.score), grid.failed
-    updates = grid.values(lambda row: row.d_updates / row.steps)
-    for place, pair in enumerate(grid.pairs):
-        quality = grid.quality[place]
-        both = grid.done[place] & grid.done[place, auto]
-        # Seeds that a strategy survives and `auto` does not, less those the other way round.
-        survived = (both & failed[place, auto]).sum(1) - (both & failed[place]).sum(1)
-        better = []
-        for other in (int(p) for p in np.flatnonzero(both.any(1)) if p != auto):
-            interval = student_mean(quality[other] - quality[auto]).interval
-            if survived[other] > 0 or (interval is not None and interval.low > 0):
-                better.append(other)
-        if better:
-            best = max(better, key=lambda p: (survived[p], np.nanmean(quality[p])))
-            numbers = [
-                f"fails in {int(failed[place, p].sum())} of {len(grid.seeds)} seeds, mean score "
-                f"{np.nanmean(scores[place, p]):.4g}, steps of D "
-                f"{np.nanmean(updates[place, p]):.2g} to 1 of G"
-                for p in (best, auto)
-            ]
-            found["/".join(pair)] = grid.strategies[best], "; auto: ".join(numbers)
-    return found

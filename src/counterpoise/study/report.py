@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from counterpoise.errors import UserError
 from counterpoise.statistics import Estimate, student_mean
-from counterpoise.study.analysis import Grid, strategy_results, where_beaten
+from counterpoise.study.analysis import Grid, strategy_results
 from counterpoise.study.results import DoneRow, plan_of, read_results
 
 NOT_KNOWN = "-"
@@ -44,7 +44,6 @@ def study_report(folder: Path) -> str:
             [row.name + " (not in all tasks)" * (not row.everywhere), *_failures(grid, row.name)]
             for row in rows
         ],
-        beaten=where_beaten(grid) if "auto" in grid.strategies else {},
         scores=[_scores(grid, row) for row in {r.task: r for r in results.done}.values()],
     )
 
@@ -73,12 +72,8 @@ def _scores(grid: Grid, row: DoneRow) -> tuple[DoneRow, list[str], list[list[str
     lines = []
     for number, name in enumerate(grid.strategies):
         if not np.isnan(scores[:, number]).all():
-            means = map(student_mean, scores[:, number])
-            texts = (
-                estimate_text(mean, 3) if stressor == "none" else _number(mean.mean, 3)
-                for stressor, mean in zip(stressors, means, strict=True)
-            )
-            lines.append([name, *texts])
+            means = (student_mean(seeds).mean for seeds in scores[:, number])
+            lines.append([name, *(_number(mean, 3) for mean in means)])
     return row, stressors, lines
 
 

@@ -1,18 +1,17 @@
 """Running a study: the cells that are missing, and a row for each as soon as it is done."""
 
-from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import as_completed
 from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from counterpoise.errors import UserError
 from counterpoise.study.plan import Cell, StudyPlan, cells_of
-from counterpoise.study.results import ErrorRow, StudyRow, opened_study, read_results
-from counterpoise.study.workers import WorkersContext
+from counterpoise.study.results import StudyRow, opened_study, read_results
+from counterpoise.study.workers import Workers
 
-TRIES = 3  # how often a cell may take its worker with it
+TRIES = 3  # how often workers may die
 
 
 def selected(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:
@@ -33,14 +32,14 @@ def run_study(
     plan: StudyPlan,
     cells: Sequence[Cell],
     folder: Path,
-    workers: WorkersContext,
+    workers: Callable[[], Workers],
     watch: Callable[[list[StudyRow], str], None] = lambda rows, message: None,
 ) -> list[StudyRow]:
     """Play those of a plan's cells that `folder` has no good row of yet; the rows of all cells.
 
-    `watch` is called with the rows that there are, at the start and after every one, and with what
-    is odd about the folder and every lost worker. An interrupted study goes on with the same call.
-    Raises `UserError` as `opened_study` does, for a full disk, and for what a cell says is missing.
+    `watch` is called with the rows that there are, at the start, with what is odd about the folder,
+    and after every one. An interrupted study goes on with the same call. Raises `UserError` as
+    `opened_study` does, for a full disk, and as `outcomes` does.
     """
     with opened_study(folder, plan) as (file, notes):
         good = {row.key: row for row in read_results(folder).done}
@@ -50,9 +49,6 @@ def run_study(
         # Closed at once, so that an interruption does not wait for workers.
         with closing(outcomes(todo, workers)) as found:
             for row in found:
-                if isinstance(row, str):
-                    watch(rows, row)
-                    continue
                 file.append(row.model_dump(mode="json"))
                 file.sync()
                 rows.append(row)
@@ -61,34 +57,27 @@ def run_study(
 
 
 def outcomes(
-    cells: Sequence[Cell], workers: WorkersContext
-) -> Generator[StudyRow | str, None, None]:
-    """One row for each cell, as they come, and in between words on workers that died: their cells
-    are given to others, a few times. Raises the `UserError` of a cell."""
-    if not cells:
-        return
-    waiting, tries = deque(cells), Counter[Cell]()
-    running: dict[Future[StudyRow | UserError], Cell] = {}
-    with workers as those:
-        while waiting or running:
-            while waiting and len(running) < those.capacity:
-                cell = waiting.popleft()
-                running[those.submit(cell)] = cell
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                cell = running.pop(future)
+    cells: Sequence[Cell], workers: Callable[[], Workers]
+) -> Generator[StudyRow, None, None]:
+    """One row for each cell, as they come. Where a worker dies, what is left is given to new ones,
+    a few times. Raises the `UserError` of a cell, and one for the last such death."""
+    left = dict.fromkeys(cells)
+    for tries_left in reversed(range(TRIES)):
+        if not left:
+            return
+        with workers() as submit:
+            futures = {submit(cell): cell for cell in left}
+            for future in as_completed(futures):
                 try:
                     answer = future.result()
                 except Exception as error:
-                    tries[cell] += 1
+                    if tries_left:
+                        break
                     # Ray's account of it is a traceback.
-                    last_line = str(error).strip().rpartition("\n")[2].strip()
-                    how = f"{type(error).__name__}: {last_line}"
-                    if tries[cell] < TRIES:
-                        waiting.appendleft(cell)
-                        yield f"{cell.key}: its worker died ({how}): run again"
-                        continue
-                    message = f"its worker died {TRIES} times, at last: {how}"
-                    answer = ErrorRow(**dict(cell), message=message)
+                    how = str(error).strip().rpartition("\n")[2].strip()
+                    what = f"{TRIES} times a worker died ({type(error).__name__}: {how})"
+                    raise UserError(f"{what}; the same command goes on") from error
                 if isinstance(answer, UserError):
                     raise answer
+                del left[futures[future]]
                 yield answer

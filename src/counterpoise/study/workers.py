@@ -12,9 +12,6 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -30,76 +27,54 @@ Play = Callable[[Cell, StudyPlan], DoneRow]
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-# Tasks that Ray is given for each processor, so that none of them waits for us.
-QUEUED_PER_CPU = 2
 RAY_OPTIONS = "see --workers, and --address: HOST:PORT, ray://HOST:PORT or auto"
 ANSWER_SECONDS = 5.0  # what a cluster's address has to say that somebody is there
 
-
-@dataclass(frozen=True)
-class Workers:
-    """Processes that play cells."""
-
-    capacity: int  # how many cells they may have at a time
-    # Its value is `answer_of` the cell; any exception says how the cell's worker died.
-    submit: "Callable[[Cell], Future[StudyRow | UserError]]"
-
-
+# Has a cell played; the value is `answer_of` it, any exception says how its worker died.
+Submit = Callable[[Cell], "Future[StudyRow | UserError]"]
 # What gives workers, and at its end stops them all at once.
-WorkersContext = contextlib.AbstractContextManager[Workers]
+Workers = contextlib.AbstractContextManager[Submit]
 
 
 @contextlib.contextmanager
-def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Workers]:
-    """At most `count` processes of this machine, each with one thread and a pool of its own: where
-    one dies, only its cell is lost. `submit` raises `UserError` where none can be started."""
+def local_workers(play: Play, plan: StudyPlan, count: int) -> Iterator[Submit]:
+    """At most `count` processes of this machine, each with one thread. The `submit` raises
+    `UserError` where none can be started."""
     # Forked from a process that has imported what they need, where that is safe.
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload([play.__module__])
-    theirs, ours = context.Pipe(duplex=False)
-    latest: dict[ProcessPoolExecutor, Future[StudyRow | UserError]] = {}
-
-    def submit(cell: Cell) -> "Future[StudyRow | UserError]":
-        idle = [pool for pool, last in latest.items() if last.done() and not last.exception()]
-        pool = idle[0] if idle else ProcessPoolExecutor(1, context, _begin, (theirs,))
-        # Ctrl-C: a child keeps that for life, so that the parent alone decides what it ends.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            with refusing("a worker cannot be started", OSError, instead="give fewer --workers"):
-                latest[pool] = pool.submit(answer_of, play, cell, plan)
-        except BrokenProcessPool:  # its process died while it was idle
-            del latest[pool]
-            return submit(cell)
-        finally:
-            signal.signal(signal.SIGINT, before)
-        return latest[pool]
-
     os.environ.update(ONE_THREAD)  # read in the processes to come, when libraries are imported
-    try:
-        yield Workers(count, submit)
-    finally:
-        ours.close()
-        for pool in latest:
-            pool.shutdown()
-        theirs.close()
+    others = multiprocessing.active_children()
+    with ProcessPoolExecutor(count, context, _begin) as pool:
+
+        def submit(cell: Cell) -> "Future[StudyRow | UserError]":
+            with refusing("a worker cannot be started", OSError, instead="give fewer --workers"):
+                return pool.submit(answer_of, play, cell, plan)
+
+        try:
+            yield submit
+        except BaseException:  # Nobody waits for what is under way.
+            for child in multiprocessing.active_children():
+                if child not in others:
+                    child.terminate()
+            raise
 
 
 @contextlib.contextmanager
 def ray_workers(
     play: Play, plan: StudyPlan, count: int, address: str | None = None
-) -> Iterator[Workers]:
+) -> Iterator[Submit]:
     """Ray tasks on the cluster at `address`, whose machines need this package and the plan's data
-    as here, or on one of this machine's own with `count` processors."""
+    as here, or on one of this machine's own with `count` processors. Ray itself plays a cell again
+    whose worker died, a few times."""
     # Ray reports its use to its makers unless told otherwise, and warns of how it counts GPUs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ray = importlib.import_module("ray")
     try:
         _start_ray(ray, count, address)
-        # We count the tries ourselves, so that a lost worker is told, and a cell has one row.
-        task = ray.remote(num_cpus=1, max_retries=0)(_ray_answer)
-        capacity = QUEUED_PER_CPU * int(ray.cluster_resources()["CPU"])
-        yield Workers(capacity, lambda cell: task.remote(play, cell, plan).future())
+        task = ray.remote(num_cpus=1)(_ray_answer)
+        yield lambda cell: task.remote(play, cell, plan).future()
     finally:
         ray.shutdown()
 
@@ -155,14 +130,17 @@ def _ray_answer(play: Play, cell: Cell, plan: StudyPlan) -> StudyRow | UserError
     return answer_of(play, cell, plan)
 
 
-def _begin(pipe: Connection) -> None:
-    """Prepare this process, and have it end at once when nobody holds the pipe's other end: a
-    parent that was killed cannot stop its workers."""
+def _begin() -> None:
+    """Prepare this process: it leaves Ctrl-C to its parent, and ends with it, also where that was
+    killed."""
     prepare_worker()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker's process"
 
     def watch() -> None:
-        with contextlib.suppress(OSError):
-            pipe.poll(None)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
