@@ -32,7 +32,7 @@ from counterpoise.logs.read import read_log
 from counterpoise.models.features import load_vgg19
 from counterpoise.models.generator import build_generator
 from counterpoise.models.import_weights import import_official
-from counterpoise.models.weights import CHECKPOINT_FORMAT, load_generator
+from counterpoise.models.weights import load_generator
 from counterpoise.picture_io import write_picture
 from counterpoise.training import checkpoint
 from counterpoise.training.checks import check_training
@@ -165,7 +165,7 @@ def check_picture(data: bytes, source: random.Random) -> None:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UnclearError(f"not RGB of 8 bits: {pixels.shape} {pixels.dtype}")
     picture = read_picture(path)
-    if picture.colour.dtype != np.uint8 or picture.colour.shape[2] not in (1, 3):
+    if picture.colour.dtype not in (np.uint8, np.uint16) or picture.colour.shape[2] not in (1, 3):
         raise UnclearError(f"not a picture: {picture.colour.shape} {picture.colour.dtype}")
     if picture.colour.size < 1_000_000:
         write_picture(_folder() / f"out{source.choice(IMAGE_SUFFIXES)}", picture)
@@ -195,7 +195,7 @@ def weight_seeds() -> list[bytes]:
     facts["config"] = CONFIG.model_dump_json()
     vgg = {"features.0.weight": torch.zeros(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
     point = {
-        "format": CHECKPOINT_FORMAT,
+        "format": checkpoint.FORMAT,
         "values": json.dumps({"step": 3, "g": [{"betas": [0.9]}]}),
     }
     saved, code = io.BytesIO(), io.BytesIO()

@@ -106,6 +106,12 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     assert np.abs(pixels.astype(int) - reference).max() <= (6 if suffix == ".jpg" else 0)
 
 
+def test_16_bit_grey_is_reduced(tmp_path):
+    deep = np.array([[0, 257, 65535, 128, 129]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert read_rgb(tmp_path / "deep.png")[0, :, 0].tolist() == [0, 1, 255, 0, 1]
+
+
 DEEP = random_pixels(0, 6, 9, 4, np.uint16)
 RGB, ALPHA, GREY = DEEP[..., :3], DEEP[..., 3], DEEP[..., :1]
 CYAN = np.broadcast_to(np.array([65535, 0, 0, 0], np.uint16), (4, 4, 4))
@@ -113,54 +119,53 @@ INK = {"photometric": "miniswhite"}
 
 
 @pytest.mark.parametrize(
-    ("stored", "options", "colour", "alpha"),
+    ("stored", "options", "colour", "alpha", "note"),
     [
-        (RGB, {"photometric": "rgb"}, RGB >> 8, None),
-        (RGB, {"photometric": "rgb", "compression": "zlib"}, RGB >> 8, None),
-        (DEEP, {"photometric": "rgb", "extrasamples": ["unassalpha"]}, RGB >> 8, ALPHA >> 8),
-        (GREY[..., 0], {"photometric": "minisblack"}, GREY >> 8, None),
-        (GREY[..., 0].astype(np.uint8), INK, 255 - GREY.astype(np.uint8), None),
-        (CYAN, {"photometric": "separated"}, np.full((4, 4, 3), [0, 255, 255]), None),
+        (RGB, {"photometric": "rgb"}, RGB, None, ""),
+        (RGB, {"photometric": "rgb", "compression": "zlib"}, RGB, None, ""),
+        (DEEP, {"photometric": "rgb", "extrasamples": ["unassalpha"]}, RGB, ALPHA, ""),
+        (GREY[..., 0].astype(np.uint8), INK, 255 - GREY.astype(np.uint8), None, ""),
+        (
+            CYAN,
+            {"photometric": "separated"},
+            np.broadcast_to(np.array([0, 255, 255], np.uint8), (4, 4, 3)),
+            None,
+            "16 were reduced",
+        ),
     ],
 )
-def test_tiffs_of_all_kinds(tmp_path, stored, options, colour, alpha):
-    """Of 16 bits the upper 8 are read, and that is said."""
+def test_tiffs_of_all_kinds(tmp_path, stored, options, colour, alpha, note):
     tifffile.imwrite(tmp_path / "a.tif", stored, **options)
     picture = read_picture(tmp_path / "a.tif")
     np.testing.assert_array_equal(picture.colour, colour)
-    assert picture.colour.dtype == np.uint8
+    assert picture.colour.dtype == colour.dtype
     assert (picture.alpha is None) == (alpha is None)
     if alpha is not None:
         np.testing.assert_array_equal(picture.alpha, alpha)
-    assert any("16 bits" in note for note in picture.notes) == (stored.dtype == np.uint16)
+    assert note in " ".join(picture.notes)
+    assert bool(picture.notes) == bool(note)
+    rounded = colour if colour.dtype == np.uint8 else np.round(colour / 257)  # Pillow would cut
     rgb = read_rgb(tmp_path / "a.tif")
-    np.testing.assert_array_equal(rgb, np.broadcast_to(colour, rgb.shape))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_pngs_of_16_bits(tmp_path, channels):
-    cv2.imwrite(str(tmp_path / "a.png"), DEEP[..., channels - 1 :: -1])
-    read = read_picture(tmp_path / "a.png").colour
-    np.testing.assert_array_equal(read, DEEP[..., :channels] >> 8)
+    np.testing.assert_array_equal(rgb, np.broadcast_to(rounded, rgb.shape))
 
 
 def test_a_compression_of_many_programs(tmp_path):
     cv2.imwrite(str(tmp_path / "lzw.tif"), RGB[..., ::-1])
-    np.testing.assert_array_equal(read_picture(tmp_path / "lzw.tif").colour, RGB >> 8)
+    np.testing.assert_array_equal(read_picture(tmp_path / "lzw.tif").colour, RGB)
 
 
 @pytest.mark.parametrize(
     ("stored", "options"),
     [
         (np.moveaxis(RGB, -1, 0), {"photometric": "rgb", "planarconfig": "separate"}),
+        (DEEP, {"photometric": "rgb", "extrasamples": ["assocalpha"]}),
         (GREY[..., 0], INK),
         (GREY[..., 0].astype(np.uint32), {}),
-        (GREY[..., 0].astype(np.float32), {}),
     ],
 )
-def test_odd_tiffs_are_refused(tmp_path, stored, options):
+def test_odd_tiffs_of_16_bits_are_refused(tmp_path, stored, options):
     tifffile.imwrite(tmp_path / "odd.tif", stored, **options)
-    with pytest.raises(UnreadableImageError, match="cannot be decoded; convert it"):
+    with pytest.raises(UnreadableImageError, match="cannot be decoded; convert it to PNG"):
         read_rgb(tmp_path / "odd.tif")
 
 
@@ -181,10 +186,14 @@ def test_exif_orientation(tmp_path, orientation, suffix, dtype, channels):
         tag = (ORIENTATION, 3, 1, orientation, True)
         kind = "rgb" if channels else "minisblack"
         tifffile.imwrite(path, stored, photometric=kind, extratags=[tag])
-    expected = Image.fromarray((stored >> (8 if dtype == np.uint16 else 0)).astype(np.uint8))
+    high_bits = (stored >> (8 if dtype == np.uint16 else 0)).astype(np.uint8)
+    expected = Image.fromarray(high_bits)
     if orientation > 1:
         expected = expected.transpose(TRANSPOSED[orientation])
-    np.testing.assert_array_equal(read_picture(path).colour.squeeze(), np.asarray(expected))
+    read = read_picture(path).colour
+    assert read.dtype == dtype
+    read = (read >> (8 if dtype == np.uint16 else 0)).astype(np.uint8)
+    np.testing.assert_array_equal(read.squeeze(), np.asarray(expected))
 
 
 def test_palettes_with_and_without_transparency(tmp_path):
@@ -224,6 +233,11 @@ def test_a_wrong_suffix_is_no_matter(tmp_path):
         # Pillow would hand EPS to another program, whatever the file is called.
         ("eps.png", lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "not an image"),
         ("bomb.png", lambda path: path.write_bytes(bomb()), "too large"),
+        (
+            "float.tif",
+            lambda path: Image.fromarray(np.zeros((4, 4), np.float32)).save(path),
+            "floats",
+        ),
     ],
 )
 def test_what_is_refused(tmp_path, name, make, reason):
@@ -232,10 +246,16 @@ def test_what_is_refused(tmp_path, name, make, reason):
         read_rgb(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
-def test_an_image_cut_in_half_is_unreadable(tmp_path, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [
+        *((suffix, np.uint8) for suffix in (".png", ".jpg", ".webp", ".tif", ".bmp")),
+        *((suffix, np.uint16) for suffix in (".png", ".tif")),
+    ],
+)
+def test_an_image_cut_in_half_is_unreadable(tmp_path, suffix, dtype):
     path = tmp_path / f"a{suffix}"
-    write_picture(path, Picture(random_pixels(0, 90, 90)))
+    write_picture(path, Picture(random_pixels(0, 90, 90, 3, dtype)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UnreadableImageError, match=f"a{suffix}: damaged"):
         read_rgb(path)

@@ -19,16 +19,22 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("with_alpha", [False, True])
-def test_lossless_round_trip(tmp_path, suffix, channels, with_alpha):
-    alpha = random_pixels(1, 7, 9, 0) if with_alpha else None
+def test_lossless_round_trip(tmp_path, suffix, dtype, channels, with_alpha):
+    alpha = random_pixels(1, 7, 9, 0, dtype) if with_alpha else None
     profile = PROFILE if channels == 3 else None
-    picture = Picture(random_pixels(0, 7, 9, channels), alpha, profile)
+    picture = Picture(random_pixels(0, 7, 9, channels, dtype), alpha, profile)
     before = picture.colour.copy()
-    assert write_picture(tmp_path / f"p{suffix}", picture) == []
+    notes = write_picture(tmp_path / f"p{suffix}", picture)
     np.testing.assert_array_equal(picture.colour, before)
     read = read_picture(tmp_path / f"p{suffix}")
+    if with_alpha and channels == 1 and dtype == np.uint16:
+        assert "written as RGB with alpha" in notes[0]
+        picture.colour = picture.colour.repeat(3, 2)
+    else:
+        assert notes == []
     equal(read, picture)
     assert read.icc_profile == profile
 
@@ -42,13 +48,15 @@ def test_lossy_formats_stay_close(tmp_path, suffix):
     assert read.icc_profile == PROFILE
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
-def test_exif_is_kept_or_told(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_exif_is_kept_or_told(tmp_path, suffix, dtype):
     exif = Image.Exif()
     exif[271], exif[274] = "a camera", 6
     Image.new("RGB", (9, 7)).save(tmp_path / "photo.jpg", exif=exif)
     picture = read_picture(tmp_path / "photo.jpg")
     assert picture.colour.shape[:2] == (9, 7)
+    picture.colour = picture.colour.astype(dtype)
     notes = write_picture(tmp_path / f"p{suffix}", picture)
     with Image.open(tmp_path / f"p{suffix}") as written:
         assert written.size == (7, 9)
@@ -83,11 +91,20 @@ def test_bitmaps_keep_pixels_but_no_profile(tmp_path, channels):
     np.testing.assert_array_equal(read, picture.colour)
 
 
+def test_a_damaged_profile_is_left_out_and_told(tmp_path):
+    picture = Picture(random_pixels(0, 6, 6, 3, np.uint16), None, b"\0" * 200)
+    assert "colour profile" in write_picture(tmp_path / "p.png", picture)[0]
+    equal(read_picture(tmp_path / "p.png"), picture)
+
+
 def test_what_a_format_cannot_keep_is_said(tmp_path):
-    picture = Picture(random_pixels(0, 6, 6), random_pixels(1, 6, 6, 0))
-    (note,) = write_picture(tmp_path / "p.jpg", picture)
-    assert "laid on white" in note
-    assert read_picture(tmp_path / "p.jpg").alpha is None
+    deep = Picture(random_pixels(0, 6, 6, 3, np.uint16), random_pixels(1, 6, 6, 0, np.uint16))
+    notes = write_picture(tmp_path / "p.jpg", deep)
+    assert len(notes) == 2
+    assert "16 were reduced" in notes[0]
+    assert "laid on white" in notes[1]
+    read = read_picture(tmp_path / "p.jpg")
+    assert (read.colour.dtype, read.alpha) == (np.uint8, None)
 
 
 def test_transparent_is_white_in_jpeg(tmp_path):
@@ -111,7 +128,8 @@ def test_mistakes(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, dtype):
     (path,) = write_images(tmp_path, 1)
     before = path.read_bytes()
 
@@ -120,7 +138,8 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr("cv2.imwrite", lambda *arguments: False)
     with pytest.raises(UserError, match="cannot be written"):
-        write_picture(path, Picture(random_pixels(0, 4, 4, 3)))
+        write_picture(path, Picture(random_pixels(0, 4, 4, 3, dtype)))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

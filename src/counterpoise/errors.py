@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 # What is not of the core, by the extra that brings it.
 EXTRAS = {
-    "train": "cv2 lightning_fabric safetensors skimage tensorboard torch torchmetrics",
+    "train": "cv2 lightning_fabric safetensors skimage tensorboard tifffile torch torchmetrics",
     "export": "onnx onnxruntime",
     "spandrel": "spandrel",
     "study": "sklearn",

@@ -37,7 +37,7 @@ class UpscaleSummary:
 def upscale_picture(
     generator: Generator, picture: Picture, device: torch.device, tile_px: int, progress: Progress
 ) -> Picture:
-    """A picture `scale` times as large.
+    """A picture `scale` times as large, with as many bits per channel.
 
     Grey goes through the network as RGB and comes back as the mean of the channels. Alpha is
     upscaled bicubically: the network knows photographs, not masks.
@@ -86,25 +86,26 @@ def upscale_tiled(
     context_px: int,
     progress: Progress = lambda done, total: None,
 ) -> np.ndarray:
-    """`function` on (H, W, C) pixels of uint8, tile by tile: (scale H, scale W, C).
+    """`function` on (H, W, C) pixels of uint8 or uint16, tile by tile: (scale H, scale W, C).
 
     Each tile is computed with `context_px` of its surroundings. Where that covers what an output
     pixel depends on, there is no seam: the result is that of the whole picture up to rounding.
     Besides input and output, only one tile is in memory.
     """
     height, width, channels = pixels.shape
-    output = np.empty((scale * height, scale * width, channels), np.uint8)
+    most = np.iinfo(pixels.dtype).max
+    output = np.empty((scale * height, scale * width, channels), pixels.dtype)
     tiles = [(y, x) for y in range(0, height, tile_px) for x in range(0, width, tile_px)]
     with torch.inference_mode():
         for done, (y, x) in enumerate(tiles, start=1):
             bottom, right = min(y + tile_px, height), min(x + tile_px, width)
             top, left = max(0, y - context_px), max(0, x - context_px)
             part = pixels[top : bottom + context_px, left : right + context_px]
-            tile = torch.from_numpy(part.transpose(2, 0, 1).astype(np.float32)).to(device) / 255
+            tile = torch.from_numpy(part.transpose(2, 0, 1).astype(np.float32)).to(device) / most
             result = function(tile[None])[0]
             rows = slice(scale * (y - top), scale * (bottom - top))
             columns = slice(scale * (x - left), scale * (right - left))
-            core = result[:, rows, columns].float().clamp(0, 1).mul(255).round()
+            core = result[:, rows, columns].float().clamp(0, 1).mul(most).round()
             output[scale * y : scale * bottom, scale * x : scale * right] = (
                 core.permute(1, 2, 0).cpu().numpy()
             )

@@ -21,8 +21,9 @@ IMAGE_SUFFIXES = (*WRITABLE_SUFFIXES, ".avif", ".jp2", ".ppm", ".pgm", ".tga")
 # The others (a TIFF has many) describe pixels as they were.
 KEPT_TAGS = {271, 272, 306, 315, 33432, 34665, 34853}
 # TIFF's tags, and values of them.
-BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR_CONFIGURATION = 258, 262, 284
-MIN_IS_WHITE, SEPARATE_PLANES = 0, 2
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
+PLANAR_CONFIGURATION, EXTRA_SAMPLES = 284, 338
+MIN_IS_WHITE, SEPARATE_PLANES, PREMULTIPLIED = 0, 2, 1
 # Pillow's modes of 8 bits to the ones that they are read as; others become RGB.
 MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA"}
 OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
@@ -38,7 +39,7 @@ class UnreadableImageError(UserError):
 
 @dataclass
 class Picture:
-    """Pixels of uint8: colour (H, W, 1 or 3, grey or RGB), alpha (H, W) or None."""
+    """Pixels of uint8 or uint16: colour (H, W, 1 or 3, grey or RGB), alpha (H, W) or None."""
 
     colour: np.ndarray
     alpha: np.ndarray | None = None
@@ -76,13 +77,20 @@ def _refuse_folder(error: OSError) -> NoReturn:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """An image as uint8 RGB (H, W, 3): grey replicated, alpha dropped."""
-    colour = read_picture(path).colour
+    """An image as uint8 RGB (H, W, 3): grey replicated, alpha dropped, 16 bits reduced to 8."""
+    colour = to_8_bit(read_picture(path).colour)
     return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
+def to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Values of uint16 (or uint8, as they are) as uint8, rounded."""
+    if values.dtype == np.uint8:
+        return values
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
 def read_picture(path: Path) -> Picture:
-    """A picture with all that is in it, upright by its EXIF orientation; of 16 bits the upper 8.
+    """A picture with all that is in it, upright by its EXIF orientation.
 
     Raises `UnreadableImageError` where it is damaged, no picture, or too large to be one.
     """
@@ -91,9 +99,7 @@ def read_picture(path: Path) -> Picture:
             # Pillow warns of large images and of sloppy metadata; neither keeps us from using them.
             warnings.simplefilter("ignore")
             Image.init()  # an older Pillow has not all of them
-            known = [name for name in FORMATS if name in Image.OPEN]
-            # By a path, Pillow maps the file, and turns grey of 16 bits wrongly in the map.
-            with path.open("rb") as file, Image.open(file, formats=known) as image:
+            with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as image:
                 return _decode(path, image)
     except UnreadableImageError:
         raise
@@ -112,31 +118,24 @@ def read_picture(path: Path) -> Picture:
 def _decode(path: Path, image: ImageFile.ImageFile) -> Picture:
     tags = getattr(image, "tag_v2", {})
     is_16_bit = 16 in (tags.get(BITS_PER_SAMPLE) or ()) or ";16" in str(image.tile)
-    # As Pillow reads these, they would be a negative, and stripes.
-    is_odd = tags.get(PHOTOMETRIC) == MIN_IS_WHITE
-    is_odd |= tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
     notes = []
     if getattr(image, "is_animated", False):
         notes.append(f"{path.name} is animated or has several pages: the first one is used")
     image.load()
     icc_profile = image.info.get("icc_profile")
-    is_grey = image.mode.startswith("I")
-    if image.mode == "F" or (is_grey and not is_16_bit) or (is_odd and is_16_bit):
-        what = f"its pixels ({image.mode}) cannot be decoded; convert it to a PNG of 8 bits"
-        raise UnreadableImageError(path, what)
+    if image.mode == "F":
+        raise UnreadableImageError(path, "holds floats of no known range; convert to 8 or 16 bits")
+    if image.mode.startswith("I") or (is_16_bit and image.mode in ("L", "LA", "RGB", "RGBA")):
+        return Picture(*_deep(path, image), icc_profile, _exif(image), notes)
     if is_16_bit:
-        notes.append(f"{path.name} has 16 bits per channel: the upper 8 are read")
+        notes.append(f"{path.name}: {image.mode} is read with 8 bits per channel, 16 were reduced")
     if image.mode in OTHER_COLOURS:
         notes.append(f"{path.name} is {image.mode}: it becomes RGB")
         icc_profile = None
     transparent = "transparency" in image.info
     upright = ImageOps.exif_transpose(image)
     exif = _exif(image)
-    if is_grey:
-        pixels = (np.asarray(upright) >> 8).astype(np.uint8)
-    else:
-        mode = "RGBA" if transparent else MODES.get(image.mode, "RGB")
-        pixels = np.asarray(upright.convert(mode))
+    pixels = np.asarray(upright.convert("RGBA" if transparent else MODES.get(image.mode, "RGB")))
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] in (2, 4):
@@ -149,6 +148,32 @@ def _exif(image: Image.Image) -> bytes | None:
     for tag in set(tags) - KEPT_TAGS:
         del tags[tag]
     return tags.tobytes() if tags else None
+
+
+def _deep(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colour and alpha of a PNG or TIFF of 16 bits.
+
+    Pillow decodes 8 of them where it has colour, and does not turn grey upright; OpenCV does.
+    PNGs of 16 bits with an EXIF orientation are not known to exist.
+    """
+    import cv2
+
+    tags = getattr(image, "tag_v2", {})
+    is_odd = (
+        tags.get(PHOTOMETRIC) == MIN_IS_WHITE
+        or tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
+        or PREMULTIPLIED in (tags.get(EXTRA_SAMPLES) or ())
+    )
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if is_odd or pixels is None or pixels.dtype != np.uint16:
+        raise UnreadableImageError(path, "its 16-bit pixels cannot be decoded; convert it to PNG")
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    colour, alpha = pixels[..., 2::-1], None
+    if pixels.shape[2] == 4:
+        alpha = np.ascontiguousarray(pixels[..., 3])
+    if image.mode in ("L", "LA"):
+        colour = colour[..., :1]
+    return np.ascontiguousarray(colour), alpha
 
 
 def real_path(path: Path) -> Path:
