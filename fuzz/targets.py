@@ -32,7 +32,7 @@ from counterpoise.logs.read import read_log
 from counterpoise.models.features import load_vgg19
 from counterpoise.models.generator import build_generator
 from counterpoise.models.import_weights import import_official
-from counterpoise.models.weights import load_generator
+from counterpoise.models.weights import CHECKPOINT_FORMAT, load_generator
 from counterpoise.picture_io import write_picture
 from counterpoise.training import checkpoint
 from counterpoise.training.checks import check_training
@@ -195,7 +195,7 @@ def weight_seeds() -> list[bytes]:
     facts["config"] = CONFIG.model_dump_json()
     vgg = {"features.0.weight": torch.zeros(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
     point = {
-        "format": checkpoint.FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "values": json.dumps({"step": 3, "g": [{"betas": [0.9]}]}),
     }
     saved, code = io.BytesIO(), io.BytesIO()
