@@ -38,7 +38,7 @@ def make_training(preset: str, overrides: list[str], folder: Path) -> Training:
     run = RunFolder(folder)
     run.save_config(config.to_yaml())
     training = Training(build_parts(config, make_fabric(config)), run, Reporter())
-    training.record_in(RunWriter(run, tensorboard=True))
+    training.record_in(RunWriter(run, metrics=True))
     return training
 
 

@@ -23,7 +23,6 @@ from counterpoise.pages import page
 COMMANDS = ("diagnosis", "evaluation", "reporting", "study", "training", "upscaling")
 LATER = (
     *("skimage.metrics", "skimage.exposure", "torch.profiler", "PIL.JpegImagePlugin"),
-    *("tensorboard.summary.writer.record_writer", "torch.utils.tensorboard.summary"),
     *("plotly.offline.offline", "scipy.stats"),
 )
 

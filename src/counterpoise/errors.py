@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 # What is not of the core, by the extra that brings it.
 EXTRAS = {
-    "train": "cv2 lightning_fabric safetensors skimage tensorboard tifffile torch torchmetrics",
+    "train": "cv2 lightning_fabric safetensors skimage tifffile torch torchmetrics",
+    "tensorboard": "tensorboard",
     "export": "onnx onnxruntime",
     "spandrel": "spandrel",
     "study": "sklearn",

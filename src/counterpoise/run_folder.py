@@ -8,7 +8,6 @@ train.log          the lines that were printed
 checkpoints/       step-00001000.safetensors: everything that a resumed training needs
 samples/           step-00001000.png: a sheet: LR, bicubic, output and HR, a row per crop
 report.html        `counterpoise report`
-tensorboard/       event files
 generator.safetensors, generator-pretrained.safetensors   weights to use
 .lock              held by the process that writes the run
 """
@@ -66,7 +65,6 @@ class RunFolder:
         self.log = path / "train.log"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
-        self.tensorboard = path / "tensorboard"
         self.report = path / "report.html"
         self.generator = path / "generator.safetensors"
         self.pretrained_generator = path / "generator-pretrained.safetensors"

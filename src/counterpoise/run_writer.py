@@ -1,16 +1,9 @@
-"""The one writer of a run's rows, `.jsonl`, of its `train.log` and of TensorBoard's files."""
+"""The one writer of a run's rows, `.jsonl`, and of its `train.log`."""
 
 import datetime
-import os
-import socket
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from counterpoise.config_file import leaves
 from counterpoise.json_lines import JsonLines, drop_rows_after
 from counterpoise.plain_files import AppendedFile, writing
 from counterpoise.records import StepRecord, compact, is_written, rows_every
@@ -20,17 +13,17 @@ from counterpoise.run_folder import RunFolder
 class RunWriter:
     """Writes into a run folder, which is there; without one (all processes but the first) nothing.
 
-    `resumed_step`: what was recorded after it is dropped. `notes` says what was wrong with the
+    `resumed_step`: what was recorded after it is dropped. `metrics`: whether there will be any of
+    held-out images. `notes` says what was wrong with the
     files. Raises `UserError` where something cannot be written.
     """
 
     def __init__(
-        self, run: RunFolder | None, *, resumed_step: int | None = None, tensorboard: bool = False
+        self, run: RunFolder | None, *, resumed_step: int | None = None, metrics: bool = False
     ) -> None:
         self.notes: list[str] = []
         self._rows: dict[str, JsonLines] = {}
         self._logs: list[AppendedFile] = []
-        self._tensorboard: _TensorBoard | None = None
         if run is None:
             return
         if resumed_step is not None:
@@ -43,9 +36,8 @@ class RunWriter:
                         sheet.unlink()
         self._rows = {"signals": JsonLines(run.signals), "events": JsonLines(run.events)}
         self._logs = [AppendedFile(run.log)]
-        if tensorboard:
+        if metrics:
             self._rows["metrics"] = JsonLines(run.metrics)
-            self._tensorboard = _TensorBoard(run.tensorboard, resumed_step)
         self.notes += [f.note for f in [*self._rows.values(), *self._logs] if f.note]
 
     def step(self, record: StepRecord, row: Mapping[str, Any]) -> str:
@@ -59,7 +51,6 @@ class RunWriter:
     def metrics(self, step: int, stage: str, values: Mapping[str, float]) -> None:
         """Write held-out metrics."""
         self._append("metrics", {"step": step, "stage": stage, **values})
-        self._scalars(step, {f"held_out/{name}": value for name, value in values.items()})
 
     def event(self, step: int, kind: str, message: str) -> None:
         """Write that something happened."""
@@ -71,26 +62,6 @@ class RunWriter:
         for file in self._logs:
             file.append_line(text)
 
-    def scalars(self, record: StepRecord) -> None:
-        """Show a step's numbers in TensorBoard."""
-        values = dict(leaves(record.to_json()))
-        numbers = {name: float(v) for name, v in values.items() if isinstance(v, int | float)}
-        del numbers["step"]
-        self._scalars(record.step, {name.replace(".", "/"): v for name, v in numbers.items()})
-
-    def _scalars(self, step: int, values: Mapping[str, float]) -> None:
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                self._tensorboard.add(
-                    step=step, summary=self._tensorboard.kinds.scalar(name, value)
-                )
-
-    def samples(self, step: int, grid: np.ndarray) -> None:
-        """Show a sheet of samples (H, W, 3) in TensorBoard."""
-        if self._tensorboard is not None:
-            image = self._tensorboard.kinds.image("samples", grid, dataformats="HWC")
-            self._tensorboard.add(step=step, summary=image)
-
     def sync(self) -> None:
         """Bring all rows to the disk: a checkpoint must not outlive the rows before it."""
         for file in self._rows.values():
@@ -101,8 +72,6 @@ class RunWriter:
         for file in [*self._rows.values(), *self._logs]:
             file.close()
         self._rows, self._logs = {}, []
-        if self._tensorboard is not None:
-            self._tensorboard.close()
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         if name in self._rows:
@@ -125,38 +94,3 @@ def loss_line(record: StepRecord) -> str:
         if d.fake_after is not None:
             text += f" / {d.fake_after:.6f}"
     return text
-
-
-class _TensorBoard:
-    """TensorBoard's file of events, written at once: the thread of `SummaryWriter` tells of a full
-    disk late, and with a traceback."""
-
-    def __init__(self, folder: Path, resumed_step: int | None) -> None:
-        # Heavy, and not for a `Balance`.
-        from tensorboard.compat.proto import event_pb2
-        from tensorboard.summary.writer import record_writer
-        from torch.utils.tensorboard import summary
-
-        untyped: Any = record_writer
-        self._events: Any = event_pb2
-        self.kinds = summary
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._path = folder / name
-        with writing(self._path):
-            folder.mkdir(exist_ok=True)
-            self._writer = untyped.RecordWriter(self._path.open("wb"))
-        self.add(file_version="brain.Event:2")
-        if resumed_step is not None:  # what was shown of later steps is not any more
-            start = self._events.SessionLog(status=self._events.SessionLog.START)
-            self.add(step=resumed_step + 1, session_log=start)
-
-    def add(self, **fields: Any) -> None:
-        """Write an event: a `step`, and a `summary` that one of `kinds` makes."""
-        with writing(self._path):
-            event = self._events.Event(wall_time=time.time(), **fields)
-            self._writer.write(event.SerializeToString())
-            self._writer.flush()
-
-    def close(self) -> None:
-        with writing(self._path):
-            self._writer.close()

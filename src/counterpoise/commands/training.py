@@ -147,4 +147,3 @@ def _summarise(config: RunConfig, run: RunFolder, outcome: Outcome) -> None:
         say(f"best         {best}, by the held-out images")
     say(f"samples      {run.sample(outcome.step)}")
     say(f"signals      {run.signals}")
-    say(f"TensorBoard  {run.tensorboard}")

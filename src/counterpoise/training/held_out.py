@@ -61,7 +61,6 @@ class HeldOut:
         grid = sample_grid(g, *parts.samples, scale)
         with atomic_write(self._run.sample(state.step)) as temporary:
             Image.fromarray(grid).save(temporary, format="PNG")
-        writer.samples(state.step, grid)
         writer.metrics(state.step, name, scores.means())
         return True
 

@@ -102,7 +102,6 @@ class Training:
             if record is not None and (step % train.log_every == 0 or stage_ends):
                 lines = log.lines(record, stage)
                 self.writer.log(lines)
-                self.writer.scalars(record)
                 self.reporter.say(lines)
                 for news in self.diagnosis.news():
                     self.event("finding", news.text)

@@ -82,7 +82,7 @@ def train(
             run.save_config(config.to_yaml())
         # What was recorded before the first checkpoint is recorded anew, from step 0 on.
         resumed_step = (training.step or -1) if resumes else None
-        writer = RunWriter(run if first else None, resumed_step=resumed_step, tensorboard=True)
+        writer = RunWriter(run if first else None, resumed_step=resumed_step, metrics=True)
         held.enter_context(contextlib.closing(writer))
         try:
             training.record_in(writer)
