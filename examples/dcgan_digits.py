@@ -1,6 +1,6 @@
 """A plain PyTorch DCGAN on scikit-learn's handwritten digits, with `counterpoise.Balance`.
 
-    pip install counterpoise[examples]
+    pip install './counterpoise[examples]'
     python examples/dcgan_digits.py
 
 Takes about a minute on two CPU cores. Prints how many of the ten digits G draws, as a classifier

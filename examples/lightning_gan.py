@@ -1,6 +1,6 @@
 """A small GAN on scikit-learn's digits in PyTorch Lightning, in balance.
 
-    pip install counterpoise[examples,lightning]
+    pip install './counterpoise[examples,lightning]'
     python examples/lightning_gan.py
 
 Lightning needs manual optimisation for two optimizers; the two lines with `self.balance` mark where

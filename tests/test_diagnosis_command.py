@@ -261,7 +261,7 @@ print(codes)
     assert done.stdout.splitlines()[-1] == "[1, 0, 2, 2]", done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 2
-    assert all(line.endswith("pip install 'counterpoise[train]'") for line in lines)
+    assert all(line.endswith("pip install './counterpoise[train]'") for line in lines)
     assert "</html>" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 

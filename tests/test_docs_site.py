@@ -81,7 +81,7 @@ def test_what_a_page_would_load_from_the_network_is_seen():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    pytest.importorskip("material", reason="the site needs `pip install counterpoise[docs]`")
+    pytest.importorskip("material", reason="the site needs `pip install ./counterpoise[docs]`")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
@@ -112,7 +112,7 @@ def test_the_site_is_searched_from_disk(site):
 
 
 def test_docstrings_become_pages():
-    pytest.importorskip("griffe", reason="the site needs `pip install counterpoise[docs]`")
+    pytest.importorskip("griffe", reason="the site needs `pip install ./counterpoise[docs]`")
     from docstrings import as_lists
 
     text = "What it does: it works.\n\na, b: two\n    lines\nc: one\n\nSource: me."

@@ -25,7 +25,7 @@ def to_install(error: ModuleNotFoundError) -> str:
     """How to install what was not found; "" for what no extra of ours brings."""
     name = (error.name or "").partition(".")[0]
     extras = [extra for extra, modules in EXTRAS.items() if name in modules.split()]
-    return f"this needs {name}: pip install 'counterpoise[{extras[0]}]'" if extras else ""
+    return f"this needs {name}: pip install './counterpoise[{extras[0]}]'" if extras else ""
 
 
 class UserError(Exception):

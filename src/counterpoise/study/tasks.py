@@ -90,7 +90,7 @@ class Points(Task):
 @cache
 def digits() -> tuple[Tensor, Tensor]:
     """scikit-learn's 8x8 images (1797, 64) in [0, 1] and their classes, shuffled once for all."""
-    install = "install it: pip install 'counterpoise[study]'"
+    install = "install it: pip install './counterpoise[study]'"
     with refusing("the task digits needs scikit-learn", ModuleNotFoundError, instead=install):
         from sklearn.datasets import load_digits
     data = load_digits()

@@ -89,7 +89,9 @@ def facts_of(reader: RunReader) -> Iterator[tuple[str, str]]:
     each = rows_by_discriminator(last) if last else {}
     if reader.policy and each:
         actions = {d: action_words(reader.policy, row.get("action")) for d, row in each.items()}
-        words = "; ".join(f"{d}: {action}" if d else action for d, action in actions.items())
+        words = "; ".join(f"{d}: {action}" for d, action in actions.items())
+        if len(set(actions.values())) == 1:  # One D, or all alike.
+            words = next(iter(actions.values()))
         yield "policy", f"{reader.policy}: {words}"
     rates = {"G": last.get("g_learning_rate")}
     rates |= {f"D {d}".rstrip(): row.get("d_learning_rate") for d, row in each.items()}
