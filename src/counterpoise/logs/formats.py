@@ -27,24 +27,18 @@ PAIR, SPACED_PAIR, CELL = map(_pattern, _ROWS["pairs"].values())
 VERTICAL = PATTERNS["vertical"]
 Span = tuple[int, int]  # of a number in a line
 PLACES = frozenset(("step", "epoch"))
-STEP_DIGITS = 15  # longer numbers count no steps
+LONGEST_COUNT = 19  # characters of a count of steps, commas among them
 
 
 def value_of(text: str) -> float:
     """A number as it is printed. A single comma without a point is that of 0,693, as the last is
     behind points (1.234,56): who groups the digits of a loss prints a point, too. Raises
     `ValueError` for what is no number."""
-    if "," in text:
-        before, _, after = text.rpartition(",")
-        is_decimal = "." in before or not ("." in after or "," in before)
-        text = before.replace(".", "") + ("." if is_decimal else "") + after
-    return float(text.replace(",", ""))
-
-
-def whole(text: str) -> int | None:
-    """A printed whole number, commas between its digits or not; None for what is none."""
-    text = text.replace(",", "")
-    return int(text) if text.isdecimal() and len(text) <= STEP_DIGITS else None
+    if "," not in text:
+        return float(text)
+    before, _, after = text.rpartition(",")
+    is_decimal = "." in before or not ("." in after or "," in before)
+    return float(before.replace(".", "").replace(",", "") + "." * is_decimal + after)
 
 
 class Place(NamedTuple):
@@ -59,19 +53,16 @@ class Place(NamedTuple):
     def position(self, line: str) -> Position:
         """The position that a line says."""
         at_step, at_epoch, at_total, is_bar, first_epoch = self
-        step = at_step and whole(line[at_step[0] : at_step[1]])
-        epoch = at_epoch and whole(line[at_epoch[0] : at_epoch[1]])
-        total = at_total and whole(line[at_total[0] : at_total[1]])
-        if epoch is not None:
-            epoch += 1 - first_epoch
+        step = at_step and int(line[at_step[0] : at_step[1]].replace(",", ""))
+        epoch = at_epoch and int(line[at_epoch[0] : at_epoch[1]]) + 1 - first_epoch
+        total = at_total and int(line[at_total[0] : at_total[1]])
         return Position(step, epoch, None, total) if is_bar else Position(step, epoch, total)
 
 
 def _span(match: re.Match[str] | None, name: str) -> Span | None:
-    """Where a group of a match stands; None where it is not in it."""
-    if match is None or name not in match.re.groupindex or match[name] is None:
-        return None
-    return match.span(name)
+    """Where a group of a match stands; None where it is not in it, or too long to be a count."""
+    found = match.groupdict().get(name) if match is not None else None
+    return None if match is None or not found or len(found) > LONGEST_COUNT else match.span(name)
 
 
 @dataclass(frozen=True)

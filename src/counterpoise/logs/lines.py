@@ -12,9 +12,7 @@ _MEAN = re.compile("_(?:epoch|avg)$|^(?:mean|avg)_")  # of what is printed besid
 # Colours, and titles of windows, which end with BEL or ESC and a backslash.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\-_])")
 # Marks as wide as a letter of Chinese or Japanese, and what they are elsewhere.
-_FULL_WIDTH = str.maketrans(
-    {"\uff0c": ", ", "\uff1a": ":", "\uff1d": "=", "\uff08": "(", "\uff09": ")"}
-)
+_FULL_WIDTH = {"\uff0c": ", ", "\uff1a": ":", "\uff1d": "=", "\uff08": "(", "\uff09": ")"}
 # Beside its gradient penalty, these are a critic's scores, whatever they are elsewhere.
 _OF_CRITIC = re.compile(r"(?:.*_)?(?:gp|grad(?:ient)?_penalty)(?:_loss)?")
 _SCORES = {"D_real": "real_logit_mean", "D_fake": "fake_logit_mean"}
@@ -24,7 +22,8 @@ def states(line: str) -> list[str]:
     """What a line showed: without colours and full-width marks, each state of a progress bar by
     itself, cut where it has no end."""
     if not line.isascii():
-        line = line.translate(_FULL_WIDTH)
+        for mark, narrow in _FULL_WIDTH.items():
+            line = line.replace(mark, narrow)
     if "\x1b" in line:
         line = _ANSI.sub("", line)
     line = line.rstrip("\r\n")

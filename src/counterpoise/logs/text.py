@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import NamedTuple
 
 from counterpoise.logs import formats, names
 from counterpoise.logs.columns import number_of
@@ -55,13 +54,24 @@ class _OpenRow:
     torn: bool
 
 
-class _Plan(NamedTuple):
+@dataclass(slots=True)
+class _Plan:
     """How a line is read, and any that is the same but for its digits: most of a log's lines are
     like earlier ones, and are read by their plans alone."""
 
     place: Place
     numbers: Sequence[Number] = ()
     names: Sequence[tuple[int, int, str]] = ()  # with digits in them, which must be the same
+    # By side: columns and spans of numbers that are taken as they are printed, and other numbers.
+    sides: dict[str, tuple[list[tuple[str, int, int]], list[Number]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for number in self.numbers:
+            as_printed, others = self.sides.setdefault(number.side, ([], []))
+            if number.column in names.PUT_OTHERWISE or number.column in names.RATES:
+                others.append(number)
+            else:
+                as_printed.append((number.column, number.start, number.end))
 
     def fits(self, line: str) -> bool:
         """Whether the names with digits are those of this line, too."""
@@ -150,16 +160,19 @@ class TextReader(FormatReader):
             self._plans[likeness] = plan
         self._looked += LINES_WITHOUT_NUMBERS if plan.numbers else 0
         sides: dict[str, dict[str, float]] = {}
-        for _, column, side, start, end, in_percent in plan.numbers:
-            if (values := sides.get(side)) is None:
-                values = sides[side] = {}
-            number = value_of(line[start:end])
-            if column in names.PUT_OTHERWISE:
+        for side, (as_printed, others) in plan.sides.items():
+            sides[side] = values = {}
+            for column, start, end in as_printed:
+                try:
+                    values[column] = float(line[start:end])
+                except ValueError:
+                    values[column] = value_of(line[start:end])
+            for _, column, _, start, end, in_percent in others:
+                text = line[start:end]
+                number = value_of(text) if "," in text else float(text)
+                if not number and column in names.RATES and "e" in text.lower():
+                    number = LEAST_RATE  # no rounding: a small rate has an exponent, too
                 names.put_value(values, column, number, in_percent=in_percent)
-            elif not number and column in names.RATES and "e" in line[start:end].lower():
-                values[column] = LEAST_RATE  # no rounding: a small rate has an exponent, too
-            else:
-                values[column] = number
         if sides and all(values.keys() <= names.QUALITY for values in sides.values()):
             for values in sides.values():
                 self._evaluated(values)
