@@ -1,5 +1,6 @@
 """What a diagnosis says and how it is written down; what a rule is and what it answers."""
 
+import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ class NotJudged:
     missing: tuple[str, ...]  # what would have been needed, in words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """Everything that was found in one training run, worst first."""
 
@@ -108,6 +109,14 @@ class Diagnosis:
     def ids(self) -> set[str]:
         """The ids of all findings."""
         return {finding.id for finding in self.findings}
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{finding.id} ({finding.severity})" for finding in self.findings)
+        return f"<Diagnosis of {lines(self.rows)}: {found}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         from counterpoise.diagnosis import wording  # It is of diagnoses.

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from counterpoise.diagnosis.inference import infer
-from counterpoise.diagnosis.loss_curves import LEAST_FINITE, summed_loss
+from counterpoise.diagnosis.loss_curves import summed_loss
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.diagnosis.view import View
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
@@ -130,12 +130,12 @@ def _why_loss_says_nothing(view: View) -> str:
         return "it is the number that is printed as G's, in every line; print each from its own"
     if not objective.d_loss_reaches_zero:
         return ""
-    loss = view.whole.within(view.loss_in_log)
-    if len(loss) >= LEAST_FINITE and (loss < -1e-3).mean() > 0.5:
+    if view.is_below_zero:
         return (
             f"it is below 0 in most lines, and under {objective.title} it cannot be; say "
             "--objective wgan, or turn the sign if it is the value that D maximises"
         )
+    loss = view.whole.within(view.loss_in_log)
     if trace.has("d_real", "d_fake_before") or len(loss) < LEAST_LINES:
         return ""
     chance, median = objective.equilibrium_d_loss, float(np.median(loss))

@@ -12,7 +12,7 @@ from counterpoise.diagnosis.finding import (
     number,
     sureness,
 )
-from counterpoise.diagnosis.loss_curves import mostly_below_zero, summed_loss
+from counterpoise.diagnosis.loss_curves import summed_loss
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import UNKNOWN, bce_at_mean
@@ -165,8 +165,7 @@ def _growing(view: View) -> Answer:
     worst, found, judged = 0.0, None, False
     growing = OF_A_COMPARISON if view.objective.compares_scores else GROWING
     # A difference of scores, or what looks like one whatever is said.
-    below_zero = mostly_below_zero(view.trace) and not view.reading.is_turned
-    if view.objective_name == "wgan" or below_zero:
+    if view.objective_name == "wgan" or view.is_below_zero:
         growing = OF_A_CRITIC
     for name, harmless in growing.items():
         size = np.abs(view.trace.get(name))

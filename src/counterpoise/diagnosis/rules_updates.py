@@ -28,7 +28,6 @@ LEAST_STANDING, MANY_STANDING = 3, 20
 # A learning rate is gone below this share of its largest, or below this whatever it was; the share
 # of the log beyond which that is no end of a schedule.
 GONE, NO_RATE, AFTER_SCHEDULE = 1e-3, 1e-10, 0.1
-LONGEST_PERIOD = 20  # rows after which a loop's own rests of D begin anew, at most
 HALF_GATE = 0.3  # the half loss of D below which common gates do not train it
 BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
 TOO_FEW_DIGITS = "D(G(z)) before and after D's update, away from 0 and 1 or with more digits"
@@ -72,7 +71,7 @@ def d_frozen(view: View) -> Answer:
         return _too_little_known(view)
     share = count / of
     by_design = view.trace.policy in RESTING_POLICIES and share < ALL
-    in_turn = _is_every_kth(known & ~resting) or (not by_design and _is_periodic(resting[known]))
+    in_turn = _is_every_kth(known & ~resting) or (not by_design and _is_every_kth(resting))
     if share < SOME or count < 2 or in_turn:
         return None
     unbroken = max((run.rows for run in runs_of(resting[known])), default=0)
@@ -101,23 +100,17 @@ def d_frozen(view: View) -> Answer:
     )
 
 
-def _is_every_kth(trained: np.ndarray) -> bool:
-    """Whether D is trained in every k-th row, as a loop does that has it so: where an epoch ends,
-    sooner or later than that, but never as late as if one was left out."""
-    rows = np.flatnonzero(trained)
+def _is_every_kth(chosen: np.ndarray) -> bool:
+    """Whether D is trained, or rests, in every k-th row, as a loop does that has it so: where an
+    epoch ends, sooner or later than that, but never as late as if one was left out."""
+    rows = np.flatnonzero(chosen)
     between = np.diff(rows)
     if not len(between):
         return False
     k = np.bincount(between).argmax()
     # Not one that stood still before, or does since.
-    ends = rows[0], len(trained) - 1 - rows[-1]
-    return bool((between == k).mean() > 0.5 and max(*ends, between.max() // 2) < k)
-
-
-def _is_periodic(rest: np.ndarray) -> bool:
-    """Whether D rests in the same of every few rows, as in the third of every three."""
-    periods = range(2, min(LONGEST_PERIOD, len(rest) // LEAST_SPELL) + 1)
-    return not rest.all() and any(bool((rest[p:] == rest[:-p]).all()) for p in periods)
+    ends = rows[0], len(chosen) - 1 - rows[-1]
+    return bool(k > 1 and (between == k).mean() > 0.5 and max(*ends, between.max() // 2) < k)
 
 
 def g_frozen(view: View) -> Answer:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.loss_curves import g_curve, summed_loss
+from counterpoise.diagnosis.loss_curves import g_curve, mostly_below_zero, summed_loss
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import UNKNOWN, Objective, bce_at_mean
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
@@ -206,6 +206,11 @@ class View:
     def loss_in_log(self) -> np.ndarray:
         """D's loss, both halves summed, whether it says anything of D or not."""
         return summed_loss(self.trace, self.d_loss_factor, self.half_factor)
+
+    @cached_property
+    def is_below_zero(self) -> bool:
+        """Whether D's loss is below 0 in most rows, and nobody has turned its sign."""
+        return mostly_below_zero(self.trace) and not self.reading.is_turned
 
     @cached_property
     def d_loss(self) -> np.ndarray:

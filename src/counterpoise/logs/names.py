@@ -29,8 +29,6 @@ _OF_ANOTHER = _OF_UNKNOWN["another"] | _OF_UNKNOWN["validation"]
 _OF_GAME = frozenset(("D", "G", "adversarial", "loss"))
 _OF_NO_LOSS = frozenset(("accuracy", *_OF_UNKNOWN))
 _LIKELY = [(set(kinds.split()), column) for kinds, column in _NAMES["likely"].items()]
-_OF_RATES = frozenset(("lr", "learning", "rate"))
-_RATES_OF = {"g_learning_rate": {"G"}, "d_learning_rate": {"D"}}  # one of nobody is G's
 _WORDS = {word: what for what, words in _NAMES["words"].items() for word in words.split()}
 _OF_MEASURED = frozenset(_NAMES["of_measured"].split())
 QUALITY = frozenset(name for name in SPELLINGS if name.startswith("held_out_"))
@@ -118,12 +116,10 @@ def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
     found = mapping.get(name) or KNOWN.get(name) or _by_words(_words_of(name))
     of_d = of_g = False
     for _ in range(2):
-        # What is left of a learning rate's name, "lr_disc", would be a loss's.
-        is_rate = _is_rate(name.split("_"))
         word, _, name = name.partition("_")
-        if found is not None or not name or word in _OF_ANOTHER:
-            break
-        if is_rate and not _is_rate(name.split("_")):
+        # What is left of a learning rate's name, "lr_disc", would be a loss's.
+        is_others = word in _OF_ANOTHER or word in ("lr", "learning")
+        if found is not None or not name or is_others:
             break
         of_d |= _WORDS.get(word) == "D"
         of_g |= _WORDS.get(word) in ("G", "E")
@@ -133,11 +129,6 @@ def _anybodys(name: str, mapping: Mapping[str, str]) -> str | None:
                 found = _by_words(_words_of(name))
     is_others = found is not None and (of_g if not found.startswith("g_") else of_d and not of_g)
     return None if is_others else found
-
-
-def _is_rate(words: list[str]) -> bool:
-    """Whether the words of a name say that it is a learning rate's."""
-    return "lr" in words or ("learning" in words and "rate" in words)
 
 
 def _words_of(name: str) -> list[str]:
@@ -152,9 +143,6 @@ def _words_of(name: str) -> list[str]:
 def _by_words(words: list[str]) -> str | None:
     """The column of a name that is made of words of losses, learning rates or measures of images
     alone, in any order."""
-    if _is_rate(words):
-        whose = {_WORDS.get(word) for word in words if word not in _OF_RATES} - {"nothing"}
-        return next((rate for rate, of in _RATES_OF.items() if whose <= of), None)
     measures = [word for word in words if word not in _OF_MEASURED]
     if len(measures) == 1 and (found := KNOWN.get(measures[0])) in QUALITY:
         return found
