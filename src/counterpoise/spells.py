@@ -79,6 +79,12 @@ def longest(enters: np.ndarray, stays: np.ndarray) -> Spell | None:
     return max(entered, key=lambda spell: (spell.rows, spell.first), default=None)
 
 
+def inside(values: np.ndarray, low: float, high: float) -> bool:
+    """Whether all that are known of these lie in a range, both ends included."""
+    known = values[np.isfinite(values)]
+    return bool(((known >= low) & (known <= high)).all())
+
+
 def last_digit(values: np.ndarray) -> float:
     """The last digit that a column was printed with, 1e-12 at the finest."""
     for digits in range(12):

@@ -17,14 +17,16 @@ from counterpoise.diagnosis.loss_curves import (
     SHARE,
     SPREAD,
     densities_about_curve,
+    factors,
     g_curve,
+    g_has_more,
     mostly_below_zero,
     summed_loss,
 )
 from counterpoise.diagnosis.reading import WORTH_A_WORD, Reading, how_known
 from counterpoise.objectives import OBJECTIVES, UNKNOWN, least_of_probabilities, least_of_scores
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
-from counterpoise.spells import last_digit
+from counterpoise.spells import inside, last_digit
 from counterpoise.trace import Trace
 
 # A printed number may be off by this share of itself before it contradicts another.
@@ -112,8 +114,7 @@ class _Numbers:
     def __init__(self, trace: Trace, program: Program) -> None:
         outputs = np.concatenate([trace.get("d_real"), trace.get("d_fake_before")])
         outputs = outputs[np.isfinite(outputs)]
-        inside = bool(((outputs >= 0) & (outputs <= 1)).all())
-        self.are_probabilities = trace.has("d_real", "d_fake_before") and inside
+        self.are_probabilities = trace.has("d_real", "d_fake_before") and inside(outputs, 0, 1)
         # Whether they often come within a hundredth of 0 or 1, which raw scores would pass.
         at_end = np.minimum(outputs, 1 - outputs) < 0.01
         self.are_pinned = len(outputs) >= LEAST_FINITE and bool(at_end.mean() > 0.4)
@@ -130,8 +131,7 @@ class _Numbers:
         real = trace.first(logits[0], "d_real")
         fake = trace.first(logits[1], "d_fake_before")
         count = program.discriminators
-        times = 2.0 if trace.d_loss_is_mean else 2.0 / program.d_loss_terms
-        loss = summed_loss(trace, times / count, 1 / count)
+        loss = summed_loss(trace, *factors(trace, Reading(""), program))
         g_loss = trace.first("g_adversarial", "g_loss") / count
         finite = np.isfinite([real, fake, loss]).all(axis=0)
         self._has_outputs = finite.sum() >= LEAST_FINITE
@@ -140,9 +140,8 @@ class _Numbers:
         self._real, self._fake, self._loss = real[rows], fake[rows], loss[rows]
         self._g_loss = g_loss[rows]
         self._half_fake, self._has_sum = trace.get("d_loss_fake")[rows] / count, trace.has("d_loss")
-        has_more = not trace.has("g_adversarial") and trace.has("g_content")
-        has_more |= program.g_has_more
-        self._has_pair = not has_more and bool(np.isfinite(self._g_loss).any())
+        has_known = bool(np.isfinite(self._g_loss).any())
+        self._has_pair = has_known and not g_has_more(trace, program)
         self._digit = min(PRINTED, last_digit(self._loss))
         # Sums and means of what is never below 0 are not, nor below half of any, but for rounding.
         halves = np.fmax(trace.get("d_loss_real")[rows] / count, self._half_fake)

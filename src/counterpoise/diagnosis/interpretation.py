@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from counterpoise.diagnosis.inference import infer
-from counterpoise.diagnosis.loss_curves import summed_loss
+from counterpoise.diagnosis.loss_curves import factors, summed_loss
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.diagnosis.view import View
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
@@ -29,6 +29,9 @@ YOUNG_LOSS, YOUNG_LINES = 0.1, 10
 # What D says, and both networks, by the beginnings of the columns.
 D_COLUMNS = ("d_loss", "d_real", "d_fake", "d_accuracy", "real_logit", "fake_logit", "auc")
 GAME_COLUMNS = ("g_loss", "g_adversarial", *D_COLUMNS)
+# What is flipped with D's labels, and the sum of an output's two sides: of logits it is 0.
+FLIPPED = dict.fromkeys(("d_real", "d_fake_before", "d_fake_after", "auc"), 1.0)
+FLIPPED |= dict.fromkeys(("real_logit_mean", "fake_logit_mean", "held_out_logit_mean"), 0.0)
 
 
 def views(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> list[View]:
@@ -54,37 +57,19 @@ def _view(
 ) -> View:
     if reading.labels_flipped:
         # The outputs of a D which is asked for 1 on real images and 0 on fake ones.
-        columns = dict(trace.columns)
-        for name in columns.keys() & {"d_real", "d_fake_before", "d_fake_after", "auc"}:
-            columns[name] = 1 - columns[name]
-        for name in columns.keys() & {"real_logit_mean", "fake_logit_mean", "held_out_logit_mean"}:
-            columns[name] = -columns[name]
-        trace = dataclasses.replace(trace, columns=columns)
+        columns = trace.columns.items()
+        flipped = {n: FLIPPED[n] - values if n in FLIPPED else values for n, values in columns}
+        trace = dataclasses.replace(trace, columns=flipped)
         notes += (
             "labels are flipped (real images asked for 0, fake ones for 1): D(x) and D(G(z)) of "
             "the findings are 1 minus those of the log",
         )
-    view = View(log, trace, reading, program, *_factors(trace, reading, program), notes=notes)
+    view = View(log, trace, reading, program, *factors(trace, reading, program), notes=notes)
     reason = _why_loss_says_nothing(view)
     if reason:
         notes += (f"D is not judged by its loss: {reason}",)
         view = dataclasses.replace(view, loss_says_nothing=reason, notes=notes)
     return view
-
-
-def _factors(trace: Trace, reading: Reading, program: Program) -> tuple[float, float]:
-    """What makes the printed loss, and the printed halves, add up to the sum of one D's halves.
-
-    Programs that print the mean as D's loss print halves as they are (CycleGAN); where there are
-    only halves, and those are too small, each was halved (BasicSR's ESRGAN).
-    """
-    each = (-1.0 if reading.is_turned else 1.0) / program.discriminators
-    if not reading.facts.has_halves:
-        return each, each
-    if trace.has("d_loss"):
-        times = 2.0 if trace.d_loss_is_mean or reading.is_mean else 2.0 / program.d_loss_terms
-        return times * each, each
-    return each, (2.0 if reading.is_mean else 1.0) * each
 
 
 def _without_untrained(trace: Trace, starts_late: bool) -> tuple[Trace, tuple[str, ...]]:

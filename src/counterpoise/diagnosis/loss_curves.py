@@ -4,6 +4,7 @@ import numpy as np
 
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import AT_A_CLIP, CLIPS
+from counterpoise.programs import Program
 from counterpoise.trace import Trace
 
 LEAST_FINITE = 3  # rows that must speak before a column is asked
@@ -33,6 +34,26 @@ def summed_loss(trace: Trace, d_loss_factor: float = 1.0, half_factor: float = 1
     loss = d_loss_factor * trace.get("d_loss")
     halves = trace.get("d_loss_real") + trace.get("d_loss_fake")
     return np.where(np.isfinite(loss), loss, half_factor * halves)
+
+
+def factors(trace: Trace, reading: Reading, program: Program) -> tuple[float, float]:
+    """What makes the printed loss, and the printed halves, add up to the sum of one D's halves.
+
+    Programs that print the mean as D's loss print halves as they are (CycleGAN); where there are
+    only halves, and those are too small, each was halved (BasicSR's ESRGAN).
+    """
+    each = (-1.0 if reading.is_turned else 1.0) / program.discriminators
+    if not reading.facts.has_halves:
+        return each, each
+    if trace.has("d_loss"):
+        times = 2.0 if trace.d_loss_is_mean or reading.is_mean else 2.0 / program.d_loss_terms
+        return times * each, each
+    return each, (2.0 if reading.is_mean else 1.0) * each
+
+
+def g_has_more(trace: Trace, program: Program) -> bool:
+    """Whether G's loss, as far as the log has it, has other terms or a weight in it."""
+    return program.g_has_more or (not trace.has("g_adversarial") and trace.has("g_content"))
 
 
 def g_curve(reading: Reading, loss: np.ndarray) -> np.ndarray:

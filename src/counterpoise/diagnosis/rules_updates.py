@@ -5,10 +5,17 @@ import numpy as np
 
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.remedies import REMEDIES, described
-from counterpoise.diagnosis.rules_discriminator import d_saturated
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import AT_A_CLIP, CLIPS
-from counterpoise.spells import LEAST_SPELL, Spell, last_digit, longest, runs_of, stands_still
+from counterpoise.spells import (
+    LEAST_SPELL,
+    Spell,
+    inside,
+    last_digit,
+    longest,
+    runs_of,
+    stands_still,
+)
 from counterpoise.trace import LEAST_RATE
 
 SOME, ALL = 0.1, 0.9  # shares of the judged rows in which D was not trained
@@ -50,7 +57,7 @@ def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
         return known, known
     # Numbers that a step could not have moved by a printed digit say nothing.
     moved_least = VISIBLE_MOVE * np.abs(before)
-    if ((before[known] >= 0) & (before[known] <= 1)).all():
+    if inside(before[known], 0, 1):
         moved_least = VISIBLE_MOVE * before * (1 - before)
     known &= (moved_least >= last_digit(before[known])) | (before != after)
     return (before == after) & known, known
@@ -256,15 +263,6 @@ def d_restarts(view: View) -> Answer:
     )
     name = "how well D's worse half tells training from standstill"
     evidence = [Evidence("restarts", float(restarts), how_often), Evidence(name, gated, how_well)]
-    real, fake = (view.whole.within(p) for p in (view.real_probability, view.fake_probability))
-    if len(real) and len(fake) and d_saturated(view) is None:
-        low, high = float(fake.min()), float(fake.max())
-        text = (
-            f"the game is alive: D(x) ranges from {number(float(real.min()))} to "
-            f"{number(float(real.max()))} and D(G(z)) from {number(low)} to {number(high)}, and D "
-            "is nowhere certain for long"
-        )
-        evidence.append(Evidence("range of D(G(z))", high - low, text))
     # What D's rests bring: they are the fault, and `d-frozen`.
     return Found("note", Spell.over(np.flatnonzero(known)), sureness(len(flags), 0.9), evidence)
 

@@ -6,11 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoise.diagnosis.loss_curves import g_curve, mostly_below_zero, summed_loss
+from counterpoise.diagnosis.loss_curves import g_curve, g_has_more, mostly_below_zero, summed_loss
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.objectives import UNKNOWN, Objective, bce_at_mean
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
-from counterpoise.spells import Spell, smooth
+from counterpoise.spells import Spell, inside, smooth
 from counterpoise.trace import Trace, step_text
 
 # D's labels on real images where they are smoothed: the least that anybody asks for, how near D's
@@ -130,8 +130,7 @@ class View:
         if not self.objective.has_probability:
             return self._nothing
         values = self.trace.get(output)
-        known = values[np.isfinite(values)]
-        if len(known) and ((known >= 0) & (known <= 1)).all():
+        if self.trace.has(output) and inside(values, 0, 1):
             return values
         with np.errstate(over="ignore"):
             probability: np.ndarray = 1 / (1 + np.exp(-self.trace.get(logit)))
@@ -157,8 +156,7 @@ class View:
     def g_adversarial(self) -> np.ndarray:
         """G's adversarial loss, of one D; all NaN where the log has it only with other terms or a
         weight, as far as is known."""
-        has_more = not self.trace.has("g_adversarial") and self.trace.has("g_content")
-        if has_more or self.program.g_has_more:
+        if g_has_more(self.trace, self.program):
             return self._nothing
         loss = self.trace.first("g_adversarial", "g_loss") / self.program.discriminators
         return np.where(loss > 0, loss, np.nan)
@@ -258,10 +256,9 @@ class View:
         knows: what stays in [0, 1] is a probability, whatever is made of it. It is no lead: where
         these are losses by the names of outputs, only a certain D's are told from them."""
         real, fake = self.trace.get("d_real"), self.trace.get("d_fake_before")
-        known = np.isfinite(real + fake)
-        inside = (np.minimum(real, fake) >= 0) & (np.maximum(real, fake) <= 1)
         is_of_another = UNKNOWN in self.program.objectives
-        if self.objective_name != UNKNOWN or is_of_another or not inside[known].all():
+        are_in_range = inside(np.append(real, fake), 0, 1)
+        if self.objective_name != UNKNOWN or is_of_another or not are_in_range:
             return self._nothing
         return np.asarray(np.sum(bce_at_mean(real, fake), axis=0) / math.log(4))
 
