@@ -270,3 +270,9 @@ def test_code_is_shown_as_it_is_to_be_written(diagnose, monkeypatch):
     _, out, _ = diagnose(LOGS[0])
     code = REMEDIES["r1-without-gate"].code.strip().splitlines()
     assert set(code) <= {line.strip() for line in out.splitlines()}
+
+
+def test_a_diagnosis_is_short_as_an_object_and_whole_in_a_notebook():
+    diagnosis = cp.diagnose(LOGS[1])
+    assert len(repr(diagnosis)) < 200 < len(diagnosis._repr_html_())
+    assert "D(G(z))" in diagnosis._repr_html_()

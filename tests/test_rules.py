@@ -318,9 +318,16 @@ def test_a_learning_rate_that_is_gone_for_more_than_the_end_of_a_schedule(
 
 
 @pytest.mark.parametrize("line", ["iter = {}/250000 D: {} G: 0.8", "epoch 1 step {} D: {} G: 0.8"])
-def test_the_first_steps_one_by_one_are_no_health(line):
-    log = "".join(line.format(n, 1 + n % 3 / 10) + "\n" for n in range(1, 9))
+@pytest.mark.parametrize("every", [1, 5])
+def test_the_first_steps_are_no_health(line, every):
+    log = "".join(line.format(n * every, 1 + n % 3 / 10) + "\n" for n in range(1, 10))
     assert diagnose(one(log)).ids() == {"not-enough-evidence"}
+
+
+def test_in_its_first_steps_no_d_is_too_weak():
+    log = "".join(f"epoch 1 step {n} D: 1.386{n % 3} G: 0.693{n % 5}\n" for n in range(10, 170, 10))
+    assert "d-too-weak" not in diagnose(one(log)).ids()
+    assert "d-too-weak" in diagnose(one(log.replace("step ", "step 9"))).ids()
 
 
 @pytest.mark.parametrize("prints", [1, 7, 10])  # one of so many steps

@@ -132,7 +132,7 @@ def _answer(view: View, rule: Rule) -> Answer:
         return None
     if view.rows < rule.least_rows:
         return Missing(f"at least {rule.least_rows} lines")
-    if view.single_steps is not None and view.single_steps < rule.least_steps:
+    if view.steps_shown is not None and view.steps_shown < rule.least_steps:
         return Missing(f"at least {rule.least_steps} steps")
     return rule.judge(view)
 

@@ -150,7 +150,8 @@ def _standing_loss(view: View, network: str, *names: str) -> Found | None:
     none_moves = all(len(e) >= MANY_STANDING and np.ptp(e) == 0 and e[0] != 0 for e in both)
     if len(loss) < LEAST_STANDING or not (none_moves or stands_still(loss)):
         return None
-    if view.is_short and view.single_steps is not None:
+    steps = view.steps_shown
+    if view.is_short and steps is not None and steps < view.rows:
         return None  # A loop that trains it every fifth time prints the same so often.
     value, first = float(loss[0]), (REMEDIES["check-loop"],) if network == "D" else ()
     text = f"{network}'s loss is {number(value)} in all of {lines(len(loss))}: "

@@ -34,7 +34,7 @@ FADED, LARGEST_VALUE = 0.1, 2.0
 # 2 * sqrt(values) apart, 887 at 256 pixels a side in colour.
 UNBOUNDED = 1e3
 
-# So many steps, one after the other, show no balance.
+# So many steps, one after the other or from the first on, show no balance.
 YOUNG_STEPS = 50
 
 NOT_ENOUGH, HEALTHY = described("not-enough-evidence", None), described("healthy", None)
@@ -84,9 +84,9 @@ def contradictions(view: View) -> Iterator[Evidence]:
     """Every number that forbids the word healthy, whatever else looks well: the one place for them.
     What is bad enough for a finding of its own is a rule's."""
     trace = view.trace
-    if view.single_steps is not None and view.single_steps < YOUNG_STEPS:
-        text = f"it shows {view.single_steps + 1} steps of the training, one by one"
-        yield Evidence("steps", float(view.single_steps), text)
+    if view.steps_shown is not None and view.steps_shown < YOUNG_STEPS:
+        text = f"it shows {view.steps_shown + 1} steps of the training"
+        yield Evidence("steps", float(view.steps_shown), text)
     if trace.non_finite:
         step, name = min(trace.non_finite)
         yield Evidence("steps", float(step), f"{name} is not finite from step {step} on")

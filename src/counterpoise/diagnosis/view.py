@@ -79,11 +79,11 @@ class View:
         return self.trace.format in ("", "run folder")
 
     @property
-    def single_steps(self) -> int | None:
-        """How many steps of the training its rows show one by one; None where they are further
-        apart, or may be epochs."""
+    def steps_shown(self) -> int | None:
+        """How many steps of the training its rows show one by one, or from the first on; None where
+        they are later ones and further apart, or may be epochs."""
         counts = self.is_own_record or self.trace.counts_batches
-        if not counts or self.rows < 2 or np.median(np.diff(self.steps)) > 1:
+        if not counts or self.rows < 2 or self.steps[0] > np.median(np.diff(self.steps)) > 1:
             return None
         return int(self.steps[-1] - self.steps[0])
 
