@@ -202,7 +202,7 @@ def test_a_program_says_what_its_numbers_are(columns, program, ids):
 
 
 def test_where_the_likeliest_objective_has_no_fault_the_first_advice_is_to_tell_it():
-    diagnosis = diagnose(trace(d_loss=1.83 + noise(0.03), g_loss=0.4 + noise(0.1, seed=1)))
+    diagnosis = diagnose(trace(d_loss=1.83 + noise(0.03), g_loss=0.45 + noise(0.1, seed=1)))
     assert diagnosis.objective == "hinge"
     doubted = found(diagnosis, "d-too-weak")
     assert "hinge" not in doubted.if_objective
@@ -400,7 +400,7 @@ def test_losses_by_the_names_of_outputs_are_no_certain_d():
     "columns",
     [
         {"d_loss": 0.15 + noise(0.005), "g_loss": 1 + noise(0.03, seed=1)},
-        {"d_loss": 1.83 + noise(0.03), "g_loss": 0.4 + noise(0.1, seed=1)},
+        {"d_loss": 1.83 + noise(0.03), "g_loss": 0.45 + noise(0.1, seed=1)},
         {"d_real": 0.5 + noise(0.03), "d_fake_before": 0.7 + noise(0.03, seed=2)},
     ],
 )

@@ -173,6 +173,11 @@ CLIPS = {
 AT_A_CLIP = 1e-3  # as a share
 
 
+def cut_by(loss: float) -> str:
+    """Who cuts the BCE of one image at this loss; "" where nobody does."""
+    return next((who for at, who in CLIPS.items() if abs(loss / at - 1) < AT_A_CLIP), "")
+
+
 def objective_name(name: str) -> str:
     """The objective's own name for any name it is known by; `UserError` for an unknown one."""
     plain = name.strip().lower().replace("_", "-")

@@ -64,6 +64,12 @@ def medians(values: np.ndarray, parts: int) -> list[float]:
     return [float(np.median(part)) for part in np.array_split(values, parts)]
 
 
+def falls(values: np.ndarray) -> bool:
+    """Whether a column of four or more falls from quarter to quarter, to less than half."""
+    quarters = medians(values, 4) if len(values) >= 4 else [0.0]
+    return max(np.diff(quarters), default=0.0) < 0 and quarters[-1] < quarters[0] / 2
+
+
 def runs_of(flags: np.ndarray) -> list[Spell]:
     """The unbroken runs of True."""
     edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))

@@ -105,7 +105,8 @@ def diagnose(
         shares[each.objective_name] += each.reading.probability
     likeliest = max(shares, key=lambda each: shares[each])
     view = judged[0]
-    normal = (f"normal for {profile.title}: {profile.normal}",) if profile.normal else ()
+    is_normal = profile.normal and likeliest in profile.objectives
+    normal = (f"normal for {profile.title}: {profile.normal}",) if is_normal else ()
     diagnosis = Diagnosis(
         findings=tuple(findings),
         source=trace.source,
@@ -122,6 +123,9 @@ def diagnose(
         program=profile.name,
         is_window=trace.is_window,
     )
+    if diagnosis.problems and "divergence" not in diagnosis.ids():
+        notes = (*(each.text for each in verdict.jumps(view, verdict.SPIKE)), *diagnosis.notes)
+        diagnosis = dataclasses.replace(diagnosis, notes=notes)
     bugs = [LoopFinding.of_text(*each) for each in trace.loop_bugs]
     return with_loop_bugs(diagnosis, [bug for bug in bugs if bug is not None])
 

@@ -57,6 +57,7 @@ IMPOSSIBLE = -60.0  # the log likelihood of what is not so, but for a slip of th
 LIKELY = 0.95  # the probability of what is taken for so
 SURELY_APART = 0.9  # D(x) over D(G(z)) of a D that is certain
 NOT_KNOWN = np.array(np.nan)
+ALONG = 0.1  # of what D's loss moves, the least that G's does where it is near 0, but under BCE
 OF_A_CRITIC = 3.0  # the spread of G's loss there: a critic's scores may be anywhere
 
 
@@ -306,6 +307,9 @@ class _Numbers:
         of_fakes = not reading.facts.compares_scores and bool(np.isfinite(halves[known]).all())
         loss = halves if of_fakes else loss
         loss, g_loss = loss[known], self._g_loss[known]
+        stands = np.abs(g_loss).max() < SPREAD and g_loss.std() < ALONG * loss.std()
+        if stands and reading.objective in ("hinge", "lsgan", "lsgan-on-sigmoid"):
+            return UNLIKELY
         nothing = BROAD / np.maximum(np.abs(g_loss), 0.5)
         ways = [nothing]
         if reading.objective == "wgan":

@@ -10,9 +10,10 @@ import math
 import numpy as np
 
 from counterpoise.diagnosis.inference import infer
-from counterpoise.diagnosis.loss_curves import factors, summed_loss
+from counterpoise.diagnosis.loss_curves import SPREAD, factors, g_curve, summed_loss
 from counterpoise.diagnosis.reading import Reading
 from counterpoise.diagnosis.view import View
+from counterpoise.objectives import cut_by
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import Trace
 
@@ -22,6 +23,8 @@ LEAST_LINES, NEARLY_ALL = 6, 0.9
 # is more than one D's loss, if no line is further from the median than by this factor; so many
 # times chance are no D's.
 ABOVE_CHANCE, SEVERAL, STEADY, MOST = 1.2, 1.5, 2.0, 20.0
+# The largest sum of "outputs" that are halves, and of such as may be either.
+HALVES, NEAR_0 = 0.6, 0.2
 # D's outputs nearer to each other than this cannot have a loss of 0 under any objective.
 UNTRAINED_GAP = 0.5
 # The loss of a D that begins to be trained is above this in most of so many lines.
@@ -37,8 +40,10 @@ FLIPPED |= dict.fromkeys(("real_logit_mean", "fake_logit_mean", "held_out_logit_
 def views(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> list[View]:
     """What the numbers of a trace may mean, likeliest first. `given`: who says the trace's
     objective, if anybody does."""
+    trace, of_halves = _with_halves(trace)
     judged, notes = _without_untrained(trace.part(_until_lost(trace)), program.d_starts_late)
     readings = infer(judged, program, given)
+    notes += of_halves
     return [_view(trace, judged, program, reading, notes) for reading in readings]
 
 
@@ -70,6 +75,31 @@ def _view(
         notes += (f"D is not judged by its loss: {reason}",)
         view = dataclasses.replace(view, loss_says_nothing=reason, notes=notes)
     return view
+
+
+def _with_halves(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
+    """With `d_real` and `d_fake` as halves of D's loss (SEGAN's) where both are too small for
+    outputs of a trained D, if G's loss goes with D's on fakes; else without them where both are
+    near 0."""
+    real, fake = trace.get("d_real"), trace.get("d_fake_before")
+    both = (real + fake)[np.isfinite(real + fake)]
+    known = trace.columns.keys() & {"d_loss", "d_loss_real", "d_fake_after"}
+    if known or not len(both) or np.median(both) > HALVES or np.fmin(real, fake).min() < 0:
+        return trace, ()
+    off = np.abs(trace.first("g_adversarial", "g_loss") - g_curve(Reading("lsgan"), 2 * fake))
+    are_halves = bool((off[np.isfinite(off)] < SPREAD).sum() > len(both) / 2)
+    if not are_halves and np.median(both) > NEAR_0:
+        return trace, ()
+    columns = dict(trace.columns)
+    halves = {"d_loss_real": columns.pop("d_real"), "d_loss_fake": columns.pop("d_fake_before")}
+    note = "D's outputs, by their names, are near 0 on both sides: "
+    note += (
+        "they are taken for the halves of its loss"
+        if are_halves
+        else "halves of its loss, or a D that calls all fake? Not used; --map NAME=d_loss_real"
+    )
+    columns |= halves if are_halves else {}
+    return dataclasses.replace(trace, columns=columns), (note,)
 
 
 def _without_untrained(trace: Trace, starts_late: bool) -> tuple[Trace, tuple[str, ...]]:
@@ -128,7 +158,9 @@ def _why_loss_says_nothing(view: View) -> str:
         SEVERAL * chance < median < MOST * chance
         and (loss > ABOVE_CHANCE * chance).mean() >= NEARLY_ALL
         and (np.abs(np.log(loss / median)) < math.log(STEADY)).mean() >= NEARLY_ALL
-        # Where G's loss says that D takes fakes for real, that is what D's loss is large by.
+        # Where G's loss says that D takes fakes for real, that is what D's loss is large by, or a
+        # clip does.
+        and not cut_by(median)
         and not view.whole.median(view.fooled_half) > median / 2
     ):
         return (

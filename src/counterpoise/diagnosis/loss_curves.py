@@ -73,12 +73,13 @@ def densities_about_curve(
     for each way in which a training may stand to it. `of_fakes`: the loss is twice that on fakes,
     which ties G's closer: no spread over a batch brings it under the curve."""
     objective, curve, below = reading.facts, g_curve(reading, loss), UNDER_HALF if of_fakes else 1.0
+    # G's loss is above its curve only where margins are exceeded.
+    exceeded = np.maximum(1 - loss / objective.equilibrium_d_loss, 0)
     if objective.name == "relativistic-hinge":
-        # D's loss and G's add up to 4, on one batch: to more only where margins are exceeded.
-        exceeded = np.square(np.maximum(1 - loss / objective.equilibrium_d_loss, 0))
-        return [_spread(g_loss, curve, below, BEYOND_MARGIN * exceeded, share=0.0)]
+        # D's loss and G's add up to 4, on one batch.
+        return [_spread(g_loss, curve, below, BEYOND_MARGIN * np.square(exceeded), share=0.0)]
     if objective.name == "hinge":
-        return [_spread(g_loss, curve, below, BEYOND_MARGIN)]
+        return [_spread(g_loss, curve, below, BEYOND_MARGIN * np.sqrt(exceeded))]
     ways = [_spread(g_loss, curve, below)]
     if objective.name == "non-saturating":
         # D may be surer of fakes than of real images (by labels of 0.9), or of some than of others.

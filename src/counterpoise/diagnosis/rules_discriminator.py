@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
-from counterpoise.diagnosis.inference import FOOLED
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_generator import HAS_LEARNED, ColumnReadings
 from counterpoise.diagnosis.view import DISTANCES, LEAST_ROWS, View
@@ -28,6 +27,7 @@ NOT_LEARNED, WORSE, FLAT = 0.95, 1.5, 0.1
 WEAK_SHARE = 0.8
 # A lead below the first is no chance; below the second D is wrong about most images.
 WRONG, MOSTLY_WRONG = -0.1, -0.5
+NEARLY = 0.85  # of D's loss on fakes, as D's loss has it, that G's loss shows
 # D's loss over chance that is chance to the last digit that matters.
 JUST_CHANCE = 0.003
 # Mean scores on real and fake that are no further apart than this are the same; of a critic, whose
@@ -79,6 +79,9 @@ def d_saturated(view: View) -> Answer:
         least = max(LEAST_SPELL, LASTING_SHARE * view.rows)
         if len(rows) and spell.first <= rows[-1] <= spell.last - least:
             spell = Spell(spell.first, int(rows[-1]))  # What has not shown for so long is over.
+        rest = shows[spell.last + 1 :]
+        if rest.sum() > len(rest) / 2 and len(rest) < least:
+            spell = Spell(spell.first, view.rows - 1)  # A line or two before the end end nothing.
     if view.is_certain_of_others:
         return None  # What is certain is not the fakes of this G.
     loses_gradient &= not spell.median(relative) > CERTAIN
@@ -262,10 +265,10 @@ def _wrong(view: View) -> Found | None:
     lead, last = view.whole.median(view.lead), view.last_third.median(view.lead)
     by_loss = not _is_told(view)
     if by_loss:
-        # Unless G's loss shows that it is on fakes that D's is so large, it may be several D's, or
-        # have another term in it.
+        # Unless G's loss shows that it is on fakes, too, that D's is so large, it may be several
+        # D's, or have another term in it.
         half, loss = view.whole.median(view.fooled_half), view.whole.median(view.d_loss)
-        if not half > max(loss / 2, FOOLED * view.objective.equilibrium_d_loss):
+        if not half > max(NEARLY * loss, view.objective.equilibrium_d_loss) / 2:
             return None
     if not (lead < WRONG and last < WRONG):
         return None

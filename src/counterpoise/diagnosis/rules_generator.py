@@ -22,6 +22,7 @@ HAS_LEARNED = 0.12  # the lead of a D that has learned
 # Share of the adversarial term in the gradient at G's output where it is drowned, where it is
 # heard again, and the share of the training; the same of the content terms.
 DROWNED, CONTENT_DROWNED = (0.01, 0.03, 0.5), (0.05, 0.1, 0.25)
+NO_SHARE = 1e-3  # the same by value
 # Lines that show a trend of G's printed terms; the content's growth over it, and that which is a
 # fault by itself, as it is where their share by value is small.
 LEAST_TREND, RISEN, FAR_RISEN, SMALL = 12, 1.5, 3.0, 0.1
@@ -144,8 +145,16 @@ def mode_collapse(view: View) -> Answer:
 
 
 def adversarial_term_drowned(view: View) -> Answer:
-    """The adversarial term has no share in the gradient at G's output."""
-    return _drowned(view, is_content=False)
+    """The adversarial term has no share in the gradient at G's output; or, by its value, in G's
+    loss."""
+    answer, share = _drowned(view, is_content=False), view.trace.get("g_adversarial")
+    share = view.whole.within(np.abs(share / view.trace.get("g_loss")))
+    if not isinstance(answer, Missing) or len(share) < LEAST_TREND or np.median(share) > NO_SHARE:
+        return answer
+    value = float(np.median(share))
+    text = f"the adversarial term is {value:.1g} of G's loss as printed: the rest drowns it"
+    evidence = Evidence("share of the adversarial term in G's loss", value, text)
+    return Found("warning", view.whole, sureness(len(share), 0.8), [evidence])
 
 
 def content_term_drowned(view: View) -> Answer:

@@ -15,8 +15,8 @@ from counterpoise.diagnosis.finding import (
 from counterpoise.diagnosis.loss_curves import summed_loss
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
-from counterpoise.objectives import UNKNOWN, bce_at_mean
-from counterpoise.spells import LEAST_SPELL, Spell, longest
+from counterpoise.objectives import UNKNOWN, bce_at_mean, cut_by
+from counterpoise.spells import LEAST_SPELL, Spell, falls, longest
 from counterpoise.trace import COLUMNS, step_text
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.
@@ -142,8 +142,11 @@ def _far_off(view: View) -> Found | None:
     elif not np.divide(*np.quantile(np.append(view.whole.within(loss), 0), (0.9, 0.2))) > VARIES:
         return None
     value, late = view.whole.median(loss / chance), view.last_third.median(loss / chance)
-    if not (value > limits[0] and late > limits[1]):
-        return None
+    if not (value > limits[0] and late > limits[1]) or falls(view.whole.within(loss)):
+        return None  # or of a wild beginning
+    off = loss / chance > limits[1]
+    most = view.smoothed(loss / chance) > limits[1]
+    spell = (longest(most, most) or view.whole).begin_where(off)
     text = f"D's loss is {number(view.whole.median(loss))} (median{view.halves_are_summed})"
     if view.objective_name != UNKNOWN:
         text += (
@@ -155,9 +158,11 @@ def _far_off(view: View) -> Found | None:
     first = (REMEDIES["check-loop"],) if view.objective_name != UNKNOWN else ()
     sure = sureness(view.rows, 0.9)
     title = "D takes every fake for real"
-    if not view.whole.median(view.trace.first("g_adversarial", "g_loss")) < PRINTED:
+    if not (g_loss := spell.median(view.trace.first("g_adversarial", "g_loss"))) < PRINTED:
         title = "D's loss is far above that of a D that knows nothing"
-    return Found("severe", view.whole, sure, [evidence], title=title, first_remedies=first)
+        if g_loss > MOSTLY_FAR_OFF and cut_by(spell.median(loss)):
+            title = "D takes every real image for a fake"
+    return Found("severe", spell, sure, [evidence], title=title, first_remedies=first)
 
 
 def _growing(view: View) -> Answer:

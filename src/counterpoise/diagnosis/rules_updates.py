@@ -6,7 +6,7 @@ import numpy as np
 from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lines, number, sureness
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
-from counterpoise.objectives import AT_A_CLIP, CLIPS
+from counterpoise.objectives import cut_by
 from counterpoise.spells import (
     LEAST_SPELL,
     Spell,
@@ -155,9 +155,10 @@ def _standing_loss(view: View, network: str, *names: str) -> Found | None:
         return None  # A loop that trains it every fifth time prints the same so often.
     value, first = float(loss[0]), (REMEDIES["check-loop"],) if network == "D" else ()
     text = f"{network}'s loss is {number(value)} in all of {lines(len(loss))}: "
-    clip = [name for at, name in CLIPS.items() if abs(value / at - 1) < AT_A_CLIP]
-    if clip and network == "G":
-        text += f"where {clip[0]} cuts it off: D is certain, and no gradient reaches G"
+    if who := cut_by(value):
+        of_d = "D is certainly wrong, about every image or every one of a kind"
+        what = "D is certain, and no gradient reaches G" if network == "G" else of_d
+        text += f"where {who} cuts it off: {what}"
         first = (REMEDIES["losses-from-logits"],)
     else:
         text += f"batches differ, so {network} is not trained, or D answers alike whatever it sees"

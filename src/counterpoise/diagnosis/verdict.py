@@ -6,8 +6,8 @@ import numpy as np
 
 from counterpoise.diagnosis.finding import Evidence, Found, lines, number, sureness
 from counterpoise.diagnosis.remedies import REMEDIES, described
-from counterpoise.diagnosis.rules_discriminator import AT_CHANCE, MOSTLY_WRONG, WRONG
-from counterpoise.diagnosis.rules_generator import FAR_RISEN, WORSE
+from counterpoise.diagnosis.rules_discriminator import AT_CHANCE, CERTAIN, MOSTLY_WRONG, WRONG
+from counterpoise.diagnosis.rules_generator import FAR_RISEN, LEAST_TREND, WORSE, quality_falls
 from counterpoise.diagnosis.rules_losses import EXPLODED, GROWING
 from counterpoise.diagnosis.view import DISTANCES, LEAST_HOPELESS, LEAST_ROWS, View
 from counterpoise.spells import LEAST_SPELL, Spell, medians
@@ -16,9 +16,11 @@ from counterpoise.trace import COLUMNS
 # Lines that health needs: as many as the rules on trends do to show the contrary. A lead that goes
 # from level to far ahead and back is no balance in fewer than the second.
 LEAST_HEALTHY, STEADY_LINES = 2 * LEAST_SPELL, 12
-# A number so many times its usual size is no noise. The lead of a D that is level, and at the end
-# of one that is far ahead; of one that goes there, it grows by so much from quarter to quarter.
-JUMP, LEVEL, FAR_AHEAD, AHEAD, STILL_GROWS = 1000.0, 0.2, 0.85, 0.6, 0.05
+# A number so many times its usual size is no noise; and is worth a note where all is ill.
+JUMP, SPIKE = 1000.0, 100.0
+# The lead of a D that is level, and at the end of one that is far ahead; of one that goes there, it
+# grows by so much from quarter to quarter.
+LEVEL, FAR_AHEAD, AHEAD, STILL_GROWS = 0.2, 0.85, 0.6, 0.05
 # G's loss over what goes with D's: a D with which G has so little success is lively on real images
 # alone.
 HOPELESS = 2.5
@@ -45,7 +47,7 @@ def verdict(view: View) -> Found:
     """That a training is healthy, by its severity; or a note on why that cannot be said."""
     if view.rows < LEAST_HEALTHY:
         text = f"it has {lines(view.rows)}, and {LEAST_HEALTHY} are needed"
-        few = [Evidence("lines", float(view.rows), text), *_jumps(view), *_of_lead(view)]
+        few = [Evidence("lines", float(view.rows), text), *_so_far(view), *_of_lead(view)]
         return Found("note", view.whole, 1.0, few, first_remedies=(REMEDIES["more-lines"],))
     if against := list(contradictions(view)):
         # D's outputs are not to be printed where they are.
@@ -76,6 +78,8 @@ def verdict(view: View) -> Found:
     text = f"D's lead is {number(value)} (median; 0 is chance, 1 certainty) over {lines(known)}"
     if np.isfinite(last):
         text += f", {number(last)} in the last third of them"
+    if value < AT_CHANCE:
+        text += ": near chance, where D teaches G little"
     evidence = Evidence("D's lead", value, text)
     return Found("healthy", view.whole, sureness(known, 0.9), [evidence])
 
@@ -90,7 +94,7 @@ def contradictions(view: View) -> Iterator[Evidence]:
     if trace.non_finite:
         step, name = min(trace.non_finite)
         yield Evidence("steps", float(step), f"{name} is not finite from step {step} on")
-    yield from _jumps(view)
+    yield from jumps(view)
     yield from _of_lead(view)
     yield from _trends(view)
     rates = view.whole.within(np.fmin(trace.get("g_learning_rate"), trace.get("d_learning_rate")))
@@ -109,8 +113,9 @@ def contradictions(view: View) -> Iterator[Evidence]:
         text = "the adversarial gradient at G's output is exactly 0 all along: G is still alone"
         yield Evidence("G's adversarial gradient", 0.0, text)
     g_loss, curve = map(view.last_third.median, (view.g_adversarial, view.g_curve))
-    has_outputs = np.isfinite(view.fake_probability).any()
-    if g_loss > max(HOPELESS * curve, LEAST_HOPELESS) and not has_outputs:
+    # With outputs they tell it, and a D that is wrong more often than right is certain of nothing.
+    is_told = np.isfinite(view.fake_probability).any() or view.whole.median(view.lead) < WRONG
+    if g_loss > max(HOPELESS * curve, LEAST_HOPELESS) and not is_told:
         text = (
             f"G's loss is {number(g_loss)} at the end where {number(curve)} would go with D's loss "
             f"under {view.reading.title}: D is certain about fakes, or other terms are in it"
@@ -121,17 +126,31 @@ def contradictions(view: View) -> Iterator[Evidence]:
         yield Evidence("the critic's estimate of the distance", value, fault)
 
 
-def _jumps(view: View) -> Iterator[Evidence]:
-    """A number of the second half that is a thousand times what it was before."""
+def _so_far(view: View) -> Iterator[Evidence]:
+    """What a log of few lines shows, though it is no finding yet."""
+    yield from jumps(view, EXPLODED)
+    yield from _trends(view)
+    certain = view.relative_d_loss < CERTAIN
+    if len(certain) / 2 < certain.sum() < len(certain):
+        share, where = float(certain.mean()), lines(int(certain.sum()), len(certain))
+        yield Evidence("lines with a certain D", share, f"so far D is certain in {where}")
+    if isinstance(fall := quality_falls(view), Found):
+        yield from fall.evidence
+
+
+def jumps(view: View, times: float = JUMP) -> Iterator[Evidence]:
+    """A number that is so many times what it was before, but for a training's first lines."""
+    begun = min(view.rows // 2, LEAST_TREND)
     for name, harmless in GROWING.items():
         size = np.abs(view.trace.get(name))
-        late = size[view.rows // 2 :]
+        late = size[begun:]
         if not np.isfinite(late).any():
             continue
-        row = view.rows // 2 + int(np.nanargmax(late))
+        row = begun + int(np.nanargmax(late))
         usual = Spell(0, row - 1).median(size)
-        if size[row] > JUMP * max(usual, harmless / EXPLODED):
+        if size[row] > times * max(usual, harmless / EXPLODED):
             text = f"so far {COLUMNS[name]} jumps from {number(usual)} to {number(size[row])}"
+            text += f" at step {view.steps[row]}"
             yield Evidence(COLUMNS[name], float(size[row]), text)
 
 

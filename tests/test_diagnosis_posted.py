@@ -1,0 +1,94 @@
+"""What numbers mean that people post: kinds that a stranger's logs had."""
+
+import numpy as np
+import pytest
+
+from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.diagnosis.wording import verdict
+from log_helpers import one
+from trace_helpers import ROWS, bce_columns, found, noise, trace
+
+SMALL = {"d_real": 0.003 + 0.0005 * np.sin(np.arange(ROWS)), "d_fake_before": 0.0004}
+
+
+@pytest.mark.parametrize("said", [None, "lsgan"])
+def test_outputs_near_0_on_both_sides_are_halves_where_gs_loss_goes_with_them(said):
+    diagnosis = diagnose(trace(**SMALL, g_adversarial=0.98 + noise(0.01)), said)
+    assert "d-saturated" in diagnosis.ids()
+    assert not {"d-too-weak", "lsgan-on-sigmoid"} & diagnosis.ids()
+    assert any("halves" in note for note in diagnosis.notes)
+
+
+def test_where_nothing_tells_whether_they_are_halves_or_outputs_neither_is_judged():
+    diagnosis = diagnose(trace(**SMALL))
+    assert diagnosis.ids() == {"not-enough-evidence"}
+    assert any("--map" in note for note in diagnosis.notes)
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"), [(6e5 * 0.8 ** np.arange(48), None), (40 * 0.81 ** np.arange(14), "lsgan")]
+)
+def test_a_loss_that_falls_from_a_wild_beginning_is_no_divergence(loss, said):
+    ids = diagnose(trace(len(loss), d_loss=loss, g_loss=3 + loss / 100), said).ids()
+    assert not {"divergence", "healthy"} & ids
+
+
+def test_an_adversarial_term_of_a_thousandth_of_gs_loss_is_drowned():
+    of_vae = {"d_loss": -50 + noise(2), "g_loss": 1e7 * (1.5 + np.sin(np.arange(ROWS)))}
+    critic = of_vae | {"g_adversarial": -58 + noise(1, seed=1)}
+    assert diagnose(trace(**critic), "wgan").ids() == {"adversarial-term-drowned"}
+
+
+def test_a_flip_begins_where_it_does():
+    flips = np.arange(ROWS) >= 25
+    columns = {"d_loss": np.where(flips, 100.0, 0.02), "g_loss": np.where(flips, 0.0, 8.0)}
+    assert found(diagnose(trace(**columns)), "divergence").first_step == 2600
+
+
+@pytest.mark.parametrize("clip", [13.82, 16.118, 18.42, 27.63])
+@pytest.mark.parametrize(("g_loss", "says"), [(0.0, "every fake"), (None, "every real")])
+def test_a_loss_of_d_at_a_clip_says_what_d_takes_for_what(clip, g_loss, says):
+    columns = {"d_loss": clip, "g_loss": clip if g_loss is None else g_loss}
+    assert says in found(diagnose(trace(12, **columns), "bce"), "divergence").title
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([(0.3, 2.4), (0.005, 6.1), (0.004, 6.4), (0.006, 6.3), (0.002, 7.2)], "4 of 5 lines"),
+        ([(0.02, 7.5), (0.001, 33), (0.18, 15), (0.02, 9), (100, 0)], "100"),
+        ([(0.4, 4.7), (0.6, 5), (2.6, 671)], "671"),
+        ([(0.4, "1 PSNR: 20"), (0.6, "1 PSNR: 15"), (0.5, "1.1 PSNR: 9")], "is 9"),
+    ],
+)
+def test_few_lines_that_are_sick_are_said_to_be(lines, says):
+    text = "".join(f"step {n} D_loss: {d} G_loss: {g}\n" for n, (d, g) in enumerate(lines))
+    assert says in verdict(diagnose(one(text)))
+
+
+def test_two_lines_before_the_end_do_not_end_a_long_spell():
+    loss = np.full(ROWS, 0.003)
+    loss[56:58] = 1
+    g_loss = 6 + noise(0.3)
+    g_loss[30] = 6000
+    diagnosis = diagnose(trace(d_loss=loss, g_loss=g_loss), "bce")
+    assert found(diagnosis, "d-saturated").last_step == ROWS * 100
+    assert any("6000" in note for note in diagnosis.notes)  # and what is no trend is said
+
+
+def test_a_d_that_is_wrong_is_not_called_certain():
+    text = verdict(diagnose(trace(d_loss=2 + noise(0.35), g_loss=5 + noise(0.2)), "bce"))
+    assert "wrong" in text
+    assert "certain" not in text
+
+
+def test_health_near_chance_says_so():
+    for real, is_near in ((0.53, True), (0.65, False)):
+        led = np.where(np.arange(ROWS) < 15, 0.7, real) + noise(0.02)
+        healthy = found(diagnose(trace(**bce_columns(led, 1 - led))), "healthy")
+        assert ("near chance" in healthy.evidence[0].text) == is_near
+
+
+def test_a_d_that_is_fooled_a_little_in_most_lines_is_found():
+    diagnosis = diagnose(trace(d_loss=0.88 + noise(0.1), g_loss=0.6 + noise(0.05)), "bce")
+    assert "d-too-weak" in diagnosis.ids()
