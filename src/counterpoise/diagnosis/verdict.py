@@ -79,7 +79,7 @@ def verdict(view: View) -> Found:
     if np.isfinite(last):
         text += f", {number(last)} in the last third of them"
     if value < AT_CHANCE:
-        text += ": near chance, where D teaches G little"
+        text += ", near chance: G has caught up, or D no longer learns"
     evidence = Evidence("D's lead", value, text)
     return Found("healthy", view.whole, sureness(known, 0.9), [evidence])
 
