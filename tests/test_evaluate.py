@@ -16,11 +16,9 @@ from counterpoise.evaluate.measures import (
     measure_image,
 )
 from counterpoise.evaluate.scores import (
-    Method,
     Scores,
     by_bicubic,
     by_generator,
-    score_methods,
     score_pairs,
     to_tensor,
     write_csv,
@@ -54,7 +52,7 @@ def test_a_generator_that_is_bicubic_scores_as_bicubic():
     pairs = [("a", downscale(hr, 4, DegradationConfig()), hr)]
     generator = lambda lr: bicubic_upsample(lr, 4, "half-pixel")  # noqa: E731
     ways = by_bicubic(4), by_generator(generator, torch.device("cpu"))
-    one, other = (score_pairs("g", pairs, 4, way, HELD_OUT).means() for way in ways)
+    one, other = (score_pairs("g", pairs, way, HELD_OUT).means() for way in ways)
     for name in GROUPS["psnr"] + GROUPS["ssim"]:
         assert other[name] == pytest.approx(one[name], abs=0.02)
     assert other["rmse"] == pytest.approx(one["rmse"], rel=0.01)
@@ -100,6 +98,6 @@ def test_what_cannot_be_computed_is_said_and_refused_where_asked_for(tmp_path, m
 def test_bicubic_is_that_of_the_published_tables(shared_data):
     """Our protocol is theirs: bicubic of Set5 at x4 in the README of Maclory/SPSR."""
     catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
-    bicubic = Method("bicubic", DegradationConfig(), by_bicubic(4))
-    (scores,) = score_methods(catalog, [bicubic], [MEASURES["psnr_y"]])
+    pairs = catalog.pairs(DegradationConfig())
+    scores = score_pairs("bicubic", pairs, by_bicubic(4), [MEASURES["psnr_y"]])
     assert scores.means()["psnr_y"] == pytest.approx(28.42, abs=0.02)

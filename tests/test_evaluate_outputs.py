@@ -11,7 +11,7 @@ from counterpoise.data.catalog import catalog_folder
 from counterpoise.errors import UserError
 from counterpoise.evaluate.measures import MEASURES
 from counterpoise.evaluate.outputs import by_files, match_outputs
-from counterpoise.evaluate.scores import Method, score_methods
+from counterpoise.evaluate.scores import score_pairs
 from helpers import smooth_pixels
 
 
@@ -78,8 +78,8 @@ def test_sizes_are_checked_and_an_uncut_output_is_cut(tmp_path):
         upscale = by_files({"a.png": folder / "a.png"}, 4)
         output = upscale("a.png", np.zeros((12, 16, 3), np.uint8)) * 255
         assert np.array_equal(output.round().byte().permute(1, 2, 0).numpy(), pixels[:48, :64])
-        method = Method("m", DegradationConfig(), upscale)
-        (scores,) = score_methods(catalog, [method], [MEASURES["psnr_y"]])
+        pairs = catalog.pairs(DegradationConfig())
+        scores = score_pairs("m", pairs, upscale, [MEASURES["psnr_y"]])
         assert scores.rows[0][0] == "a.png"
     folder = write(tmp_path / "out", "a.png", height=48, width=60)
     with pytest.raises(UserError, match="a.png is 60x48, not 64x48"):

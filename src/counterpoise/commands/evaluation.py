@@ -77,7 +77,10 @@ def run(
         for item in catalog.skipped:
             say(f"skipped {item}")
         catalog, methods = _methods(sources, catalog, name, len(folders) > 1, chosen, own)
-        found[name] = scoring.score_methods(catalog, methods, measures)
+        found[name] = [
+            scoring.score_pairs(each.name, catalog.pairs(each.degradation), each.upscale, measures)
+            for each in methods
+        ]
         _say_set(name, found[name], measures, common_scale)
     for note in notes:
         say(f"not computed: {note}")

@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +98,11 @@ class Catalog:
             return image.lr, image.hr
         seed = list(os.fsencode(self.files[index].name))
         return downscale(image.hr, self.scale, degradation, seed), image.hr
+
+    def pairs(self, degradation: DegradationConfig) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Name, LR and HR of each image; see `pair`."""
+        for index, file in enumerate(self.files):
+            yield file.name, *self.pair(index, degradation)
 
     def without_lr(self) -> "Catalog":
         """The images without LR of their own."""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.config import DegradationConfig
-from counterpoise.data.catalog import Catalog
 from counterpoise.evaluate.measures import Measure, measure_image
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.plain_files import atomic_write
@@ -55,27 +54,11 @@ class Method:
     upscale: Upscale
 
 
-def score_methods(
-    catalog: Catalog, methods: Sequence[Method], measures: Sequence[Measure]
-) -> list[Scores]:
-    """The measures of every method on every image of a set."""
-    scores, scale = [Scores(method.name) for method in methods], catalog.scale
-    for index, name in enumerate(catalog.names):
-        small = {d: catalog.pair(index, d)[0] for d in {m.degradation for m in methods}}
-        hr = to_tensor(catalog.load(index).hr)
-        for one, method in zip(scores, methods, strict=True):
-            output = method.upscale(name, small[method.degradation])
-            one.rows.append((name, measure_image(output, hr, scale, measures)))
-    return scores
-
-
-def score_pairs(
-    method: str, pairs: Pairs, scale: int, upscale: Upscale, measures: Sequence[Measure]
-) -> Scores:
+def score_pairs(method: str, pairs: Pairs, upscale: Upscale, measures: Sequence[Measure]) -> Scores:
     """What `upscale` makes of the LR of pairs (name, LR, HR) of uint8 images, by the measures."""
     scores = Scores(method)
     for name, lr, hr in pairs:
-        row = measure_image(upscale(name, lr), to_tensor(hr), scale, measures)
+        row = measure_image(upscale(name, lr), to_tensor(hr), len(hr) // len(lr), measures)
         scores.rows.append((name, row))
     return scores
 

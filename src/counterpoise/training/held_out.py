@@ -35,7 +35,7 @@ class HeldOut:
         if self._parts.fabric.is_global_zero:
             scale = self._parts.config.generator.scale
             pairs = self._parts.held_out
-            scores = score_pairs(BICUBIC, pairs, scale, by_bicubic(scale), HELD_OUT)
+            scores = score_pairs(BICUBIC, pairs, by_bicubic(scale), HELD_OUT)
             writer.metrics(0, BICUBIC, scores.means())
 
     @property
@@ -57,7 +57,7 @@ class HeldOut:
         for pair in parts.held_out:
             if stop.requested:
                 return False
-            scores.rows += score_pairs(name, [pair], scale, upscale, HELD_OUT).rows
+            scores.rows += score_pairs(name, [pair], upscale, HELD_OUT).rows
         grid = sample_grid(g, *parts.samples, scale)
         with atomic_write(self._run.sample(state.step)) as temporary:
             Image.fromarray(grid).save(temporary, format="PNG")

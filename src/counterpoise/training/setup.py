@@ -211,8 +211,7 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
         dataset=dataset,
         device_crops=device_crops,
         held_out=[
-            (name, *central_part(*held_out.pair(index, degradation), most_px))
-            for index, name in enumerate(held_out.names)
+            (name, *central_part(lr, hr, most_px)) for name, lr, hr in held_out.pairs(degradation)
         ],
         samples=(samples[0].to(device), samples[1].to(device)),
         held_out_crops=held_out_crops(held_out, config, fabric),
