@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from counterpoise import best_step
 from counterpoise.best_step import best_checkpoint
@@ -59,6 +60,19 @@ def test_a_checkpoint_is_the_weights_of_its_average(folder, photos, tmp_path, co
     code, out, _ = counterpoise("evaluate", "--weights", path, "--data", photos)
     assert (code, path.stem in out) == (0, True)
     run(tiny(f"train.initial_weights={path}", "train.steps=1", data=photos), tmp_path / "next")
+
+
+def test_a_checkpoint_of_pairs_says_so(photos, tmp_path):
+    for path in photos.iterdir():
+        with Image.open(path) as hr:
+            small = hr.resize((hr.width // 4, hr.height // 4))
+        (tmp_path / "lr").mkdir(exist_ok=True)
+        small.save(tmp_path / "lr" / path.name)
+    pairs = f"data.lr_folders=[{tmp_path / 'lr'}]"
+    run(tiny(pairs, "train.pretrain_steps=0", "train.steps=1", data=photos), tmp_path / "run")
+    made = RunFolder(tmp_path / "run")
+    both = (load_generator(path).generator for path in (made.generator, made.checkpoint(1)))
+    assert {g.config.degradation.name for g in both} == {"paired"}
 
 
 @pytest.mark.parametrize("values", ["{}", "torn", json.dumps({"step": 6})])

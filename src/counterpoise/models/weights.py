@@ -99,7 +99,9 @@ def _average(
     with refusing(f"{path}: a checkpoint of an earlier version, or damaged", KeyError, ValueError):
         values = json.loads(metadata["values"])
         facts = {"format": FORMAT, "format_version": FORMAT_VERSION}
-        facts["config"] = json.dumps(values["config"]["generator"])
+        config = values["config"]
+        paired = {"degradation": "paired"} if config["data"]["lr_folders"] else {}
+        facts["config"] = json.dumps(config["generator"] | paired)
         facts["trained"] = f"step {values['step']}, average"
         if values.get("licence"):
             facts["licence"] = str(values["licence"])

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from counterpoise.balance.policies import build_policy
 from counterpoise.balance.policy import Policy
-from counterpoise.config import AdamConfig, DegradationConfig, RunConfig, Switch, TrainConfig
+from counterpoise.config import (
+    AdamConfig,
+    DegradationConfig,
+    FeaturesConfig,
+    RunConfig,
+    Switch,
+    TrainConfig,
+)
 from counterpoise.data.catalog import Catalog, scan
 from counterpoise.data.dataset import CropPairs, Pair, central_crops, central_part
 from counterpoise.data.device_crops import DeviceCrops
@@ -135,6 +142,12 @@ def memory_format(train: TrainConfig, device: torch.device) -> torch.memory_form
     return torch.channels_last if last else torch.contiguous_format
 
 
+def placed(module: Placed, train: TrainConfig, device: torch.device) -> Placed:
+    """A module on the device, its 4-D weights in the memory format of a training."""
+    layout = memory_format(train, device)
+    return module.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+
+
 def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
     """Whether all images and their low-resolution twins may be kept on a GPU with so much free."""
     hr_bytes = sum(image.hr.nbytes for image in images.images if image is not None)
@@ -161,39 +174,20 @@ def build_parts(config: RunConfig, fabric: Fabric, *, downloads: bool = True) ->
     if free_bytes and fits_on_device(training_images, config, free_bytes):
         device_crops = DeviceCrops(dataset, device)
         notes.append("crops are cut on the GPU, where the images are kept")
-    layout = memory_format(train, device)
-
-    def place(module: Placed) -> Placed:
-        """A module on its device, its 4-D weights in a memory format."""
-        return module.to(device).to(memory_format=layout)  # type: ignore[call-overload]
-
     g_config = config.generator
     if config.data.lr_folders:
         paired = DegradationConfig(name="paired")
         g_config = g_config.model_copy(update={"degradation": paired})
-    g = place(build_generator(g_config))
+    g = placed(build_generator(g_config), train, device)
     d = None
     if config.loss.adversarial.weight:
-        d = place(build_discriminator(config.discriminator, config.data.crop_px))
+        d = placed(build_discriminator(config.discriminator, config.data.crop_px), train, device)
     features = None
     fingerprints = {"images": images_fingerprint(training_images, held_out)}
     if config.loss.needs_features:
-        layers = [*config.loss.perceptual.layers, *config.loss.texture.layers]
-        features, feature_notes = build_extractor(config, layers, downloads=downloads)
-        features.check_layers(layers)
-        # (Earlier versions computed the bank, with roundings of their own.)
-        fingerprints["features"] = "embedded"
-        if features.description != extractors.EMBEDDED:
-            weights = sorted(features.state_dict().items())
-            fingerprints["features"] = _short_hash(w.cpu().numpy().tobytes() for _, w in weights)
+        features, feature_notes = build_features(config, dataset, device, downloads=downloads)
         notes += feature_notes
-        features = place(features)
-        if config.features.normalisation == "dataset":
-            batches_of_hr = (
-                torch.stack([dataset[first + n][1] for n in range(CALIBRATION_BATCH)])
-                for first in range(0, CALIBRATION_CROPS, CALIBRATION_BATCH)
-            )
-            features.calibrate((hr.to(device).float() / 255 for hr in batches_of_hr), layers)
+        fingerprints["features"] = features_fingerprint(features)
     networks = Networks(
         g,
         copy.deepcopy(g).eval().requires_grad_(False),
@@ -282,11 +276,26 @@ def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
                 state[name] = torch.empty_like(weight).copy_(value)
 
 
-def build_extractor(
-    config: RunConfig, layers: Sequence[str], *, downloads: bool
+def build_features(
+    config: RunConfig, dataset: CropPairs, device: torch.device, *, downloads: bool
 ) -> tuple[extractors.FeatureExtractor, list[str]]:
-    """The feature extractor that the configuration asks for, and what to say about it."""
-    wanted = config.features
+    """The loss network, measured on the data set where that is asked for, and what to say of it."""
+    layers = [*config.loss.perceptual.layers, *config.loss.texture.layers]
+    features, notes = _extractor(config.features, layers, downloads=downloads)
+    features.check_layers(layers)
+    features = placed(features, config.train, device)
+    if config.features.normalisation == "dataset":
+        batches_of_hr = (
+            torch.stack([dataset[first + n][1] for n in range(CALIBRATION_BATCH)])
+            for first in range(0, CALIBRATION_CROPS, CALIBRATION_BATCH)
+        )
+        features.calibrate((hr.to(device).float() / 255 for hr in batches_of_hr), layers)
+    return features, notes
+
+
+def _extractor(
+    wanted: FeaturesConfig, layers: Sequence[str], *, downloads: bool
+) -> tuple[extractors.FeatureExtractor, list[str]]:
     notes, words = [], ""
     if wanted.extractor != "embedded":
         try:
@@ -315,6 +324,14 @@ def held_out_crops(held_out: Catalog, config: RunConfig, fabric: Fabric) -> Tens
     first = fabric.global_rank * share
     chosen = [crops[position][1] for position in range(first, first + share)]
     return torch.stack(chosen).to(fabric.device).float() / 255
+
+
+def features_fingerprint(features: extractors.FeatureExtractor) -> str:
+    """Changes with the weights of a loss network."""
+    # (Earlier versions computed the bank, with roundings of their own.)
+    if features.description == extractors.EMBEDDED:
+        return "embedded"
+    return _short_hash(w.cpu().numpy().tobytes() for _, w in sorted(features.state_dict().items()))
 
 
 def images_fingerprint(*catalogs: Catalog) -> str:
