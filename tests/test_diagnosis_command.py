@@ -70,6 +70,17 @@ def test_what_a_file_ends_with_is_answered_first_and_earlier_starts_in_a_line(di
     assert out.count("What to do first: ") == 1
 
 
+def test_a_line_of_a_restart_is_said_and_the_training_before_it_leads(diagnose, tmp_path):
+    swing = 1.0, 0.8, 1.2, 0.9
+    line = "step {} D_loss: {} G_loss: {}\n".format
+    lines = [line(10 * n, swing[n % 4], 2 - swing[n % 4]) for n in range(12)]
+    (tmp_path / "log").write_text("".join([*lines, line(0, 1.39, 0.7)]))
+    code, text = diagnose(str(tmp_path / "log"))[:2]
+    assert code == 0
+    assert text.startswith("run 1 of 2: Healthy")
+    assert "has 1 line" in text
+
+
 def test_steps_that_are_a_guess_are_about(diagnose):
     lines = (f"epoch {n // 9} iter {n % 9} d_loss: 0.01 g_loss: 7.{n % 7}\n" for n in range(99))
     _, out, _ = diagnose("-", stdin="".join(lines))

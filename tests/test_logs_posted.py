@@ -5,7 +5,7 @@ import json
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
-from log_helpers import D_REAL, TWO_ROWS, A, D, G, one, rows
+from log_helpers import D_REAL, TWO_ROWS, A, D, G, one, read, rows
 
 
 @pytest.mark.parametrize("line", ["dis_loss: 9 D_loss: {d}", "D_loss: {d} dis_loss: 9"])
@@ -54,3 +54,21 @@ WITHIN = "step {step} Loss_D: {d} Loss_G: {g}"
 def test_json_lines_behind_a_number_or_around_a_text(line, above):
     text = "".join(f"{line.format(step=n, d=v[D], g=v[G])}\n" for n, v in TWO_ROWS)
     assert rows(one(above + text)) == TWO_ROWS
+
+
+def test_a_line_that_is_printed_twice_is_one():
+    bar = "7/9 [====>..] - ETA: 3s - d_loss: 0.5 - g_loss: 1.5\n"
+    assert rows(one(bar * 2)) == [(7, TWO_ROWS[0][1])]
+    assert rows(one("".join(f"niter: {n}, D_loss: 0.5\n" for n in (3, 3, 4)))) == [
+        (3, {D: 0.5}),
+        (4, {D: 0.5}),
+    ]
+
+
+def test_shuffled_batches_are_of_one_training_and_a_restart_is_none():
+    shuffled = [3300, 6150, 50, 350, 9600, 6450, 4800, 6900, 2250, 3600, 900, 7600, 100, 4250, 700]
+    line = "[0/9][{}/9999] Loss_D: 0.5 Loss_G: {}\n"
+    trace = one("".join(line.format(step, n) for n, step in enumerate(shuffled)))
+    assert list(trace.get(G)) == list(range(len(shuffled)))
+    again = "".join(line.format(step, 1) for step in [0, 50, 100, 150] * 4)
+    assert len(read(again)) == 4

@@ -14,6 +14,7 @@ from counterpoise.commands.diagnosis_formats import FORMATS, TEXT, Judged
 from counterpoise.diagnosis import wording
 from counterpoise.diagnosis.finding import Diagnosis
 from counterpoise.diagnosis.news import GONE, NEW
+from counterpoise.diagnosis.view import LEAST_ROWS
 from counterpoise.errors import UserError
 from counterpoise.judging import judge
 from counterpoise.logs.read import text_encoding
@@ -64,7 +65,8 @@ def run(
         print(show(runs), end="")  # noqa: T201
     else:
         width = shutil.get_terminal_size().columns
-        runs.sort(key=lambda judged: not judged.trace.is_latest)
+        able = [id(judged) for judged in _able(runs)]
+        runs.sort(key=lambda judged: (id(judged) not in able, not judged.trace.is_latest))
         if len(runs) > 1:
             print(f"{_summary(runs, width)}\n")  # noqa: T201
         blocks = runs if everything else _telling(runs)
@@ -78,7 +80,7 @@ def run(
         return EXIT_UNREADABLE
     if any(diagnosis.problems for _, diagnosis in found):
         return EXIT_PROBLEMS
-    return EXIT_HEALTHY if all(d.healthy for _, d in found) else EXIT_UNCLEAR
+    return EXIT_HEALTHY if all(one.diagnosis.healthy for one in _able(runs)) else EXIT_UNCLEAR
 
 
 def _opened(source: str) -> Path | IO[str]:
@@ -122,13 +124,20 @@ def parse_mapping(items: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
+def _able(runs: Sequence[Judged]) -> list[Judged]:
+    """Those of enough lines to be judged; of a source that has none, all."""
+    enough = {j.diagnosis.source for j in runs if j.diagnosis.rows >= LEAST_ROWS}
+    return [j for j in runs if j.diagnosis.rows >= LEAST_ROWS or j.diagnosis.source not in enough]
+
+
 def _telling(runs: Sequence[Judged]) -> list[Judged]:
     """Of each source's trainings that go on to its end, those that something is wrong with, or else
     the least well."""
     chosen: list[Judged] = []
-    latest = [judged for judged in runs if judged.trace.is_latest]
-    for _, each in itertools.groupby(latest, key=lambda judged: judged.diagnosis.source):
-        of_source = sorted(each, key=lambda judged: judged.diagnosis.healthy)
+    for _, each in itertools.groupby(_able(runs), key=lambda judged: judged.diagnosis.source):
+        of_source = list(each)
+        of_source = [judged for judged in of_source if judged.trace.is_latest] or of_source[-1:]
+        of_source.sort(key=lambda judged: judged.diagnosis.healthy)
         chosen += [judged for judged in of_source if judged.diagnosis.problems] or of_source[:1]
     return chosen
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,9 @@ UNKNOWN_KEPT = 32  # names of numbers that are no column
 # Of runs that take turns: how many rows of others may come between two of one, and how much nearer
 # than to the one under way a row must be to another.
 TURN_ROWS = 12
+# Of the first so many rows, those far from the begin of their epoch by this share of it may show
+# that batches are shuffled.
+LOOKED_AT, NEAR_BEGIN = 24, 0.05
 FAR_SMALLER = 4
 
 
@@ -172,11 +176,19 @@ class RunCollector:
         self._rows = 0
         self._guesses: set[str] = set()
         self._epoch_steps: int | None = None  # where it was found that each run is an epoch
+        self._young: list[tuple[Position, Mapping[str, float]]] = []  # the first rows
+        self._is_shuffled = False  # of batches that are numbered, but come in no order
+        self._before: tuple[Position, Mapping[str, float]] = (NOWHERE, {})  # the latest row
 
     def add(self, position: Position, values: Mapping[str, float]) -> None:
         """A line's numbers."""
-        if not values:
-            return
+        if not values or (position.step is not None and (position, values) == self._before):
+            return  # or printed twice
+        row = position, values
+        if self._is_shuffled:
+            position = NOWHERE
+        elif self._rows < LOOKED_AT and row not in self._young[-1:]:
+            self._young.append(row)
         if self._epoch_steps and position.epoch is None:
             position = position._replace(bar_steps=self._epoch_steps)
         advance = self._run.advance(position)
@@ -187,8 +199,17 @@ class RunCollector:
             self._runs = deque([first], maxlen=RUNS_KEPT)
             self.add(position, values)
             return
+        if advance is None and self._begun >= ALIKE and self._are_shuffled():
+            self._is_shuffled = True
+            self._run, self._begun, self._rows = _Run(1), 1, 0
+            self._runs = deque([self._run], maxlen=RUNS_KEPT)
+            self._guesses.clear()
+            for young in self._young:
+                self.add(*young)
+            return
         if self._begun > 1 or advance is None:
             self._choose(position, advance)
+        self._before = row
         self._rows += 1
         self._run.add(position, values, self._rows, self._guesses)
 
@@ -199,6 +220,18 @@ class RunCollector:
         enough = len(self._runs) == self._begun >= ALIKE
         ends = {(run.first, run.last, run.position.epoch) for run in self._runs}
         return enough and len(ends) == 1 and (position.step, None) == (self._run.first, None)
+
+    def _are_shuffled(self) -> bool:
+        """Whether the first rows' batches fall within an epoch time and again, and seldom to its
+        begin, as none does that is restarted."""
+        places = [position for position, _ in self._young if position.epoch_steps]
+        falls = [
+            b for a, b in pairwise(places) if a.epoch == b.epoch and (b.step or 0) < (a.step or 0)
+        ]
+        far = [
+            place for place in falls if (place.step or 0) > NEAR_BEGIN * (place.epoch_steps or 0)
+        ]
+        return len(far) > ALIKE and len(far) > len(falls) / 2
 
     def note(self, note: str) -> None:
         """Say something of the reading, once."""
