@@ -118,9 +118,9 @@ def test_pairs_by_name(tmp_path, hr, lr, pairs, reasons):
             folders.setdefault(width, {})[path.parent] = None
     given = {"folders": tuple(folders[64]), "lr_folders": tuple(folders[16])}
     training, held_out = scan(config(tmp_path, **given, held_out_images=1), 4)
-    found = {f.hr_path.stem: f.lr_path.stem for f in (*training.files, *held_out.files)}
+    found = {f.hr_path.stem: f.lr_path.stem for f in (*training.images, *held_out.images)}
     assert found == pairs
     for skipped, reason in zip(training.skipped, reasons, strict=True):
         assert skipped.reason.startswith(reason)
-    lr_pixels = read_rgb(training.files[0].lr_path)
+    lr_pixels = read_rgb(training.images[0].lr_path)
     np.testing.assert_array_equal(training.load(0).lr, lr_pixels)

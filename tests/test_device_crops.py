@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from counterpoise.config import DataConfig, DegradationConfig
-from counterpoise.data.catalog import ImageFiles, decode, scan
+from counterpoise.data.catalog import CatalogImage, decode, scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.training.setup import fits_on_device
@@ -51,7 +51,7 @@ def _cuts(dataset, positions):
 def test_given_low_resolution_images_are_used(folder, tmp_path_factory):
     lr_folder = tmp_path_factory.mktemp("lr")
     for path in folder.iterdir():
-        image = decode(ImageFiles(path.name, path), 4, None)
+        image = decode(CatalogImage(path.name, path), 4, None)
         Image.fromarray(255 - image.hr[::4, ::4]).save(lr_folder / path.name)
     dataset = pairs(folder, flips=False, rotations=False, lr_folders=(lr_folder,))
     lr, hr = DeviceCrops(dataset, CPU).batch(range(8))
@@ -63,5 +63,7 @@ def test_only_what_fits_is_kept_on_a_device(folder):
     free = 2**20
     assert fits_on_device(images, tiny("data.device_cache_mib=1"), free)
     assert not fits_on_device(images, tiny("data.device_cache_mib=0"), free)
-    assert not fits_on_device(images, tiny(), sum(image.hr.nbytes for image in images.images))
+    assert not fits_on_device(
+        images, tiny(), sum(image.pixels.hr.nbytes for image in images.images)
+    )
     assert not fits_on_device(pairs(folder, cache_mib=0).catalog, tiny(), free)

@@ -118,7 +118,7 @@ def _methods(
     With `own_folders`, each set's outputs are in a folder of the set's name. `degradation` takes
     the place of what each network was trained on.
     """
-    if lr_path := catalog.files[0].lr_path:
+    if lr_path := catalog.images[0].lr_path:
         say(f"{name}: LR images of {lr_path.parent}")
         degradation = DegradationConfig(name="paired")
     plain_lr = degradation or DegradationConfig()

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -26,17 +27,7 @@ HR_MARK = re.compile(r"[_-](hr|gt)$", re.IGNORECASE)
 LR_MARK = re.compile(r"[_-](lr|lq)$", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class ImageFiles:
-    """The file of an image, and that of its own low-resolution version where one was given."""
-
-    name: str
-    hr_path: Path
-    lr_path: Path | None = None
-
-
-@dataclass(frozen=True)
-class Decoded:
+class Pixels(NamedTuple):
     """An image as uint8 (H, W, 3), with its own low-resolution version or None."""
 
     hr: np.ndarray
@@ -44,11 +35,20 @@ class Decoded:
 
 
 @dataclass(frozen=True, eq=False)
+class CatalogImage:
+    """An image: its file, and that of its own low-resolution version where one was given."""
+
+    name: str
+    hr_path: Path
+    lr_path: Path | None = None
+    pixels: Pixels | None = None  # where they are kept
+
+
+@dataclass(frozen=True, eq=False)
 class Catalog:
     """Usable images of known size, decoded in memory where they fit."""
 
-    files: tuple[ImageFiles, ...]
-    images: tuple[Decoded | None, ...]
+    images: tuple[CatalogImage, ...]
     # Those that are not used, and why.
     skipped: tuple[UnreadableImageError, ...]
     scale: int
@@ -57,12 +57,12 @@ class Catalog:
     origin: str
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.images)
 
     @property
     def names(self) -> list[str]:
         """The images' names, in order."""
-        return [file.name for file in self.files]
+        return [image.name for image in self.images]
 
     @property
     def description(self) -> str:
@@ -70,21 +70,22 @@ class Catalog:
         text = f"{len(self)} images of {self.origin}"
         if self.skipped:
             text += f"; {len(self.skipped)} skipped"
-        cached = sum(image is not None for image in self.images)
+        cached = sum(image.pixels is not None for image in self.images)
         return text + ("" if self.in_memory else f"; {cached} of them fit in the cache")
 
     @property
     def in_memory(self) -> bool:
         """Whether every image is kept decoded."""
-        return all(image is not None for image in self.images)
+        return all(image.pixels is not None for image in self.images)
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int) -> Pixels:
         """The image: from the cache, else decoded again.
 
         Raises `UserError` where it can no longer be read: nothing is put in its place.
         """
         try:
-            return self.images[index] or decode(self.files[index], self.scale, self.square_px)
+            image = self.images[index]
+            return image.pixels or decode(image, self.scale, self.square_px)
         except UnreadableImageError as error:
             raise UserError(f"{error}; put it back, then resume") from error
 
@@ -96,24 +97,25 @@ class Catalog:
         image = self.load(index)
         if image.lr is not None:
             return image.lr, image.hr
-        seed = list(os.fsencode(self.files[index].name))
+        seed = list(os.fsencode(self.images[index].name))
         return downscale(image.hr, self.scale, degradation, seed), image.hr
 
     def pairs(self, degradation: DegradationConfig) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """Name, LR and HR of each image; see `pair`."""
-        for index, file in enumerate(self.files):
-            yield file.name, *self.pair(index, degradation)
+        for index, image in enumerate(self.images):
+            yield image.name, *self.pair(index, degradation)
 
     def without_lr(self) -> "Catalog":
         """The images without LR of their own."""
-        files = tuple(replace(file, lr_path=None) for file in self.files)
-        images = tuple(image and replace(image, lr=None) for image in self.images)
-        return replace(self, files=files, images=images)
+        images = (
+            replace(image, lr_path=None, pixels=image.pixels and image.pixels._replace(lr=None))
+            for image in self.images
+        )
+        return replace(self, images=tuple(images))
 
     def subset(self, indices: Sequence[int]) -> "Catalog":
         """The images with these indices."""
-        files, images = zip(*((self.files[i], self.images[i]) for i in indices), strict=True)
-        return replace(self, files=files, images=images)
+        return replace(self, images=tuple(self.images[index] for index in indices))
 
 
 def scan(config: DataConfig, scale: int) -> tuple[Catalog, Catalog]:
@@ -162,12 +164,12 @@ def catalog_folder(
     return _of_folders(config, scale)
 
 
-def decode(file: ImageFiles, scale: int, square_px: int | None) -> Decoded:
+def decode(image: CatalogImage, scale: int, square_px: int | None) -> Pixels:
     """Decode an image: square preparation if asked for, then sides cropped to multiples of scale.
 
     Raises `UnreadableImageError` also where a given LR image is not 1/scale of its HR image.
     """
-    hr = read_rgb(file.hr_path)
+    hr = read_rgb(image.hr_path)
     if square_px is not None:  # EnhanceNet's preparation (section 5.3): centre square, shrunk
         side = min(hr.shape[:2])
         top, left = (hr.shape[0] - side) // 2, (hr.shape[1] - side) // 2
@@ -177,18 +179,18 @@ def decode(file: ImageFiles, scale: int, square_px: int | None) -> Decoded:
             hr = np.asarray(Image.fromarray(hr).resize(size, Image.Resampling.BICUBIC))
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     lr = None
-    if file.lr_path is not None:
-        lr = read_rgb(file.lr_path)
+    if image.lr_path is not None:
+        lr = read_rgb(image.lr_path)
         if lr.shape[:2] != (height, width):
             sizes = f"{lr.shape[1]}x{lr.shape[0]}, not {width}x{height}"
-            raise UnreadableImageError(file.lr_path, f"is {sizes} (1/{scale} of its HR image)")
-    return Decoded(np.ascontiguousarray(hr[: height * scale, : width * scale]), lr)
+            raise UnreadableImageError(image.lr_path, f"is {sizes} (1/{scale} of its HR image)")
+    return Pixels(np.ascontiguousarray(hr[: height * scale, : width * scale]), lr)
 
 
 def _built_in(names: Sequence[str], config: DataConfig, scale: int) -> Catalog:
     folder = Path(str(importlib.resources.files("skimage") / "data"))
-    files = [ImageFiles(name, folder / name) for name in names]
-    return _catalog(files, [], config, scale, "scikit-image's photographs")
+    images = [CatalogImage(name, folder / name) for name in names]
+    return _catalog(images, [], config, scale, "scikit-image's photographs")
 
 
 def _of_folders(config: DataConfig, scale: int, reserved: Collection[Path] = ()) -> Catalog:
@@ -207,7 +209,7 @@ def _of_folders(config: DataConfig, scale: int, reserved: Collection[Path] = ())
     def plain(name: str) -> str:
         return mark.sub("", str(Path(name).with_suffix("")))
 
-    files: list[ImageFiles] = []
+    images: list[CatalogImage] = []
     skipped: list[UnreadableImageError] = []
     lr_files: dict[str, list[Path]] = {}
     for name, path in small:
@@ -218,13 +220,13 @@ def _of_folders(config: DataConfig, scale: int, reserved: Collection[Path] = ())
         if real_path(path) in reserved:
             skipped.append(UnreadableImageError(path, "is held out (data.held_out_folders)"))
         elif not config.lr_folders:
-            files.append(ImageFiles(name, path))
+            images.append(CatalogImage(name, path))
         elif len(pair) == times[plain(name)] == 1:
-            files.append(ImageFiles(name, path, pair[0]))
+            images.append(CatalogImage(name, path, pair[0]))
         else:
             reason = "has no image of its name in lr_folders, or shares it"
             skipped.append(UnreadableImageError(path, reason))
-    return _catalog(files, skipped, config, scale, ", ".join(map(str, config.folders)))
+    return _catalog(images, skipped, config, scale, ", ".join(map(str, config.folders)))
 
 
 def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
@@ -237,7 +239,7 @@ def _distinct(folders: Iterable[Path]) -> list[tuple[str, Path]]:
 
 
 def _catalog(
-    files: Sequence[ImageFiles],
+    images: Sequence[CatalogImage],
     skipped: Sequence[UnreadableImageError],
     config: DataConfig,
     scale: int,
@@ -245,36 +247,34 @@ def _catalog(
 ) -> Catalog:
     """Decode every image once; keep what can be used, and in memory what fits."""
 
-    def usable(file: ImageFiles) -> Decoded | UnreadableImageError:
+    def usable(image: CatalogImage) -> Pixels | UnreadableImageError:
         try:
-            image = decode(file, scale, config.square_px)
+            pixels = decode(image, scale, config.square_px)
         except UnreadableImageError as error:
             return error
-        if min(image.hr.shape[:2]) < config.crop_px:
-            return UnreadableImageError(file.hr_path, f"smaller than {config.crop_px} pixels")
-        return image
+        if min(pixels.hr.shape[:2]) < config.crop_px:
+            return UnreadableImageError(image.hr_path, f"smaller than {config.crop_px} pixels")
+        return pixels
 
-    kept: list[ImageFiles] = []
-    images: list[Decoded | None] = []
+    kept: list[CatalogImage] = []
     left_out = list(skipped)
     room = config.cache_mib * 2**20
     # Decoders release the interpreter's lock, so threads are enough. Each of them silences
     # warnings, which is the whole process's business: what they leave behind is put right here.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for file, result in zip(files, pool.map(usable, files), strict=True):
+        for image, result in zip(images, pool.map(usable, images), strict=True):
             if isinstance(result, UnreadableImageError):
                 left_out.append(result)
                 continue
             size = result.hr.nbytes + (0 if result.lr is None else result.lr.nbytes)
             fits = size <= room
             room -= size if fits else 0
-            kept.append(file)
-            images.append(result if fits else None)
+            kept.append(replace(image, pixels=result if fits else None))
     if not kept:
         reasons = Counter(item.reason for item in left_out).most_common(2)
         why = "; ".join(f"{count}x {reason}" for reason, count in reasons)
         raise UserError(f"{origin}: no usable image among {len(left_out)} ({why})")
-    return Catalog(tuple(kept), tuple(images), tuple(left_out), scale, config.square_px, origin)
+    return Catalog(tuple(kept), tuple(left_out), scale, config.square_px, origin)
 
 
 def _spread(count: int, wanted: int) -> list[int]:

@@ -150,7 +150,7 @@ def placed(module: Placed, train: TrainConfig, device: torch.device) -> Placed:
 
 def fits_on_device(images: Catalog, config: RunConfig, free_bytes: int) -> bool:
     """Whether all images and their low-resolution twins may be kept on a GPU with so much free."""
-    hr_bytes = sum(image.hr.nbytes for image in images.images if image is not None)
+    hr_bytes = sum(image.pixels.hr.nbytes for image in images.images if image.pixels)
     needed = hr_bytes * (1 + 1 / config.generator.scale**2)
     if config.generator.degradation.name == "real-esrgan":
         return False  # every crop has an LR of its own, which the host makes
@@ -338,7 +338,7 @@ def images_fingerprint(*catalogs: Catalog) -> str:
     """Changes where a name or the size of a file does, in any of the catalogs."""
     lines = []
     for catalog in catalogs:
-        for image in catalog.files:
+        for image in catalog.images:
             paths = [path for path in (image.hr_path, image.lr_path) if path is not None]
             lines.append(f"{image.name} {[path.stat().st_size for path in paths]}")
         lines.append("")
