@@ -79,6 +79,9 @@ def test_a_line_of_a_restart_is_said_and_the_training_before_it_leads(diagnose, 
     assert code == 0
     assert text.startswith("run 1 of 2: Healthy")
     assert "has 1 line" in text
+    (tmp_path / "twice").write_text("".join(lines * 2))
+    _, both, _ = diagnose(str(tmp_path / "log"), str(tmp_path / "twice"))
+    assert both.count("What to do first: ") == 2
 
 
 def test_steps_that_are_a_guess_are_about(diagnose):

@@ -1,7 +1,6 @@
 """`diagnose` behind the command line."""
 
 import io
-import itertools
 import os
 import shutil
 import sys
@@ -65,8 +64,7 @@ def run(
         print(show(runs), end="")  # noqa: T201
     else:
         width = shutil.get_terminal_size().columns
-        able = [id(judged) for judged in _able(runs)]
-        runs.sort(key=lambda judged: (id(judged) not in able, not judged.trace.is_latest))
+        runs.sort(key=lambda one: (one.diagnosis.rows < LEAST_ROWS, not one.trace.is_latest))
         if len(runs) > 1:
             print(f"{_summary(runs, width)}\n")  # noqa: T201
         blocks = runs if everything else _telling(runs)
@@ -134,8 +132,9 @@ def _telling(runs: Sequence[Judged]) -> list[Judged]:
     """Of each source's trainings that go on to its end, those that something is wrong with, or else
     the least well."""
     chosen: list[Judged] = []
-    for _, each in itertools.groupby(_able(runs), key=lambda judged: judged.diagnosis.source):
-        of_source = list(each)
+    able = _able(runs)
+    for source in dict.fromkeys(judged.diagnosis.source for judged in able):
+        of_source = [judged for judged in able if judged.diagnosis.source == source]
         of_source = [judged for judged in of_source if judged.trace.is_latest] or of_source[-1:]
         of_source.sort(key=lambda judged: judged.diagnosis.healthy)
         chosen += [judged for judged in of_source if judged.diagnosis.problems] or of_source[:1]

@@ -23,8 +23,7 @@ LEAST_LINES, NEARLY_ALL = 6, 0.9
 # is more than one D's loss, if no line is further from the median than by this factor; so many
 # times chance are no D's.
 ABOVE_CHANCE, SEVERAL, STEADY, MOST = 1.2, 1.5, 2.0, 20.0
-# The largest sum of "outputs" that are halves, and of such as may be either.
-HALVES, NEAR_0 = 0.6, 0.2
+HALVES = 0.3  # the largest sum of "outputs" that are halves
 # D's outputs nearer to each other than this cannot have a loss of 0 under any objective.
 UNTRAINED_GAP = 0.5
 # The loss of a D that begins to be trained is above this in most of so many lines.
@@ -78,27 +77,23 @@ def _view(
 
 
 def _with_halves(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
-    """With `d_real` and `d_fake` as halves of D's loss (SEGAN's) where both are too small for
-    outputs of a trained D, if G's loss goes with D's on fakes; else without them where both are
-    near 0."""
+    """With `d_real` and `d_fake` as halves of D's loss (SEGAN's) where both are near 0, as outputs
+    of no trained D are, and G's loss goes with that; without them where G's is not there."""
     real, fake = trace.get("d_real"), trace.get("d_fake_before")
-    both = (real + fake)[np.isfinite(real + fake)]
-    known = trace.columns.keys() & {"d_loss", "d_loss_real", "d_fake_after"}
-    if known or not len(both) or np.median(both) > HALVES or np.fmin(real, fake).min() < 0:
-        return trace, ()
     off = np.abs(trace.first("g_adversarial", "g_loss") - g_curve(Reading("lsgan"), 2 * fake))
-    are_halves = bool((off[np.isfinite(off)] < SPREAD).sum() > len(both) / 2)
-    if not are_halves and np.median(both) > NEAR_0:
+    looks = (np.fmin(real, fake) >= 0) & (real + fake < HALVES) & ~(off > SPREAD)
+    known = trace.columns.keys() & {"d_loss", "d_loss_real", "d_fake_after"}
+    if known or looks.sum() <= len(trace) / 2:
         return trace, ()
-    columns = dict(trace.columns)
-    halves = {"d_loss_real": columns.pop("d_real"), "d_loss_fake": columns.pop("d_fake_before")}
-    note = "D's outputs, by their names, are near 0 on both sides: "
-    note += (
-        "they are taken for the halves of its loss"
-        if are_halves
-        else "halves of its loss, or a D that calls all fake? Not used; --map NAME=d_loss_real"
+    columns = {name: trace.get(name) for name in trace.columns.keys() - {"d_real", "d_fake_before"}}
+    if np.isfinite(off).any():
+        columns |= {"d_loss_real": real, "d_loss_fake": fake}
+    note = (
+        "D_real and D_fake are too small for outputs: they are halves of D's loss where G's loss "
     )
-    columns |= halves if are_halves else {}
+    note += (
+        "is there and goes with them, and are not used elsewhere; --map NAME=d_loss_real says it"
+    )
     return dataclasses.replace(trace, columns=columns), (note,)
 
 

@@ -144,9 +144,7 @@ def _far_off(view: View) -> Found | None:
     value, late = view.whole.median(loss / chance), view.last_third.median(loss / chance)
     if not (value > limits[0] and late > limits[1]) or falls(view.whole.within(loss)):
         return None  # or of a wild beginning
-    off = loss / chance > limits[1]
-    most = view.smoothed(loss / chance) > limits[1]
-    spell = (longest(most, most) or view.whole).begin_where(off)
+    spell = view.whole.begin_where(loss / chance > limits[1])
     text = f"D's loss is {number(view.whole.median(loss))} (median{view.halves_are_summed})"
     if view.objective_name != UNKNOWN:
         text += (

@@ -1,9 +1,9 @@
 """Rows into training runs: one trace for each time that a file's steps begin anew."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +31,8 @@ UNKNOWN_KEPT = 32  # names of numbers that are no column
 # Of runs that take turns: how many rows of others may come between two of one, and how much nearer
 # than to the one under way a row must be to another.
 TURN_ROWS = 12
-# Of the first so many rows, those far from the begin of their epoch by this share of it may show
-# that batches are shuffled.
+# Of the first so many rows, those that fall, but not to the begin of their epoch (a share of it),
+# may show that batches are shuffled.
 LOOKED_AT, NEAR_BEGIN = 24, 0.05
 FAR_SMALLER = 4
 
@@ -176,19 +176,26 @@ class RunCollector:
         self._rows = 0
         self._guesses: set[str] = set()
         self._epoch_steps: int | None = None  # where it was found that each run is an epoch
-        self._young: list[tuple[Position, Mapping[str, float]]] = []  # the first rows
-        self._is_shuffled = False  # of batches that are numbered, but come in no order
-        self._before: tuple[Position, Mapping[str, float]] = (NOWHERE, {})  # the latest row
+        self._latest: deque[tuple[Position, Mapping[str, float]]] = deque(maxlen=LOOKED_AT)
+        self._falls = 0  # of the first rows, within an epoch and not to its begin
+        self._is_shuffled = False  # batches are numbered, but come in no order
 
     def add(self, position: Position, values: Mapping[str, float]) -> None:
         """A line's numbers."""
-        if not values or (position.step is not None and (position, values) == self._before):
+        before, _ = row = self._latest[-1] if self._latest else (NOWHERE, {})
+        if not values or (position.step is not None and row == (position, values)):
             return  # or printed twice
-        row = position, values
-        if self._is_shuffled:
-            position = NOWHERE
-        elif self._rows < LOOKED_AT and row not in self._young[-1:]:
-            self._young.append(row)
+        self._latest.append((position, values))
+        self._falls += self._rows < LOOKED_AT and _falls_far(before, position)
+        if self._falls > ALIKE <= self._begun and not self._is_shuffled:
+            self._is_shuffled, self._run, self._begun, self._rows = True, _Run(1), 1, 0
+            self._runs = deque([self._run], maxlen=RUNS_KEPT)
+            for _, earlier in [*self._latest][:-1]:
+                self._add(NOWHERE, earlier)
+        self._add(NOWHERE if self._is_shuffled else position, values)
+
+    def _add(self, position: Position, values: Mapping[str, float]) -> None:
+        """Add a row to the run that it belongs to."""
         if self._epoch_steps and position.epoch is None:
             position = position._replace(bar_steps=self._epoch_steps)
         advance = self._run.advance(position)
@@ -197,19 +204,10 @@ class RunCollector:
             self._epoch_steps = first.go_on(others)
             self._run, self._begun = first, 1
             self._runs = deque([first], maxlen=RUNS_KEPT)
-            self.add(position, values)
-            return
-        if advance is None and self._begun >= ALIKE and self._are_shuffled():
-            self._is_shuffled = True
-            self._run, self._begun, self._rows = _Run(1), 1, 0
-            self._runs = deque([self._run], maxlen=RUNS_KEPT)
-            self._guesses.clear()
-            for young in self._young:
-                self.add(*young)
+            self._add(position, values)
             return
         if self._begun > 1 or advance is None:
             self._choose(position, advance)
-        self._before = row
         self._rows += 1
         self._run.add(position, values, self._rows, self._guesses)
 
@@ -220,18 +218,6 @@ class RunCollector:
         enough = len(self._runs) == self._begun >= ALIKE
         ends = {(run.first, run.last, run.position.epoch) for run in self._runs}
         return enough and len(ends) == 1 and (position.step, None) == (self._run.first, None)
-
-    def _are_shuffled(self) -> bool:
-        """Whether the first rows' batches fall within an epoch time and again, and seldom to its
-        begin, as none does that is restarted."""
-        places = [position for position, _ in self._young if position.epoch_steps]
-        falls = [
-            b for a, b in pairwise(places) if a.epoch == b.epoch and (b.step or 0) < (a.step or 0)
-        ]
-        far = [
-            place for place in falls if (place.step or 0) > NEAR_BEGIN * (place.epoch_steps or 0)
-        ]
-        return len(far) > ALIKE and len(far) > len(falls) / 2
 
     def note(self, note: str) -> None:
         """Say something of the reading, once."""
@@ -296,6 +282,12 @@ class RunCollector:
             counts_batches=run.counts_batches,
             notes=tuple(notes),
         )
+
+
+def _falls_far(before: Position, after: Position) -> bool:
+    """Whether a step falls within an epoch, and not to its begin as that of a restart does."""
+    begin = NEAR_BEGIN * (after.epoch_steps or math.inf)
+    return before.epoch == after.epoch and begin < (after.step or 0) < (before.step or 0)
 
 
 def _gaps(steps: np.ndarray) -> list[str]:
