@@ -272,7 +272,9 @@ class Joined(nn.Module):
 
     def __init__(self, join):
         super().__init__()
-        self.d, self.join, self.embedding = small_networks()[1], join, nn.Embedding(10, 64)
+        self.d, self.join = small_networks()[1], join
+        if join is by_label:
+            self.embedding = nn.Embedding(10, 64)
 
     def forward(self, condition, image):
         return self.d(self.join(self, condition, image))

@@ -110,13 +110,23 @@ def with_labels(loop, balance):
     update(loop.g_optimizer, loop.g_loss(loop.d(fake, labels)))
 
 
-@pytest.mark.parametrize("turn", [with_labels, one_pass_on_both])
+def both_with_labels(loop, balance):
+    real, noise = loop.batch()
+    fake, labels = loop.g(noise), torch.cat([torch.ones(8, 1), torch.zeros(8, 1)])
+    balance.d_step()
+    on_fake, on_real = loop.d(torch.cat([fake.detach(), real]), labels).chunk(2)
+    update(loop.d_optimizer, loop.d_loss(on_real, on_fake))
+    balance.g_step()
+    update(loop.g_optimizer, loop.g_loss(loop.d(torch.cat([fake, real]), labels)[:8]))
+
+
+@pytest.mark.parametrize("turn", [with_labels, both_with_labels, one_pass_on_both])
 @pytest.mark.parametrize("layers", [[], [OnceLayer()]], ids=["exact", "estimated"])
 def test_it_is_had_of_a_d_that_is_asked_with_more_than_real_images(
     scripted, warnings, tmp_path, layers, turn
 ):
     loop, reference = Plain(*layers), Plain(*layers)
-    if turn is with_labels:
+    if turn is not one_pass_on_both:
         loop.d, reference.d = Labelled(loop.d), reference.d
     balance, policy = scripted(loop, *ASKED, run_dir=tmp_path / "run")
     loop.run(balance, 3, turn=turn)
@@ -124,7 +134,7 @@ def test_it_is_had_of_a_d_that_is_asked_with_more_than_real_images(
     reference.run(plain, 3)
     assert all(signals.d_takes_r1 for signals in policy.seen)
     assert not [message for message in warnings() if "R1" in message]
-    # Labels of 0 change nothing, nor does one pass on both kinds.
+    # Labels of 0, those of the real images, change nothing, nor does one pass on both kinds.
     ours, theirs = (rows_of(tmp_path / name)[0]["d_penalty"] for name in ("run", "plain"))
     assert ours == pytest.approx(theirs, rel=1e-3)
 

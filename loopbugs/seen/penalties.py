@@ -4,7 +4,7 @@ import copy
 
 import torch
 import torch.nn.functional as F
-from torch import autograd
+from torch import autograd, nn
 
 from loopbugs.common import adam, bug, discriminator, generator, loop, noise
 
@@ -14,6 +14,7 @@ from loopbugs.common import adam, bug, discriminator, generator, loop, noise
     bug("penalty-epsilon", "penalty-epsilon", name="real-with-real"),
     bug("penalty-norm", "penalty-norm", name="norm-of-channels"),
     bug("penalty-unused", "penalty-unused"),
+    bug("penalty-sign", "penalty-sign"),
 )
 def wgan_gp(run, bug):
     """Two steps of the critic for one of G."""
@@ -37,7 +38,8 @@ def wgan_gp(run, bug):
             penalty = gradient_penalty(real, real if bug == "real-with-real" else fake)
             loss_critic = critic(fake).mean() - critic(real).mean()
             if bug != "penalty-unused":
-                loss_critic = loss_critic + 10 * penalty
+                weight = -10 if bug == "penalty-sign" else 10
+                loss_critic = loss_critic + weight * penalty
             opt_critic.zero_grad()
             loss_critic.backward()
             opt_critic.step()
@@ -48,10 +50,10 @@ def wgan_gp(run, bug):
         opt_gen.step()
 
 
-@loop(bug("clip-missing", "clip-missing"))
+@loop(bug("clip-missing", "clip-missing"), bug("sigmoid-in-critic", "sigmoid-in-critic"))
 def wgan(run, bug):
     """The critic's weights are clipped after each of its steps."""
-    G, C = generator(), discriminator()
+    G, C = generator(), discriminator(end=nn.Sigmoid() if bug == "sigmoid-in-critic" else None)
     g_opt = torch.optim.RMSprop(G.parameters(), lr=5e-5)
     c_opt = torch.optim.RMSprop(C.parameters(), lr=5e-5)
     balance = run.watch(G, C, g_opt, c_opt)

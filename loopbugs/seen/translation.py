@@ -207,6 +207,7 @@ class Plain(nn.Module):
     bug("feature-matching", "feature-matching-without-gradient", name="fake-features-detached"),
     bug("clip-nothing", "clip-nothing"),
     bug("fake-not-detached", "fake-not-detached"),
+    bug("unused-parameters", "unused-parameters"),
 )
 def codec(run, bug):
     """As the vocoder's, with D's features of real sounds taken without gradient."""
@@ -224,6 +225,8 @@ def codec(run, bug):
         for net in (net_d, net_s):
             real, _ = net(y)
             made, _ = net(y_hat if bug == "fake-not-detached" else y_hat.detach())
+            if bug == "unused-parameters":
+                real, made = real[-1:], made[-1:]
             loss_disc = loss_disc + sum(torch.mean((1 - r) ** 2) for r in real)
             loss_disc = loss_disc + sum(torch.mean(m**2) for m in made)
         optim_d.zero_grad()

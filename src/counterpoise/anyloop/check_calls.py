@@ -149,11 +149,11 @@ def _one_side(
 def _is_another(call: DCall, turn: ObservedTurn) -> bool | None:
     """Whether any of a call's images, of G's, is none that a G made in the last turns, clamped at
     most: some may be of a pool. None where these cannot be compared."""
-    if call.g_call is not None or call.fake_place is not None:
-        return call.g_call is None
+    if call.g_call is not None:
+        return False
     made = _made_like(call, turn)
     if not made:
-        return None
+        return True if call.fake_place is not None else None  # of another shape than what G made
     images = _rows(call.images.detach())
     known = torch.cat(list(map(_rows, made))).clamp(images.min(), images.max())
     nearest = torch.cdist(images, known).min(1).values
@@ -223,7 +223,7 @@ def conditions(turn: ObservedTurn) -> Iterator[Symptom]:
         for beside in _beside(call, call.fake_place):
             given = [] if call.g_call is None else call.g_call.inputs
             alike = [one for one in given if (one.shape, one.dtype) == (beside.shape, beside.dtype)]
-            if len(beside) == SAMPLES:
+            if len(beside) in (SAMPLES, call.rows_of(call.images, FAKE).numel()):
                 # Images beside images are a condition where it is that of real ones.
                 known = [each for real in reals for each in _beside(real, call.fake_place)]
                 alike = [one for one in alike if any(is_same(one, each) for each in known)]
@@ -302,7 +302,8 @@ def without_gradient(turn: ObservedTurn) -> Iterator[Symptom]:
             lost = not any(p.uses_d or d in {c.d for c in p.calls} for p in passes)
             detail = "it is not asked there"
             yield Symptom("adversarial-without-gradient", lost, passes[-1].line, detail)
-        if not judged or not (fakes or any(call.with_gradient for call in calls)):
+        is_asked = bool(fakes) or any(call.with_gradient for call in calls)
+        if not judged or not is_asked or d in turn.asked_at_output:
             continue
         scores = {number for call in judged for number in call.gradients}
         alike = all(len(call.outputs) == len(judged[0].outputs) for call in calls)

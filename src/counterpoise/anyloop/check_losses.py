@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from torch.autograd.graph import Node
 
+from counterpoise.anyloop.check_optimizers import LINEAR
 from counterpoise.anyloop.graph import (
     JOINING,
     REARRANGING,
@@ -59,6 +60,9 @@ def of_operations(turn: ObservedTurn, backward: BackwardPass) -> Iterator[Sympto
             reached = set(walk([node], {*ends, *joined}))
             kinds = [call.kinds for call, answer in answers if answer.grad_fn in reached]
             networks.is_relativistic |= len(set().union(*kinds)) > 1
+    if backward.network == "d" and answers and backward.operations <= LINEAR:
+        bounded = all(ends_in_sigmoid(answer.grad_fn) for _, answer in answers)
+        yield from [Symptom("sigmoid-in-critic", True, line)] * bounded
     # Of several scores, as codecs' of several scales (SoundStream, EnCodec), it is by design.
     asked = {call.d for call, _ in answers if networks.objective_of(call.d) == "hinge"}
     scores = {(c.d, number) for c in turn.calls("d") if c.d in asked for number in c.gradients}
@@ -67,7 +71,8 @@ def of_operations(turn: ObservedTurn, backward: BackwardPass) -> Iterator[Sympto
         for (call, n), (_, answer) in zip(backward.answers, answers, strict=True)
         if (call.d, n) in scores and call.from_g
     ]
-    if backward.network == "g" and len(own) == len(scores) == len(asked) > 0:
+    of_g = backward.network == "g" and bool(backward.leaves & networks.ids["g"])
+    if of_g and len(own) == len(scores) == len(asked) > 0:
         read = infer_objective(backward.roots, [own])
         if read is not None and read.name == "hinge" and not networks.is_relativistic:
             yield Symptom("hinge-in-g", True, backward.line)

@@ -41,6 +41,7 @@ LINEAR = REARRANGING | JOINING | {"Mean", "Sum", "Sub", "Rsub", "Add", "Neg", "M
 BETWEEN = (
     "zeroed-before-step", "accumulation-not-divided", "accumulation-reset", "half-skipped",
     "scaler-bypassed", "clip-nothing", "clip-after-step", "scaler-not-unscaled",
+    "stale-d-gradients", "stale-g-gradients",
 )  # fmt: skip
 
 
@@ -80,12 +81,15 @@ class Gradients:
         for track in self._tracks:
             self._look_at_spent(track)
             if track.network == backward.network and track.is_cleared():
-                track.lost += [each for each in track.passes if each not in track.old]
+                # A pass that reaches no answer of D is of another loss, as that of an encoder.
+                lost = [each for each in track.passes if each.answers]
+                track.lost += [each for each in lost if each not in track.old]
                 track.passes, track.is_fresh = [], False
 
     def _look_at_spent(self, track: "_Track") -> None:
-        """Gradients that the optimizer has stepped with were changed since, by no backward pass."""
-        if track.steps and not track.passes and track.changed():
+        """Gradients that the optimizer has stepped with were clipped since: made smaller, each of
+        them, and by no backward pass, of which some are not heard between the parts."""
+        if track.steps and not track.passes and track.shrunk():
             self._seen["clip-after-step", track.network] = track.line, ""
 
     def ran(self, backward: BackwardPass) -> None:
@@ -119,11 +123,12 @@ class Gradients:
             len(track.falling) > FALLING and rate <= FALLS**FALLING * track.falling[-FALLING - 1]
         )
         detail = f"of {network}'s optimizer, from {track.peak:.2g} to {rate:.2g}"
-        yield Symptom("rate-gone", gone, track.line, detail, key)
+        yield Symptom("rate-gone", gone and track.peak > 0, track.line, detail, key)
         passes = [each for each in turn.passes if each.network == key]
         weights, still = self._initial[key].weights, self._initial[key].still()
         if weights:
             does = "steps, but has no gradients for it" if track.steps else "never steps"
+            does = does if rate or not track.steps else "has a learning rate of 0"
             line = track.line or (passes[-1].line if passes else "")
             unmoved = len(still) == len(weights)
             yield Symptom("never-updated", unmoved, line, f"{network}; its optimizer {does}", key)
@@ -139,6 +144,10 @@ class Gradients:
             linear = linear and any(bool((answer < 0).any()) for answer in answers)
             free = linear and not (self._is_limited or turn.penalty_gradients or track.is_changed)
             yield Symptom("clip-missing", free, track.line)
+        if track.steps > 1 and len(still) < len(weights):
+            unused = len(track.unused & set(map(id, still)))
+            detail = f"{unused} of {network}'s {len(track.parameters)} parameters"
+            yield Symptom("unused-parameters", unused > 0, track.line, detail, key)
         owned = self._networks.owned
         left = [w for w in still if id(w) not in owned and _have_gradients([w])]
         hidden = [w for w in left if id(w) not in self._networks.ids[key]]
@@ -153,6 +162,7 @@ class Gradients:
             track.is_changed = track.stepped.has_moved()
         if len(arguments) > 1 or options:
             return  # a closure, whose backward pass comes yet
+        track.unused &= {id(p) for p in track.parameters if p.grad is None and p.requires_grad}
         scaled = set().union(*(each.scaled for each in track.passes))
         by_scaler = SCALED_STEPS.running is not None
         is_bare = scaled == {True} and not (by_scaler or track.is_unscaled)
@@ -168,6 +178,8 @@ class Gradients:
         ):
             if seen:
                 self._seen[name, track.network] = line, half * (name == "half-skipped")
+        if stale := [each.line for each in track.passes if each.is_stale]:
+            self._seen[f"stale-{track.network}-gradients", track.network] = stale[0], ""
 
     def _scales(self, scaler: Any, *_: Any) -> Callable[[Any], None] | None:
         return _mark_scaled if scaler.is_enabled() and scaler.get_scale() != 1 else None
@@ -210,6 +222,7 @@ class _Track:
         self.network, self.optimizer = network, optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.ids = set(map(id, self.parameters))
+        self.unused = self.ids.copy()  # those that had a gradient in no step
         self.peak, self.rate, self.steps, self.line = 0.0, 0.0, 0, ""
         # Learning rates of the last turns, each below the one before.
         self.falling: list[float] = []
@@ -240,6 +253,14 @@ class _Track:
         """Which gradients are others than after the last step or pass, and not cleared."""
         now = self.samples()
         return {key for key, own in self.left.items() if key in now and not is_same(own, now[key])}
+
+    def shrunk(self) -> bool:
+        """Whether gradients have changed since, and all that did are smaller than they were."""
+        now, changed = self.samples(), self.changed()
+        pairs = [(self.left[key], now[key]) for key in changed]
+        return bool(pairs) and all(
+            bool(((new.abs() <= old.abs()) & (new * old >= 0)).all()) for old, new in pairs
+        )
 
     def samples(self) -> dict[int, Tensor]:
         """Some values of its gradients, where they are not cleared."""

@@ -30,6 +30,9 @@ def penalties(turn: ObservedTurn) -> Iterator[Symptom]:
             norms, factors, along = _pulled(penalty)
             centred = along and _centres_on_one(norms, factors)
             norm = _norm(turn, norms, factors, along)
+            weights = factors / (1 - 1 / norms) if centred else factors
+            known = along and float(weights.std()) < ALIKE * float(weights.abs().mean()) + centred
+            yield Symptom("penalty-sign", known and bool((weights < 0).all()), penalty.line)
             yield Symptom("penalty-norm", bool(norm), penalty.line, norm)
         epsilon = _epsilon(turn, penalty, centred)
         if epsilon is not None:
@@ -77,6 +80,7 @@ def _epsilon(turn: ObservedTurn, penalty: PenaltyGradient, centred: bool) -> str
     reals = [call.rows_of(call.images, REAL) for call in calls if not call.from_g]
     fakes = [call.rows_of(call.images, FAKE) for call in calls if call.fake_place is not None]
     fakes += [made.images for made in turn.g_calls]
+    by_value = ""
     for real, fake in itertools.product(reals, fakes):
         if not (real.numel() == fake.numel() == points.numel() and len(real) == len(points)):
             continue
@@ -89,9 +93,9 @@ def _epsilon(turn: ObservedTurn, penalty: PenaltyGradient, centred: bool) -> str
                 kind = REAL if float(shares.mean()) > 0.5 else FAKE
                 return f"they are the {kind} images themselves" if centred else None
             return "one for the whole batch" if one else ""
-        if _are_shares((gone / way)[way.abs() > 0.1 * float(way.abs().max())]):
-            return "another for every value of an image"
-    return None
+        if len(points) > 1 and _are_shares((gone / way)[way.abs() > 0.1 * float(way.abs().max())]):
+            by_value = "another for every value of an image"
+    return by_value or None
 
 
 def _are_shares(values: Tensor) -> bool:

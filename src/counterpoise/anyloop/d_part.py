@@ -32,6 +32,7 @@ UNREAD = (
     "fake=...), and step.logits(fake=...) in G's"
 )
 NOT_CALLED = "it is not called there with gradients on"
+NO_SCORES = "it answers with images, as an autoencoder (EBGAN, BEGAN), and these are no scores"
 NOT_TOLD = "its loss does not show any on {missing} images"
 # Turns in a row after which a person is told that a loop cannot be read.
 UNREAD_TURNS = 5
@@ -195,6 +196,9 @@ class Reader:
     def _read_pulls(self, calls: Sequence[DCall]) -> int:
         """Note how D's answers were pulled; of how many calls."""
         keys = [(call.number, number) for call in calls for number in sorted(call.gradients)]
+        keys = [key for key in keys if not calls[key[0]].is_image(key[1])]
+        if not keys:
+            return 0
         tensors = {key: pull_of(calls[key[0]].gradients[key[1]]) for key in keys}
         numbers = Numbers(tensors, tensors[keys[0]].device).get()
         pulls = {key: pull for key in keys if (pull := Pull(*numbers[key].tolist())).size > 0}
@@ -237,13 +241,16 @@ class Reader:
         """It cannot be seen what D says: after some turns a person is told."""
         calls = phase.calls(self._player.name)
         if not phase.backwards or (calls and not self._has_begun):
-            self._is_late = True  # it is not trained yet, or its loss has a weight of 0
+            # It is not trained yet, or its loss has a weight of 0; or it is left out this time.
+            self._is_late = not self._has_begun
             return
         self._unread_turns += 1
         if self._unread_turns < UNREAD_TURNS:
             return
         missing = " and on ".join(kind for kind in (REAL, FAKE) if kind not in sides)
         why = NOT_TOLD.format(missing=missing) if calls else NOT_CALLED
+        if calls and all(call.is_image(n) for call in calls for n in call.gradients):
+            why = NO_SCORES
         message = UNREAD.format(line=phase.line and f"{phase.line}: ", who=self._who, why=why)
         if self._player.acts:
             raise UserError(message)

@@ -126,7 +126,7 @@ class GeneratorReader:
             if readers[name].is_early and not is_plain:
                 say(STEPPED_EARLY)
             # A loop may read the number before the turn begins.
-            if min(action.d_steps, part.d_steps_before) > part.parts:
+            if min(action.d_steps, part.d_steps_before) > max(1, part.parts):
                 say(needs_steps("D", "d_steps", action.d_steps), "d_steps")
 
     def after_g(self, images: Tensor) -> None:

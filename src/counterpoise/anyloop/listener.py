@@ -26,6 +26,12 @@ SHARED = (
 )
 
 
+ONE_OPTIMIZER = (
+    "Balance: one optimizer trains G and D, as where the gradient is reversed between them, and a "
+    'policy acts on each alone: give each its own, or say policy="none"'
+)
+
+
 class LoopListener:
     """Plays a game by listening to a loop; `handle.Balance` documents what it does. `checker` finds
     bugs of the loop, if it shall."""
@@ -241,10 +247,12 @@ class LoopListener:
 
 
 def refuse_shared(game: Game) -> None:
-    """Raise `UserError` where another game has an optimizer of this one: each would change the
-    rates of all that it owns. One around the same Ds, as where a notebook's cell is run again,
-    takes the other's place."""
+    """Raise `UserError` where a policy acts and G and D share an optimizer, or where another game
+    has one of this game's: each would change the rates of all that it owns. One around the same Ds,
+    as where a notebook's cell is run again, takes the other's place."""
     players = game.players.values()
+    if game.g_optimizer in game.d_optimizers and any(each.acts for each in players):
+        raise UserError(ONE_OPTIMIZER)
     for optimizer in (game.g_optimizer, *game.d_optimizers):
         other = getattr(optimizer.step, "owner", None)
         if not isinstance(other, LoopListener) or other.is_closed:

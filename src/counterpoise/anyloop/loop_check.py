@@ -109,7 +109,7 @@ class LoopChecker:
         """A backward pass is about to run (`TurnObserver.backward`). What is to be called after."""
         nodes = set(walk(root.grad_fn for root in roots if root.grad_fn is not None))
         new = self._observer.backward(part, roots, weights, inputs, nodes, is_retained=is_retained)
-        self._report(_of_pass(self._networks, self._observer.turn, new))
+        self._report(_of_pass(self._networks, new))
         self._report(check_losses.of_operations(self._observer.turn, new))
         check_weights.find_copy(self._networks, new, nodes)
         self._lifetimes.begins(nodes, new)
@@ -130,7 +130,8 @@ class LoopChecker:
     ) -> None:
         """An optimizer is about to step, unless the policy `rests` the network; `halves_chosen`:
         which halves of D's loss are in it was left to the policy."""
-        if not self._observer.steps(network, part, rests=rests):
+        is_due = self._observer.steps(network, part, rests=rests)
+        if not (is_due or self._networks.share_optimizer):
             detail = f"{network.upper()}'s optimizer in {part.network.upper()}'s part"
             self._report([Symptom("wrong-optimizer", True, user_line(), detail, network)])
         if network == part.network == "d":
@@ -143,6 +144,9 @@ class LoopChecker:
     def part_ends(self, part: Phase) -> None:
         if part.network == "d" and not (part.d_calls or part.backwards):
             self._observer.resting.add("d")  # it starts late
+        passes = self._observer.turn.passes_of(part) if part.network == "g" else []
+        if passes and not any(each.leaves & self._networks.ids["g"] for each in passes):
+            self._report([Symptom("no-gradient-to-generator", True, passes[-1].line)])
 
     def _turn_ends(self) -> None:
         """D's and G's parts of a turn are over: let the checks look at it. A bug is one that shows
@@ -188,7 +192,7 @@ class LoopChecker:
 
 def _of_owners(networks: Networks) -> Iterator[Symptom]:
     """The optimizers were given."""
-    for key, optimizer in networks.optimizers:
+    for key, optimizer in [] if networks.share_optimizer else networks.optimizers:
         owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
         foreign = owned & networks.ids["d" if key == "g" else "g"]
         if foreign:
@@ -196,19 +200,16 @@ def _of_owners(networks: Networks) -> Iterator[Symptom]:
             yield Symptom("foreign-parameters", True, "", detail, key)
 
 
-def _of_pass(networks: Networks, turn: ObservedTurn, new: BackwardPass) -> Iterator[Symptom]:
+def _of_pass(networks: Networks, new: BackwardPass) -> Iterator[Symptom]:
     """A backward pass is about to run."""
-    if new.is_stale:
-        yield Symptom(f"stale-{new.network}-gradients", True, new.line)
     if new.network == "d":
         for call in new.calls:
             if not call.training and _is_another_in_eval(networks.ds[call.d]):
                 yield Symptom("eval-mode", True, call.line, "D", "d")
-    elif any(each.leaves & networks.ids["g"] for each in turn.passes_of(new.part)):
-        if any(not g.training and _is_another_in_eval(g) for g in networks.gs):
-            yield Symptom("eval-mode", True, new.line, "G", "g")
-    else:
-        yield Symptom("no-gradient-to-generator", True, new.line)
+    elif new.leaves & networks.ids["g"] and any(
+        not g.training and _is_another_in_eval(g) for g in networks.gs
+    ):
+        yield Symptom("eval-mode", True, new.line, "G", "g")
 
 
 def _of_d_step(

@@ -93,7 +93,8 @@ class DCall:
         return self.fake_place is not None and self.fake_place.rows == (0, self.shape[0])
 
     def rows_of(self, values: Tensor, kind: str) -> Tensor:
-        """The rows of a tensor (N, ...) that are of a kind of images."""
+        """The rows of a tensor (N, ...) that are of a kind of images, detached."""
+        values = values.detach()
         start, stop = (0, 0) if self.fake_place is None else self.fake_place.rows
         return values[start:stop] if kind == FAKE else torch.cat([values[:start], values[stop:]])
 
@@ -101,6 +102,16 @@ class DCall:
     def has_graph(self) -> bool:
         """Whether what D is given has one."""
         return any(each.requires_grad for each in tensors_of(self.arguments))
+
+    def is_image(self, number: int) -> bool:
+        """Whether an output is what an autoencoder makes of the images, and no score: the loss
+        pulls each value to that of the image, or off it."""
+        answer, gradient = self.outputs[number].detach(), self.gradients[number]
+        if answer.shape != self.shape or self.shape.numel() == self.shape[0]:
+            return False
+        up = gradient > 0
+        alike = float((up == (answer > self.images.detach())).float().mean())
+        return max(alike, 1 - alike) > 0.95 and 0.1 < float(up.float().mean()) < 0.9
 
     def twin(self) -> Place | None:
         """Where further images of the same shape are: of a D that judges real and fake ones in one

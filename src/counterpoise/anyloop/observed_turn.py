@@ -54,6 +54,8 @@ class Networks:
         self.players = game.players
         self.ds = {name: player.network for name, player in game.players.items()}
         self.optimizers = [("g", game.g_optimizer), *(("d", each) for each in game.d_optimizers)]
+        # As for a D behind a layer that reverses the gradient.
+        self.share_optimizer = game.g_optimizer in game.d_optimizers
         groups = [group for _, optimizer in self.optimizers for group in optimizer.param_groups]
         self.owned = {id(weight) for group in groups for weight in group["params"]}
         self.copy: tuple[Samples, str] | None = None  # of D, that G is trained against; its line
@@ -123,6 +125,7 @@ class ObservedTurn:
     d_calls: list[DCall] = field(default_factory=list)
     passes: list[BackwardPass] = field(default_factory=list)
     penalty_gradients: list[PenaltyGradient] = field(default_factory=list)
+    asked_at_output: set[str] = field(default_factory=set)  # Ds whose gradient G's part asks for
 
     def calls(self, network: str) -> list[DCall]:
         """The calls of Ds with gradients on in a part."""
@@ -239,7 +242,9 @@ class TurnObserver:
             {node in scales for node in walk(starts, stop=ends) if node in ends},
         )
         self._spent[own], self._is_due[own] = False, True
-        if leaves & self._networks.ids[other]:
+        if own == "g" and answers and not leaves & self._networks.ids["g"]:
+            self._is_due["d"] = True  # D's own loss, as in the look-ahead of an unrolled GAN
+        elif leaves & self._networks.ids[other]:
             # What it leaves in the other network is none of that network's loss.
             self._spent[other], self._is_due[other] = True, False
         for penalty in self.turn.penalty_gradients:
@@ -265,7 +270,10 @@ class TurnObserver:
         self, part: Phase, outputs: Sequence[Tensor], inputs: Sequence[Tensor]
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
         """`autograd.grad` is about to run; what notes its results."""
-        reached, _ = loss_of(self.turn.calls("d"), outputs)
+        reached, _ = loss_of(self.turn.calls(part.network), outputs)
+        if part.network == "g" and not any(isinstance(each, nn.Parameter) for each in inputs):
+            # Gradients at G's output, which the loop weighs and passes on (EnCodec's balancer).
+            self.turn.asked_at_output |= {call.d for call, _ in reached}
         if part.network != "d" or not reached:
             return None
         call, line = max((call for call, _ in reached), key=self.turn.d_calls.index), user_line()

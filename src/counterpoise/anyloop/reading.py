@@ -16,8 +16,8 @@ from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import walk
 from counterpoise.anyloop.hooks import ENGINE
-from counterpoise.anyloop.network_hooks import INSIDE, DCall, Place, floats_of
-from counterpoise.anyloop.pulls import Pattern
+from counterpoise.anyloop.network_hooks import INSIDE, DCall, floats_of
+from counterpoise.anyloop.pulls import Pattern, Region
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,12 @@ class Ask:
     type of D's weights, since it is asked without the loop's autocast."""
 
     call: DCall
-    place: Place
-    tensors: tuple[int, ...]
+    region: Region
 
     def __call__(self, d: nn.Module, images: Tensor) -> Tensor:
         dtype = next((weight.dtype for weight in d.parameters()), images.dtype)
         arguments = {
-            place: images if place == self.place else self._beside(value, len(images))
+            place: images if place == self.region.place else self._beside(value, len(images))
             for place, value in self.call.arguments.items()
         }
         for place, value in arguments.items():
@@ -40,15 +39,15 @@ class Ask:
                 arguments[place] = value.to(dtype)
         args = [value for place, value in arguments.items() if isinstance(place, int)]
         options = {place: value for place, value in arguments.items() if isinstance(place, str)}
-        return joined([floats_of(d(*args, **options))[each] for each in self.tensors])
+        return joined([floats_of(d(*args, **options))[each] for each in self.region.tensors])
 
     def _beside(self, value: Any, count: int) -> Any:
         """What is given beside images, as often as there are any."""
         if not isinstance(value, Tensor):
             return value
-        times = count // len(self.call.images)
-        if value.ndim and len(value) == len(self.call.images) and times > 1:
-            value = value.repeat(times, *[1] * (value.ndim - 1))
+        if value.ndim and len(value) == len(self.call.images):
+            value = self.region.of(value)
+            value = value.repeat(count // len(value), *[1] * (value.ndim - 1))
         return value.detach()
 
 
@@ -87,7 +86,7 @@ def side_of(
         # The images that the first of the calls was on, and how D is asked as in it.
         call, region = own[0]
         side.images = region.of(call.arguments[region.place]).detach()
-        side.ask = None if region.place == INSIDE else Ask(call, region.place, region.tensors)
+        side.ask = None if region.place == INSIDE else Ask(call, region)
     return side
 
 
