@@ -45,7 +45,7 @@ def run(
     cells = selected(plan, only)
     if dry_run:
         is_study_of(folder, plan)
-        done = len({row.key for row in read_results(folder).done} & {cell.key for cell in cells})
+        done = len(read_results(folder).rows.keys() & {cell.key for cell in cells})
         say(plan.to_yaml())
         say(f"{len(cells)} cells, {done} of them done in {folder}; would run the rest")
         say(f"executor: {executor}, workers: {count}")

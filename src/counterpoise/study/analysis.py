@@ -48,7 +48,7 @@ class Grid:
             )
             row = results.rows.get(cell.key)
             self.expected[place] = True
-            if isinstance(row, DoneRow):
+            if row is not None:
                 self.rows[place], self.done[place] = row, True
         self.missing = self.expected & ~self.done
         scores = self.values(lambda row: row.score)

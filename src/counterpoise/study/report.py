@@ -29,7 +29,7 @@ def study_report(folder: Path) -> str:
     grid = Grid(plan, results)
     rows = strategy_results(grid)
     versions = defaultdict(set)
-    for row in results.done:
+    for row in results.rows.values():
         for package, version in row.versions.items():
             versions[package].add(version)
     return _ENVIRONMENT.get_template("report.md.jinja").render(
@@ -44,7 +44,7 @@ def study_report(folder: Path) -> str:
             [row.name + " (not in all tasks)" * (not row.everywhere), *_failures(grid, row.name)]
             for row in rows
         ],
-        scores=[_scores(grid, row) for row in {r.task: r for r in results.done}.values()],
+        scores=[_scores(grid, row) for row in {r.task: r for r in results.rows.values()}.values()],
     )
 
 

@@ -55,29 +55,26 @@ StudyRow = DoneRow | ErrorRow
 
 @dataclass(frozen=True)
 class Results:
-    """The last row of each cell that has one, by its key, and a note for each line that is none."""
+    """The last row of each finished cell, by its key, and a note for each line that is none."""
 
-    rows: dict[str, StudyRow]
+    rows: dict[str, DoneRow]
     notes: tuple[str, ...]
-
-    @property
-    def done(self) -> list[DoneRow]:
-        return [row for row in self.rows.values() if isinstance(row, DoneRow)]
 
 
 def read_results(folder: Path) -> Results:
     """The rows of `folder`/results.jsonl, none where there is no file; `UserError`, naming the
     line, for a row with an unknown, missing or wrong column."""
     path = folder / RESULTS_FILE
-    rows: dict[str, StudyRow] = {}
+    rows: dict[str, DoneRow] = {}
     notes = []
     for number, _, data in iterate_json_lines(path):
         if data is None:
             notes.append(f"{path.name} line {number} is torn or not a JSON object")
             continue
-        kind = ErrorRow if data.get("status") == "error" else DoneRow
+        if data.get("status") == "error":
+            continue
         try:
-            row = kind.model_validate({k: v for k, v in data.items() if k not in GONE})
+            row = DoneRow.model_validate({k: v for k, v in data.items() if k not in GONE})
         except ValidationError as error:
             wrong = "; ".join(map(str, problems_of(error)))
             raise UserError(

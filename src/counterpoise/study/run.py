@@ -42,7 +42,7 @@ def run_study(
     `opened_study` does, for a full disk, and as `outcomes` does.
     """
     with opened_study(folder, plan) as (file, notes):
-        good = {row.key: row for row in read_results(folder).done}
+        good = read_results(folder).rows
         rows: list[StudyRow] = [good[cell.key] for cell in cells if cell.key in good]
         watch(rows, "; ".join(notes))
         todo = [cell for cell in cells if cell.key not in good]
