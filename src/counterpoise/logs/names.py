@@ -193,10 +193,10 @@ def put_value(
     values: dict[str, float], column: str, number: float, *, in_percent: bool = False
 ) -> None:
     """Add a number to a row's values as what its column is."""
-    if column not in PUT_OTHERWISE:
-        values[column] = number
-    elif column == G_CONTENT:
+    if column == G_CONTENT:
         values[column] = values.get(column, 0.0) + number
+    elif column not in PUT_OTHERWISE:
+        values[column] = number
     elif column in QUALITY:
         if math.isfinite(number):  # no evaluation yet, or of equal images
             values[column] = number

@@ -109,8 +109,9 @@ class _Run:
                 guesses.add(BARS_ARE_EPOCHS)
             self._in_bar, self._bar_steps, self._full_bars = in_bar, length, full_bars
             position = position._replace(step=in_bar + full_bars * length)
-        of_many = (position.epoch_steps or position.bar_steps or 0) > MANY
-        self.counts_batches |= position.step is not None and (of_many or position.epoch is not None)
+        if not self.counts_batches and position.step is not None:
+            of_many = (position.epoch_steps or position.bar_steps or 0) > MANY
+            self.counts_batches = of_many or position.epoch is not None
         # Whatever a log says, steps do not fall within a run.
         if (step := self._step(position, guesses)) > self.last:
             self.last = min(step, LARGEST_STEP)

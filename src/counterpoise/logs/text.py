@@ -64,8 +64,10 @@ class _Plan:
     names: Sequence[tuple[int, int, str]] = ()  # with digits in them, which must be the same
     # By side: columns and spans of numbers that are taken as they are printed, and other numbers.
     sides: dict[str, tuple[list[tuple[str, int, int]], list[Number]]] = field(default_factory=dict)
+    is_of_quality: bool = False  # whether there are numbers, and all measure images
 
     def __post_init__(self) -> None:
+        self.is_of_quality = 0 < len(self.numbers) == len(of_quality(self.numbers))
         for number in self.numbers:
             as_printed, others = self.sides.setdefault(number.side, ([], []))
             if number.column in names.PUT_OTHERWISE or number.column in names.RATES:
@@ -173,7 +175,7 @@ class TextReader(FormatReader):
                 if not number and column in names.RATES and "e" in text.lower():
                     number = LEAST_RATE  # no rounding: a small rate has an exponent, too
                 names.put_value(values, column, number, in_percent=in_percent)
-        if sides and all(values.keys() <= names.QUALITY for values in sides.values()):
+        if plan.is_of_quality:
             for values in sides.values():
                 self._evaluated(values)
             sides = {}
