@@ -18,6 +18,11 @@ from counterpoise.registry import read_table
 # that were in the log are listed in `Trace.non_finite`.
 COLUMNS: dict[str, str] = read_table("counterpoise", "columns.toml")
 COLUMNS |= {name: f"the reading `{name}`" for name in READINGS}
+# What D says, and both networks: a log of nothing but learning rates or gradient norms is none of a
+# game.
+OF_D = "d_loss", "d_real", "d_fake", "d_accuracy", "auc"
+D_COLUMNS = {each for each in COLUMNS if each.startswith(OF_D) or each.endswith("logit_mean")}
+GAME_COLUMNS = D_COLUMNS | {"g_loss", "g_adversarial"}
 
 # A note: the steps past the first epoch are a guess.
 NO_EPOCH_LENGTH = (

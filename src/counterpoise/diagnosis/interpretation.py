@@ -15,7 +15,7 @@ from counterpoise.diagnosis.reading import Reading
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import cut_by
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
-from counterpoise.trace import Trace
+from counterpoise.trace import D_COLUMNS, GAME_COLUMNS, Trace
 
 # Lines that must show a thing about the whole log, and their share.
 LEAST_LINES, NEARLY_ALL = 6, 0.9
@@ -28,9 +28,6 @@ HALVES = 0.3  # the largest sum of "outputs" that are halves
 UNTRAINED_GAP = 0.5
 # The loss of a D that begins to be trained is above this in most of so many lines.
 YOUNG_LOSS, YOUNG_LINES = 0.1, 10
-# What D says, and both networks, by the beginnings of the columns.
-D_COLUMNS = ("d_loss", "d_real", "d_fake", "d_accuracy", "real_logit", "fake_logit", "auc")
-GAME_COLUMNS = ("g_loss", "g_adversarial", *D_COLUMNS)
 # What is flipped with D's labels, and the sum of an output's two sides: of logits it is 0.
 FLIPPED = dict.fromkeys(("d_real", "d_fake_before", "d_fake_after", "auc"), 1.0)
 FLIPPED |= dict.fromkeys(("real_logit_mean", "fake_logit_mean", "held_out_logit_mean"), 0.0)
@@ -51,7 +48,7 @@ def _until_lost(trace: Trace) -> slice:
     rows = len(trace)
     for step, name in trace.non_finite:
         row = int(np.searchsorted(trace.steps, step))
-        if name.startswith(GAME_COLUMNS) and not np.isfinite(trace.get(name)[row:]).any():
+        if name in GAME_COLUMNS and not np.isfinite(trace.get(name)[row:]).any():
             rows = min(rows, row)
     return slice(rows)
 
@@ -119,7 +116,7 @@ def _without_untrained(trace: Trace, starts_late: bool) -> tuple[Trace, tuple[st
     columns = {}
     for name, values in trace.columns.items():
         # Outputs of a D that is never trained say what is wrong; its zeros say nothing.
-        if name.startswith("d_loss" if never else D_COLUMNS):
+        if name.startswith("d_loss") or (name in D_COLUMNS and not never):
             values = values.copy()
             values[:rows] = np.nan
         if np.isfinite(values).any():

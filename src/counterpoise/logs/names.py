@@ -33,13 +33,6 @@ _WORDS = {word: what for what, words in _NAMES["words"].items() for word in word
 _OF_MEASURED = frozenset(_NAMES["of_measured"].split())
 QUALITY = frozenset(name for name in SPELLINGS if name.startswith("held_out_"))
 CONTENT = re.compile(_NAMES["content"], re.VERBOSE)
-# A log of nothing but learning rates or gradient norms is none of a game.
-TELLING = frozenset(
-    name
-    for name in COLUMNS
-    if name.startswith(("g_loss", "g_adv", "d_loss", "d_real", "d_fake", "d_accuracy", "auc"))
-    or name.endswith("logit_mean")
-)
 G_CONTENT = "g_content"  # the column that is a sum of what is printed
 RATES = frozenset(("g_learning_rate", "d_learning_rate"))
 # What a line may say beside a game's losses, and a heading above them.

@@ -14,13 +14,13 @@ from typing import IO, Any
 from counterpoise.errors import UserError, one_line
 from counterpoise.logs.columns import WALL_TIME, NamedRows
 from counterpoise.logs.json_reader import JsonReader, begins_document, begins_json, text_in
-from counterpoise.logs.names import TELLING, checked_mapping, column_of, likeness, plain
+from counterpoise.logs.names import checked_mapping, column_of, likeness, plain
 from counterpoise.logs.runs import FormatReader, Position
 from counterpoise.logs.tables import TableReader, table_start
 from counterpoise.logs.text import TextReader
 from counterpoise.run_folder import RunFolder
 from counterpoise.run_rows import RunReader
-from counterpoise.trace import Trace
+from counterpoise.trace import D_COLUMNS, GAME_COLUMNS, Trace
 
 EVENT_FILES = "events.out.tfevents*"
 TENSORBOARD = "tensorboard"
@@ -93,7 +93,7 @@ def _with_unused(trace: Trace, seen: Sequence[str], advice: str) -> Trace:
         return replace(trace, notes=(*trace.notes, advice))
     looks = {name: likeness(name) for name in seen}
     losses = [name for name, of in looks.items() if of.is_of_game and of.column != "g_loss"]
-    if not losses or any(name in TELLING and not name.startswith("g_") for name in trace.columns):
+    if not losses or D_COLUMNS & trace.columns.keys():
         return trace
     listed = ", ".join(losses[:NAMES_LISTED])
     note = f"numbers that are not used: {listed}; name D's, e.g. {map_example(losses)}"
@@ -120,7 +120,7 @@ def _read(
     if is_event_file(source):
         return [read_event_file(source, known)]
     # TensorBoard's exports name their one curve by the file: run-1-tag-loss_D.csv.
-    if (curve := column_of(plain(source.stem.rpartition("tag-")[2]), {})) in TELLING:
+    if (curve := column_of(plain(source.stem.rpartition("tag-")[2]), {})) in GAME_COLUMNS:
         known = {"value": curve, **known}
     # Opened once: what was read of a pipe is gone.
     with source.open("rb") as file:
@@ -228,7 +228,7 @@ def read_lines(lines: Iterable[str], mapping: Mapping[str, str]) -> FormatReader
         rest = html_rows(chain(first, rest))
         first = list(islice(rest, LOOK_AHEAD))
     lists = [listed for line in first if (listed := _LISTED.fullmatch(line))]
-    known = TELLING & {column_of(plain(each["name"]), mapping) for each in lists}
+    known = GAME_COLUMNS & {column_of(plain(each["name"]), mapping) for each in lists}
     if known and 2 * len(lists) >= len(first):
         columns = JsonReader(mapping)
         columns.collector.format = "columns"
@@ -311,7 +311,7 @@ def _dicts(items: Any) -> list[dict[str, Any]]:
 
 def tells(trace: Trace) -> bool:
     """Whether a trace has anything of a game between G and D."""
-    return bool((TELLING | {"held_out_fid"}) & trace.columns.keys() or trace.non_finite)
+    return bool((GAME_COLUMNS | {"held_out_fid"}) & trace.columns.keys() or trace.non_finite)
 
 
 def nothing_known(seen: Sequence[str] = (), advice: str = "") -> str:

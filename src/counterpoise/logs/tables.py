@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
 from counterpoise.logs.formats import PAIR, VERTICAL
 from counterpoise.logs.lines import states
-from counterpoise.logs.names import KNOWN, TELLING, names_network, plain
+from counterpoise.logs.names import KNOWN, names_network, plain
+from counterpoise.trace import GAME_COLUMNS
 
 # A line between rows: "---|---", "+====+", lines of Unicode.
 _RULE = re.compile("[\\s|+=:\u2500-\u257f-]+")
@@ -109,7 +110,7 @@ def table_start(first: list[str], mapping: Mapping[str, str]) -> tuple[int, str]
         header = next(iter(states(line)), "").strip()
         delimiter = table_delimiter(header)
         if delimiter is None:
-            if any(table_column(m["name"], mapping) in TELLING for m in PAIR.finditer(header)):
+            if any(table_column(m["name"], mapping) in GAME_COLUMNS for m in PAIR.finditer(header)):
                 return None  # a log of lines, whatever tables come in it
             continue
         names = split_cells(header, delimiter)
