@@ -6,21 +6,19 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from counterpoise.logs import names
-from counterpoise.logs.formats import program_of
+from counterpoise.logs.formats import PLACES, program_of
 from counterpoise.logs.runs import FormatReader, Position, RunCollector
 from counterpoise.trace import as_float
 
 LARGEST_COUNT = 1e15  # larger numbers count no steps
 LEAST_ROWS = 3  # with a number of an unknown name, and then with NaN, that show it broken
 WALL_TIME = "wall_time"  # a column of TensorBoard's exports
-MEANS = ("_epoch", "_avg")
 # Names of numbers may end with "_step": no steps are counted by them.
 _OF_A_NUMBER = re.compile(r"loss|err|acc|score")
 # How a tensor that was not brought to a number prints itself.
 _TENSOR = re.compile(r"^\s*tensor\(([^,)]+).*$")
 # Of a number over its neighbours, in Weights & Biases' export of a curve.
 _EXTREMES = ("__MIN", "__MAX")
-PLACES = ("step", "epoch")
 _PUT_OTHERWISE = {None, *PLACES, *names.PUT_OTHERWISE}
 
 
@@ -121,7 +119,7 @@ class NamedRows(FormatReader):
     def _rank(self, name: str) -> int:
         known = names.plain(name)
         # Batches begin anew in each epoch, where steps may not.
-        is_last = known == "batch" or known.endswith(MEANS)
+        is_last = known == "batch" or names.MEAN.search(known) is not None
         return -names.sureness(name, self._mapping) + 3 * is_last
 
     def add(self, row: Mapping[str, float], position: Position | None = None) -> None:

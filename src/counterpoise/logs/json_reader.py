@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from counterpoise.logs.columns import PLACES, NamedRows, number_of
+from counterpoise.logs.columns import NamedRows, number_of
+from counterpoise.logs.formats import PLACES
 from counterpoise.logs.runs import FIRST_OF_LIST
 
 STYLEGAN = "stylegan-stats"
@@ -69,10 +70,7 @@ class JsonReader(NamedRows):
         known = {name: each for (name, each), column in columns if column is not None}
         # Beside a step alone short lists are of that row; beside another number that is known they
         # are no column: Adam's betas, say. A number of epochs may be that of a whole history.
-        if (
-            "step" in beside <= set(PLACES)
-            and max(map(len, known.values()), default=FEW + 1) <= FEW
-        ):
+        if "step" in beside <= PLACES and max(map(len, known.values()), default=FEW + 1) <= FEW:
             firsts = {name: number_of(each[0]) for name, each in known.items()}
             numbers |= {name: first for name, first in firsts.items() if first is not None}
             self.collector.note(FIRST_OF_LIST)

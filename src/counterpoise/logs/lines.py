@@ -8,7 +8,6 @@ from counterpoise.logs import names
 
 LINE_CHARACTERS = 4000  # what is read of a line
 ACCURACY = "d_accuracy"
-_MEAN = re.compile("_(?:epoch|avg)$|^(?:mean|avg)_")  # of what is printed beside it
 # Colours, and titles of windows, which end with BEL or ESC and a backslash.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\-_])")
 # Marks as wide as a letter of Chinese or Japanese, and what they are elsewhere.
@@ -61,7 +60,7 @@ def alone(numbers: list[Number], known: Container[str] = ()) -> list[Number]:
         names.plain(number.name) in names.AMBIGUOUS for number in numbers
     ):
         return []  # alone on its line it is a classifier's as likely as D's
-    single = [number for number in numbers if not _MEAN.search(number.name)]
+    single = [number for number in numbers if not names.MEAN.search(number.name)]
     steps = {(number.column, number.side) for number in single}
     numbers = [n for n in numbers if n in single or (n.column, n.side) not in steps]
     common = [number for number in numbers if not number.side]

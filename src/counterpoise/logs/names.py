@@ -48,6 +48,7 @@ PUT_OTHERWISE = {
 }
 # How Lightning logged a number, or of what it is the mean; where a tracker has it.
 _AROUND = re.compile(r"^(?:train(?:ing)?_)+|_(?:step|epoch|avg)$")
+MEAN = re.compile("_(?:epoch|avg)$|^(?:mean|avg)_")  # of a number that may stand beside it
 _NOT_PLAIN = re.compile(r"[\W_]+")
 # Words that are written without spaces between them: of Chinese and Japanese; the longest first.
 _JOINED = sorted((word for word in _WORDS if word[0] >= "\u3040"), key=len, reverse=True)

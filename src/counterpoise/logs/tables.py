@@ -4,10 +4,10 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from counterpoise.logs.columns import MEANS, PLACES, NamedRows, number_of, table_column
-from counterpoise.logs.formats import PAIR, VERTICAL
+from counterpoise.logs.columns import NamedRows, number_of, table_column
+from counterpoise.logs.formats import PAIR, PLACES, VERTICAL
 from counterpoise.logs.lines import states
-from counterpoise.logs.names import KNOWN, names_network, plain
+from counterpoise.logs.names import KNOWN, MEAN, names_network, plain
 from counterpoise.trace import GAME_COLUMNS
 
 # A line between rows: "---|---", "+====+", lines of Unicode.
@@ -79,7 +79,7 @@ class TableReader(NamedRows):
         names = dict.fromkeys(self._header)
         for name, column in zip(names, self.columns_of(names), strict=True):
             other = table_column(name, self._mapping) not in (None, *PLACES)
-            if column is None and other and not plain(name).endswith(MEANS):
+            if column is None and other and not MEAN.search(plain(name)):
                 note = f"of several columns of one number one is read, not {name}"
                 self.collector.notes = [note]
 
