@@ -30,6 +30,14 @@ CYCLEGAN = (
     "(epoch: {epoch}, iters: {step}, time: 0.1, data: 0.2) D_A: {before:.3f} G_A: {real:.3f} "
     "cycle_A: {g:.3f} D_B: {after:.3f} G_B: {real:.3f} cycle_B: {g:.3f}\n"
 )
+TICKS = (
+    "tick {step:<5d} kimg {step:<8.1f} time 12m 05s  sec/tick {g:<7.1f} maintenance {d:<6.1f} "
+    "gpumem {g:<6.2f} augment {real:.3f} loss_d: {d:.3f} loss_g: {g:.3f}\n"
+)
+CHINESE = (
+    "第 {step}/1000000 步\uff0c判别器损失\uff1a{d:.4f}\uff0c生成器损失\uff1a{g:.4f}\uff0c"
+    "真图得分\uff1a{real:.4f}\n"
+)
 CSV = "{step},{epoch},{d:.5f},{g:.5f},{real:.5f},{before:.5f}\n"
 CSV_HEADER = "step,epoch,d_loss,g_loss,D(x),time\n"
 JSON_LINES = '{{"step": {step}, "losses": {{"d_loss": {d}, "g_loss": {g}}}, "time": {before}}}\n'
@@ -71,6 +79,8 @@ def measure(lines: int) -> dict[str, Any]:
             ("BasicSR's", BASICSR, lines),
             ("names and values", PLAIN, lines),
             ("CycleGAN's, two games", CYCLEGAN, lines),
+            ("ticks", TICKS, lines),
+            ("in Chinese", CHINESE, lines),
             ("CSV", CSV, lines),
             ("JSON lines", JSON_LINES, lines),
         ):
@@ -90,7 +100,7 @@ def measure(lines: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read a tenth of the lines and all of them, and as many of five other kinds."""
+    """Read a tenth of the lines and all of them, and as many of seven other kinds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=1_000_000)
     given = parser.parse_args()
