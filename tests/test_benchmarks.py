@@ -98,7 +98,7 @@ def test_read_log(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["read_log", "--lines", "200"])
     load("read_log").main()
     results = json.loads((tmp_path / "results" / "read_log.json").read_text())["results"]
-    assert [found["rows"] for found in results.values()] == [20, *[200] * 6]
+    assert [found["rows"] for found in results.values()] == [20, *[200] * 8]
 
 
 def test_the_embedded_bank_is_what_its_script_makes():
