@@ -7,15 +7,7 @@ from counterpoise.diagnosis.finding import Answer, Evidence, Found, Missing, lin
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import cut_by
-from counterpoise.spells import (
-    LEAST_SPELL,
-    Spell,
-    inside,
-    last_digit,
-    longest,
-    runs_of,
-    stands_still,
-)
+from counterpoise.spells import LEAST_SPELL, Spell, last_digit, longest, runs_of, stands_still
 from counterpoise.trace import LEAST_RATE
 
 SOME, ALL = 0.1, 0.9  # shares of the judged rows in which D was not trained
@@ -57,7 +49,7 @@ def rests(view: View) -> tuple[np.ndarray, np.ndarray]:
         return known, known
     # Numbers that a step could not have moved by a printed digit say nothing.
     moved_least = VISIBLE_MOVE * np.abs(before)
-    if inside(before[known], 0, 1):
+    if np.array_equal(before[known], np.clip(before[known], 0, 1)):
         moved_least = VISIBLE_MOVE * before * (1 - before)
     known &= (moved_least >= last_digit(before[known])) | (before != after)
     return (before == after) & known, known

@@ -165,10 +165,8 @@ class TextReader(FormatReader):
         for side, (as_printed, others) in plan.sides.items():
             sides[side] = values = {}
             for column, start, end in as_printed:
-                try:
-                    values[column] = float(line[start:end])
-                except ValueError:
-                    values[column] = value_of(line[start:end])
+                text = line[start:end]
+                values[column] = value_of(text) if "," in text else float(text)
             for _, column, _, start, end, in_percent in others:
                 text = line[start:end]
                 number = value_of(text) if "," in text else float(text)
