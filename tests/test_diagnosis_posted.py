@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.diagnosis.remedies import REMEDIES
 from counterpoise.diagnosis.wording import verdict
 from log_helpers import one
 from trace_helpers import ROWS, bce_columns, found, noise, trace
@@ -92,3 +93,16 @@ def test_health_near_chance_says_so():
 def test_a_d_that_is_fooled_a_little_in_most_lines_is_found():
     diagnosis = diagnose(trace(d_loss=0.88 + noise(0.1), g_loss=0.6 + noise(0.05)), "bce")
     assert "d-too-weak" in diagnosis.ids()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| disc/disc_acc_expert | 1 | disc/disc_acc | 1 | disc/disc_loss | 0.00{} |",
+        "DANN iter {0} class_loss: 0.2 d_loss: 0.00{0} d_acc: 1.0",
+    ],
+)
+def test_a_d_that_judges_no_images_is_not_helped_by_what_is_of_images(line):
+    text = "".join(f"step {n} {line.format(n)}\n" for n in range(1, 10))
+    remedies = found(diagnose(one(text)), "d-saturated").remedies
+    assert not {REMEDIES["r1"], REMEDIES["same-batch"]} & set(remedies)
