@@ -51,10 +51,8 @@ def alone(numbers: list[Number], known: Container[str] = ()) -> list[Number]:
     column more surely than any other."""
     if any(_OF_CRITIC.fullmatch(names.plain(number.name)) for number in numbers):
         numbers = [n._replace(column=_SCORES.get(n.name, n.column)) for n in numbers]
-    sure = {n.name: names.sureness(n.name, known) for n in numbers}
-    surest = {(n.column, n.side): n for n in sorted(numbers, key=lambda n: sure[n.name])}
-    others = [n for n in numbers if sure[n.name] < sure[surest[n.column, n.side].name]]
-    numbers = [n for n in numbers if n.column == names.G_CONTENT or n not in others]
+    # Of several names of one column the last is read; a weight is of the loss before it.
+    numbers = sorted(numbers, key=lambda n: (n.column == "d_weight", names.sureness(n.name, known)))
     columns = {number.column for number in numbers}
     if columns == {ACCURACY} and all(
         names.plain(number.name) in names.AMBIGUOUS for number in numbers
