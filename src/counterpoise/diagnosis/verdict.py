@@ -150,7 +150,7 @@ def jumps(view: View, times: float = JUMP) -> Iterator[Evidence]:
         usual = Spell(0, row - 1).median(size)
         if size[row] > times * max(usual, harmless / EXPLODED):
             text = f"so far {COLUMNS[name]} jumps from {number(usual)} to {number(size[row])}"
-            text += f" at step {view.steps[row]}"
+            text += f" at {view.at(row)}"
             yield Evidence(COLUMNS[name], float(size[row]), text)
 
 
