@@ -45,7 +45,7 @@ for (const element of document.body.querySelectorAll("*")) {
   const style = getComputedStyle(element);
   if (!own || !box.width || style.visibility === "hidden" || element.closest("script, noscript"))
     continue;
-  if (element.closest(".hoverlayer")) continue;
+  if (element.closest(".hoverlayer, .wipe")) continue;
   const svg = element instanceof SVGElement;
   const ground = behind(svg ? element.closest("div") : element);
   const ink = over(parse(svg ? style.fill : style.color), ground);

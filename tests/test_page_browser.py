@@ -132,10 +132,10 @@ def test_every_chart_is_drawn_and_the_console_is_silent(browser, runs, tmp_path)
     )
     assert legend == ["first (1 NaN or infinite)", NAME]
     browser.run(
-        "const s = document.querySelector('#sample-run'); s.value = '1';"
+        "const s = document.querySelector('#sample-against'); s.value = '1';"
         "s.dispatchEvent(new Event('change'))"
     )
-    assert text_of(browser, "#sample-step-name") == "60"
+    assert text_of(browser, "#against-name") == f"output of {NAME}, step 60"
 
 
 def test_the_spike_is_drawn_and_the_nan_is_marked(drawn):
@@ -197,7 +197,9 @@ def test_everything_that_can_be_used_has_a_name_and_its_turn(drawn):
         "document.addEventListener('focusin', (event) => window.reached.push(event.target.id))"
     )
     drawn.press(Keys.TAB * 60)
-    assert {"sample-step", "smoothing", "reset"} <= {*drawn.run("return window.reached")}
+    assert {"sample-crop", "sample-step", "wipe-at", "smoothing", "reset"} <= {
+        *drawn.run("return window.reached")
+    }
 
 
 def test_a_drag_zooms_all_charts(opened):
@@ -231,19 +233,39 @@ def test_a_finding_leads_to_its_steps(opened):
 
 def test_the_slider_changes_the_sample(opened):
     assert text_of(opened, "#sample-step-name") == "60"
-    newest = source_of(opened, "#sheet")
+    newest = source_of(opened, "#wipe-over")
     opened.run("document.querySelector('#sample-step').focus()")
     opened.press(Keys.ARROW_LEFT)
     assert text_of(opened, "#sample-step-name") == "40"
-    assert source_of(opened, "#sheet") not in ("", newest)
-    alt = opened.run("return document.querySelector('#sheet').alt")
-    assert alt == "Held-out crops at step 40: LR, bicubic, output, HR"
+    assert source_of(opened, "#wipe-over") not in ("", newest)
+    alt = opened.run("return document.querySelector('#wipe-over').alt")
+    assert alt == "Crop 1: output at step 40"
     opened.press(Keys.HOME)
     assert text_of(opened, "#sample-step-name") == "20"
     opened.press(Keys.END)
-    assert source_of(opened, "#sheet") == newest
-    shown = opened.run("return document.querySelector('#sheet').naturalWidth")
-    assert shown == 4 * 32 + 3 * 4
+    assert source_of(opened, "#wipe-over") == newest
+    shown = opened.run("return document.querySelector('#wipe-over').naturalWidth")
+    assert shown == 32
+
+
+def test_the_wipe_by_mouse_and_by_keyboard(opened):
+    clip = "return document.querySelector('#wipe-over').style.clipPath"
+    assert opened.wait_for(clip) == "inset(0px 50% 0px 0px)"
+    opened.drag("#wipe", 0.5, 0.25)
+    share = float(opened.run(clip).split()[1].rstrip("%"))
+    assert share == pytest.approx(75, abs=4)
+    opened.run("document.querySelector('#wipe-at').focus()")
+    opened.press(Keys.END)
+    assert opened.run(clip) == "inset(0px 0% 0px 0px)"
+    for value, name in (("hr", "HR"), ("lr", "LR, pixels enlarged"), ("bicubic", "bicubic")):
+        opened.run(
+            "const s = document.querySelector('#sample-against'); s.value = arguments[0];"
+            "s.dispatchEvent(new Event('change'))",
+            value,
+        )
+        assert text_of(opened, "#against-name") == name
+        kept = "return JSON.parse(document.querySelector('#sample-data').textContent)[0]"
+        assert source_of(opened, "#wipe-under") == opened.run(kept)[value]
 
 
 # ------------------------------------------------------------------------------ people
@@ -261,7 +283,7 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(browser, page):
     )
     assert small == []
     wide = browser.run(
-        "return [...document.querySelectorAll('.plot')]"
+        "return [...document.querySelectorAll('.plot, #wipe')]"
         ".filter((e) => e.getBoundingClientRect().right > 391).map((e) => e.outerHTML.slice(0, 80))"
     )
     assert wide == []
@@ -329,7 +351,7 @@ def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, t
         append(folder.signals, *signals[50:])
         append(folder.events, event(60, "closed", CANARY))
         shown(60)
-        browser.wait_for("return document.querySelector('#sheet').naturalWidth > 0")
+        browser.wait_for("return document.querySelector('#wipe-over').naturalWidth > 0")
         assert text_of(browser, "#sample-step-name") == "50"
         assert "Closed after step 60" in text_of(browser, ".state")
         browser.emulate(width_px=390, height_px=800)

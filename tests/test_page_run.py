@@ -88,30 +88,40 @@ def test_the_recommendation_is_of_a_checkpoint_that_is_there(folder):
 def picture(uri):
     head, _, data = uri.partition(",")
     assert head == "data:image/webp;base64"
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
-def test_samples_are_their_sheets(folder):
+def test_samples_are_cut_from_their_sheets(folder):
     samples = read(folder).samples
-    assert samples.steps == [20, 40, 60]
+    assert (samples.crops, samples.side_px, len(samples.outputs)) == (2, 32, 3)
     sheet = np.asarray(Image.open(folder.sample(60)).convert("RGB"))
-    assert np.abs(picture(samples.sheets[-1]) - sheet).mean() < 25  # they are noise
-    key = samples.key
-    assert read(folder).samples.key == key
-    write_samples(folder, [80])
-    assert read(folder).samples.key != key
+    tops, left = (18, 18 + 32 + 4), 3 * (32 + 4)
+    hr = np.concatenate([sheet[top : top + 32, left : left + 32] for top in tops])
+    assert (picture(samples.hr) == hr).all()
+    assert picture(samples.outputs[0]).shape == hr.shape
+    assert len({samples.lr, samples.bicubic, samples.hr, *samples.outputs}) == 6
 
 
 def test_damaged_and_foreign_sheets_are_left_out_and_told(folder):
     folder.sample(40).write_bytes(b"no picture")
     folder.sample(20).unlink()
     folder.sample(20).mkdir()
+    write_samples(folder, [30])
+    Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(folder.sample(60))
     samples = read(folder).samples
-    assert samples.steps == [60]
+    assert samples.steps == [30]
     assert sorted(note[:25] for note in samples.notes) == [
         "samples/step-00000020.png",
         "samples/step-00000040.png",
+        "samples/step-00000060.png",
     ]
+
+
+def test_outputs_of_other_pictures_are_not_shown_as_these(folder):
+    write_samples(folder, [20], seed=1)
+    samples = read(folder).samples
+    assert samples.steps == [40, 60]
+    assert samples.notes == ["samples of step 20 are of other held-out pictures: left out"]
 
 
 def test_as_many_samples_as_fit_with_the_first_and_the_last(tmp_path):
@@ -120,12 +130,15 @@ def test_as_many_samples_as_fit_with_the_first_and_the_last(tmp_path):
     write_samples(folder, range(10, 300, 10))
     everything = read_samples(folder.sample_files(), 10_000_000)
     assert everything.steps == list(range(10, 300, 10))
-    size = sum(map(len, everything.sheets))
-    for room in (0.8 * size, 0.3 * size):
+    fixed = len(everything.lr + everything.bicubic + everything.hr)
+    size = sum(map(len, everything.outputs))
+    for share in (0.8, 0.3):
+        room = max(int(fixed + share * size), 2 * fixed)
         some = read_samples(folder.sample_files(), room)
         assert (some.steps[0], some.steps[-1]) == (10, 290)
-        assert sum(map(len, some.sheets)) <= room
-    assert read_samples(folder.sample_files(), 0).steps == [290]
+        assert fixed + sum(map(len, some.outputs)) <= room
+    least = read_samples(folder.sample_files(), 0)
+    assert (least.steps, least.crops) == ([290], 1)
 
 
 # ------------------------------------------------------------------------------ charts

@@ -6,7 +6,7 @@ metrics.jsonl      held-out metrics
 events.jsonl       what happened: starts, fallbacks, skipped images, checkpoints, interruptions
 train.log          the lines that were printed
 checkpoints/       step-00001000.safetensors: everything that a resumed training needs
-samples/           step-00001000.png: a sheet: LR, bicubic, output and HR, a row per crop
+samples/           step-00001000.png: a sheet of `SHEET_COLUMNS`, a row per crop
 report.html        `counterpoise report`
 generator.safetensors, generator-pretrained.safetensors   weights to use
 .lock              held by the process that writes the run
@@ -19,6 +19,11 @@ from pathlib import Path
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import LOCK_FILE, FolderLock
 from counterpoise.plain_files import is_leftover, write_text, writing
+
+# A sheet of samples: columns of square crops with gaps between, under a line of titles.
+SHEET_COLUMNS = ("LR (pixels enlarged)", "bicubic", "output", "HR")
+SHEET_GAP_PX = 4
+SHEET_HEADER_PX = 18
 
 # The "stage" of bicubic's row in metrics.jsonl.
 BICUBIC = "bicubic"

@@ -32,7 +32,7 @@
     for (const section of document.querySelectorAll("section"))
       section.hidden = page.getElementById(section.id).hidden;
     window.counterpoise.showCharts(fresh, page);
-    if (String(fresh.samples) !== String(data.samples)) {
+    if (fresh.samples !== data.samples) {
       const samples = await fetch("samples");
       if (samples.ok) window.counterpoise.showSamples(await samples.json());
     }

@@ -11,16 +11,11 @@ from counterpoise.evaluate.scores import Scores, by_bicubic, by_generator, score
 from counterpoise.json_lines import read_json_lines
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.plain_files import atomic_write
-from counterpoise.run_folder import BICUBIC, RunFolder
+from counterpoise.run_folder import BICUBIC, SHEET_COLUMNS, SHEET_GAP_PX, SHEET_HEADER_PX, RunFolder
 from counterpoise.run_writer import RunWriter
 from counterpoise.training.interruption import StopRequest
 from counterpoise.training.setup import Parts
 from counterpoise.training.state import TrainingState
-
-# A sheet of samples: columns of square crops with gaps between, under a line of titles.
-SHEET_COLUMNS = ("LR (pixels enlarged)", "bicubic", "output", "HR")
-SHEET_GAP_PX = 4
-SHEET_HEADER_PX = 18
 
 
 class HeldOut:
