@@ -13,7 +13,7 @@ from counterpoise.json_lines import read_json_lines
 from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
 from counterpoise.training import checkpoint
-from helpers import write_images
+from helpers import one_line, write_images
 from training_helpers import run, tiny
 
 # Far better than what the training recorded.
@@ -48,6 +48,17 @@ def test_the_best_of_those_that_are_there(folder):
     folder.checkpoint(6).unlink()
     assert best_checkpoint(folder, rows) in (folder.checkpoint(4), folder.checkpoint(8))
     assert best_checkpoint(folder, []) is None
+
+
+def test_the_verb_names_the_best(folder, counterpoise):
+    code, out, _ = counterpoise("best", folder.path, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["checkpoint"] == str(best_checkpoint(folder, found["candidates"]))
+    code, out, _ = counterpoise("best", folder.path)
+    assert (code, found["checkpoint"] in out.replace("\n", "")) == (0, True)
+    shutil.rmtree(folder.checkpoints)
+    one_line(counterpoise("best", folder.path), "no checkpoint")
 
 
 def test_a_checkpoint_is_the_weights_of_its_average(folder, photos, tmp_path, counterpoise):

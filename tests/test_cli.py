@@ -198,7 +198,7 @@ def test_upscale_a_folder(counterpoise, tmp_path, weights):
 
 
 @pytest.mark.parametrize(
-    "verb", ["report", "evaluate --data", "diagnose", "watch", "resume", "study report"]
+    "verb", ["report", "evaluate --data", "diagnose", "watch", "best", "resume", "study report"]
 )
 def test_a_link_that_leads_back_to_itself_is_one_line(counterpoise, tmp_path, verb):
     path = tmp_path / "round"

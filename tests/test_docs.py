@@ -32,7 +32,7 @@ from training_helpers import tiny
 # exist; they are run by the tests of the verb.
 CHECKED = {
     **dict.fromkeys(("train", "study run"), "dry-run"),
-    **dict.fromkeys(("presets", "upscale", "evaluate", "diagnose", "report"), "run"),
+    **dict.fromkeys(("presets", "upscale", "evaluate", "diagnose", "report", "best"), "run"),
     **dict.fromkeys(("resume", "import-weights", "export", "study report"), "parsed"),
     "watch": "once",
 }

@@ -54,19 +54,32 @@ def test_chosen_metrics_and_images_that_have_an_output(counterpoise, place, tmp_
     assert [r["image"] for r in rows if r["method"] == "some"] == ["0.png", "2.png", "mean"]
 
 
+def test_compare_weights_with_outputs(counterpoise, place):
+    pair = [place / "a.safetensors", place / "outputs"]
+    code, out, _ = counterpoise(
+        "evaluate", "--compare", *pair, "--data", place / "two",
+        "--metrics", "psnr,rmse,sliced_wasserstein",
+    )  # fmt: skip
+    assert code == 0
+    differences = out[out.index("two: B against A") :]
+    assert "3 of 3" in differences
+    assert "A: a (bicubic LR)" in differences
+    assert "B: outputs" in differences
+    assert differences.count("B is better") == 4
+    assert "Of 3 images, an interval by resampling is rather too narrow" in differences
+
+
 def test_weights_of_one_name_and_a_folder_called_like_markup(counterpoise, place, tmp_path):
     for name in ("x", "y"):
         (tmp_path / name).mkdir()
         shutil.copy(place / "a.safetensors", tmp_path / name / "g.safetensors")
     shutil.copytree(place / "two", tmp_path / "[red]out[bold]")
-    files = [tmp_path / name / "g.safetensors" for name in ("x", "y")]
-    weights = [word for file in files for word in ("--weights", file)]
     code, out, _ = counterpoise(
-        "evaluate", *weights, "--outputs", tmp_path / "[red]out[bold]",
-        "--data", place / "two", "--metrics", "psnr",
+        "evaluate", "--compare", tmp_path / "x/g.safetensors", tmp_path / "y/g.safetensors",
+        "--outputs", tmp_path / "[red]out[bold]", "--data", place / "two", "--metrics", "psnr",
     )  # fmt: skip
     assert code == 0
-    for text in ("x/g (bicubic LR)", "y/g (bicubic LR)", "[red]out[bold]"):
+    for text in ("x/g (bicubic LR)", "y/g (bicubic LR)", "equal", "[red]out[bold]"):
         assert text in out
 
 
@@ -85,12 +98,13 @@ def test_several_sets_need_a_folder_of_outputs_each(counterpoise, place, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--data two", "give --weights FILE or --outputs FOLDER"),
+        ("--data two", "give --weights FILE, --outputs FOLDER or --compare"),
         ("--weights a.safetensors", "give --data FOLDER"),
         ("--weights a.safetensors run --data two", "give --weights once for each"),
         ("--weights a.safetensors a.safetensors --data two", "give --weights once for each"),
         ("--weights a.safetensors --data two --metrics ssi", "no metric 'ssi'"),
         ("--weights a.safetensors --data two --scale 2", "x2 and x4 cannot be in one"),
+        ("--compare a.safetensors a.safetensors --data two", "is given twice"),
     ],
 )
 def test_mistakes(counterpoise, place, monkeypatch, arguments, message):

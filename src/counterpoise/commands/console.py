@@ -1,6 +1,6 @@
 """What a person sees in the terminal: progress, log lines, tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import get_console, progress
 from rich.console import Console
@@ -55,12 +55,17 @@ def print_metrics(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -
 
     shown = [m for name, m in MEASURES.items() if any(name in values for _, values in rows)]
     headings = ["method", *(measure.title for measure in shown)]
+    cells = [[m, *(x.text(v.get(x.name, float("nan"))) for x in shown)] for m, v in rows]
+    print_table(title, headings, cells)
+
+
+def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table of any width; all columns but the first are aligned as numbers are."""
     table = Table(title=Text(title), title_justify="left")
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="right" if number else "left", overflow="fold")
-    for method, values in rows:
-        cells = (measure.text(values.get(measure.name, float("nan"))) for measure in shown)
-        table.add_row(*map(Text, (method, *cells)))
+    for row in rows:
+        table.add_row(*map(Text, row))
     console = get_console()
     if not console.is_terminal:
         console = Console(file=console.file, width=10_000, quiet=console.quiet)

@@ -1,12 +1,11 @@
 """`evaluate` behind the command line."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from counterpoise.commands.console import print_metrics, say
+from counterpoise.commands.console import print_metrics, print_table, say
 from counterpoise.commands.upscaling import pick_device
 from counterpoise.config import DegradationConfig
 from counterpoise.data.catalog import Catalog, catalog_folder
@@ -21,9 +20,10 @@ from counterpoise.models.weights import load_generator
 from counterpoise.run_folder import RunFolder
 
 DEFAULT_SCALE = 4
+DIFFERENCE_COLUMNS = ("metric", "A", "B", "B - A", "95 % interval", "B better in", "verdict")
 
-# What is to be scored: its name, and a generator, or the folder of its outputs.
-Source = tuple[str, Generator | Path]
+# What is to be scored, by its real path: its name, and a generator, or the folder of its outputs.
+Sources = dict[Path, tuple[str, Generator | Path]]
 
 
 def run(
@@ -33,6 +33,7 @@ def run(
     outputs: Sequence[Path],
     metrics: str | None,
     csv: Path | None,
+    compare: tuple[Path, Path] | None,
     lr: Path | None,
     degradation: str | None,
     scale: int | None,
@@ -40,9 +41,9 @@ def run(
 ) -> None:
     """Print a table per set (a folder of HR images); write what was asked for.
 
-    `scale` is of outputs where there are no weights to know it from. All LR images are made by
-    `degradation`, or are those of the folder `lr`, or those that a set has; else they are as each
-    network was trained.
+    The two of `compare` are weights or folders of outputs. `scale` is of outputs where there are no
+    weights to know it from. All LR images are made by `degradation`, or are those of the folder
+    `lr`, or those that a set has; else they are as each network was trained.
     """
     folders = [*data, *sets]
     own = None if degradation is None else DegradationConfig.model_validate(degradation)
@@ -50,15 +51,18 @@ def run(
         raise UserError("--lr is of one folder of HR images, and without --degradation")
     measures, notes = choose_measures(metrics)
     chosen = pick_device(device)
-    sources = _open_sources(weights, outputs, chosen)
+    pair = [real_path(path) for path in compare or ()]
+    if len(set(pair)) == 1:
+        raise UserError(f"--compare: {pair[0]} is given twice")
+    sources = _open_sources(weights, outputs, pair, chosen)
     if not sources:
-        raise UserError("give --weights FILE or --outputs FOLDER")
+        raise UserError("give --weights FILE, --outputs FOLDER or --compare A B")
     if not folders:
         raise UserError("give --data FOLDER, the HR images to compare with")
     for folder in folders:
         if RunFolder(folder).config.is_file() or folder.suffix == ".safetensors":
             raise UserError(f"{folder}: weights, no HR images; give --weights once for each")
-    scales: set[int] = {g.config.scale for _, g in sources if isinstance(g, Generator)}
+    scales: set[int] = {g.config.scale for _, g in sources.values() if isinstance(g, Generator)}
     scales |= set() if scale is None else {scale}
     if len(scales) > 1:
         known = " and ".join(f"x{one}" for one in sorted(scales))
@@ -84,29 +88,36 @@ def run(
         _say_set(name, found[name], measures, common_scale)
     for note in notes:
         say(f"not computed: {note}")
+    if pair:
+        for name, scores in found.items():
+            of = dict(zip(sources, scores[-len(sources) :], strict=True))
+            _say_differences(name, *(of[path] for path in pair))
     if csv is not None:
         scoring.write_csv(csv, found)
         say(f"per image: {csv}")
 
 
 def _open_sources(
-    weights: Sequence[Path], outputs: Sequence[Path], device: torch.device
-) -> list[Source]:
-    made: dict[Path, Generator | Path] = {
-        path: load_generator(path).generator.to(device) for path in weights
+    weights: Sequence[Path], outputs: Sequence[Path], compared: Sequence[Path], device: torch.device
+) -> Sources:
+    asked = [(path, True) for path in weights] + [(path, False) for path in outputs]
+    asked += [(p, RunFolder(p).config.is_file() or not p.is_dir()) for p in compared]
+    paths, sources = {}, Sources()
+    for path, is_weights in asked:
+        place = real_path(path)
+        if place not in paths:
+            paths[place] = path
+            made = load_generator(path).generator.to(device) if is_weights else path
+            sources[place] = path.stem if is_weights else place.name, made
+    names = [name for name, _ in sources.values()]
+    return {
+        place: (name if names.count(name) == 1 else str(paths[place].with_suffix("")), made)
+        for place, (name, made) in sources.items()
     }
-    made |= {path: path for path in outputs}
-    # A folder's name may have a dot in it.
-    names = {p: real_path(p).name if made[p] is p else p.stem for p in made}
-    count = Counter(names.values())
-    return [
-        (name if count[name] == 1 else str(path.with_suffix("")), made[path])
-        for path, name in names.items()
-    ]
 
 
 def _methods(
-    sources: Sequence[Source],
+    sources: Sources,
     catalog: Catalog,
     name: str,
     own_folders: bool,
@@ -123,7 +134,7 @@ def _methods(
         degradation = DegradationConfig(name="paired")
     plain_lr = degradation or DegradationConfig()
     methods, common = [], set(catalog.names)
-    for title, made in sources:
+    for title, made in sources.values():
         if isinstance(made, Generator):
             lr, upscale = degradation or made.config.degradation, scoring.by_generator(made, device)
             if lr.name == "paired" and degradation is None:
@@ -167,3 +178,22 @@ def _say_set(
                 f"{measure.title}: without {small} of {count} images, which are under "
                 f"{measure.least_px} pixels without their border, or flat",
             )
+
+
+def _say_differences(name: str, a: scoring.Scores, b: scoring.Scores) -> None:
+    """Paired differences of two methods on a set."""
+    rows, count = [], 0
+    for d in scoring.differences_between(a, b):
+        interval, digits = d.difference.interval, d.measure.digits + 1
+        count = max(count, d.difference.count)
+        row = [d.measure.title, d.measure.text(d.mean_a), d.measure.text(d.mean_b)]
+        row.append(f"{d.difference.mean:+.{digits}f}")
+        row.append(
+            f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}" if interval else "-"
+        )
+        rows.append([*row, f"{d.b_wins} of {d.difference.count}", d.verdict])
+    print_table(f"{name}: B against A", DIFFERENCE_COLUMNS, rows)
+    say(f"A: {a.method}")
+    say(f"B: {b.method}")
+    if 1 < count < scoring.FEW_IMAGES:
+        say(f"Of {count} images, an interval by resampling is rather too narrow.")

@@ -1,4 +1,4 @@
-"""Methods against the field's tables: every image of a set, by every measure."""
+"""Methods against the field's tables: every image of a set, by every measure, and paired."""
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.config import DegradationConfig
-from counterpoise.evaluate.measures import Measure, measure_image
+from counterpoise.evaluate.measures import MEASURES, Measure, measure_image
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.plain_files import atomic_write
+from counterpoise.statistics import Estimate, hierarchical_mean
+
+# A percentile bootstrap of fewer values is notably too narrow.
+FEW_IMAGES = 10
 
 Pairs = Iterable[tuple[str, np.ndarray, np.ndarray]]
 # From an image's name and its LR (h, w, 3), uint8, to float (3, scale h, scale w), 1 being white.
@@ -84,6 +88,49 @@ def to_tensor(image: np.ndarray) -> Tensor:
     """An image (H, W, 3) of uint8 or floats in [0, 1] as float32 (3, H, W) in [0, 1]."""
     scale = 255 if image.dtype == np.uint8 else 1
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / scale
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Method B minus method A by one measure, over the images that both have."""
+
+    measure: Measure
+    mean_a: float
+    mean_b: float
+    # Over images, paired; no interval for a single image.
+    difference: Estimate
+    # Images where B is better.
+    b_wins: int
+
+    @property
+    def verdict(self) -> str:
+        """Which is better, or that the images do not tell."""
+        interval, mean = self.difference.interval, self.difference.mean
+        if mean == 0 and (interval is None or interval.low == interval.high):
+            return "equal"
+        if mean is None or interval is None or interval.low <= 0 <= interval.high:
+            return "not told apart"
+        return "B is better" if (mean > 0) == self.measure.higher_is_better else "A is better"
+
+
+def differences_between(a: Scores, b: Scores) -> list[Difference]:
+    """The differences by every measure of two methods that were scored on the same images.
+
+    Images with a value that is not finite in either (too small, or equal to the original) are left
+    out of that measure's row.
+    """
+    found = []
+    for name in a.names:
+        pairs = np.stack([a.values(name), b.values(name)], axis=1)
+        pairs = pairs[np.isfinite(pairs).all(1)]
+        if len(pairs) == 0:
+            continue
+        steps = pairs[:, 1] - pairs[:, 0]
+        better = steps > 0 if MEASURES[name].higher_is_better else steps < 0
+        mean_a, mean_b = (float(mean) for mean in pairs.mean(0))
+        estimate = hierarchical_mean(steps[None])
+        found.append(Difference(MEASURES[name], mean_a, mean_b, estimate, int(better.sum())))
+    return found
 
 
 def write_csv(path: Path, sets: Mapping[str, Iterable[Scores]]) -> None:

@@ -136,7 +136,7 @@ class Curves:
         return {
             (game, name): curve
             for (game, name), curve in self.curves.items()
-            if curve.values.count(ACTION_DEFAULTS.get(name.removeprefix(ACTION)))
+            if curve.values.count(ACTION_DEFAULTS.get(name.removeprefix(ACTION), math.nan))
             < len(curve.values)
         }
 
