@@ -53,6 +53,12 @@ PROGRAMS = [
     ("rvc", RVC.format(2, 200, 2) + RVC.format(3, 400, 3), 400, {D: 3.5, A: 2.5, C: 31.5}),
     ("vits", "x [0%]\nINFO [2.5, 1.5, 0.5, 9, 1, 2, 200, 0.0002]\n", 200, {D: 2.5, A: 1.5}),
     ("so-vits-svc", "Losses: [2.5, 1.5, 7, 30, 3], step: 5, lr: 0.1\n", 5, {D: 2.5, A: 1.5}),
+    ("so-vits-svc", "x [0%]\nINFO [2.5, 1.5, 7, 30, 3, 200, 9.98e-05]\n", 200, {D: 2.5, A: 1.5}),
+    ("studiogan",
+     "Step: 200 Progress: 9% Elapsed: 0:9 Discriminator_loss: 0.5 Generator_loss: 1.5\n"
+     "> FID score (Step: 200, Using test moments): 40.5\n"
+     "> Best FID score (Step: 100, Using test moments): 8.5\n", 200,
+     {D: 0.5, G: 1.5, "held_out_fid": 40.5}),
     ("hifi-gan", "Steps : 5, Gen Loss Total : 40.5, Mel-Spec. Error : 0.6, s/b : 1", 5, {G: 40.5}),
     ("parallel-wavegan", WAVEGAN, 9, {A: 1.5, D_REAL: 0.25, D: 0.5}),
     ("wav2lip",
