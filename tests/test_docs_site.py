@@ -4,21 +4,50 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 from counterpoise.diagnosis.diagnose import RULES
+from counterpoise.logs.read import read_log
+from counterpoise.programs import PROGRAMS
 from docs_helpers import DOCS, ROOT, dead_links
 
 sys.path.insert(0, str(DOCS / "hooks"))
 
 import loads
+import real_run
 import write
+from generated.real_runs import COLUMNS, RUNS
 
 
 def test_what_is_made_from_the_code_is_as_the_code_has_it():
     stale = [path.relative_to(ROOT).as_posix() for path in write.out_of_date()]
     assert stale == [], "`make pages` (docs/hooks/write.py) brings them up to date"
+
+
+def test_a_row_of_a_real_run_is_of_its_second_half(tmp_path):
+    lines = [
+        f"(epoch: 1, iters: {i}, time: 1) G_GAN: {i} G_L1: 9 D_real: {i} D_fake: 0"
+        for i in range(11)
+    ]
+    (tmp_path / "loss_log.txt").write_text("\n".join(lines))
+    (trace,) = read_log(tmp_path / "loss_log.txt")
+    row = real_run.row(trace, PROGRAMS[trace.program])
+    # Steps 5 to 10; this program's loss of D is the mean of its halves.
+    assert tomllib.loads(row) == {
+        "lines": 11, "last_step": 10, "d_loss": [3.75, 2.75, 4.75], "g_loss": [7.5, 5.5, 9.5],
+    }  # fmt: skip
+
+
+def test_real_runs_say_where_they_are_and_are_in_order():
+    for run in RUNS:
+        assert run["program"] in PROGRAMS
+        assert "issue" in run or re.fullmatch("[0-9a-f]{40}", run["commit"])
+        for median, low, high in (
+            run[name] for name in COLUMNS if run["lines"] > 1 and name in run
+        ):
+            assert low <= median <= high
 
 
 def test_no_link_is_dead_on_a_code_host():

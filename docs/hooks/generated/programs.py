@@ -12,7 +12,7 @@ from counterpoise.diagnosis.rules_discriminator import CERTAIN
 from counterpoise.logs.read import read_log
 from counterpoise.objectives import OBJECTIVES, Objective, objective_name
 from counterpoise.programs import PROGRAMS, Program
-from generated import ROOT, Pages
+from generated import ROOT, Pages, real_runs
 from generated.markdown import code, table
 
 TUNING = ROOT / "corpus" / "tuning"
@@ -57,16 +57,17 @@ def _page(program: Program, measured: Mapping[str, Measured]) -> str:
     known = [OBJECTIVES[each] for each in program.objectives if each in OBJECTIVES]
     parts = [f"# {program.title}", program.normal]
     if known:
-        heading = ("objective", "D at chance", "D certain", "healthy runs: D", "G at chance", "G")
+        heading = ("objective", "D at chance", "D certain", "our runs: D", "G at chance", "G")
         rows = [_row(program, each, measured.get(each.name)) for each in known]
         parts += [
             "## Its losses",
             table(heading, rows),
-            f"As {code(program.name)} prints them: {_printed(program)}. Of healthy runs, the small "
-            f"trainings of {CORPUS} with that objective: from where to where eight of ten lines of "
-            "their second halves lie. A D that stays in the third column for long is called "
-            "certain.",
+            f"As {code(program.name)} prints them: {_printed(program)}. Our runs are the small "
+            f"healthy trainings of {CORPUS} with that objective: from where to where eight of ten "
+            "lines of their second halves lie. A D that stays in the third column for long is "
+            "called certain.",
         ]
+    parts += real_runs.section(program)
     parts += [
         "## What is normal there",
         "\n".join(f"- {fact}" for fact in _facts(program)),
