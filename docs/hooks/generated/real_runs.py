@@ -35,8 +35,8 @@ def section(program: Program) -> list[str]:
             ],
         ),
         "Not ours: of the second half of each public log, as it prints them, the median, and from "
-        f"where to where eight of ten lines lie ({code('python docs/hooks/real_run.py LOG')} makes a row "
-        f"of a log, {code('docs/hooks/real_runs.toml')} has them all).",
+        f"where to where eight of ten lines lie ({code('python docs/hooks/real_run.py LOG')} makes "
+        f"a row of a log, {code('docs/hooks/real_runs.toml')} has them all).",
     ]
 
 
