@@ -98,7 +98,7 @@ def test_one_reading_is_no_reason():
             d_loss_real=math.nan if place % 40 else 1e6,
             readings=Readings(diversity_ratio=0.0),
         )
-    assert changes(seen(calm)) == {"r1_weight"}
+    assert changes(seen(calm)) == {"r1_weight", "is_unsafe"}
 
 
 @pytest.mark.parametrize(

@@ -134,10 +134,13 @@ def test_another_state_is_refused_in_one_line_and_changes_nothing(loop, change, 
     balance = loop.balance("accuracy-band")
     loop.run(balance, 2)
     state = balance.state_dict()
-    before = json.dumps(state)
+    with pytest.raises(UserError, match="before the first step"):
+        balance.load_state_dict(state)
+    fresh = loop.balance("accuracy-band")
+    before = json.dumps(fresh.state_dict())
     with pytest.raises(UserError, match=f"Balance.load_state_dict: .*{what}"):
-        balance.load_state_dict({} if change is None else state | change)
-    assert json.dumps(balance.state_dict()) == before
+        fresh.load_state_dict({} if change is None else state | change)
+    assert json.dumps(fresh.state_dict()) == before
 
 
 def test_resume_is_bitwise_and_in_the_same_folder(tmp_path):
@@ -160,6 +163,7 @@ def test_resume_is_bitwise_and_in_the_same_folder(tmp_path):
             balance.d_step()
         balance.load_state_dict(state)
         second.run(balance, 4, seed=2)
+        assert balance.diagnosis().rows == 8
     assert same(whole.state(), second.state())
     rows = {name: rows_of(tmp_path / name) for name in ("whole", "parts")}
     assert [row["step"] for row in rows["parts"]] == list(range(1, 9))
@@ -168,6 +172,16 @@ def test_resume_is_bitwise_and_in_the_same_folder(tmp_path):
         for name in ("seconds", "g_gradient_cosine", "d_gradient_cosine"):
             a.pop(name, None), b.pop(name, None)
         assert a == b
+
+
+def test_a_resumed_loop_may_have_a_folder_of_its_own(tmp_path, loop):
+    with loop.balance("none", run_dir=tmp_path / "one") as balance:
+        loop.run(balance, 2)
+        state = balance.state_dict()
+    with loop.balance("none", run_dir=tmp_path / "two") as balance:
+        balance.load_state_dict(state)
+        loop.run(balance, 1)
+    assert [row["step"] for row in rows_of(tmp_path / "two")] == [3]
 
 
 def test_a_loop_that_goes_on_with_other_options_says_so_in_its_configuration(tmp_path, loop):

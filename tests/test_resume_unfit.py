@@ -176,7 +176,7 @@ DAMAGE = {
     "a weight is missing": without("g/blocks.0.first.bias"),
     "a weight of another shape": put("d/features.0.weight", torch.zeros(3, 3)),
     "no random state": without("rng/cpu"),
-    "an action of a later version": value("last_action", {"foo": 1}),
+    "an action of a later version": value("player", {"action": {"foo": 1}, "readings": {}}),
     "another policy's state": value("policy", {"smoothed": 0.5}),
     "optimizers of other weights": value("g_optimizer", [{"betas": [0.9, 0.99], "params": [0]}]),
 }

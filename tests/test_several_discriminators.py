@@ -7,6 +7,7 @@ from torch import nn
 import counterpoise as cp
 from counterpoise.anyloop import handle
 from counterpoise.errors import UserError
+from counterpoise.game.players import step_parted
 from counterpoise.records import Action
 from loop_helpers import Scripted, bce, rows_of
 
@@ -86,6 +87,31 @@ def test_each_has_rows_actions_and_a_verdict_of_its_own(tmp_path):
     one = cp.Balance(loop.g, *own, policy="none")
     with pytest.raises(UserError, match="discriminators"):
         one.load_state_dict(state)
+
+
+def test_an_only_discriminator_may_have_a_name(tmp_path):
+    loop = Loop()
+    own = {"a": loop.ds["a"]}, loop.g_optimizer, {"a": loop.d_optimizers["a"]}
+    with cp.Balance(loop.g, *own, policy="none", run_dir=tmp_path / "run") as balance:
+        for _ in range(3):
+            loop.turn(balance)
+        balance.end_step()
+        assert balance.diagnosis("a").rows == 3
+    assert cp.diagnose(tmp_path / "run").rows == 3
+
+
+def test_what_an_optimizer_counts_in_its_groups_outlives_a_step_in_parts():
+    nets = [nn.Linear(2, 1), nn.Linear(2, 1)]
+    optimizer = torch.optim.SGD([p for net in nets for p in net.parameters()], 0.1)
+
+    def step():
+        for group in optimizer.param_groups:
+            group["k"] = group.get("k", 0) + 1
+
+    for _ in range(2):
+        step_parted(optimizer, {nets[0]: 1.0, nets[1]: 0.5}, step)
+    (group,) = optimizer.param_groups
+    assert (group["k"], group["lr"], len(group["params"])) == (2, 0.1, 4)
 
 
 def test_two_balances_do_not_share_an_optimizer():

@@ -142,6 +142,8 @@ class Action:
     r1_weight: float = 0.0
     # Keep both networks and optimizers as they are before this step as the state to come back to.
     keep_snapshot: bool = False
+    # The state is not one to come back to: none is kept, whichever discriminator's policy asks.
+    is_unsafe: bool = False
     # Put the kept state back instead of training this step.
     roll_back: bool = False
     reason: str = ""
@@ -247,8 +249,8 @@ class StepRecord:
             rows[name] = d.values()
             if own := d.non_finite():
                 rows[name] = without_non_finite(rows[name]) | {"non_finite": bad + own}
-        if len(rows) == 1:
-            row |= next(iter(rows.values()))
+        if rows.keys() == {""}:
+            row |= rows[""]
         elif rows:
             row[DISCRIMINATORS] = rows
         row["seconds"] = round(self.seconds, 6)

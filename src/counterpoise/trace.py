@@ -39,7 +39,7 @@ LATEST_ROWS = 2048
 
 # Fields of an action that change nothing: a policy that only looks (earlier versions probed D), or
 # keeps a state.
-NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot"}
+NO_CHANGE = {"reason", "probe_discriminator", "keep_snapshot", "is_unsafe"}
 
 
 Row = tuple[int, Mapping[str, float]]

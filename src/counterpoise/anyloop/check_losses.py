@@ -139,7 +139,7 @@ def _target(call: DCall, number: int, kind: str) -> Target:
     answers, gradient = call.outputs[number].detach(), call.gradients[number]
     if len(answers) != len(call.images):
         return Target(None)
-    own = [call.rows_of(each, kind).double().cpu().flatten() for each in (answers, gradient)]
+    own = [call.rows_of(each, kind).cpu().double().flatten() for each in (answers, gradient)]
     x, y = own[0] - own[0].mean(), own[1] - own[1].mean()
     mean, size = float(own[1].mean()), float(own[1].abs().mean())
     if not 0 < size < math.inf:

@@ -37,7 +37,7 @@ NOT_TOLD = "its loss does not show any on {missing} images"
 # Turns in a row after which a person is told that a loop cannot be read.
 UNREAD_TURNS = 5
 STEPPED_EARLY = (
-    "the policy rests D, changes its learning rate or adds R1, and cannot in this loop: D's "
+    "the policy wants to skip D's step, scale its learning rate or add R1, but cannot here: D's "
     "optimizer steps before D has judged both real and fake images in its part"
 )
 REVERSED = (
@@ -68,11 +68,11 @@ class Reader:
         # say that it is reversed.
         self._in_a_row = 0
         # Whether D's loss was seen to pull on anything, and was not before.
-        self._has_begun = self._is_late = False
+        self._has_begun = self._starts_late = False
         # Turns in a row in which it could not be seen which output is which.
         self._unread_turns = 0
         # Whether its optimizer stepped in this turn before there was anything to decide on.
-        self.is_early = False
+        self.stepped_early = False
 
     @property
     def is_known(self) -> bool:
@@ -214,7 +214,7 @@ class Reader:
         """
         player, sides = self._player, self._sides_of(phase)
         if self.is_silent(phase):
-            self._is_late = True
+            self._starts_late = True
             return
         if len(sides) < 2:
             self._tell_unread(phase, sides)
@@ -242,7 +242,7 @@ class Reader:
         calls = phase.calls(self._player.name)
         if not phase.backwards or (calls and not self._has_begun):
             # It is not trained yet, or its loss has a weight of 0; or it is left out this time.
-            self._is_late = not self._has_begun
+            self._starts_late = not self._has_begun
             return
         self._unread_turns += 1
         if self._unread_turns < UNREAD_TURNS:
@@ -258,11 +258,8 @@ class Reader:
 
     def end(self, turn: Turn, phase: Phase) -> None:
         """D's part is over."""
-        player, own, calls = (
-            self._player,
-            turn.ds[self._player.name],
-            phase.calls(self._player.name),
-        )
+        player, own = self._player, turn.ds[self._player.name]
+        calls = phase.calls(player.name)
         if player.objective is None and calls and not phase.backwards:
             # Nothing was back-propagated, so the loop has not shown what it trains on.
             self._unread_turns += 1
@@ -272,11 +269,11 @@ class Reader:
         self._has_begun |= any(call.gradients for call in calls) and not self.is_silent(phase)
         if own.action is None or own.outputs is None:
             self.decide(turn, phase)
-        if self._is_late and own.action is not None:
-            self._is_late = False
+        if self._starts_late and own.action is not None:
+            self._starts_late = False
             text = f"D{self._who} begins to learn in step {turn.step}"
             self._game.tell(turn.step, "note", text, logging.INFO)
-        if self.is_early and own.asked.r1_weight:
+        if self.stepped_early and own.asked.r1_weight:
             player.r1.problem = STEPPED_EARLY
             turn.go_without_r1(own)
         if own.signals is not None and not self.is_known:
@@ -333,13 +330,12 @@ class DiscriminatorReaders:
         judging = {name: reader for name, reader in self.judging(phase) if name in names}
         for name, reader in judging.items():
             if reader.is_silent(phase):
-                turn.ds[
-                    name
-                ].forget()  # of halves that were given to `step.loss`, and got no weight
+                # Of halves that were given to `step.loss`, and got no weight.
+                turn.ds[name].forget()
         undecided = [name for name in judging if turn.ds[name].action is None]
-        if any(judging[n].is_early or not judging[n].is_ready(phase) for n in undecided):
+        if any(judging[n].stepped_early or not judging[n].is_ready(phase) for n in undecided):
             for name in undecided:
-                judging[name].is_early = turn.ds[name].updated = True
+                judging[name].stepped_early = turn.ds[name].updated = True
             return False
         for reader in judging.values():
             reader.decide(turn, phase)

@@ -123,7 +123,7 @@ class GeneratorReader:
             if (one_half or action.lecam_weight) and not part.has_d_loss:
                 say(NEEDS_LOSS, "halves")
             is_plain = action.d_steps and action.d_learning_rate_scale == 1
-            if readers[name].is_early and not is_plain:
+            if readers[name].stepped_early and not is_plain:
                 say(STEPPED_EARLY)
             # A loop may read the number before the turn begins.
             if min(action.d_steps, part.d_steps_before) > max(1, part.parts):

@@ -128,7 +128,9 @@ class Balance:
             ),
             Snapshot(
                 {"g": g, **{f"d{name}": d for name, d in ds.items()}},
-                {"g": g_optimizer, **{f"d{name}": each for name, each in d_optimizers.items()}},
+                # One of several Ds once.
+                {"g": g_optimizer}
+                | {f"d{n}": each for n, each in enumerate(dict.fromkeys(d_optimizers.values()))},
             ),
             self._journal.event,
             seed=seed,
@@ -200,9 +202,11 @@ class Balance:
         """Go on from a `state_dict`, after the networks and optimizers were loaded and before the
         first step. Rows of the run folder past its step are dropped.
 
-        Raises `UserError`, and changes nothing, for something else than such a state, and for that
-        of another policy.
+        Raises `UserError`, and changes nothing, for something else than such a state, for that of
+        another policy, and after a turn.
         """
+        if self._journal.has_begun:
+            raise UserError("Balance.load_state_dict comes before the first step of the loop")
         try:
             self._game.load_state_dict(state)
         except NOT_A_STATE as error:

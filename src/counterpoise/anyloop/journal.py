@@ -10,6 +10,7 @@ import yaml
 from counterpoise.errors import UserError
 from counterpoise.folder_lock import FolderLock
 from counterpoise.game.live_diagnosis import LiveDiagnosis
+from counterpoise.json_lines import read_json_lines
 from counterpoise.records import StepRecord
 from counterpoise.run_folder import BEGAN, CLOSED, RESUMED, RunFolder, software
 from counterpoise.run_writer import RunWriter, loss_line
@@ -38,21 +39,28 @@ class Journal:
         self._writer: RunWriter | None = None  # None before the first step
         self._lock: FolderLock | None = None
         self.diagnosis = LiveDiagnosis(policy, str(run_dir or ""))
-        self._next_diagnosis = FIRST_DIAGNOSIS
         self._waiting: list[tuple[int, str, str]] = []
         self._speaks = True
-        self._last_step = 0
+        self._last_step = self._judged_step = 0
+        self._next_diagnosis = FIRST_DIAGNOSIS
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a turn has begun."""
+        return self._writer is not None
 
     def begin(self, step: int, writes: bool) -> None:
         """Make or reopen the folder; `step` is the last one that was done before."""
         if self._writer is not None:
             return
-        self._speaks = writes
+        self._speaks, self._last_step, self._judged_step = writes, step, step
+        self._next_diagnosis = step + FIRST_DIAGNOSIS
         if self._run is None or not writes:
             self._writer = RunWriter(None)
             return
         run = self._run
-        if step:
+        goes_on = step > 0 and run.is_used()
+        if goes_on:
             RunFolder.open(run.path)
         elif run.is_used():
             raise UserError(
@@ -63,13 +71,14 @@ class Journal:
         try:
             # Of a resumed run too: its policy's options may be others now.
             run.save_config(self._config())
-            self._writer = RunWriter(run, resumed_step=step or None)
+            self._writer = RunWriter(run, resumed_step=step if goes_on else None)
         except BaseException:
             self._release()
             raise
-        self._last_step = step
+        if goes_on:
+            self.diagnosis.load_rows(read_json_lines(run.signals)[0])
         what = f"goes on after step {step}" if step else "the loop begins"
-        self._writer.event(step, RESUMED if step else BEGAN, f"{what}, with {software()}")
+        self._writer.event(step, RESUMED if goes_on else BEGAN, f"{what}, with {software()}")
         if self._lock.note:
             self.event(step, "note", self._lock.note)
         for note in self._writer.notes:
@@ -103,11 +112,13 @@ class Journal:
             if self._speaks:
                 LOGGER.info("%s", line)
             self._writer.log(line)
-        if record.step < self._next_diagnosis:
-            return
-        self._next_diagnosis = max(
-            record.step + FIRST_DIAGNOSIS, int(record.step * DIAGNOSIS_GROWTH)
-        )
+        if record.step >= self._next_diagnosis:
+            self._judge()
+
+    def _judge(self) -> None:
+        """Say what is new of the diagnosis."""
+        step = self._judged_step = self._last_step
+        self._next_diagnosis = max(step + FIRST_DIAGNOSIS, int(step * DIAGNOSIS_GROWTH))
         said = set()  # Several Ds mostly need the same.
         for news in self.diagnosis.news(latest=False):
             remedies = news.finding.remedies if news.finding else ()
@@ -117,16 +128,19 @@ class Journal:
                 # Its first sentence: a terminal is narrow, and the page has the whole.
                 first = f". What to change first: {remedies[0].text.partition('. ')[0]}"
             level = logging.WARNING if news.finding else logging.INFO
-            self.event(record.step, "finding", f"step {record.step}: {news.text}{first}", level)
+            self.event(step, "finding", f"step {step}: {news.text}{first}", level)
 
     def close(self) -> None:
-        """Close the files, and say so in them."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
+        """Judge what was not, close the files, and say so in them."""
+        if self._writer is not None:
             # A full disk was reported already, and closing may come at any time, even at the exit.
             with contextlib.suppress(UserError):
-                writer.event(self._last_step, CLOSED, f"closed after step {self._last_step}")
-            writer.close()
+                if self._judged_step < self._last_step:
+                    self._judge()
+                closed = f"closed after step {self._last_step}"
+                self._writer.event(self._last_step, CLOSED, closed)
+            self._writer.close()
+            self._writer = None
         self._release()
 
     def _release(self) -> None:

@@ -73,7 +73,7 @@ class LoopListener:
             self._g.turn_begins()
             self._turn = self.begin_turn()
             for reader in self._d.readers.values():
-                reader.is_early = False
+                reader.stepped_early = False
         self._hooks.compares = self._checker is not None or not self._d.is_known
         part = DiscriminatorPart(self)
         self._listen(part)

@@ -83,8 +83,10 @@ class LoopChecker:
         def guarded(*arguments: Any, **options: Any) -> Any:
             try:
                 return None if self.is_finished else call(*arguments, **options)
-            except Exception:
-                LOGGER.debug("loop check: given up", exc_info=True)
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                LOGGER.warning("loop check: given up in turn %d (%s)", self._turns + 1, what)
+                LOGGER.debug("loop check", exc_info=True)
                 self.close()
                 return None
 

@@ -1,7 +1,7 @@
 """What a hand-written loop did in a turn, which its checks look at, and who notes it.
 
-Nothing here changes a number of the loop: the tap on the networks tells what they were given, and a
-few functions of PyTorch that every way leads to, whatever a loop has imported, are listened to.
+Nothing here changes a number of the loop: the hooks on the networks tell what they were given, and
+a few functions of PyTorch that every way leads to, whatever a loop has imported, are listened to.
 """
 
 import functools
@@ -29,8 +29,6 @@ BOUNDS = {
     **dict.fromkeys(("Sigmoid", "Hardsigmoid"), (0.0, 1.0)),
 }
 BOUNDED = REARRANGING | {"AvgPool2D", "UpsampleNearest2D", "UpsampleBilinear2D"}
-# Turns that are kept behind the one that is noted.
-PAST = 2
 # The name under which a mark hangs on the nodes of losses that carry a loss scale.
 SCALED = "counterpoise scaled"
 
@@ -132,7 +130,7 @@ class ObservedTurn:
         return [each for each in self.d_calls if each.network == network and each.with_gradient]
 
     def past(self) -> list["ObservedTurn"]:
-        """The scenes before it, the latest first."""
+        """The turns before it, the latest first."""
         return [] if self.before is None else [self.before, *self.before.past()]
 
     def passes_of(self, part: Phase) -> list[BackwardPass]:
@@ -158,8 +156,8 @@ class TurnObserver:
             penalty.node = None  # whose hook leads back here: the graph goes without a collection
         for call in self.turn.d_calls:
             call.outputs, call.arguments, call.named = [], {}, []
-        for past in self.turn.past()[PAST - 2 :]:
-            past.before = None
+        if self.turn.before is not None:
+            self.turn.before.before = None  # two turns are kept behind the one under way
         self.turn = ObservedTurn(self._networks, self.turn)
 
     def g_called(self, made: GCall, node: Node | None, given: Sequence[Tensor]) -> None:

@@ -21,7 +21,7 @@ from counterpoise.anyloop.pulls import Pattern, Region
 
 
 @dataclass(frozen=True)
-class Ask:
+class AskLikeCall:
     """Asks D again, as a call did: with other images (N, ...), and the same beside them, in the
     type of D's weights, since it is asked without the loop's autocast."""
 
@@ -58,7 +58,7 @@ class Side:
     outputs: Tensor  # with their graph
     tensors: list[Tensor]  # that they are made of, as D gave them
     images: Tensor | None = None  # detached; None where they are not known
-    ask: Ask | None = None  # None where D cannot be asked about others
+    ask: AskLikeCall | None = None  # None where D cannot be asked about others
 
     @property
     def alone(self) -> bool:
@@ -86,7 +86,7 @@ def side_of(
         # The images that the first of the calls was on, and how D is asked as in it.
         call, region = own[0]
         side.images = region.of(call.arguments[region.place]).detach()
-        side.ask = None if region.place == INSIDE else Ask(call, region)
+        side.ask = None if region.place == INSIDE else AskLikeCall(call, region)
     return side
 
 

@@ -113,7 +113,8 @@ class AutoPolicy(Policy):
         if self._held() != before:
             self._same_since = self._turns
         reason = joined(broken, *self._why())
-        return replace(self._hold(reason), keep_snapshot=self._snapshot_due(calm=not broken))
+        due = self._snapshot_due(calm=not broken)
+        return replace(self._hold(reason), keep_snapshot=due, is_unsafe=bool(broken))
 
     def _held(self) -> tuple[float, ...]:
         """What may change in a training."""
@@ -210,9 +211,10 @@ class AutoPolicy(Policy):
         """What is wrong with D's numbers in this turn; empty where nothing is."""
         loss, logits = signals.d_loss, signals.real_logit_mean
         broken = ""
+        if signals.auc is None:
+            return ""  # the numbers of the turn before are not known yet
         if not is_finite(loss, logits, signals.fake_logit_mean):
-            # The first turn's may not be known yet.
-            broken = "D's losses or outputs are not finite" if self._turns > 1 else ""
+            broken = "D's losses or outputs are not finite"
         elif len(self._losses) == READINGS:
             usual = sorted(self._losses)[READINGS // 2]
             least = EXPLOSION_LEAST * abs(signals.d_equilibrium_loss or 1.0)
@@ -240,13 +242,17 @@ class AutoPolicy(Policy):
         self._block, self._auc, self._diversity, self._losses, self._shares = [], [], [], [], []
         self._d_steps, self._log_weight = 1, 0.0
         self._trial_turns = self._calm_turns = self._exploded_turns = 0
-        return replace(self._hold(f"{why}: back to the last calm state"), roll_back=True)
+        return replace(self._hold(why), roll_back=True)
 
     def _why(self) -> Iterator[str]:
         """What it holds, and the numbers behind it."""
         if self._has_r1:
-            yield f"R1 with a gamma of {self._gamma():.3g}" + (
-                ", as D did not learn with more" if self._r1_divided else ""
+            more = ", as D did not learn with more" if self._r1_divided else ""
+            gamma = self._gamma()
+            yield (
+                f"R1 with a gamma of {gamma:.3g}{more}"
+                if gamma
+                else "no R1, with which D did not learn"
             )
         if self._d_steps > 1:
             yield f"G learns from D alone: {self._d_steps} steps of D"

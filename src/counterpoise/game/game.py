@@ -28,7 +28,6 @@ from counterpoise.records import (
     Signals,
     StepRecord,
     unknown_signals,
-    without_gone_fields,
 )
 from counterpoise.run_folder import ROLL_BACK
 from counterpoise.sensors.discriminator import numbers_of
@@ -67,7 +66,7 @@ class Game:
         self.g_optimizer, self.sensors, self.snapshot = g_optimizer, sensors, snapshot
         self.players = {player.name: player for player in players}
         self.tell, self.seed, self.stage = tell, seed, stage
-        self.device = next(generator.parameters(), torch.zeros(())).device
+        self.device = next(generator.parameters()).device
         # Whether nothing waits for numbers that no policy needs in the turn itself; a policy that
         # says `needs = "last turn"` sees those of the turn before then. Several processes wait, so
         # that they meet at the same place.
@@ -258,10 +257,9 @@ class Game:
         """What goes on with a resumed loop, as plain JSON values."""
         self._settle(wait=True)
         states = {
-            name: {
+            name: player.memory()
+            | {
                 "policy": player.policy.state_dict(),
-                "action": dataclasses.asdict(player.last_action),
-                "readings": dataclasses.asdict(player.readings),
                 "objective": player.objective and dataclasses.asdict(player.objective),
             }
             for name, player in self.players.items()
@@ -289,15 +287,13 @@ class Game:
             objective = own["objective"] and GameObjective(**own["objective"])
             if objective:
                 check_objective(policy, objective)
-            action = Action(**without_gone_fields(own["action"]))
-            readings = Readings(**without_gone_fields(own["readings"]))
-            loaded.append((player, policy, objective, action, readings))
-        for player, policy, objective, action, readings in loaded:
-            player.objective = objective or player.objective
-            player.policy, player.last_action, player.readings = policy, action, readings
+            known = Player.recalled(own) | {"policy": policy}
+            loaded.append((player, known | ({"objective": objective} if objective else {})))
+        for player, known in loaded:
+            vars(player).update(known)
         self.steps_done, self.batches = step, batches
         if has_snapshot:
-            self.snapshot.take(self.steps_done)
+            self.snapshot.take(self.steps_done + 1)
             text = f"step {self.steps_done}: the state to go back to is the one resumed from"
             self.tell(self.steps_done, "note", text, logging.INFO)
 

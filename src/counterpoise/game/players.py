@@ -1,5 +1,6 @@
 """Who plays: a discriminator with its policy, its part of a turn, and a share of an optimizer."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,14 @@ from counterpoise.balance.policy import Policy
 from counterpoise.errors import UserError
 from counterpoise.game.objective import Ask, GameObjective, ask_alone
 from counterpoise.game.r1 import R1
-from counterpoise.records import NO_ACTION, NO_READINGS, Action, Readings, Signals
+from counterpoise.records import (
+    NO_ACTION,
+    NO_READINGS,
+    Action,
+    Readings,
+    Signals,
+    without_gone_fields,
+)
 
 NO_OBJECTIVE = (
     "the objective of D{name} is not known, nor can be read from its loss; name it: "
@@ -45,6 +53,29 @@ class Player:
         self.r1 = R1(self.network, self.optimizer)
         if self.objective_name is not None:
             GameObjective.named(self.objective_name, probabilities=False)  # refuses an unknown one
+
+    def memory(self) -> dict[str, Any]:
+        """What a resumed game needs beside the policy's state, as plain JSON values."""
+        signals = self.signals and dataclasses.asdict(self.signals) | {"readings": None}
+        return {
+            "action": dataclasses.asdict(self.last_action),
+            "readings": dataclasses.asdict(self.readings),
+            "signals": signals,
+            "is_reversed": self.is_reversed,
+        }
+
+    @staticmethod
+    def recalled(memory: Mapping[str, Any]) -> dict[str, Any]:
+        """What `memory` gave, also in earlier versions, by attribute; `KeyError` or `TypeError`
+        where it is something else."""
+        readings = Readings(**without_gone_fields(memory["readings"]))
+        signals = memory.get("signals")
+        return {
+            "last_action": Action(**without_gone_fields(memory["action"])),
+            "readings": readings,
+            "signals": signals and Signals(**signals | {"readings": readings}),
+            "is_reversed": bool(memory.get("is_reversed")),
+        }
 
     @property
     def acts(self) -> bool:
@@ -136,18 +167,21 @@ def step_parted(
     """`step_scaled` of an optimizer of several networks, each with a factor of its own; None leaves
     a network as it is."""
     scale_of = {id(p): scale for network, scale in scales.items() for p in network.parameters()}
-    own, parted = optimizer.param_groups, []
+    own: list[dict[str, Any]] = optimizer.param_groups
+    parted: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for group in own:
         by_scale: dict[float | None, list[Tensor]] = {}
         for weight in group["params"]:
             by_scale.setdefault(scale_of.get(id(weight), 1.0), []).append(weight)
         parted += [
-            {**group, "params": weights, "lr": group["lr"] * scale}
+            (group, {**group, "params": weights, "lr": group["lr"] * scale})
             for scale, weights in by_scale.items()
             if scale is not None
         ]
-    optimizer.param_groups = parted
+    optimizer.param_groups = [group for _, group in parted]
     try:
         return run()
     finally:
+        for group, part in parted:  # what an optimizer keeps in its groups, such as a count
+            group.update({k: value for k, value in part.items() if k not in ("params", "lr")})
         optimizer.param_groups = own

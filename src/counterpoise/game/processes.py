@@ -46,7 +46,7 @@ class Numbers:
         flat = [each.to(device, torch.float32).reshape(-1) for each in self._tensors.values()]
         sent = average_over_processes(torch.cat(flat))
         here = torch.empty(sent.shape, pin_memory=sent.is_cuda)
-        here.copy_(sent, non_blocking=True)
+        here.copy_(sent, non_blocking=sent.is_cuda)
         if sent.is_cuda:
             self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()

@@ -131,9 +131,14 @@ class Sensors:
             read.setdefault("g_gradient_content", torch.zeros(()))
 
     @contextmanager
-    def update(self, *keys: str) -> Iterator[None]:
+    def update(self, optimizer: torch.optim.Optimizer, *keys: str) -> Iterator[None]:
         """Around an optimizer's step: the gradients of these networks, and how far they go."""
         before = {}
+        # Fused ones take AMP's scale out themselves, and leave out a step that is not finite.
+        scale = getattr(optimizer, "grad_scale", None)
+        is_left_out = getattr(optimizer, "found_inf", None)
+        if is_left_out is not None and self.due and bool(is_left_out):
+            keys = ()
         due = self.due or self.due_next
         new = [key for key in keys if due and key not in self._updated]
         self._updated.update(new)
@@ -141,7 +146,7 @@ class Sensors:
             network, kept, read = self._networks[key], self._kept.pop(key, None), self._read[key]
             if self.due:
                 length, cosine = gradient_readings(flat_gradient(network), kept)
-                read[f"{key[0]}_gradient_norm"] = length
+                read[f"{key[0]}_gradient_norm"] = length if scale is None else length / scale
                 if cosine is not None:
                     read[f"{key[0]}_gradient_cosine"] = cosine
                 before[key] = flat(network.parameters())

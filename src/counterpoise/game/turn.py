@@ -125,7 +125,9 @@ class Turn:
         action = NO_ACTION if player.is_reversed else player.policy.observe(signals)
         action = self._possible(player, action)
         part.action = player.last_action = action
-        if action.keep_snapshot:
+        if action.keep_snapshot and not any(
+            each.last_action.is_unsafe for each in game.players.values()
+        ):
             game.snapshot.take(self.step)
         return action
 
@@ -188,7 +190,8 @@ class Turn:
             p.player.network: p.asked.d_learning_rate_scale if p.asked.d_steps else None
             for p in parts.values()
         }
-        with self.game.sensors.update(*(key_of(part.player.name) for part in trained)):
+        names = [key_of(part.player.name) for part in trained]
+        with self.game.sensors.update(optimizer, *names):
             if len(set(scales.values())) == 1:
                 result = step_scaled(optimizer, trained[0].asked.d_learning_rate_scale, run)
             else:
@@ -242,9 +245,9 @@ class Turn:
         logits = image_means(objective.logits(fake_outputs.detach()))
         self.numbers[AFTER, part.player.name] = objective.probability(logits).mean()
 
-    def g_begin(self, d: str | None = None) -> InputChange:
-        """A further part of G begins, on another batch: what is done to D's inputs in it."""
-        return self.game.input_change(self.of(d).asked)
+    def g_begin(self) -> InputChange:
+        """A further part of G begins, on another batch: what is done to the only D's inputs."""
+        return self.game.input_change(self.of(None).asked)
 
     def g_step(self, run: Callable[[], Any]) -> Any:
         """G's gradients are there: carry out its optimizer's step as the actions ask, or leave it
@@ -253,7 +256,7 @@ class Turn:
         if self.leaves_out():
             return _leave_out(optimizer)
         self.g_updated = True
-        with self.game.sensors.update(G):
+        with self.game.sensors.update(optimizer, G):
             return step_scaled(optimizer, self.g_learning_rate_scale, run)
 
     # What all discriminators' actions come to.

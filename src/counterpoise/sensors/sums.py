@@ -32,8 +32,11 @@ def mean(values: Tensor) -> Tensor:
 def _reduced(values: Tensor, reduce_rows: Callable[[Tensor], Tensor]) -> Tensor:
     """Row by row, then the results alike until one is left."""
     values = values.detach().flatten()
-    while len(values) > 1:
+    if not len(values):
+        return values.new_zeros(())
+    while True:
         whole = len(values) // ROW * ROW
         rows = [values[:whole].view(-1, ROW), values[whole:].view(1, -1)]
         values = torch.cat([reduce_rows(each) for each in rows if each.numel()])
-    return values.reshape(()) if len(values) else values.new_zeros(())
+        if len(values) == 1:
+            return values.reshape(())

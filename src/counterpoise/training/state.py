@@ -1,13 +1,12 @@
 """The state of a training between two steps, and what a checkpoint holds of it."""
 
-import dataclasses
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from counterpoise.errors import TrainingDivergedError
 from counterpoise.game.game import Tell
-from counterpoise.records import Action, Readings, without_gone_fields
+from counterpoise.game.players import Player
 from counterpoise.seeding import global_rng_state, restore_global_rng_state
 from counterpoise.training.checkpoint import Checkpoint
 from counterpoise.training.plan import Stage, plan_stages, stage_at
@@ -66,8 +65,7 @@ class TrainingState:
             "batches_drawn": self.batches.drawn,
             "scaler": parts.scaler.state_dict(),
             "policy": parts.policy.state_dict(),
-            "last_action": dataclasses.asdict(player.last_action if player else Action()),
-            "readings": (player.readings if player else Readings()).read(),
+            "player": player and player.memory(),
             "kept_step": kept.taken_step,
             **{part: own["param_groups"] for part, own in optimizers.items()},
         }
@@ -90,9 +88,10 @@ class TrainingState:
         parts.policy.load_state_dict(values["policy"])
         if values.get("scaler"):
             parts.scaler.load_state_dict(values["scaler"])
-        if self.playing.player is not None:
-            self.playing.player.last_action = Action(**without_gone_fields(values["last_action"]))
-            self.playing.player.readings = Readings(**without_gone_fields(values["readings"]))
+        if (player := self.playing.player) is not None:
+            # Earlier versions had the two apart.
+            apart = {"action": values.get("last_action"), "readings": values.get("readings")}
+            vars(player).update(Player.recalled(values.get("player") or apart))
         self.playing.game.sensors.load(saved.part("sensors"), parts.fabric.device)
         if values["kept_step"] is not None:
             kept = self.playing.game.snapshot
