@@ -1,10 +1,9 @@
-"""Networks as other programs have them, small: the layers and names of their published files."""
+"""A network as other programs have it, small: the layers and names of its published file."""
 
 import importlib
 import sys
 from types import ModuleType, SimpleNamespace
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -29,47 +28,6 @@ class Compact(nn.Module):
         for layer in self.body:
             out = layer(out)
         return F.pixel_shuffle(out, self.upscale) + F.interpolate(x, scale_factor=self.upscale)
-
-
-class DenseBlock(nn.Module):
-    def __init__(self, width, grown):
-        super().__init__()
-        for n in range(5):
-            self.add_module(f"conv{n + 1}", convolution(width + n * grown, (grown, width)[n == 4]))
-
-    def forward(self, x):
-        seen = x
-        for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
-            seen = torch.cat([seen, F.leaky_relu(layer(seen), 0.2)], 1)
-        return 0.2 * self.conv5(seen) + x
-
-
-class RRDB(nn.Module):
-    def __init__(self, width, grown):
-        super().__init__()
-        self.rdb1, self.rdb2, self.rdb3 = (DenseBlock(width, grown) for _ in range(3))
-
-    def forward(self, x):
-        return 0.2 * self.rdb3(self.rdb2(self.rdb1(x))) + x
-
-
-class RRDBNet(nn.Module):
-    """ESRGAN's generator, x4."""
-
-    def __init__(self, num_feat=8, num_block=1, num_grow_ch=4):
-        super().__init__()
-        self.conv_first = convolution(3, num_feat)
-        self.body = nn.Sequential(*(RRDB(num_feat, num_grow_ch) for _ in range(num_block)))
-        for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr"):
-            self.add_module(name, convolution(num_feat, num_feat))
-        self.conv_last = convolution(num_feat, 3)
-
-    def forward(self, x):
-        first = self.conv_first(x)
-        x = first + self.conv_body(self.body(first))
-        for layer in (self.conv_up1, self.conv_up2):
-            x = F.leaky_relu(layer(F.interpolate(x, scale_factor=2.0)), 0.2)
-        return self.conv_last(F.leaky_relu(self.conv_hr(x), 0.2))
 
 
 def stand_in_for_spandrel(monkeypatch):

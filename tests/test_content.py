@@ -53,11 +53,6 @@ def test_patches_against_slicing(count, channels, height, width, patch_px):
     assert all(torch.equal(a, b) for a, b in zip(patches, expected, strict=True))
 
 
-def test_gram_matrices_are_not_normalised():
-    # Mean-one activations of a 16 pixel patch give entries of 256, which the weights assume.
-    assert gram_matrices(torch.ones(1, 4, 16, 16), 16).unique().tolist() == [256.0]
-
-
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 5, 9, 6), (1, 2, 3, 3)])
 def test_texture_loss_against_loops(shape):
     fake, real = rand(*shape), rand(*shape, seed=1)
@@ -68,14 +63,6 @@ def test_texture_loss_against_loops(shape):
     np.testing.assert_allclose(gram_matrices(fake, 4).numpy(), grams[0], rtol=1e-5)
     expected = np.mean((grams[0] - grams[1]) ** 2)
     assert texture_loss(fake, real, 4).item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_texture_loss_ignores_where_in_a_patch_but_not_in_which():
-    features = rand(1, 3, 8, 8)
-    within = features.clone()
-    within[..., :4, :4] = within[..., :4, :4].flip(-1, -2)
-    assert texture_loss(within, features, 4).item() == pytest.approx(0, abs=1e-8)
-    assert texture_loss(features.roll(4, -1), features, 4).item() > 1e-3
 
 
 def test_texture_loss_is_in_float32_under_autocast():

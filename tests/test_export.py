@@ -20,7 +20,7 @@ ENET_X4 = GeneratorConfig(width=4, blocks=1)
 ENET_X2 = GeneratorConfig(
     width=6, blocks=0, scale=2, bicubic="tf1-legacy", input_mean=(0.1, 0.2, 0.3)
 )
-FOREIGN = GeneratorConfig(source="foreign_networks.RRDBNet")
+FOREIGN = GeneratorConfig(source="foreign_networks.Compact")
 
 
 @pytest.fixture(params=[ENET_X4, ENET_X2, FOREIGN], ids=["x4", "x2", "foreign"])
