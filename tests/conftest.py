@@ -89,6 +89,14 @@ def crashed(tmp_path, finished):
     return path
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """The steps whose samples and metrics are due; making them is slow, and tested elsewhere."""
+    from training_helpers import without_showing
+
+    return without_showing(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def fault_server(tmp_path_factory):
     """Runs command lines to be killed, or on a disk that gets full; see `fault_helpers`."""

@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from counterpoise.config import DiscriminatorConfig
-from counterpoise.json_lines import read_json_lines
 from counterpoise.models.discriminator import build_discriminator
-from counterpoise.run_folder import RunFolder
-from counterpoise.training import checkpoint, setup
+from counterpoise.training import setup
 from counterpoise.training.cuda_graphs import ReplayedPasses
-from training_helpers import run, signals, tiny, without_time
+from training_helpers import events, run, signals, tiny, weights, without_time
 
 
 def imitation(recorded, samples, allow_unused_input):
@@ -83,11 +81,6 @@ SHORT = [
 ]  # fmt: skip
 
 
-def weights(path, step=6):
-    snapshot = checkpoint.load(RunFolder(path).checkpoint(step))
-    return snapshot.part("g") | snapshot.part("d")
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -135,8 +128,8 @@ def test_a_training_is_the_same(tmp_path, imitated, monkeypatch, options):
                 # A small spread is the difference of large numbers.
                 least = 1e-4 if name.endswith("_std") else 1e-7
                 assert replayed[name] == pytest.approx(value, rel=1e-5, abs=least), name
-    replayed_weights = weights(tmp_path / "replayed")
-    for name, value in weights(tmp_path / "plain").items():
+    replayed_weights = weights(tmp_path / "replayed", 6)
+    for name, value in weights(tmp_path / "plain", 6).items():
         torch.testing.assert_close(replayed_weights[name], value, rtol=1e-5, atol=1e-6)
 
 
@@ -182,8 +175,7 @@ def test_what_cannot_be_recorded_is_told_and_run_as_it_is(tmp_path, imitated, mo
     monkeypatch.undo()
     run(tiny(*SHORT), tmp_path / "plain")
     assert without_time(signals(tmp_path / "run")) == without_time(signals(tmp_path / "plain"))
-    events, _ = read_json_lines(RunFolder(tmp_path / "run").events)
-    told = [event["message"] for event in events if event["kind"] == "fallback"]
+    told = events(tmp_path / "run", "fallback")
     assert [message.partition(" is not")[0] for message in told] == ["step 1: G", "step 2: D"]
 
 

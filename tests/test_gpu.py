@@ -8,14 +8,12 @@ from counterpoise.data.catalog import scan
 from counterpoise.data.dataset import CropPairs
 from counterpoise.data.device_crops import DeviceCrops
 from counterpoise.data.images import Picture
-from counterpoise.json_lines import read_json_lines
 from counterpoise.models.generator import build_generator
 from counterpoise.run_folder import RunFolder
-from counterpoise.training import checkpoint
 from counterpoise.training.cuda_graphs import ReplayedPasses
 from counterpoise.upscale import upscale_picture
 from helpers import smooth_pixels, write_images
-from training_helpers import run, signals, tiny
+from training_helpers import events, run, signals, tiny, weights
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,8 +33,7 @@ def test_a_step_is_the_cpu_s_within_rounding(tmp_path):
         assert cuda["g_loss"] == pytest.approx(cpu["g_loss"], rel=2e-2)
         if "d_real" in cpu:
             assert cuda["d_real"] == pytest.approx(cpu["d_real"], rel=2e-2, abs=1e-2)
-    events, _ = read_json_lines(RunFolder(tmp_path / "cuda").events)
-    assert any("cut on the GPU" in event["message"] for event in events)
+    assert any("cut on the GPU" in message for message in events(tmp_path / "cuda"))
 
 
 @pytest.mark.parametrize("policy", ["none", "auto", "ada", "instance-noise"])
@@ -76,17 +73,15 @@ def test_replayed_passes_train_alike(tmp_path, monkeypatch, options):
                 # Adam makes much of the rounding of D's tiny gradients.
                 rel = 0.1 if name == "d_update_ratio" else 1e-2
                 assert replayed[name] == pytest.approx(eager[name], rel=rel), name
-    events, _ = read_json_lines(RunFolder(tmp_path / "replayed").events)
-    assert not [event for event in events if event["kind"] == "fallback"]
+    assert events(tmp_path / "replayed", "fallback") == []
 
 
 def test_an_interrupted_run_goes_on(tmp_path):
     run(tiny(CUDA), tmp_path / "run")
-    folder = RunFolder(tmp_path / "run")
-    whole = checkpoint.load(folder.checkpoint(8)).part("g")
-    folder.checkpoint(8).unlink()
+    whole = weights(tmp_path / "run")
+    RunFolder(tmp_path / "run").checkpoint(8).unlink()
     run(tiny(CUDA), tmp_path / "run", resume=True)
-    for name, value in checkpoint.load(folder.checkpoint(8)).part("g").items():
+    for name, value in weights(tmp_path / "run").items():
         # Kernels that add atomically do not give the same bits twice.
         torch.testing.assert_close(value, whole[name], rtol=1e-2, atol=1e-4)
 

@@ -7,12 +7,12 @@ from safetensors.torch import load_file
 from counterpoise.errors import UserError
 from counterpoise.models.weights import load_generator, save_generator
 from counterpoise.run_folder import RunFolder
-from training_helpers import differing_tensors, events, run, tiny, without_showing
+from training_helpers import differing_tensors, events, run, tiny
 
 
 @pytest.mark.parametrize("of", ["run", "file", "nothing"])
-def test_g_and_its_average_begin_with_them(tmp_path, monkeypatch, finished, of):
-    without_showing(monkeypatch)
+@pytest.mark.usefixtures("shown")
+def test_g_and_its_average_begin_with_them(tmp_path, finished, of):
     frozen = ["optimizer.g.learning_rate=1e-12", "train.pretrain_steps=0", "train.ema_decay=0"]
     source = {"run": finished, "file": RunFolder(finished).generator}.get(of)
     given = [] if source is None else [f"train.initial_weights={source}"]

@@ -7,14 +7,10 @@ from counterpoise.errors import UserError
 from counterpoise.game.game import Game
 from counterpoise.run_folder import RunFolder
 from counterpoise.training.cuda_graphs import ReplayedPasses, accelerated
-from training_helpers import differing_tensors, run, signals, tiny, without_showing, without_time
+from training_helpers import differing_tensors, run, signals, tiny, without_time
 
 FAST = ["train.channels_last=always", "train.fused_adam=always"]
-
-
-@pytest.fixture(autouse=True)
-def shown(monkeypatch):
-    return without_showing(monkeypatch)
+pytestmark = pytest.mark.usefixtures("shown")
 
 
 def defer(monkeypatch):

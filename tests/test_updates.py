@@ -19,7 +19,7 @@ from training_helpers import (
     signals,
     stop_at,
     tiny,
-    without_showing,
+    weights,
     without_time,
 )
 
@@ -29,11 +29,7 @@ ALL = (
     "train.accumulate_batches=2",
     "generator.degradation={name: real-esrgan, sharpened_hr: true}",
 )
-
-
-@pytest.fixture(autouse=True)
-def _without_showing(monkeypatch):
-    without_showing(monkeypatch)
+pytestmark = pytest.mark.usefixtures("shown")
 
 
 @pytest.mark.parametrize(
@@ -63,12 +59,6 @@ def test_a_warm_up_rises_in_a_straight_line():
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert learning_rate(config, 3, 2) == 0.75  # a stage may be shorter than that
-
-
-def weights(path, step=8):
-    """What G and D of a run have come to."""
-    saved = checkpoint.load(RunFolder(path).checkpoint(step))
-    return saved.part("g") | {f"d/{name}": own for name, own in saved.part("d").items()}
 
 
 def test_accumulated_batches_are_a_larger_batch(tmp_path):

@@ -69,6 +69,12 @@ def differing_tensors(one: Path, other: Path, step: int = 8) -> list[str]:
             or not torch.equal(a[name], b[name])]  # fmt: skip
 
 
+def weights(path: Path, step: int = 8) -> dict[str, torch.Tensor]:
+    """What G and D of a run have come to in a step."""
+    tensors = load_file(RunFolder(path).checkpoint(step))
+    return {name: value for name, value in tensors.items() if name.startswith(("g/", "d/"))}
+
+
 def before_step(monkeypatch, act) -> None:
     """Call `act(training, step)` at the beginning of each step."""
     play = Training.play
@@ -89,7 +95,7 @@ def stop_at(monkeypatch, step: int) -> None:
 
 
 def without_showing(monkeypatch) -> list[int]:
-    """The steps whose samples and metrics are due; making them is slow, and tested elsewhere."""
+    """Make no samples and metrics; the steps in which they are due."""
     steps = []
 
     def show(self, stop, writer):
