@@ -185,14 +185,3 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
 
 def rows_of(run):
     return read_json_lines(run / "signals.jsonl")[0]
-
-
-class Pyramid(nn.Module):
-    """A D that answers at two scales."""
-
-    def __init__(self, d):
-        super().__init__()
-        self.d = d
-
-    def forward(self, images):
-        return [self.d(images), self.d(images.flip(-1))]

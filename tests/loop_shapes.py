@@ -61,20 +61,6 @@ def image_buffer(loop, balance):
     loop.g.train()
 
 
-def several_outputs(loop, balance):
-    """Those that D gives in a list are given to Balance in one tensor."""
-    real, fake = loop.images()
-    with balance.d_step() as step:
-        on_real, on_fake = (torch.cat(loop.d(each), 1) for each in (real, fake.detach()))
-        step.logits(real=on_real, fake=on_fake)
-        loop.note(on_real, on_fake)
-        update(loop.d_optimizer, loop.d_loss(on_real, on_fake))
-    with balance.g_step() as step:
-        on_fake = torch.cat(loop.d(fake), 1)
-        step.logits(fake=on_fake)
-        update(loop.g_optimizer, loop.g_loss(on_fake))
-
-
 # Later than a D that never learns would be reported.
 LATE = 8
 

@@ -22,9 +22,6 @@ def images(count=4, size=16, seed=0):
     return torch.rand(count, 3, size, size, generator=generator(seed))
 
 
-# Noise and augmentation.
-
-
 def test_noise_has_its_standard_deviation_and_a_gradient():
     batch = images(count=64).requires_grad_()
     assert InputChange().real(batch) is batch
@@ -140,18 +137,12 @@ def test_what_is_no_image_cannot_be_augmented():
         augment(torch.rand(4, 10), 0.5, generator())
 
 
-# LeCam.
-
-
 def test_lecam_against_numpy():
     real, fake = torch.randn(8, 1, generator=generator()), torch.randn(8, 1, generator=generator(1))
     over = np.maximum(real.numpy() - (-0.3), 0) ** 2
     under = np.maximum(0.4 - fake.numpy(), 0) ** 2
     penalty = lecam_penalty(real, fake, real_anchor=0.4, fake_anchor=-0.3)
     assert penalty.item() == pytest.approx(over.mean() + under.mean(), rel=1e-6)
-
-
-# Snapshots.
 
 
 def train(net, optimizer, seeds):

@@ -116,9 +116,6 @@ def test_mistakes_are_one_line(loop, options):
         loop.balance(**options)
 
 
-# Going on from a saved state.
-
-
 @pytest.mark.parametrize(
     ("change", "what"),
     [

@@ -68,7 +68,6 @@ def lecam(real, fake):
         ("lsgan", lambda r, f: ((r - 1) * (r - 1) + f * f).mean()),
         ("lsgan", lambda r, f: ((r - 1) ** 2).mean() + (f**2).mean() + lecam(r, f)),
         ("wgan", lambda r, f: f.mean() - r.mean() + 1e-3 * (r**2).mean()),
-        ("wgan", lambda r, f: f.mean() - r.mean() + 1e-3 * (r * r).mean()),
         ("hinge", lambda r, f: (torch.relu(1 - r) + torch.relu(1 + f)).mean() + lecam(r, f)),
         ("hinge", lambda r, f: torch.relu(1 - r)[:, 0].mean() + torch.relu(1 + f).mean()),
         ("hinge", lambda r, f: F.relu(1 - F.avg_pool1d(r, 1)).mean() + F.relu(1 + f).mean()),
@@ -162,15 +161,15 @@ def test_logits_of_probabilities_have_two_finite_derivatives():
 def test_run_is_readable_and_findings_are_said_once(tmp_path, caplog):
     loop = Loop()
     caplog.set_level(logging.INFO, "counterpoise")
-    with loop.balance("loss-gate", run_dir=tmp_path / "run", log_every=50) as balance:
-        loop.run(balance, 120)
+    with loop.balance("loss-gate", run_dir=tmp_path / "run", log_every=10) as balance:
+        loop.run(balance, 25)
         diagnosis = balance.diagnosis()
-    assert (diagnosis.objective, diagnosis.rows) == ("non-saturating", 120)
+    assert (diagnosis.objective, diagnosis.rows) == ("non-saturating", 25)
     lines = (tmp_path / "run" / "train.log").read_text().splitlines()
     steps = [line.split("  ")[0] for line in lines if line.startswith("Step")]
-    assert steps == ["Step: 50", "Step: 100"]
+    assert steps == ["Step: 10", "Step: 20"]
     (trace,) = read_log(tmp_path / "run")
-    assert (trace.objective, trace.policy, len(trace)) == ("non-saturating", "loss-gate", 120)
+    assert (trace.objective, trace.policy, len(trace)) == ("non-saturating", "loss-gate", 25)
     events, _ = read_json_lines(tmp_path / "run" / "events.jsonl")
     said = [event["message"] for event in events if event["kind"] == "finding"]
     assert len(said) == len(set(said))
@@ -179,10 +178,10 @@ def test_run_is_readable_and_findings_are_said_once(tmp_path, caplog):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_runs_on_a_hand_written_loop(tmp_path, policy):
     loop = Loop(sigmoid=True)
-    with loop.balance(policy, run_dir=tmp_path / "run", sensors_every=5, check=True) as balance:
-        loop.run(balance, 25)
+    with loop.balance(policy, run_dir=tmp_path / "run", sensors_every=4, check=True) as balance:
+        loop.run(balance, 9)
     rows = rows_of(tmp_path / "run")
-    assert len(rows) == 25
+    assert len(rows) == 9
     assert not any("non_finite" in row for row in rows)
     assert balance.loop_findings == []
     rates = [o.param_groups[0]["lr"] for o in (loop.g_optimizer, loop.d_optimizer)]

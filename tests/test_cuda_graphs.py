@@ -84,15 +84,15 @@ SHORT = [
 @pytest.mark.parametrize(
     "options",
     [
-        ["balance.policy=threshold", "loss.perceptual.layers={pool2: 0.2}"],
         [
             "balance={policy: ratio, options: {d_steps: 2, g_steps: 3}}",
             "loss.adversarial.r1=1",
             "optimizer.d.learning_rate=0.03",
         ],
         [
-            "balance.policy=none",
+            "balance.policy=threshold",
             "discriminator.norm=batch",
+            "loss.perceptual.layers={pool2: 0.2}",
             "loss.texture.layers={relu1_1: 1}",
             "loss.adversarial.form=relativistic-average",
         ],

@@ -159,7 +159,8 @@ def weights(g, d):
 
 CASES = [
     *((script, "non-saturating", [PATCHES]) for script in SCRIPTS),
-    *((script, "relativistic-average", []) for script in SCRIPTS),
+    ("noise and further steps of D", "relativistic-average", []),
+    ("R1, LeCam, one half", "relativistic-average", []),
     ("nothing", "lsgan", []),
 ]
 

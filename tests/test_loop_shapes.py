@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import loop_shapes as shapes
-from loop_helpers import Loop, Pyramid, rows_of, same, small_networks
+from loop_helpers import Loop, rows_of, same
 
 AFTER, ASIDE, IMAGES = "d_fake_after", "auc_quantised", "diversity_ratio"
 # What reaches G through D, told from the rest.
@@ -40,7 +40,6 @@ SHAPES = {
     "G first": Shape(shapes.generator_first),
     "ESRGAN": Shape(shapes.esrgan, objective="relativistic-average", named=True),
     "image buffer": Shape(shapes.image_buffer, objective="lsgan"),
-    "several outputs": Shape(shapes.several_outputs, lambda: Loop(d=Pyramid(small_networks()[1]))),
     "VQGAN": Shape(shapes.d_begins_later),
     "VQGAN, named": Shape(shapes.d_begins_later, named=True),
     "closure": Shape(shapes.with_a_closure),

@@ -16,8 +16,10 @@ from counterpoise.records import Action
 from loop_helpers import BATCH, Loop, rows_of, same, scripted, small_networks, update
 from loop_shapes import (
     LATE,
+    Joined,
     a_step_for_each_half,
     accumulated,
+    by_sum,
     d_begins_later,
     g_first_accumulated,
     late_by_name,
@@ -193,15 +195,7 @@ def test_networks_may_be_asked_inside_of_functions_of_torch(loop):
 def test_cycle_gan_with_two_pairs_and_one_optimizer_of_both_generators(tmp_path):
     """Two Balances side by side, whose parts overlap and which share an optimizer."""
 
-    class Conditional(nn.Module):
-        def __init__(self, d):
-            super().__init__()
-            self.d = d
-
-        def forward(self, image, condition):
-            return self.d(image + 0.1 * condition)
-
-    loops = [Loop(g=g, d=Conditional(d)) for g, d in map(small_networks, (1, 2))]
+    loops = [Loop(g=small_networks(seed)[0], d=Joined(by_sum)) for seed in (1, 2)]
     shared = torch.optim.Adam([p for loop in loops for p in loop.g.parameters()], 1e-3)
     balances = []
     for name, loop in zip("ab", loops, strict=True):
@@ -212,13 +206,13 @@ def test_cycle_gan_with_two_pairs_and_one_optimizer_of_both_generators(tmp_path)
         fakes = [loop.g(noise) for loop in loops]
         for balance, loop, fake in zip(balances, loops, fakes, strict=True):
             with balance.d_step():
-                on_real = loop.d(image=real, condition=real)
-                update(loop.d_optimizer, loop.d_loss(on_real, loop.d(fake.detach(), real)))
+                on_real = loop.d(condition=real, image=real)
+                update(loop.d_optimizer, loop.d_loss(on_real, loop.d(real, fake.detach())))
         # Not nested: the first to begin is the first to end.
         for balance in balances:
             balance.g_step()
         parts = zip(loops, fakes, strict=True)
-        update(shared, sum(loop.g_loss(loop.d(fake, condition=real)) for loop, fake in parts))
+        update(shared, sum(loop.g_loss(loop.d(real, image=fake)) for loop, fake in parts))
         for balance in balances:
             balance.end_step()
     for balance, name in zip(balances, "ab", strict=True):
@@ -230,9 +224,6 @@ def test_cycle_gan_with_two_pairs_and_one_optimizer_of_both_generators(tmp_path)
         # D needs its condition, so it cannot be asked beside its training.
         assert "auc_quantised" not in rows[9]
         assert rows[9]["diversity_ratio"] > 0
-
-
-# What reaches G.
 
 
 def share(g_part):
@@ -318,9 +309,6 @@ def test_the_adversarial_weight_scales_what_reaches_g(scripted, is_named):
     assert scaled.g_gradient_unscaled == pytest.approx(unscaled.g_gradient_unscaled)
 
 
-# What D says.
-
-
 def test_d_is_asked_about_held_out_images_as_it_sees_those_of_its_training(scripted, loop):
     seen = []
     loop.d.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -359,7 +347,6 @@ def labelled(real_label, *, augmented_fake_first=False):
     [
         (labelled(0.0), True),
         (labelled(1.0, augmented_fake_first=True), False),
-        (labelled(1.0), False),
         (labelled(0.9), False),
     ],
 )
@@ -396,14 +383,11 @@ def test_one_pass_on_both_may_be_relativistic(loop):
 
 def test_a_policy_that_the_objective_rules_out_is_refused(loop):
     by_output = {"policy_options": {"measure": "mean-output"}}
-    for policy, options, refusal in (
-        ("threshold", by_output | {"objective": "hinge"}, "is no probability"),
-        ("loss-gate", {"objective": "relativistic-average"}, "cannot be told apart"),
-        ("threshold", by_output | {"objective": "bce"}, None),
+    for policy, options in (
+        ("threshold", by_output | {"objective": "hinge"}),
+        ("loss-gate", {"objective": "relativistic-average"}),
     ):
-        with loop.balance(policy, **options) as balance:
-            if refusal is None:
-                loop.run(balance, 1)
-                continue
-            with pytest.raises(UserError, match=refusal):
-                loop.run(balance, 1)
+        with loop.balance(policy, **options) as balance, pytest.raises(UserError):
+            loop.run(balance, 1)
+    with loop.balance("threshold", **by_output, objective="bce") as balance:
+        loop.run(balance, 1)

@@ -57,9 +57,6 @@ def test_those_that_never_look():
     assert actions[10] == actions[12] == NO_ACTION
 
 
-# Who is trained in a step.
-
-
 @given(st.lists(st.tuples(shares, shares), min_size=1, max_size=20), st.floats(0.05, 1))
 def test_threshold_looks_at_either_half_of_the_previous_batch(history, threshold):
     policy = build_policy("threshold", {"threshold": threshold})
@@ -139,9 +136,6 @@ def test_win_rate_takes_turns_as_the_source_does(history, target):
             return  # rounding decides
 
 
-# D's learning rate.
-
-
 @given(st.lists(shares, min_size=1, max_size=40))
 @settings(max_examples=40, deadline=None)
 def test_accuracy_band_formula(accuracies):
@@ -186,9 +180,6 @@ def test_gap_lr_is_the_published_function_of_the_smoothed_loss(losses, ideal, x_
         assert action.d_learning_rate_scale == pytest.approx(expected, rel=1e-6)
 
 
-# The adversarial weight.
-
-
 @given(norms, norms, st.floats(0.1, 10), st.integers(1, 10))
 @settings(max_examples=30, deadline=None)
 def test_gradient_balance_settles_though_its_weight_is_in_what_is_read(
@@ -202,9 +193,6 @@ def test_gradient_balance_settles_though_its_weight_is_in_what_is_read(
             shown = with_gradients(adversarial * scale, content, scale)
         scale = policy.observe(shown).adversarial_weight_scale
     assert scale == pytest.approx(min(max(ratio * content / adversarial, 0.01), 100), rel=1e-4)
-
-
-# D's inputs and D's loss.
 
 
 @given(st.lists(shares, min_size=1, max_size=60), st.sampled_from([20, 64, 15625]))
@@ -242,9 +230,6 @@ def test_lecam_anchors_are_averages_of_all_steps_and_used_from_the_start_on(hist
         assert action.lecam_weight == 0.3
         found = (action.lecam_real_anchor, action.lecam_fake_anchor)
         assert found == pytest.approx(tuple(anchors), rel=1e-6, abs=1e-6)
-
-
-# What several of them promise.
 
 
 @pytest.mark.parametrize(
