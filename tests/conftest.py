@@ -100,10 +100,10 @@ def shown(monkeypatch):
 @pytest.fixture(scope="session")
 def fault_server(tmp_path_factory):
     """Runs command lines to be killed, or on a disk that gets full; see `fault_helpers`."""
-    from fault_helpers import build_shim, server
+    from fault_helpers import Server, build_shim
 
     folder = tmp_path_factory.mktemp("faults")
-    with server(folder, build_shim(folder)) as serving:
+    with Server(folder, build_shim(folder)) as serving:
         yield serving
 
 

@@ -1,6 +1,5 @@
 """Trainings that are killed, and disks that get full, at a chosen moment."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -92,22 +91,16 @@ class Server:
         assert line, "the server of faults has ended"
         return json.loads(line)
 
-    def close(self) -> None:
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         # Said, since children of the test's process may hold the pipe open.
         assert self._process.stdin is not None
         self._process.stdin.write("null\n")
         self._process.stdin.close()
         self._process.wait(60)
         self._process.stdout.close()
-
-
-@contextlib.contextmanager
-def server(folder: Path, shim: Path | None = None):
-    serving = Server(folder, shim)
-    try:
-        yield serving
-    finally:
-        serving.close()
 
 
 def build_shim(folder: Path) -> Path:

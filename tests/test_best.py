@@ -73,7 +73,7 @@ def test_a_checkpoint_is_the_weights_of_its_average(folder, photos, tmp_path, co
     run(tiny(f"train.initial_weights={path}", "train.steps=1", data=photos), tmp_path / "next")
 
 
-def test_a_checkpoint_of_pairs_says_so(photos, tmp_path):
+def test_a_checkpoint_of_pairs_says_so(photos, tmp_path, counterpoise):
     for path in photos.iterdir():
         with Image.open(path) as hr:
             small = hr.resize((hr.width // 4, hr.height // 4))
@@ -84,6 +84,8 @@ def test_a_checkpoint_of_pairs_says_so(photos, tmp_path):
     made = RunFolder(tmp_path / "run")
     both = (load_generator(path).generator for path in (made.generator, made.checkpoint(1)))
     assert {g.config.degradation.name for g in both} == {"paired"}
+    code, out, _ = counterpoise("evaluate", "--weights", made.path, "--data", photos)
+    assert (code, "run (bicubic LR)" in out, "trained on pairs" in out) == (0, True, True)
 
 
 @pytest.mark.parametrize("values", ["{}", "torn", json.dumps({"step": 6})])

@@ -91,6 +91,7 @@ def test_dry_run_writes_nothing(counterpoise, tmp_path, monkeypatch):
     code, out, _ = counterpoise(
         "train", "--preset", "enet-pat", "--data", "photos", "--dry-run",
         "--set", "train.batch_size=8", "--set", "features.extractor=embedded",
+        "--set", "features.normalisation=none",
     )  # fmt: skip
     assert code == 0
     for text in (
@@ -148,14 +149,6 @@ def test_missing_vgg_falls_back_loudly(counterpoise, tmp_path, config_file, monk
     assert "not the paper's" in (run / "events.jsonl").read_text()
     options[1] = "features.extractor=vgg19"
     one_line(counterpoise("train", "--config", config_file, *options), "features.extractor=embed")
-
-
-def test_mistakes_in_training_data(counterpoise, tmp_path, config_file):
-    (cut,) = write_images(tmp_path / "cut", 1)
-    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-    start = ["train", "--config", config_file, "--run-dir", tmp_path / "run", "--data"]
-    one_line(counterpoise(*start, cut.parent), "no usable image among 1", "damaged")
-    assert not (tmp_path / "run").exists()
 
 
 def test_mistakes_in_settings(counterpoise):

@@ -93,9 +93,6 @@ def test_killed_at_random_moments(fault_server, fault_config, undisturbed, tmp_p
         life.check(path)
 
 
-# Other commands.
-
-
 def command(name: str, run: Path, out: Path) -> list:
     """A command that writes below `out`, or in the run."""
     images = out.parent / "images"

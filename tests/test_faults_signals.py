@@ -38,13 +38,6 @@ def signalled(method, *arguments):
     return scores
 held_out.score_pairs = signalled
 """
-SIGNAL_IN_BASELINE = """
-import os
-from counterpoise.training import held_out
-def signalled(self, writer):
-    os.kill(os.getpid(), {number})
-held_out.HeldOut.score_baseline = signalled
-"""
 
 
 @pytest.mark.parametrize(
@@ -55,7 +48,7 @@ held_out.HeldOut.score_baseline = signalled
         (SIGNAL_IN_STEP.format(step=4, numbers=[2]), 130, 4, True),  # samples are due
         (SIGNAL_IN_STEP.format(step=8, numbers=[1]), 129, 8, True),  # the last step
         (SIGNAL_IN_SCORING.format(stage="train", number=15), 143, 4, True),
-        (SIGNAL_IN_BASELINE.format(number=15), 143, 0, False),
+        (SIGNAL_IN_SCORING.format(stage="bicubic", number=15), 143, 0, False),
         (SIGNAL_IN_STEP.format(step=5, numbers=[2, 2]), 130, 4, False),
     ],
 )

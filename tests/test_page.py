@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from counterpoise.commands.curves import LARGEST, sparkline
-from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.diagnosis.wording import verdict
 from counterpoise.pages.page import LISTED_EVENTS, page, page_body, read_runs
 from counterpoise.run_folder import RunFolder
 from helpers import one_line
@@ -23,7 +21,6 @@ from report_helpers import (
     write_samples,
     write_strange_run,
 )
-from trace_helpers import bce_columns, trace
 from training_helpers import TINY
 
 MOST_BYTES = 10_000_000
@@ -163,46 +160,11 @@ def test_every_link_of_a_page_leads_somewhere(folder, tmp_path):
     assert "Not judged: " in text_of(page_of(empty))
 
 
-# ------------------------------------------------------------------------------ in the terminal
-
-
 def test_sparkline_runs_from_the_least_to_the_largest():
     assert sparkline(np.arange(8.0), 8) == "▁▂▃▄▅▆▇█"
     assert sparkline(np.ones(3), 8) == "▄▄▄"
     assert len(sparkline(np.arange(1000.0), 48)) == 48
     assert sparkline(np.array([-LARGEST, LARGEST]), 8) == "▁█"
-
-
-def test_the_verdict_names_the_worst():
-    saturated = diagnose(trace(**bce_columns(np.full(60, 0.9999), np.full(60, 0.0012))))
-    assert verdict(saturated).startswith(
-        "Not healthy, from the first line to the last: D is too strong"
-    )
-    calm = diagnose(trace(**bce_columns(np.full(60, 0.6123), np.full(60, 0.3876))))
-    assert verdict(calm) == "Healthy, as far as this log can show."
-    assert "cannot say" in verdict(diagnose(trace(60, g_loss=0.1)))
-    assert verdict(None).startswith("G is trained alone")
-    assert verdict(diagnose(trace(0)), "A") == "A: Nothing to judge yet."
-
-
-# ------------------------------------------------------------------------------ the command
-
-
-def test_the_command_writes_the_page_into_the_run(folder, counterpoise):
-    code, out, err = counterpoise("report", folder.path)
-    assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == f"report: {folder.report}"
-    assert "</html>" in folder.report.read_text(encoding="utf-8")
-    assert [path.name for path in folder.path.glob(".*")] == []
-
-
-def test_several_go_where_the_caller_says_and_each_has_its_verdict(folder, tmp_path, counterpoise):
-    other = write_run(tmp_path / "other", samples=())
-    path = tmp_path / "x" / "y.html"
-    code, out, _ = counterpoise("report", folder.path, other.path, "--out", path)
-    assert code == 0
-    assert [line.split(":")[0] for line in out.splitlines()] == ["run", "other", "report"]
-    assert path.exists()
 
 
 def test_mistakes_are_one_line(folder, tmp_path, counterpoise):

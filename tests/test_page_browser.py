@@ -115,9 +115,6 @@ def source_of(browser, selector):
     return browser.run("return document.querySelector(arguments[0]).src", selector)
 
 
-# ------------------------------------------------------------------------------ charts
-
-
 def test_every_chart_is_drawn_and_the_console_is_silent(browser, runs, tmp_path):
     empty = write_run(tmp_path / "empty", [], events=[], samples=())
     for folders, least in (([empty], 0), (runs, 20)):
@@ -228,9 +225,6 @@ def test_a_finding_leads_to_its_steps(opened):
     assert opened.run(f"return document.querySelector('{LOSS}').layout.annotations.length") == 0
 
 
-# ------------------------------------------------------------------------------ samples
-
-
 def test_the_slider_changes_the_sample(opened):
     assert text_of(opened, "#sample-step-name") == "60"
     newest = source_of(opened, "#wipe-over")
@@ -268,9 +262,6 @@ def test_the_wipe_by_mouse_and_by_keyboard(opened):
         assert source_of(opened, "#wipe-under") == opened.run(kept)[value]
 
 
-# ------------------------------------------------------------------------------ people
-
-
 def test_a_phone_shows_it_all_without_scrolling_sideways(browser, page):
     browser.emulate(width_px=390, height_px=844)
     browser.open(page)
@@ -287,9 +278,6 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(browser, page):
         ".filter((e) => e.getBoundingClientRect().right > 391).map((e) => e.outerHTML.slice(0, 80))"
     )
     assert wide == []
-
-
-# ------------------------------------------------------------------------------ strangers' files
 
 
 def test_no_canary_sings(browser, tmp_path):
@@ -310,9 +298,6 @@ def test_what_slipped_through_would_not_run(opened):
     said = opened.complaints()
     assert any("Content Security Policy" in line for line in said)
     assert opened.run("return window.canary === undefined")
-
-
-# ------------------------------------------------------------------------------ as it goes
 
 
 def test_the_page_follows_keeps_what_is_open_and_says_when_it_is_lost(browser, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from counterpoise.diagnosis.diagnose import diagnose
-from counterpoise.pages.charts import CHARTS, METRIC, charts_of
+from counterpoise.pages.charts import METRIC, charts_of
 from counterpoise.pages.page import page_body
 from counterpoise.pages.run import log_run, read_run
 from counterpoise.pages.samples import read_samples
@@ -26,9 +26,6 @@ def read(folder, name="mine"):
 @pytest.fixture
 def folder(tmp_path):
     return write_run(tmp_path / "run")
-
-
-# ------------------------------------------------------------------------------ reading
 
 
 def test_a_whole_run(folder):
@@ -70,9 +67,6 @@ def test_with_config_alone_nothing_is_judged_and_that_is_said(folder):
     assert run.verdicts[0][0].startswith("Not judged: it has no step with a discriminator")
 
 
-# ------------------------------------------------------------------------------ what to take
-
-
 def test_the_recommendation_is_of_a_checkpoint_that_is_there(folder):
     assert read(folder).best_checkpoint is None
     folder.checkpoints.mkdir()
@@ -80,9 +74,6 @@ def test_the_recommendation_is_of_a_checkpoint_that_is_there(folder):
         folder.checkpoint(step).touch()
     run = read(folder)
     assert (run.notes, run.best_checkpoint) == ([], folder.checkpoint(50))
-
-
-# ------------------------------------------------------------------------------ samples
 
 
 def picture(uri):
@@ -141,9 +132,6 @@ def test_as_many_samples_as_fit_with_the_first_and_the_last(tmp_path):
     assert (least.steps, least.crops) == ([290], 1)
 
 
-# ------------------------------------------------------------------------------ charts
-
-
 def test_the_charts_of_a_run(folder):
     charts = {chart.key: chart for chart in charts_of([read(folder)])}
 
@@ -160,10 +148,6 @@ def test_the_charts_of_a_run(folder):
     assert psnr.lines == [26.0]
     assert psnr.what == "Higher is better. Dashed: plain bicubic, 26.00."
     assert charts["metric-1"].what.startswith("Lower is better.")
-
-
-def test_every_chart_has_its_own_name():
-    assert len({chart.key for chart in CHARTS}) == len(CHARTS)
 
 
 def test_several_runs_share_a_chart_for_each_curve(folder, tmp_path):

@@ -5,7 +5,7 @@ from importlib import metadata
 import pytest
 
 from counterpoise.errors import UserError
-from counterpoise.json_lines import JsonLines, drop_rows_after, read_json_lines
+from counterpoise.json_lines import JsonLines, drop_rows_after
 from counterpoise.plain_files import AppendedFile, atomic_write
 from counterpoise.run_folder import RunFolder, software
 
@@ -74,23 +74,6 @@ def test_source_without_installed_metadata_has_no_version(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", missing)
     assert software().startswith("counterpoise unknown, ")
-
-
-def test_json_lines_survive_a_torn_last_line(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    rows = JsonLines(path)
-    rows.append({"step": 1, "ä": "ö"})
-    rows.append({"step": 2})
-    rows.close()
-    with path.open("a") as file:
-        file.write('{"step": 3, "los')
-    read, notes = read_json_lines(path)
-    assert read == [{"step": 1, "ä": "ö"}, {"step": 2}]
-    assert notes == ["rows.jsonl line 3 is torn or not a JSON object: left out"]
-    again = JsonLines(path)
-    again.close()
-    assert "an unfinished last line (16 bytes) was cut off" in again.note
-    assert read_json_lines(path) == (read, [])
 
 
 def test_nan_is_never_written_as_invalid_json(tmp_path):

@@ -29,15 +29,6 @@ def path(tmp_path):
     return tmp_path / "train.log"
 
 
-def test_once_for_a_run(counterpoise, tmp_path):
-    run = begin_run(tmp_path / "run", steps=40)
-    code, out, err = counterpoise("watch", run.path, "--once")
-    assert (code, err) == (0, "")
-    assert out.splitlines()[0] == f"{run.path}  stage train  policy threshold"
-    assert "step 40 of 100, 2 steps/s, 30 s left" in out
-    assert "the training begins" in out
-
-
 @pytest.mark.parametrize("words", [("watch", "--once"), ("diagnose",), ("report",)])
 def test_a_run_whose_signals_are_compressed_is_not_called_empty(counterpoise, tmp_path, words):
     run = begin_run(tmp_path / "run", steps=3)

@@ -102,11 +102,8 @@ def test_requests_that_do_not_name_this_machine_are_refused(server, path):
     assert not any("mine" in answer for answer in answers)
 
 
-def test_it_is_read_only(server):
+def test_it_is_read_only_and_every_answer_is_locked_up(server):
     assert [get(server, method=method)[0] for method in ("POST", "PUT", "DELETE")] == [501] * 3
-
-
-def test_every_answer_is_locked_up(server):
     for path in ("/", "/missing"):
         _, headers, _ = get(server, path)
         assert headers["X-Content-Type-Options"] == "nosniff"

@@ -20,9 +20,6 @@ def clock(tmp_path):
     return Clock(probe.stat().st_mtime)
 
 
-# ------------------------------------------------------------------------------ what it is
-
-
 def test_each_kind_has_its_source(tmp_path):
     begin_run(tmp_path / "run")
     append(tmp_path / "train.log", *seed_lines())
@@ -56,9 +53,6 @@ def test_what_cannot_be_watched_is_said(tmp_path, name, why):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match=f"{name}: {why}"):
         open_source(tmp_path / name, WatchOptions())
-
-
-# ------------------------------------------------------------------------------ run folders
 
 
 @pytest.fixture
@@ -157,9 +151,6 @@ def test_the_configuration_may_come_later_than_the_steps(run_source, run, clock)
     assert asked.games[0].whole.objective == "wgan"
 
 
-# ------------------------------------------------------------------------------ logs
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "train.log"
@@ -227,24 +218,18 @@ def test_a_log_that_stops_is_stale_and_its_pace_is_measured(source, path, clock)
     assert source.look().status.text == "no new line for 3 min: ended, or hangs"
 
 
-@pytest.fixture
-def write_events():
-    writer_module = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
+def write_events(folder, steps, suffix="", writer=None, **values):
+    from torch.utils.tensorboard.writer import SummaryWriter
 
-    def write(folder, steps, suffix="", writer=None, **values):
-        writer = writer or writer_module.EventFileWriter(str(folder), filename_suffix=suffix)
-        for step in steps:
-            scalars = [Summary.Value(tag=name, simple_value=v) for name, v in values.items()]
-            writer.add_event(Event(step=step, summary=Summary(value=scalars)))
-        writer.flush()
-        return writer
-
-    return write
+    writer = writer or SummaryWriter(str(folder), filename_suffix=suffix)
+    for step in steps:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+    writer.flush()
+    return writer
 
 
-def test_an_event_file_is_followed_as_it_grows(tmp_path, clock, write_events):
+def test_an_event_file_is_followed_as_it_grows(tmp_path, clock):
     writer = write_events(tmp_path / "logs", range(1, 4), d_loss=1.3, g_loss=0.7)
     source = open_source(tmp_path, WatchOptions(clock=clock))
     state = source.look()
@@ -258,7 +243,7 @@ def test_an_event_file_is_followed_as_it_grows(tmp_path, clock, write_events):
     assert source.look().status.text == "the file is gone: waits for it to come back"
 
 
-def test_the_newest_event_file_of_a_folder_is_the_one(tmp_path, write_events):
+def test_the_newest_event_file_of_a_folder_is_the_one(tmp_path):
     write_events(tmp_path, [1], suffix=".new", d_loss=1.0, g_loss=1.0).close()
     write_events(tmp_path, range(1, 4), suffix=".old", d_loss=1.3, g_loss=0.7).close()
     os.utime(next(tmp_path.glob("*.old")), (0, 0))
