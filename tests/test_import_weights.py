@@ -5,9 +5,11 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from counterpoise.data.catalog import catalog_folder
 from counterpoise.errors import UserError
+from counterpoise.evaluate.measures import MEASURES
+from counterpoise.evaluate.scores import by_generator, score_pairs
 from counterpoise.models import import_weights
 from counterpoise.models.import_weights import OFFICIAL_LICENCE, OFFICIAL_SOURCE, import_official
 from counterpoise.models.weights import load_generator
@@ -86,24 +88,12 @@ def test_nothing_that_is_there_is_overwritten(tmp_path, source, name):
     assert destination.read_bytes() == b"precious"
 
 
-def luma(image: np.ndarray) -> np.ndarray:
-    """BT.601 luma, 16 to 235, of an 8-bit image (H, W, 3)."""
-    return 16 + image.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255
-
-
 def test_the_published_file_reaches_the_published_psnr(tmp_path, shared_data):
     destination = tmp_path / "enet.safetensors"
     import_official(shared_data / "weights" / "enet_pat_official.tfckpt_v1", destination)
     generator = load_generator(destination).generator
-    scores = []
-    for path in sorted((shared_data / "benchmark" / "Set5" / "HR").glob("*.png")):
-        with Image.open(path) as picture:
-            hr = picture.convert("RGB")
-        lr = hr.resize((hr.width // 4, hr.height // 4), Image.Resampling.LANCZOS)
-        images = torch.from_numpy(np.array(lr)).permute(2, 0, 1)[None].float() / 255
-        with torch.inference_mode():
-            output = generator(images)[0].clamp(0, 1).mul(255).round().byte()
-        difference = luma(output.permute(1, 2, 0).numpy()) - luma(np.array(hr))
-        scores.append(10 * np.log10(255**2 / (difference[4:-4, 4:-4] ** 2).mean()))
-    assert len(scores) == 5
-    assert float(np.mean(scores)) == pytest.approx(28.57, abs=0.02)
+    catalog = catalog_folder(shared_data / "benchmark" / "Set5" / "HR", 4, 19)
+    pairs = catalog.pairs(generator.config.degradation)
+    upscale = by_generator(generator, torch.device("cpu"))
+    scores = score_pairs("ENet-PAT", pairs, upscale, [MEASURES["psnr_y"]])
+    assert scores.means()["psnr_y"] == pytest.approx(28.57, abs=0.02)

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from counterpoise.logs.read import read_log
 from log_helpers import (
@@ -215,26 +214,6 @@ def test_a_run_folder_of_ours(run):
     assert "torn" in trace.notes[0]
     (same,) = read_log(folder / "signals.jsonl")
     assert (rows(same), same.policy) == (rows(trace), trace.policy)
-
-
-def test_a_run_with_several_discriminators_has_a_verdict_for_each(run):
-    def own(step):
-        sure = {"d_loss": 0.001, "d_loss_real": 0.0005, "d_loss_fake": 0.0005}
-        chance = {"d_loss": 0.5, "d_loss_real": 0.25, "d_loss_fake": 0.25 + 0.001 * (step % 3)}
-        terms = {"adversarial": 0.5 * step}
-        return {"discriminators": {"scale": sure, "period": chance}, "g_terms": terms}
-
-    folder = run(*(signals_row(step, **own(step)) for step in range(1, 600)))
-    config = "loss: {adversarial: {discriminators: {scale: {form: bce}, period: {form: lsgan}}}}\n"
-    (folder / "config.yaml").write_text(config)
-    scale, period = read_log(folder)
-    assert (scale.title, period.title) == ("scale", "period")
-    assert (scale.objective, period.objective) == ("bce", "lsgan")
-    assert len(scale) == len(period) == 599
-    assert rows(scale)[0][1]["g_adversarial"] == rows(period)[0][1]["g_adversarial"] == 0.5
-    assert "d-saturated" in diagnose(scale).ids()
-    assert diagnose(period).ids() == {"d-too-weak"}
-    assert read_log(folder, objective="hinge")[1].objective == "hinge"
 
 
 def test_a_run_without_a_discriminator_yet(run):

@@ -130,7 +130,6 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_one_line(crashed):
             "loss.adversarial.r1=1",
             "loss.perceptual.layers={pool2: 1}",
         ],
-        ["generator.degradation=lanczos", "data.worker_threads=1"],
         ["loss.adversarial.weight=0", "balance.policy=none", "train.pretrain_steps=0"],
     ],
     ids=lambda overrides: overrides[0],

@@ -34,14 +34,6 @@ def test_few_values_have_no_interval():
     assert (one.mean, one.interval, one.count) == (3.0, None, 1)
 
 
-def test_bootstrap_of_five_covers_as_documented():
-    random = np.random.default_rng(0)
-    intervals = [bootstrap_mean(random.standard_normal(5)).interval for _ in range(300)]
-    assert np.mean([interval.low <= 0 <= interval.high for interval in intervals]) == pytest.approx(
-        0.83, abs=0.06
-    )
-
-
 def test_student_against_scipy():
     values = np.array([1.0, 2.0, 4.0, np.nan])
     theirs = ttest_1samp(values[:3], 0).confidence_interval()

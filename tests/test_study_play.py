@@ -53,9 +53,6 @@ def setting(key, plan=PLANS["full"]):
     return setting_of(cell_of(key), plan)
 
 
-# Plans.
-
-
 @pytest.mark.parametrize("name", PLANS)
 def test_every_plan_has_cells_of_known_names_and_survives_its_file(name, tmp_path):
     plan = load_plan(name)
@@ -78,12 +75,8 @@ def test_every_plan_has_cells_of_known_names_and_survives_its_file(name, tmp_pat
     [
         ("fast", [], "unknown plan 'fast'; known: quick, full"),
         ("quick", ["tasks=[rings]"], "unknown task 'rings'; known: ring, grid"),
-        ("quick", ["strategies=[magic]"], "unknown strategy 'magic'"),
-        ("quick", ["stressors=[war]"], "unknown stressor 'war'"),
         ("quick", ["seeds=[-1]"], "seeds.0: input should be greater than"),
         ("quick", ["colour=red"], "colour"),
-        ("quick", ["seeds"], "an override is written key"),
-        ("quick", ["seeds=[1"], "seeds: '[1' is not a YAML value"),
         ("quick", ["tasks=[ring]", "strategies=[seed-loop]"], "has no cell"),
         ("nowhere.yaml", [], "cannot be read"),
     ],
@@ -93,9 +86,6 @@ def test_a_wrong_plan_is_one_line(source, overrides, message):
         load_plan(source, overrides)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-# Stressors and strategies do what they say.
 
 
 @pytest.mark.parametrize(
@@ -163,18 +153,9 @@ def test_the_late_shock_comes_at_half_time(monkeypatch):
     assert d_rates == [1e-3] * 10 + [1e-2] * 10
 
 
-# The game.
-
-
 @pytest.mark.usefixtures("small_sr")
 @pytest.mark.parametrize(
-    "key",
-    [
-        "ring/none/auto/0",
-        "ring/label-noise/wgan-gp/1",
-        "digits/lsgan-sigmoid/loss-gate/0",
-        "sr/none/gradient-balance/0",
-    ],
+    "key", ["ring/none/auto/0", "ring/label-noise/wgan-gp/1", "sr/none/gradient-balance/0"]
 )
 def test_a_cell_gives_the_same_row_again_in_strict_json(key):
     cell = cell_of(key)
@@ -190,7 +171,7 @@ def test_a_cell_gives_the_same_row_again_in_strict_json(key):
     assert DoneRow.model_validate_json(first.model_dump_json()) == first
     assert first.score == first.metrics[first.score_name]
     assert 0 <= first.metrics["coverage"] <= 1
-    assert first.d_updates >= first.steps * (cell.strategy != "loss-gate")
+    assert first.d_updates >= first.steps
 
 
 def test_a_training_that_diverges_is_stopped_and_counted():
@@ -269,9 +250,6 @@ def test_what_changes_the_loss():
     assert not torch.isclose(apart, joint)
     for changes in ({"label_noise": 0.2}, {"r1": 1.0}, {"r2": 1.0}, {"gradient_penalty": 1.0}):
         assert not torch.isclose(d_loss(**changes)[0], single)
-
-
-# Tasks.
 
 
 @pytest.mark.parametrize("name", ["ring", "grid", "digits"])

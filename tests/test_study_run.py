@@ -17,7 +17,6 @@ from study_helpers import (
     PLAN,
     InThisProcess,
     expected_rows,
-    play_and_miss,
     row_of,
     rows_in,
     wait_for,
@@ -38,9 +37,6 @@ def goes_on(folder, done=None):
     assert {row.key: row.model_dump(mode="json") for row in rows} == expected_rows()
     assert rows_in(folder) == expected_rows()
     return [words for _, words in watched if words]
-
-
-# The folder.
 
 
 def test_the_plan_is_written_first_and_the_last_row_of_a_cell_counts(tmp_path):
@@ -82,9 +78,6 @@ def test_a_torn_line_is_no_row_and_is_cut_off_and_told(tmp_path):
     assert told == "results.jsonl: an unfinished last line (22 bytes) was cut off"
 
 
-# Runs.
-
-
 def test_only_some_cells_and_then_the_rest(tmp_path):
     run(tmp_path, only=["ring/*/0", "*/auto/1"])
     some = rows_in(tmp_path)
@@ -99,13 +92,6 @@ def test_a_glob_without_a_cell_is_one_line():
         selected(PLAN, ["ring/*", "sr/*"])
 
 
-def test_what_a_cell_misses_stops_the_study_without_a_row(tmp_path):
-    with pytest.raises(UserError, match="scikit-learn is missing"):
-        run(tmp_path, play_and_miss)
-    assert rows_in(tmp_path) == {}
-    goes_on(tmp_path)
-
-
 def test_an_interrupted_study_goes_on(tmp_path):
     def interrupted(rows, message):
         if len(rows) == 3:
@@ -117,9 +103,6 @@ def test_an_interrupted_study_goes_on(tmp_path):
     assert workers.stopped == 1
     assert len(rows_in(tmp_path)) == 3
     goes_on(tmp_path, done=3)
-
-
-# The command, ended from outside. Full disks and kills at any write are in `test_faults_study`.
 
 
 SCRIPT = """

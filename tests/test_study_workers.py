@@ -64,9 +64,6 @@ def is_alive(pid):
     return state != "Z"
 
 
-# What any workers have in common.
-
-
 def test_what_a_dead_worker_left_is_played_by_new_ones_and_given_up_in_the_end():
     workers = InThisProcess(dies={BAD: TRIES - 1})
     assert rows_of(workers) == in_process()
@@ -83,9 +80,6 @@ def test_a_user_error_stops_everything_and_nothing_is_started_for_nothing():
     assert workers.stopped == 1
     assert rows_of(workers, []) == {}
     assert workers.stopped == 1
-
-
-# Processes of this machine.
 
 
 def test_local_workers_play_as_this_process_does(monkeypatch):
@@ -138,9 +132,6 @@ def test_a_worker_that_cannot_be_started_is_one_line(monkeypatch):
     monkeypatch.setattr("multiprocessing.context.ForkServerProcess.start", no_process)
     with pytest.raises(UserError, match=r"cannot be started \(Resource temp.*fewer --workers"):
         rows_of(partial(local_workers, play, PLAN, 2))
-
-
-# Ray: a fake of it, and where it is installed the real one.
 
 
 class FakeRay:

@@ -26,24 +26,16 @@ def safetensors_file(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        urllib.error.URLError("Name or service not known"),
-        TimeoutError("timed out"),
-        RuntimeError("invalid hash value"),
-    ],
-)
-def test_no_network_says_what_to_do(hub, monkeypatch, error):
+def test_no_network_says_what_to_do(hub, monkeypatch):
     def fail(*_arguments, **_options):
-        raise error
+        raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(VGGNotFoundError) as caught:
         load_vgg19(None, None, ["relu1_1"])
     message = str(caught.value)
     assert "\n" not in message
-    for part in (str(hub), str(error), VGG19_URL, "features.extractor=embedded"):
+    for part in (str(hub), "not known", VGG19_URL, "features.extractor=embedded"):
         assert part in message
 
 
