@@ -45,22 +45,6 @@ def least_squares(on_real, on_fake):
     return (on_real - 1).square().mean() + on_fake.square().mean()
 
 
-def image_buffer(loop, balance):
-    """Fakes of earlier turns are mixed in: they are known by their place, after the real ones."""
-    real, fake = loop.images()
-    loop.kept = [*getattr(loop, "kept", [fake.detach()])[-2:], fake.detach()]
-    with balance.d_step():
-        on_real, on_fake = loop.d(real), loop.d(torch.cat([loop.kept[0][:4], fake.detach()[4:]]))
-        update(loop.d_optimizer, least_squares(on_real, on_fake))
-        loop.note(on_real, on_fake)
-    with balance.g_step():
-        update(loop.g_optimizer, (loop.d(fake) - 1).square().mean())
-    loop.g.eval()
-    with torch.no_grad():
-        loop.g(torch.zeros(2, 4))  # samples to look at
-    loop.g.train()
-
-
 # Later than a D that never learns would be reported.
 LATE = 8
 

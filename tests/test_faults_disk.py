@@ -13,18 +13,6 @@ from study_helpers import expected_rows, rows_in
 
 KILLED = -9
 KILLS, FULL = (KILL_BEFORE, KILL_AMID), (FULL_ONCE, FULL_FROM)
-# In the middle of writing a checkpoint.
-KILL_IN_CHECKPOINT = """
-import os, signal
-from counterpoise.models import weights
-save_file = weights.save_file
-def killed(tensors, where, metadata):
-    save_file(tensors, where, metadata)
-    if "00000006" in str(where):
-        os.truncate(where, 5000)
-        os.kill(os.getpid(), signal.SIGKILL)
-weights.save_file = killed
-"""
 
 
 def check(ended: Ended, folder: Path) -> None:
@@ -57,13 +45,6 @@ def test_killed_at_a_few_writes(fault_server, fault_config, undisturbed, tmp_pat
     for at in (5, ended.count // 2, ended.count // 4):
         assert life.play(at=at, action=KILL_AMID).code == KILLED
     life.check(path)
-
-
-def test_killed_in_a_checkpoint(fault_server, fault_config, undisturbed, tmp_path):
-    life = Life(fault_server, fault_config, tmp_path / "run")
-    assert life.play(before=(KILL_IN_CHECKPOINT,)).code == KILLED
-    assert any("00000006" in name for name in leftovers(life.path))
-    life.check(undisturbed[0], times=2)
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ BOTH = "d_loss: 0.5 g_loss: 1.25"
     [
         ("train/loss_d", "d_loss"),
         ("INFO Loss_D", "d_loss"),
-        ("INFO trainer d_loss", "d_loss"),
         ("val_d_loss", None),
         ("test/loss_d", None),
         ("G/loss_fake", None),  # StarGAN: G's loss on its images
@@ -36,12 +35,10 @@ BOTH = "d_loss: 0.5 g_loss: 1.25"
         ("d_trn_l", "d_loss"),
         ("feature_matching_gan_loss", None),
         ("lr_discriminator", "d_learning_rate"),
-        ("train/lr_disc", "d_learning_rate"),
         ("INFO lr_critic", "d_learning_rate"),
         ("Discriminator LR", "d_learning_rate"),
         ("lrD", "d_learning_rate"),
         ("Crit_LR", "d_learning_rate"),
-        ("lr_gen", "g_learning_rate"),
         ("lr_netG", "g_learning_rate"),
         ("lrG", "g_learning_rate"),
         ("lr_encoder", None),
@@ -51,7 +48,6 @@ BOTH = "d_loss: 0.5 g_loss: 1.25"
         ("eval/ssim_y", "held_out_ssim"),
         ("fid50k_full", "held_out_fid"),
         ("div_lpips", None),
-        ("diversity/lpips", None),
         ("best_psnr", None),
         ("psnr_loss", None),
     ],

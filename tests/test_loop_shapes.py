@@ -39,7 +39,6 @@ SHAPES = {
     "least squares beyond their labels": Shape(loop=shapes.settled, objective="lsgan"),
     "G first": Shape(shapes.generator_first),
     "ESRGAN": Shape(shapes.esrgan, objective="relativistic-average", named=True),
-    "image buffer": Shape(shapes.image_buffer, objective="lsgan"),
     "VQGAN": Shape(shapes.d_begins_later),
     "VQGAN, named": Shape(shapes.d_begins_later, named=True),
     "closure": Shape(shapes.with_a_closure),

@@ -77,12 +77,6 @@ def test_of_several_games_each_curve_of_all_comes_before_the_next():
     assert names[:3] == ["A: D(x)", "B: D(x)", "D(G(z)) before"]  # what is alike, once
 
 
-def test_a_training_of_which_nothing_is_known():
-    waiting = State("runs/mine", Status("gone", "the file is gone"))
-    lines = [line.rstrip() for line in drawn(waiting, 60, 10)]
-    assert lines == ["runs/mine", "the file is gone", *[""] * 8]
-
-
 def test_no_text_of_a_log_reaches_the_terminal_raw():
     hostile = "x\x1b[31m\x07\x9b2J[bold]"
     state = State(
