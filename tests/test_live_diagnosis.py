@@ -1,13 +1,16 @@
 """A training says what is wrong with it, once."""
 
 import dataclasses
+import json
 
 import pytest
 
+from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.diagnosis.finding import Finding
 from counterpoise.diagnosis.news import GONE_AFTER
 from counterpoise.game import live_diagnosis
 from counterpoise.game.live_diagnosis import LiveDiagnosis
+from counterpoise.run_rows import SignalRows
 from counterpoise.trace import LATEST_ROWS, TraceBuilder
 from helpers import SIGNALS, step_record
 from training_helpers import events, run, signals, tiny, without_showing
@@ -81,6 +84,19 @@ def test_rows_without_a_step_or_a_d_are_left_out():
     assert diagnosis.news() == []
     diagnosis.load_rows([broken, row(2) | {"step": [2]}, row(3)])
     assert diagnosis.diagnosis().rows == 1
+
+
+def test_a_d_of_every_second_turn_is_judged_alike_live_and_from_a_file():
+    every = [step_record(step) for step in range(1, 41)]
+    alone = [dataclasses.replace(each, discriminators={}) for each in every]
+    rows = [each.to_json() for pair in zip(alone[::2], every[1::2], strict=True) for each in pair]
+    live, read = LiveDiagnosis("none"), SignalRows()
+    live.load_rows(rows)
+    read.feed(map(json.dumps, [*rows, alone[-1].to_json() | {"step": 41}]))
+    (from_file,) = read.traces({}, "none")
+    assert read.has_d
+    assert from_file.steps.tolist() == list(range(2, 41, 2))
+    assert diagnose(from_file).findings == live.diagnosis().findings
 
 
 def test_a_real_diagnosis_of_the_latest_rows():

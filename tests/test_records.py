@@ -2,7 +2,7 @@ import json
 import math
 from dataclasses import replace
 
-from counterpoise.records import Action, compact, is_written, rows_every
+from counterpoise.records import Action, Readings, compact, is_written, rows_every
 from counterpoise.trace import rows_by_discriminator
 from helpers import SIGNALS, step_record
 
@@ -39,6 +39,9 @@ def test_non_finite_values_are_named_not_hidden():
     assert row["g_terms"]["adversarial"] is None
     json.dumps(row, allow_nan=False)
     assert RECORD.non_finite() == []
+    # A reading may have nothing to read: it is named, and stops nothing.
+    read = replace(RECORD, readings=Readings(g_gradient_cosine=math.nan))
+    assert (read.non_finite(), read.to_json()["non_finite"]) == ([], ["g_gradient_cosine"])
 
 
 def test_rows_grow_sparser_as_a_training_grows_long_but_not_where_something_went_wrong():

@@ -203,6 +203,8 @@ def test_findings_begin_where_they_show():
     diagnosis = diagnose(trace(**balanced(), non_finite=[(12, "g_loss")]))
     assert diagnosis.findings[0].id == "non-finite"
     assert diagnosis.findings[0].first_step == 1300
+    of_reading = diagnose(trace(**balanced(), non_finite=[(12, "g_gradient_cosine")]))
+    assert found(of_reading, "non-finite").severity == "note"
 
 
 def test_what_was_wrong_long_before_a_divergence_is_to_be_changed_first():

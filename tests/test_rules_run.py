@@ -31,6 +31,8 @@ def evaluated(*distances):
         ((60, 50, 45, 47, 46, 50), None),
         ((60, 50, 45, 47, 46, 70), "warning"),
         ((60, 50, 45, 60, 70, 80), "severe"),
+        # Around 0, as an estimate without bias is.
+        ((9e-4, -2e-4, 2e-4, 1e-4, 2e-4, 2e-4), None),
         # Recovered.
         ((60, 50, 45, 60, 70, 44), None),
     ],

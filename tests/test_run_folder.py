@@ -1,13 +1,15 @@
 import errno
+import math
 import os
 from importlib import metadata
 
 import pytest
 
 from counterpoise.errors import UserError
-from counterpoise.json_lines import JsonLines, drop_rows_after
+from counterpoise.json_lines import JsonLines, drop_rows_after, read_json_lines
 from counterpoise.plain_files import AppendedFile, atomic_write
 from counterpoise.run_folder import RunFolder, software
+from counterpoise.run_writer import RunWriter
 
 
 def test_atomic_write_replaces_only_on_success(tmp_path):
@@ -74,6 +76,25 @@ def test_source_without_installed_metadata_has_no_version(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", missing)
     assert software().startswith("counterpoise unknown, ")
+
+
+@pytest.mark.parametrize("text", ["", "ab", "\n", "a\nb\n", "a\n" + "b" * 20, "abcd\n" + "b" * 3])
+def test_the_last_whole_line_is_found_from_the_end(tmp_path, monkeypatch, text):
+    monkeypatch.setattr("counterpoise.plain_files.BYTES_AT_ONCE", 4)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+    AppendedFile(path).close()
+    assert path.read_text() == text[: text.rfind("\n") + 1]
+
+
+def test_metrics_that_are_not_finite_are_left_out_and_told(tmp_path):
+    run = RunFolder(tmp_path)
+    writer = RunWriter(run, metrics=True)
+    writer.metrics(3, "train", {"psnr_y": math.inf, "ssim_y": 1.0, "lpips": math.nan})
+    writer.close()
+    assert read_json_lines(run.metrics)[0] == [{"step": 3, "stage": "train", "ssim_y": 1.0}]
+    (event,) = read_json_lines(run.events)[0]
+    assert (event["step"], "lpips, psnr_y" in event["message"]) == (3, True)
 
 
 def test_nan_is_never_written_as_invalid_json(tmp_path):

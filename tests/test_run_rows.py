@@ -36,6 +36,19 @@ def test_steps_that_come_again_take_the_place_of_the_first():
     assert signals.traces()[0].columns["d_loss"][13:].tolist() == [1.0, 9.0, 9.0]
 
 
+def test_each_d_has_the_steps_it_is_in_from_its_first_on():
+    signals = SignalRows()
+    alone = {"step": 1, "stage": "train", "g_loss": 1.0}
+    signals.add(alone)
+    for step, names in ((2, "a"), (3, "ab"), (4, ""), (5, "b")):
+        each = {name: {"d_loss": 1.0} for name in names}
+        signals.add(alone | {"step": step} | ({"discriminators": each} if names else {}))
+    found = {trace.title: trace.steps.tolist() for trace in signals.traces()}
+    assert found == {"a": [2, 3], "b": [3, 5]}
+    signals.add(alone | {"step": 6, "stage": "pretrain"})
+    assert (signals.has_d, steps(signals)) == (False, [6])
+
+
 def test_lines_that_are_no_rows_are_counted():
     taken = []
     signals = SignalRows(on_row=lambda step, row: taken.append(step))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from counterpoise.errors import UserError, refusing
 
+BYTES_AT_ONCE = 1 << 16  # read of a file's end
+
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -60,6 +62,18 @@ def is_leftover(name: str) -> bool:
     return name.startswith(".") and ".tmp" in name
 
 
+def _lines_end(path: Path) -> int:
+    """Where the last whole line ends, looked for from the end of the file, which may be long."""
+    with path.open("rb") as file:
+        start = end = file.seek(0, os.SEEK_END)
+        while start:
+            start = file.seek(max(0, end - BYTES_AT_ONCE))
+            if whole := file.read(end - start).rfind(b"\n") + 1:
+                return start + whole
+            end = start
+    return 0
+
+
 class AppendedFile:
     """A file to which lines are appended: each is in it whole, or not at all.
 
@@ -71,9 +85,8 @@ class AppendedFile:
         self.path, self.note = path, ""
         with writing(path):
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            content = path.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if torn := len(content) - whole:
+            whole = _lines_end(path)
+            if torn := path.stat().st_size - whole:
                 os.ftruncate(self._file, whole)
                 self.note = f"{path.name}: an unfinished last line ({torn} bytes) was cut off"
 

@@ -202,11 +202,10 @@ class DiscriminatorRecord:
             **self.readings.read(),
         }
 
-    def non_finite(self) -> list[str]:
-        """The names of what is NaN or infinite."""
+    def judged(self) -> dict[str, float]:
+        """D's losses and outputs, by name: none may be NaN or infinite."""
         after = {} if self.fake_after is None else {"d_fake_after": self.fake_after}
-        numbers = self.signals.numbers() | after | {"d_penalty": self.penalty}
-        return _non_finite(numbers | self.readings.read())
+        return self.signals.numbers() | after | {"d_penalty": self.penalty}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +241,12 @@ class StepRecord:
             "g_learning_rate": self.g_learning_rate,
             **self.readings.read(),
         }
-        if bad := self._non_finite_of_g():
+        if bad := _non_finite(self._g_losses() | self.readings.read()):
             row = without_non_finite(row) | {"non_finite": bad}
         rows = {}
         for name, d in self.discriminators.items():
             rows[name] = d.values()
-            if own := d.non_finite():
+            if own := _non_finite(d.judged() | d.readings.read()):
                 rows[name] = without_non_finite(rows[name]) | {"non_finite": bad + own}
         if rows.keys() == {""}:
             row |= rows[""]
@@ -257,17 +256,18 @@ class StepRecord:
         return row
 
     def non_finite(self) -> list[str]:
-        """The names of the recorded losses and statistics that are NaN or infinite; with several
-        discriminators, D's name is before those that are its own."""
-        names = self._non_finite_of_g()
+        """The names of the losses and of D's outputs that are NaN or infinite; with several
+        discriminators, D's name is before those that are its own. Not those of readings, which
+        may have nothing to say of a training that is well; its row names them."""
+        names = _non_finite(self._g_losses())
         for d_name, d in self.discriminators.items():
             before = f"{d_name}." if len(self.discriminators) > 1 else ""
-            names += [before + name for name in d.non_finite()]
+            names += [before + name for name in _non_finite(d.judged())]
         return names
 
-    def _non_finite_of_g(self) -> list[str]:
+    def _g_losses(self) -> dict[str, float]:
         terms = {f"g_terms.{name}": value for name, value in self.g_terms.items()}
-        return _non_finite({"g_loss": self.g_loss} | terms | self.readings.read())
+        return {"g_loss": self.g_loss} | terms
 
 
 def _non_finite(values: dict[str, float]) -> list[str]:
@@ -288,7 +288,7 @@ def rows_every(step: int) -> int:
 
 def is_written(record: StepRecord) -> bool:
     """Whether a step gets its row in `signals.jsonl`: those of a long training that are due, and
-    all that have something that is not finite or went back."""
+    all that have a loss or an output that is not finite, or went back."""
     due = record.step % rows_every(record.step) == 0
     return due or record.rolled_back or bool(record.non_finite())
 

@@ -29,7 +29,8 @@ Objective = str | Mapping[str, str] | None  # of all discriminators, or of each 
 class SignalRows:
     """Rows of `signals.jsonl`, taken as they come: a trace for each discriminator. A step that is
     not past the last one takes its place and that of all after it; a stage begins anew, since its
-    numbers are of another loss."""
+    numbers are of another loss, and so does the first row with a D. From there on a D's trace has
+    the steps that it is in: a loop may train it every second turn."""
 
     def __init__(self, source: str = "", on_row: RowHandler | None = None) -> None:
         """`on_row` is called with each row that has a step, before it is part of the traces."""
@@ -54,20 +55,19 @@ class SignalRows:
             return
         if self._on_row is not None:
             self._on_row(step, row)
-        flat = rows_by_discriminator(row)
-        stage, has_d = str(row.get("stage", "")), any("d_loss" in one for one in flat.values())
-        kind = (stage, has_d, list(flat))
-        if kind != (self.stage, self.has_d, list(self._builders)):
-            self._builders = {name: TraceBuilder() for name in flat}
+        flat, stage = rows_by_discriminator(row), str(row.get("stage", ""))
+        judged = {name: one for name, one in flat.items() if "d_loss" in one}
+        if stage != self.stage or (judged and not self.has_d):
+            self._builders, self.has_d = {}, bool(judged)
             self.recent.clear()
         elif self.step is not None and step <= self.step:
             for builder in self._builders.values():
                 builder.go_back(step - 1)
-        self.step, self.stage, self.has_d = step, stage, has_d
+        self.step, self.stage = step, stage
         self.rows += 1
         self.recent.append(row)
-        for name, one in flat.items():
-            self._builders[name].add(step, signals_row_values(one))
+        for name, one in (judged if self.has_d else flat).items():
+            self._builders.setdefault(name, TraceBuilder()).add(step, signals_row_values(one))
 
     def traces(self, objective: Objective = None, policy: str | None = None) -> list[Trace]:
         """The stage under way, for each discriminator; titled by its name."""

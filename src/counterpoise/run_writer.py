@@ -1,6 +1,7 @@
 """The one writer of a run's rows, `.jsonl`, and of its `train.log`."""
 
 import datetime
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,8 +50,11 @@ class RunWriter:
         return ""
 
     def metrics(self, step: int, stage: str, values: Mapping[str, float]) -> None:
-        """Write held-out metrics."""
-        self._append("metrics", {"step": step, "stage": stage, **values})
+        """Write held-out metrics; those that are not finite are left out, which is an event."""
+        known = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._append("metrics", {"step": step, "stage": stage, **known})
+        if gone := ", ".join(sorted(values.keys() - known.keys())):
+            self.event(step, "note", f"{stage}: not finite on held-out images, left out: {gone}")
 
     def event(self, step: int, kind: str, message: str) -> None:
         """Write that something happened."""

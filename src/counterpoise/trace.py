@@ -23,6 +23,8 @@ COLUMNS |= {name: f"the reading `{name}`" for name in READINGS}
 OF_D = "d_loss", "d_real", "d_fake", "d_accuracy", "auc"
 D_COLUMNS = {each for each in COLUMNS if each.startswith(OF_D) or each.endswith("logit_mean")}
 GAME_COLUMNS = D_COLUMNS | {"g_loss", "g_adversarial"}
+# Where one of these is NaN the training is broken; a reading may only have nothing to read.
+LOSSES_AND_OUTPUTS = (GAME_COLUMNS | {"g_content", "d_penalty"}) - set(READINGS)
 
 # A note: the steps past the first epoch are a guess.
 NO_EPOCH_LENGTH = (

@@ -15,7 +15,7 @@ from counterpoise.diagnosis.reading import Reading
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import cut_by
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
-from counterpoise.trace import D_COLUMNS, GAME_COLUMNS, Trace
+from counterpoise.trace import D_COLUMNS, LOSSES_AND_OUTPUTS, Trace
 
 # Lines that must show a thing about the whole log, and their share.
 LEAST_LINES, NEARLY_ALL = 6, 0.9
@@ -48,7 +48,7 @@ def _until_lost(trace: Trace) -> slice:
     rows = len(trace)
     for step, name in trace.non_finite:
         row = int(np.searchsorted(trace.steps, step))
-        if name in GAME_COLUMNS and not np.isfinite(trace.get(name)[row:]).any():
+        if name in LOSSES_AND_OUTPUTS and not np.isfinite(trace.get(name)[row:]).any():
             rows = min(rows, row)
     return slice(rows)
 

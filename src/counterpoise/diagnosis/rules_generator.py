@@ -254,6 +254,8 @@ def _fall(view: View, column: str) -> Answer:
     is_distance = column in DISTANCES
     best = int(np.argmin(values) if is_distance else np.argmax(values))
     top, since = values[best], values[best + 1 :]
+    if is_distance and top <= 0:
+        return None  # An unbiased estimate (KID) around 0: no share of it says anything.
     worse = since > limit * top if is_distance else since < top - limit
     if not len(worse) or not worse[-1]:
         return None

@@ -17,7 +17,7 @@ from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.view import View
 from counterpoise.objectives import UNKNOWN, bce_at_mean, cut_by
 from counterpoise.spells import LEAST_SPELL, Spell, falls, longest
-from counterpoise.trace import COLUMNS, step_text
+from counterpoise.trace import COLUMNS, LOSSES_AND_OUTPUTS, step_text
 
 # Columns whose growth without end is divergence, and the size below which growth is harmless.
 GROWING = {
@@ -69,7 +69,7 @@ def squared_sigmoid_slope(output: float) -> tuple[float, float, str]:
 
 
 def non_finite(view: View) -> Answer:
-    """A NaN or an infinity anywhere; a note where it is of no loss, by its name."""
+    """A NaN or an infinity anywhere; a note where it is of no loss and no output of D."""
     log, values = view.log, sorted(view.log.non_finite)
     if not values:
         return None
@@ -80,14 +80,15 @@ def non_finite(view: View) -> Answer:
     said = {name: step_text(at, log.notes) for name, at in firsts.items()}
     what = (f"{COLUMNS.get(name, name)} (first at step {said[name]})" for name in names)
     # Where a number came back, or D's loss goes on beside another's, the weights were not hurt.
-    columns = (log.get(name) if name in COLUMNS else summed_loss(log) for name in names)
+    lost = [name for name in firsts if name in LOSSES_AND_OUTPUTS]
+    columns = (log.get(name) if name in lost else summed_loss(log) for name in names)
     passed = any(np.isfinite(column[row + 1 :]).any() for column in columns)
     evidence = [Evidence("values that are not finite", float(len(values)), "; ".join(what))]
     remedies = [REMEDIES["check-batches" if passed else "reload"]]
     if before := _before(view, row):
         evidence.append(before[0])
         remedies.insert(0 if passed else 1, before[1])
-    severity = "severe" if any(name in COLUMNS or "loss" in name for name in firsts) else "note"
+    severity = "severe" if lost or any("loss" in name for name in firsts) else "note"
     return Found(severity, Spell(row, last), 1.0, evidence, first_remedies=tuple(remedies))
 
 
