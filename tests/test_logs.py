@@ -238,6 +238,18 @@ def test_tensorboards_event_files(tmp_path):
     assert rows(trace)[1] == (10, {"d_loss": 7.0, "g_loss": 1.5})
 
 
+def test_of_several_event_files_each_trace_tells_of_its_own_names(tmp_path):
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    for name, other in (("a", "d_part_loss"), ("b", "loss_style_of_texture")):
+        with SummaryWriter(str(tmp_path / name)) as writer:
+            for step in range(8):
+                writer.add_scalar("loss_g", 1.5, step)
+                writer.add_scalar(other, 0.5, step)
+    notes = [" ".join(trace.notes) for trace in read_log(tmp_path)]
+    assert ["d_part_loss" in note for note in notes] == [True, False]
+
+
 def test_what_becomes_nan_in_an_event_file_is_told_whatever_its_tag(tmp_path):
     from torch.utils.tensorboard.writer import SummaryWriter
 

@@ -135,6 +135,14 @@ def test_a_comma_is_a_point_unless_it_groups_digits(text, value):
 
 
 @pytest.mark.parametrize(
+    ("place", "step"),
+    [("iter 3k:", 3000), ("Step: 2.5K/10k", 2500), ("step 12k,", 12000), ("step 3 kimg 7", 3)],
+)
+def test_thousands_of_steps(place, step):
+    assert rows(one(f"{place} {BOTH}\n")) == [(step, LOSSES)]
+
+
+@pytest.mark.parametrize(
     "more",
     [
         # An accuracy alone on its line is anybody's; prose among lines with colons is no step.

@@ -41,6 +41,12 @@ def value_of(text: str) -> float:
     return float(before.replace(".", "").replace(",", "") + "." * is_decimal + after)
 
 
+def _count_of(text: str) -> int:
+    """A count of steps as it is printed: 1,000 or 1k."""
+    number = text.replace(",", "").lower()
+    return round(1000 * float(number[:-1])) if number.endswith("k") else int(number)
+
+
 class Place(NamedTuple):
     """Where in a line its position stands: the spans of its numbers."""
 
@@ -53,9 +59,9 @@ class Place(NamedTuple):
     def position(self, line: str) -> Position:
         """The position that a line says."""
         at_step, at_epoch, at_total, is_bar, first_epoch = self
-        step = at_step and int(line[at_step[0] : at_step[1]].replace(",", ""))
+        step = at_step and _count_of(line[at_step[0] : at_step[1]])
         epoch = at_epoch and int(line[at_epoch[0] : at_epoch[1]]) + 1 - first_epoch
-        total = at_total and int(line[at_total[0] : at_total[1]])
+        total = at_total and _count_of(line[at_total[0] : at_total[1]])
         return Position(step, epoch, None, total) if is_bar else Position(step, epoch, total)
 
 

@@ -58,18 +58,16 @@ def read_log(
     """
     known = checked_mapping(mapping)
     name = one_line(str(source)) if isinstance(source, Path) else "standard input"
-    seen: Sequence[str] = ()
-    advice = ""
+    readers: list[FormatReader] = []
     try:
         signals = "signals.jsonl", "signals.jsonl.gz"
         if isinstance(source, Path) and any((source / name).is_file() for name in signals):
-            traces = read_run_folder(source)
+            found = read_run_folder(source)
         elif isinstance(source, Path) and source.name == "signals.jsonl" and source.is_file():
-            traces = read_run_folder(source.parent)
+            found = read_run_folder(source.parent)
         else:
             readers = _read(source, known, growing=growing)
-            traces = [trace for reader in readers for trace in reader.traces()]
-            seen, advice = readers[-1].unknown_names, readers[-1].advice
+            found = [_with_unused(trace, reader) for reader in readers for trace in reader.traces()]
     except OSError as error:
         raise UserError(
             f"{name}: cannot be read ({error.strerror or error}); give a log file or a run folder"
@@ -77,21 +75,23 @@ def read_log(
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith(name) else f"{name}: {text}") from None
-    found = [
+    told = [
         replace(trace, source=name, objective=objective or trace.objective)
-        for trace in traces
+        for trace in found
         if tells(trace)
     ]
-    if not found:
-        raise UserError(f"{name}: {nothing_known(seen, advice)}")
-    return [_with_unused(trace, seen, advice) for trace in found]
+    if not told:
+        seen = dict.fromkeys(chain.from_iterable(reader.unknown_names for reader in readers))
+        advice = next((reader.advice for reader in readers if reader.advice), "")
+        raise UserError(f"{name}: {nothing_known([*seen], advice)}")
+    return told
 
 
-def _with_unused(trace: Trace, seen: Sequence[str], advice: str) -> Trace:
+def _with_unused(trace: Trace, reader: FormatReader) -> Trace:
     """A trace that has nothing of D, with a note of the numbers that D's may be among."""
-    if advice and not any(name.startswith(("g_", "d_")) for name in trace.columns):
-        return replace(trace, notes=(*trace.notes, advice))
-    looks = {name: likeness(name) for name in seen}
+    if reader.advice and not any(name.startswith(("g_", "d_")) for name in trace.columns):
+        return replace(trace, notes=(*trace.notes, reader.advice))
+    looks = {name: likeness(name) for name in reader.unknown_names}
     losses = [name for name, of in looks.items() if of.is_of_game and of.column != "g_loss"]
     if not losses or D_COLUMNS & trace.columns.keys():
         return trace

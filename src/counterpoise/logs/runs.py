@@ -218,7 +218,7 @@ class RunCollector:
             return False
         enough = len(self._runs) == self._begun >= ALIKE
         ends = {(run.first, run.last, run.position.epoch) for run in self._runs}
-        return enough and len(ends) == 1 and (position.step, None) == (self._run.first, None)
+        return enough and len(ends) == 1 and position.step == self._run.first
 
     def note(self, note: str) -> None:
         """Say something of the reading, once."""
