@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from counterpoise.config import DegradationConfig
+from counterpoise.cubic import cubic
 from counterpoise.data.degrade import degrade, sharpened
 
 # How many low-resolution pixels around a crop influence it: the kernels' half widths, rounded up.
@@ -91,17 +92,9 @@ def _weights(length: int, new_length: int) -> np.ndarray:
     centres = (np.arange(new_length) + 0.5) / ratio - 0.5
     first = np.floor(centres - 2 / stretch).astype(int)
     index = first[:, None] + np.arange(taps)
-    weight = _cubic((centres[:, None] - index) * stretch)
+    weight = cubic((centres[:, None] - index) * stretch)
     weight /= weight.sum(axis=1, keepdims=True)
     matrix = np.zeros((new_length, length))
     clamped = np.clip(index, 0, length - 1)
     np.add.at(matrix, (np.arange(new_length)[:, None], clamped), weight)
     return matrix
-
-
-def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5."""
-    x = np.abs(x)
-    near = 1.5 * x**3 - 2.5 * x**2 + 1
-    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import gamma
 from torch import Tensor
 
+from counterpoise.cubic import cubic
 from counterpoise.errors import UserError, refusing
 from counterpoise.metrics.perceptual import hub_path
 
@@ -69,10 +70,7 @@ def block_features(image: np.ndarray) -> np.ndarray:
 
 def halved(image: np.ndarray) -> np.ndarray:
     """Half the size, even sides, as MATLAB's imresize does it: cubic, antialiased, mirrored."""
-    far = np.abs(HALF_DISTANCES)
-    weights = np.where(
-        far <= 1, 1.5 * far**3 - 2.5 * far**2 + 1, -0.5 * far**3 + 2.5 * far**2 - 4 * far + 2
-    )
+    weights = cubic(HALF_DISTANCES)
     weights /= weights.sum()
     for _ in range(2):
         rows, count = np.pad(image, ((3, 3), (0, 0)), mode="symmetric"), len(image)

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from counterpoise.cubic import cubic
+
 # Every output pixel is made of source pixels at most this far from the one it lies in.
 REACH_PX = 2
 
@@ -43,16 +45,6 @@ def phase_taps(scale: int, kind: str) -> list[list[float]]:
     for phase in range(scale):
         source = phase / scale if legacy else (phase + 0.5) / scale - 0.5
         offsets = range(-REACH_PX, REACH_PX + 1)
-        taps.append([_cubic(source - offset, a) for offset in offsets])
+        taps.append([float(cubic(source - offset, a)) for offset in offsets])
         assert math.isclose(sum(taps[-1]), 1)
     return taps
-
-
-def _cubic(x: float, a: float) -> float:
-    """Keys' cubic convolution kernel (1981)."""
-    x = abs(x)
-    if x <= 1:
-        return (a + 2) * x**3 - (a + 3) * x**2 + 1
-    if x < 2:
-        return a * (x**3 - 5 * x**2 + 8 * x - 4)
-    return 0.0
