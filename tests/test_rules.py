@@ -197,6 +197,20 @@ def test_a_d_that_is_wrong_about_some_images_is_not_certain_of_smoothed_labels()
     assert diagnose(trace(**columns)).healthy
 
 
+def test_a_critic_that_separates_is_what_a_wasserstein_loss_asks_for():
+    separated = {"auc": np.ones(ROWS), "d_accuracy": np.ones(ROWS)}
+    fading = {"d_loss": -3 + np.linspace(0, 1, ROWS), "g_loss": 1.5 + noise(0.05, seed=1)}
+    assert not diagnose(trace(**separated, **fading), "wgan").problems
+    hinge = {"d_loss": noise(0.01), "g_loss": 1.5 + noise(0.05, seed=1)}
+    assert "d-saturated" in diagnose(trace(**separated, **hinge), "hinge").ids()
+
+
+def test_of_one_image_to_a_batch_the_share_that_d_judges_rightly_is_over_lines():
+    columns = right(0.9, 0.05, np.where(np.arange(ROWS) % 30, 1.0, 0.0))
+    by_name = {e.name: e.value for e in found(diagnose(trace(**columns)), "d-saturated").evidence}
+    assert 0.95 < by_name["D's accuracy"] < 1
+
+
 def test_findings_begin_where_they_show():
     saturated = found(diagnose(trace(**certain(30, ROWS))), "d-saturated")
     assert (saturated.first_step, saturated.last_step) == (3100, 6000)

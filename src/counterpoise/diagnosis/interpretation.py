@@ -12,13 +12,11 @@ import numpy as np
 from counterpoise.diagnosis.inference import infer
 from counterpoise.diagnosis.loss_curves import SPREAD, factors, g_curve, summed_loss
 from counterpoise.diagnosis.reading import Reading
-from counterpoise.diagnosis.view import View
+from counterpoise.diagnosis.view import LEAST_ROWS, NEARLY_ALL, View
 from counterpoise.objectives import cut_by
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import D_COLUMNS, LOSSES_AND_OUTPUTS, Trace
 
-# Lines that must show a thing about the whole log, and their share.
-LEAST_LINES, NEARLY_ALL = 6, 0.9
 # D's loss over that of one D at chance: nearly always above the first and mostly above the second
 # is more than one D's loss, if no line is further from the median than by this factor; so many
 # times chance are no D's.
@@ -87,8 +85,6 @@ def _with_halves(trace: Trace) -> tuple[Trace, tuple[str, ...]]:
         columns |= {"d_loss_real": real, "d_loss_fake": fake}
     note = (
         "D_real and D_fake are too small for outputs: they are halves of D's loss where G's loss "
-    )
-    note += (
         "is there and goes with them, and are not used elsewhere; --map NAME=d_loss_real says it"
     )
     return dataclasses.replace(trace, columns=columns), (note,)
@@ -143,7 +139,7 @@ def _why_loss_says_nothing(view: View) -> str:
             "--objective wgan, or turn the sign if it is the value that D maximises"
         )
     loss = view.whole.within(view.loss_in_log)
-    if trace.has("d_real", "d_fake_before") or len(loss) < LEAST_LINES:
+    if trace.has("d_real", "d_fake_before") or len(loss) < LEAST_ROWS:
         return ""
     chance, median = objective.equilibrium_d_loss, float(np.median(loss))
     if (

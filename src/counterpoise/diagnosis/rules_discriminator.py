@@ -23,7 +23,7 @@ LASTING_SHARE = 0.15
 AT_CHANCE = 0.1
 # D's loss over its value at chance, where only the loss is there: never below the first, not far
 # above it (that is no chance), and this flat.
-NOT_LEARNED, WORSE, FLAT = 0.95, 1.5, 0.1
+NOT_LEARNED, TOO_FAR_ABOVE, FLAT = 0.95, 1.5, 0.1
 WEAK_SHARE = 0.8
 # A lead below the first is no chance; below the second D is wrong about most images.
 WRONG, MOSTLY_WRONG = -0.1, -0.5
@@ -64,6 +64,8 @@ def d_saturated(view: View) -> Answer:
             stays = (of_fake < UNSURE / 2) | ((level >= UNSURE_ACCURACY) & low)
             spell, shows = _lasting(view, enters, stays), relative < FAR_BELOW_CHANCE
             loses_gradient = False
+    elif view.objective_name == "wgan":
+        return None  # A critic is asked to separate, and G's gradient does not fade by it.
     elif np.isfinite(accuracy).any():
         spell = _lasting(view, level >= SURE_ACCURACY, level >= UNSURE_ACCURACY)
     elif np.isfinite(view.relative_outputs).any():
@@ -111,9 +113,12 @@ def _certainty(view: View, spell: Spell) -> list[Evidence]:
         ("AUC", view.trace.get("auc"), "scores a real image above a fake one in {:.1%} of pairs"),
         ("D's accuracy", view.accuracy, "judges {:.1%} of the images rightly"),
     ):
-        # Keras counts no real image as right whose label is smoothed.
-        if (value := spell.median(column)) >= UNSURE_ACCURACY:
-            evidence.append(Evidence(name, value, f"D {said.format(value)} (median)"))
+        # Keras counts no real image as right whose label is smoothed. With one image to a batch
+        # each line is all or nothing: a share is their mean.
+        known = spell.within(column)
+        if len(known) and (value := float(known.mean())) >= UNSURE_ACCURACY:
+            text = f"D {said.format(value)} (mean of {lines(len(known))})"
+            evidence.append(Evidence(name, value, text))
     real, fakes = view.real_probability, view.fake_probability
     if np.isfinite(view.relative_outputs).any():
         real, fakes = view.trace.get("d_real"), view.trace.get("d_fake_before")
@@ -199,7 +204,7 @@ def d_too_weak(view: View) -> Answer:
         chance, learned = np.abs(level) < AT_CHANCE, level > HAS_LEARNED
     else:
         relative = view.smoothed(view.relative_d_loss)
-        chance = (relative >= NOT_LEARNED) & (relative < WORSE)
+        chance = (relative >= NOT_LEARNED) & (relative < TOO_FAR_ABOVE)
         learned = relative < NOT_LEARNED
         chance &= np.nanstd(relative) < FLAT
     known = np.isfinite(level)
@@ -284,9 +289,9 @@ def _wrong(view: View) -> Found | None:
         value = view.whole.median(view.g_adversarial)
         text = f"G's loss is {number(value)} (median): D takes fakes for real"
         evidence.append(Evidence("G's loss", value, text))
-    value = view.whole.median(view.accuracy)
-    if np.isfinite(value):
-        text = f"D judges {value:.1%} of the images rightly (median)"
+    if len(known := view.whole.within(view.accuracy)):
+        value = float(known.mean())
+        text = f"D judges {value:.1%} of the images rightly (mean of {lines(len(known))})"
         evidence.append(Evidence("D's accuracy", value, text))
     severity = "severe" if lead < MOSTLY_WRONG and last < MOSTLY_WRONG else "warning"
     meaning = (

@@ -17,7 +17,7 @@ from counterpoise.trace import COLUMNS
 # Readings that a finding must rest on.
 LEAST_READINGS = 3
 # G's adversarial gradient over its own largest level: gone below, back above.
-GONE, BACK = 0.01, 0.03
+VANISHED, BACK = 0.01, 0.03
 HAS_LEARNED = 0.12  # the lead of a D that has learned
 # Share of the adversarial term in the gradient at G's output where it is drowned, where it is
 # heard again, and the share of the training; the same of the content terms.
@@ -37,7 +37,7 @@ PROBES = {
 }
 # Evaluations that it takes to speak of a trend; how much worse than the best one quality is where
 # it has fallen, and in how many of the last ones before that counts as lasting.
-LEAST_EVALUATIONS, WORSE, LASTING = 3, 1.25, 2
+LEAST_EVALUATIONS, DISTANCE_WORSE, LASTING = 3, 1.25, 2
 MANY_EVALUATIONS = 12  # of more, means of neighbours are compared
 # The median size of second differences over the standard deviation of independent noise, and how
 # many of these a fall must be.
@@ -45,7 +45,7 @@ SCATTER_OF_SECONDS, FALL_OVER_SCATTER = 1.65, 4.0
 # Measures of images and the fall from the best that is one: a share of a distance, else so much
 # less. An adversarial term costs 1 to 3 dB of PSNR by its nature (Blau and Michaeli 2018, arXiv
 # 1711.06077).
-FALLS = dict.fromkeys(DISTANCES, WORSE) | {"held_out_psnr": 4.0, "held_out_ssim": 0.15}
+FALLS = dict.fromkeys(DISTANCES, DISTANCE_WORSE) | {"held_out_psnr": 4.0, "held_out_ssim": 0.15}
 
 
 class ColumnReadings:
@@ -86,7 +86,7 @@ def g_vanishing_gradient(view: View) -> Answer:
         readings = ColumnReadings(view, gradient)
         largest = float(np.nanmax(readings.level))
         relative = readings.level / largest if largest else np.zeros(len(readings))
-        spell = longest(relative < GONE, relative < BACK)
+        spell = longest(relative < VANISHED, relative < BACK)
         value = spell.median(relative) if spell is not None else np.nan
         text = f"is {number(value)} of its largest ({number(largest)})"
         if not largest:
@@ -254,10 +254,9 @@ def _fall(view: View, column: str) -> Answer:
     is_distance = column in DISTANCES
     best = int(np.argmin(values) if is_distance else np.argmax(values))
     top, since = values[best], values[best + 1 :]
-    if is_distance and top <= 0:
-        return None  # An unbiased estimate (KID) around 0: no share of it says anything.
     worse = since > limit * top if is_distance else since < top - limit
-    if not len(worse) or not worse[-1]:
+    # No share of a best at 0 or below says anything: KID is estimated without bias.
+    if not len(worse) or not worse[-1] or (is_distance and top <= 0):
         return None
     if not is_distance and top - values[-1] < FALL_OVER_SCATTER * scatter / np.sqrt(window):
         return None

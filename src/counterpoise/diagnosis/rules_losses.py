@@ -42,7 +42,7 @@ OF_A_COMPARISON = {name: size for name, size in GROWING.items() if "logit_mean" 
 EXPLODED, CALM_AGAIN = 20.0, 8.0
 # Before a NaN: growth over the usual size, and D's loss over chance, that tell where it comes from,
 # and the rows that show them.
-GREW, CERTAIN, LEAST_BEFORE = 10.0, 0.01, 3
+GREW, CERTAIN_BEFORE, LEAST_BEFORE = 10.0, 0.01, 3
 # Sizes that no loss or score has in a training that is under way, and no loss of D, which is no sum
 # over pixels; and the lines that it takes.
 ABSURD, ABSURD_OF_D, LEAST_ABSURD = 1e9, 1e7, 2
@@ -80,7 +80,7 @@ def non_finite(view: View) -> Answer:
     said = {name: step_text(at, log.notes) for name, at in firsts.items()}
     what = (f"{COLUMNS.get(name, name)} (first at step {said[name]})" for name in names)
     # Where a number came back, or D's loss goes on beside another's, the weights were not hurt.
-    lost = [name for name in firsts if name in LOSSES_AND_OUTPUTS]
+    lost = firsts.keys() & LOSSES_AND_OUTPUTS
     columns = (log.get(name) if name in lost else summed_loss(log) for name in names)
     passed = any(np.isfinite(column[row + 1 :]).any() for column in columns)
     evidence = [Evidence("values that are not finite", float(len(values)), "; ".join(what))]
@@ -88,7 +88,7 @@ def non_finite(view: View) -> Answer:
     if before := _before(view, row):
         evidence.append(before[0])
         remedies.insert(0 if passed else 1, before[1])
-    severity = "severe" if lost or any("loss" in name for name in firsts) else "note"
+    severity = "severe" if lost or "loss" in " ".join(firsts) else "note"
     return Found(severity, Spell(row, last), 1.0, evidence, first_remedies=tuple(remedies))
 
 
@@ -105,7 +105,7 @@ def _before(view: View, row: int) -> tuple[Evidence, Remedy] | None:
             evidence = Evidence(f"growth of {COLUMNS[name]}", late / max(usual, 1e-9), text)
             return evidence, REMEDIES["clip-gradients"]
     late_loss = view.relative_d_loss[:row][-LEAST_BEFORE:]
-    if row >= LEAST_BEFORE and (late_loss < CERTAIN).all():
+    if row >= LEAST_BEFORE and (late_loss < CERTAIN_BEFORE).all():
         text = "before it D was certain: the logarithm of a probability of 0 or 1 is likely"
         evidence = Evidence("D's relative loss before it", float(late_loss.max()), text)
         return evidence, REMEDIES["losses-from-logits"]

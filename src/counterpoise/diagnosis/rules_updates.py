@@ -26,7 +26,7 @@ RESTING_POLICIES = ("threshold", "ratio", "skip-band", "win-rate")
 LEAST_STANDING, MANY_STANDING = 3, 20
 # A learning rate is gone below this share of its largest, or below this whatever it was; the share
 # of the log beyond which that is no end of a schedule.
-GONE, NO_RATE, AFTER_SCHEDULE = 1e-3, 1e-10, 0.1
+RATE_GONE, NO_RATE, AFTER_SCHEDULE = 1e-3, 1e-10, 0.1
 HALF_GATE = 0.3  # the half loss of D below which common gates do not train it
 BY_DESIGN = "D rests as its policy is made to. Each rest is recorded with its reason."
 TOO_FEW_DIGITS = "D(G(z)) before and after D's update, away from 0 and 1 or with more digits"
@@ -167,7 +167,7 @@ def learning_rate_gone(view: View) -> Answer:
     known = view.whole.within(rate)
     if view.is_own_record or not len(known):
         return Missing()
-    limit = max(GONE * known.max(), NO_RATE)
+    limit = max(RATE_GONE * known.max(), NO_RATE)
     # A rate that is printed as 0 may be rounded.
     gone = (rate < limit) & ((rate > 0) | (last_digit(known) < limit))
     spell = longest(gone, gone | np.isnan(rate))

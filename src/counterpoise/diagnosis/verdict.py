@@ -7,9 +7,9 @@ import numpy as np
 from counterpoise.diagnosis.finding import Evidence, Found, lines, number, sureness
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import AT_CHANCE, CERTAIN, MOSTLY_WRONG, WRONG
-from counterpoise.diagnosis.rules_generator import FAR_RISEN, LEAST_TREND, WORSE, quality_falls
+from counterpoise.diagnosis.rules_generator import FALLS, FAR_RISEN, LEAST_TREND, quality_falls
 from counterpoise.diagnosis.rules_losses import EXPLODED, GROWING
-from counterpoise.diagnosis.view import DISTANCES, LEAST_HOPELESS, LEAST_ROWS, View
+from counterpoise.diagnosis.view import DISTANCES, LEAST_HOPELESS, LEAST_ROWS, NEARLY_ALL, View
 from counterpoise.spells import LEAST_SPELL, Spell, medians
 from counterpoise.trace import COLUMNS
 
@@ -20,12 +20,10 @@ LEAST_HEALTHY, STEADY_LINES = 2 * LEAST_SPELL, 12
 JUMP, SPIKE = 1000.0, 100.0
 # The lead of a D that is level, and at the end of one that is far ahead; of one that goes there, it
 # grows by so much from quarter to quarter.
-LEVEL, FAR_AHEAD, AHEAD, STILL_GROWS = 0.2, 0.85, 0.6, 0.05
+LEVEL, FAR_AHEAD_AT_END, AHEAD, STILL_GROWS = 0.2, 0.85, 0.6, 0.05
 # G's loss over what goes with D's: a D with which G has so little success is lively on real images
 # alone.
 HOPELESS = 2.5
-# Share of lines in which a critic's loss must be above 0 to be called so all along.
-NEARLY_ALL = 0.9
 # By how much a critic's distance has grown from the first quarter to the last: seven times where it
 # grows evenly from nothing. And the share of an earlier one to which it has then come back.
 GROWN, FALLEN = 5.0, 0.8
@@ -167,7 +165,7 @@ def _trends(view: View) -> Iterator[Evidence]:
             yield Evidence(f"{COLUMNS[name]} over the beginning", last / first, text)
     for name in DISTANCES:
         values = view.whole.within(view.trace.get(name))
-        if len(values) == 2 and values[1] > WORSE * values[0] > 0:
+        if len(values) == 2 and values[1] > FALLS[name] * values[0] > 0:
             text = f"{COLUMNS[name]} goes from {number(values[0])} to {number(values[1])}"
             yield Evidence(COLUMNS[name], float(values[1]), text)
 
@@ -184,9 +182,9 @@ def _of_lead(view: View) -> Iterator[Evidence]:
         text = f"D's lead is {number(min(lead, last))}: D is wrong more often than right"
     elif np.abs(known).max() < AT_CHANCE and not view.program.chance_is_normal:
         text = f"D is at chance in every line (lead {number(lead)}): too young, or not trained"
-    elif last > FAR_AHEAD:
+    elif last > FAR_AHEAD_AT_END:
         text = f"D is far ahead, so far: its lead is {number(last)} at the end (1 is certainty)"
-    elif len(known) < STEADY_LINES and known.min() < LEVEL < FAR_AHEAD < known.max():
+    elif len(known) < STEADY_LINES and known.min() < LEVEL < FAR_AHEAD_AT_END < known.max():
         text = f"D's lead goes from {number(known.min())} to {number(known.max())} in a few lines"
     elif min(np.diff(quarters)) > STILL_GROWS and end > AHEAD:
         text = f"D's lead grows from each quarter to the next, {number(first)} to {number(end)}"

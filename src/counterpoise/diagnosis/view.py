@@ -22,6 +22,7 @@ STILL = 0.03
 # The entropies of labels of 0.8, 0.9 and 0.95, what D's loss on real images is at least there.
 LABEL_ENTROPIES = 0.5004, 0.3251, 0.1985
 LEAST_ROWS = 6  # lines below which only what needs no trend is judged
+NEARLY_ALL = 0.9  # share of the lines in which a thing must be to be called so all along
 LEAST_HOPELESS = 4.0  # G's loss under BCE where D is certain about fakes, D(G(z)) being 0.02
 # How near D's loss is to twice G's where both are at chance; what is printed as a loss of 0.
 SAME_RATIO, NO_LOSS = 0.003, 5e-4
@@ -188,7 +189,7 @@ class View:
         # Below 0, if only by its sign, it may be log(1 - D(G(z))), which G makes small by D's win.
         is_other = np.signbit(fakes) | np.signbit(g_loss)
         none = self.whole.within(np.where(is_other, 1.0, np.maximum(fakes, g_loss))) < NO_LOSS
-        return not no_game and len(none) >= LEAST_ROWS and bool(none.mean() > 0.9)
+        return not no_game and len(none) >= LEAST_ROWS and bool(none.mean() > NEARLY_ALL)
 
     @cached_property
     def g_curve(self) -> np.ndarray:

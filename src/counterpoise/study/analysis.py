@@ -18,7 +18,7 @@ from counterpoise.study.results import DoneRow, Results
 
 # A training whose score is worse than the bare loop's, where nothing is wrong, by this factor has
 # failed. That D is saturated is no failure by itself: strategies steer by what shows it.
-WORSE = 2.0
+FAILED_BY = 2.0
 
 
 class Grid:
@@ -73,7 +73,7 @@ class Grid:
             for of_task, higher in self._tasks():
                 bare = np.nanmean(scores[of_task & unstressed, self.strategies.index("none")])
                 own = scores[of_task]
-                failed[of_task] |= own < bare / WORSE if higher else own > bare * WORSE
+                failed[of_task] |= own < bare / FAILED_BY if higher else own > bare * FAILED_BY
         return failed
 
     def shows(self, *kinds: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from counterpoise.study.plan import Cell, StudyPlan, load_plan
 PLAN_FILE, RESULTS_FILE = "study.yaml", "results.jsonl"
 
 # Columns of earlier versions.
-GONE = ("curve", "roll_backs")
+GONE_FIELDS = ("curve", "roll_backs")
 
 Failure = Literal["diverged", "collapsed", "d-saturated"]
 
@@ -74,7 +74,7 @@ def read_results(folder: Path) -> Results:
         if data.get("status") == "error":
             continue
         try:
-            row = DoneRow.model_validate({k: v for k, v in data.items() if k not in GONE})
+            row = DoneRow.model_validate({k: v for k, v in data.items() if k not in GONE_FIELDS})
         except ValidationError as error:
             wrong = "; ".join(map(str, problems_of(error)))
             raise UserError(
