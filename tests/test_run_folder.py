@@ -80,7 +80,7 @@ def test_source_without_installed_metadata_has_no_version(monkeypatch):
 
 @pytest.mark.parametrize("text", ["", "ab", "\n", "a\nb\n", "a\n" + "b" * 20, "abcd\n" + "b" * 3])
 def test_the_last_whole_line_is_found_from_the_end(tmp_path, monkeypatch, text):
-    monkeypatch.setattr("counterpoise.plain_files.BYTES_AT_ONCE", 4)
+    monkeypatch.setattr("counterpoise.plain_files.BLOCK_BYTES", 4)
     path = tmp_path / "rows.jsonl"
     path.write_text(text)
     AppendedFile(path).close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from counterpoise.errors import UserError, refusing
 
-BYTES_AT_ONCE = 1 << 16  # read of a file's end
+BLOCK_BYTES = 1 << 16  # of a file that is read from its end
 
 
 @contextlib.contextmanager
@@ -65,12 +65,11 @@ def is_leftover(name: str) -> bool:
 def _lines_end(path: Path) -> int:
     """Where the last whole line ends, looked for from the end of the file, which may be long."""
     with path.open("rb") as file:
-        start = end = file.seek(0, os.SEEK_END)
-        while start:
-            start = file.seek(max(0, end - BYTES_AT_ONCE))
-            if whole := file.read(end - start).rfind(b"\n") + 1:
+        blocks = file.seek(0, os.SEEK_END) // BLOCK_BYTES
+        for start in range(blocks * BLOCK_BYTES, -1, -BLOCK_BYTES):
+            file.seek(start)
+            if whole := file.read(BLOCK_BYTES).rfind(b"\n") + 1:
                 return start + whole
-            end = start
     return 0
 
 

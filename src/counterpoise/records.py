@@ -182,16 +182,12 @@ class DiscriminatorRecord:
     # The readings of this step that are D's own.
     readings: Readings = NO_READINGS
 
-    @property
-    def loss(self) -> float:
-        return self.signals.d_loss
-
     def values(self) -> dict[str, Any]:
         """What it puts into a row, by name."""
         numbers = self.signals.numbers()
         del numbers["step"]
         return {
-            "d_loss": self.loss,
+            "d_loss": self.signals.d_loss,
             "d_fake_before": numbers.pop("d_fake"),
             **numbers,
             "d_fake_after": self.fake_after,
@@ -256,9 +252,8 @@ class StepRecord:
         return row
 
     def non_finite(self) -> list[str]:
-        """The names of the losses and of D's outputs that are NaN or infinite; with several
-        discriminators, D's name is before those that are its own. Not those of readings, which
-        may have nothing to say of a training that is well; its row names them."""
+        """The names of losses and of D's outputs that are NaN or infinite, of several Ds each with
+        its name before its own. A reading may have nothing to read: its row alone names it."""
         names = _non_finite(self._g_losses())
         for d_name, d in self.discriminators.items():
             before = f"{d_name}." if len(self.discriminators) > 1 else ""

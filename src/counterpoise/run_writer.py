@@ -15,8 +15,8 @@ class RunWriter:
     """Writes into a run folder, which is there; without one (all processes but the first) nothing.
 
     `resumed_step`: what was recorded after it is dropped. `metrics`: whether there will be any of
-    held-out images. `notes` says what was wrong with the
-    files. Raises `UserError` where something cannot be written.
+    held-out images. `notes` says what was wrong with the files. Raises `UserError` where something
+    cannot be written.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ def loss_line(record: StepRecord) -> str:
     text = f"Loss G: {record.g_loss:.6f}"
     for name, d in record.discriminators.items():
         of = f" {name}" if name else ""
-        text += f"  Loss D{of}: {d.loss:.6f}  D(x){of}: {d.signals.d_real:.6f}"
+        text += f"  Loss D{of}: {d.signals.d_loss:.6f}  D(x){of}: {d.signals.d_real:.6f}"
         text += f"  D(G(z)){of}: {d.signals.d_fake:.6f}"
         if d.fake_after is not None:
             text += f" / {d.fake_after:.6f}"

@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ class PageRun:
         files = tuple(path for path in reader.run.sample_files() if path.exists())
         self.sample_files = len(files)
         changed = tuple(path.stat().st_mtime_ns for path in files)
-        self.samples = _samples(files, changed, sample_bytes)
+        self.samples = read_samples(files, changed, sample_bytes)
         self.notes += self.samples.notes
         self.metrics = reader.metrics
         for row in self.metrics:
@@ -146,12 +145,6 @@ def log_run(source: str, judged: Iterable[tuple[Trace, Diagnosis | None]]) -> Pa
     notes = dict.fromkeys(note for g in games for note in (g.diagnosis or g.whole).notes)
     state = State(source, games=games, notes=tuple(notes))
     return PageRun(state, Curves())
-
-
-@lru_cache(maxsize=1)
-def _samples(files: tuple[Path, ...], changed: tuple[int, ...], most_bytes: int) -> Samples:
-    """The sheets of samples, read again where there are others."""
-    return read_samples(files, most_bytes)
 
 
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:

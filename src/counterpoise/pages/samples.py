@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,10 @@ class Samples:
     notes: list[str] = field(default_factory=list)  # what could not be read
 
 
-def read_samples(files: Sequence[Path], most_bytes: int) -> Samples:
-    """The sheets of a run, oldest first, in at most about `most_bytes` of page."""
+@lru_cache(maxsize=1)
+def read_samples(files: tuple[Path, ...], changed: tuple[int, ...], most_bytes: int) -> Samples:
+    """The sheets of a run, oldest first, in at most about `most_bytes` of page; those that were
+    read last are not read again, as long as they `changed` at these times."""
     notes: list[str] = []
     found = {int(m[1]): path for path in files if (m := _STEP.fullmatch(path.name))}
     sheets = {}

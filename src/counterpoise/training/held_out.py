@@ -29,8 +29,7 @@ class HeldOut:
         """Record bicubic's metrics."""
         if self._parts.fabric.is_global_zero:
             scale = self._parts.config.generator.scale
-            pairs = self._parts.held_out
-            scores = score_pairs(BICUBIC, pairs, by_bicubic(scale), HELD_OUT)
+            scores = score_pairs(BICUBIC, self._parts.held_out, by_bicubic(scale), HELD_OUT)
             writer.metrics(0, BICUBIC, scores.means())
 
     @property
@@ -63,12 +62,10 @@ class HeldOut:
     def is_missing(self) -> bool:
         """Whether the step is still to be shown, of a training that was stopped before it was."""
         fabric, state = self._parts.fabric, self._state
-        missing = fabric.is_global_zero and self.is_due
-        shown = (state.stage.name, state.step)
-        missing = missing and all(
-            (row.get("stage"), row["step"]) != shown
-            for row in read_json_lines(self._run.metrics)[0]
-        )
+        if missing := fabric.is_global_zero and self.is_due:
+            rows = read_json_lines(self._run.metrics)[0]
+            shown = [(row.get("stage"), row["step"]) for row in rows]
+            missing = (state.stage.name, state.step) not in shown
         return bool(fabric.broadcast(missing))
 
 

@@ -21,10 +21,8 @@ class Reporter:
 class LogLines:
     """Words the log lines in the form that GAN users and their scripts know.
 
-        Epoch 1/5 - Step: 1900/9338  Loss G: 3.0574  Loss D: 0.2145  D(x): 0.94  D(G(z)): 0.1 / 0.1
-        Time for the last step: 51.55 s    Epoch ETA: 01:04:13
-
-    The time is that since the previous log line, as in the logs that users know.
+    Epoch 1/5 - Step: 1900/9338  Loss G: 3.0574  Loss D: 0.2145  D(x): 0.94  D(G(z)): 0.1 / 0.1
+    Time since the last line: 51.55 s    Epoch ETA: 01:04:13
     """
 
     def __init__(self, epoch_steps: int, step: int) -> None:
@@ -46,5 +44,5 @@ class LogLines:
         minutes, left = divmod(round(remaining), 60)
         clock = f"{minutes // 60:02}:{minutes % 60:02}:{left:02}"
         self.restart(record.step)
-        times = f"Time for the last step: {seconds:.2f} s    Epoch ETA: {clock}"
+        times = f"Time since the last line: {seconds:.2f} s    Epoch ETA: {clock}"
         return f"{text}  {loss_line(record)}\n{times}"

@@ -101,6 +101,7 @@ class TrainingState:
                 for name, optimizer in optimizers.items()
             }
             kept.taken_step = values["kept_step"]
+        # The first process' state, for all: they begin with one seed and draw alike.
         restore_global_rng_state(saved.part("rng"))
 
 

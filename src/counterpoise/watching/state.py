@@ -107,7 +107,7 @@ def action_words(policy: str, action: Any) -> str:
     if policy == "none":
         return "trains both as configured"
     if not isinstance(action, dict):
-        return "not asked in this stage"
+        return "not asked in this step"
     asked = ((name, value) for name, value in action.items() if isinstance(value, int | float))
     words = ", ".join(f"{name} {number(as_float(value))}" for name, value in asked)
     reason = f" ({action['reason']})" if action.get("reason") else ""
