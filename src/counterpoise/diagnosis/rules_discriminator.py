@@ -45,7 +45,7 @@ ENOUGH_LINES = f"at least {LEAST_ROWS} lines"
 
 
 def d_saturated(view: View) -> Answer:
-    """D is certain about nearly every image, and stays so: by its loss, or by its accuracy or AUC.
+    """D is certain of nearly all images, and stays so: by its loss, or (no critic) accuracy or AUC.
     At most a warning where the loss does not go down that far: G's gradient need not be gone."""
     relative, shows = view.relative_d_loss, None
     accuracy = view.accuracy if np.isfinite(view.accuracy).any() else view.trace.get("auc")
