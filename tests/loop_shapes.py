@@ -215,17 +215,6 @@ class InType(Loop):
         return tuple(each.to(self.dtype) for each in super().batch())
 
 
-class MultiScale(nn.Module):
-    """A D that uses its images three times."""
-
-    def __init__(self):
-        super().__init__()
-        self.parts = nn.ModuleList(small_networks(seed)[1] for seed in range(3))
-
-    def forward(self, images):
-        return torch.cat([part(images) for part in self.parts], 1)
-
-
 def settled():
     """Where D says less than 0 of fakes, its own least-squares loss and G's both pull that up."""
     loop = Loop()

@@ -8,10 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from counterpoise.config import ENHANCENET_INPUT_MEAN, GeneratorConfig
-from counterpoise.errors import UserError
 from counterpoise.models.bicubic import bicubic_upsample
 from counterpoise.models.generator import build_generator
-from training_helpers import tiny
 
 SMALL = GeneratorConfig(width=8, blocks=2)
 
@@ -86,8 +84,3 @@ def test_receptive_radius_holds(scale):
     distance = int((reached - centre).abs().max())
     assert distance <= radius
     assert distance >= radius - 3, "the radius is far larger than it needs to be"
-
-
-def test_unknown_names_list_the_known_ones():
-    with pytest.raises(UserError, match=r"generator\.name: unknown .*'srgan'.*enhancenet"):
-        tiny("generator.name=srgan")

@@ -222,11 +222,7 @@ def test_a_wrong_suffix_is_no_matter(tmp_path):
         # Pillow would hand EPS to another program, whatever the file is called.
         ("eps.png", lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "not an image"),
         ("bomb.png", lambda path: path.write_bytes(bomb()), "too large"),
-        (
-            "float.tif",
-            lambda path: Image.fromarray(np.zeros((4, 4), np.float32)).save(path),
-            "floats",
-        ),
+        ("float.tif", lambda p: Image.fromarray(np.zeros((4, 4), np.float32)).save(p), "floats"),
     ],
 )
 def test_what_is_refused(tmp_path, name, make, reason):

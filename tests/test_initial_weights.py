@@ -47,10 +47,7 @@ def test_a_resumed_training_does_not_begin_again_and_a_licence_stays(tmp_path, f
     [
         ("generator.width=8", "width is 4 there and 8 here"),
         ("generator.bicubic=tf1-legacy", "bicubic is half-pixel there and tf1-legacy here"),
-        (
-            "train.initial_weights=missing.safetensors",
-            "train.initial_weights .*missing.safetensors",
-        ),
+        ("train.initial_weights=no.safetensors", "train.initial_weights .*no.safetensors"),
     ],
 )
 def test_weights_that_do_not_fit_are_one_line_and_nothing_is_written(

@@ -35,7 +35,6 @@ SHAPES = {
     "D ends in a sigmoid": Shape(loop=lambda: Loop(sigmoid=True)),
     "float64": Shape(loop=lambda: shapes.InType(torch.float64)),
     "bfloat16": Shape(loop=lambda: shapes.InType(torch.bfloat16)),
-    "D of several scales": Shape(loop=lambda: Loop(d=shapes.MultiScale())),
     "least squares beyond their labels": Shape(loop=shapes.settled, objective="lsgan"),
     "G first": Shape(shapes.generator_first),
     "ESRGAN": Shape(shapes.esrgan, objective="relativistic-average", named=True),

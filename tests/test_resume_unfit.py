@@ -96,10 +96,7 @@ def test_the_command_line_says_it_in_one_line(counterpoise, crashed):
         ("discriminator.leaky_slope=0.1", "discriminator.leaky_slope is 0.1, and was 0.2"),
         ("train.pretrain_steps=2", "train.pretrain_steps is 2, and was 3"),
         ("train.seed=7", "train.seed is 7, and was"),
-        (
-            "train.initial_weights=w.safetensors",
-            "train.initial_weights is .*w.safetensors, and was",
-        ),
+        ("train.initial_weights=w.safetensors", "initial_weights is .*w.safetensors, and was"),
     ],
 )
 def test_what_a_resumed_run_cannot_have_others_of(crashed, override, what):

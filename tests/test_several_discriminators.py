@@ -206,6 +206,8 @@ WRONG = {
     "two at once": two_at_once,
     "D has not judged": lambda balance: balance.turn().end(torch.tensor(1.0)),
     "a loss before": lambda balance: balance.turn().d_loss(torch.ones(()), torch.ones(())),
+    "two terms": lambda balance: told(balance).weigh(torch.ones(2)),
+    "two penalties": lambda balance: told(balance).d_penalty(torch.ones(2)),
     "two losses of G": lambda balance: told(balance).end(torch.tensor([3.0, 2.0])),
     "a list of outputs": lambda balance: balance.turn().judge([torch.ones(4, 1)], [torch.ones(4)]),
     "a list of losses": lambda balance: told(balance).d_loss([torch.ones(())], torch.ones(())),

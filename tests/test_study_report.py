@@ -106,12 +106,6 @@ def test_what_is_missing_is_said(study):
     assert results["none"].missing == 1
 
 
-def test_one_seed_has_no_interval(tmp_path):
-    plan = PLAN.model_copy(update={"seeds": (0,)})
-    report = study_report(write_study(tmp_path, plan, map(planted, cells_of(plan))))
-    assert "With one seed, no interval over seeds is known" in report
-
-
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -162,13 +162,6 @@ def test_several_discriminators_have_actions_of_their_own():
         play.game.begin().of(None)
 
 
-def test_a_loss_is_one_number():
-    turn = Play([Action()]).game.begin()
-    for take in (turn.weigh, turn.d_penalty):
-        with pytest.raises(UserError, match="one number"):
-            take(torch.ones(2))
-
-
 def test_an_optimizer_is_shared_by_discriminators_with_different_actions():
     actions = [Action(d_steps=0)], [Action(d_learning_rate_scale=0.5)], [Action()]
     names = ("rests", "slow", "plain")
