@@ -69,7 +69,7 @@ def test_the_loops_train_the_same_networks_on_the_same_batches():
          {"without", "policy none", "policy auto, without R1", "policy auto"}),
         ("r1_cost", [], {"rounds": 1, "batch": 1, "device": "cpu"},
          {"without", "exact", "estimate"}),
-        ("data_path", [], {"images": 6, "count": 1, "workers": 0, "rounds": 1}, {"ratio"}),
+        ("data_path", [], {"images": 2, "count": 1, "workers": 0, "rounds": 1}, {"ratio"}),
         ("waiting", ["demo", SMALL, 2], {}, {"share"}),
         ("growth", ["demo", [2], [32, 64], SMALL], {"steps": 1},
          {"batch 2, crop 32", "batch 2, crop 64", "fit"}),
