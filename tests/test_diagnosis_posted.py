@@ -1,5 +1,7 @@
 """What numbers mean that people post: kinds that a stranger's logs had."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,34 @@ def test_a_d_that_judges_no_images_is_not_helped_by_what_is_of_images(line):
     text = "".join(f"step {n} {line.format(n)}\n" for n in range(1, 10))
     remedies = found(diagnose(one(text)), "d-saturated").remedies
     assert not {REMEDIES["r1"], REMEDIES["same-batch"]} & set(remedies)
+
+
+CERTAIN_FIRST = np.where(np.arange(ROWS) < 10, 0.002, 0.6931 + noise(0.0005))
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(12, None)])
+def test_a_d_that_stands_at_chance_at_the_end_is_not_called_healthy(rows):
+    loss = CERTAIN_FIRST[rows]
+    ids = diagnose(trace(len(loss), d_loss=loss, g_loss=np.where(loss < 0.1, 11, 1.2))).ids()
+    assert "healthy" not in ids
+
+
+@pytest.mark.parametrize("place", [0, 5, ROWS - 1])
+def test_a_number_a_thousand_times_the_others_forbids_health_wherever_it_stands(place):
+    g_loss = 30 + noise(2)
+    g_loss[place] = 40_000
+    late = trace(d_loss=0.9 + noise(0.1), g_loss=g_loss, g_adversarial=1.2)
+    late = dataclasses.replace(late, steps=late.steps + 50_000)
+    assert "healthy" not in diagnose(late, "bce").ids()
+
+
+def test_a_regression_of_a_metric_is_judged_as_no_game():
+    columns = {"d_loss": 0.002 + noise(0.0005), "g_loss": 1 + noise(0.03)}
+    assert diagnose(trace(**columns), program="metricgan").ids() == {"not-enough-evidence"}
+
+
+def test_between_a_loss_and_the_mean_of_its_halves_the_objective_settles_nothing():
+    loss = 0.6931 + noise(0.0005)
+    said = str(diagnose(trace(d_loss=loss, g_loss=1.3 - np.arange(ROWS) / 300), "bce"))
+    assert "--d-loss-is-mean" in said
+    assert "--objective" not in said

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from counterpoise.diagnosis.diagnose import diagnose
+from counterpoise.errors import UserError
 from log_helpers import D_REAL, TWO_ROWS, A, D, G, one, read, rows
 
 
@@ -72,3 +73,16 @@ def test_shuffled_batches_are_of_one_training_and_a_restart_is_none():
     assert list(trace.get(G)) == list(range(len(shuffled)))
     again = "".join(line.format(step, 1) for step in [0, 50, 100, 150] * 4)
     assert len(read(again)) == 4
+
+
+@pytest.mark.parametrize(
+    "line", ["AUC: 0.9{} max AUC: 0.98", "AUC: 0.9{}", "D_loss: 1 AUC: 0.9{} best AUC: 1"]
+)
+def test_an_auc_alone_or_beside_its_best_is_a_detectors(line):
+    text = "".join(f"step {n} {line.format(n)}\n" for n in range(9))
+    if "D_loss" in line:
+        assert not one(text).has("auc")
+        return
+    with pytest.raises(UserError, match="AUC"):
+        read(text)
+    assert one(text, mapping={"AUC": "auc"}).has("auc")

@@ -73,6 +73,8 @@ def infer(trace: Trace, program: Program = UNKNOWN_PROGRAM, given: str = "") -> 
         says = "lsgan-on-sigmoid"
         given = "the run says least squares, and D's outputs end at 0 and 1"
     names = (says,) if says else (*OBJECTIVES, UNKNOWN)
+    if not says and program.objectives == (UNKNOWN,):
+        names = (UNKNOWN,)  # whatever the numbers look like
     readings = [each for name in names for each in numbers.readings(name)]
     known = (trace.objective,) if trace.objective else program.objectives
     logs = [_log_prior(each, known, program) + numbers.log_likelihood(each) for each in readings]

@@ -52,7 +52,7 @@ def how_known(ranked: Ranked, given: str, source: str, program: Program) -> str:
         titles = [OBJECTIVES[each].title for each in program.objectives if each in OBJECTIVES]
         usual = ", ".join(titles) or "what is no game of real against fake"
         is_of_program = likeliest.objective in program.objectives
-        how = f"{program.title} trains with {'it' if is_of_program else usual}"
+        how = f"{program.title} trains with {'it' if is_of_program and titles else usual}"
         evidence += f"; {how}" if is_of_program else f"; but {how}"
     return evidence + ("; D's loss is the mean of its halves" if likeliest.is_mean else "")
 

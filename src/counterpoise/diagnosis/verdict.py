@@ -8,7 +8,7 @@ from counterpoise.diagnosis.finding import Evidence, Found, lines, number, suren
 from counterpoise.diagnosis.remedies import REMEDIES, described
 from counterpoise.diagnosis.rules_discriminator import AT_CHANCE, CERTAIN, MOSTLY_WRONG, WRONG
 from counterpoise.diagnosis.rules_generator import FALLS, FAR_RISEN, LEAST_TREND, quality_falls
-from counterpoise.diagnosis.rules_losses import EXPLODED, GROWING
+from counterpoise.diagnosis.rules_losses import EXPLODED, GROWING, OF_A_COMPARISON, OF_A_CRITIC
 from counterpoise.diagnosis.view import DISTANCES, LEAST_HOPELESS, LEAST_ROWS, NEARLY_ALL, View
 from counterpoise.spells import LEAST_SPELL, Spell, medians
 from counterpoise.trace import COLUMNS
@@ -18,9 +18,12 @@ from counterpoise.trace import COLUMNS
 LEAST_HEALTHY, STEADY_LINES = 2 * LEAST_SPELL, 12
 # A number so many times its usual size is no noise; and is worth a note where all is ill.
 JUMP, SPIKE = 1000.0, 100.0
+BEGIN_STEPS = 4  # times the distance of two lines: a log that begins later shows no begin
 # The lead of a D that is level, and at the end of one that is far ahead; of one that goes there, it
 # grows by so much from quarter to quarter.
 LEVEL, FAR_AHEAD_AT_END, AHEAD, STILL_GROWS = 0.2, 0.85, 0.6, 0.05
+# The lead of a D that is at chance and moves no more: one that G has caught up with still wanders.
+STANDS = 0.02
 # G's loss over what goes with D's: a D with which G has so little success is lively on real images
 # alone.
 HOPELESS = 2.5
@@ -93,6 +96,7 @@ def contradictions(view: View) -> Iterator[Evidence]:
         step, name = min(trace.non_finite)
         yield Evidence("steps", float(step), f"{name} is not finite from step {step} on")
     yield from jumps(view)
+    yield from _swings(view)
     yield from _of_lead(view)
     yield from _trends(view)
     rates = view.whole.within(np.fmin(trace.get("g_learning_rate"), trace.get("d_learning_rate")))
@@ -152,6 +156,21 @@ def jumps(view: View, times: float = JUMP) -> Iterator[Evidence]:
             yield Evidence(COLUMNS[name], float(size[row]), text)
 
 
+def _swings(view: View) -> Iterator[Evidence]:
+    """A number that is so many times what it is elsewhere, wherever that stands, but for what a
+    training's first lines come down from for good."""
+    starts_late = view.rows > 1 and view.steps[0] > BEGIN_STEPS * np.median(np.diff(view.steps))
+    # Scores and what is made of them alone have no size of their own.
+    sizes = OF_A_CRITIC if view.objective_name == "wgan" else OF_A_COMPARISON
+    for name, harmless in {**sizes, "g_content": GROWING["g_loss"]}.items():
+        size = np.maximum(view.whole.within(np.abs(view.trace.get(name))), harmless / EXPLODED)
+        if len(size) < LEAST_SPELL or size.max() < JUMP * size.min():
+            continue
+        if starts_late or (size / np.minimum.accumulate(size)).max() > EXPLODED / 2:
+            text = f"{COLUMNS[name]} swings from {number(size.min())} to {number(size.max())}"
+            yield Evidence(COLUMNS[name], float(size.max()), text)
+
+
 def _trends(view: View) -> Iterator[Evidence]:
     """What G is asked for gets worse from third to third, or a distance in the second evaluation:
     of more a rule judges."""
@@ -180,14 +199,19 @@ def _of_lead(view: View) -> Iterator[Evidence]:
     # Of a D that is not told by its judgements it may be another loss: no finding, and no health.
     if lead < WRONG or last < MOSTLY_WRONG:
         text = f"D's lead is {number(min(lead, last))}: D is wrong more often than right"
-    elif np.abs(known).max() < AT_CHANCE and not view.program.chance_is_normal:
-        text = f"D is at chance in every line (lead {number(lead)}): too young, or not trained"
     elif last > FAR_AHEAD_AT_END:
         text = f"D is far ahead, so far: its lead is {number(last)} at the end (1 is certainty)"
     elif len(known) < STEADY_LINES and known.min() < LEVEL < FAR_AHEAD_AT_END < known.max():
         text = f"D's lead goes from {number(known.min())} to {number(known.max())} in a few lines"
     elif min(np.diff(quarters)) > STILL_GROWS and end > AHEAD:
         text = f"D's lead grows from each quarter to the next, {number(first)} to {number(end)}"
+    elif view.program.chance_is_normal:
+        return
+    elif np.abs(known).max() < AT_CHANCE:
+        text = f"D is at chance in every line (lead {number(lead)}): too young, or not trained"
+    elif np.abs(known[2 * len(known) // 3 :]).max() < STANDS:
+        text = f"D stands at chance in the last third (lead {number(last)}): it learns no more, or "
+        text += "G has caught up"
     else:
         return
     yield Evidence("D's lead", lead, text)

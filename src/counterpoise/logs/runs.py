@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from counterpoise.trace import NO_EPOCH_LENGTH, Trace, TraceBuilder
+from counterpoise.logs.names import plain
+from counterpoise.trace import GAME_COLUMNS, NO_EPOCH_LENGTH, Trace, TraceBuilder
 
 NO_STEPS = "some lines do not say their step: they are counted on from the line before"
 BARS_ARE_EPOCHS = (
@@ -27,6 +28,8 @@ FULL_BAR = 0.9
 RUNS_KEPT = 16
 # TensorBoard keeps so many rows of a curve, drawn by lot; a gap is so many times wider than most.
 EXPORTED_ROWS, GAP = 1000, 3
+# Beside it an AUC is that of a detector which is evaluated, not of D on its batches.
+OF_DETECTOR = frozenset(("max_auc", "best_auc", "val_auc", "test_auc", "auc_max", "auc_best"))
 UNKNOWN_KEPT = 32  # names of numbers that are no column
 # Of runs that take turns: how many rows of others may come between two of one, and how much nearer
 # than to the one under way a row must be to another.
@@ -328,4 +331,11 @@ class FormatReader:
 
     def traces(self) -> list[Trace]:
         """All runs of all pairs of networks."""
-        return [trace for collector in self.collectors() for trace in collector.traces()]
+        traces = [trace for collector in self.collectors() for trace in collector.traces()]
+        of_detector = not OF_DETECTOR.isdisjoint(map(plain, self.unknown_names))
+        for trace in () if "auc" in self._mapping else traces:
+            # An AUC without anything else of a game is nobody's.
+            if of_detector or trace.columns.keys() & GAME_COLUMNS == {"auc"}:
+                trace.columns.pop("auc", None)
+                self.note_unknown("AUC")
+        return traces
