@@ -2,7 +2,7 @@
 and in which D is asked in which part, and what of its answers reaches G."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -33,9 +33,8 @@ SHARE = 0.05
 VALUES = 64
 # How far two conditions, or images, correlate at least, one of which was made of the other.
 RELATED = 0.5
-# How far noise may correlate with itself a place further, and with what it was added to; its
-# deviation at least, as a share of that of the images; and how far these still are what they were.
-WHITE, NOISE, ALIKE = 0.2, 0.03, 0.7
+# How far an image is from all that G made at least, if none is it: a share of its deviation.
+CHANGED = 0.03
 
 
 def same_noise(turn: ObservedTurn) -> Iterator[Symptom]:
@@ -62,19 +61,21 @@ def _is_like(made: GCall, before: GCall) -> bool:
 
 
 def same_images(turn: ObservedTurn) -> Iterator[Symptom]:
-    """A D is given images of the turn before."""
+    """A D is given images of the turn before, and no others: some may be replayed."""
     calls = turn.calls("d")
     old = [s for old in turn.past()[:1] for c in old.calls("d") for s in c.samples.values()]
-    repeated: dict[str, list[str]] = {FAKE: [], REAL: []}
+    repeated: dict[str, list[bool]] = {FAKE: [], REAL: []}
+    lines: dict[str, str] = {}
     for call in calls:
         for kind, sample in call.samples.items():
             # Known to be G's by how it is pulled alone.
             kind = FAKE if call.kinds == {FAKE} else kind
-            if any(is_same(sample, each) for each in old) and (kind == FAKE or call.shape[0] > 1):
-                repeated[kind].append(call.line)
-    for kind, lines in repeated.items():
-        if calls:
-            yield Symptom(f"same-{kind}", bool(lines), *lines[-1:])
+            again = any(is_same(sample, each) for each in old)
+            repeated[kind].append(again and (kind == FAKE or call.shape[0] > 1))
+            lines[kind] = call.line
+    for kind, same in repeated.items():
+        if same:
+            yield Symptom(f"same-{kind}", all(same), lines[kind])
 
 
 def value_ranges(turn: ObservedTurn) -> Iterator[Symptom]:
@@ -118,32 +119,19 @@ def _real_values(real: DCall, fake: DCall, found: FakePlace) -> Tensor | None:
 
 
 def augmented(turn: ObservedTurn) -> Iterator[Symptom]:
-    """Of two kinds of images that D judges, one is augmented and the other is as it was made: G's
-    in D's part and in its own, or real ones and G's in D's part."""
-    calls = [call for call in turn.calls("d") if not call.is_between]
-    reals, fakes = ([call for call in calls if call.kinds == {kind}] for kind in (REAL, FAKE))
+    """G's images are augmented where D judges them in its own part, and not in G's, or the other
+    way round: in all turns so far, since a loop may augment some batches and leave others."""
+    fakes = [call for call in turn.calls("d") if not call.is_between and call.kinds == {FAKE}]
     in_g = [call for call in turn.calls("g") if call.from_g]
-    in_parts = {"G's images in D's part": fakes, "G's images in its own part": in_g}
-    yield from _one_side(turn, _is_another, in_parts)
-    # What a loop makes of all of G's images, such as the inside of a mask, is none: noise is.
-    yield from _one_side(turn, _is_noisy, {"real images": reals, "G's images": fakes})
-
-
-def _one_side(
-    turn: ObservedTurn,
-    is_augmented: Callable[[DCall, ObservedTurn], bool | None],
-    places: Mapping[str, Sequence[DCall]],
-) -> Iterator[Symptom]:
-    """Whether one of two places' images were augmented in all turns so far, and the other's in
-    none: a loop may augment some batches and leave others."""
-    if not all(places.values()):
+    if not (fakes and in_g):
         return
-    ways = {what: turn.networks.ways[is_augmented, what] for what in places}
-    for what, calls in places.items():
-        ways[what].update({is_augmented(call, turn) for call in calls} - {None})
+    parts = {"in D's part": fakes, "in its own part": in_g}
+    ways = {what: turn.networks.ways[what] for what in parts}
+    for what, calls in parts.items():
+        ways[what].update({_is_another(call, turn) for call in calls} - {None})
     are, are_not = ([what for what in ways if ways[what] == {way}] for way in (True, False))
-    detail = f"{are[0]} are, {are_not[0]} are not" if are and are_not else ""
-    yield Symptom("augmented-one-side", bool(detail), places[next(iter(places))][-1].line, detail)
+    detail = f"G's images {are[0]} are, {are_not[0]} are not" if are and are_not else ""
+    yield Symptom("augmented-one-side", bool(detail), fakes[-1].line, detail)
 
 
 def _is_another(call: DCall, turn: ObservedTurn) -> bool | None:
@@ -157,7 +145,7 @@ def _is_another(call: DCall, turn: ObservedTurn) -> bool | None:
     images = _rows(call.images.detach())
     known = torch.cat(list(map(_rows, made))).clamp(images.min(), images.max())
     nearest = torch.cdist(images, known).min(1).values
-    return bool((nearest > NOISE * known.std() * images.shape[1] ** 0.5).any())
+    return bool((nearest > CHANGED * known.std() * images.shape[1] ** 0.5).any())
 
 
 def _made_like(call: DCall, turn: ObservedTurn) -> list[Tensor]:
@@ -170,20 +158,6 @@ def _made_like(call: DCall, turn: ObservedTurn) -> list[Tensor]:
 def _rows(images: Tensor) -> Tensor:
     """Some values of each image."""
     return torch.stack(list(map(sample_of, images))).float()
-
-
-def _is_noisy(call: DCall, turn: ObservedTurn) -> bool | None:
-    """Whether a call's images have noise that the loop has added, None where that is not known."""
-    if call.g_call is not None:
-        return False
-    images = call.images.detach()
-    is_real = call.kinds == {REAL}
-    sources = _sources(call, turn) if is_real else _made_like(call, turn)
-    # Real images that have a name, and are made of nothing else that has one, are as they were.
-    is_plain = is_real and not sources and bool(call.named)
-    if is_plain or any(_is_scaled(images, each) for each in sources):
-        return False
-    return True if any(_is_noised(images, each) for each in sources) else None
 
 
 def _sources(real: DCall, turn: ObservedTurn) -> list[Tensor]:
@@ -202,18 +176,6 @@ def _is_scaled(images: Tensor, source: Tensor) -> bool:
     """Whether images are others in another range, that of each channel its own."""
     channels = zip(images.unbind(1), source.unbind(1), strict=True)
     return all(scale_of(own, before) for own, before in channels)
-
-
-def _is_noised(images: Tensor, source: Tensor) -> bool:
-    """Whether images are others with white noise, each of them: some may be of a pool. Those turned
-    round are no sign: a data set may be augmented so."""
-    noise, source = (images - source).float(), source.float()
-    # Less is what another type of numbers rounds away.
-    if noise.ndim < 3 or float(noise.flatten(1).std(1).min()) < NOISE * float(source.std()):
-        return False
-    beside = noise[..., 1:].flatten(), noise[..., :-1].flatten()
-    white = max(abs(_related(*beside)), abs(_related(noise.flatten(), source.flatten())))
-    return white < WHITE and _related(images.float().flatten(), source.flatten()) > ALIKE
 
 
 def conditions(turn: ObservedTurn) -> Iterator[Symptom]:

@@ -1,11 +1,14 @@
 """Finds out by hooks, in a loop as people write it, what a `game.Turn` is told."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from counterpoise.anyloop.d_part import DiscriminatorReaders
 from counterpoise.anyloop.g_part import GeneratorReader
@@ -26,6 +29,11 @@ SHARED = (
 )
 
 
+REPLACED = (
+    "another optimizer than Balance was given trains {name}'s weights, and that one does not any "
+    "more: make a new Balance where an optimizer is made anew, with the old one's state_dict()"
+)
+REPLACED_STEPS = 5
 ONE_OPTIMIZER = (
     "Balance: one optimizer trains G and D, as where the gradient is reversed between them, and a "
     'policy acts on each alone: give each its own, or say policy="none"'
@@ -61,6 +69,9 @@ class LoopListener:
         for each in game.d_optimizers:
             names = [name for name, player in game.players.items() if player.optimizer is each]
             self._watches.append(OptimizerWatch(each, partial(self._on_step, names), self))
+        # Steps of others with an optimizer's weights, since that was called last.
+        self._replaced: Counter[Optimizer] = Counter()
+        self._others = register_optimizer_step_post_hook(self._on_other_step)
 
     # Where parts and turns begin and end.
 
@@ -130,6 +141,7 @@ class LoopListener:
         self._hooks.close()
         if self._checker is not None:
             self._checker.close()
+        self._others.remove()
         for watch in self._watches:
             watch.close()
         self._journal.close()
@@ -210,25 +222,55 @@ class LoopListener:
         if part is None or is_backward():
             return None  # the latter inside of another, as a reentrant checkpoint's
         if not accumulate_grad:
+            if self._is_functional(part, inputs):
+                self._read_loss(part, roots, weights)
             return checker and checker.gradient(part, roots, inputs)
+        self._read_loss(part, roots, weights)
+        if part.network == "g" and self._d.is_checked:
+            note_gradients(part.d_calls, roots, weights)
+        is_retained = retains and not creates
+        return checker and checker.backward(part, roots, weights, inputs, is_retained=is_retained)
+
+    def _is_functional(self, part: Phase, inputs: Sequence[Tensor]) -> bool:
+        """Whether gradients are asked for of all that a network's optimizer trains, as where they
+        are written into `.grad` by hand."""
+        game, given = self.game, set(map(id, inputs))
+        for optimizer in game.d_optimizers if part.network == "d" else [game.g_optimizer]:
+            groups = optimizer.param_groups
+            if all(id(w) in given for group in groups for w in group["params"]):
+                return True
+        return False
+
+    def _read_loss(
+        self, part: Phase, roots: Sequence[Tensor], weights: Sequence[Tensor | None]
+    ) -> None:
+        """These losses, times their weights, are about to be differentiated."""
         part.backwards += 1
         if part.network == "d":
             if not self._d.is_known:
                 part.line = user_line()
             for _, reader in self._d.judging(part):
                 reader.backward(part, roots, weights, is_checked=self._d.is_checked)
-        else:
-            if self._turn is not None:
-                self._g.minimises(roots, weights)
-            if self._d.is_checked:
-                note_gradients(part.d_calls, roots, weights)
-        is_retained = retains and not creates
-        return checker and checker.backward(part, roots, weights, inputs, is_retained=is_retained)
+        elif self._turn is not None:
+            self._g.minimises(roots, weights)
+
+    def _on_other_step(self, optimizer: Optimizer, *_: Any) -> None:
+        """Any optimizer of this process has stepped: one that was made anew, and is not known here,
+        trains what the old one did."""
+        own = [("G", self.game.g_optimizer), *(("D", each) for each in self.game.d_optimizers)]
+        if self._hooks.phase is None or optimizer in (each for _, each in own):
+            return
+        for name, known in own:
+            if _ids(known) <= _ids(optimizer):
+                self._replaced[known] += 1
+                if self._replaced[known] == REPLACED_STEPS:
+                    self.game.say(REPLACED.format(name=name))
 
     def _on_step(self, names: Sequence[str], run: Callable[[], Any]) -> Any:
         """The step of an optimizer was called, of these Ds' or (none) of G's: run it as the actions
         say."""
-        part, turn = self._hooks.phase, self._turn
+        part, turn, players = self._hooks.phase, self._turn, self.game.players
+        self._replaced[players[names[0]].optimizer if names else self.game.g_optimizer] = 0
         if part is None:
             return run()
         self._g.has_stepped |= not names
@@ -244,6 +286,10 @@ class LoopListener:
         if turn is None or not is_decided:
             return run()
         return turn.d_step(run, d=names[0]) if names else turn.g_step(run)
+
+
+def _ids(optimizer: Optimizer) -> set[int]:
+    return {id(weight) for group in optimizer.param_groups for weight in group["params"]}
 
 
 def refuse_shared(game: Game) -> None:

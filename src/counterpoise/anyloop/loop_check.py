@@ -39,6 +39,7 @@ CHECKED_TURNS = 100
 CHECKS: tuple[Callable[[ObservedTurn], Iterator[Symptom]], ...] = (
     *check_calls.CHECKS,
     check_losses.labels,
+    lambda turn: undetached(turn),
     check_penalties.penalties,
     check_weights.copied,
 )
@@ -53,7 +54,7 @@ class LoopChecker:
         self._tell = game.tell
         self.phase: Callable[[], Phase | None] = lambda: None
         self.findings: list[LoopFinding] = []
-        self.is_finished = False
+        self.is_finished = self._saw_backward = False
         self._reported: set[tuple[str, str]] = set()
         self._step = self._turns = 0
         self._in_a_row: Counter[tuple[str, str]] = Counter()  # turns in a row, by bug and network
@@ -74,6 +75,8 @@ class LoopChecker:
         self.is_finished = True
         self._gradients.close()
         found = "1 finding" if len(self.findings) == 1 else f"{len(self.findings)} findings"
+        if not self._saw_backward:
+            found += "; no `backward()` was seen in D's and G's parts, so most was not looked at"
         LOGGER.info("loop check: %d turns watched, %s", self._turns, found)
 
     def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,6 +113,7 @@ class LoopChecker:
     ) -> Callable[[Any], None]:
         """A backward pass is about to run (`TurnObserver.backward`). What is to be called after."""
         nodes = set(walk(root.grad_fn for root in roots if root.grad_fn is not None))
+        self._saw_backward = True
         new = self._observer.backward(part, roots, weights, inputs, nodes, is_retained=is_retained)
         self._report(_of_pass(self._networks, new))
         self._report(check_losses.of_operations(self._observer.turn, new))
@@ -138,7 +142,8 @@ class LoopChecker:
             self._report([Symptom("wrong-optimizer", True, user_line(), detail, network)])
         if network == part.network == "d":
             passes = self._observer.turn.passes_of(part)
-            self._report(_of_d_step(self._networks, passes, part, halves_chosen))
+            self._observer.turn.d_stepped += passes
+            self._report(_of_d_step(passes, part, halves_chosen))
 
     def part_begins(self, step: int) -> None:
         self._step = step
@@ -200,6 +205,9 @@ def _of_owners(networks: Networks) -> Iterator[Symptom]:
         if foreign:
             detail = f"{key.upper()}'s owns {len(foreign)} parameters of the other network"
             yield Symptom("foreign-parameters", True, "", detail, key)
+        elif not owned & networks.ids[key]:
+            detail = f"{key.upper()}'s optimizer owns none of its parameters"
+            yield Symptom("unowned-parameters", True, "", detail, key)
 
 
 def _of_pass(networks: Networks, new: BackwardPass) -> Iterator[Symptom]:
@@ -214,14 +222,20 @@ def _of_pass(networks: Networks, new: BackwardPass) -> Iterator[Symptom]:
         yield Symptom("eval-mode", True, new.line, "G", "g")
 
 
+def undetached(turn: ObservedTurn) -> Iterator[Symptom]:
+    """D's loss runs through G. With a gradient that is reversed on its way (DANN) it shall, and G
+    has no loss of its own."""
+    through = [each for each in turn.d_stepped if each.leaves & turn.networks.ids["g"]]
+    lines = [call.line for each in through for call in each.calls if call.from_g]
+    lines += [each.line for each in through]
+    if any(each.network == "g" for each in turn.passes):
+        yield Symptom("fake-not-detached", bool(lines), *lines[:1])
+
+
 def _of_d_step(
-    networks: Networks, passes: Sequence[BackwardPass], part: Phase, halves_chosen: bool
+    passes: Sequence[BackwardPass], part: Phase, halves_chosen: bool
 ) -> Iterator[Symptom]:
     """D's optimizer is about to step in D's part."""
-    for each in passes:
-        if each.leaves & networks.ids["g"]:
-            guilty = [call.line for call in each.calls if call.from_g]
-            yield Symptom("fake-not-detached", True, guilty[0] if guilty else each.line)
     reached = kinds_of(passes)
     if len(reached) == 1 and not halves_chosen:
         kind = REAL if FAKE in reached else FAKE

@@ -8,7 +8,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class Networks:
         self.copy: tuple[Samples, str] | None = None  # of D, that G is trained against; its line
         self.is_relativistic = False  # whether D's hinges compare its answers on real and fake
         # Whether images were augmented, in all turns so far: see `check_calls.augmented`.
-        self.ways: defaultdict[Any, set[bool | None]] = defaultdict(set)
+        self.ways: defaultdict[str, set[bool | None]] = defaultdict(set)
         self.whole = {"g": generator, "d": nn.ModuleList(self.ds.values())}
         of_d = {id(p): p for p in self.whole["d"].parameters()}
         # A G may have D inside.
@@ -122,6 +122,9 @@ class ObservedTurn:
     g_calls: list[GCall] = field(default_factory=list)
     d_calls: list[DCall] = field(default_factory=list)
     passes: list[BackwardPass] = field(default_factory=list)
+    d_stepped: list[BackwardPass] = field(
+        default_factory=list
+    )  # those before D's steps, in its part
     penalty_gradients: list[PenaltyGradient] = field(default_factory=list)
     asked_at_output: set[str] = field(default_factory=set)  # Ds whose gradient G's part asks for
 
