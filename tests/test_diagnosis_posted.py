@@ -139,3 +139,20 @@ def test_between_a_loss_and_the_mean_of_its_halves_the_objective_settles_nothing
     said = str(diagnose(trace(d_loss=loss, g_loss=1.3 - np.arange(ROWS) / 300), "bce"))
     assert "--d-loss-is-mean" in said
     assert "--objective" not in said
+
+
+def test_a_loss_at_half_a_clip_with_half_of_the_images_right_takes_fakes_for_real():
+    text = "".join(f"{n}: [D loss: 7.9712, acc: 0.5]  [A loss: 0.0, acc: 1]\n" for n in range(12))
+    assert "for real" in found(diagnose(one(text)), "divergence").title
+
+
+def test_means_of_epochs_that_are_linear_in_the_scores_are_that():
+    x, z = 0.69 + noise(0.01), 0.31 + noise(0.01, seed=1)
+    columns = {"d_real": x, "d_fake_before": z, "d_loss": (1 - x + z) * (1 + noise(0.001, seed=2))}
+    assert diagnose(trace(**columns, g_content=0.004)).objective == "linear-on-sigmoid"
+
+
+def test_of_a_nan_in_the_last_line_nobody_knows_whether_it_stays():
+    text = "".join(f"step {n} d_loss: {0.5 + n / 9} g_loss: 1\n" for n in range(9))
+    diagnosis = diagnose(one(text + "step 9 d_loss: nan g_loss: 1\n"))
+    assert "the log ends" in found(diagnosis, "non-finite").evidence[0].text

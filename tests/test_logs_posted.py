@@ -8,6 +8,8 @@ from counterpoise.diagnosis.diagnose import diagnose
 from counterpoise.errors import UserError
 from log_helpers import D_REAL, TWO_ROWS, A, D, G, one, read, rows
 
+C = "g_content"
+
 
 @pytest.mark.parametrize("line", ["dis_loss: 9 D_loss: {d}", "D_loss: {d} dis_loss: 9"])
 def test_the_own_spelling_of_a_column_goes_before_its_words(line):
@@ -86,3 +88,64 @@ def test_an_auc_alone_or_beside_its_best_is_a_detectors(line):
     with pytest.raises(UserError, match="AUC"):
         read(text)
     assert one(text, mapping={"AUC": "auc"}).has("auc")
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("[D loss: 0.5] [G loss:: 1.5]", {D: 0.5, G: 1.5}),
+        ("Generator (U-Net) loss: 9.5, Discriminator (PatchGAN) loss: 0.5", {D: 0.5, G: 9.5}),
+        (
+            "D_Loss: 0.5 Generator_Loss (Content/Advers/Total): 0.25/1.5/2.5e-1",
+            {D: 0.5, C: 0.25, A: 1.5, G: 0.25},
+        ),
+        ("Loss_G: 7.5  (L1: 6.5, GAN: 1.5) Loss_D: 0.5", {D: 0.5, A: 1.5, C: 6.5, G: 7.5}),
+        ("g_loss_kl: 1,204,331 d_loss: 0.5", {D: 0.5, C: 1_204_331}),
+        ("Class_loss: 0.25, Domain_loss: 0.5", {D: 0.5}),
+    ],
+)
+def test_names_with_more_than_letters_and_terms_behind_a_total(line, values):
+    assert rows(one(f"step 7 {line}\n")) == [(7, values)]
+
+
+def test_a_loss_of_g_that_is_not_read_is_named():
+    (note,) = one("step 7 d_loss: 0.5 gen_q_loss: 2\n").notes
+    assert "gen_q_loss" in note
+
+
+@pytest.mark.parametrize(
+    ("line", "columns"),
+    [
+        (
+            "{step} (C loss: 0.625, acc.: 51.5%) [G loss: 1.5]",
+            {D: 0.625, "d_accuracy": 0.515, G: 1.5},
+        ),
+        (
+            "{step}: [D loss: 7.5, acc: 0.5]  [A loss: 0.25, acc: 1]",
+            {D: 7.5, "d_accuracy": 0.5, G: 0.25},
+        ),
+        ("+[0/30][{step}] D_Loss: 0.75 G_Loss: 1.5", {D: 0.75, G: 1.5}),
+        (
+            "[epoch_index: 0/200][batch_index:{step}/1067] D_Loss: 0.75 G_Loss: 1.5",
+            {D: 0.75, G: 1.5},
+        ),
+    ],
+)
+def test_steps_and_critics_of_loops_in_notebooks(line, columns):
+    text = "".join(line.format(step=n) + "\n" for n in (3, 4))
+    assert rows(one(text)) == [(3, columns), (4, columns)]
+
+
+def test_the_index_of_a_pandas_table_is_the_step():
+    assert rows(one(",losses_d,losses\n50,0.5,1\n100,0.25,1\n"))[1][0] == 100
+
+
+def test_srgans_scores_are_ds_outputs():
+    table = "".join(f"{n},0.{n},0.5,0.875,0.25,20,0.5\n" for n in range(1, 9))
+    trace = one("Epoch,Loss_D,Loss_G,Score_D,Score_G,PSNR,SSIM\n" + table)
+    assert rows(trace)[0][1] | {"d_real": 0.875, "d_fake_before": 0.25} == rows(trace)[0][1]
+
+
+def test_a_configuration_of_audio_is_no_program():
+    text = " | > sample_rate:22050\nSteps : 5, Gen Loss Total : 40.5, Mel-Spec. Error : 0.5\n"
+    assert one(text).program == "hifi-gan"

@@ -31,6 +31,7 @@ from counterpoise.trace import Trace
 
 # A printed number may be off by this share of itself before it contradicts another.
 TOLERANCE = 0.02
+SINGLE = 1e-6  # what sums of probabilities in 32 bits are off by
 PRINTED = 1e-5  # the last digit of a loss that people print, at the coarsest
 MOST_ROWS = 200  # of longer logs about so many rows are looked at, evenly
 # Rows that count, at most: with D's outputs, and with losses alone.
@@ -241,7 +242,9 @@ class _Numbers:
                 np.min([np.abs(linear - other) for other in least.values()], axis=0) > TOLERANCE
             )
             exact = np.abs(loss - linear) <= self._digit + sum(self._digits)
-            return np.log(np.where(exact, np.where(is_own, EXACT, SHARP), 0.0) + FLOOR)
+            # Means over an epoch may be of batches of other sizes, and of 32 bits.
+            near = np.abs(loss - linear) <= TOLERANCE * linear + SINGLE
+            return np.log(np.where(exact & is_own, EXACT, SHARP * (exact | near)) + FLOOR)
         # Outputs are rounded, and so is what the loss is at least: anything within that fits.
         of = least_of_probabilities if self.are_probabilities else least_of_scores
         if name not in of(real, fake):

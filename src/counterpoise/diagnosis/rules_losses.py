@@ -83,7 +83,8 @@ def non_finite(view: View) -> Answer:
     lost = firsts.keys() & LOSSES_AND_OUTPUTS
     columns = (log.get(name) if name in lost else summed_loss(log) for name in names)
     passed = any(np.isfinite(column[row + 1 :]).any() for column in columns)
-    evidence = [Evidence("values that are not finite", float(len(values)), "; ".join(what))]
+    text = "; ".join(what) + ("; the log ends there" if row == last else "")
+    evidence = [Evidence("values that are not finite", float(len(values)), text)]
     remedies = [REMEDIES["check-batches" if passed else "reload"]]
     if before := _before(view, row):
         evidence.append(before[0])

@@ -88,15 +88,18 @@ def read_log(
 
 
 def _with_unused(trace: Trace, reader: FormatReader) -> Trace:
-    """A trace that has nothing of D, with a note of the numbers that D's may be among."""
+    """A trace that has nothing of D, or no loss of G, with a note of what these may be among."""
     if reader.advice and not any(name.startswith(("g_", "d_")) for name in trace.columns):
         return replace(trace, notes=(*trace.notes, reader.advice))
     looks = {name: likeness(name) for name in reader.unknown_names}
-    losses = [name for name, of in looks.items() if of.is_of_game and of.column != "g_loss"]
-    if not losses or D_COLUMNS & trace.columns.keys():
+    has_d = bool(D_COLUMNS & trace.columns.keys())
+    other = "d_loss" if has_d else "g_loss"
+    losses = [name for name, of in looks.items() if of.is_of_game and of.column != other]
+    if not losses or (has_d and {"g_loss", "g_adversarial"} & trace.columns.keys()):
         return trace
     listed = ", ".join(losses[:NAMES_LISTED])
-    note = f"numbers that are not used: {listed}; name D's, e.g. {map_example(losses)}"
+    whose = f"name {'G' if has_d else 'D'}'s, e.g. {map_example(losses)}"
+    note = f"numbers that are not used: {listed}; {whose}"
     return replace(trace, notes=(*trace.notes, note))
 
 

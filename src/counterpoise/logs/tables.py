@@ -79,6 +79,8 @@ class TableReader(NamedRows):
         names = dict.fromkeys(self._header)
         for name, column in zip(names, self.columns_of(names), strict=True):
             other = table_column(name, self._mapping) not in (None, *PLACES)
+            if not name and PLACES.isdisjoint(self._columns.values()):
+                self._columns[name] = "step"  # pandas' index
             if column is None and other and not MEAN.search(plain(name)):
                 note = f"of several columns of one number one is read, not {name}"
                 self.collector.notes = [note]

@@ -29,12 +29,17 @@ _EVALUATION, _TRAINING = "EVALUATION", "TRAINING"  # headings of coqui's
 _BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
 # A line of nothing but numbers, the first NaN of them.
 _NAMELESS = re.compile(r"(?=.*?\b(nan)\b)(?:[^a-z]|\b(?:nan|tensor|none)\b)*+", re.IGNORECASE)
+_KIND = re.compile(r"(?<=\w) \([\w-]*[a-z]-?(?:net|gan)\)", re.IGNORECASE)  # "G (U-Net) loss"
+# "G_loss (content/adversarial): 0.1/2.5", and its numbers.
+_TERMS = re.compile(r"(.+?) ?\(([^()/]+(?:/[^()/]+)+)\)")
+_PLAIN_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 NAMELESS = "a number without a name"  # on a side of its own, as SUMMARY
 # What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "[D] loss: 0.1", "discriminator -
-# loss: 0.1", "discriminator losses: real - 0.1", "D: real 0.1 fake 0.2".
+# loss: 0.1", "discriminator losses: real - 0.1", "D: real 0.1 fake 0.2", "Loss_G: 9 (L1: 8)".
 _SECTION = re.compile(
     r"\[([DG])(?: -|\]) (?=\w+: )|\b(discriminator|generator) - (?=loss: )|"
-    r"\b([DG]\w*|critic) loss(?:es)?: (?=[a-z])|\b(D\w*|critic): (?=real )",
+    r"\b([DG]\w*|critic) loss(?:es)?: (?=[a-z])|\b(D\w*|critic): (?=real )|"
+    r"\bLoss_?(G): [\d.]+\s+\((?=\w+: )|(?<=\d)\)",
     re.IGNORECASE,
 )
 HALVES, _HALF = ("real", "fake"), re.compile("real|fake")
@@ -321,6 +326,12 @@ class TextReader(FormatReader):
             known = self._name(f"{of}/{name}") if of else None
             if known is None and (not of or names.likeness(f"{of} loss").is_of_game):
                 known = self._name(name)
+            if known is None and (terms := _TERMS.fullmatch(name)):
+                parts = (f"{terms[1]} {term}" for term in terms[2].split("/"))
+                each = zip(parts, _PLAIN_NUMBER.finditer(line, match.start("number")), strict=False)
+                found = ((part, self._name(part), number) for part, number in each)
+                yield from (Number(part, *of, *number.span()) for part, of, number in found if of)
+                continue
             if known is None and name in HALVES:  # "D real 0.6 fake 0.5"
                 name = _HALF.sub(name, before)
                 known = self._name(name)
@@ -356,7 +367,8 @@ class TextReader(FormatReader):
     def _objects(self, line: str) -> list[tuple[int, str]]:
         """Where objects begin and end in a line, and the names of those that are open from there
         on: "D" behind "{'D': {"."""
-        sections = [(m.end(), f"{m[m.lastindex or 0]} loss") for m in _SECTION.finditer(line)]
+        found = _SECTION.finditer(line)
+        sections = [(m.end(), f"{m[m.lastindex]} loss" if m.lastindex else "") for m in found]
         opened: list[str] = []
         places = [(0, ""), *sections]
         for brace in _BRACE.finditer(line) if "{" in line else ():
@@ -392,7 +404,7 @@ class TextReader(FormatReader):
             name = f"loss_{ends[2]}{ends[1] or ''}"
         elif ends := PATTERNS["of_game"].fullmatch(name):
             name = f"{ends[1]}_loss_{ends[3]}_{ends[2]}"
-        known, side = names.plain(name), ""
+        known, side = names.plain(_KIND.sub("", name)), ""
         look_up = partial(names.column_of, mapping=self._mapping, own=self._own)
         column, of = look_up(known), PATTERNS["side_by_side"].match(known)
         if known.endswith("0"):
