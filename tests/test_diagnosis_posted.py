@@ -156,3 +156,11 @@ def test_of_a_nan_in_the_last_line_nobody_knows_whether_it_stays():
     text = "".join(f"step {n} d_loss: {0.5 + n / 9} g_loss: 1\n" for n in range(9))
     diagnosis = diagnose(one(text + "step 9 d_loss: nan g_loss: 1\n"))
     assert "the log ends" in found(diagnosis, "non-finite").evidence[0].text
+
+
+def test_a_certain_d_under_which_fid_still_falls_is_no_severe_finding():
+    fid = np.where(np.arange(ROWS) % 10 == 9, 90 - np.arange(ROWS), np.nan)
+    for column, severity in ((fid, "warning"), (fid[::-1], "severe")):
+        losses = {"d_loss": 0.003 + noise(0.0005), "g_loss": 7 + noise(0.3)}
+        diagnosis = diagnose(trace(**losses, held_out_fid=column), "bce")
+        assert found(diagnosis, "d-saturated").severity == severity

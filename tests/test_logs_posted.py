@@ -149,3 +149,15 @@ def test_srgans_scores_are_ds_outputs():
 def test_a_configuration_of_audio_is_no_program():
     text = " | > sample_rate:22050\nSteps : 5, Gen Loss Total : 40.5, Mel-Spec. Error : 0.5\n"
     assert one(text).program == "hifi-gan"
+
+
+def test_coquis_vits_sums_six_discriminators():
+    text = (
+        "  --> STEP: 4/9 -- GLOBAL_STEP: 1\n | > loss_disc: 3 (3)\n | > loss_disc_real_5: 1 (1)\n"
+    )
+    assert one(text).program == "vits"
+
+
+def test_pix2pixhds_names_may_stand_in_any_order():
+    line = "(epoch: 1, iters: 9, time: 1) D_fake: 1 D_real: 1 G_GAN_Feat: 9 G_GAN: 1 G_VGG: 1\n"
+    assert one(line).program == "pix2pixhd"

@@ -64,7 +64,7 @@ PROGRAMS = [
     ("wav2lip",
      "L1: 0.1, Sync: 0.0, Percep: 0.75 | Fake: 0.5, Real: 0.25: : 25it [02:03,  2.3s/it]\n", 25,
      {A: 0.75, D_FAKE: 0.5, D_REAL: 0.25}),
-    ("coqui", COQUI.format(10, 1) + COQUI.format(20, 0.5) + EVALUATION, 20, {D: 0.5, A: 2, C: 22}),
+    ("vits", COQUI.format(10, 1) + COQUI.format(20, 0.5) + EVALUATION, 20, {D: 0.5, A: 2, C: 22}),
     ("vocos", BAR.format(7, "discriminator/total=3.5, generator/total_loss=9"), 7, {D: 3.5, G: 9}),
     ("dac", BOX, 1, {D: 0.25}),
     ("ldm", BAR.format(7, "aeloss_step=1, discloss_step=2, discloss_epoch=9.5"), 7, {G: 1, D: 2}),

@@ -166,16 +166,10 @@ def _merged(rule: Rule, answers: Sequence[Judged]) -> Finding | None:
         evidence=[*found.evidence[:place], condition(answers), *found.evidence[place:]],
     )
     if not is_likeliest:
-        say = "say-mean" if _objective_is_told(answers) else "say-objective"
-        remedies = (REMEDIES[say], *found.first_remedies)
+        remedies = (REMEDIES["say-objective"], *found.first_remedies)
         found = dataclasses.replace(found, first_remedies=remedies)
     names = tuple(dict.fromkeys(view.objective_name for view, _ in held))
     return dataclasses.replace(_finding(view, rule, found), if_objective=names)
-
-
-def _objective_is_told(answers: Sequence[Judged]) -> bool:
-    """Whether all that is left open is whether D's loss is the mean of its halves."""
-    return len({view.objective_name for view, _ in answers}) == 1
 
 
 def condition(answers: Sequence[Judged], what: str = "so") -> Evidence:
@@ -189,7 +183,7 @@ def condition(answers: Sequence[Judged], what: str = "so") -> Evidence:
     )
     text = f"{what} if D's loss is {yes}; "
     text += f"not {what}, or not to be told, if it is {no}; " if no else ""
-    told = _objective_is_told(answers)
+    told = len({view.objective_name for view, _ in answers}) == 1
     text += "--d-loss-is-mean says that it is" if told else "--objective NAME settles it"
     name = "probability of the objectives under which it is so"
     return Evidence(name, sum(sides[True].values()), text)

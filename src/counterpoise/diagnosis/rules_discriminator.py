@@ -87,6 +87,9 @@ def d_saturated(view: View) -> Answer:
     if view.is_certain_of_others:
         return None  # What is certain is not the fakes of this G.
     loses_gradient &= not spell.median(relative) > CERTAIN
+    distance = spell.within(view.trace.first(*DISTANCES))
+    if len(distance) > 2 and distance[-1] == distance.min() < distance[0]:
+        loses_gradient = False  # So G still learns from this D.
     severity = "severe" if view.lasts(spell) and loses_gradient else "warning"
     return Found(
         "note" if view.is_short or view.is_over(spell) else severity,

@@ -30,9 +30,10 @@ _BRACE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)['\"]?\s*[:=]\s*)?\{|\}")
 # A line of nothing but numbers, the first NaN of them.
 _NAMELESS = re.compile(r"(?=.*?\b(nan)\b)(?:[^a-z]|\b(?:nan|tensor|none)\b)*+", re.IGNORECASE)
 _KIND = re.compile(r"(?<=\w) \([\w-]*[a-z]-?(?:net|gan)\)", re.IGNORECASE)  # "G (U-Net) loss"
-# "G_loss (content/adversarial): 0.1/2.5", and its numbers.
+# "G_loss (content/adversarial)" and such numbers.
 _TERMS = re.compile(r"(.+?) ?\(([^()/]+(?:/[^()/]+)+)\)")
-_PLAIN_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_BETWEEN_SLASHES = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_SLASHED = re.compile(f"{_BETWEEN_SLASHES.pattern}(?: ?/ ?{_BETWEEN_SLASHES.pattern})+")
 NAMELESS = "a number without a name"  # on a side of its own, as SUMMARY
 # What losses are of that follow: "[D - real: 0.1, fake: 0.2]", "[D] loss: 0.1", "discriminator -
 # loss: 0.1", "discriminator losses: real - 0.1", "D: real 0.1 fake 0.2", "Loss_G: 9 (L1: 8)".
@@ -326,12 +327,14 @@ class TextReader(FormatReader):
             known = self._name(f"{of}/{name}") if of else None
             if known is None and (not of or names.likeness(f"{of} loss").is_of_game):
                 known = self._name(name)
-            if known is None and (terms := _TERMS.fullmatch(name)):
-                parts = (f"{terms[1]} {term}" for term in terms[2].split("/"))
-                each = zip(parts, _PLAIN_NUMBER.finditer(line, match.start("number")), strict=False)
-                found = ((part, self._name(part), number) for part, number in each)
-                yield from (Number(part, *of, *number.span()) for part, of, number in found if of)
-                continue
+            if "/" in name and (values := _SLASHED.match(line, match.start("number"))):
+                numbers = _BETWEEN_SLASHES.finditer(line, *values.span())
+                each = zip(_parts(name), numbers, strict=False)
+                found = [(part, self._name(part), at.span()) for part, at in each]
+                parts = [Number(part, *of, *span) for part, of, span in found if of is not None]
+                if len({part.column for part in parts}) > 1:
+                    yield from parts
+                    continue
             if known is None and name in HALVES:  # "D real 0.6 fake 0.5"
                 name = _HALF.sub(name, before)
                 known = self._name(name)
@@ -344,25 +347,12 @@ class TextReader(FormatReader):
                     yield Number(name, names.plain(name), "", *match.span("number"))
                 continue
             more = match.groupdict()
-            if more.get("second") is not None and len(pair := self._pair(name)) == 2:
-                spans = match.span("number"), match.span("second")
-                yield from (Number(*each, *span) for each, span in zip(pair, spans, strict=True))
-                continue
             is_list = _NEXT_OF_LIST.match(line, match.end("number")) is not None
             self._of_lists |= is_list and known[0] not in names.RATES
             percent = more.get("percent") is not None
             yield Number(name, *known, *match.span("number"), percent)
             if known[0] == "d_fake_before" and more.get("second") is not None:
                 yield Number(name, "d_fake_after", known[1], *match.span("second"))
-
-    def _pair(self, name: str) -> list[tuple[str, str, str]]:
-        """The two numbers that a name with a slash in it is of, as far as each is known: name,
-        column and side of "Gen loss" and "Dis loss" of "Gen/Dis loss"."""
-        first, _, second = name.partition("/")
-        _, blank, of = second.partition(" ")
-        both = f"{first}{blank}{of}" if blank and " " not in first else first, second
-        known = [(each, *found) for each in both if (found := self._name(each)) is not None]
-        return known if len({column for _, column, _ in known}) == 2 else []
 
     def _objects(self, line: str) -> list[tuple[int, str]]:
         """Where objects begin and end in a line, and the names of those that are open from there
@@ -439,3 +429,12 @@ class TextReader(FormatReader):
                 continue
             self._latest[side] = values.keys()
             collector.add(position, values)
+
+
+def _parts(name: str) -> list[str]:
+    """The names that one with slashes stands for: "Gen loss" and "Dis loss" of "Gen/Dis loss"."""
+    if terms := _TERMS.fullmatch(name):
+        return [f"{terms[1]} {term}" for term in terms[2].split("/")]
+    first, _, second = name.partition("/")
+    _, blank, of = second.partition(" ")
+    return [f"{first} {of}" if blank and " " not in first else first, second]
