@@ -161,3 +161,18 @@ def test_coquis_vits_sums_six_discriminators():
 def test_pix2pixhds_names_may_stand_in_any_order():
     line = "(epoch: 1, iters: 9, time: 1) D_fake: 1 D_real: 1 G_GAN_Feat: 9 G_GAN: 1 G_VGG: 1\n"
     assert one(line).program == "pix2pixhd"
+
+
+def test_a_line_for_each_epoch_has_its_number():
+    text = "".join(
+        f"(epoch: {n}, iter: 0, time: 0.2) g_loss: 9 d_loss: 0.5\n" for n in (40, 41, 43)
+    )
+    trace = one(text)
+    assert [step for step, _ in rows(trace)] == [40, 41, 43]
+    assert not trace.counts_batches
+    assert not trace.notes
+
+
+def test_an_epoch_is_called_what_the_log_calls_it():
+    (note,) = one("[24/25][7/9] Loss_D: 0.5 Loss_G: 1 D(x): 0.5 D(G(z)): 0.5 / 0.5\n").notes
+    assert "epoch 24" in note

@@ -243,8 +243,8 @@ class _Numbers:
             )
             exact = np.abs(loss - linear) <= self._digit + sum(self._digits)
             # Means over an epoch may be of batches of other sizes, and of 32 bits.
-            near = np.abs(loss - linear) <= TOLERANCE * linear + SINGLE
-            return np.log(np.where(exact & is_own, EXACT, SHARP * (exact | near)) + FLOOR)
+            off = np.abs(np.diff(np.log(np.maximum([loss, linear], SINGLE)), axis=0)[0])
+            return np.log(np.where(exact & is_own, EXACT, SHARP * np.exp(-SHARPER * off)) + FLOOR)
         # Outputs are rounded, and so is what the loss is at least: anything within that fits.
         of = least_of_probabilities if self.are_probabilities else least_of_scores
         if name not in of(real, fake):

@@ -160,7 +160,6 @@ def _swings(view: View) -> Iterator[Evidence]:
     """A number that is so many times what it is elsewhere, wherever that stands, but for what a
     training's first lines come down from for good."""
     starts_late = view.rows > 1 and view.steps[0] > BEGIN_STEPS * np.median(np.diff(view.steps))
-    # Scores and what is made of them alone have no size of their own.
     sizes = OF_A_CRITIC if view.objective_name == "wgan" else OF_A_COMPARISON
     for name, harmless in {**sizes, "g_content": GROWING["g_loss"]}.items():
         size = np.maximum(view.whole.within(np.abs(view.trace.get(name))), harmless / EXPLODED)
@@ -196,6 +195,8 @@ def _of_lead(view: View) -> Iterator[Evidence]:
         return  # A line or two after D's start judge nothing.
     lead, last = view.whole.median(view.lead), view.last_third.median(view.lead)
     first, *_, end = quarters = medians(known, 4)
+    in_every_line, at_end = np.abs(known).max(), np.abs(known[2 * len(known) // 3 :]).max()
+    at_chance = in_every_line < AT_CHANCE or at_end < STANDS
     # Of a D that is not told by its judgements it may be another loss: no finding, and no health.
     if lead < WRONG or last < MOSTLY_WRONG:
         text = f"D's lead is {number(min(lead, last))}: D is wrong more often than right"
@@ -205,13 +206,9 @@ def _of_lead(view: View) -> Iterator[Evidence]:
         text = f"D's lead goes from {number(known.min())} to {number(known.max())} in a few lines"
     elif min(np.diff(quarters)) > STILL_GROWS and end > AHEAD:
         text = f"D's lead grows from each quarter to the next, {number(first)} to {number(end)}"
-    elif view.program.chance_is_normal:
-        return
-    elif np.abs(known).max() < AT_CHANCE:
-        text = f"D is at chance in every line (lead {number(lead)}): too young, or not trained"
-    elif np.abs(known[2 * len(known) // 3 :]).max() < STANDS:
-        text = f"D stands at chance in the last third (lead {number(last)}): it learns no more, or "
-        text += "G has caught up"
+    elif not view.program.chance_is_normal and at_chance:
+        text = f"D is at chance (lead {number(last)}): it is young, is not trained, "
+        text += "learns no more, or G has caught up"
     else:
         return
     yield Evidence("D's lead", lead, text)

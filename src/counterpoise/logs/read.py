@@ -98,8 +98,7 @@ def _with_unused(trace: Trace, reader: FormatReader) -> Trace:
     if not losses or (has_d and {"g_loss", "g_adversarial"} & trace.columns.keys()):
         return trace
     listed = ", ".join(losses[:NAMES_LISTED])
-    whose = f"name {'G' if has_d else 'D'}'s, e.g. {map_example(losses)}"
-    note = f"numbers that are not used: {listed}; {whose}"
+    note = f"numbers that are not used: {listed}; name them, e.g. {map_example(losses)}"
     return replace(trace, notes=(*trace.notes, note))
 
 

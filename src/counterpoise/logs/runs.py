@@ -114,7 +114,7 @@ class _Run:
             position = position._replace(step=in_bar + full_bars * length)
         if not self.counts_batches and position.step is not None:
             of_many = (position.epoch_steps or position.bar_steps or 0) > MANY
-            self.counts_batches = of_many or position.epoch is not None
+            self.counts_batches = of_many or (position.epoch is not None and position.step > 0)
         # Whatever a log says, steps do not fall within a run.
         if (step := self._step(position, guesses)) > self.last:
             self.last = min(step, LARGEST_STEP)
@@ -141,15 +141,16 @@ class _Run:
             if not position.epoch_steps and step <= self.last:
                 self._offset = self.last + 1  # lines before the first that says its epoch
             self._began_epoch = step
-        elif position.epoch != self._epoch:
+        elif passed := position.epoch - self._epoch:
             self._epoch = position.epoch
             if step > self._in_epoch > self._began_epoch:
                 self._over_epochs = True
             self._began_epoch = step
             # Steps that go on over the end of an epoch count over the whole training.
             if not position.epoch_steps and step <= self._in_epoch:
-                self._offset = self.last + 1
-                guesses.add(NO_EPOCH_LENGTH)
+                self._offset = self.last + (1 if self._in_epoch else passed)
+                if self._in_epoch:  # else there is a line for each epoch
+                    guesses.add(NO_EPOCH_LENGTH)
         self._in_epoch = step if position.step is not None else -1
         if position.epoch_steps and not self._over_epochs:
             return (position.epoch - self._first_epoch) * position.epoch_steps + step
@@ -168,6 +169,7 @@ class RunCollector:
     program: str = ""  # that printed it, where it is known
     suffix: str = ""  # of a file that logs several pairs of networks
     d_loss_is_mean: bool = False
+    first_epoch: int = 1  # what the log calls its first epoch, or the second of those from 0
     notes: list[str] = field(default_factory=list)
     is_export: bool = False  # of TensorBoard
     # Steps from which on numbers that are no column are NaN, with their names, of the latest run.
@@ -259,7 +261,10 @@ class RunCollector:
 
     def _trace(self, run: _Run) -> Trace:
         """A run with what is to be said of its reading."""
-        trace = run.builder.build()
+        builder, at = run.builder, run.position
+        if at.epoch is not None and at.step == 0 and not (run.counts_batches or at.epoch_steps):
+            (builder := TraceBuilder()).extend(run.builder, at.epoch - run.last)
+        trace = builder.build()
         goes_on = TAKE_TURNS in self._guesses and self._rows - run.line <= TURN_ROWS
         is_latest = run is self._run or goes_on
         parts = [self.suffix] if self.suffix else []
@@ -269,9 +274,8 @@ class RunCollector:
         kept = len(self._runs)
         if kept < self._begun:
             notes.append(f"steps begin anew {self._begun:,} times: only the last {kept} are judged")
-        at = run.position
         if at.epoch_steps and at.epoch is not None and at.step not in (None, run.last):
-            where = f"step {at.step} of epoch {at.epoch}"
+            where = f"step {at.step} of epoch {at.epoch - 1 + self.first_epoch}"
             notes.append(f"steps are counted over all epochs: the last one, {run.last}, is {where}")
         if self._begun > 1:
             parts.append(f"run {run.number} of {self._begun}")

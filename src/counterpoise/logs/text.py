@@ -13,7 +13,7 @@ from counterpoise.logs.runs import FIRST_OF_LIST, NOWHERE, FormatReader, Positio
 from counterpoise.programs import UNKNOWN_PROGRAM, Program
 from counterpoise.trace import LEAST_RATE
 
-GENERIC = formats.LineFormat("name: value lines", "", re.compile("(?!)"))  # no line betrays it
+GENERIC = formats.LineFormat("name: value lines", "", re.compile("(?!)"), 1)  # no line betrays it
 # Names whose columns are kept: a log in which they never end must not fill the memory.
 NAMES_KEPT = 4096
 # In how many lines a format and a program show themselves, where one with numbers tells as much as
@@ -419,6 +419,7 @@ class TextReader(FormatReader):
                     self._format.name,
                     suffix=side,
                     d_loss_is_mean=self._format.d_loss_is_mean,
+                    first_epoch=self._format.first_epoch,
                     notes=[self._format.note] if self._format.note else [],
                 )
             collector = self._collectors[side]
