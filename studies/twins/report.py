@@ -1,4 +1,4 @@
-"""What came out: the measure of each game by policy, `auto` against none, the sick by the healthy.
+"""What came out: each game's measure, `auto` and recipes against none, the sick by the healthy.
 
 python studies/twins/report.py runs/twins
 """
@@ -70,9 +70,19 @@ def print_table(results: Results, twin: str) -> None:
     print("\nFailed with auto alone:", *failed or ["none"])
     print("Over 5 % worse:", *[name for name in means if means[name] > NOTABLE] or ["none"])
     print("Over 5 % better:", *[name for name in means if means[name] < -NOTABLE] or ["none"])
-    most = max(map(len, ratios.values()))
-    padded = [np.pad(each, (0, most - len(each)), constant_values=nan) for each in ratios.values()]
-    print(f"Mean ratio over games: {shown(hierarchical_mean(np.array(padded)))}.")
+    print("\nMean ratio over games, of each policy to none:")
+    for policy in sorted({policy for _, policy in results} - {"none"}):
+        print(f"- {policy}: {shown(mean_over_games(results, twin, policy))}")
+
+
+def mean_over_games(results: Results, twin: str, policy: str) -> Estimate:
+    """The mean logarithm of a policy's measure over that of none, over games and their seeds."""
+    names = [name + twin for name in GAMES]
+    both = [pairs(results, (name, policy), (name, "none")) for name in names]
+    ratios = [np.log(own / none) for own, none in both if own.size]
+    most = max(map(len, ratios), default=0)
+    padded = [np.pad(each, (0, most - len(each)), constant_values=nan) for each in ratios]
+    return hierarchical_mean(np.array(padded or [[nan]]))
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from games import NAMES, play
+from recipes import RECIPES
 from trial import Trial
 
 from counterpoise.errors import UserError
@@ -47,7 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help=f"folder of {ROWS}")
     parser.add_argument("--games", nargs="+", choices=NAMES, default=NAMES, metavar="GAME")
-    parser.add_argument("--policies", nargs="+", default=["none", "auto"])
+    parser.add_argument(
+        "--policies", nargs="+", default=["none", "auto"], help=f"or {', '.join(RECIPES)}"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=JUDGING_SEEDS)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--turns", type=int, help="in place of each game's own")
