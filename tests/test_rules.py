@@ -174,7 +174,8 @@ def test_findings_of_hand_made_traces(finding_id, severity, columns):
     diagnosis = diagnose(trace(rows, **columns))
     severities = {finding.id: finding.severity for finding in diagnosis.findings}
     assert severities.get(finding_id, "") == severity
-    assert diagnosis.healthy == (not diagnosis.problems)
+    # A D that fades to chance is an equilibrium, or dead: that cannot be told.
+    assert diagnosis.healthy == (not diagnosis.problems and "not-enough-evidence" not in severities)
 
 
 @pytest.mark.parametrize("objective", ["hinge", "relativistic-average", "lsgan"])
