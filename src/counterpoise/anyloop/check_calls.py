@@ -280,6 +280,16 @@ def without_gradient(turn: ObservedTurn) -> Iterator[Symptom]:
             yield Symptom("feature-matching-without-gradient", unmatched, fakes[-1].line)
 
 
+def undetached(turn: ObservedTurn) -> Iterator[Symptom]:
+    """D's loss runs through G. With a gradient that is reversed on its way (DANN) it shall, and G
+    has no loss of its own."""
+    through = [each for each in turn.d_stepped if each.leaves & turn.networks.ids["g"]]
+    lines = [call.line for each in through for call in each.calls if call.from_g]
+    lines += [each.line for each in through]
+    if any(each.network == "g" for each in turn.passes):
+        yield Symptom("fake-not-detached", bool(lines), *lines[:1])
+
+
 CHECKS = (
     same_noise,
     same_images,
@@ -289,4 +299,5 @@ CHECKS = (
     asked,
     places_taken,
     without_gradient,
+    undetached,
 )

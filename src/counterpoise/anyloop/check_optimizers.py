@@ -227,13 +227,11 @@ class _Track:
         # Learning rates of the last turns, each below the one before.
         self.falling: list[float] = []
         self.passes: list[BackwardPass] = []
-        self.old: list[
-            BackwardPass
-        ] = []  # those of earlier turns: there may be some without a step
+        # Those of earlier turns: there may be some without a step.
+        self.old: list[BackwardPass] = []
         self.is_fresh = False  # whether these have left finite gradients
-        self.lost: list[
-            BackwardPass
-        ] = []  # of a turn, whose gradients were cleared before another pass
+        # Of a turn, whose gradients were cleared before another pass.
+        self.lost: list[BackwardPass] = []
         self.left: dict[int, Tensor] = {}  # of gradients, after a step or any pass
         self.stepped: Samples | None = None  # the weights after a step
         self.is_changed: bool | None = None  # whether these were others before the next one

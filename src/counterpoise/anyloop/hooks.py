@@ -70,6 +70,11 @@ def innermost(optimizer: Any) -> Any:
     return optimizer
 
 
+def owned_ids(optimizer: torch.optim.Optimizer) -> set[int]:
+    """`id` of all weights that an optimizer owns."""
+    return {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+
+
 def _calls_closure_first(optimizer: torch.optim.Optimizer) -> bool:
     return type(optimizer).__module__.startswith("torch.optim.") and not isinstance(
         optimizer, torch.optim.LBFGS

@@ -12,7 +12,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from counterpoise.anyloop.d_part import DiscriminatorReaders
 from counterpoise.anyloop.g_part import GeneratorReader
-from counterpoise.anyloop.hooks import ENGINE, OptimizerWatch, is_backward, user_line
+from counterpoise.anyloop.hooks import (
+    ENGINE,
+    OptimizerWatch,
+    is_backward,
+    owned_ids,
+    user_line,
+)
 from counterpoise.anyloop.journal import Journal
 from counterpoise.anyloop.loop_check import LoopChecker
 from counterpoise.anyloop.network_hooks import DCall, NetworkHooks, Phase, Place
@@ -235,11 +241,8 @@ class LoopListener:
         """Whether gradients are asked for of all that a network's optimizer trains, as where they
         are written into `.grad` by hand."""
         game, given = self.game, set(map(id, inputs))
-        for optimizer in game.d_optimizers if part.network == "d" else [game.g_optimizer]:
-            groups = optimizer.param_groups
-            if all(id(w) in given for group in groups for w in group["params"]):
-                return True
-        return False
+        optimizers = game.d_optimizers if part.network == "d" else [game.g_optimizer]
+        return any(owned_ids(optimizer) <= given for optimizer in optimizers)
 
     def _read_loss(
         self, part: Phase, roots: Sequence[Tensor], weights: Sequence[Tensor | None]
@@ -261,7 +264,7 @@ class LoopListener:
         if self._hooks.phase is None or optimizer in (each for _, each in own):
             return
         for name, known in own:
-            if _ids(known) <= _ids(optimizer):
+            if owned_ids(known) <= owned_ids(optimizer):
                 self._replaced[known] += 1
                 if self._replaced[known] == REPLACED_STEPS:
                     self.game.say(REPLACED.format(name=name))
@@ -286,10 +289,6 @@ class LoopListener:
         if turn is None or not is_decided:
             return run()
         return turn.d_step(run, d=names[0]) if names else turn.g_step(run)
-
-
-def _ids(optimizer: Optimizer) -> set[int]:
-    return {id(weight) for group in optimizer.param_groups for weight in group["params"]}
 
 
 def refuse_shared(game: Game) -> None:

@@ -18,7 +18,7 @@ from counterpoise.anyloop import check_calls, check_losses, check_penalties, che
 from counterpoise.anyloop.check_graph import Lifetimes
 from counterpoise.anyloop.check_optimizers import Gradients, kinds_of
 from counterpoise.anyloop.graph import walk
-from counterpoise.anyloop.hooks import user_line
+from counterpoise.anyloop.hooks import owned_ids, user_line
 from counterpoise.anyloop.network_hooks import FAKE, REAL, GCall, Phase
 from counterpoise.anyloop.observed_turn import (
     BackwardPass,
@@ -39,7 +39,6 @@ CHECKED_TURNS = 100
 CHECKS: tuple[Callable[[ObservedTurn], Iterator[Symptom]], ...] = (
     *check_calls.CHECKS,
     check_losses.labels,
-    lambda turn: undetached(turn),
     check_penalties.penalties,
     check_weights.copied,
 )
@@ -200,7 +199,7 @@ class LoopChecker:
 def _of_owners(networks: Networks) -> Iterator[Symptom]:
     """The optimizers were given."""
     for key, optimizer in [] if networks.share_optimizer else networks.optimizers:
-        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        owned = owned_ids(optimizer)
         foreign = owned & networks.ids["d" if key == "g" else "g"]
         if foreign:
             detail = f"{key.upper()}'s owns {len(foreign)} parameters of the other network"
@@ -220,16 +219,6 @@ def _of_pass(networks: Networks, new: BackwardPass) -> Iterator[Symptom]:
         not g.training and _is_another_in_eval(g) for g in networks.gs
     ):
         yield Symptom("eval-mode", True, new.line, "G", "g")
-
-
-def undetached(turn: ObservedTurn) -> Iterator[Symptom]:
-    """D's loss runs through G. With a gradient that is reversed on its way (DANN) it shall, and G
-    has no loss of its own."""
-    through = [each for each in turn.d_stepped if each.leaves & turn.networks.ids["g"]]
-    lines = [call.line for each in through for call in each.calls if call.from_g]
-    lines += [each.line for each in through]
-    if any(each.network == "g" for each in turn.passes):
-        yield Symptom("fake-not-detached", bool(lines), *lines[:1])
 
 
 def _of_d_step(

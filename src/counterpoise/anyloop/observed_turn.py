@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from counterpoise.anyloop.graph import REARRANGING, leaf_ids, made_by, marks, operation, walk
-from counterpoise.anyloop.hooks import is_backward, user_line, user_tensors
+from counterpoise.anyloop.hooks import is_backward, owned_ids, user_line, user_tensors
 from counterpoise.anyloop.network_hooks import FAKE, REAL, DCall, GCall, Phase, scale_of
 from counterpoise.anyloop.reading import loss_of
 from counterpoise.game.game import Game
@@ -54,8 +54,7 @@ class Networks:
         self.optimizers = [("g", game.g_optimizer), *(("d", each) for each in game.d_optimizers)]
         # As for a D behind a layer that reverses the gradient.
         self.share_optimizer = game.g_optimizer in game.d_optimizers
-        groups = [group for _, optimizer in self.optimizers for group in optimizer.param_groups]
-        self.owned = {id(weight) for group in groups for weight in group["params"]}
+        self.owned = set().union(*(owned_ids(optimizer) for _, optimizer in self.optimizers))
         self.copy: tuple[Samples, str] | None = None  # of D, that G is trained against; its line
         self.is_relativistic = False  # whether D's hinges compare its answers on real and fake
         # Whether images were augmented, in all turns so far: see `check_calls.augmented`.
